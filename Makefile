@@ -1,0 +1,51 @@
+# make demo   the whole story, from error reports to a registered model version
+# make test   the whole test suite
+# make check  format, lint, types, import contract
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 2
+export HF_HUB_OFFLINE ?= 1
+export HF_EVALUATE_OFFLINE ?= 1
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+export DO_NOT_TRACK ?= true
+# uv does not read pip's configuration; a local wheel folder set there is handed on.
+FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
+PACKAGES := melo_engine ledger config tasks flows cli benchmarks
+
+.PHONY: install demo test check format lock clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q -r requirements.lock
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e .
+	touch $@
+
+demo: install
+	$(BIN)/melo demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip compile pyproject.toml --all-extras -o requirements.lock \
+	  --python-version 3.11 --no-emit-index-url --no-emit-find-links -q --no-header --no-annotate
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+
+clean:
+	rm -rf $(VENV) .melo .pytest_cache .mypy_cache .ruff_cache
