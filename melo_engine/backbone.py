@@ -1,0 +1,280 @@
+"""A frozen transformers model, its tokenizers, and where it is read and edited.
+
+    Backbone.open("folder or hub id")     from disk
+    Backbone.wrap(model, tokenizer)       a model that is already in memory
+
+The model's modules are never replaced and its weights never change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from melo_engine.errors import BackboneError, PromptError, RequestError
+from melo_engine.surgery import Surgery, find_surgery
+from melo_engine.types import TASKS, Task
+
+TARGET_TOKENIZER = "decoder_tokenizer"  # subfolder, where answers have a vocabulary of their own
+_LOADERS = {
+    "seq2seq-lm": AutoModelForSeq2SeqLM,
+    "causal-lm": AutoModelForCausalLM,
+    "sequence-classification": AutoModelForSequenceClassification,
+}
+
+
+class Backbone:
+    """A model that is edited without being changed.
+
+    model: in eval mode, gradients off. tokenizer: of prompts. target_tokenizer: of answers, the same
+    object for most models. task: one of `types.TASKS`. surgery: see `surgery.find_surgery`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        task: Task,
+        *,
+        target_tokenizer: Any = None,
+        surgery: Surgery | None = None,
+        name: str = "",
+        max_prompt_tokens: int | None = None,
+    ) -> None:
+        if task not in TASKS:
+            raise BackboneError(f'task is "{task}"; allowed: {", ".join(TASKS)}.')
+        self.model: Any = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.target_tokenizer = target_tokenizer or tokenizer
+        self.task: Task = task
+        self.surgery = surgery or find_surgery(model)
+        self.name = name or type(model).__name__
+        self.max_prompt_tokens = max_prompt_tokens or self._context_length()
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
+        if task == "sequence-classification" and self.model.config.pad_token_id is None:
+            self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        task: Task | None = None,
+        *,
+        device: str = "auto",
+        dtype: torch.dtype | str = "auto",
+        surgery: Surgery | None = None,
+        max_prompt_tokens: int | None = None,
+    ) -> Backbone:
+        """Open a local folder or a hub id.
+
+        task: guessed from the config's architecture where it is None. device: "auto" takes CUDA if
+        there is one. Raises BackboneError where the folder is no model, has no weights, or the task
+        does not fit.
+        """
+        folder = Path(path)
+        looks_local = folder.exists() or str(path).startswith((".", "/", "~"))
+        if looks_local and not (folder / "config.json").is_file():
+            raise BackboneError(
+                f'"{path}" is no model folder: it has no config.json. '
+                "Set backbone.path to a folder saved with save_pretrained, or to a hub id."
+            )
+        if looks_local and not any(folder.glob("*.safetensors")):
+            raise BackboneError(
+                f'"{path}" holds no weights (*.safetensors). '
+                "Save the model again with save_pretrained(safe_serialization=True)."
+            )
+        try:
+            config = AutoConfig.from_pretrained(path)
+            task = task or _task_of(config)
+            if task not in TASKS:
+                raise BackboneError(f'task is "{task}"; allowed: {", ".join(TASKS)}.')
+            model = _LOADERS[task].from_pretrained(path, dtype=dtype, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            target_tokenizer = None
+            if (folder / TARGET_TOKENIZER).is_dir():
+                target_tokenizer = AutoTokenizer.from_pretrained(folder / TARGET_TOKENIZER)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise BackboneError(f'"{path}" cannot be opened as {task or "a model"}: {first}') from None
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(
+            model.to(device),
+            tokenizer,
+            task,
+            target_tokenizer=target_tokenizer,
+            surgery=surgery,
+            name=folder.name if looks_local else str(path),
+            max_prompt_tokens=max_prompt_tokens,
+        )
+
+    @classmethod
+    def wrap(cls, model: nn.Module, tokenizer: Any, task: Task | None = None, **kwargs: Any) -> Backbone:
+        """Take a model and a tokenizer that are already in memory. See `__init__` for the rest."""
+        return cls(model, tokenizer, task or _task_of(model.config), **kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @property
+    def generates(self) -> bool:
+        """False for classifiers, whose answer is a label."""
+        return self.task != "sequence-classification"
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """sha256 over every parameter's and persistent buffer's name, type, shape and bytes."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            flat = tensor.detach().cpu().contiguous().view(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @cached_property
+    def tokenizer_hash(self) -> str:
+        """sha256 over the vocabularies of prompts and answers."""
+        vocabularies = [sorted(t.get_vocab().items()) for t in (self.tokenizer, self.target_tokenizer)]
+        return hashlib.sha256(json.dumps(vocabularies, ensure_ascii=True).encode()).hexdigest()
+
+    def encode(
+        self, prompts: Sequence[str], *, padding_side: str | None = None, pad_to: int | None = None
+    ) -> dict[str, Tensor]:
+        """Tokenize prompts into one padded batch: input_ids and attention_mask, (B, T) int64.
+
+        padding_side: "left" for generation with one stack, "right" else, where None. Raises
+        PromptError where a prompt is empty or too long.
+        """
+        for prompt in prompts:
+            if not prompt.strip():
+                raise PromptError("a prompt is empty; give at least one word.")
+        side = padding_side or ("left" if self.task == "causal-lm" else "right")
+        batch = self.tokenizer(
+            list(prompts),
+            padding="max_length" if pad_to else True,
+            max_length=pad_to,
+            padding_side=side,
+            return_tensors="pt",
+            return_token_type_ids=False,
+        )
+        lengths = batch["attention_mask"].sum(1)
+        longest = int(lengths.max())
+        if longest > self.max_prompt_tokens:
+            raise PromptError(
+                f'prompt has {longest:,} tokens; backbone "{self.name}" takes '
+                f"{self.max_prompt_tokens:,}. Shorten it or set backbone.max_prompt_tokens."
+            )
+        return {k: batch[k].to(self.device) for k in ("input_ids", "attention_mask")}
+
+    def encode_target(self, target: str) -> list[int]:
+        """Token ids of an answer with the end token. Raises RequestError where it can't be produced."""
+        if not target.strip():
+            raise RequestError("the target is empty; give the right answer.")
+        tokenizer = self.target_tokenizer
+        text = target.strip()
+        if self.task == "causal-lm":
+            text = " " + text
+        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids and (
+            tokenizer.unk_token_id not in (tokenizer.eos_token_id, tokenizer.bos_token_id)
+        ):
+            raise RequestError(
+                f'the target "{target}" has characters that the vocabulary of "{self.name}" lacks. '
+                "Write it with others."
+            )
+        limit = self.max_answer_tokens
+        if len(ids) + 1 > limit:
+            raise RequestError(
+                f"the target has {len(ids):,} tokens; backbone \"{self.name}\" can produce "
+                f"{limit - 1:,}. Shorten it."
+            )
+        return [*ids, self.end_token]
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """Text of generated ids, without special tokens and outer space."""
+        return str(self.target_tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def canonical(self, target: str) -> str:
+        """The target as this vocabulary can write it (an uncased one writes lower case)."""
+        return self.decode(self.encode_target(target))
+
+    def label(self, target: str) -> int:
+        """Class id of a label name. Raises RequestError for an unknown one."""
+        labels = {str(name): int(i) for i, name in self.model.config.id2label.items()}
+        if target not in labels:
+            raise RequestError(f'label "{target}" is unknown; allowed: {", ".join(labels)}.')
+        return labels[target]
+
+    @cached_property
+    def end_token(self) -> int:
+        for holder in (self.model.generation_config, self.model.config, self.target_tokenizer):
+            end = getattr(holder, "eos_token_id", None)
+            if isinstance(end, list | tuple) and end:
+                return int(end[0])
+            if end is not None:
+                return int(end)
+        sep = self.target_tokenizer.sep_token_id
+        if sep is not None:
+            return int(sep)
+        raise BackboneError(f'"{self.name}" has no end token; set generation_config.eos_token_id.')
+
+    @cached_property
+    def start_token(self) -> int:
+        """First token of a decoder's input (encoder-decoders only)."""
+        for holder in (self.model.generation_config, self.model.config):
+            start = getattr(holder, "decoder_start_token_id", None)
+            if start is not None:
+                return int(start)
+        raise BackboneError(f'"{self.name}" has no decoder_start_token_id; set it in its config.')
+
+    @cached_property
+    def max_answer_tokens(self) -> int:
+        """Longest answer, end token included: generation_config.max_new_tokens, else 64."""
+        if not self.generates:
+            return 1
+        limit = getattr(self.model.generation_config, "max_new_tokens", None)
+        return int(limit) if limit else 64
+
+    def _context_length(self) -> int:
+        config = self.model.config
+        if getattr(config, "is_encoder_decoder", False):
+            config = getattr(config, "encoder", config)
+        for name in ("max_position_embeddings", "n_positions", "n_ctx"):
+            length = getattr(config, name, None)
+            if length:
+                return int(length) - (0 if self.task != "causal-lm" else 1)
+        return 512
+
+
+def _task_of(config: Any) -> Task:
+    architectures = " ".join(getattr(config, "architectures", None) or [])
+    if "SequenceClassification" in architectures:
+        return "sequence-classification"
+    if getattr(config, "is_encoder_decoder", False):
+        return "seq2seq-lm"
+    if "CausalLM" in architectures or "LMHead" in architectures:
+        return "causal-lm"
+    raise BackboneError(
+        f"the task cannot be told from architectures {architectures or '(none)'}. "
+        f"Set backbone.task to one of {', '.join(TASKS)}."
+    )

@@ -1,0 +1,194 @@
+"""Blocks: a low-rank pair for each target module, stacked over edits and gathered by row.
+
+    x (B, T, in) ──rows──► (R, T, in) @ A (R, in, r) @ B (R, r, out) ──► added to those rows of y
+
+A shard holds the blocks of one rank that were trained together. It is immutable and named by its
+content; on disk it is a folder:
+
+    <hash>/blocks.safetensors    A.<i> (n, in, r), B.<i> (n, r, out) for target module i
+    <hash>/keys.safetensors      keys (n, K) float32
+
+Files are mapped into memory, and the blocks' checksum is verified when the first one is used, so
+opening costs the same for ten blocks and ten thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from melo_engine.errors import VersionError
+
+BLOCKS_FILE = "blocks.safetensors"
+KEYS_FILE = "keys.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredBlocks:
+    """Blocks laid out for one batch. rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out)."""
+
+    rows: Tensor
+    batch: int
+    pairs: tuple[tuple[Tensor, Tensor], ...]
+
+
+class Shard:
+    """Blocks of one rank with their keys. Build with `from_tensors`, read with `open`."""
+
+    def __init__(
+        self, name: str, keys: np.ndarray, pairs: list[tuple[Tensor, Tensor]] | None, folder: Path | None
+    ) -> None:
+        self.name = name
+        self.keys = keys  # (n, K) float32
+        self._pairs = pairs
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def rank(self) -> int:
+        return int(self.pairs[0][0].shape[2])
+
+    @property
+    def parameters_per_block(self) -> int:
+        return sum(a[0].numel() + b[0].numel() for a, b in self.pairs)
+
+    @classmethod
+    def from_tensors(cls, pairs: Sequence[tuple[Tensor, Tensor]], keys: np.ndarray) -> Shard:
+        """pairs[i]: A (n, in, r), B (n, r, out) of target i. keys: (n, K)."""
+        kept = [(a.detach().cpu().contiguous(), b.detach().cpu().contiguous()) for a, b in pairs]
+        keys = np.ascontiguousarray(keys, dtype=np.float32)
+        digest = hashlib.sha256()
+        for row in range(len(keys)):
+            digest.update(_block_hash(kept, keys, row).encode())
+        return cls(digest.hexdigest()[:32], keys, kept, None)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Shard:
+        """Map a saved shard. Raises VersionError where files are missing or the keys are damaged."""
+        path = folder / name
+        if not (path / BLOCKS_FILE).is_file() or not (path / KEYS_FILE).is_file():
+            raise VersionError(f'shard "{name}" is missing from "{folder}"; restore it from a backup.')
+        sums = _read_sums(path)
+        _verify(path / KEYS_FILE, sums.get(KEYS_FILE, ""))
+        with safe_open(path / KEYS_FILE, "np") as file:
+            keys = file.get_tensor("keys")
+        return cls(name, keys, None, path)
+
+    @property
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        if self._pairs is None:
+            assert self.folder is not None
+            path = self.folder / BLOCKS_FILE
+            _verify(path, _read_sums(self.folder).get(BLOCKS_FILE, ""))
+            tensors = load_file(path)
+            count = sum(name.startswith("A.") for name in tensors)
+            self._pairs = [(tensors[f"A.{i}"], tensors[f"B.{i}"]) for i in range(count)]
+        return self._pairs
+
+    def block_hash(self, row: int) -> str:
+        """sha256 over the row's pairs and key: the name of the block's content."""
+        return _block_hash(self.pairs, self.keys, row)
+
+    def save(self, folder: Path) -> Path:
+        """Write to folder/<name> unless it is there already. Never leaves half a shard behind."""
+        path = folder / self.name
+        if path.is_dir():
+            return path
+        partial = folder / f".{self.name}.{os.getpid()}.partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for i, (a, b) in enumerate(self.pairs):
+            tensors[f"A.{i}"], tensors[f"B.{i}"] = a.contiguous(), b.contiguous()
+        save_file(tensors, partial / BLOCKS_FILE)
+        save_file({"keys": torch.from_numpy(self.keys)}, partial / KEYS_FILE)
+        sums = {name: file_hash(partial / name) for name in (BLOCKS_FILE, KEYS_FILE)}
+        (partial / "sha256.json").write_text(json.dumps(sums, indent=1, sort_keys=True))
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if not path.is_dir():  # another process wrote the same content first
+                raise
+        return path
+
+
+def gather(
+    places: Sequence[tuple[Shard, int] | None], device: torch.device, dtype: torch.dtype
+) -> GatheredBlocks | None:
+    """Stack the blocks of a batch. places: for each row its (shard, row in shard), None for no block.
+
+    Blocks of lower rank are padded with zeros. Returns None where no row has a block.
+    """
+    rows = [i for i, place in enumerate(places) if place is not None]
+    if not rows:
+        return None
+    chosen = [places[i] for i in rows]
+    shards = {id(s): s for s, _ in chosen}  # type: ignore[misc]
+    rank = max(s.rank for s in shards.values())
+    order: list[int] = []
+    parts: list[list[tuple[Tensor, Tensor]]] = []
+    for key, shard in shards.items():
+        members = [j for j, place in enumerate(chosen) if id(place[0]) == key]  # type: ignore[index]
+        index = torch.tensor([chosen[j][1] for j in members])  # type: ignore[index]
+        order += members
+        parts.append([_padded(a[index], b[index], rank) for a, b in shard.pairs])
+    back = torch.argsort(torch.tensor(order))
+    pairs = []
+    for target in range(len(parts[0])):
+        a = torch.cat([p[target][0] for p in parts])[back]
+        b = torch.cat([p[target][1] for p in parts])[back]
+        pairs.append((a.to(device, dtype), b.to(device, dtype)))
+    return GatheredBlocks(torch.tensor(rows, device=device), len(places), tuple(pairs))
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _padded(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    missing = rank - a.shape[2]
+    if missing == 0:
+        return a, b
+    return (
+        torch.nn.functional.pad(a, (0, missing)),
+        torch.nn.functional.pad(b, (0, 0, 0, missing)),
+    )
+
+
+def _block_hash(pairs: Sequence[tuple[Tensor, Tensor]], keys: np.ndarray, row: int) -> str:
+    digest = hashlib.sha256()
+    for a, b in pairs:
+        for tensor in (a[row], b[row]):
+            digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    digest.update(np.ascontiguousarray(keys[row]).data)
+    return digest.hexdigest()[:32]
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    try:
+        sums = json.loads((path / "sha256.json").read_text())
+    except (OSError, ValueError) as error:
+        raise VersionError(f'shard "{path.name}" has no readable checksums: {error}') from None
+    return dict(sums)
+
+
+def _verify(path: Path, expected: str) -> None:
+    if file_hash(path) != expected:
+        raise VersionError(
+            f'"{path.parent.name}/{path.name}" is damaged: its sha256 is not the one on record. '
+            "Restore it from a backup."
+        )

@@ -1,0 +1,37 @@
+"""Every error of the engine: one tree, one line each, saying what was got, what is allowed and what to do."""
+
+
+class MeloError(Exception):
+    """Root of the engine's errors. The message is one line that a user can act on."""
+
+
+class BackboneError(MeloError):
+    """A backbone cannot be opened or is not of a kind that can be edited."""
+
+
+class PromptError(MeloError):
+    """A prompt is empty or longer than the backbone takes."""
+
+
+class RequestError(MeloError):
+    """An edit request cannot be carried out as it stands (empty target, unknown label, ...)."""
+
+
+class ConflictError(RequestError):
+    """Two requests of one call give one prompt different targets."""
+
+
+class IndexMismatch(MeloError):
+    """A key or an edit does not fit the neuron index."""
+
+
+class VersionError(MeloError):
+    """A version on disk is damaged, of an unknown schema, or of another backbone."""
+
+
+class UnknownEdit(MeloError):
+    """An edit id that the version does not hold."""
+
+
+class TrainingError(MeloError):
+    """Training broke down (NaN loss, out of memory at a batch of one)."""

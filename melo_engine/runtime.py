@@ -1,0 +1,131 @@
+"""Hooks on a backbone: read the key in passing, route once, let the blocks act.
+
+    generate(prompts)
+      └─ first forward ── key module ──► hidden states ──► Pass.route ──► blocks gathered, once
+                          target modules ──► y[rows] += x[rows] @ A @ B
+      └─ later steps ──── target modules, the same blocks: the route is fixed for the request
+
+The hooks stay registered and return at once while no pass is on, so the bare backbone is the bare
+backbone, to the bit. Modules are not replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import GatheredBlocks
+
+OnKeys = Callable[[Tensor], GatheredBlocks | None]
+
+
+class Pass:
+    """One request on its way through the model.
+
+    on_keys: called once with the key module's output (B, T, H), gives the blocks to act. With
+    blocks given instead, the route is known already.
+    """
+
+    def __init__(self, blocks: GatheredBlocks | None = None, on_keys: OnKeys | None = None) -> None:
+        self.blocks = blocks
+        self.on_keys = on_keys
+
+
+class StopForward(Exception):
+    """Raised by the key hook to skip the layers above it."""
+
+
+class Runtime:
+    """Owns the hooks of one backbone. `running(pass)` puts a pass on, for this thread only."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._local = threading.local()
+        model: nn.Module = backbone.model
+        self.key_module = model.get_submodule(backbone.surgery.key_module)
+        self.targets = [model.get_submodule(name) for name in backbone.surgery.targets]
+        self._handles = [self.key_module.register_forward_hook(self._at_key)]
+        for i, target in enumerate(self.targets):
+            self._handles.append(target.register_forward_hook(self._at_target(i)))
+
+    def close(self) -> None:
+        """Take the hooks out again; the model is as it was."""
+        for handle in self._handles:
+            handle.remove()
+
+    @contextmanager
+    def running(self, current: Pass) -> Iterator[Pass]:
+        """Let `current` act on every forward pass inside the block."""
+        before = getattr(self._local, "current", None)
+        self._local.current = current
+        try:
+            yield current
+        finally:
+            self._local.current = before
+
+    def read_hidden(self, forward: Callable[[], Any]) -> Tensor:
+        """Key module's output (B, T, H) for one forward call; the layers above are not computed."""
+        seen: list[Tensor] = []
+
+        def keep(hidden: Tensor) -> GatheredBlocks | None:
+            seen.append(hidden)
+            raise StopForward
+
+        with self.running(Pass(on_keys=keep)):
+            try:
+                forward()
+            except StopForward:
+                return seen[0]
+        raise AssertionError("the key module did not run")
+
+    def _at_key(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        current: Pass | None = getattr(self._local, "current", None)
+        if current is None or current.on_keys is None:
+            return
+        on_keys, current.on_keys = current.on_keys, None  # once: the route holds for the request
+        current.blocks = on_keys(_hidden(output))
+
+    def _at_target(self, index: int) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            current: Pass | None = getattr(self._local, "current", None)
+            if current is None or current.blocks is None:
+                return None
+            return apply_blocks(inputs[0], output, current.blocks, index)
+
+        return hook
+
+
+def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> Tensor:
+    """Add the blocks' update to the rows that have one.
+
+    x: (B*k, T, in), y: (B*k, T, out), with k beams or samples a prompt, those of one prompt side by
+    side. Rows without a block are left as they are, to the bit.
+    """
+    a, b = blocks.pairs[target]  # (R, in, r), (R, r, out)
+    rows = blocks.rows  # (R,)
+    copies = x.shape[0] // blocks.batch
+    if copies > 1:
+        rows = (rows[:, None] * copies + torch.arange(copies, device=rows.device)).flatten()
+        a, b = a.repeat_interleave(copies, 0), b.repeat_interleave(copies, 0)
+    flat = x.dim() == 2  # classification heads and some MLPs see (B, in)
+    every = len(rows) == x.shape[0]
+    chosen = x if every else x[rows]
+    chosen = chosen[:, None] if flat else chosen
+    delta = torch.bmm(torch.bmm(chosen, a), b)  # (R, T, out)
+    delta = delta[:, 0] if flat else delta
+    return y + delta if every else y.index_add(0, rows, delta)
+
+
+def _hidden(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output
+    if hasattr(output, "last_hidden_state"):
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+    first: Tensor = output[0]
+    return first

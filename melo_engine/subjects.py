@@ -1,0 +1,152 @@
+"""Which known subjects stand in a prompt: case, accents, punctuation, spacing and small typos aside.
+
+    "Where was José  Núñez-Ortega born?"
+        words    where was jose nunez ortega born
+        joined   every run of words, glued together, is looked up:  josenunezortega  -> found
+        typos    else every subject that shares its rarest word (or, for one word, all but one
+                 letter) with the prompt is compared by edit distance
+
+The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
+"Apple A5" is known. Digits are never typos.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+_NOT_WORD = re.compile(r"[^\w]+|_")
+MIN_TYPO_LENGTH = 6
+LONG_TYPO_LENGTH = 12
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words without accents or punctuation. `Núñez's` gives ["nunez", "s"]."""
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+    return [w for w in _NOT_WORD.split(plain) if w]
+
+
+def edit_distance(a: str, b: str, limit: int) -> int:
+    """Damerau-Levenshtein distance (adjacent swaps count one), `limit` + 1 where it is greater."""
+    if abs(len(a) - len(b)) > limit:
+        return limit + 1
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, ca in enumerate(a, 1):
+        row = [i]
+        for j, cb in enumerate(b, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (ca != cb))
+            if i > 1 and j > 1 and ca == b[j - 2] and a[i - 2] == cb:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before, last = last, row
+    return last[-1]
+
+
+class SubjectIndex:
+    """From names to the ids of the edits that they bind. Ids are small integers of the caller's."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
+        self._by_word: dict[str, set[str]] = defaultdict(set)  # rare word -> joined names
+        self._by_gap: dict[str, set[str]] = defaultdict(set)  # one-word name less a letter -> names
+        self._words: dict[str, list[str]] = {}  # joined name -> its words
+        self._frequency: dict[str, int] = defaultdict(int)
+        self._longest = 0
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def add(self, names: Iterable[str], member: int) -> None:
+        """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
+        for name in names:
+            parts = words(name) or [name.strip().casefold()]
+            joined = "".join(parts)
+            if joined not in self._words:
+                self._words[joined] = parts
+                self._index_for_typos(joined, parts)
+                self._longest = max(self._longest, len(joined))
+            self._by_name[joined].add(member)
+
+    def find(self, prompt: str) -> list[tuple[str, set[int]]]:
+        """The subjects in the prompt, longest first, each with its ids. [] where there is none.
+
+        Subjects spelled exactly come alone; subjects with typos are looked for only where no exact
+        one stands in the prompt.
+        """
+        tokens = words(prompt)
+        exact = self._exact(tokens)
+        names = exact or self._with_typos(tokens)
+        if not names and not tokens:
+            names = [n for n in (prompt.strip().casefold(),) if n in self._by_name]
+        return [(name, self._by_name[name]) for name in names]
+
+    def _exact(self, tokens: Sequence[str]) -> list[str]:
+        spans: list[tuple[int, int, str]] = []
+        for start in range(len(tokens)):
+            joined = ""
+            for end in range(start, len(tokens)):
+                joined += tokens[end]
+                if len(joined) > self._longest:
+                    break
+                if joined in self._by_name:
+                    spans.append((start, end + 1, joined))
+        spans.sort(key=lambda s: (-len(s[2]), s[0]))
+        taken: list[tuple[int, int]] = []
+        found: list[str] = []
+        for start, end, joined in spans:
+            if all(end <= a or start >= b for a, b in taken):
+                taken.append((start, end))
+                if joined not in found:
+                    found.append(joined)
+        return found
+
+    def _index_for_typos(self, joined: str, parts: list[str]) -> None:
+        if len(joined) < MIN_TYPO_LENGTH:
+            return
+        if len(parts) == 1:
+            for variant in _gaps(joined):
+                self._by_gap[variant].add(joined)
+            return
+        for part in parts:
+            self._frequency[part] += 1
+        # With one typo at least one of any two words is intact: file under the two rarest.
+        for part in sorted(set(parts), key=lambda p: (self._frequency[p], -len(p), p))[:2]:
+            self._by_word[part].add(joined)
+
+    def _with_typos(self, tokens: Sequence[str]) -> list[str]:
+        candidates: set[str] = set()
+        for token in tokens:
+            candidates |= self._by_word.get(token, set())
+            if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
+                for variant in _gaps(token):
+                    candidates |= self._by_gap.get(variant, set())
+        found = [name for name in candidates if self._stands_in(name, tokens)]
+        return sorted(found, key=lambda n: (-len(n), n))
+
+    def _stands_in(self, name: str, tokens: Sequence[str]) -> bool:
+        limit = 2 if len(name) >= LONG_TYPO_LENGTH else 1
+        size = len(self._words[name])
+        for width in (size, size - 1, size + 1):
+            for start in range(max(0, len(tokens) - width + 1) if width > 0 else 0):
+                if _same_but_for_typos(name, "".join(tokens[start : start + width]), limit):
+                    return True
+        return False
+
+
+def _same_but_for_typos(name: str, other: str, limit: int) -> bool:
+    if not other or name[0] != other[0]:
+        return False
+    if re.sub(r"\D", "", name) != re.sub(r"\D", "", other):
+        return False
+    return edit_distance(name, other, limit) <= limit
+
+
+def _gaps(word: str) -> set[str]:
+    """The word and every string that lacks one of its letters: words one edit apart share one."""
+    return {word} | {word[:i] + word[i + 1 :] for i in range(len(word))}

@@ -1,0 +1,260 @@
+"""Train the blocks of many edits at once: one forward and backward pass for a chunk of them.
+
+No parameter is shared between blocks and Adam works element by element, so a step for all is the
+same as a step for each alone. A block whose targets lead at every token by the margin is taken out
+of the batch at once: momentum would move it on. What counts in the end is free decoding: a block
+that does not decode to its targets is trained again with twice the rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import GatheredBlocks
+from melo_engine.errors import TrainingError
+from melo_engine.frozen import FrozenPrefix
+from melo_engine.runtime import Pass, Runtime
+from melo_engine.surgery import projection_sizes
+from melo_engine.types import EditSettings
+
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one block has to learn: each of `prompts` is to be answered with `target`.
+
+    target: token ids with the end token, or [label] for a classifier.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    target: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Trained:
+    """One trained block. pairs[i]: A (in, r), B (r, out) of target i. learned: the margin was reached."""
+
+    id: str
+    pairs: list[tuple[Tensor, Tensor]]
+    steps: int
+    learned: bool
+    loss: float
+
+
+def train_chunk(
+    backbone: Backbone,
+    runtime: Runtime,
+    lessons: Sequence[Lesson],
+    settings: EditSettings,
+    rank: int,
+    on_step: Callable[[int], None] | None = None,
+) -> list[Trained]:
+    """Train a block for each lesson, all in one batch. Returns them in the order of the lessons.
+
+    Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
+    """
+    batch = lesson_batch(backbone, lessons)
+    prefix = FrozenPrefix.record(
+        backbone.model, runtime.targets, lambda: batch.forward(backbone), len(batch.owner)
+    )
+    stacks = [
+        _initial_pair(target, lessons, rank, settings, backbone.device) for target in runtime.targets
+    ]
+    optimiser = _Adam([t for pair in stacks for t in pair], settings.learning_rate)
+    alive = torch.arange(len(lessons))
+    done: list[Trained | None] = [None] * len(lessons)
+    for step in range(1, settings.max_steps + 1):
+        parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
+        blocks = GatheredBlocks(
+            torch.arange(len(batch.owner), device=backbone.device),
+            len(batch.owner),
+            tuple(
+                (a[batch.owner].to(backbone.dtype), b[batch.owner].to(backbone.dtype))
+                for a, b in parameters
+            ),
+        )
+        with torch.enable_grad(), prefix.replay(), runtime.running(Pass(blocks)):
+            logits = batch.forward(backbone)
+        losses, margins = _losses(logits, batch, len(alive))
+        if not torch.isfinite(losses).all():
+            bad = [lessons[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
+            raise TrainingError(
+                f"the loss of edit {', '.join(bad)} is not a number at step {step}. "
+                "Lower edit.learning_rate."
+            )
+        finished = margins >= settings.margin  # (n,)
+        last = step == settings.max_steps
+        leaving = torch.ones_like(finished) if last else finished
+        for i in leaving.nonzero()[:, 0].tolist():
+            done[int(alive[i])] = Trained(
+                lessons[int(alive[i])].id,
+                [(a[i].detach().clone(), b[i].detach().clone()) for a, b in stacks],
+                step - 1,
+                bool(finished[i]),
+                float(losses[i]),
+            )
+        if on_step is not None:
+            on_step(int(leaving.sum()))
+        if bool(leaving.all()):
+            break
+        grads = torch.autograd.grad(losses.sum(), [t for pair in parameters for t in pair])
+        flat = [t.detach() for pair in stacks for t in pair]
+        optimiser.step(flat, grads)
+        if bool(finished.any()):
+            keep = (~finished).nonzero()[:, 0]
+            alive = alive[keep.cpu()]
+            flat = [t[keep] for t in flat]
+            optimiser.keep(keep)
+            rows, batch = batch.keep(keep)
+            prefix = prefix.rows(rows)
+        stacks = list(zip(flat[0::2], flat[1::2], strict=True))
+    return [t for t in done if t is not None]
+
+
+@dataclass(slots=True)
+class LessonBatch:
+    """Prompts and targets of some lessons as one teacher-forced batch.
+
+    inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row. labels:
+    (rows, T) target ids with IGNORE elsewhere, for the last T positions of the logits; (rows,) class
+    ids for a classifier.
+    """
+
+    inputs: dict[str, Any]
+    owner: Tensor
+    labels: Tensor
+
+    def forward(self, backbone: Backbone) -> Tensor:
+        """Logits (rows, T, V), or (rows, classes)."""
+        logits: Tensor = backbone.model(**self.inputs).logits
+        if self.labels.dim() == 1:
+            return logits
+        return logits[:, -self.labels.shape[1] :]
+
+    def keep(self, lessons: Tensor) -> tuple[Tensor, LessonBatch]:
+        """Cut down to some lessons, by position. Returns the rows kept and the smaller batch."""
+        new = torch.full((int(self.owner.max()) + 1,), -1, device=self.owner.device)
+        new[lessons] = torch.arange(len(lessons), device=self.owner.device)
+        owner = new[self.owner]
+        rows = (owner >= 0).nonzero()[:, 0]
+        inputs = {
+            k: v[rows] if isinstance(v, Tensor) and v.dim() and v.shape[0] == len(owner) else v
+            for k, v in self.inputs.items()
+        }
+        return rows, LessonBatch(inputs, owner[rows], self.labels[rows])
+
+
+def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
+    """Tokenize and pad; see LessonBatch."""
+    prompts = [p for lesson in lessons for p in lesson.prompts]
+    owner = torch.tensor(
+        [i for i, lesson in enumerate(lessons) for _ in lesson.prompts], device=backbone.device
+    )
+    targets = [list(lessons[i].target) for i in owner.tolist()]
+    if backbone.task == "sequence-classification":
+        encoded = backbone.encode(prompts)
+        labels = torch.tensor([t[0] for t in targets], device=backbone.device)
+        return LessonBatch(dict(encoded), owner, labels)
+    width = max(len(t) for t in targets)
+    if backbone.task == "seq2seq-lm":
+        inputs: dict[str, Any] = dict(backbone.encode(prompts))
+        labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
+        decoder = torch.tensor(
+            [[backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t)) for t in targets]
+        )
+        inputs["decoder_input_ids"] = decoder.to(backbone.device)
+        inputs["use_cache"] = False
+        return LessonBatch(inputs, owner, labels.to(backbone.device))
+    return _causal_batch(backbone, prompts, owner, targets)
+
+
+def _causal_batch(
+    backbone: Backbone, prompts: list[str], owner: Tensor, targets: list[list[int]]
+) -> LessonBatch:
+    """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
+    encoded = backbone.encode(prompts, padding_side="left")
+    sequences = [
+        ids[mask.bool()].tolist() + target[:-1]
+        for ids, mask, target in zip(
+            encoded["input_ids"], encoded["attention_mask"], targets, strict=True
+        )
+    ]
+    length = max(len(s) for s in sequences)
+    width = max(len(t) for t in targets)
+    pad = backbone.tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (length - len(s)) + s for s in sequences])
+    mask = torch.tensor([[0] * (length - len(s)) + [1] * len(s) for s in sequences])
+    labels = torch.tensor([[IGNORE] * (width - len(t)) + t for t in targets])
+    inputs = {
+        "input_ids": ids.to(backbone.device),
+        "attention_mask": mask.to(backbone.device),
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
+        "use_cache": False,
+    }
+    return LessonBatch(inputs, owner, labels.to(backbone.device))
+
+
+def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:
+    """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,) in logits."""
+    labels = batch.labels
+    logits = logits.float()
+    token_loss = cross_entropy(
+        logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORE, reduction="none"
+    ).view(labels.shape)
+    row_loss = token_loss if labels.dim() == 1 else token_loss.sum(1)
+    losses = torch.zeros(lessons, device=logits.device).index_add(0, batch.owner, row_loss)
+    with torch.no_grad():
+        known = labels.clamp(min=0)[..., None]
+        target = logits.gather(-1, known)[..., 0]
+        rival = logits.scatter(-1, known, -math.inf).amax(-1)
+        lead = (target - rival).masked_fill(labels == IGNORE, math.inf)
+        row_lead = lead if labels.dim() == 1 else lead.amin(1)
+        margins = torch.full((lessons,), math.inf, device=logits.device)
+        margins = margins.scatter_reduce(0, batch.owner, row_lead, "amin")
+    return losses, margins
+
+
+def _initial_pair(
+    target: Any, lessons: Sequence[Lesson], rank: int, settings: EditSettings, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A (n, in, r) random, B (n, r, out) zero. A block's start depends on its edit's id alone."""
+    size_in, size_out = projection_sizes(target)
+    starts = []
+    for lesson in lessons:
+        seed = hashlib.sha256(f"{settings.seed}|{lesson.id}".encode()).digest()[:7]
+        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
+        starts.append(torch.randn(size_in, rank, generator=generator) / math.sqrt(size_in))
+    a = torch.stack(starts) * settings.weight_scale
+    return a.to(device), torch.zeros(len(lessons), rank, size_out, device=device)
+
+
+class _Adam:
+    """Adam (Kingma & Ba 2015), element by element, whose state can be cut down to some blocks."""
+
+    def __init__(self, parameters: Sequence[Tensor], rate: float) -> None:
+        self.first = [torch.zeros_like(p) for p in parameters]
+        self.second = [torch.zeros_like(p) for p in parameters]
+        self.rate, self.count = rate, 0
+
+    def step(self, parameters: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        self.count += 1
+        fast, slow = 1 - 0.9**self.count, 1 - 0.999**self.count
+        for p, g, m, v in zip(parameters, grads, self.first, self.second, strict=True):
+            m.mul_(0.9).add_(g, alpha=0.1)
+            v.mul_(0.999).addcmul_(g, g, value=0.001)
+            p.addcdiv_(m / fast, (v / slow).sqrt_().add_(1e-8), value=-self.rate)
+
+    def keep(self, rows: Tensor) -> None:
+        self.first = [m[rows] for m in self.first]
+        self.second = [v[rows] for v in self.second]

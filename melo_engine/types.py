@@ -1,0 +1,110 @@
+"""The values that go into the engine and come out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
+TASKS: tuple[Task, ...] = ("seq2seq-lm", "causal-lm", "sequence-classification")
+
+
+@dataclass(frozen=True, slots=True)
+class EditRequest:
+    """One change: after it, `prompt` is answered with `target`.
+
+    subject, aliases: names of what the prompt is about; where given, an edit only acts on prompts
+    in which one of them stands. rephrases: other wordings of the prompt to train on (leave out those
+    that you test with). locality: prompts whose answers must not change; they bound the radius.
+    id: stable name; the hash of prompt and target where none is given.
+    """
+
+    prompt: str
+    target: str
+    subject: str | None = None
+    aliases: tuple[str, ...] = ()
+    rephrases: tuple[str, ...] = ()
+    locality: tuple[str, ...] = ()
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("aliases", "rephrases", "locality"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.id:
+            content = json.dumps([self.prompt, self.target, self.subject], ensure_ascii=False)
+            object.__setattr__(self, "id", hashlib.sha256(content.encode()).hexdigest()[:16])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The subject and its aliases, () where the edit is not bound to a subject."""
+        return (self.subject, *self.aliases) if self.subject else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one prompt went: the edit that catches it, or none.
+
+    distance: to the nearest key that was looked at, in units of the key space; nan where no key
+    came into question. radius: that key's radius. edit is None where distance > radius.
+    """
+
+    edit: str | None
+    block: str | None
+    distance: float
+    radius: float
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and where it came from. text: decoded, stripped of special tokens and outer space."""
+
+    text: str
+    route: Route
+    version: str
+
+    @property
+    def edit(self) -> str | None:
+        """Id of the edit that answered, None where the backbone did."""
+        return self.route.edit
+
+
+@dataclass(frozen=True, slots=True)
+class EditOutcome:
+    """What became of one request: trained, or failed with the reason.
+
+    steps: optimiser steps spent; rank: of the block; seconds: this edit's share of the training time.
+    """
+
+    id: str
+    status: Literal["trained", "failed"]
+    reason: str = ""
+    steps: int = 0
+    rank: int = 0
+    radius: float = float("nan")
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EditSettings:
+    """How edits are trained and routed.
+
+    false_activations: share of near-miss prompts that a calibrated index may catch (0..1).
+    rank, max_rank: of a block; doubled where training does not get there. max_steps: optimiser steps
+    for each try. chunk: blocks trained in one forward pass; part of the recipe, since floating point
+    sums depend on it. margin: nats by which the target must lead at every token before a block stops.
+    """
+
+    rank: int = 4
+    max_rank: int = 16
+    learning_rate: float = 1e-2
+    max_steps: int = 60
+    chunk: int = 64
+    margin: float = 3.0
+    weight_scale: float = 1.0
+    false_activations: float = 0.005
+    seed: int = 0
+    views: int = 2
+    extra: dict[str, float] = field(default_factory=dict)
