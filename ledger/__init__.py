@@ -1,0 +1,44 @@
+"""What happened: every input line, edit, job, version and verdict, in one DuckDB file."""
+
+from ledger.errors import (
+    ChampionMoved,
+    FileMoved,
+    IllegalTransition,
+    LeaseLost,
+    LedgerBusy,
+    LedgerError,
+    LedgerTooNew,
+    NotALedger,
+    UnknownId,
+)
+from ledger.ledger import Ledger
+from ledger.types import (
+    Champion,
+    ChunkResult,
+    Contest,
+    Counts,
+    Edit,
+    Event,
+    FileRecord,
+    IntakeRules,
+    Job,
+    Limits,
+    Locality,
+    Mapping,
+    ProbeResult,
+    Quarantined,
+    RelationTemplates,
+    SourceRule,
+    SourceState,
+    SuiteVerdict,
+    Transition,
+    Version,
+)
+
+__all__ = [
+    "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event", "FileMoved",
+    "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger", "LedgerBusy",
+    "LedgerError", "LedgerTooNew", "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult",
+    "Quarantined", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict", "Transition",
+    "UnknownId", "Version",
+]  # fmt: skip

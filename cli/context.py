@@ -1,0 +1,112 @@
+"""What every command shares: the home, its settings, its ledger, and how a table is printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from config import Settings
+    from ledger import Ledger
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A typer app in the manner of this command line: plain help, known errors left to `run`."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options
+    )
+
+
+class State:
+    """The home a command works in; settings and ledger are opened when first asked for."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The home's settings."""
+        if self._settings is None:
+            from config import load
+
+            self._settings = load(self.home)
+        return self._settings
+
+    def ledger(self, *, create: bool = True) -> Ledger:
+        """The home's ledger; with `create=False` a home without one is an error."""
+        from cli.errors import UsageProblem
+        from ledger import Ledger
+
+        path = self.settings.paths.ledger
+        if not create and not path.exists():
+            raise UsageProblem(f"no ledger at {path}. Start with `melo init` or `melo ingest`.")
+        return Ledger.open(
+            path,
+            timeout=self.settings.ledger.timeout_seconds,
+            threads=self.settings.ledger.threads,
+            read_copy=self.settings.paths.read_ledger,
+        )
+
+
+def state(ctx: typer.Context) -> State:
+    """The state of a command's context."""
+    found = ctx.find_object(State)
+    return found if found is not None else State(Path(".melo"))
+
+
+def print_json(value: Any) -> None:
+    """Print a value, a dataclass or a list of them as JSON."""
+    typer.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table that fits the terminal; piped, its lines are never cut."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    table = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    console.print(table, markup=False)
+
+
+def short(text: str | None, length: int = 60) -> str:
+    """A text cut to fit a column."""
+    flat = " ".join((text or "").split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value).replace("[", "\\[")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value

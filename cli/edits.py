@@ -1,0 +1,123 @@
+"""`melo edits`: list, show, contradictions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cli.context import Json, new_app, print_json, print_table, short, state
+
+app = new_app(no_args_is_help=True)
+
+
+@app.callback()
+def _edits() -> None:
+    """List and show edits; their contradictions."""
+
+
+@app.command("list")
+def list_edits(
+    ctx: typer.Context,
+    in_state: Annotated[str | None, typer.Option("--state", help="Only edits in it.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only edits of this source.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Edits in the order they came."""
+    from cli.errors import UsageProblem
+    from ledger.states import STATES
+
+    if in_state is not None and in_state not in STATES:
+        raise UsageProblem(f"no state {in_state!r}. States: {', '.join(STATES)}.")
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.edits(state=in_state, source=source, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "state", "prompt", "target", "reported", "source"),
+        [
+            (
+                edit.id[:12], edit.state + (f" ({edit.hold})" if edit.hold else ""),
+                short(edit.prompt), short(edit.target, 30), edit.reported, short(edit.source, 24),
+            )
+            for edit in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
+    """An edit's whole life, from the raw line to the version that holds it."""
+    with state(ctx).ledger(create=False) as ledger:
+        edit = ledger.edit(edit_id)
+        history = ledger.history(edit.id)
+        lines = ledger.raw_lines(edit.id)
+        contests = ledger.contests(edit_id=edit.id)
+        version = ledger.version(edit.version) if edit.version else None
+    if as_json:
+        print_json(
+            {
+                **asdict(edit),
+                "history": history,
+                "lines": [
+                    {"file": file, "line": line, "outcome": outcome, "raw": raw}
+                    for file, line, outcome, raw in lines
+                ],
+                "contradictions": contests,
+                "registered": version,
+            }
+        )
+        return
+    print_table(
+        ("edit", edit.id),
+        [
+            ("state", edit.state + (f" ({edit.hold})" if edit.hold else "")),
+            ("prompt", edit.prompt),
+            ("target", edit.target),
+            ("subject", edit.subject),
+            ("rephrases", " | ".join(edit.rephrases)),
+            ("reported", f"{edit.reported} times by {edit.sources} sources"),
+            ("valid", f"{edit.valid_from or 'always'} to {edit.valid_to or 'open'}"),
+            ("version", edit.version),
+            ("MLflow version", version.registry_version if version else None),
+        ],
+    )
+    typer.echo("\nlines")
+    print_table(
+        ("file", "line", "outcome", "raw"),
+        [(file, line, outcome, short(raw, 100)) for file, line, outcome, raw in lines],
+    )
+    typer.echo("\nlife")
+    print_table(
+        ("time", "state", "actor", "reason", "version"),
+        [(step.at, step.to_state, step.actor, step.reason, step.version) for step in history],
+    )
+    if contests:
+        typer.echo("\ncontradictions")
+        print_table(
+            ("winner", "loser", "rule"),
+            [(c.winner[:12] if c.winner else None, c.loser[:12], c.rule) for c in contests],
+        )
+
+
+@app.command()
+def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
+    """Every contradiction, and by which rule it was decided."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.contests()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("rule", "question", "answer that won", "answer that lost", "loser"),
+        [
+            (
+                c.rule, short(c.winner_prompt or c.loser_prompt), short(c.winner_target, 30),
+                short(c.loser_target, 30), c.loser[:12],
+            )
+            for c in found
+        ],
+    )  # fmt: skip

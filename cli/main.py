@@ -1,0 +1,111 @@
+"""`melo`: a flat list of commands, each imported when it is called.
+
+A known error is one line on stderr and exit code 2; only a bug shows a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer._click.core import Context
+from typer.core import TyperGroup
+
+from cli.context import State
+
+# name: (module, attribute, one line of help). A module that is not there yet is left out.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "init": ("cli.init", "app", "Make a home: melo.toml and an empty ledger."),
+    "demo": ("cli.demo", "app", "The whole story on small examples, with real parts."),
+    "ingest": ("cli.ingest", "app", "Take error reports and fresh facts into the ledger."),
+    "run": ("cli.run", "app", "The main job once: ingest, plan, edit, gate, register."),
+    "status": ("cli.status", "app", "Where every input line is."),
+    "edits": ("cli.edits", "app", "List, show and revoke edits; their contradictions."),
+    "quarantine": ("cli.quarantine", "app", "Lines that can't be used; try them again."),
+    "review": ("cli.review", "app", "Edits that wait for a person."),
+    "sources": ("cli.sources", "app", "Who reports, how trusted; block a source."),
+    "versions": ("cli.versions", "app", "Versions of the edited model, their verdicts."),
+    "ask": ("cli.ask", "app", "Ask a version, the champion or the backbone."),
+    "backbone": ("cli.backbone", "app", "Prepare and check the frozen model."),
+    "gate": ("cli.gate", "app", "Gate a version by hand."),
+    "serve": ("cli.serve", "app", "Serve the champion over HTTP."),
+    "dashboard": ("cli.dashboard", "app", "Edit quality over time."),
+    "bench": ("cli.bench", "app", "The proof: measure quality and speed."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when it is called, so that `melo status` never loads torch."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Commands in the order of the list above."""
+        return [name for name, (module, _, _) in COMMANDS.items() if _is_there(module)]
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Any:
+        """One command, imported now."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None or not _is_there(entry[0]):
+            return None
+        app = getattr(importlib.import_module(entry[0]), entry[1])
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
+        """Help without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in self.list_commands(ctx)])
+
+
+def _is_there(module: str) -> bool:
+    return (Path(__file__).parent / f"{module.split('.')[-1]}.py").exists()
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+
+
+@app.callback()
+def _main(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="Where state lives.", envvar="MELO_HOME")
+    ] = None,
+) -> None:
+    """Keep a deployed language model right: error reports in, gated and registered edits out."""
+    ctx.obj = State(home or Path(".melo"))
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """The console script: known errors become one line and exit code 2."""
+    from cli.errors import known_error, one_line
+
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as error:
+        if str(error).startswith("Usage:"):  # a group that was called without a command
+            print(error)
+        elif said := one_line(error):
+            print(f"melo: {said}", file=sys.stderr)
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        print("melo: stopped; nothing already recorded is lost.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        line = known_error(error)
+        if line is None:
+            raise
+        print(f"melo: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,25 @@
+"""`melo status`: every input line in exactly one count."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.context import Json, new_app, print_json, print_table, state
+
+app = new_app()
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Where every input line is: the counts add up to the lines."""
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        found = ledger.counts()
+    if as_json:
+        print_json(found)
+        return
+    print_table(("lines", str(found.lines)), list(found.counts.items()))
+    if found.contradictions:
+        typer.echo()
+        print_table(("contradictions decided by", ""), list(found.contradictions.items()))
+    typer.echo(f"\nversions {found.versions}, champion {found.champion or 'none'}")

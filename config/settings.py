@@ -1,0 +1,249 @@
+"""Everything that can be set, with its default and its bounds.
+
+    MELO_PLAN__MAX_EDITS_PER_JOB=20   environment, strongest
+    HOME/melo.toml  [plan] ...        the home's file
+    the defaults below
+
+`load(home)` is the only way in; a value that does not fit is one clear line.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from config.errors import ConfigError
+
+Policy = Literal["auto", "quorum", "review"]
+
+
+class Section(BaseModel):
+    """One table of melo.toml; a name that isn't known is an error."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class BackboneSettings(Section):
+    """The frozen model that is edited."""
+
+    path: str | None = Field(
+        default=None, description="a local folder or a hub id; none: the demo's"
+    )
+    task: Literal["seq2seq-lm", "causal-lm", "sequence-classification"] = "seq2seq-lm"
+    max_prompt_tokens: int = Field(default=512, ge=8)
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class EditSettings(Section):
+    """How a block is trained and how a prompt is routed to it."""
+
+    rank: int = Field(default=4, ge=1)
+    max_rank: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
+    max_steps: int = Field(default=200, ge=1)
+    false_activation_rate: float = Field(default=0.005, gt=0, lt=1)
+    threads: int = Field(default=2, ge=1)
+
+
+class PlanSettings(Section):
+    """How edits become jobs and who may hold one for how long."""
+
+    max_edits_per_job: int = Field(default=50, ge=1)
+    lease_seconds: float = Field(default=900.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+
+
+class SourceSettings(Section):
+    """How far one source is trusted."""
+
+    trust: int = Field(default=50, ge=0, le=100)
+    policy: Policy = "auto"
+    quorum: int = Field(default=2, ge=1, description="independent sources, for policy quorum")
+    max_per_hour: int | None = Field(default=None, ge=1)
+
+
+class ContradictionSettings(Section):
+    """What decides when nothing else does, and what counts as the same question."""
+
+    tie: Literal["newest", "hold"] = "newest"
+    same_subject: Literal["alike", "always", "never"] = "alike"
+
+
+class IngestSettings(Section):
+    """Sizes and shapes of input."""
+
+    max_prompt_chars: int = Field(default=8_000, ge=1)
+    max_target_chars: int = Field(default=2_000, ge=1)
+    max_list_items: int = Field(default=64, ge=0)
+    max_line_bytes: int = Field(default=1_048_576, ge=64)
+    chunk_lines: int = Field(default=100_000, ge=1)
+    preset: str = "melo"
+
+
+class GateSettings(Section):
+    """Which thresholds a version must meet."""
+
+    thresholds: str | None = Field(default=None, description="a YAML file; none: the built-in one")
+    sample: float = Field(
+        default=0.01, ge=0, le=1, description="share of cached answers asked again"
+    )
+
+
+class RegistrySettings(Section):
+    """The MLflow registry."""
+
+    model_name: str = "melo"
+    promotion: Literal["auto", "manual"] = "auto"
+    tracking_uri: str | None = Field(default=None, description="none: SQLite in the home")
+
+
+class LedgerSettings(Section):
+    """Where the ledger is."""
+
+    url: str | None = Field(
+        default=None, description="a DuckDB file; none: ledger.duckdb in the home"
+    )
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    threads: int = Field(default=2, ge=1)
+
+
+class AlertSettings(Section):
+    """Who is told."""
+
+    webhook_url: str | None = None
+
+
+class PrefectSettings(Section):
+    """The Prefect server's database."""
+
+    database_url: str | None = Field(default=None, description="none: SQLite in the home")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are in a home."""
+
+    home: Path
+    ledger: Path
+
+    @property
+    def settings(self) -> Path:
+        """melo.toml."""
+        return self.home / "melo.toml"
+
+    @property
+    def read_ledger(self) -> Path:
+        """The published copy of the ledger, for readers."""
+        return self.home / "read" / "ledger.duckdb"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """MLflow's SQLite store."""
+        return self.home / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.home / "artifacts"
+
+    @property
+    def versions(self) -> Path:
+        """Versions, a folder each."""
+        return self.home / "versions"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: backbones, keys, answers."""
+        return self.home / "cache"
+
+    @property
+    def inbox(self) -> Path:
+        """The watched folder."""
+        return self.home / "inbox"
+
+
+class Settings(BaseSettings):
+    """All settings of one home."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MELO_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        env_ignore_empty=True,
+    )
+
+    home: Path = Path(".melo")
+    backbone: BackboneSettings = BackboneSettings()
+    edit: EditSettings = EditSettings()
+    plan: PlanSettings = PlanSettings()
+    ingest: IngestSettings = IngestSettings()
+    contradictions: ContradictionSettings = ContradictionSettings()
+    default_source: SourceSettings = SourceSettings()
+    sources: dict[str, SourceSettings] = {}
+    gate: GateSettings = GateSettings()
+    registry: RegistrySettings = RegistrySettings()
+    ledger: LedgerSettings = LedgerSettings()
+    alerts: AlertSettings = AlertSettings()
+    prefect: PrefectSettings = PrefectSettings()
+
+    @property
+    def paths(self) -> Paths:
+        """Where things are."""
+        ledger = Path(self.ledger.url) if self.ledger.url else self.home / "ledger.duckdb"
+        return Paths(self.home, ledger)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store."""
+        return self.registry.tracking_uri or f"sqlite:///{self.paths.mlflow_db}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the file, which is handed in as init values."""
+        return env_settings, init_settings
+
+
+def default_home() -> Path:
+    """`MELO_HOME`, or `.melo` here."""
+    return Path(os.environ.get("MELO_HOME") or ".melo")
+
+
+def load(home: Path | str | None = None) -> Settings:
+    """The settings of a home; a home without melo.toml has the defaults.
+
+    Raises ConfigError, naming the setting and what is allowed.
+    """
+    where = (Path(home) if home is not None else default_home()).absolute()
+    file = where / "melo.toml"
+    values: dict[str, Any] = {}
+    if file.exists():
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{file} can't be read: {error}.") from None
+    values.pop("home", None)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {name}: {first['msg']} (got {first.get('input')!r}).") from None
+    return settings.model_copy(update={"home": where})

@@ -1,0 +1,179 @@
+"""What becomes of input lines: one transaction a chunk, so a dying process repeats nothing.
+
+    lines ──stage──► problem? ──► quarantined                      (reports.outcome)
+                     known?   ──► duplicate: counts, may revive
+                     new      ──► accepted: edit `received` ──admit──► held or contest ──► ready
+
+The input file's record moves in the same transaction as the rows, by compare-and-set.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from ledger import admission
+from ledger.errors import FileMoved
+from ledger.staging import stage
+from ledger.store import Connection, Store, first
+from ledger.types import (
+    ChunkResult,
+    FileRecord,
+    IntakeRules,
+    Mapping,
+    RelationTemplates,
+)
+
+LINE_SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("unreadable", pa.string())])
+
+
+class Intake(Store):
+    """The part of the ledger that takes lines in."""
+
+    def begin_file(
+        self, name: str, content_hash: str, *, source: str | None = None, again: bool = False
+    ) -> FileRecord:
+        """Open the record of an input, or find how far it has been read before.
+
+        The same content is one input whatever its file is called; `again` begins a new record.
+        """
+        with self.write() as con:
+            found = None
+            if not again:
+                found = first(
+                    con.execute(
+                        "SELECT file_id, name, content_hash, source, lines, byte_offset, done "
+                        "FROM files WHERE content_hash = ? AND source IS NOT DISTINCT FROM ? "
+                        "ORDER BY file_id DESC LIMIT 1",
+                        [content_hash, source],
+                    )
+                )
+            if found is None:
+                found = first(
+                    con.execute(
+                        "INSERT INTO files (name, content_hash, source, started_at) "
+                        "VALUES (?, ?, ?, ?) RETURNING file_id, name, content_hash, source, lines, "
+                        "byte_offset, done",
+                        [name, content_hash, source, datetime.now(UTC)],
+                    )
+                )
+            assert found is not None
+            return FileRecord(*found)
+
+    def commit_chunk(
+        self,
+        record: FileRecord,
+        lines: pa.Table,
+        *,
+        next_offset: int,
+        done: bool,
+        rules: IntakeRules,
+        mapping: Mapping | None = None,
+        templates: tuple[RelationTemplates, ...] = (),
+        now: datetime | None = None,
+    ) -> tuple[FileRecord, ChunkResult]:
+        """Take the next lines of an input, all or none, and move its record on.
+
+        lines: columns of LINE_SCHEMA, numbered on from `record.lines`.
+        Raises FileMoved where another process has taken them meanwhile.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            moved = first(con.execute(
+                "UPDATE files SET lines = lines + ?, byte_offset = ?, done = ?, finished_at = ? "
+                "WHERE file_id = ? AND lines = ? AND NOT done "
+                "RETURNING file_id, name, content_hash, source, lines, byte_offset, done",
+                [
+                    lines.num_rows, next_offset, done, at if done else None,
+                    record.id, record.lines,
+                ],
+            ))  # fmt: skip
+            if moved is None:
+                raise FileMoved(f"{record.name} is being read by another process.")
+            if lines.num_rows == 0:
+                return FileRecord(*moved), ChunkResult(0, 0, 0, 0)
+            stage(
+                con,
+                lines,
+                mapping=mapping or Mapping(),
+                templates=templates,
+                fallback_source=record.name,
+                forced_source=record.source,
+                limits=rules.limits,
+            )
+            _number_lines_and_sort_out_copies(con)
+            result = _record(con, record.id, at, rules)
+            return FileRecord(*moved), result
+
+
+def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
+    """Take what `staging.stage` has put up, for an input that has no file."""
+    _number_lines_and_sort_out_copies(con)
+    return _record(con, file_id, at, rules)
+
+
+def _number_lines_and_sort_out_copies(con: Connection) -> None:
+    """Say for each staged line whether its edit is new; of equal lines the first is."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE judged AS
+        SELECT s.*,
+               CASE WHEN s.problem IS NOT NULL THEN 'quarantined'
+                    WHEN k.edit_id IS NOT NULL
+                      OR row_number() OVER (PARTITION BY s.edit_id ORDER BY s.line) > 1
+                    THEN 'duplicate' ELSE 'accepted' END AS outcome
+        FROM staged s LEFT JOIN (
+            SELECT edit_id FROM edits WHERE edit_id IN (SELECT edit_id FROM staged)
+        ) k ON k.edit_id = s.edit_id"""
+    )
+
+
+def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
+    admission.know_sources(con, rules, at)
+    con.execute("CREATE OR REPLACE TEMP TABLE fresh (edit_id VARCHAR)")
+    con.execute("INSERT INTO fresh SELECT edit_id FROM judged WHERE outcome = 'accepted'")
+    revived = admission.note_duplicates(con, at)
+    con.execute(
+        """INSERT INTO reports
+        SELECT ?, line, outcome::line_outcome, CASE WHEN problem IS NULL THEN edit_id END, source,
+               raw, problem, ? FROM judged ORDER BY line""",
+        [file_id, at],
+    )
+    con.execute(
+        """INSERT INTO edits
+        SELECT edit_id, ?::BIGINT * 4294967296 + line, kind, prompt, target, subject, relation,
+               old_answer, coalesce(aliases, []), coalesce(rephrases, []), coalesce(locality, []),
+               source, id, coalesce(supersedes, []), ?
+        FROM judged WHERE outcome = 'accepted' ORDER BY line""",
+        [file_id, at],
+    )
+    con.execute(
+        """INSERT INTO questions
+        SELECT DISTINCT key, edit_id FROM (
+            SELECT edit_id, md5_number(question) AS key FROM judged WHERE outcome = 'accepted'
+            UNION ALL
+            SELECT edit_id, md5_number(question_of(unnest(rephrases))) FROM judged
+            WHERE outcome = 'accepted' AND len(rephrases) > 0
+            UNION ALL
+            SELECT edit_id, md5_number(chr(29) || lower(subject) || chr(31) || lower(relation))
+            FROM judged WHERE outcome = 'accepted' AND subject IS NOT NULL AND relation IS NOT NULL
+            UNION ALL
+            SELECT edit_id, md5_number(chr(30) || lower(subject))
+            FROM judged WHERE outcome = 'accepted' AND subject IS NOT NULL AND ?)""",
+        [rules.same_subject == "always"],
+    )
+    admission.receive(con, at)
+    contradictions = admission.admit(con, rules, at, revived)
+    counted = first(
+        con.execute(
+            """SELECT count(*), count(*) FILTER (WHERE outcome = 'accepted'),
+                  count(*) FILTER (WHERE outcome = 'duplicate'),
+                  count(*) FILTER (WHERE outcome = 'quarantined'),
+                  min_by('line ' || line || ': ' || problem, line)
+                      FILTER (WHERE outcome = 'quarantined') FROM judged"""
+        )
+    )
+    assert counted is not None
+    con.execute("DROP TABLE staged; DROP TABLE judged; DROP TABLE fresh")
+    lines, accepted, duplicates, quarantined, problem = counted
+    return ChunkResult(lines, accepted, duplicates, quarantined, problem, contradictions)

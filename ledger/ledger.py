@@ -1,0 +1,49 @@
+"""The ledger, whole: every part of it on one file."""
+
+from __future__ import annotations
+
+from ledger.store import first
+from ledger.types import Counts, Quarantined
+from ledger.versions import Versions
+
+
+class Ledger(Versions):
+    """Open it with `Ledger.open(path)`; see the parts for what it can do:
+    Store, Intake, Edits, Planning, Versions."""
+
+    def counts(self) -> Counts:
+        """Every input line in exactly one count: its edit's state, duplicate or quarantined."""
+        with self.read() as con:
+            counts = {
+                str(state): int(number)
+                for state, number in con.execute(
+                    """SELECT CASE r.outcome WHEN 'accepted' THEN s.state::VARCHAR
+                              ELSE r.outcome::VARCHAR END AS what, count(*)
+                    FROM reports r LEFT JOIN edit_states s
+                        ON s.edit_id = r.edit_id AND r.outcome = 'accepted'
+                    GROUP BY what ORDER BY what"""
+                ).fetchall()
+            }
+            rules = {
+                str(rule): int(number)
+                for rule, number in con.execute(
+                    "SELECT rule, count(*) FROM contests GROUP BY rule ORDER BY rule"
+                ).fetchall()
+            }
+            row = first(
+                con.execute("SELECT (SELECT count(*) FROM reports), count(*) FROM versions")
+            )
+            champion = self.champion()
+        assert row is not None
+        return Counts(row[0], counts, rules, row[1], champion.version if champion else None)
+
+    def quarantined(self, *, limit: int | None = None) -> list[Quarantined]:
+        """Lines that can't be used, oldest first."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
+                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
+                "ORDER BY r.rowid LIMIT ?",
+                [2**62 if limit is None else limit],
+            ).fetchall()
+        return [Quarantined(*row) for row in rows]

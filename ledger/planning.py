@@ -1,0 +1,315 @@
+"""From edits that are ready to jobs, and the lease that lets one worker at a time run a job.
+
+    open ──lease──► leased ──finish──► done
+      ▲                │ fail, or lease run out
+      └────────────────┘ ... until max_attempts, then failed and its edits rejected
+
+`attempt` is the fencing token: a worker whose lease ran out and was given to another gets
+LeaseLost at its next heartbeat, finish or fail, and must throw its work away.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from ledger import states
+from ledger.edits import Edits
+from ledger.errors import LeaseLost, UnknownId
+from ledger.store import Connection, first
+from ledger.types import Job
+
+
+class Planning(Edits):
+    """The part of the ledger that plans and leases."""
+
+    def plan_jobs(
+        self,
+        *,
+        max_edits: int = 50,
+        max_jobs: int | None = None,
+        actor: str = "plan",
+        now: datetime | None = None,
+    ) -> list[Job]:
+        """Put ready edits and requested removals into jobs, the most pressing first.
+
+        Pressing is: urgent, then how often reported and how long waiting. Edits of one group of
+        near-duplicates or of one subject stay together where the size allows. An edit that beats
+        one still in another job waits for that job's end.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            rows = con.execute(_READY, [at]).fetchall()
+            removals = [
+                row[0]
+                for row in con.execute(
+                    "SELECT edit_id FROM retirements WHERE NOT done AND job_id IS NULL"
+                ).fetchall()
+            ]
+            jobs = []
+            for batch, score in _batches(rows, max_edits):
+                jobs.append(_create(con, batch, removals, score, at, actor))
+                removals = []
+                if max_jobs is not None and len(jobs) >= max_jobs:
+                    break
+            if removals:
+                jobs.append(_create(con, [], removals, 1.0, at, actor))
+            return [self.job(job_id) for job_id in jobs]
+
+    def lease_job(
+        self,
+        worker: str,
+        *,
+        lease_seconds: float = 600,
+        max_attempts: int = 3,
+        now: datetime | None = None,
+    ) -> Job | None:
+        """Take the most pressing job that nobody holds; None where there is none.
+
+        A job whose lease ran out is taken up again; one that ran out of attempts fails.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            for (job_id,) in con.execute(
+                "SELECT job_id FROM jobs WHERE attempt >= ? AND (state = 'open' "
+                "OR (state = 'leased' AND lease_until <= ?))",
+                [max_attempts, at],
+            ).fetchall():
+                _give_up(con, job_id, f"no worker finished it in {max_attempts} attempts", at)
+            row = first(
+                con.execute(
+                    """UPDATE jobs SET state = 'leased', worker = ?, attempt = attempt + 1,
+                       lease_until = ?
+                WHERE job_id = (
+                    SELECT job_id FROM jobs
+                    WHERE state = 'open' OR (state = 'leased' AND lease_until <= ?)
+                    ORDER BY priority DESC, created_at, job_id LIMIT 1)
+                RETURNING job_id""",
+                    [worker, at + timedelta(seconds=lease_seconds), at],
+                )
+            )
+            return self.job(row[0]) if row else None
+
+    def heartbeat(
+        self, job: Job, worker: str, *, lease_seconds: float = 600, now: datetime | None = None
+    ) -> None:
+        """Prolong a lease. Raises LeaseLost where it is no longer this worker's."""
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            _still_held(con, job, worker, at)
+            con.execute(
+                "UPDATE jobs SET lease_until = ? WHERE job_id = ?",
+                [at + timedelta(seconds=lease_seconds), job.id],
+            )
+
+    def finish_job(
+        self,
+        job: Job,
+        worker: str,
+        *,
+        version: str | None = None,
+        trained: Iterable[str] = (),
+        rejected: Mapping[str, str] | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """End a job: `trained` edits move on with the version, `rejected` (id: reason) end.
+
+        An edit named by neither and still planned becomes ready again. Raises LeaseLost.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            _still_held(con, job, worker, at)
+            states.move(
+                con, trained, states.TRAINED, at=at, actor=worker, reason="block trained",
+                version=version, job_id=job.id,
+            )  # fmt: skip
+            states.move_each(
+                con,
+                [(i, states.REJECTED, reason, None) for i, reason in (rejected or {}).items()],
+                at=at, actor=worker, version=version, job_id=job.id,
+            )  # fmt: skip
+            _back_to_ready(con, job.id, "its job ended without it", at, worker)
+            con.execute(
+                "UPDATE jobs SET state = 'done', finished_at = ?, version = ?, lease_until = NULL "
+                "WHERE job_id = ?",
+                [at, version, job.id],
+            )
+
+    def fail_job(
+        self,
+        job: Job,
+        worker: str,
+        error: str,
+        *,
+        max_attempts: int = 3,
+        now: datetime | None = None,
+    ) -> bool:
+        """Give a job back after an error; True where it will be tried again. Raises LeaseLost."""
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            _still_held(con, job, worker, at)
+            if job.attempt >= max_attempts:
+                _give_up(con, job.id, error, at)
+                return False
+            con.execute(
+                "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ? "
+                "WHERE job_id = ?",
+                [error[:2000], job.id],
+            )
+            return True
+
+    def job(self, job_id: str) -> Job:
+        """One job with its edits. Raises UnknownId."""
+        with self.read() as con:
+            row = first(
+                con.execute(
+                    "SELECT job_id, attempt, worker, lease_until, state, priority, created_at, "
+                    "error FROM jobs WHERE job_id = ?",
+                    [job_id],
+                )
+            )
+            if row is None:
+                raise UnknownId(f"no job {job_id!r} is on record.")
+            members = con.execute(
+                "SELECT edit_id, role FROM job_edits WHERE job_id = ? ORDER BY rowid", [job_id]
+            ).fetchall()
+            ids = [edit_id for edit_id, role in members if role == "edit"]
+            found = {edit.id: edit for edit in self.edits(ids=ids)} if ids else {}
+            return Job(
+                id=row[0],
+                edits=tuple(found[edit_id] for edit_id in ids),
+                removals=tuple(edit_id for edit_id, role in members if role == "remove"),
+                attempt=row[1],
+                worker=row[2],
+                lease_until=row[3],
+                state=row[4],
+                priority=row[5],
+                created_at=row[6],
+                error=row[7],
+            )
+
+    def jobs(self, *, state: str | None = None) -> list[Job]:
+        """All jobs, or those of one state, oldest first."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT job_id FROM jobs WHERE ? IS NULL OR state = ? ORDER BY created_at, job_id",
+                [state, state],
+            ).fetchall()
+            return [self.job(row[0]) for row in rows]
+
+
+# Ready edits with what makes them pressing. An edit waits while one that it beats is in a job.
+_READY = """
+SELECT s.edit_id, s.urgent,
+       (SELECT count(*) FROM reports r WHERE r.edit_id = s.edit_id) AS reported,
+       epoch(?::TIMESTAMPTZ) - epoch(e.received_at) AS waiting,
+       coalesce(s.group_id, lower(e.subject), s.edit_id) AS together, e.seq
+FROM edit_states s JOIN edits e USING (edit_id)
+WHERE s.state = 'ready' AND s.edit_id NOT IN (
+    SELECT c.winner FROM contests c JOIN edit_states l ON l.edit_id = c.loser
+    WHERE NOT c.settled AND c.winner IS NOT NULL AND l.state IN ('planned', 'trained'))
+"""
+
+
+def _batches(
+    rows: list[tuple[str, bool, int, float, str, int]], max_edits: int
+) -> list[tuple[list[str], float]]:
+    """Cut ready edits into batches of at most `max_edits`, families kept together if they fit."""
+    families: dict[str, list[tuple[float, int, str]]] = {}
+    for edit_id, urgent, reported, waiting, together, seq in rows:
+        score = (1e6 if urgent else 0.0) + 24.0 * (reported - 1) + max(waiting, 0.0) / 3600
+        families.setdefault(together, []).append((score, seq, edit_id))
+    ordered = sorted(
+        families.values(),
+        key=lambda family: (-max(item[0] for item in family), min(item[1] for item in family)),
+    )
+    batches: list[tuple[list[str], float]] = []
+    batch: list[str] = []
+    best = 0.0
+    for family in ordered:
+        family.sort(key=lambda item: (-item[0], item[1]))
+        if batch and len(batch) + min(len(family), max_edits) > max_edits:
+            batches.append((batch, best))
+            batch, best = [], 0.0
+        for score, _, edit_id in family:
+            if len(batch) == max_edits:
+                batches.append((batch, best))
+                batch, best = [], 0.0
+            batch.append(edit_id)
+            best = max(best, score)
+    if batch:
+        batches.append((batch, best))
+    return batches
+
+
+def _create(
+    con: Connection,
+    batch: list[str],
+    removals: list[str],
+    score: float,
+    at: datetime,
+    actor: str,
+) -> str:
+    job_id = uuid.uuid4().hex[:12]
+    con.execute(
+        "INSERT INTO jobs (job_id, state, priority, created_at) VALUES (?, 'open', ?, ?)",
+        [job_id, score, at],
+    )
+    if batch:
+        con.execute("INSERT INTO job_edits SELECT ?, unnest(?::VARCHAR[]), 'edit'", [job_id, batch])
+    if removals:
+        con.execute(
+            "INSERT INTO job_edits SELECT ?, unnest(?::VARCHAR[]), 'remove'", [job_id, removals]
+        )
+        con.execute(
+            "UPDATE retirements SET job_id = ? WHERE edit_id IN (SELECT unnest(?::VARCHAR[])) "
+            "AND NOT done",
+            [job_id, removals],
+        )
+    states.move(
+        con, batch, states.PLANNED, at=at, actor=actor, reason=f"planned in job {job_id}",
+        job_id=job_id,
+    )  # fmt: skip
+    return job_id
+
+
+def _still_held(con: Connection, job: Job, worker: str, at: datetime) -> None:
+    row = first(con.execute("SELECT worker, attempt, state FROM jobs WHERE job_id = ?", [job.id]))
+    if row is None:
+        raise UnknownId(f"no job {job.id!r} is on record.")
+    if row != (worker, job.attempt, "leased"):
+        raise LeaseLost(
+            f"job {job.id} is no longer {worker}'s (attempt {job.attempt}): it is {row[2]}, "
+            f"attempt {row[1]}, worker {row[0]}. Throw this work away."
+        )
+
+
+def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
+    planned = [
+        row[0]
+        for row in con.execute(
+            "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
+            "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
+            [job_id, job_id],
+        ).fetchall()
+    ]
+    states.move(con, planned, states.REJECTED, at=at, actor="plan", reason=f"job failed: {error}")
+    con.execute("UPDATE retirements SET job_id = NULL WHERE job_id = ? AND NOT done", [job_id])
+    con.execute(
+        "UPDATE jobs SET state = 'failed', finished_at = ?, error = ?, lease_until = NULL "
+        "WHERE job_id = ?",
+        [at, error[:2000], job_id],
+    )
+
+
+def _back_to_ready(con: Connection, job_id: str, reason: str, at: datetime, actor: str) -> None:
+    left = [
+        row[0]
+        for row in con.execute(
+            "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
+            "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
+            [job_id, job_id],
+        ).fetchall()
+    ]
+    states.move(con, left, states.READY, at=at, actor=actor, reason=reason)

@@ -1,0 +1,135 @@
+"""The life of an edit. `move` is the only way to change a state.
+
+                    ┌──────────────── again, with new evidence ────────────────┐
+                    ▼                                                          │
+    (line) ──► received ──► ready ──► planned ──► trained ──► active ──► superseded, revoked,
+                    │  ▲      ▲  ▲        │           │                  expired, rejected
+                    ▼  │      │  └────────┴───────────┘ job failed, try again
+                   held ──────┘ reviewed, quorum met, time come
+
+Every step is a row in `transitions` with time, actor and reason; rows are only ever added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import pyarrow as pa
+
+from ledger.errors import IllegalTransition, UnknownId
+from ledger.store import Connection
+
+RECEIVED, HELD, READY, PLANNED, TRAINED = "received", "held", "ready", "planned", "trained"
+ACTIVE, REJECTED, SUPERSEDED = "active", "rejected", "superseded"
+REVOKED, EXPIRED = "revoked", "expired"
+
+STATES = (
+    RECEIVED, HELD, READY, PLANNED, TRAINED, ACTIVE, REJECTED, SUPERSEDED, REVOKED, EXPIRED,
+)  # fmt: skip
+IN_FLIGHT = (PLANNED, TRAINED, ACTIVE)  # in a job or in a version
+LIVE = (READY, *IN_FLIGHT)
+ENDED = (REJECTED, SUPERSEDED, REVOKED, EXPIRED)
+
+_LEAVE = {SUPERSEDED, REVOKED, EXPIRED}
+ALLOWED: dict[str, frozenset[str]] = {
+    RECEIVED: frozenset({HELD, READY, REJECTED} | _LEAVE),
+    HELD: frozenset({RECEIVED, READY, REJECTED} | _LEAVE),
+    READY: frozenset({HELD, PLANNED, REJECTED} | _LEAVE),
+    PLANNED: frozenset({READY, TRAINED, REJECTED} | _LEAVE),
+    TRAINED: frozenset({READY, ACTIVE, REJECTED} | _LEAVE),
+    ACTIVE: frozenset(_LEAVE),
+    REJECTED: frozenset({RECEIVED}),
+    SUPERSEDED: frozenset({RECEIVED}),
+    REVOKED: frozenset({RECEIVED}),
+    EXPIRED: frozenset({RECEIVED}),
+}
+
+
+def move(
+    con: Connection,
+    edit_ids: Iterable[str],
+    to: str,
+    *,
+    at: datetime,
+    actor: str,
+    reason: str,
+    version: str | None = None,
+    job_id: str | None = None,
+    hold: str | None = None,
+) -> None:
+    """Take edits to a state, all or none, in the caller's transaction.
+
+    `hold` says why an edit is held and is cleared by every other state.
+    Raises UnknownId for an edit not on record, IllegalTransition for a step that does not exist.
+    """
+    ids = list(dict.fromkeys(edit_ids))
+    if ids:
+        move_each(
+            con,
+            [(edit_id, to, reason, hold) for edit_id in ids],
+            at=at,
+            actor=actor,
+            version=version,
+            job_id=job_id,
+        )
+
+
+def move_each(
+    con: Connection,
+    steps: Sequence[tuple[str, str, str, str | None]],
+    *,
+    at: datetime,
+    actor: str,
+    version: str | None = None,
+    job_id: str | None = None,
+) -> None:
+    """As `move`, with a state, a reason and a hold for each edit: (edit, to, reason, hold)."""
+    if not steps:
+        return
+    ids, to_states, reasons, holds = zip(*steps, strict=True)
+    con.register(
+        "moving",
+        pa.table(
+            {
+                "edit_id": pa.array(ids, pa.string()),
+                "to_state": pa.array(to_states, pa.string()),
+                "reason": pa.array(reasons, pa.string()),
+                "hold": pa.array(holds, pa.string()),
+            }
+        ),
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE steps AS SELECT m.*, s.state AS from_state "
+        "FROM moving m LEFT JOIN edit_states s USING (edit_id)"
+    )
+    con.unregister("moving")
+    _refuse_what_is_not_allowed(con)
+    con.execute(
+        "INSERT INTO transitions SELECT edit_id, from_state, to_state::edit_state, ?, ?, reason, "
+        "?, ? FROM steps",
+        [at, actor, version, job_id],
+    )
+    con.execute(
+        "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, hold = m.hold, "
+        "version = coalesce(?, s.version), job_id = coalesce(?, s.job_id) "
+        "FROM steps m WHERE m.edit_id = s.edit_id",
+        [at, version, job_id],
+    )
+    con.execute("DROP TABLE steps")
+
+
+def _refuse_what_is_not_allowed(con: Connection) -> None:
+    for edit_id, from_state, to in con.execute(
+        "SELECT any_value(edit_id), from_state, to_state FROM steps GROUP BY from_state, to_state"
+    ).fetchall():
+        if from_state is None:
+            raise UnknownId(f"no edit {edit_id!r} is on record. See `melo edits list`.")
+        if to not in STATES:
+            raise IllegalTransition(f"{to!r} is no state. States: {', '.join(STATES)}.")
+        if to not in ALLOWED[from_state]:
+            allowed = ", ".join(state for state in STATES if state in ALLOWED[from_state])
+            raise IllegalTransition(
+                f"edit {edit_id} is {from_state} and can't become {to}. From {from_state}: "
+                f"{allowed}."
+            )

@@ -1,0 +1,227 @@
+"""The file behind the ledger: many processes, one writer at a time, short transactions.
+
+    caller ── with ledger.write() as con ──►  lock file (flock)  ──►  DuckDB opens the file
+                                              BEGIN ... COMMIT        closes it, lock released
+                                              read copy published (os.replace)
+
+DuckDB lets one process write a file or many read it. The lock file beside the ledger is a queue
+in front of that: a waiting process sleeps in the kernel, and the kernel frees the lock of a process
+that dies. A foreign process that holds the file itself (a DuckDB shell) is waited for with
+growing pauses. docs/decisions/ledger-one-file-or-served.md has the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import duckdb
+
+from ledger import schema
+from ledger.errors import LedgerBusy, LedgerError, NotALedger
+
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds between tries at a lock
+
+
+class Store:
+    """Opens the file for the time of one transaction. Base of `Ledger`."""
+
+    def __init__(self, path: Path, *, read_only: bool, timeout: float, threads: int) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._timeout = timeout
+        self._threads = threads
+        self._guard = threading.RLock()
+        self._con: Connection | None = None
+        self._writing = False
+        self._read_copy: Path | None = None
+        self._unpublished = False
+        self._next_publication = 0.0
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        read_only: bool = False,
+        timeout: float = 120.0,
+        threads: int = 2,
+        read_copy: str | Path | None = None,
+    ) -> Self:
+        """Open a ledger, creating or migrating it unless `read_only`.
+
+        `read_copy` names the file that is published for readers after changes.
+        Raises NotALedger, LedgerTooNew, LedgerBusy.
+        """
+        store = cls(Path(path), read_only=read_only, timeout=timeout, threads=threads)
+        store._read_copy = Path(read_copy) if read_copy else None
+        store._prepare()
+        return store
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may write; within another one it is part of that one."""
+        with self._guard:
+            if self._con is not None:
+                if not self._writing:
+                    raise LedgerError("a read transaction is open; write in one of its own.")
+                yield self._con
+                return
+            if self.read_only:
+                raise LedgerError(f"{self.path} was opened for reading only.")
+            with self._locked(fcntl.LOCK_EX):
+                con = self._connect(read_only=False)
+                self._con, self._writing = con, True
+                try:
+                    con.execute("BEGIN")
+                    yield con
+                    con.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(duckdb.Error):
+                        con.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._con, self._writing = None, False
+                    con.close()
+                self._unpublished = True
+                self._publish_if_due()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view; inside `write()` it sees that transaction's changes."""
+        with self._guard:
+            if self._con is not None:
+                yield self._con
+                return
+            with self._locked(fcntl.LOCK_SH):
+                con = self._connect(read_only=True)
+                self._con = con
+                try:
+                    yield con
+                finally:
+                    self._con = None
+                    con.close()
+
+    def publish(self) -> None:
+        """Publish the read copy now if anything changed since the last time."""
+        if self._unpublished and self._read_copy is not None:
+            with self._guard, self._locked(fcntl.LOCK_SH):
+                self._copy()
+
+    def close(self) -> None:
+        """Publish what is unpublished. The file itself is never held between transactions."""
+        if not self.read_only:
+            self.publish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- below: locks, connections, copies
+
+    def _prepare(self) -> None:
+        if self.read_only:
+            if not self.path.exists():
+                raise NotALedger(f"{self.path} does not exist. Create it with `melo init`.")
+            with self.read() as con:
+                schema.version_of(con, self.path)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._guard, self._locked(fcntl.LOCK_EX):
+            fresh = not self.path.exists()
+            con = self._connect(read_only=False)
+            try:
+                found = 0 if fresh else schema.version_of(con, self.path)
+                if 0 < found < schema.latest():
+                    con.close()
+                    schema.copy_before(self.path, found)
+                    con = self._connect(read_only=False)
+                if found < schema.latest():
+                    schema.migrate(con, found)
+                    self._unpublished = True
+            finally:
+                con.close()
+
+    @contextlib.contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        """Hold the lock file, shared or exclusive."""
+        lock = self.path.with_name(self.path.name + ".lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            deadline, pause = time.monotonic() + self._timeout, FIRST_PAUSE
+            while True:
+                try:
+                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise LedgerBusy(
+                            f"{self.path} was busy for {self._timeout:.0f} s. Look for a process "
+                            "that hangs, or raise ledger.timeout_seconds."
+                        ) from None
+                time.sleep(pause)
+                pause = min(pause * 1.3, 0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _connect(self, *, read_only: bool) -> Connection:
+        config: dict[str, Any] = {
+            "threads": self._threads,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        if not read_only:
+            config["storage_compatibility_version"] = "v1.5.0"
+        deadline, pause = time.monotonic() + self._timeout, FIRST_PAUSE
+        while True:
+            try:
+                con = duckdb.connect(str(self.path), read_only=read_only, config=config)
+                con.execute("SET TimeZone = 'UTC'")
+                con.execute("SET enable_external_access = false")
+                return con
+            except duckdb.Error as error:
+                if "lock" not in str(error).lower():
+                    raise NotALedger(f"{self.path} can't be opened: {_one_line(error)}") from None
+                if time.monotonic() > deadline:
+                    raise LedgerBusy(f"{self.path} is held by another program.") from None
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _publish_if_due(self) -> None:
+        if self._read_copy is not None and time.monotonic() >= self._next_publication:
+            self._copy()
+
+    def _copy(self) -> None:
+        """Copy the closed file beside its place and move it there: readers see old or new."""
+        assert self._read_copy is not None
+        started = time.monotonic()
+        self._read_copy.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._read_copy.with_name(f".{self._read_copy.name}.{os.getpid()}")
+        shutil.copyfile(self.path, fresh)
+        os.replace(fresh, self._read_copy)
+        self._unpublished = False
+        spent = time.monotonic() - started
+        self._next_publication = time.monotonic() + max(0.5, 10 * spent)
+
+
+def first(result: Connection) -> Any:
+    """The first row or None, with the result read to its end: an open one blocks the connection."""
+    rows = result.fetchall()
+    return rows[0] if rows else None
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300]

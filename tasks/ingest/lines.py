@@ -1,0 +1,192 @@
+"""Any bytes to chunks of numbered lines, with flat memory.
+
+    open (plain, gzip, zstd) ──► blocks ──► lines ──► Chunk(table: line, raw, unreadable; offset)
+
+The blocks become Arrow columns without a copy for each line; DuckDB does the rest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import pyarrow as pa
+
+BLOCK = 8 * 1024 * 1024
+BATCH = 16_384  # rows of an Arrow batch: DuckDB reads batches in parallel
+KEPT_OF_LONG_LINE = 2_000  # characters of an over-long line that are kept as evidence
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Lines that follow each other; `offset` is where the next line begins."""
+
+    table: pa.Table
+    offset: int
+    last: bool
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading, unpacking gzip and zstd by their first bytes."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic[:2] == b"\x1f\x8b":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if magic == b"\x28\xb5\x2f\xfd":
+        return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    return path.open("rb")
+
+
+def read_lines(
+    path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int
+) -> Iterator[Chunk]:
+    """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
+
+    A line longer than `max_line_bytes` is kept cut short and marked; bytes that are no UTF-8 too.
+    An unpacking error ends the input with one marked line.
+    """
+    parts: list[pa.Table] = []
+    waiting = 0
+    for table, next_offset, last in _tables(path, offset, first_line, max_line_bytes):
+        parts.append(table)
+        waiting += table.num_rows
+        if last or waiting >= chunk_lines:
+            yield Chunk(pa.concat_tables(parts), next_offset, last)
+            parts, waiting = [], 0
+
+
+def _tables(
+    path: Path, offset: int, number: int, max_line_bytes: int
+) -> Iterator[tuple[pa.Table, int, bool]]:
+    block_size = max(BLOCK, max_line_bytes)
+    problem: str | None = None
+    with open_bytes(path) as file:
+        rest = head = b""
+        skipping = 0  # bytes of an over-long line that are already behind
+        try:
+            _skip(file, offset)
+            while block := file.read(block_size):
+                data = rest + block
+                end = data.rfind(b"\n") + 1
+                if skipping:
+                    end = data.find(b"\n") + 1
+                    if end == 0:
+                        skipping += len(data)
+                        rest = b""
+                        continue
+                    rest = data[end:]
+                    offset += skipping + end
+                    skipping = 0
+                    yield _marked(number, _cut(head), _too_long(max_line_bytes)), offset, False
+                    number += 1
+                    continue
+                if end == 0 and len(data) > max_line_bytes:
+                    head, skipping, rest = data[:KEPT_OF_LONG_LINE], len(data), b""
+                    continue
+                rest = data[end:]
+                if end:
+                    table = _table(data[:end], number, max_line_bytes)
+                    number += table.num_rows
+                    offset += end
+                    yield table, offset, False
+        except (OSError, EOFError, zlib.error) as error:
+            problem = f"the file breaks off here: {str(error).splitlines()[0][:200]}"
+        if skipping:
+            offset += skipping
+            yield _marked(number, _cut(head), _too_long(max_line_bytes)), offset, problem is None
+        elif rest:
+            table = _table(rest, number, max_line_bytes)
+            number += table.num_rows
+            yield table, offset + len(rest), problem is None
+        elif problem is None:
+            yield _table(b"", number, max_line_bytes), offset, True
+        if problem is not None:
+            yield _marked(number, "", problem), offset, True
+
+
+def _skip(file: IO[bytes], offset: int) -> None:
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0 and (passed := file.read(min(offset, BLOCK))):
+        offset -= len(passed)
+
+
+def _table(data: bytes, number: int, max_line_bytes: int) -> pa.Table:
+    """One Arrow row for each line of `data`, blank lines at no cost."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10) + 1  # (lines,)
+    if data and (len(ends) == 0 or ends[-1] != len(data)):
+        ends = np.append(ends, len(data))
+    offsets = np.concatenate([[0], ends]).astype(np.int64)  # (lines + 1,)
+    lengths = np.diff(offsets)
+    try:
+        data.decode("utf-8")
+        plain = len(lengths) == 0 or int(lengths.max()) <= max_line_bytes
+    except UnicodeDecodeError:
+        plain = False
+    if plain:
+        raw = pa.LargeStringArray.from_buffers(
+            len(lengths), pa.py_buffer(offsets), pa.py_buffer(data)
+        )
+        unreadable = pa.nulls(len(lengths), pa.string())
+    else:
+        raw, unreadable = _one_by_one(data, offsets, max_line_bytes)
+    table = pa.table(
+        {
+            "line": pa.array(np.arange(number + 1, number + 1 + len(lengths), dtype=np.int64)),
+            "raw": raw,
+            "unreadable": unreadable,
+        }
+    )
+    return pa.Table.from_batches(table.to_batches(max_chunksize=BATCH), table.schema)
+
+
+def _one_by_one(
+    data: bytes, offsets: np.ndarray[tuple[int], np.dtype[np.int64]], max_line_bytes: int
+) -> tuple[pa.Array, pa.Array]:
+    texts: list[str] = []
+    problems: list[str | None] = []
+    for start, end in itertools.pairwise(offsets.tolist()):
+        line = data[start:end]
+        if len(line) > max_line_bytes:
+            texts.append(_cut(line))
+            problems.append(_too_long(max_line_bytes))
+            continue
+        try:
+            texts.append(line.decode("utf-8"))
+            problems.append(None)
+        except UnicodeDecodeError as error:
+            texts.append(line.decode("utf-8", "backslashreplace"))
+            problems.append(f"not UTF-8 at byte {error.start + 1} of the line")
+    return pa.array(texts, pa.large_string()), pa.array(problems, pa.string())
+
+
+def _marked(number: int, raw: str, problem: str) -> pa.Table:
+    return pa.table(
+        {
+            "line": pa.array([number + 1], pa.int64()),
+            "raw": pa.array([raw], pa.large_string()),
+            "unreadable": pa.array([problem], pa.string()),
+        }
+    )
+
+
+def _cut(line: bytes) -> str:
+    return line[:KEPT_OF_LONG_LINE].decode("utf-8", "backslashreplace")
+
+
+def _too_long(max_line_bytes: int) -> str:
+    return f"the line has more than {max_line_bytes} bytes"
