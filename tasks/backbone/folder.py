@@ -1,0 +1,105 @@
+"""A prepared model's folder: known by its content, written whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from tasks.backbone.encoder import WEIGHTS, sha256
+from tasks.backbone.errors import BackboneError, OutputTaken
+
+RECORD = "melo_backbone.json"
+SCHEMA = 1
+
+
+def content_key(kind: str, recipe: Mapping[str, object], seed: int, facts: Sequence[object]) -> str:
+    """Return the hash of everything that decides a prepared model."""
+    content = json.dumps([SCHEMA, kind, recipe, seed, facts], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def holds(out: Path, key: str) -> bool:
+    """Say whether `out` holds the model of this key, undamaged."""
+    record = read_record(out)
+    weights = out / WEIGHTS
+    return (
+        record is not None
+        and record.get("content_key") == key
+        and weights.is_file()
+        and record.get("weights_sha256") == sha256(weights)
+    )
+
+
+def read_record(out: Path) -> dict[str, object] | None:
+    """Return what `melo_backbone.json` says, None where there is none that can be read."""
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def publish(
+    out: Path, key: str, save: Callable[[Path], None], record: Mapping[str, object]
+) -> Path:
+    """Let `save` fill a new folder beside `out`, then put it in the place of `out`.
+
+    A process that dies meanwhile leaves only hidden `.NAME.PID.part` folders, which the next one
+    clears away. Raises OutputTaken where `out` holds something that was not prepared here.
+    """
+    if out.exists() and not (out / RECORD).is_file() and (out.is_file() or any(out.iterdir())):
+        raise OutputTaken(f"{out} is not empty and holds no {RECORD}; give another folder.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(out)
+        part = out.with_name(f".{out.name}.{os.getpid()}.part")
+        part.mkdir()
+        save(part)
+        text = {
+            "schema": SCHEMA,
+            "content_key": key,
+            **record,
+            "weights_sha256": sha256(part / WEIGHTS),
+        }
+        (part / RECORD).write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+        if out.exists():
+            # A folder that has files can't be replaced in one call.
+            os.replace(out, out.with_name(f".{out.name}.{os.getpid()}.old.part"))
+        os.replace(part, out)
+        _clear_leftovers(out)
+    except OSError as error:
+        raise BackboneError(f"{out} can't be written ({error.strerror or error}).") from error
+    return out
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Compute with this many threads: sums are taken in another order with another number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _clear_leftovers(out: Path) -> None:
+    for part in out.parent.glob(f".{out.name}.*.part"):
+        owner = part.name.removeprefix(f".{out.name}.").split(".")[0]
+        if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
