@@ -110,7 +110,9 @@ class Backbone:
                 target_tokenizer = AutoTokenizer.from_pretrained(folder / TARGET_TOKENIZER)
         except (OSError, ValueError, KeyError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise BackboneError(f'"{path}" cannot be opened as {task or "a model"}: {first}') from None
+            raise BackboneError(
+                f'"{path}" cannot be opened as {task or "a model"}: {first}'
+            ) from None
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(
@@ -124,9 +126,11 @@ class Backbone:
         )
 
     @classmethod
-    def wrap(cls, model: nn.Module, tokenizer: Any, task: Task | None = None, **kwargs: Any) -> Backbone:
+    def wrap(
+        cls, model: nn.Module, tokenizer: Any, task: Task | None = None, **kwargs: Any
+    ) -> Backbone:
         """Take a model and a tokenizer that are already in memory. See `__init__` for the rest."""
-        return cls(model, tokenizer, task or _task_of(model.config), **kwargs)
+        return cls(model, tokenizer, task or _task_of(model.config, type(model).__name__), **kwargs)
 
     @property
     def device(self) -> torch.device:
@@ -154,7 +158,9 @@ class Backbone:
     @cached_property
     def tokenizer_hash(self) -> str:
         """sha256 over the vocabularies of prompts and answers."""
-        vocabularies = [sorted(t.get_vocab().items()) for t in (self.tokenizer, self.target_tokenizer)]
+        vocabularies = [
+            sorted(t.get_vocab().items()) for t in (self.tokenizer, self.target_tokenizer)
+        ]
         return hashlib.sha256(json.dumps(vocabularies, ensure_ascii=True).encode()).hexdigest()
 
     def encode(
@@ -195,8 +201,10 @@ class Backbone:
         if self.task == "causal-lm":
             text = " " + text
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids and (
-            tokenizer.unk_token_id not in (tokenizer.eos_token_id, tokenizer.bos_token_id)
+        if (
+            tokenizer.unk_token_id is not None
+            and tokenizer.unk_token_id in ids
+            and (tokenizer.unk_token_id not in (tokenizer.eos_token_id, tokenizer.bos_token_id))
         ):
             raise RequestError(
                 f'the target "{target}" has characters that the vocabulary of "{self.name}" lacks. '
@@ -205,7 +213,7 @@ class Backbone:
         limit = self.max_answer_tokens
         if len(ids) + 1 > limit:
             raise RequestError(
-                f"the target has {len(ids):,} tokens; backbone \"{self.name}\" can produce "
+                f'the target has {len(ids):,} tokens; backbone "{self.name}" can produce '
                 f"{limit - 1:,}. Shorten it."
             )
         return [*ids, self.end_token]
@@ -266,8 +274,8 @@ class Backbone:
         return 512
 
 
-def _task_of(config: Any) -> Task:
-    architectures = " ".join(getattr(config, "architectures", None) or [])
+def _task_of(config: Any, class_name: str = "") -> Task:
+    architectures = " ".join([*(getattr(config, "architectures", None) or []), class_name])
     if "SequenceClassification" in architectures:
         return "sequence-classification"
     if getattr(config, "is_encoder_decoder", False):
@@ -275,6 +283,6 @@ def _task_of(config: Any) -> Task:
     if "CausalLM" in architectures or "LMHead" in architectures:
         return "causal-lm"
     raise BackboneError(
-        f"the task cannot be told from architectures {architectures or '(none)'}. "
+        f"the task cannot be told from architectures {architectures.strip() or '(none)'}. "
         f"Set backbone.task to one of {', '.join(TASKS)}."
     )

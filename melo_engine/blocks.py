@@ -46,7 +46,11 @@ class Shard:
     """Blocks of one rank with their keys. Build with `from_tensors`, read with `open`."""
 
     def __init__(
-        self, name: str, keys: np.ndarray, pairs: list[tuple[Tensor, Tensor]] | None, folder: Path | None
+        self,
+        name: str,
+        keys: np.ndarray,
+        pairs: list[tuple[Tensor, Tensor]] | None,
+        folder: Path | None,
     ) -> None:
         self.name = name
         self.keys = keys  # (n, K) float32
@@ -79,7 +83,9 @@ class Shard:
         """Map a saved shard. Raises VersionError where files are missing or the keys are damaged."""
         path = folder / name
         if not (path / BLOCKS_FILE).is_file() or not (path / KEYS_FILE).is_file():
-            raise VersionError(f'shard "{name}" is missing from "{folder}"; restore it from a backup.')
+            raise VersionError(
+                f'shard "{name}" is missing from "{folder}"; restore it from a backup.'
+            )
         sums = _read_sums(path)
         _verify(path / KEYS_FILE, sums.get(KEYS_FILE, ""))
         with safe_open(path / KEYS_FILE, "np") as file:

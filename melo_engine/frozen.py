@@ -91,7 +91,9 @@ def _rows(value: Any, keep: Tensor, batch: int) -> Any:
         cut = {k: _rows(v, keep, batch) for k, v in value.items()}
         return type(value)(**cut) if is_dataclass(value) else cut
     if is_dataclass(value) and not isinstance(value, type):
-        return type(value)(**{f.name: _rows(getattr(value, f.name), keep, batch) for f in fields(value)})
+        return type(value)(
+            **{f.name: _rows(getattr(value, f.name), keep, batch) for f in fields(value)}
+        )
     if isinstance(value, tuple | list):
         return type(value)(_rows(v, keep, batch) for v in value)
     return value

@@ -65,11 +65,14 @@ def train_chunk(
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
     batch = lesson_batch(backbone, lessons)
-    prefix = FrozenPrefix.record(
-        backbone.model, runtime.targets, lambda: batch.forward(backbone), len(batch.owner)
-    )
+
+    def measure() -> None:
+        batch.scale = batch.forward(backbone).float().std(-1)
+
+    prefix = FrozenPrefix.record(backbone.model, runtime.targets, measure, len(batch.owner))
     stacks = [
-        _initial_pair(target, lessons, rank, settings, backbone.device) for target in runtime.targets
+        _initial_pair(target, lessons, rank, settings, backbone.device)
+        for target in runtime.targets
     ]
     optimiser = _Adam([t for pair in stacks for t in pair], settings.learning_rate)
     alive = torch.arange(len(lessons))
@@ -102,7 +105,7 @@ def train_chunk(
                 [(a[i].detach().clone(), b[i].detach().clone()) for a, b in stacks],
                 step - 1,
                 bool(finished[i]),
-                float(losses[i]),
+                float(losses[i].detach()),
             )
         if on_step is not None:
             on_step(int(leaving.sum()))
@@ -128,12 +131,13 @@ class LessonBatch:
 
     inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row. labels:
     (rows, T) target ids with IGNORE elsewhere, for the last T positions of the logits; (rows,) class
-    ids for a classifier.
+    ids for a classifier. scale: (rows, T) or (rows,), standard deviation of the backbone's own logits.
     """
 
     inputs: dict[str, Any]
     owner: Tensor
     labels: Tensor
+    scale: Tensor
 
     def forward(self, backbone: Backbone) -> Tensor:
         """Logits (rows, T, V), or (rows, classes)."""
@@ -152,7 +156,7 @@ class LessonBatch:
             k: v[rows] if isinstance(v, Tensor) and v.dim() and v.shape[0] == len(owner) else v
             for k, v in self.inputs.items()
         }
-        return rows, LessonBatch(inputs, owner[rows], self.labels[rows])
+        return rows, LessonBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
 
 
 def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
@@ -165,17 +169,20 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
     if backbone.task == "sequence-classification":
         encoded = backbone.encode(prompts)
         labels = torch.tensor([t[0] for t in targets], device=backbone.device)
-        return LessonBatch(dict(encoded), owner, labels)
+        return LessonBatch(dict(encoded), owner, labels, torch.ones_like(labels))
     width = max(len(t) for t in targets)
     if backbone.task == "seq2seq-lm":
         inputs: dict[str, Any] = dict(backbone.encode(prompts))
         labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
         decoder = torch.tensor(
-            [[backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t)) for t in targets]
+            [
+                [backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t))
+                for t in targets
+            ]
         )
         inputs["decoder_input_ids"] = decoder.to(backbone.device)
         inputs["use_cache"] = False
-        return LessonBatch(inputs, owner, labels.to(backbone.device))
+        return LessonBatch(inputs, owner, labels.to(backbone.device), torch.ones(labels.shape))
     return _causal_batch(backbone, prompts, owner, targets)
 
 
@@ -202,11 +209,11 @@ def _causal_batch(
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
         "use_cache": False,
     }
-    return LessonBatch(inputs, owner, labels.to(backbone.device))
+    return LessonBatch(inputs, owner, labels.to(backbone.device), torch.ones(labels.shape))
 
 
 def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:
-    """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,) in logits."""
+    """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,)."""
     labels = batch.labels
     logits = logits.float()
     token_loss = cross_entropy(
@@ -218,7 +225,8 @@ def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, T
         known = labels.clamp(min=0)[..., None]
         target = logits.gather(-1, known)[..., 0]
         rival = logits.scatter(-1, known, -math.inf).amax(-1)
-        lead = (target - rival).masked_fill(labels == IGNORE, math.inf)
+        lead = (target - rival) / batch.scale
+        lead = lead.masked_fill(labels == IGNORE, math.inf)
         row_lead = lead if labels.dim() == 1 else lead.amin(1)
         margins = torch.full((lessons,), math.inf, device=logits.device)
         margins = margins.scatter_reduce(0, batch.owner, row_lead, "amin")

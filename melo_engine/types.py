@@ -94,7 +94,8 @@ class EditSettings:
     false_activations: share of near-miss prompts that a calibrated index may catch (0..1).
     rank, max_rank: of a block; doubled where training does not get there. max_steps: optimiser steps
     for each try. chunk: blocks trained in one forward pass; part of the recipe, since floating point
-    sums depend on it. margin: nats by which the target must lead at every token before a block stops.
+    sums depend on it. margin: how far the target must lead at every token before a block stops, in
+    standard deviations of the backbone's own logits.
     """
 
     rank: int = 4
@@ -102,7 +103,7 @@ class EditSettings:
     learning_rate: float = 1e-2
     max_steps: int = 60
     chunk: int = 64
-    margin: float = 3.0
+    margin: float = 1.0
     weight_scale: float = 1.0
     false_activations: float = 0.005
     seed: int = 0

@@ -1,0 +1,183 @@
+"""Learn the relation part of keys, once for each backbone.
+
+Pairs of prompts that ask the same in other words are drawn together, prompts that ask something
+else about the same kind of subject apart (InfoNCE). The pairs come from `relations.yaml`, whose
+subjects are invented, and from `practice`: edits with rephrases that are *not* served, where there
+are some; their near-misses are made as for calibration. The backbone stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+from torch.nn.functional import cross_entropy, dropout
+
+from melo_engine.keys import KeyReader
+from melo_engine.near_misses import SLOT, NearMisses
+from melo_engine.projection import KeyProjection
+from melo_engine.types import EditRequest
+
+COPIES = 2  # prompts made of each wording, the last one behind a stray sentence
+MAX_TOKENS = 40
+NEGATIVES = 3
+DROPOUT = 0.1
+TEMPERATURE = 0.05
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """steps: of AdamW; relations, practice: pairs of each in one step."""
+
+    steps: int = 300
+    relations: int = 96
+    practice: int = 64
+    rate: float = 2e-3
+    seed: int = 0
+
+
+def learn_projection(
+    reader: KeyReader,
+    practice: Sequence[EditRequest] = (),
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
+) -> KeyProjection:
+    """Fit a KeyProjection to the reader's backbone. Deterministic under the recipe's seed.
+
+    practice: requests whose rephrases may be learned from; leave out whatever is tested.
+    """
+    recipe = recipe or Recipe()
+    corpus = _corpus(recipe.seed)
+    pairs = _practice(practice, recipe.seed)
+    corpus_states = _read(
+        reader, [p for p, _, _ in corpus], progress, "reading the contrast corpus"
+    )
+    practice_states = _read(
+        reader, [p for row in pairs for p in row], progress, "reading practice edits"
+    )
+    relation = torch.tensor([r for _, r, _ in corpus])
+    kind = torch.tensor([k for _, _, k in corpus])
+    torch.manual_seed(recipe.seed)
+    projection = KeyProjection(reader.projection.hidden_size).to(reader.backbone.device)
+    real = corpus_states[0][corpus_states[1]].float()  # (tokens, H)
+    projection.mean.copy_(real.mean(0))
+    projection.deviation.copy_(real.std(0) + 1e-6)
+    members = [(relation == r).nonzero()[:, 0] for r in range(int(relation.max()) + 1)]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    optimiser = torch.optim.AdamW(
+        [p for p in projection.parameters() if p.requires_grad], lr=recipe.rate, weight_decay=0.01
+    )
+    for step in range(recipe.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        chosen = torch.randperm(len(members), generator=generator)[: recipe.relations].tolist()
+        rows = torch.cat(
+            [members[r][torch.randint(len(members[r]), (2,), generator=generator)] for r in chosen]
+        )
+        keys = _relation(projection, corpus_states, rows)
+        loss = _relation_loss(keys, relation[rows].to(keys.device), kind[rows].to(keys.device))
+        if pairs:
+            picked = torch.randperm(len(pairs), generator=generator)[: recipe.practice]
+            width = 2 + NEGATIVES
+            rows = (picked[:, None] * width + torch.arange(width)).flatten()
+            loss = loss + _practice_loss(_relation(projection, practice_states, rows), width)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if progress is not None:
+            progress("learning the key projection", step + 1, recipe.steps)
+    return projection.eval().requires_grad_(False)
+
+
+@cache
+def relations_file() -> dict[str, dict[str, object]]:
+    """The corpus as written: relations with wordings, subjects of each kind, stray sentences."""
+    text = (Path(__file__).parent / "relations.yaml").read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def _corpus(seed: int) -> list[tuple[str, int, int]]:
+    """(prompt, relation, kind of subject) for every wording."""
+    source: dict = relations_file()  # type: ignore[type-arg]
+    kinds = sorted(source["subjects"])
+    chooser = random.Random(seed)
+    rows = []
+    for number, name in enumerate(sorted(source["relations"])):
+        entry = source["relations"][name]
+        for wording in entry["wordings"]:
+            for copy in range(COPIES):
+                prompt = wording.replace(SLOT, chooser.choice(source["subjects"][entry["subject"]]))
+                if copy == COPIES - 1 and chooser.random() < 0.5:
+                    prompt = f"{chooser.choice(source['noise'])} {prompt}"
+                rows.append((prompt, number, kinds.index(entry["subject"])))
+    return rows
+
+
+def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:
+    """[prompt, rephrase, near-miss, ...] of each usable request."""
+    near = NearMisses(requests, seed)
+    rows = []
+    for request in requests:
+        misses = near.other_relations(request, NEGATIVES)
+        if request.rephrases and len(misses) == NEGATIVES:
+            rows.append([request.prompt, request.rephrases[0], *misses])
+    return rows
+
+
+def _read(
+    reader: KeyReader, prompts: list[str], progress: Progress | None, what: str
+) -> tuple[Tensor, Tensor]:
+    """States (N, MAX_TOKENS, H) float16 and mask (N, MAX_TOKENS), the end of longer prompts kept."""
+    states = torch.zeros(
+        len(prompts), MAX_TOKENS, reader.projection.hidden_size, dtype=torch.float16
+    )
+    mask = torch.zeros(len(prompts), MAX_TOKENS, dtype=torch.bool)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for start in range(0, len(order), 128):
+        rows = order[start : start + 128]
+        with torch.inference_mode():
+            hidden, real = reader.states([prompts[i] for i in rows])
+        for row, h, m in zip(rows, hidden, real.bool(), strict=True):
+            own = h[m][-MAX_TOKENS:]
+            states[row, : len(own)] = own.to("cpu", torch.float16)
+            mask[row, : len(own)] = True
+        if progress is not None:
+            progress(what, min(start + 128, len(order)), len(order))
+    return states, mask
+
+
+def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Tensor) -> Tensor:
+    device = projection.mean.device
+    mask = source[1][rows]
+    width = int(mask.sum(1).max())
+    states = source[0][rows, :width].to(device).float()
+    states = dropout((states - projection.mean) / projection.deviation, DROPOUT)
+    return projection.relation(states, mask[:, :width].to(device))
+
+
+def _relation_loss(keys: Tensor, relation: Tensor, kind: Tensor) -> Tensor:
+    """Each prompt finds the other wording of its relation among those about its kind of subject."""
+    similarity = keys @ keys.T / TEMPERATURE
+    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+    same = (relation[:, None] == relation[None]) & ~own
+    rival = (relation[:, None] != relation[None]) & (kind[:, None] == kind[None])
+    reached = similarity.masked_fill(~same, -1e4).logsumexp(1)
+    return (similarity.masked_fill(~(same | rival), -1e4).logsumexp(1) - reached).mean()
+
+
+def _practice_loss(keys: Tensor, width: int) -> Tensor:
+    """Prompt and rephrase find each other among the near-misses of the same subject."""
+    prompt, rephrase, *misses = keys.view(-1, width, keys.shape[1]).unbind(1)
+    reached = (prompt * rephrase).sum(1, keepdim=True)
+    rivals = [(side * miss).sum(1, keepdim=True) for miss in misses for side in (prompt, rephrase)]
+    logits = torch.cat([reached, *rivals], 1) / TEMPERATURE
+    return cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=keys.device))

@@ -1,0 +1,430 @@
+"""The engine in one object: edit a backbone, ask it, take edits back.
+
+backbone = Backbone.open("folder")
+editor = Editor(backbone)
+version = editor.edit([EditRequest("Who leads Acme?", "Ada Li", subject="Acme")])
+editor.answer(["Who is at the head of Acme?"])[0].text
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import GatheredBlocks, Shard, gather
+from melo_engine.calibrate import Reach, measure_reach, radii
+from melo_engine.errors import ConflictError, MeloError, RequestError
+from melo_engine.index import Hit
+from melo_engine.keys import KeyReader
+from melo_engine.projection import KeyProjection
+from melo_engine.runtime import Pass, Runtime
+from melo_engine.training import Lesson, Trained, train_chunk
+from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
+from melo_engine.version import Edit, Version
+
+Progress = Callable[[str, int, int], None]
+
+
+class Editor:
+    """Edits, asks and restores one backbone. Holds one current version; versions are immutable.
+
+    projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
+    reach: measured on the requests of the first `edit` where None.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        version: Version | None = None,
+        *,
+        projection: KeyProjection | None = None,
+        settings: EditSettings | None = None,
+        reach: Reach | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.settings = settings or EditSettings()
+        self.runtime = Runtime(backbone)
+        chosen = version.projection if version is not None else projection
+        self.reader = KeyReader(backbone, self.runtime, chosen)
+        self.version = version or Version.empty(backbone, self.reader.projection)
+        self.reach = reach or _reach_of(self.version)
+
+    def edit(
+        self,
+        requests: Sequence[EditRequest],
+        *,
+        replaces: Sequence[str] = (),
+        near: Sequence[EditRequest] = (),
+        progress: Progress | None = None,
+    ) -> Version:
+        """Train a block for each request and put its key into the index.
+
+        replaces: ids of edits that these requests supersede. near: other known edits, to make
+        near-misses from. An edit in force with the same prompt and subject is superseded by itself.
+        Returns the new version, which is the current one from now on; `version.outcomes` says what
+        became of each request. A request that cannot be carried out fails alone. Raises
+        ConflictError where two requests give one prompt different targets.
+        """
+        _refuse_conflicts(requests)
+        outcomes: dict[str, EditOutcome] = {}
+        lessons: list[Lesson] = []
+        for request in requests:
+            try:
+                lessons.append(self._lesson(request))
+            except MeloError as error:
+                outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
+        trained = self._train(lessons, outcomes, progress)
+        by_id = {r.id: r for r in requests}
+        good = [by_id[t.id] for t in trained]
+        gone = set(replaces) & set(self.version.edits)
+        gone |= self._superseded(good)
+        version = self.version.without(sorted(gone)) if gone else self.version
+        if good:
+            keys = self._keys_of(good)
+            reach = self._reach(good, near)
+            found = radii(good, keys, reach, self.reader, version.index, frozenset(gone))
+            start = max((e.order for e in self.version.edits.values()), default=-1) + 1
+            edits, shards = _store(trained, good, keys, found, start, self.backbone.dtype)
+            version = version.with_edits(edits, shards)
+            for edit in edits:
+                outcomes[edit.id] = replace(outcomes[edit.id], radius=edit.radius)
+        ordered = tuple(outcomes[r.id] for r in requests)
+        version = replace(
+            version,
+            parent=self.version.id,
+            outcomes=ordered,
+            settings={
+                "reach_bound": self.reach.bound if self.reach else None,
+                "reach_free": self.reach.free if self.reach else None,
+                "false_activations": self.settings.false_activations,
+            },
+        )
+        self.version = version
+        return version
+
+    def revoke(self, edits: Sequence[str]) -> Version:
+        """Take edits out of the index; nothing is trained. Raises UnknownEdit."""
+        self.version = self.version.without(edits)
+        return self.version
+
+    def use(self, version: Version) -> None:
+        """Make another version of the same key space the current one."""
+        if version.projection_hash != self.version.projection_hash:
+            self.reader = KeyReader(self.backbone, self.runtime, version.projection)
+        self.version = version
+        self.reach = _reach_of(version) or self.reach
+
+    def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
+        """Write the current version; see `Version.save`."""
+        return self.version.save(folder, shards)
+
+    @classmethod
+    def load(
+        cls,
+        backbone: Backbone,
+        folder: str | Path,
+        shards: str | Path | None = None,
+        *,
+        settings: EditSettings | None = None,
+    ) -> Editor:
+        """Open a saved version on its backbone; see `Version.load` for the errors."""
+        return cls(backbone, Version.load(folder, backbone, shards), settings=settings)
+
+    def routes(self, prompts: Sequence[str], keys: np.ndarray | None = None) -> list[Route]:
+        """Where each prompt falls. keys: (N, K), read before; only borderline ones are read again."""
+        index = self.version.index
+        candidates = index.candidates(prompts)
+        asked = [i for i, rows in enumerate(candidates) if rows or index.has_free]
+        hits: list[Hit] = [Hit(None, float("nan"), False)] * len(prompts)
+        if asked:
+            some = [prompts[i] for i in asked]
+            known = keys[asked] if keys is not None else self.reader.read(some)
+            for i, hit in zip(
+                asked, self._search(some, known, [candidates[i] for i in asked]), strict=True
+            ):
+                hits[i] = hit
+        return [self._route(hit) for hit in hits]
+
+    @torch.inference_mode()
+    def answer(
+        self, prompts: Sequence[str], *, batch_size: int = 32, base: bool = False, **generation: Any
+    ) -> list[Answer]:
+        """Answer prompts, greedily unless `generation` says otherwise (num_beams, do_sample, ...).
+
+        base: ask the backbone without any edit. Each answer names the edit it came from, if any.
+        """
+        answers: list[Answer | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = [prompts[i] for i in rows]
+            texts, hits = self._answer_batch(batch, base, generation)
+            for i, text, hit in zip(rows, texts, hits, strict=True):
+                answers[i] = Answer(text, self._route(hit), "base" if base else self.version.id)
+        return [a for a in answers if a is not None]
+
+    @torch.inference_mode()
+    def answer_with(
+        self,
+        prompts: Sequence[str],
+        edits: Sequence[str | None],
+        *,
+        batch_size: int = 32,
+        **generation: Any,
+    ) -> list[str]:
+        """Texts with the block of a given edit forced on each prompt, whatever its key says."""
+        texts: list[str] = [""] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            places = [self.version.place(e) if (e := edits[i]) is not None else None for i in rows]
+            blocks = gather(places, self.backbone.device, self.backbone.dtype)
+            with self.runtime.running(Pass(blocks)):
+                found = self._run(self.backbone.encode([prompts[i] for i in rows]), generation)
+            for i, text in zip(rows, found, strict=True):
+                texts[i] = text
+        return texts
+
+    def _answer_batch(
+        self, prompts: list[str], base: bool, generation: dict[str, Any]
+    ) -> tuple[list[str], list[Hit]]:
+        encoded = self.backbone.encode(prompts)
+        hits = [Hit(None, float("nan"), False)] * len(prompts)
+        index = self.version.index
+        candidates = [[] for _ in prompts] if base else index.candidates(prompts)
+        if base or not (index.has_free or any(candidates)):
+            return self._run(encoded, generation), hits
+        mask = encoded["attention_mask"]
+
+        def on_keys(states: Tensor) -> GatheredBlocks | None:
+            copies = len(states) // len(prompts)
+            keys = self.reader.project(states[::copies], mask)
+            hits[:] = self._search(prompts, keys, candidates)
+            places = [
+                self.version.place(h.member.edit) if h.inside and h.member else None for h in hits
+            ]
+            return gather(places, self.backbone.device, self.backbone.dtype)
+
+        with self.runtime.running(Pass(on_keys=on_keys)):
+            return self._run(encoded, generation), hits
+
+    def _run(self, encoded: dict[str, Tensor], generation: dict[str, Any]) -> list[str]:
+        model = self.backbone.model
+        if not self.backbone.generates:
+            labels = model(**encoded).logits.argmax(-1).tolist()
+            return [str(model.config.id2label[i]) for i in labels]
+        options = {
+            "do_sample": False,
+            "num_beams": 1,
+            "max_new_tokens": self.backbone.max_answer_tokens,
+        }
+        options |= {"pad_token_id": self._pad_token(), **generation}
+        ids = model.generate(**encoded, **options)
+        if self.backbone.task == "causal-lm":
+            ids = ids[:, encoded["input_ids"].shape[1] :]
+        return [self.backbone.decode(row) for row in ids]
+
+    def _pad_token(self) -> int:
+        pad = self.backbone.target_tokenizer.pad_token_id
+        return int(pad if pad is not None else self.backbone.end_token)
+
+    def _search(
+        self, prompts: Sequence[str], keys: np.ndarray, candidates: Sequence[Sequence[int]]
+    ) -> list[Hit]:
+        """Search, and decide borderline keys by reading them alone, so that no batch matters."""
+        index = self.version.index
+        hits = index.search(keys, candidates, self.reader.tolerance)
+        for i, hit in enumerate(hits):
+            if hit.doubtful:
+                key = self.reader.read_alone(prompts[i])
+                hits[i] = index.search(key[None], [candidates[i]])[0]
+        return hits
+
+    def _route(self, hit: Hit) -> Route:
+        if hit.member is None:
+            return Route(None, None, hit.distance, float("nan"))
+        edit = hit.member.edit
+        inside = edit if hit.inside else None
+        block = self.version[edit].block if hit.inside else None
+        return Route(inside, block, hit.distance, hit.member.radius, edit)
+
+    def _lesson(self, request: EditRequest) -> Lesson:
+        self.backbone.encode([request.prompt])
+        if self.backbone.generates:
+            target = tuple(self.backbone.encode_target(request.target))
+        else:
+            target = (self.backbone.label(request.target),)
+        prompts = (request.prompt, *request.rephrases, *_views(request, self.settings.views))
+        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
+
+    def _train(
+        self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
+    ) -> list[Trained]:
+        """Train all lessons, those that don't decode to their targets again with twice the rank."""
+        done: dict[str, Trained] = {}
+        waiting, rank = list(lessons), self.settings.rank
+        count = len(lessons)
+        while waiting:
+            again: list[Lesson] = []
+            for start in range(0, len(waiting), self.settings.chunk):
+                chunk = waiting[start : start + self.settings.chunk]
+                began = time.perf_counter()
+                trained = self._train_fitting(chunk, rank, outcomes)
+                texts = self._decoded(chunk, trained)
+                seconds = (time.perf_counter() - began) / len(chunk)
+                for lesson in chunk:
+                    block = trained.get(lesson.id)
+                    if block is None:
+                        continue
+                    ok = texts[lesson.id] == self._expected(lesson)
+                    spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
+                    outcomes[lesson.id] = EditOutcome(
+                        lesson.id,
+                        "trained" if ok else "failed",
+                        "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
+                        block.steps,
+                        rank,
+                        seconds=spent + seconds,
+                    )
+                    if ok:
+                        done[lesson.id] = block
+                    elif rank * 2 <= self.settings.max_rank:
+                        again.append(lesson)
+                if progress is not None:
+                    progress("training blocks", len(done), count)
+            waiting, rank = again, rank * 2
+        return [done[x.id] for x in lessons if x.id in done]
+
+    def _train_fitting(
+        self, chunk: Sequence[Lesson], rank: int, outcomes: dict[str, EditOutcome]
+    ) -> dict[str, Trained]:
+        """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
+        try:
+            blocks = train_chunk(self.backbone, self.runtime, chunk, self.settings, rank)
+            return {b.id: b for b in blocks}
+        except (torch.OutOfMemoryError, MeloError, MemoryError) as error:
+            if len(chunk) == 1:
+                outcomes[chunk[0].id] = EditOutcome(
+                    chunk[0].id, "failed", str(error).splitlines()[0]
+                )
+                return {}
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            half = len(chunk) // 2
+            return self._train_fitting(chunk[:half], rank, outcomes) | self._train_fitting(
+                chunk[half:], rank, outcomes
+            )
+
+    @torch.inference_mode()
+    def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
+        """What each lesson's own prompt decodes to, freely, with its block."""
+        lessons = [x for x in chunk if x.id in trained]
+        if not lessons:
+            return {}
+        shard = _shard(
+            [trained[x.id] for x in lessons], np.zeros((len(lessons), 1)), self.backbone.dtype
+        )
+        places = [(shard, i) for i in range(len(lessons))]
+        blocks = gather(places, self.backbone.device, self.backbone.dtype)
+        with self.runtime.running(Pass(blocks)):
+            texts = self._run(self.backbone.encode([x.prompts[0] for x in lessons]), {})
+        return {x.id: text for x, text in zip(lessons, texts, strict=True)}
+
+    def _expected(self, lesson: Lesson) -> str:
+        if self.backbone.generates:
+            return self.backbone.decode(list(lesson.target))
+        return str(self.backbone.model.config.id2label[lesson.target[0]])
+
+    def _keys_of(self, requests: Sequence[EditRequest]) -> np.ndarray:
+        """Keys (N, K) as each prompt has it alone: what is stored does not depend on a batch."""
+        return np.stack([self.reader.read_alone(r.prompt) for r in requests])
+
+    def _reach(self, requests: Sequence[EditRequest], near: Sequence[EditRequest]) -> Reach:
+        if self.reach is None:
+            known = [e.request for e in self.version.edits.values()]
+            self.reach = measure_reach(
+                self.reader,
+                [*requests, *near, *known],
+                self.settings.false_activations,
+                seed=self.settings.seed,
+            )
+        return self.reach
+
+    def _superseded(self, requests: Sequence[EditRequest]) -> set[str]:
+        """Edits in force for the very same prompt, or that a request of the same id replaces."""
+        new = {_identity(r) for r in requests}
+        return {e.id for e in self.version.edits.values() if _identity(e.request) in new}
+
+
+def _identity(request: EditRequest) -> tuple[str, str]:
+    return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
+
+
+def _refuse_conflicts(requests: Sequence[EditRequest]) -> None:
+    targets: dict[tuple[str, str], str] = {}
+    for request in requests:
+        known = targets.setdefault(_identity(request), request.target)
+        if known != request.target:
+            raise ConflictError(
+                f'prompt "{request.prompt[:80]}" is to give "{known}" and "{request.target}" (edit '
+                f"{request.id}). Decide for one before editing."
+            )
+    doubled = [i for i, n in Counter(r.id for r in requests).items() if n > 1]
+    if doubled:
+        raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
+
+
+def _views(request: EditRequest, count: int) -> list[str]:
+    """Further forms of the prompt to train on, so that the block acts alike when a rephrase comes."""
+    if count <= 0:
+        return []
+    views = [f"I was asked about it again. {request.prompt}"]
+    if request.subject:
+        views.append(f"{request.subject}: {request.prompt}")
+    return views[:count]
+
+
+def _reach_of(version: Version) -> Reach | None:
+    bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
+    return Reach(bound, free) if bound is not None and free is not None else None
+
+
+def _store(
+    trained: Sequence[Trained],
+    requests: Sequence[EditRequest],
+    keys: np.ndarray,
+    radius: Sequence[float],
+    start: int,
+    dtype: torch.dtype,
+) -> tuple[list[Edit], list[Shard]]:
+    """Blocks into shards, one for each rank, and the edits that refer to them."""
+    edits, shards = [], []
+    ranks = [t.pairs[0][0].shape[1] for t in trained]
+    for rank in sorted(set(ranks)):
+        members = [i for i, r in enumerate(ranks) if r == rank]
+        shard = _shard([trained[i] for i in members], keys[members], dtype)
+        shards.append(shard)
+        for row, i in enumerate(members):
+            block = shard.block_hash(row)
+            edits.append(
+                Edit(requests[i], shard.name, row, block, rank, float(radius[i]), start + i)
+            )
+    return edits, shards
+
+
+def _shard(trained: Sequence[Trained], keys: np.ndarray, dtype: torch.dtype) -> Shard:
+    pairs = []
+    for target in range(len(trained[0].pairs)):
+        a = torch.stack([t.pairs[target][0] for t in trained]).to(dtype)
+        b = torch.stack([t.pairs[target][1] for t in trained]).to(dtype)
+        pairs.append((a, b))
+    return Shard.from_tensors(pairs, keys)

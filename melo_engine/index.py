@@ -1,0 +1,181 @@
+"""The neuron index: from the key of a prompt to the edit that it falls to.
+
+    bound edits     subject in the prompt? ──► distance of relation parts <= radius
+    free edits      nearest on faiss       ──► distance of content parts  <= radius
+
+Keys never change. Edits are added and taken out by id. Where several radii hold a key, the edit
+with the smallest distance relative to its radius wins; of two edits at one point, the later one.
+MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from melo_engine.errors import IndexMismatch, UnknownEdit
+from melo_engine.subjects import SubjectIndex
+
+NEAREST_FREE = 8
+INFINITE = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One key in the index. names: of its subject, () for a free edit; order: later beats earlier."""
+
+    edit: str
+    key: np.ndarray  # (K,) float32
+    radius: float
+    names: tuple[str, ...]
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The member that a key was compared with. `inside`: distance <= radius.
+
+    doubtful: within the tolerance of another decision, so the key should be read alone.
+    """
+
+    member: Member | None
+    distance: float
+    inside: bool
+    doubtful: bool = False
+
+
+class NeuronIndex:
+    """relation_size: how many of the key's first values are its relation part."""
+
+    def __init__(self, key_size: int, relation_size: int, members: Sequence[Member] = ()) -> None:
+        self.key_size = key_size
+        self.relation_size = relation_size
+        self._members: dict[int, Member] = {}
+        self._row_of: dict[str, int] = {}
+        self._subjects = SubjectIndex()
+        self._free = faiss.IndexIDMap2(faiss.IndexFlatL2(key_size - relation_size))
+        self._next = 0
+        self.add(members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, edit: str) -> bool:
+        return edit in self._row_of
+
+    def __getitem__(self, edit: str) -> Member:
+        return self._members[self._row(edit)]
+
+    def add(self, members: Sequence[Member]) -> None:
+        """Raises IndexMismatch for a key of another size, a bad radius or an id that is there."""
+        free: list[int] = []
+        for member in members:
+            if member.key.shape != (self.key_size,) or member.key.dtype != np.float32:
+                raise IndexMismatch(
+                    f"key of edit {member.edit} is {member.key.dtype}{member.key.shape}; "
+                    f"the index takes float32({self.key_size},)."
+                )
+            if not member.radius >= 0:
+                raise IndexMismatch(
+                    f"radius of edit {member.edit} is {member.radius}; it must be >= 0."
+                )
+            if member.edit in self._row_of:
+                raise IndexMismatch(f"edit {member.edit} is in the index already; remove it first.")
+            row, self._next = self._next, self._next + 1
+            self._members[row] = member
+            self._row_of[member.edit] = row
+            if member.names:
+                self._subjects.add(member.names, row)
+            else:
+                free.append(row)
+        if free:
+            content = np.stack([self._members[r].key[self.relation_size :] for r in free])
+            self._free.add_with_ids(content, np.asarray(free, dtype=np.int64))
+
+    def remove(self, edits: Sequence[str]) -> None:
+        """Take edits out. Raises UnknownEdit for an id that is not there."""
+        rows = [self._row(edit) for edit in edits]
+        free = [r for r in rows if not self._members[r].names]
+        if free:
+            self._free.remove_ids(np.asarray(free, dtype=np.int64))
+        for edit, row in zip(edits, rows, strict=True):
+            self._row_of.pop(edit)
+            self._members.pop(row)
+
+    def candidates(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Rows of the bound edits whose subject stands in each prompt. Needs no key."""
+        found: list[list[int]] = []
+        for prompt in prompts:
+            rows: set[int] = set()
+            for _, ids in self._subjects.find(prompt) if len(self._subjects) else ():
+                rows |= ids
+            found.append(sorted(r for r in rows if r in self._members))
+        return found
+
+    def rivals(self, prompt: str) -> list[Member]:
+        """The bound edits whose subject stands in the prompt."""
+        return [self._members[row] for row in self.candidates([prompt])[0]]
+
+    @property
+    def has_free(self) -> bool:
+        return bool(self._free.ntotal)
+
+    def search(
+        self, keys: np.ndarray, candidates: Sequence[Sequence[int]], tolerance: float = 0.0
+    ) -> list[Hit]:
+        """Find each key's edit. keys: (B, K) float32; candidates: from `candidates`, of the prompts."""
+        if keys.ndim != 2 or keys.shape[1] != self.key_size:
+            raise IndexMismatch(f"keys are {keys.shape}; the index takes (B, {self.key_size}).")
+        free = self._free_distances(keys)
+        return [
+            self._decide(self._bound(key, rows) + free[i], tolerance)
+            for i, (key, rows) in enumerate(zip(keys, candidates, strict=True))
+        ]
+
+    def _row(self, edit: str) -> int:
+        try:
+            return self._row_of[edit]
+        except KeyError:
+            raise UnknownEdit(f"edit {edit} is not in the index.") from None
+
+    def _bound(self, key: np.ndarray, rows: Sequence[int]) -> list[tuple[float, Member]]:
+        if not rows:
+            return []
+        members = [self._members[r] for r in rows]
+        known = np.stack([m.key[: self.relation_size] for m in members])
+        distances = np.linalg.norm(known - key[: self.relation_size], axis=1)
+        return list(zip(distances.tolist(), members, strict=True))
+
+    def _free_distances(self, keys: np.ndarray) -> list[list[tuple[float, Member]]]:
+        if not self._free.ntotal:
+            return [[] for _ in keys]
+        content = np.ascontiguousarray(keys[:, self.relation_size :], dtype=np.float32)
+        squared, rows = self._free.search(content, min(NEAREST_FREE, self._free.ntotal))
+        distances = np.sqrt(np.maximum(squared, 0.0))
+        return [
+            [(float(d), self._members[int(r)]) for d, r in zip(ds, rs, strict=True) if r >= 0]
+            for ds, rs in zip(distances, rows, strict=True)
+        ]
+
+    @staticmethod
+    def _decide(pairs: list[tuple[float, Member]], tolerance: float) -> Hit:
+        if not pairs:
+            return Hit(None, float("nan"), False)
+        ranked = sorted(pairs, key=lambda p: (_share(p), -p[1].order, p[1].edit))
+        distance, member = ranked[0]
+        inside = distance <= member.radius
+        doubtful = abs(distance - member.radius) <= tolerance
+        if inside and len(ranked) > 1 and ranked[1][0] <= ranked[1][1].radius + tolerance:
+            doubtful |= abs(_share(ranked[1]) - _share(ranked[0])) * member.radius <= 2 * tolerance
+        return Hit(member, distance, inside, doubtful)
+
+
+def _share(pair: tuple[float, Member]) -> float:
+    """Distance relative to the radius: below 1 inside."""
+    distance, member = pair
+    if member.radius > 0:
+        return distance / member.radius
+    return 0.0 if distance == 0 else INFINITE

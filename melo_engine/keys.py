@@ -1,0 +1,72 @@
+"""Read keys: a prompt's own tokens through the frozen part of the backbone, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melo_engine.backbone import Backbone
+from melo_engine.projection import KeyProjection
+from melo_engine.runtime import Runtime
+
+
+class KeyReader:
+    """Keys of prompts on one backbone. A key depends on its prompt alone, within float rounding."""
+
+    def __init__(
+        self, backbone: Backbone, runtime: Runtime, projection: KeyProjection | None
+    ) -> None:
+        self.backbone = backbone
+        self.runtime = runtime
+        self.projection = projection or KeyProjection(hidden_size(backbone), learned=False)
+        self.projection = self.projection.to(backbone.device).eval().requires_grad_(False)
+        # Keys of one prompt differ between batches by rounding: below this a route is decided alone.
+        self.tolerance = 1e-4 if backbone.dtype == torch.float32 else 3e-2
+
+    @torch.inference_mode()
+    def read(self, prompts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Keys (N, K) float32, computed in batches of similar length."""
+        keys = np.empty((len(prompts), self.projection.size), dtype=np.float32)
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            states, mask = self.states([prompts[i] for i in rows])
+            keys[rows] = self.project(states, mask)
+        return keys
+
+    @torch.inference_mode()
+    def read_alone(self, prompt: str) -> np.ndarray:
+        """Key (K,) of one prompt in a batch of its own, without padding: the one that counts."""
+        states, mask = self.states([prompt])
+        key: np.ndarray = self.project(states, mask)[0]
+        return key
+
+    def project(self, states: Tensor, mask: Tensor) -> np.ndarray:
+        """states (B, T, H), mask (B, T) -> keys (B, K) float32."""
+        keys: np.ndarray = self.projection(states, mask).cpu().numpy()
+        return keys
+
+    def states(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Hidden states (B, T, H) at the key module, and the mask (B, T) of real tokens."""
+        batch = self.backbone.encode(prompts, padding_side="right")
+        return self.runtime.read_hidden(lambda: self._forward(batch)), batch["attention_mask"]
+
+    def _forward(self, batch: dict[str, Tensor]) -> None:
+        model = self.backbone.model
+        if self.backbone.task == "seq2seq-lm":
+            model.get_encoder()(**batch)
+        elif self.backbone.task == "causal-lm":
+            model.base_model(**batch, use_cache=False)
+        else:
+            model.base_model(**batch)
+
+
+def hidden_size(backbone: Backbone) -> int:
+    """Width H of the hidden states at the key module."""
+    config = backbone.model.config
+    if backbone.task == "seq2seq-lm":
+        config = getattr(config, "encoder", config)
+    return int(config.hidden_size)

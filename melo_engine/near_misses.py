@@ -1,0 +1,87 @@
+"""Prompts that are almost an edit's: its wording about another subject, its subject in another wording.
+
+    edit          "What company made Volvo B12M?"
+    other subject "What company made Dep River?"             own template, another name
+    other relation "In what war did Volvo B12M fight?"       own name, another edit's template
+
+Two templates count as one relation, and are never mixed, where they share a content word or where
+edits with them were given the same answer: then the prompt might be a rephrase, not a near-miss.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from melo_engine.subjects import words
+from melo_engine.types import EditRequest
+
+SLOT = "[X]"
+_COMMON = frozenset(
+    "a an the of is was were are be been in on at to by with for from and or that this what which who "
+    "whom whose where when how did does do has have had it its as s name".split()
+)
+_STEM = 5
+_TRIES = 40
+
+
+def template_of(prompt: str, subject: str) -> str | None:
+    """The prompt with its subject replaced by `[X]`, None where the subject does not stand in it."""
+    match = re.search(re.escape(subject), prompt, re.IGNORECASE)
+    return prompt[: match.start()] + SLOT + prompt[match.end() :] if match else None
+
+
+class NearMisses:
+    """Makes near-misses out of the requests at hand. Same requests and seed, same prompts."""
+
+    def __init__(self, requests: Sequence[EditRequest], seed: int = 0) -> None:
+        self._seed = seed
+        self._answers: dict[str, set[str]] = defaultdict(set)
+        self._templates: list[str] = []  # as often as used, so that frequent wordings come often
+        self._subjects: list[str] = []
+        for request in requests:
+            if not request.subject:
+                continue
+            self._subjects.append(request.subject)
+            template = template_of(request.prompt, request.subject)
+            if template:
+                self._templates.append(template)
+                self._answers[template].add(request.target.casefold())
+        self._stems = {t: _stems(t) for t in self._answers}
+
+    def other_relations(self, request: EditRequest, count: int) -> list[str]:
+        """The request's subject in up to `count` templates of other relations."""
+        own = template_of(request.prompt, request.subject) if request.subject else None
+        if own is None or not self._templates:
+            return []
+        stems, answers = _stems(own), self._answers.get(own, set()) | {request.target.casefold()}
+        chooser = random.Random(f"{self._seed}|{request.id}|relation")
+        found: list[str] = []
+        for _ in range(_TRIES):
+            template = chooser.choice(self._templates)
+            usable = self._stems[template] and not self._stems[template] & stems
+            if usable and not self._answers[template] & answers and template not in found:
+                found.append(template)
+                if len(found) == count:
+                    break
+        return [t.replace(SLOT, str(request.subject)) for t in found]
+
+    def other_subjects(
+        self, request: EditRequest, count: int, subjects: Sequence[str] = ()
+    ) -> list[str]:
+        """The request's template about up to `count` of `subjects` (all known ones if none given)."""
+        own = template_of(request.prompt, request.subject) if request.subject else None
+        names = list(subjects or self._subjects)
+        if own is None or not names:
+            return []
+        chooser = random.Random(f"{self._seed}|{request.id}|subject")
+        same = {"".join(words(name)) for name in request.names}
+        picked = chooser.sample(names, min(len(names), count + len(same)))
+        picked = [name for name in picked if "".join(words(name)) not in same]
+        return [own.replace(SLOT, name) for name in dict.fromkeys(picked)][:count]
+
+
+def _stems(template: str) -> frozenset[str]:
+    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in _COMMON)

@@ -1,0 +1,88 @@
+"""From the hidden states of a prompt's tokens to its key: one vector, two parts.
+
+    states (T, H) ─┬─ standardise ─ attention pooling, `heads` of them ─ linear ─ unit length ──► relation
+                   └─ mean over the prompt's own tokens ──────────────── unit length ──────────► content
+
+The relation part says what is asked, whatever the subject and the wording: it is learned once for
+each backbone by contrast (`melo_engine.contrast`). The content part says what the prompt is about
+as a whole, as read. Edits bound to a subject are told apart by the first, the others by the second.
+Distances are Euclidean between unit vectors, 0 to 2. Projecting keys by contrast: PENME (2024).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from melo_engine.errors import VersionError
+
+RELATION_SIZE = 128
+HEADS = 4
+
+
+class KeyProjection(torch.nn.Module):
+    """The learned part of a key. forward: states (B, T, H), mask (B, T) -> keys (B, K) float32."""
+
+    def __init__(self, hidden_size: int, *, learned: bool = True) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.learned = learned
+        self.score = torch.nn.Linear(hidden_size, 64)
+        self.query = torch.nn.Linear(64, HEADS)
+        self.value = torch.nn.Linear(hidden_size, RELATION_SIZE)
+        self.register_buffer("mean", torch.zeros(hidden_size))
+        self.register_buffer("deviation", torch.ones(hidden_size))
+
+    @property
+    def relation_size(self) -> int:
+        """Length of the relation part; the content part follows it."""
+        return RELATION_SIZE if self.learned else self.hidden_size
+
+    @property
+    def size(self) -> int:
+        return self.relation_size + self.hidden_size
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        states, mask = states.float(), mask.bool()
+        states = (states - self.mean) / self.deviation  # (B, T, H)
+        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        content = normalize(pooled, dim=1)  # (B, H)
+        relation = self.relation(states, mask) if self.learned else content
+        return torch.cat([relation, content], 1)
+
+    def relation(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Relation part (B, R) of standardised states."""
+        score = self.query(torch.tanh(self.score(states)))  # (B, T, heads)
+        weight = score.masked_fill(~mask[..., None], -1e4).softmax(1)
+        value = self.value(states).unflatten(-1, (HEADS, -1))  # (B, T, heads, R/heads)
+        return normalize(torch.einsum("bth,bthk->bhk", weight, value).flatten(1), dim=1)
+
+    def to_bytes(self) -> bytes:
+        """The projection as a safetensors file."""
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        return bytes(save({**tensors, "learned": torch.tensor(self.learned)}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> KeyProjection:
+        """Inverse of `to_bytes`. Raises VersionError where the data is not a projection."""
+        try:
+            tensors = load(data)
+            learned = bool(tensors.pop("learned"))
+        except (KeyError, SafetensorError) as error:
+            raise VersionError(f"the key projection cannot be read: {error}") from None
+        hidden = len(tensors["mean"])
+        projection = cls(hidden, learned=learned)
+        projection.load_state_dict(tensors)
+        return projection.eval().requires_grad_(False)
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(self.to_bytes())
+
+    def content_hash(self) -> str:
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:32]

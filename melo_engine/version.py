@@ -1,0 +1,329 @@
+"""A version: the edits that are in force on one backbone. Immutable, named by its content.
+
+On disk, nothing in it can run code:
+
+    <folder>/manifest.json       schema, backbone and tokenizer hashes, parent, settings, checksums
+            edits.parquet        a row an edit: request, shard and row of its block, radius
+            projection.safetensors
+    <shards>/<hash>/...          blocks and keys, shared between versions (see `blocks`)
+
+`shards` is `<folder>/shards` unless another place is given, so a version that adds 50 edits to
+10,000 writes the 50.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import Shard, file_hash
+from melo_engine.errors import UnknownEdit, VersionError
+from melo_engine.index import Member, NeuronIndex
+from melo_engine.projection import KeyProjection
+from melo_engine.types import EditOutcome, EditRequest
+
+SCHEMA = 1
+MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One edit in force: its request, where its block lies, and how far its key reaches."""
+
+    request: EditRequest
+    shard: str
+    row: int
+    block: str
+    rank: int
+    radius: float
+    order: int
+
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+
+@dataclass(frozen=True)
+class Version:
+    """backbone, tokenizer: hashes of what it was made for. edits: by id, in order of `order`.
+
+    outcomes: what became of the requests of the call that made it; not part of its content.
+    """
+
+    backbone: str
+    tokenizer: str
+    backbone_name: str
+    projection: KeyProjection
+    edits: dict[str, Edit] = field(default_factory=dict)
+    shards: dict[str, Shard] = field(default_factory=dict)
+    parent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    outcomes: tuple[EditOutcome, ...] = ()
+
+    @classmethod
+    def empty(cls, backbone: Backbone, projection: KeyProjection) -> Version:
+        """The backbone without any edit."""
+        return cls(backbone.weights_hash, backbone.tokenizer_hash, backbone.name, projection)
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 over everything that decides an answer. The way to it (parent, order of jobs) is not."""
+        digest = hashlib.sha256(f"{SCHEMA}|{self.backbone}|{self.tokenizer}|".encode())
+        digest.update(self.projection_hash.encode())
+        for edit in sorted(self.edits.values(), key=lambda e: e.id):
+            content = [edit.id, edit.block, edit.radius.hex(), *edit.request.names]
+            digest.update(json.dumps(content).encode())
+        return digest.hexdigest()[:32]
+
+    @cached_property
+    def projection_hash(self) -> str:
+        return self.projection.content_hash()
+
+    @cached_property
+    def index(self) -> NeuronIndex:
+        """Built on first use from the keys of the shards."""
+        index = NeuronIndex(self.projection.size, self.projection.relation_size)
+        index.add(
+            [
+                Member(e.id, self.shards[e.shard].keys[e.row], e.radius, e.request.names, e.order)
+                for e in self.edits.values()
+            ]
+        )
+        return index
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def __contains__(self, edit: str) -> bool:
+        return edit in self.edits
+
+    def __getitem__(self, edit: str) -> Edit:
+        try:
+            return self.edits[edit]
+        except KeyError:
+            raise UnknownEdit(
+                f'edit "{edit}" is not in version {self.id[:12]}, which has {len(self):,} edits.'
+            ) from None
+
+    def place(self, edit: str) -> tuple[Shard, int]:
+        """Where the edit's block lies."""
+        found = self[edit]
+        return self.shards[found.shard], found.row
+
+    def with_edits(
+        self, edits: Sequence[Edit], shards: Sequence[Shard], outcomes: Sequence[EditOutcome] = ()
+    ) -> Version:
+        """A version with more edits. An edit of an id that is there takes its place."""
+        kept = {**{k: v for k, v in self.edits.items()}, **{e.id: e for e in edits}}
+        return self._next(kept, [*self.shards.values(), *shards], tuple(outcomes))
+
+    def without(self, edits: Sequence[str]) -> Version:
+        """A version whose index lacks these edits. Raises UnknownEdit."""
+        gone = {self[edit].id for edit in edits}
+        return self._next(
+            {k: v for k, v in self.edits.items() if k not in gone}, self.shards.values()
+        )
+
+    def with_radius(self, edit: str, radius: float) -> Version:
+        """A version in which one edit reaches less (or more) far. Its key and block stay."""
+        changed = {**self.edits, edit: replace(self[edit], radius=float(radius))}
+        return self._next(changed, self.shards.values())
+
+    def merge(self, other: Version) -> Version:
+        """Both versions' edits: blocks never overlap, so this is concatenation.
+
+        Raises VersionError for versions of two backbones or key spaces, or an edit in both with
+        another block.
+        """
+        if (self.backbone, self.projection_hash) != (other.backbone, other.projection_hash):
+            raise VersionError("versions of two backbones or key projections can't be merged.")
+        for edit in self.edits.keys() & other.edits.keys():
+            if self.edits[edit].block != other.edits[edit].block:
+                raise VersionError(f"edit {edit} is in both versions with different blocks.")
+        return self._next(
+            {**self.edits, **other.edits}, [*self.shards.values(), *other.shards.values()]
+        )
+
+    def _next(
+        self, edits: dict[str, Edit], shards: Any, outcomes: tuple[EditOutcome, ...] = ()
+    ) -> Version:
+        used = {e.shard for e in edits.values()}
+        ordered = dict(sorted(edits.items(), key=lambda item: (item[1].order, item[0])))
+        return replace(
+            self,
+            edits=ordered,
+            shards={s.name: s for s in shards if s.name in used},
+            parent=self.id,
+            outcomes=outcomes,
+        )
+
+    def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
+        """Write the version. shards: a store that versions share. Never leaves half a version."""
+        folder = Path(folder)
+        store = Path(shards) if shards else folder / "shards"
+        partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for shard in self.shards.values():
+            shard.save(store if shards else partial / "shards")
+        pq.write_table(_table(self.edits.values()), partial / EDITS)
+        self.projection.save(partial / PROJECTION)
+        manifest = {
+            "schema": SCHEMA,
+            "id": self.id,
+            "parent": self.parent,
+            "backbone": {"name": self.backbone_name, "weights": self.backbone},
+            "tokenizer": self.tokenizer,
+            "edits": len(self),
+            "shards": sorted(self.shards),
+            "settings": self.settings,
+            "sha256": {name: file_hash(partial / name) for name in (EDITS, PROJECTION)},
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+        return folder
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, backbone: Backbone | None = None, shards: str | Path | None = None
+    ) -> Version:
+        """Open a saved version; blocks are mapped, not read.
+
+        Raises VersionError where a file is missing or damaged, the schema is unknown, or `backbone`
+        is not the one that the version was made for.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        for name, expected in manifest["sha256"].items():
+            path = folder / name
+            if not path.is_file() or file_hash(path) != expected:
+                raise VersionError(f'"{path}" is missing or damaged; restore it from a backup.')
+        if backbone is not None:
+            _check_backbone(manifest, backbone)
+        store = Path(shards) if shards else folder / "shards"
+        opened = {name: Shard.open(store, name) for name in manifest["shards"]}
+        version = cls(
+            manifest["backbone"]["weights"],
+            manifest["tokenizer"],
+            manifest["backbone"]["name"],
+            KeyProjection.from_bytes((folder / PROJECTION).read_bytes()),
+            {e.id: e for e in _edits(pq.read_table(folder / EDITS))},
+            opened,
+            manifest["parent"],
+            manifest["settings"],
+        )
+        if version.id != manifest["id"]:
+            raise VersionError(
+                f'"{folder}" names itself {manifest["id"][:12]} but holds {version.id[:12]}; '
+                "restore it from a backup."
+            )
+        return version
+
+
+def compact(version: Version) -> Version:
+    """Fold all shards into one for each rank and drop the blocks that no edit uses. Same id."""
+    import numpy as np
+    import torch
+
+    by_rank: dict[int, list[Edit]] = {}
+    for edit in version.edits.values():
+        by_rank.setdefault(edit.rank, []).append(edit)
+    edits: dict[str, Edit] = {}
+    shards: dict[str, Shard] = {}
+    for members in by_rank.values():
+        places = [version.place(e.id) for e in members]
+        pairs = []
+        for target in range(len(places[0][0].pairs)):
+            pairs.append(
+                (
+                    torch.stack([s.pairs[target][0][row] for s, row in places]),
+                    torch.stack([s.pairs[target][1][row] for s, row in places]),
+                )
+            )
+        shard = Shard.from_tensors(pairs, np.stack([s.keys[row] for s, row in places]))
+        shards[shard.name] = shard
+        for row, edit in enumerate(members):
+            edits[edit.id] = replace(edit, shard=shard.name, row=row)
+    ordered = dict(sorted(edits.items(), key=lambda item: (item[1].order, item[0])))
+    return replace(version, edits=ordered, shards=shards)
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a saved version. Raises VersionError where there is none that can be read."""
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise VersionError(
+            f'"{folder}" is no version: {MANIFEST} can\'t be read ({error}).'
+        ) from None
+    if manifest.get("schema") != SCHEMA:
+        raise VersionError(
+            f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}. '
+            "Open it with the release that wrote it."
+        )
+    return manifest
+
+
+def _check_backbone(manifest: dict[str, Any], backbone: Backbone) -> None:
+    if manifest["backbone"]["weights"] != backbone.weights_hash:
+        raise VersionError(
+            f'the version was made for backbone "{manifest["backbone"]["name"]}" '
+            f'({manifest["backbone"]["weights"][:12]}); got "{backbone.name}" '
+            f"({backbone.weights_hash[:12]}). Open it with its own backbone."
+        )
+    if manifest["tokenizer"] != backbone.tokenizer_hash:
+        raise VersionError("the tokenizer is not the one that the version was made with.")
+
+
+def _table(edits: Any) -> pa.Table:
+    rows = []
+    for edit in edits:
+        row = asdict(edit.request)
+        row |= {k: getattr(edit, k) for k in ("shard", "row", "block", "rank", "radius", "order")}
+        row |= {k: list(row[k]) for k in ("aliases", "rephrases", "locality")}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=_PARQUET)
+
+
+def _edits(table: pa.Table) -> list[Edit]:
+    names = ("prompt", "target", "subject", "aliases", "rephrases", "locality", "id")
+    make: Callable[[dict[str, Any]], EditRequest] = lambda r: EditRequest(
+        **{n: r[n] for n in names}
+    )  # noqa: E731
+    return [
+        Edit(make(r), r["shard"], r["row"], r["block"], r["rank"], r["radius"], r["order"])
+        for r in table.to_pylist()
+    ]
+
+
+_PARQUET = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", pa.string()),
+        ("target", pa.string()),
+        ("subject", pa.string()),
+        ("aliases", pa.list_(pa.string())),
+        ("rephrases", pa.list_(pa.string())),
+        ("locality", pa.list_(pa.string())),
+        ("shard", pa.string()),
+        ("row", pa.int32()),
+        ("block", pa.string()),
+        ("rank", pa.int32()),
+        ("radius", pa.float64()),
+        ("order", pa.int64()),
+    ]
+)
