@@ -1,5 +1,6 @@
 """The demo's backbones: a frozen pretrained encoder with a small part trained here."""
 
+from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
 from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256
 from tasks.backbone.errors import (
     BackboneError,
@@ -17,15 +18,18 @@ __all__ = [
     "ENCODER_ID",
     "ENCODER_SHA256",
     "BackboneError",
+    "ClassifierRecipe",
     "EncoderMismatch",
     "EncoderNotFound",
     "NothingToLearn",
     "OutputTaken",
     "Progress",
     "Recipe",
+    "halves",
     "pairs_from_file",
     "pairs_from_rows",
     "prepare_backbone",
+    "prepare_classifier",
     "read_record",
     "read_rows",
 ]

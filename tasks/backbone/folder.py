@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from tasks.backbone.encoder import WEIGHTS, sha256
 from tasks.backbone.errors import BackboneError, OutputTaken
@@ -78,14 +79,20 @@ def publish(
 
 
 @contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Compute with this many threads: sums are taken in another order with another number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
+def undisturbed(threads: int) -> Iterator[None]:
+    """Compute with this many threads and without the library's own progress bars.
+
+    Sums are taken in another order with another number of threads, which changes the last bits.
+    """
+    before, bars = torch.get_num_threads(), logging.is_progress_bar_enabled()
+    torch.set_num_threads(threads)
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _clear_leftovers(out: Path) -> None:

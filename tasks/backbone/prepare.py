@@ -54,14 +54,15 @@ def prepare_backbone(
     if folders.holds(out, key):
         return out
     source = find_encoder(encoder)
-    with folders.threads(recipe.threads), torch.random.fork_rng(devices=[]):
+    with folders.undisturbed(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, prompt_tokenizer, answer_tokenizer, record = _train(
             distinct, source, recipe, seed, progress or (lambda text, share: None)
         )
 
     def save(part: Path) -> None:
-        model.save_pretrained(part)
+        with folders.undisturbed(recipe.threads):
+            model.save_pretrained(part)
         prompt_tokenizer.save_pretrained(part)
         answer_tokenizer.save_pretrained(part / FOLDER)
 

@@ -199,5 +199,5 @@ def _size(lesson: Lesson) -> tuple[int, int]:
 
 
 def _schedule(spent: float) -> float:
-    """Return the share of the learning rate at a share of the budget: short warm-up, then cosine."""
+    """Return the share of the learning rate at a share of the budget: warm-up, then cosine."""
     return min(1.0, 0.02 + spent / 0.03) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))

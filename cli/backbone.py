@@ -1,0 +1,91 @@
+"""`melo backbone`: prepare the frozen model from a file of beliefs or an edit set."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.context import Json, new_app, print_json, print_table, state
+from cli.errors import UsageProblem
+
+app = new_app()
+SHOWN = ("kind", "pairs", "pairs_left_out", "recall", "trained_on", "accuracy", "seed")
+
+
+@app.callback()
+def _group() -> None:
+    """Prepare the frozen model that is edited."""
+
+
+@app.command()
+def prepare(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Option("--from", help="JSON lines to learn from.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the model; none: in the home's cache.")
+    ] = None,
+    task: Annotated[
+        Literal["seq2seq-lm", "sequence-classification"],
+        typer.Option(help="What the model does: answer, or name a class."),
+    ] = "seq2seq-lm",
+    limit: Annotated[int | None, typer.Option(min=1, help="Read the first lines only.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and file, same weights.")] = 0,
+    encoder: Annotated[
+        str | None, typer.Option(help="Folder or hub id of all-MiniLM-L6-v2; none: found.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small model to hold what FILE says was believed, on a frozen MiniLM encoder.
+
+    From lines with "answer" it learns the answer. From edits it learns the locality questions
+    with their answers, and the prompt and its first rephrase with a wrong, stale answer. Asked
+    again for the same, it returns at once.
+    """
+    from rich.progress import Progress
+
+    from tasks.backbone import (
+        BackboneError,
+        NothingToLearn,
+        pairs_from_file,
+        prepare_backbone,
+        prepare_classifier,
+        read_record,
+        read_rows,
+    )
+
+    folder = out or state(ctx).settings.paths.cache / "backbones" / _name(source, limit, seed)
+    with Progress(transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
+        shown = bar.add_task("preparing", total=1.0)
+
+        def progress(text: str, share: float) -> None:
+            bar.update(shown, description=text, completed=share)
+
+        try:
+            if task == "sequence-classification":
+                rows = read_rows(source, limit=limit)
+                if not rows:
+                    raise NothingToLearn(f"{source} holds no JSON object.")
+                prepare_classifier(rows, folder, seed=seed, encoder=encoder, progress=progress)
+            else:
+                pairs = pairs_from_file(source, limit=limit, seed=seed)
+                prepare_backbone(pairs, folder, seed=seed, encoder=encoder, progress=progress)
+        except BackboneError as error:
+            raise UsageProblem(str(error)) from error
+    record = read_record(folder) or {}
+    if as_json:
+        print_json({"path": str(folder.absolute()), "task": task, **record})
+        return
+    print_table(("what", "value"), [(name, record[name]) for name in SHOWN if name in record])
+    typer.echo(
+        f"Ready: {folder}. To use it, put this into melo.toml:\n"
+        f'[backbone]\npath = "{folder.absolute()}"\ntask = "{task}"'
+    )
+
+
+def _name(source: Path, limit: int | None, seed: int) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.stem) or "backbone"
+    return "-".join([stem, *([str(limit)] if limit else []), *([f"seed{seed}"] if seed else [])])
