@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -121,3 +122,21 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
             for c in found
         ],
     )  # fmt: skip
+
+
+@app.command()
+def groups(ctx: typer.Context, as_json: Json = False) -> None:
+    """Near-duplicates: the same question in other words, by the engine's keys."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = [edit for edit in ledger.edits() if edit.group]
+    grouped = sorted(found, key=lambda edit: edit.group or "")
+    if as_json:
+        print_json({str(name): list(edits) for name, edits in groupby(grouped, lambda e: e.group)})
+        return
+    print_table(
+        ("group", "id", "state", "prompt", "target"),
+        [
+            (short(e.group, 12), e.id[:12], e.state, short(e.prompt), short(e.target, 30))
+            for e in grouped
+        ],
+    )

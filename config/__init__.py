@@ -9,9 +9,11 @@ from config.settings import (
     GateSettings,
     IngestSettings,
     LedgerSettings,
+    LocalityShape,
     Paths,
     PlanSettings,
     PrefectSettings,
+    PresetSettings,
     RegistrySettings,
     Settings,
     SourceSettings,
@@ -21,6 +23,7 @@ from config.settings import (
 
 __all__ = [
     "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings", "EditSettings",
-    "GateSettings", "IngestSettings", "LedgerSettings", "Paths", "PlanSettings", "PrefectSettings",
-    "RegistrySettings", "Settings", "SourceSettings", "default_home", "load",
+    "GateSettings", "IngestSettings", "LedgerSettings", "LocalityShape", "Paths", "PlanSettings",
+    "PrefectSettings", "PresetSettings", "RegistrySettings", "Settings", "SourceSettings",
+    "default_home", "load",
 ]  # fmt: skip

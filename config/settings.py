@@ -77,7 +77,12 @@ class ContradictionSettings(Section):
     """What decides when nothing else does, and what counts as the same question."""
 
     tie: Literal["newest", "hold"] = "newest"
-    same_subject: Literal["alike", "always", "never"] = "alike"
+    same_subject: Literal["alike", "always", "never"] = Field(
+        default="alike",
+        description="two answers about one subject contradict where the questions are alike by "
+        "the engine's keys, always (one relation a subject), or only where a wording is shared",
+    )
+    alike: float = Field(default=0.9, gt=0, le=1, description="cosine of keys from which on")
 
 
 class IngestSettings(Section):
@@ -87,8 +92,26 @@ class IngestSettings(Section):
     max_target_chars: int = Field(default=2_000, ge=1)
     max_list_items: int = Field(default=64, ge=0)
     max_line_bytes: int = Field(default=1_048_576, ge=64)
-    chunk_lines: int = Field(default=100_000, ge=1)
+    chunk_lines: int = Field(default=245_760, ge=1)
     preset: str = "melo"
+    max_file_bytes: int = Field(default=64 * 2**30, ge=1, description="unpacked")
+
+
+class LocalityShape(Section):
+    """Where the questions stand whose answers must stay."""
+
+    list: str | None = Field(default=None, description="path of a list of objects")
+    prompt: str = Field(default="prompt", description="name of the question in each object")
+    answer: str = Field(default="answer", description="name of the answer in each object")
+    prompts: str | None = Field(default=None, description="path of one or more questions")
+    answers: str | None = Field(default=None, description="path of the answers to them")
+
+
+class PresetSettings(Section):
+    """A shape of input: for each field the JSON path, or paths, where it stands."""
+
+    fields: dict[str, str | list[str]] = {}
+    locality: LocalityShape = LocalityShape()
 
 
 class GateSettings(Section):
@@ -191,6 +214,10 @@ class Settings(BaseSettings):
     contradictions: ContradictionSettings = ContradictionSettings()
     default_source: SourceSettings = SourceSettings()
     sources: dict[str, SourceSettings] = {}
+    presets: dict[str, PresetSettings] = {}
+    relations: dict[str, list[str]] = Field(
+        default={}, description="wordings for a relation, with {subject}; the first is trained"
+    )
     gate: GateSettings = GateSettings()
     registry: RegistrySettings = RegistrySettings()
     ledger: LedgerSettings = LedgerSettings()

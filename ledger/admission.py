@@ -21,12 +21,22 @@ from ledger.store import Connection
 from ledger.types import IntakeRules
 
 
+def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> int:
+    """Judge edits anew that were just moved back to `received`."""
+    if not ids:
+        return 0
+    con.execute("CREATE OR REPLACE TEMP TABLE fresh (edit_id VARCHAR, line BIGINT)")
+    found = admit(con, rules, at, ids)
+    con.execute("DROP TABLE fresh")
+    return found
+
+
 def know_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
     """Record new sources and the rules in force for each; a block stays what it is."""
     seen = [
         row[0]
         for row in con.execute(
-            "SELECT source FROM judged GROUP BY source UNION SELECT source FROM sources"
+            "SELECT source FROM staged GROUP BY source UNION SELECT source FROM sources"
         ).fetchall()
     ]
     named = {rule.name: rule for rule in rules.sources}
@@ -58,13 +68,13 @@ def receive(con: Connection, at: datetime) -> None:
     con.execute(
         """INSERT INTO edit_states
         SELECT j.edit_id, 'received', ?, NULL, s.trust, j.valid_from, j.valid_to, j.urgent,
-               NULL, NULL, NULL
-        FROM judged j JOIN sources s USING (source) WHERE j.outcome = 'accepted'""",
+               NULL, NULL, NULL, NULL
+        FROM accepted j JOIN sources s USING (source)""",
         [at],
     )
     con.execute(
         "INSERT INTO transitions SELECT edit_id, NULL, 'received', ?, source, "
-        "'reported by ' || source, NULL, NULL FROM judged WHERE outcome = 'accepted'",
+        "'reported by ' || source, NULL, NULL FROM accepted",
         [at],
     )
 
@@ -73,27 +83,38 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
     """Let known edits learn from being reported again; returns those to be judged anew.
 
     A later valid-from, a longer validity, urgency and a more trusted source are taken over.
-    Judged anew are: held ones, and ended ones with new evidence (a later valid-from, or for a
-    superseded one a source that had not said so before).
+    Judged anew are held, superseded and expired ones that bring new evidence: a later valid-from,
+    or (not for an expired one) a source that had not said so before.
     """
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE again AS
-        SELECT j.edit_id, max(j.valid_from) AS valid_from, max(j.valid_to) AS valid_to,
-               bool_or(j.urgent) AS urgent, max(s.trust) AS trust,
-               count(DISTINCT j.source) AS sources
-        FROM judged j JOIN sources s USING (source)
-        WHERE j.outcome = 'duplicate' AND NOT s.blocked
+        """CREATE OR REPLACE TEMP TABLE said AS
+        SELECT j.edit_id, j.source, max(j.valid_from) AS valid_from, max(j.valid_to) AS valid_to,
+               bool_or(j.urgent) AS urgent, any_value(s.trust) AS trust
+        FROM staged j JOIN sources s USING (source)
+        WHERE j.problem IS NULL AND NOT s.blocked
           AND j.edit_id NOT IN (SELECT edit_id FROM fresh)
-        GROUP BY j.edit_id"""
+        GROUP BY j.edit_id, j.source"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE again AS
+        SELECT edit_id, max(valid_from) AS valid_from, max(valid_to) AS valid_to,
+               bool_or(urgent) AS urgent, max(trust) AS trust FROM said GROUP BY edit_id"""
     )
     revived = con.execute(
-        """SELECT e.edit_id FROM again a JOIN edit_states e USING (edit_id)
-        WHERE e.state = 'held'
-           OR (e.state IN ('superseded', 'expired')
-               AND a.valid_from > coalesce(e.valid_from, '-infinity'))
-           OR (e.state = 'superseded' AND EXISTS (
-                SELECT 1 FROM judged j WHERE j.edit_id = e.edit_id AND j.source NOT IN (
-                    SELECT r.source FROM reports r WHERE r.edit_id = e.edit_id)))"""
+        """WITH waiting AS (
+            SELECT e.edit_id, a.valid_from > coalesce(e.valid_from, '-infinity') AS later
+            FROM again a JOIN edit_states e USING (edit_id)
+            WHERE (e.state = 'held' AND e.hold IN ('quorum', 'contradiction', 'blocked'))
+               OR e.state IN ('superseded', 'expired')),
+        told AS (
+            SELECT DISTINCT edit_id, source FROM reports
+            WHERE edit_id IN (SELECT edit_id FROM waiting))
+        SELECT edit_id FROM waiting WHERE later
+        UNION
+        SELECT s.edit_id FROM said s JOIN edit_states e USING (edit_id)
+        WHERE e.edit_id IN (SELECT edit_id FROM waiting) AND e.state <> 'expired'
+          AND NOT EXISTS (SELECT 1 FROM told t
+                          WHERE t.edit_id = s.edit_id AND t.source = s.source)"""
     ).fetchall()
     con.execute(
         """UPDATE edit_states AS e SET
@@ -106,7 +127,7 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
             OR a.valid_to IS DISTINCT FROM e.valid_to OR (a.urgent AND NOT e.urgent)
             OR a.trust > e.trust)"""
     )
-    con.execute("DROP TABLE again")
+    con.execute("DROP TABLE again; DROP TABLE said")
     ids = [row[0] for row in revived]
     states.move(
         con, ids, states.RECEIVED, at=at, actor="ingest", reason="reported again with new evidence"
@@ -120,7 +141,7 @@ def admit(con: Connection, rules: IntakeRules, at: datetime, revived: list[str])
     Returns how many contradictions were found.
     """
     if revived:
-        con.executemany("INSERT INTO fresh VALUES (?)", [[edit_id] for edit_id in revived])
+        con.execute("INSERT INTO fresh SELECT unnest(?::VARCHAR[]), NULL", [revived])
     con.execute(
         """CREATE OR REPLACE TEMP TABLE evidence AS
         SELECT r.edit_id, count(DISTINCT r.source) AS sources,
@@ -132,29 +153,35 @@ def admit(con: Connection, rules: IntakeRules, at: datetime, revived: list[str])
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE hourly AS
-        SELECT e.edit_id, e.source, row_number() OVER (PARTITION BY e.source ORDER BY e.seq)
-               + (SELECT count(*) FROM reports r WHERE r.source = e.source
-                  AND r.outcome = 'accepted' AND r.received_at > ?::TIMESTAMPTZ - INTERVAL 1 HOUR
-                  AND r.edit_id NOT IN (SELECT edit_id FROM fresh)) AS place, s.max_per_hour
-        FROM edits e JOIN sources s USING (source)
+        WITH passed AS (
+            SELECT e.source, count(DISTINCT t.edit_id) AS passed
+            FROM sources s JOIN edits e USING (source) JOIN transitions t USING (edit_id)
+            WHERE s.max_per_hour IS NOT NULL AND t.to_state = 'ready'
+              AND t.happened_at > ?::TIMESTAMPTZ - INTERVAL 1 HOUR
+            GROUP BY e.source)
+        SELECT e.edit_id, s.max_per_hour, coalesce(p.passed, 0)
+               + row_number() OVER (PARTITION BY e.source ORDER BY e.seq) AS place
+        FROM edits e JOIN sources s USING (source) LEFT JOIN passed p USING (source)
         WHERE s.max_per_hour IS NOT NULL AND e.edit_id IN (SELECT edit_id FROM fresh)""",
         [at],
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE admissions AS
-        SELECT e.edit_id, e.target,
+        SELECT e.edit_id, e.target, coalesce(s.approved, false) AS approved,
                CASE WHEN e.target IS NULL THEN 'answer'
+                    WHEN s.valid_to <= ? THEN 'expired'
+                    WHEN s.valid_from > ? THEN 'later'
+                    WHEN approved THEN NULL
                     WHEN v.edit_id IS NULL THEN 'blocked'
                     WHEN h.place > h.max_per_hour THEN 'rate'
                     WHEN NOT v.automatic AND v.quorum IS NULL THEN 'review'
-                    WHEN NOT v.automatic AND v.sources < v.quorum THEN 'quorum'
-                    WHEN s.valid_to <= ? THEN 'expired'
-                    WHEN s.valid_from > ? THEN 'later' END AS hold
+                    WHEN NOT v.automatic AND v.sources < v.quorum THEN 'quorum' END AS hold
         FROM edits e JOIN edit_states s USING (edit_id)
         LEFT JOIN evidence v USING (edit_id) LEFT JOIN hourly h USING (edit_id)
         WHERE e.edit_id IN (SELECT edit_id FROM fresh)""",
         [at, at],
     )
+    _end_answered(con, at)
     _move_in_bulk(con, at, "hold IS NOT NULL AND hold <> 'expired'", states.HELD, _HOLD_REASON)
     _move_in_bulk(con, at, "hold = 'expired'", states.EXPIRED, "'was no longer valid when it came'")
     found = contests.settle(con, rules, at)
@@ -169,6 +196,23 @@ _HOLD_REASON = """CASE hold
     WHEN 'review' THEN 'its source asks for a review'
     WHEN 'quorum' THEN 'waits for more independent sources'
     WHEN 'later' THEN 'is not valid yet' END"""
+
+
+def _end_answered(con: Connection, at: datetime) -> None:
+    """A report without an answer ends when the same question comes with one."""
+    answered = con.execute(
+        """SELECT o.edit_id, any_value(a.edit_id) FROM admissions a
+        JOIN questions q ON q.edit_id = a.edit_id JOIN questions p ON p.key = q.key
+        JOIN edit_states o ON o.edit_id = p.edit_id
+        WHERE a.hold IS NULL AND o.state = 'held' AND o.hold = 'answer'
+        GROUP BY o.edit_id"""
+    ).fetchall()
+    states.move_each(
+        con,
+        [(old, states.SUPERSEDED, f"answered by {new}", None) for old, new in answered],
+        at=at,
+        actor="ingest",
+    )
 
 
 def _move_in_bulk(con: Connection, at: datetime, which: str, to: str, reason: str) -> None:

@@ -4,6 +4,7 @@ Two edits contradict each other where they answer one question differently: the 
 prompt or rephrase that both claim, the same subject and relation, or one that says it supersedes
 the other. The rules, in order:
 
+    review       a person approved it, knowing of the other
     supersedes   it says that it supersedes the other, and is trusted at least as much
     valid-from   it is valid from a later day; an undated one is the older
     trust        its source is trusted more
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -27,7 +28,7 @@ from ledger import states
 from ledger.store import Connection
 from ledger.types import IntakeRules
 
-NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
+NO_DATE = -(2**62)  # before every date
 
 
 @dataclass
@@ -39,16 +40,17 @@ class Contender:
     state: str
     fresh: bool
     seq: int
-    valid_from: datetime
+    valid_from: int  # microseconds since 1970
     trust: int
     sources: frozenset[str]
     names: frozenset[str]  # its id and the id that its source gave it
     declared: frozenset[str]
     question: str
+    approved: bool  # by a review, in this contest
 
-    def rank(self) -> tuple[datetime, int, int, int]:
+    def rank(self) -> tuple[bool, int, int, int, int]:
         """Sorts contenders, the strongest last."""
-        return self.valid_from, self.trust, len(self.sources), self.seq
+        return self.approved, self.valid_from, self.trust, len(self.sources), self.seq
 
 
 def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
@@ -70,6 +72,32 @@ def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
     states.move_each(con, steps, at=at, actor="contradiction rule")
     record(con, decisions, at)
     con.execute("DROP TABLE contested; DROP TABLE rivalries")
+    return len(decisions)
+
+
+def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: datetime) -> int:
+    """Settle contradictions that came to light among edits that are ready or in use."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE admissions AS SELECT e.edit_id, e.target, NULL AS hold, "
+        "false AS approved FROM edits e JOIN edit_states s USING (edit_id) "
+        "WHERE e.edit_id IN (SELECT unnest(?::VARCHAR[])) "
+        "AND s.state IN ('ready', 'planned', 'trained', 'active')",
+        [ids],
+    )
+    _find_rivals(con)
+    contenders, rivals = _load(con)
+    known = {
+        frozenset(pair)
+        for pair in con.execute(
+            "SELECT coalesce(winner, ''), loser FROM contests "
+            "WHERE loser IN (SELECT edit_id FROM contested)"
+        ).fetchall()
+    }
+    steps, decisions = _decide(contenders, rivals, rules)
+    decisions = [d for d in decisions if frozenset((d[0] or "", d[1])) not in known]
+    states.move_each(con, steps, at=at, actor="contradiction rule")
+    record(con, decisions, at)
+    con.execute("DROP TABLE contested; DROP TABLE rivalries; DROP TABLE admissions")
     return len(decisions)
 
 
@@ -157,11 +185,13 @@ def _find_rivals(con: Connection) -> None:
 
 def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
     rows = con.execute(
-        """SELECT e.edit_id, e.target, s.state::VARCHAR, a.edit_id IS NOT NULL, e.seq,
-                  coalesce(s.valid_from, ?), s.trust,
-                  (SELECT list(DISTINCT r.source) FROM reports r WHERE r.edit_id = e.edit_id),
-                  e.external_id, e.declared, e.prompt
-        FROM edits e JOIN edit_states s USING (edit_id)
+        """WITH told AS (
+            SELECT edit_id, list(DISTINCT source) AS sources FROM reports
+            WHERE edit_id IN (SELECT edit_id FROM contested) GROUP BY edit_id)
+        SELECT e.edit_id, e.target, s.state::VARCHAR, a.edit_id IS NOT NULL, e.seq,
+               coalesce(epoch_us(s.valid_from), ?), s.trust, t.sources, e.external_id, e.declared,
+               e.prompt, coalesce(a.approved, false)
+        FROM edits e JOIN edit_states s USING (edit_id) JOIN told t USING (edit_id)
         LEFT JOIN admissions a ON a.edit_id = e.edit_id AND a.hold IS NULL
         WHERE e.edit_id IN (SELECT edit_id FROM contested)""",
         [NO_DATE],
@@ -179,11 +209,12 @@ def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
             names=frozenset(name for name in (row[0], row[8]) if name),
             declared=frozenset(row[9] or ()),
             question=row[10],
+            approved=row[11],
         )
         for row in rows
     }
     by_key: dict[int, list[str]] = defaultdict(list)
-    for key, edit_id in con.execute("SELECT key, edit_id FROM rivalries").fetchall():
+    for key, edit_id in con.execute("SELECT hash(key), edit_id FROM rivalries").fetchall():
         by_key[key].append(edit_id)
     rivals: dict[str, set[str]] = defaultdict(set)
     for members in by_key.values():
@@ -211,28 +242,26 @@ def _decide(
     steps: dict[str, tuple[str, str, str, str | None]] = {}
     decisions: Decisions = []
     for one in order:
-        lost = False
-        for other in sorted(rivals[one.id] & (accepted | undecided), key=lambda i: i in undecided):
-            new = one.fresh or contenders[other].fresh
-            rule = _rule(contenders[other], one, rules)
-            if rule is None or other in undecided:
-                _hold(one, contenders[other], accepted, undecided, steps)
-                if new:
-                    decisions.append((None, one.id, "undecided", one.question, False))
-            else:
-                in_use = one.state in states.IN_FLIGHT
-                if new:
-                    decisions.append((other, one.id, rule, one.question, not in_use))
-                if not in_use:
-                    steps[one.id] = (
-                        one.id, states.SUPERSEDED, f"contradicted by {other}: {rule}", None,
-                    )  # fmt: skip
-            lost = True
-            break
-        if not lost:
+        met = rivals[one.id] & accepted or rivals[one.id] & undecided
+        if not met:
             accepted.add(one.id)
-            if one.fresh or one.state == states.HELD:
+            if one.state in (states.RECEIVED, states.HELD):
                 steps[one.id] = (one.id, states.READY, "accepted; wins its contradictions", None)
+            continue
+        ruled = ((_rule(contenders[other], one, rules), other) for other in sorted(met))
+        rule, other = min(ruled, key=lambda pair: pair[0] is None)
+        new = one.fresh or contenders[other].fresh
+        if rule is None or other in undecided:
+            _hold(one, contenders[other], accepted, undecided, steps)
+            if new:
+                decisions.append((None, one.id, "undecided", one.question, False))
+            continue
+        in_use = one.state in states.IN_FLIGHT
+        if new:
+            decisions.append((other, one.id, rule, one.question, not in_use))
+        if not in_use:
+            why = f"contradicted by {other}: {rule}"
+            steps[one.id] = (one.id, states.SUPERSEDED, why, None)
     return list(steps.values()), decisions
 
 
@@ -262,6 +291,8 @@ def _supersedes(one: Contender, other: Contender) -> bool:
 
 
 def _rule(winner: Contender, loser: Contender, rules: IntakeRules) -> str | None:
+    if winner.approved != loser.approved:
+        return "review" if winner.approved else None
     if _supersedes(winner, loser):
         return "supersedes"
     if winner.valid_from != loser.valid_from:
@@ -288,11 +319,11 @@ def _hold(
         return
     if one.state not in states.IN_FLIGHT:
         undecided.add(one.id)
-        if one.fresh or one.state == states.READY:
+        if one.state in (states.RECEIVED, states.READY):
             steps[one.id] = (one.id, states.HELD, reason.format(other.id), "contradiction")
     if other.state not in states.IN_FLIGHT and other.id in accepted:
         accepted.discard(other.id)
         undecided.add(other.id)
         steps.pop(other.id, None)
-        if other.fresh or other.state == states.READY:
+        if other.state in (states.RECEIVED, states.READY):
             steps[other.id] = (other.id, states.HELD, reason.format(one.id), "contradiction")

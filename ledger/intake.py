@@ -116,27 +116,31 @@ def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules)
 def _number_lines_and_sort_out_copies(con: Connection) -> None:
     """Say for each staged line whether its edit is new; of equal lines the first is."""
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE judged AS
-        SELECT s.*,
-               CASE WHEN s.problem IS NOT NULL THEN 'quarantined'
-                    WHEN k.edit_id IS NOT NULL
-                      OR row_number() OVER (PARTITION BY s.edit_id ORDER BY s.line) > 1
-                    THEN 'duplicate' ELSE 'accepted' END AS outcome
-        FROM staged s LEFT JOIN (
-            SELECT edit_id FROM edits WHERE edit_id IN (SELECT edit_id FROM staged)
-        ) k ON k.edit_id = s.edit_id"""
+        """CREATE OR REPLACE TEMP TABLE fresh AS
+        SELECT edit_id, min(line) AS line FROM staged
+        WHERE problem IS NULL AND edit_id NOT IN (SELECT edit_id FROM edits)
+        GROUP BY edit_id"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP VIEW judged AS
+        SELECT s.*, CASE WHEN s.problem IS NOT NULL THEN 'quarantined'
+                         WHEN s.line IN (SELECT line FROM fresh) THEN 'accepted'
+                         ELSE 'duplicate' END AS outcome
+        FROM staged s"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP VIEW accepted AS
+        SELECT * FROM staged WHERE line IN (SELECT line FROM fresh)"""
     )
 
 
 def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
     admission.know_sources(con, rules, at)
-    con.execute("CREATE OR REPLACE TEMP TABLE fresh (edit_id VARCHAR)")
-    con.execute("INSERT INTO fresh SELECT edit_id FROM judged WHERE outcome = 'accepted'")
     revived = admission.note_duplicates(con, at)
     con.execute(
         """INSERT INTO reports
         SELECT ?, line, outcome::line_outcome, CASE WHEN problem IS NULL THEN edit_id END, source,
-               raw, problem, ? FROM judged ORDER BY line""",
+               raw, problem, ? FROM judged""",
         [file_id, at],
     )
     con.execute(
@@ -144,22 +148,22 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
         SELECT edit_id, ?::BIGINT * 4294967296 + line, kind, prompt, target, subject, relation,
                old_answer, coalesce(aliases, []), coalesce(rephrases, []), coalesce(locality, []),
                source, id, coalesce(supersedes, []), ?
-        FROM judged WHERE outcome = 'accepted' ORDER BY line""",
+        FROM accepted""",
         [file_id, at],
     )
     con.execute(
         """INSERT INTO questions
-        SELECT DISTINCT key, edit_id FROM (
-            SELECT edit_id, md5_number(question) AS key FROM judged WHERE outcome = 'accepted'
-            UNION ALL
-            SELECT edit_id, md5_number(question_of(unnest(rephrases))) FROM judged
-            WHERE outcome = 'accepted' AND len(rephrases) > 0
-            UNION ALL
-            SELECT edit_id, md5_number(chr(29) || lower(subject) || chr(31) || lower(relation))
-            FROM judged WHERE outcome = 'accepted' AND subject IS NOT NULL AND relation IS NOT NULL
-            UNION ALL
-            SELECT edit_id, md5_number(chr(30) || lower(subject))
-            FROM judged WHERE outcome = 'accepted' AND subject IS NOT NULL AND ?)""",
+        SELECT md5_number(question), edit_id FROM accepted
+        UNION ALL
+        SELECT md5_number(q), edit_id FROM (
+            SELECT edit_id, question, question_of(unnest(rephrases)) AS q FROM accepted
+            WHERE len(rephrases) > 0) WHERE q <> question
+        UNION ALL
+        SELECT md5_number(chr(29) || lower(subject) || chr(31) || lower(relation)), edit_id
+        FROM accepted WHERE subject IS NOT NULL AND relation IS NOT NULL
+        UNION ALL
+        SELECT md5_number(chr(30) || lower(subject)), edit_id
+        FROM accepted WHERE subject IS NOT NULL AND ?""",
         [rules.same_subject == "always"],
     )
     admission.receive(con, at)
@@ -174,6 +178,6 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
         )
     )
     assert counted is not None
-    con.execute("DROP TABLE staged; DROP TABLE judged; DROP TABLE fresh")
+    con.execute("DROP VIEW judged; DROP VIEW accepted; DROP TABLE staged; DROP TABLE fresh")
     lines, accepted, duplicates, quarantined, problem = counted
     return ChunkResult(lines, accepted, duplicates, quarantined, problem, contradictions)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from ledger.review import Review
 from ledger.store import first
-from ledger.types import Counts, Quarantined
-from ledger.versions import Versions
+from ledger.types import Counts
 
 
-class Ledger(Versions):
+class Ledger(Review):
     """Open it with `Ledger.open(path)`; see the parts for what it can do:
-    Store, Intake, Edits, Planning, Versions."""
+    Store, Intake, Edits, Planning, Versions, Review."""
 
     def counts(self) -> Counts:
         """Every input line in exactly one count: its edit's state, duplicate or quarantined."""
@@ -36,14 +36,3 @@ class Ledger(Versions):
             champion = self.champion()
         assert row is not None
         return Counts(row[0], counts, rules, row[1], champion.version if champion else None)
-
-    def quarantined(self, *, limit: int | None = None) -> list[Quarantined]:
-        """Lines that can't be used, oldest first."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
-                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
-                "ORDER BY r.rowid LIMIT ?",
-                [2**62 if limit is None else limit],
-            ).fetchall()
-        return [Quarantined(*row) for row in rows]

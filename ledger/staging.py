@@ -1,6 +1,6 @@
-"""From raw lines to checked candidates, in SQL.
+"""From raw lines to checked candidates, in one pass of SQL.
 
-    lines(line, raw)  ──►  staged(line, raw, problem, edit_id, prompt, target, ...)
+    lines(line, raw, unreadable)  ──►  staged(line, raw, problem, edit_id, prompt, target, ...)
 
 A line with a `problem` is quarantined as it came; every other one has an `edit_id`, the hash of
 what it says: question and answer. Values from the data reach SQL as values only; the JSON paths
@@ -30,23 +30,32 @@ _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 
+# `plain` rows are ASCII without \u escapes: Unicode normalisation has nothing to do there.
 MACROS = r"""
-CREATE OR REPLACE TEMP MACRO clean(t) AS
-    nullif(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
-                E' \t\n\r'), '');
+CREATE OR REPLACE TEMP MACRO clean(t, plain) AS CASE WHEN plain
+    THEN nullif(trim(t, E' \t\n\r'), '')
+    ELSE nullif(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '',
+                'g')), E' \t\n\r'), '') END;
+CREATE OR REPLACE TEMP MACRO spaced(t) AS
+    contains(t, '  ') OR contains(t, chr(10)) OR contains(t, chr(9)) OR contains(t, chr(13));
 CREATE OR REPLACE TEMP MACRO question_of(t) AS
-    regexp_replace(regexp_replace(lower(t), '\s+', ' ', 'g'), '[ ?.!:]+$', '');
+    rtrim(lower(CASE WHEN spaced(t) THEN regexp_replace(t, '\s+', ' ', 'g') ELSE t END), ' ?.!:');
+CREATE OR REPLACE TEMP MACRO inner_text(t) AS CASE WHEN starts_with(t, '["') AND json_valid(t)
+    THEN t->>'$[0]' WHEN starts_with(t, '[["') AND json_valid(t) THEN t->>'$[0][0]' ELSE t END;
+CREATE OR REPLACE TEMP MACRO beside(ps, answers) AS list_transform(ps, lambda x, i:
+    struct_pack(prompt := x, answer := answers[least(i, len(answers))]));
 CREATE OR REPLACE TEMP MACRO moment(t) AS
     try_cast(CASE length(t) WHEN 4 THEN t || '-01-01' WHEN 7 THEN t || '-01' ELSE t END
              AS TIMESTAMPTZ);
-CREATE OR REPLACE TEMP MACRO texts(j) AS CASE json_type(j)
-    WHEN 'ARRAY' THEN from_json(j, '["VARCHAR"]')
-    WHEN 'VARCHAR' THEN [j->>'$'] END;
-CREATE OR REPLACE TEMP MACRO only_texts(j) AS CASE json_type(j)
-    WHEN 'ARRAY' THEN len(list_filter(json_type(j, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
-    WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE j IS NULL END;
-CREATE OR REPLACE TEMP MACRO cleaned(l) AS
-    list_distinct(list_filter(list_transform(l, lambda x: clean(x)), lambda x: x IS NOT NULL));
+CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
+    CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
+CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
+    WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
+    WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
+CREATE OR REPLACE TEMP MACRO cleaned(l, plain) AS CASE WHEN len(l) = 1
+    THEN CASE WHEN clean(l[1], plain) IS NULL THEN [] ELSE [clean(l[1], plain)] END
+    WHEN len(l) > 1 THEN list_distinct(list_filter(
+        list_transform(l, lambda x: clean(x, plain)), lambda x: x IS NOT NULL)) END;
 """
 
 
@@ -65,107 +74,137 @@ def stage(
     `unreadable` carries the reader's own reason where a line could not even be read.
     """
     con.execute(MACROS)
+    _register_templates(con, templates)
+    con.register("lines", lines)
     paths: list[str] = []
-    value: dict[str, str] = {}
+    text: dict[str, str] = {}
+    kind: dict[str, str] = {}
     for name in FIELDS:
         wanted = mapping.fields.get(name) or DEFAULT_PATHS[name]
         places = range(len(paths) + 1, len(paths) + 1 + len(wanted))
-        value[name] = f"coalesce({', '.join(f'f[{place}]' for place in places)})"
+        text[name] = _either(f"v[{place}]" for place in places)
+        # A JSON null stands aside for the next path.
+        kind[name] = _either(f"nullif(k[{place}], 'NULL')" for place in places)
         paths.extend(wanted)
-    _register_templates(con, templates)
-    con.register("lines", lines)
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE opened AS
-        SELECT line, raw, unreadable, opens,
-               {", ".join(f"{value[name]} AS {name}" for name in FIELDS)}
-        FROM (SELECT line, raw, unreadable, coalesce(json_type(try(raw::JSON)) = 'OBJECT', false)
-                     AS opens,
-                     CASE WHEN opens THEN json_extract(raw, ?) END AS f
-              FROM (SELECT line, raw, unreadable FROM lines))""",
-        [paths],
+    around = (
+        f"CASE WHEN {kind['locality']} = 'ARRAY' THEN list_transform("
+        f"from_json({text['locality']}, $shape), lambda x: struct_pack("
+        "prompt := x[$about], answer := inner_text(x[$says]))) END"
     )
-    con.unregister("lines")
+    if mapping.side_by_side is not None:
+        at = len(paths) + 1
+        paths.extend(mapping.side_by_side)
+        around = f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}]))"
+        kind["locality"] = "'ARRAY'"
     shape = json.dumps([{mapping.locality_prompt: "VARCHAR", mapping.locality_answer: "VARCHAR"}])
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE read AS
-        SELECT line, raw, unreadable, opens,
-               {", ".join(f"clean({name}->>'$') AS {name}" for name in _TEXT_FIELDS)},
-               {", ".join(f"clean({name}->>'$') AS {name}" for name in _ANSWER_FIELDS)},
-               {", ".join(f"cleaned(texts({name})) AS {name}" for name in _LIST_FIELDS)},
-               list_filter(list_transform(from_json(locality, ?), lambda x: struct_pack(
-                   prompt := clean(x[?]), answer := clean(x[?]))),
-                   lambda x: x.prompt IS NOT NULL) AS locality,
-               coalesce(urgent->>'$' IN ('true', '1', 'yes'), false) AS urgent,
-               {_first_wrong_type()} AS wrong_type
-        FROM opened""",
-        [shape, mapping.locality_prompt, mapping.locality_answer],
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE worded AS
-        SELECT r.* EXCLUDE (prompt, target, rephrases, source, valid_from, valid_to),
-               CASE WHEN r.prompt IS NULL AND r.relation IS NOT NULL AND r.subject IS NOT NULL
-                    THEN 'fact' ELSE 'report' END AS kind,
-               CASE WHEN kind = 'fact'
-                    THEN replace(replace(coalesce(t.templates, g.templates)[1],
-                                         '{subject}', r.subject), '{relation}', r.relation)
-                    ELSE CASE WHEN contains(r.prompt, '{}') AND r.subject IS NOT NULL
-                              THEN replace(r.prompt, '{}', r.subject) ELSE r.prompt END
-               END AS prompt,
-               CASE WHEN kind = 'fact' THEN coalesce(r.object, r.target)
-                    ELSE r.target END AS target,
-               CASE WHEN kind = 'fact' THEN list_distinct(list_concat(coalesce(r.rephrases, []),
-                    list_transform(coalesce(t.templates, g.templates)[2:], lambda x:
-                        replace(replace(x, '{subject}', r.subject), '{relation}', r.relation))))
-                    ELSE r.rephrases END AS rephrases,
-               coalesce(?, r.source, ?) AS source,
-               r.valid_from AS valid_from_text, r.valid_to AS valid_to_text,
-               moment(r.valid_from) AS valid_from, moment(r.valid_to) AS valid_to
-        FROM read r
-        LEFT JOIN relation_templates t ON t.relation = lower(r.relation)
-        LEFT JOIN relation_templates g ON g.relation = '*'""",
-        [forced_source, fallback_source],
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE staged AS
-        SELECT w.* EXCLUDE (unreadable, opens, wrong_type, valid_from_text, valid_to_text, object),
-               CASE
-               WHEN unreadable IS NOT NULL THEN unreadable
-               WHEN NOT opens AND trim(raw, E' \t\n\r') = '' THEN 'the line is empty'
-               WHEN NOT opens THEN 'not a JSON object'
-               WHEN wrong_type IS NOT NULL THEN wrong_type
-               WHEN prompt IS NULL AND (relation IS NOT NULL OR object IS NOT NULL)
-                    THEN 'a fact needs subject, relation and object; subject or relation is missing'
-               WHEN prompt IS NULL THEN 'prompt is missing or empty'
-               WHEN kind = 'fact' AND target IS NULL THEN 'a fact needs an object; it is missing'
-               WHEN length(prompt) > $prompt_chars THEN 'prompt has ' || length(prompt)
-                    || ' characters; at most ' || $prompt_chars || ' are taken'
-               WHEN length(target) > $target_chars THEN 'target has ' || length(target)
-                    || ' characters; at most ' || $target_chars || ' are taken'
-               WHEN len(rephrases) > $items OR len(locality) > $items OR len(aliases) > $items
-                    THEN 'a list has more than ' || $items || ' items'
-               WHEN len(list_filter(rephrases, lambda x: length(x) > $prompt_chars)) > 0
-                    THEN 'a rephrase has more than ' || $prompt_chars || ' characters'
-               WHEN len(list_filter(locality, lambda x: length(x.prompt) > $prompt_chars)) > 0
-                    THEN 'a locality prompt has more than ' || $prompt_chars || ' characters'
-               WHEN valid_from_text IS NOT NULL AND valid_from IS NULL
-                    THEN 'valid_from is no date: ' || left(valid_from_text, 40)
-               WHEN valid_to_text IS NOT NULL AND valid_to IS NULL
-                    THEN 'valid_to is no date: ' || left(valid_to_text, 40)
-               WHEN valid_to <= valid_from THEN 'valid_to is not after valid_from'
-               WHEN target = old_answer THEN 'target and old_answer are the same'
-               END AS problem,
-               question_of(prompt) AS question,
-               CASE WHEN problem IS NULL
-                    THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
-               END AS edit_id
-        FROM worded w""",
+        f"""CREATE OR REPLACE TEMP TABLE staged AS
+        WITH opened AS (
+            SELECT line, raw, unreadable, opens, plain,
+                   CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
+                   CASE WHEN opens THEN json_type(raw, $paths) END AS k
+            FROM (SELECT line, raw, unreadable,
+                         unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
+                             AND json_valid(raw) AS opens,
+                         strlen(raw) = length(raw) AND NOT contains(raw, '\\u') AS plain
+                  FROM lines)),
+        read AS (
+            SELECT line, raw, unreadable, opens, plain,
+                   {", ".join(f"clean({text[n]}, plain) AS {n}" for n in _TEXT_FIELDS)},
+                   {", ".join(f"clean({text[n]}, plain) AS {n}" for n in _ANSWER_FIELDS)},
+                   {
+            ", ".join(f"cleaned(texts({text[n]}, {kind[n]}), plain) AS {n}" for n in _LIST_FIELDS)
+        },
+                   {around} AS around,
+                   coalesce({text["urgent"]} IN ('true', '1', 'yes'), false) AS urgent,
+                   {_first_wrong_type(text, kind)} AS wrong_type
+            FROM opened),
+        worded AS (
+            SELECT r.* EXCLUDE (prompt, target, rephrases, source, valid_from, valid_to, around),
+                   CASE WHEN r.prompt IS NULL AND r.relation IS NOT NULL AND r.subject IS NOT NULL
+                        THEN 'fact' ELSE 'report' END AS kind,
+                   CASE WHEN kind = 'fact' THEN replace(replace(coalesce(t.templates, g.templates)
+                            [1], '{{subject}}', r.subject), '{{relation}}', r.relation)
+                        WHEN r.subject IS NOT NULL AND contains(r.prompt, '{{}}')
+                        THEN replace(r.prompt, '{{}}', r.subject) ELSE r.prompt END AS prompt,
+                   CASE WHEN kind = 'fact' THEN coalesce(r.object, r.target)
+                        ELSE r.target END AS target,
+                   CASE WHEN kind = 'fact' THEN list_distinct(list_concat(
+                            coalesce(r.rephrases, []),
+                            list_transform(coalesce(t.templates, g.templates)[2:], lambda x:
+                                replace(replace(x, '{{subject}}', r.subject),
+                                        '{{relation}}', r.relation))))
+                        ELSE r.rephrases END AS rephrases,
+                   CASE WHEN len(r.around) > 0 THEN list_filter(list_transform(r.around,
+                            lambda x: struct_pack(prompt := clean(x.prompt, plain),
+                                                  answer := clean(x.answer, plain))),
+                            lambda x: x.prompt IS NOT NULL) END AS locality,
+                   len(r.around) AS around,
+                   coalesce($forced, r.source, $fallback) AS source,
+                   r.valid_from AS from_text, r.valid_to AS to_text,
+                   moment(r.valid_from) AS valid_from, moment(r.valid_to) AS valid_to
+            FROM read r
+            LEFT JOIN relation_templates t ON t.relation = lower(r.relation)
+            CROSS JOIN (SELECT templates FROM relation_templates WHERE relation = '*') g),
+        asked AS (SELECT *, question_of(prompt) AS question FROM worded),
+        checked AS (
+            SELECT * EXCLUDE (unreadable, opens, wrong_type, from_text, to_text, object, plain,
+                              around), {_PROBLEM} AS problem
+            FROM asked)
+        SELECT *, CASE WHEN problem IS NULL
+                       THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
+                  END AS edit_id
+        FROM checked""",
         {
+            "paths": paths,
+            "shape": shape,
+            "about": mapping.locality_prompt,
+            "says": mapping.locality_answer,
+            "forced": forced_source,
+            "fallback": fallback_source,
             "prompt_chars": limits.prompt_chars,
             "target_chars": limits.target_chars,
             "items": limits.list_items,
         },
     )
-    con.execute("DROP TABLE opened; DROP TABLE read; DROP TABLE worded")
+    con.unregister("lines")
+
+
+_PROBLEM = """CASE
+    WHEN unreadable IS NOT NULL THEN unreadable
+    WHEN NOT opens AND trim(raw, E' \\t\\n\\r') = '' THEN 'the line is empty'
+    WHEN NOT opens THEN 'not a JSON object'
+    WHEN wrong_type IS NOT NULL THEN wrong_type
+    WHEN prompt IS NULL AND (relation IS NOT NULL OR object IS NOT NULL)
+         THEN 'a fact needs subject, relation and object; subject or relation is missing'
+    WHEN prompt IS NULL THEN 'prompt is missing or empty'
+    WHEN kind = 'fact' AND target IS NULL THEN 'a fact needs an object; it is missing'
+    WHEN strlen(prompt) > $prompt_chars AND length(prompt) > $prompt_chars THEN 'prompt has '
+         || length(prompt) || ' characters; at most ' || $prompt_chars || ' are taken'
+    WHEN strlen(target) > $target_chars AND length(target) > $target_chars THEN 'target has '
+         || length(target) || ' characters; at most ' || $target_chars || ' are taken'
+    WHEN len(rephrases) > $items OR around > $items OR len(aliases) > $items
+         OR len(supersedes) > $items THEN 'a list has more than ' || $items || ' items'
+    WHEN around > coalesce(len(locality), 0)
+         THEN 'locality must be a list of {prompt, answer}; an item has no prompt'
+    WHEN strlen(raw) > $prompt_chars AND len(list_filter(rephrases,
+         lambda x: length(x) > $prompt_chars)) > 0
+         THEN 'a rephrase has more than ' || $prompt_chars || ' characters'
+    WHEN strlen(raw) > $prompt_chars AND len(list_filter(locality,
+         lambda x: length(x.prompt) > $prompt_chars)) > 0
+         THEN 'a locality prompt has more than ' || $prompt_chars || ' characters'
+    WHEN from_text IS NOT NULL AND valid_from IS NULL
+         THEN 'valid_from is no date: ' || left(from_text, 40)
+    WHEN to_text IS NOT NULL AND valid_to IS NULL
+         THEN 'valid_to is no date: ' || left(to_text, 40)
+    WHEN valid_to <= valid_from THEN 'valid_to is not after valid_from'
+    WHEN target = old_answer THEN 'target and old_answer are the same'
+    END"""
+
+
+def _either(expressions: object) -> str:
+    listed = list(expressions)  # type: ignore[call-overload]
+    return listed[0] if len(listed) == 1 else f"coalesce({', '.join(listed)})"
 
 
 def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...]) -> None:
@@ -184,25 +223,19 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
     con.unregister("given_templates")
 
 
-def _first_wrong_type() -> str:
+def _first_wrong_type(text: dict[str, str], kind: dict[str, str]) -> str:
     """SQL that names the first field whose JSON type does not fit."""
-    cases = [
-        f"WHEN coalesce(json_type({name}), 'NULL') NOT IN ('VARCHAR', 'NULL') "
-        f"THEN '{name} must be a string'"
-        for name in _TEXT_FIELDS
+    cases = [f"WHEN {kind[n]} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS]
+    cases += [
+        f"WHEN {kind[n]} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') "
+        f"THEN '{n} must be a string or a number'"
+        for n in _ANSWER_FIELDS
     ]
     cases += [
-        f"WHEN coalesce(json_type({name}), 'NULL') NOT IN "
-        "('VARCHAR', 'NULL', 'UBIGINT', 'BIGINT', 'DOUBLE') "
-        f"THEN '{name} must be a string or a number'"
-        for name in _ANSWER_FIELDS
-    ]
-    cases += [
-        f"WHEN NOT only_texts({name}) THEN '{name} must be a list of strings'"
-        for name in _LIST_FIELDS
+        f"WHEN NOT only_texts({text[n]}, {kind[n]}) THEN '{n} must be a list of strings'"
+        for n in _LIST_FIELDS
     ]
     cases.append(
-        "WHEN coalesce(json_type(locality), 'NULL') NOT IN ('ARRAY', 'NULL') "
-        "THEN 'locality must be a list of {prompt, answer}'"
+        f"WHEN {kind['locality']} <> 'ARRAY' THEN 'locality must be a list of {{prompt, answer}}'"
     )
     return f"CASE {' '.join(cases)} END"

@@ -156,8 +156,9 @@ class Mapping:
 
     name: str = "melo"
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    locality_prompt: str = "prompt"
+    locality_prompt: str = "prompt"  # names in each item of a list of objects
     locality_answer: str = "answer"
+    side_by_side: tuple[str, str] | None = None  # or paths of prompts and of answers
 
 
 @dataclass(frozen=True)

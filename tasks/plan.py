@@ -1,13 +1,18 @@
-"""The step: ready edits into jobs; what has run out or has come due, first."""
+"""The step: what has come due, then ready edits into jobs."""
 
 from __future__ import annotations
 
 from config import Settings
 from ledger import Job, Ledger
+from tasks.ingest import rules_from
 
 
 def plan(ledger: Ledger, settings: Settings) -> list[Job]:
-    """Plan what is ready. The jobs are open for workers then."""
+    """Retire what is no longer valid, let in what now is, and plan all that is ready.
+
+    The jobs returned are open for workers.
+    """
+    ledger.come_due(rules_from(settings))
     jobs = ledger.plan_jobs(max_edits=settings.plan.max_edits_per_job)
     ledger.publish()
     return jobs

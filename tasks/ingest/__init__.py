@@ -1,8 +1,18 @@
 """From files, folders and rows to the ledger."""
 
 from tasks.ingest.errors import IngestError
-from tasks.ingest.step import FileOutcome, IngestOutcome, ingest_paths, ingest_rows, rules_from
+from tasks.ingest.inbox import ingest_inbox
+from tasks.ingest.similar import group_similar
+from tasks.ingest.step import (
+    FileOutcome,
+    IngestOutcome,
+    ingest_paths,
+    ingest_rows,
+    retry_quarantined,
+    rules_from,
+)
 
 __all__ = [
-    "FileOutcome", "IngestError", "IngestOutcome", "ingest_paths", "ingest_rows", "rules_from",
+    "FileOutcome", "IngestError", "IngestOutcome", "group_similar", "ingest_inbox", "ingest_paths",
+    "ingest_rows", "retry_quarantined", "rules_from",
 ]  # fmt: skip

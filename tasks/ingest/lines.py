@@ -51,8 +51,9 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def read_lines(
-    path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int
-) -> Iterator[Chunk]:
+    path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int,
+    max_file_bytes: int = 2**62,
+) -> Iterator[Chunk]:  # fmt: skip
     """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
 
     A line longer than `max_line_bytes` is kept cut short and marked; bytes that are no UTF-8 too.
@@ -60,7 +61,9 @@ def read_lines(
     """
     parts: list[pa.Table] = []
     waiting = 0
-    for table, next_offset, last in _tables(path, offset, first_line, max_line_bytes):
+    for table, next_offset, last in _tables(
+        path, offset, first_line, max_line_bytes, max_file_bytes
+    ):
         parts.append(table)
         waiting += table.num_rows
         if last or waiting >= chunk_lines:
@@ -69,7 +72,7 @@ def read_lines(
 
 
 def _tables(
-    path: Path, offset: int, number: int, max_line_bytes: int
+    path: Path, offset: int, number: int, max_line_bytes: int, max_file_bytes: int
 ) -> Iterator[tuple[pa.Table, int, bool]]:
     block_size = max(BLOCK, max_line_bytes)
     problem: str | None = None
@@ -80,6 +83,8 @@ def _tables(
             _skip(file, offset)
             while block := file.read(block_size):
                 data = rest + block
+                if offset + skipping + len(data) > max_file_bytes:
+                    raise OSError(f"it unpacks to more than {max_file_bytes} bytes")
                 end = data.rfind(b"\n") + 1
                 if skipping:
                     end = data.find(b"\n") + 1
@@ -90,7 +95,7 @@ def _tables(
                     rest = data[end:]
                     offset += skipping + end
                     skipping = 0
-                    yield _marked(number, _cut(head), _too_long(max_line_bytes)), offset, False
+                    yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, False
                     number += 1
                     continue
                 if end == 0 and len(data) > max_line_bytes:
@@ -102,11 +107,12 @@ def _tables(
                     number += table.num_rows
                     offset += end
                     yield table, offset, False
-        except (OSError, EOFError, zlib.error) as error:
-            problem = f"the file breaks off here: {str(error).splitlines()[0][:200]}"
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            problem = f"the file breaks off here: {said}"
         if skipping:
             offset += skipping
-            yield _marked(number, _cut(head), _too_long(max_line_bytes)), offset, problem is None
+            yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, problem is None
         elif rest:
             table = _table(rest, number, max_line_bytes)
             number += table.num_rows
@@ -133,7 +139,8 @@ def _table(data: bytes, number: int, max_line_bytes: int) -> pa.Table:
     offsets = np.concatenate([[0], ends]).astype(np.int64)  # (lines + 1,)
     lengths = np.diff(offsets)
     try:
-        data.decode("utf-8")
+        if not data.isascii():
+            data.decode("utf-8")
         plain = len(lengths) == 0 or int(lengths.max()) <= max_line_bytes
     except UnicodeDecodeError:
         plain = False
@@ -163,7 +170,7 @@ def _one_by_one(
         line = data[start:end]
         if len(line) > max_line_bytes:
             texts.append(_cut(line))
-            problems.append(_too_long(max_line_bytes))
+            problems.append(too_long(max_line_bytes))
             continue
         try:
             texts.append(line.decode("utf-8"))
@@ -184,9 +191,15 @@ def _marked(number: int, raw: str, problem: str) -> pa.Table:
     )
 
 
+def marked_row(text: str) -> str:
+    """What is kept of an over-long record."""
+    return text[:KEPT_OF_LONG_LINE]
+
+
 def _cut(line: bytes) -> str:
     return line[:KEPT_OF_LONG_LINE].decode("utf-8", "backslashreplace")
 
 
-def _too_long(max_line_bytes: int) -> str:
+def too_long(max_line_bytes: int) -> str:
+    """The reason for a record over the limit."""
     return f"the line has more than {max_line_bytes} bytes"

@@ -8,36 +8,57 @@ from typing import Any
 
 import yaml
 
-from config import Settings
+from config import PresetSettings, Settings
 from ledger import Mapping, RelationTemplates
 from ledger.staging import FIELDS
 from tasks.ingest.errors import IngestError
 
 
 def mapping(name: str, settings: Settings) -> Mapping:
-    """The mapping of a preset. Raises IngestError, naming those that exist."""
-    known = _presets()
-    if name not in known:
-        raise IngestError(f"no preset {name!r}. There are: {', '.join(sorted(known))}.")
-    return _mapping(name, known[name])
+    """The mapping of a preset, melo.toml's before the built-in ones.
+
+    Raises IngestError, naming those that exist.
+    """
+    if name in settings.presets:
+        return _mapping(name, settings.presets[name])
+    if name not in _presets():
+        known = sorted({*_presets(), *settings.presets})
+        raise IngestError(f"no preset {name!r}. There are: {', '.join(known)}.")
+    return _mapping(name, PresetSettings.model_validate(_presets()[name]))
 
 
 def relation_templates(settings: Settings) -> tuple[RelationTemplates, ...]:
     """Wordings for each relation; `*` is for a relation that has none of its own."""
+    known = {**_relations(), **{name.lower(): list(w) for name, w in settings.relations.items()}}
+    for relation, wordings in known.items():
+        if not wordings or any("{subject}" not in wording for wording in wordings):
+            raise IngestError(
+                f"relation {relation!r}: each wording needs {{subject}}, and there must be one."
+            )
     return tuple(
-        RelationTemplates(relation, tuple(wordings)) for relation, wordings in _relations().items()
+        RelationTemplates(relation, tuple(wordings)) for relation, wordings in known.items()
     )
 
 
-def _mapping(name: str, given: dict[str, Any]) -> Mapping:
+def _mapping(name: str, given: PresetSettings) -> Mapping:
     fields = {}
-    for field, paths in given.get("fields", {}).items():
+    for field, paths in given.fields.items():
         if field not in FIELDS:
             raise IngestError(f"preset {name}: no field {field!r}. Fields: {', '.join(FIELDS)}.")
-        paths = [paths] if isinstance(paths, str) else paths
-        fields[field] = tuple(path if path.startswith("$") else f"$.{path}" for path in paths)
-    locality = given.get("locality", {})
-    return Mapping(name, fields, locality.get("prompt", "prompt"), locality.get("answer", "answer"))
+        listed = [paths] if isinstance(paths, str) else paths
+        fields[field] = tuple(_path(path) for path in listed)
+    around = given.locality
+    if around.list is not None:
+        fields["locality"] = (_path(around.list),)
+    side_by_side = None
+    if around.prompts is not None:
+        side_by_side = (_path(around.prompts), _path(around.answers or "nothing"))
+    return Mapping(name, fields, around.prompt, around.answer, side_by_side)
+
+
+def _path(path: str) -> str:
+    """A JSON path; plain names are taken from the top of the document."""
+    return path if path.startswith("$") else f"$.{path}"
 
 
 @cache

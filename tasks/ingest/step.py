@@ -1,18 +1,27 @@
-"""The step: every path's lines into the ledger, each line once, whatever dies when."""
+"""The step: every path's records into the ledger, each once, whatever dies when."""
 
 from __future__ import annotations
 
 import glob
-import json
+import hashlib
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config import Settings
-from ledger import FileMoved, IntakeRules, Ledger, Limits, SourceRule
-from tasks.ingest import presets
+from config import Settings, SourceSettings
+from ledger import (
+    ChunkResult,
+    FileMoved,
+    FileRecord,
+    IntakeRules,
+    Ledger,
+    Limits,
+    SourceRule,
+)
+from tasks.ingest import formats, presets
 from tasks.ingest.errors import IngestError
-from tasks.ingest.lines import content_hash, read_lines
+from tasks.ingest.lines import Chunk, content_hash
 
 Progress = Callable[[str, int, int], None]  # file, bytes read, bytes in all
 
@@ -30,6 +39,15 @@ class FileOutcome:
     first_problem: str | None = None
     known_before: bool = False  # all of it had been read by an earlier run
 
+    def add(self, part: ChunkResult) -> None:
+        """Count one chunk in."""
+        self.lines += part.lines
+        self.accepted += part.accepted
+        self.duplicates += part.duplicates
+        self.quarantined += part.quarantined
+        self.contradictions += part.contradictions
+        self.first_problem = self.first_problem or part.first_problem
+
 
 @dataclass
 class IngestOutcome:
@@ -42,29 +60,28 @@ class IngestOutcome:
         return sum(int(getattr(file, name)) for file in self.files)
 
 
-def rules_from(settings: Settings) -> IntakeRules:
-    """The ledger's rules, from the settings."""
-    return IntakeRules(
-        sources=tuple(
-            SourceRule(name, rule.trust, rule.policy, rule.quorum, rule.max_per_hour)
-            for name, rule in settings.sources.items()
-        ),
-        default=SourceRule(
-            "*",
-            settings.default_source.trust,
-            settings.default_source.policy,
-            settings.default_source.quorum,
-            settings.default_source.max_per_hour,
-        ),
-        limits=Limits(
-            settings.ingest.max_prompt_chars,
-            settings.ingest.max_target_chars,
-            settings.ingest.max_list_items,
-            settings.ingest.max_line_bytes,
-        ),
-        tie=settings.contradictions.tie,
-        same_subject=settings.contradictions.same_subject,
-    )
+class Taker:
+    """Hands chunks to the ledger under one set of rules."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, preset: str | None) -> None:
+        self.ledger = ledger
+        self.rules = rules_from(settings)
+        self.shape = presets.mapping(preset or settings.ingest.preset, settings)
+        self.templates = presets.relation_templates(settings)
+
+    def take(self, record: FileRecord, chunk: Chunk, result: FileOutcome) -> FileRecord:
+        """Commit one chunk and count it."""
+        record, part = self.ledger.commit_chunk(
+            record,
+            chunk.table,
+            next_offset=chunk.offset,
+            done=chunk.last,
+            rules=self.rules,
+            mapping=self.shape,
+            templates=self.templates,
+        )
+        result.add(part)
+        return record
 
 
 def ingest_paths(
@@ -80,41 +97,32 @@ def ingest_paths(
     """Read files, folders and globs into the ledger.
 
     `source` overrides the source that lines name themselves. The same content is read once, unless
-    `again`. Raises IngestError before anything is read where a path is missing.
+    `again`. Raises IngestError before anything is read where a path or the preset is missing.
     """
     files = find_files(paths)
-    shape = presets.mapping(preset or settings.ingest.preset, settings)
-    templates = presets.relation_templates(settings)
-    rules = rules_from(settings)
+    taker = Taker(ledger, settings, preset)
     outcome = IngestOutcome()
     for path in files:
-        record = ledger.begin_file(path.name, content_hash(path), source=source, again=again)
+        content = content_hash(path)
+        record = ledger.begin_file(path.name, content, source=source, again=again)
         result = FileOutcome(str(path), known_before=record.done)
         outcome.files.append(result)
         size = path.stat().st_size
         while not record.done:
             try:
-                for chunk in read_lines(
+                for chunk in formats.read(
                     path,
                     first_line=record.lines,
                     offset=record.offset,
                     chunk_lines=settings.ingest.chunk_lines,
                     max_line_bytes=settings.ingest.max_line_bytes,
+                    max_file_bytes=settings.ingest.max_file_bytes,
                 ):
-                    record, part = ledger.commit_chunk(
-                        record,
-                        chunk.table,
-                        next_offset=chunk.offset,
-                        done=chunk.last,
-                        rules=rules,
-                        mapping=shape,
-                        templates=templates,
-                    )
-                    _add(result, part)
+                    record = taker.take(record, chunk, result)
                     if progress:
-                        progress(path.name, min(chunk.offset, size), size)
-            except FileMoved:
-                record = ledger.begin_file(path.name, record.content_hash, source=source)
+                        progress(path.name, size if chunk.last else min(chunk.offset, size), size)
+            except FileMoved:  # another process reads the same file: go on behind it
+                record = ledger.begin_file(path.name, content, source=source)
     ledger.publish()
     return outcome
 
@@ -127,79 +135,81 @@ def ingest_rows(
     source: str,
     preset: str | None = None,
 ) -> IngestOutcome:
-    """Take rows from any Python iterable, in one record named after their source."""
-    import hashlib
-    import uuid
-
-    import pyarrow as pa
-
-    record = ledger.begin_file(source, hashlib.sha256(uuid.uuid4().bytes).hexdigest())
+    """Take rows from any Python iterable, under one record named after their source."""
+    taker = Taker(ledger, settings, preset)
+    unique = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
+    record = ledger.begin_file(source, unique, source=source)
     result = FileOutcome(source)
-    shape = presets.mapping(preset or settings.ingest.preset, settings)
-    templates = presets.relation_templates(settings)
-    rules = rules_from(settings)
-    batch: list[str] = []
-
-    def take(done: bool) -> None:
-        nonlocal record, batch
-        table = pa.table(
-            {
-                "line": pa.array(
-                    range(record.lines + 1, record.lines + 1 + len(batch)), pa.int64()
-                ),
-                "raw": pa.array(batch, pa.large_string()),
-                "unreadable": pa.nulls(len(batch), pa.string()),
-            }
-        )
-        record, part = ledger.commit_chunk(
-            record,
-            table,
-            next_offset=0,
-            done=done,
-            rules=rules,
-            mapping=shape,
-            templates=templates,
-        )
-        _add(result, part)
-        batch = []
-
-    for row in rows:
-        batch.append(json.dumps(row, default=str, ensure_ascii=False))
-        if len(batch) >= settings.ingest.chunk_lines:
-            take(False)
-    take(True)
+    texts = ((formats.to_json(row), None) for row in rows)
+    for chunk in formats.chunks(texts, 0, formats.RECORDS_AT_ONCE, settings.ingest.max_line_bytes):
+        record = taker.take(record, chunk, result)
     ledger.publish()
     return IngestOutcome([result])
+
+
+def retry_quarantined(ledger: Ledger, settings: Settings, *, preset: str | None = None) -> int:
+    """Judge quarantined lines once more, under today's settings; returns how many left."""
+    taker = Taker(ledger, settings, preset)
+    left = ledger.retry_quarantined(
+        rules=taker.rules, mapping=taker.shape, templates=taker.templates
+    )
+    ledger.publish()
+    return left
+
+
+def rules_from(settings: Settings) -> IntakeRules:
+    """The ledger's rules, from the settings."""
+
+    def rule(name: str, given: SourceSettings) -> SourceRule:
+        return SourceRule(name, given.trust, given.policy, given.quorum, given.max_per_hour)
+
+    return IntakeRules(
+        sources=tuple(rule(name, given) for name, given in settings.sources.items()),
+        default=rule("*", settings.default_source),
+        limits=Limits(
+            settings.ingest.max_prompt_chars,
+            settings.ingest.max_target_chars,
+            settings.ingest.max_list_items,
+            settings.ingest.max_line_bytes,
+        ),
+        tie=settings.contradictions.tie,
+        same_subject=settings.contradictions.same_subject,
+    )
 
 
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """The files that paths, folders and globs name, in order; nothing else is opened.
 
+    In a folder hidden files and links are passed over, so that it can't point outside itself.
     Raises IngestError for a path that names none.
     """
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)
-        if path.is_file():
+        try:
+            there, folder = path.is_file(), path.is_dir()
+        except (OSError, ValueError):
+            there = folder = False
+        if there:
             found[path] = None
-        elif path.is_dir():
-            inside = sorted(
-                entry
-                for entry in path.rglob("*")
-                if entry.is_file() and not entry.name.startswith(".") and not entry.is_symlink()
-            )
-            found.update(dict.fromkeys(inside))
+        elif folder:
+            found.update(dict.fromkeys(_inside(path)))
         else:
-            matches = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
-            files = [match for match in matches if match.is_file()]
+            files = [name for name in map(Path, sorted(glob.glob(str(given), recursive=True)))
+                     if name.is_file()]  # fmt: skip
             if not files:
                 raise IngestError(f"{given} is not there. Give a file, a folder or a glob.")
             found.update(dict.fromkeys(files))
     return list(found)
 
 
-def _add(result: FileOutcome, part: object) -> None:
-    for name in ("lines", "accepted", "duplicates", "quarantined", "contradictions"):
-        setattr(result, name, getattr(result, name) + getattr(part, name))
-    if result.first_problem is None:
-        result.first_problem = getattr(part, "first_problem", None)
+def _inside(folder: Path) -> list[Path]:
+    root = folder.resolve()
+    return sorted(
+        entry
+        for entry in folder.rglob("*")
+        if not entry.name.startswith(".")
+        and not entry.is_symlink()
+        and entry.is_file()
+        and entry.resolve().is_relative_to(root)
+    )

@@ -1,0 +1,347 @@
+"""What a person decides: held edits, quarantined lines, sources; and what time decides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from ledger import admission, contests, states
+from ledger.edits import remove_in
+from ledger.errors import IllegalTransition, UnknownId
+from ledger.intake import take_staged
+from ledger.staging import stage
+from ledger.store import Connection, first
+from ledger.types import (
+    Edit,
+    IntakeRules,
+    Mapping,
+    Quarantined,
+    RelationTemplates,
+    SourceState,
+)
+from ledger.versions import Versions
+
+
+class Review(Versions):
+    """The part of the ledger where people and the calendar decide."""
+
+    def waiting(self) -> list[Edit]:
+        """Edits that are held, in order of arrival; `hold` says what for."""
+        return self.edits(state=states.HELD)
+
+    def approve(
+        self,
+        edit_ids: Iterable[str],
+        *,
+        actor: str,
+        reason: str,
+        rules: IntakeRules,
+        now: datetime | None = None,
+    ) -> None:
+        """Let held edits in. One that is held for a contradiction wins it.
+
+        Raises UnknownId; IllegalTransition for an edit that is not held or has no answer yet.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            ids = [edit.id for edit in self.edits(ids=edit_ids)]
+            for edit in self.edits(ids=ids):
+                if edit.state != states.HELD:
+                    raise IllegalTransition(f"edit {edit.id} is {edit.state}, not held.")
+                if edit.target is None:
+                    raise IllegalTransition(
+                        f"edit {edit.id} has no answer yet. Give one with --answer."
+                    )
+            states.move(con, ids, states.RECEIVED, at=at, actor=actor, reason=f"approved: {reason}")
+            con.execute(
+                "UPDATE edit_states SET approved = true WHERE edit_id IN "
+                "(SELECT unnest(?::VARCHAR[]))",
+                [ids],
+            )
+            admission.readmit(con, rules, at, ids)
+
+    def reject(
+        self, edit_ids: Iterable[str], *, actor: str, reason: str, now: datetime | None = None
+    ) -> None:
+        """End held or ready edits. Raises UnknownId, IllegalTransition."""
+        with self.write() as con:
+            ids = [edit.id for edit in self.edits(ids=edit_ids)]
+            states.move(
+                con, ids, states.REJECTED, at=now or datetime.now(UTC), actor=actor,
+                reason=f"review: {reason}",
+            )  # fmt: skip
+            con.execute(
+                "UPDATE contests SET settled = true WHERE loser IN (SELECT unnest(?::VARCHAR[]))",
+                [ids],
+            )
+
+    def answer(
+        self,
+        edit_id: str,
+        target: str,
+        *,
+        actor: str,
+        reason: str,
+        rules: IntakeRules,
+        now: datetime | None = None,
+    ) -> str:
+        """Say the right answer to a report that came without one; returns the new edit's id.
+
+        The answer is a line of its own, from the source `review:ACTOR`.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            edit = self.edit(edit_id)
+            if edit.target is not None:
+                raise IllegalTransition(f"edit {edit.id} has an answer already: {edit.target!r}.")
+            row: dict[str, object] = {
+                "prompt": edit.prompt,
+                "target": target,
+                "subject": edit.subject,
+                "rephrases": list(edit.rephrases),
+                "locality": [{"prompt": p.prompt, "answer": p.answer} for p in edit.locality],
+                "source": f"review:{actor}",
+            }
+            file_id = _pseudo_file(con, "review", at)
+            stage(
+                con,
+                _lines([(1, json.dumps(row, ensure_ascii=False))]),
+                mapping=Mapping(),
+                templates=(),
+                fallback_source="review",
+                forced_source=f"review:{actor}",
+                limits=rules.limits,
+            )
+            made = first(con.execute("SELECT edit_id, problem FROM staged"))
+            if made[1] is not None:
+                raise IllegalTransition(f"this answer can't be used: {made[1]}.")
+            take_staged(con, file_id, at, rules)
+            new = str(made[0])
+            if self.edit(new).state == states.HELD:
+                self.approve([new], actor=actor, reason=reason, rules=rules, now=at)
+            return new
+
+    def come_due(self, rules: IntakeRules, *, now: datetime | None = None) -> dict[str, int]:
+        """Do what time has decided: retire what is no longer valid, let in what now is.
+
+        Returns how many edits expired, will be taken out of the model, and were released.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            over = [
+                row[0]
+                for row in con.execute(
+                    "SELECT edit_id FROM edit_states WHERE valid_to <= ? "
+                    "AND state IN ('held', 'ready', 'active') AND edit_id NOT IN "
+                    "(SELECT edit_id FROM retirements WHERE NOT done)",
+                    [at],
+                ).fetchall()
+            ]
+            ended, later = remove_in(
+                con, over, states.EXPIRED, actor="calendar", reason="its valid-to has come", at=at
+            )
+            released = [row[0] for row in con.execute(_RELEASED, [at, at]).fetchall()]
+            states.move(
+                con, released, states.RECEIVED, at=at, actor="calendar", reason="its time has come"
+            )
+            admission.readmit(con, rules, at, released)
+        return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
+
+    def set_groups(
+        self, groups: dict[str, str], *, rules: IntakeRules, now: datetime | None = None
+    ) -> int:
+        """Record near-duplicates (edit: group) and settle contradictions within each group.
+
+        With `rules.same_subject` not "never", edits of one group about one subject that answer
+        differently contradict each other. Returns how many contradictions were found.
+        """
+        at = now or datetime.now(UTC)
+        if not groups:
+            return 0
+        with self.write() as con:
+            con.register(
+                "grouping",
+                pa.table(
+                    {
+                        "edit_id": pa.array(list(groups), pa.string()),
+                        "group_id": pa.array(list(groups.values()), pa.string()),
+                    }
+                ),
+            )
+            con.execute("CREATE OR REPLACE TEMP TABLE grouped AS SELECT * FROM grouping")
+            con.unregister("grouping")
+            con.execute(
+                "UPDATE edit_states AS s SET group_id = g.group_id FROM grouped g "
+                "WHERE g.edit_id = s.edit_id"
+            )
+            found = 0
+            if rules.same_subject != "never":
+                con.execute(
+                    """INSERT INTO questions
+                    SELECT md5_number(chr(27) || g.group_id || chr(31) || lower(e.subject)) AS key,
+                           edit_id
+                    FROM grouped g JOIN edits e USING (edit_id)
+                    WHERE e.subject IS NOT NULL AND NOT EXISTS (
+                        SELECT 1 FROM questions q WHERE q.edit_id = g.edit_id AND q.key =
+                        md5_number(chr(27) || g.group_id || chr(31) || lower(e.subject)))"""
+                )
+                found = contests.settle_among(con, list(groups), rules, at)
+            con.execute("DROP TABLE grouped")
+            return found
+
+    def sources(self) -> list[SourceState]:
+        """Every source with its trust, its policy and what became of its lines."""
+        with self.read() as con:
+            rows = con.execute(
+                """SELECT s.source, s.trust, s.policy, s.quorum, s.max_per_hour, s.blocked,
+                          s.first_seen, coalesce(a.reports, 0), coalesce(a.accepted, 0),
+                          coalesce(a.duplicates, 0), coalesce(a.quarantined, 0),
+                          coalesce(a.active, 0), coalesce(a.rejected, 0)
+                FROM sources s LEFT JOIN acceptance a USING (source) ORDER BY s.source"""
+            ).fetchall()
+        return [SourceState(*row) for row in rows]
+
+    def block_source(
+        self, source: str, *, actor: str, reason: str, now: datetime | None = None
+    ) -> tuple[list[str], list[str]]:
+        """Block a source and revoke every edit that no other source stands behind.
+
+        Returns (revoked at once, active ones to be taken out with the next version).
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            _block(con, source, True)
+            alone = [
+                row[0]
+                for row in con.execute(
+                    """SELECT DISTINCT r.edit_id FROM reports r JOIN edit_states s USING (edit_id)
+                    WHERE r.source = ?
+                      AND s.state IN ('received', 'held', 'ready', 'planned', 'trained', 'active')
+                      AND NOT EXISTS (
+                        SELECT 1 FROM reports o JOIN sources q USING (source)
+                        WHERE o.edit_id = r.edit_id AND NOT q.blocked)""",
+                    [source],
+                ).fetchall()
+            ]
+            return remove_in(
+                con, alone, states.REVOKED, actor=actor, at=at,
+                reason=f"source {source} was blocked: {reason}",
+            )  # fmt: skip
+
+    def unblock_source(self, source: str) -> None:
+        """Take lines of a source again. What was revoked stays revoked until reported again."""
+        with self.write() as con:
+            _block(con, source, False)
+
+    def quarantined(self, *, limit: int | None = None) -> list[Quarantined]:
+        """Lines that can't be used, oldest first."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
+                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
+                "ORDER BY r.rowid LIMIT ?",
+                [2**62 if limit is None else limit],
+            ).fetchall()
+        return [Quarantined(*row) for row in rows]
+
+    def retry_quarantined(
+        self,
+        *,
+        rules: IntakeRules,
+        mapping: Mapping | None = None,
+        templates: tuple[RelationTemplates, ...] = (),
+        now: datetime | None = None,
+    ) -> int:
+        """Judge quarantined lines again; those that can be used now take the usual way.
+
+        A line keeps its file and number. Returns how many left the quarantine.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            left = 0
+            files = con.execute(
+                "SELECT r.file_id, f.name, f.source FROM reports r JOIN files f USING (file_id) "
+                "WHERE r.outcome = 'quarantined' GROUP BY ALL ORDER BY 1"
+            ).fetchall()
+            for file_id, name, source in files:
+                rows = con.execute(
+                    "SELECT line, raw FROM reports "
+                    "WHERE file_id = ? AND outcome = 'quarantined' "
+                    "AND NOT starts_with(reason, 'the file breaks off') "
+                    "AND NOT starts_with(reason, 'the line has more than') ORDER BY line",
+                    [file_id],
+                ).fetchall()
+                if not rows:
+                    continue
+                lines = _lines(rows)
+                stage(
+                    con,
+                    lines,
+                    mapping=mapping or Mapping(),
+                    templates=templates,
+                    fallback_source=name,
+                    forced_source=source,
+                    limits=rules.limits,
+                )
+                con.execute("DELETE FROM staged WHERE problem IS NOT NULL")
+                left += int(first(con.execute("SELECT count(*) FROM staged"))[0])
+                con.execute(
+                    "DELETE FROM reports WHERE file_id = ? AND outcome = 'quarantined' "
+                    "AND line IN (SELECT line FROM staged)",
+                    [file_id],
+                )
+                take_staged(con, file_id, at, rules)
+            return left
+
+
+# Held edits whose day has come, and those over their source's share, as many as it has room for.
+_RELEASED = """
+SELECT edit_id FROM edit_states WHERE state = 'held' AND hold = 'later' AND valid_from <= ?
+UNION ALL
+SELECT edit_id FROM (
+    SELECT e.edit_id, q.max_per_hour,
+           row_number() OVER (PARTITION BY e.source ORDER BY e.seq) + coalesce(n.passed, 0) AS place
+    FROM edit_states s JOIN edits e USING (edit_id) JOIN sources q USING (source)
+    LEFT JOIN (
+        SELECT o.source, count(DISTINCT t.edit_id) AS passed
+        FROM transitions t JOIN edits o USING (edit_id)
+        WHERE t.to_state = 'ready' AND t.happened_at > ?::TIMESTAMPTZ - INTERVAL 1 HOUR
+        GROUP BY o.source) n ON n.source = e.source
+    WHERE s.state = 'held' AND s.hold = 'rate')
+WHERE max_per_hour IS NULL OR place <= max_per_hour
+"""
+
+
+def _block(con: Connection, source: str, blocked: bool) -> None:
+    found = con.execute(
+        "UPDATE sources SET blocked = ? WHERE source = ? RETURNING source", [blocked, source]
+    ).fetchall()
+    if not found:
+        raise UnknownId(f"no source {source!r} is on record. See `melo sources list`.")
+
+
+def _pseudo_file(con: Connection, name: str, at: datetime) -> int:
+    unique = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
+    row = first(
+        con.execute(
+            "INSERT INTO files (name, content_hash, lines, done, started_at, finished_at) "
+            "VALUES (?, ?, 1, true, ?, ?) RETURNING file_id",
+            [name, unique, at, at],
+        )
+    )
+    return int(row[0])
+
+
+def _lines(rows: list[tuple[int, str]]) -> pa.Table:
+    return pa.table(
+        {
+            "line": pa.array([line for line, _ in rows], pa.int64()),
+            "raw": pa.array([raw for _, raw in rows], pa.large_string()),
+            "unreadable": pa.nulls(len(rows), pa.string()),
+        }
+    )
