@@ -5,10 +5,9 @@ each request near-misses are made (`near_misses`): its wording about other subje
 other wordings, and the locality probes that came with it. In traffic the first kind is by far the
 commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for each one about the
 same subject. The reach common to all keys is the quantile at which the mix stays within the
-allowance. Then each key is cut to leave outside
-
-    - the locality probes given with it, and
-    - half the way to the nearest key of the same subject with another answer.
+allowance. Then each key is cut to leave the locality probes outside that came with it. Keys of
+different answers need no cut: a prompt goes to the nearest, and two edits within one another's
+reach are a contradiction, which is settled before training (`editor`).
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
+from melo_engine.subjects import SubjectIndex
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
@@ -78,37 +77,24 @@ def measure_reach(
 
 
 def radii(
-    requests: Sequence[EditRequest],
-    keys: np.ndarray,
-    reach: Reach,
-    reader: KeyReader,
-    index: NeuronIndex,
-    ignore: frozenset[str] = frozenset(),
+    requests: Sequence[EditRequest], keys: np.ndarray, reach: Reach, reader: KeyReader
 ) -> list[float]:
-    """Each request's radius: the common reach, cut to what must stay outside. keys: (N, K).
+    """Each request's radius: the common reach, cut to leave its locality probes outside.
 
-    index: the edits in force, whose answers may differ. ignore: ids that the requests replace.
+    keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject:
+    they can't reach it.
     """
     probes = list(dict.fromkeys(p for r in requests for p in r.locality))
     probe_keys = dict(zip(probes, reader.read(probes), strict=True)) if probes else {}
     split = reader.projection.relation_size
-    targets = {r.id: r.target for r in requests}
-    together = NeuronIndex(index.key_size, index.relation_size)
-    together.add([Member(r.id, key, 0.0, r.names) for r, key in zip(requests, keys, strict=True)])
     found = []
     for request, key in zip(requests, keys, strict=True):
         part = slice(0, split) if request.names else slice(split, None)
         radius = reach.bound if request.names else reach.free
-        if request.names:
-            for other in together.rivals(request.prompt) + index.rivals(request.prompt):
-                if other.edit == request.id or other.edit in ignore:
-                    continue
-                if targets.get(other.edit) == request.target:
-                    continue
-                gap = float(np.linalg.norm(other.key[part] - key[part]))
-                radius = min(radius, gap / 2) if gap > 4 * reader.tolerance else radius
+        own = SubjectIndex()
+        own.add(request.names, 0)
         for probe in request.locality:
-            if not request.names or request.id in {m.edit for m in together.rivals(probe)}:
+            if not request.names or own.find(probe):
                 gap = float(np.linalg.norm(probe_keys[probe][part] - key[part]))
                 radius = min(radius, CLEARANCE * gap)
         found.append(radius)

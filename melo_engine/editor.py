@@ -22,8 +22,8 @@ from torch import Tensor
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, Shard, gather
 from melo_engine.calibrate import Reach, measure_reach, radii
-from melo_engine.errors import ConflictError, MeloError, RequestError
-from melo_engine.index import Hit
+from melo_engine.errors import MeloError, RequestError
+from melo_engine.index import Hit, Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
@@ -69,39 +69,48 @@ class Editor:
         """Train a block for each request and put its key into the index.
 
         replaces: ids of edits that these requests supersede. near: other known edits, to make
-        near-misses from. An edit in force with the same prompt and subject is superseded by itself.
-        Returns the new version, which is the current one from now on; `version.outcomes` says what
-        became of each request. A request that cannot be carried out fails alone. Raises
-        ConflictError where two requests give one prompt different targets.
+        near-misses from. An edit that answers the same question differently is superseded by the
+        later one, in force or in the same call. Returns the new version, which is the current one
+        from now on; `version.outcomes` says what became of each request and of the edits in force
+        that were superseded. A request that cannot be carried out fails alone. Raises RequestError
+        where an id comes twice.
         """
-        _refuse_conflicts(requests)
-        outcomes: dict[str, EditOutcome] = {}
-        lessons: list[Lesson] = []
+        outcomes = _conflicts(requests)
+        lessons: dict[str, Lesson] = {}
         for request in requests:
-            try:
-                lessons.append(self._lesson(request))
-            except MeloError as error:
-                outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
-        trained = self._train(lessons, outcomes, progress)
-        by_id = {r.id: r for r in requests}
-        good = [by_id[t.id] for t in trained]
-        gone = set(replaces) & set(self.version.edits)
-        gone |= self._superseded(good)
+            if request.id not in outcomes:
+                try:
+                    lessons[request.id] = self._lesson(request)
+                except MeloError as error:
+                    outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
+        valid = [r for r in requests if r.id in lessons]
+        keys = dict(zip(lessons, self._keys_of(valid), strict=True)) if valid else {}
+        reach = self._reach(valid, near) if valid else None
+        losers = _contradicted(valid, keys, reach, self.version) if reach else {}
+        for loser, winner in losers.items():
+            outcomes[loser] = _superseded(loser, winner)
+        trained = self._train(
+            [x for x in lessons.values() if x.id not in losers], outcomes, progress
+        )
+        good = [r for r in valid if r.id in {t.id for t in trained}]
+        gone = set(replaces) | {k for k, winner in losers.items() if winner in {r.id for r in good}}
+        gone |= {r.id for r in good}
+        gone &= set(self.version.edits)
         version = self.version.without(sorted(gone)) if gone else self.version
-        if good:
-            keys = self._keys_of(good)
-            reach = self._reach(good, near)
-            found = radii(good, keys, reach, self.reader, version.index, frozenset(gone))
+        if good and reach:
+            own = np.stack([keys[r.id] for r in good])
+            found = radii(good, own, reach, self.reader)
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
-            edits, shards = _store(trained, good, keys, found, start, self.backbone.dtype)
+            edits, shards = _store(trained, good, own, found, start, self.backbone.dtype)
             version = version.with_edits(edits, shards)
             for edit in edits:
                 outcomes[edit.id] = replace(outcomes[edit.id], radius=edit.radius)
-        ordered = tuple(outcomes[r.id] for r in requests)
+        asked = {r.id for r in requests}
+        others = [o for k, o in outcomes.items() if k not in asked and k in gone]
         version = replace(
             version,
             parent=self.version.id,
-            outcomes=ordered,
+            outcomes=(*(outcomes[r.id] for r in requests), *others),
             settings={
                 "reach_bound": self.reach.bound if self.reach else None,
                 "reach_free": self.reach.free if self.reach else None,
@@ -359,28 +368,61 @@ class Editor:
             )
         return self.reach
 
-    def _superseded(self, requests: Sequence[EditRequest]) -> set[str]:
-        """Edits in force for the very same prompt, or that a request of the same id replaces."""
-        new = {_identity(r) for r in requests}
-        return {e.id for e in self.version.edits.values() if _identity(e.request) in new}
-
 
 def _identity(request: EditRequest) -> tuple[str, str]:
     return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
 
 
-def _refuse_conflicts(requests: Sequence[EditRequest]) -> None:
-    targets: dict[tuple[str, str], str] = {}
+def _conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
+    """Requests of one call that give one prompt different targets: all of them fail, by name."""
+    by_prompt: dict[tuple[str, str], list[EditRequest]] = {}
     for request in requests:
-        known = targets.setdefault(_identity(request), request.target)
-        if known != request.target:
-            raise ConflictError(
-                f'prompt "{request.prompt[:80]}" is to give "{known}" and "{request.target}" (edit '
-                f"{request.id}). Decide for one before editing."
-            )
+        by_prompt.setdefault(_identity(request), []).append(request)
+    failed = {}
+    for group in by_prompt.values():
+        if len({r.target for r in group}) > 1:
+            targets = ", ".join(f'"{r.target}" (edit {r.id})' for r in group)
+            for request in group:
+                failed[request.id] = EditOutcome(
+                    request.id,
+                    "failed",
+                    f'prompt "{request.prompt[:80]}" is to give {targets} in one call. Decide for one.',
+                )
     doubled = [i for i, n in Counter(r.id for r in requests).items() if n > 1]
     if doubled:
         raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
+    return failed
+
+
+def _contradicted(
+    requests: Sequence[EditRequest], keys: dict[str, np.ndarray], reach: Reach, version: Version
+) -> dict[str, str]:
+    """Edits that a later request contradicts: {loser: winner}.
+
+    Two edits contradict each other where one's prompt lies within the common reach of the other's
+    key, so that they would answer the same question, with different targets. The later one wins.
+    """
+    together = NeuronIndex(version.projection.size, version.projection.relation_size)
+    in_force = version.index
+    losers: dict[str, str] = {}
+    for order, request in enumerate(requests):
+        key = keys[request.id]
+        rivals = together.around(key, request.prompt, reach.bound, reach.free)
+        rivals += in_force.around(key, request.prompt, reach.bound, reach.free)
+        targets = {r.id: r.target for r in requests}
+        for rival in rivals:
+            target = targets.get(rival.edit) or version[rival.edit].request.target
+            if rival.edit != request.id and target != request.target:
+                losers[rival.edit] = request.id
+                if rival.edit in together:
+                    together.remove([rival.edit])
+        together.add([Member(request.id, key, 0.0, request.names, order)])
+    return losers
+
+
+def _superseded(loser: str, winner: str) -> EditOutcome:
+    reason = f"edit {winner} answers the same question differently and came later"
+    return EditOutcome(loser, "superseded", reason)
 
 
 def _views(request: EditRequest, count: int) -> list[str]:

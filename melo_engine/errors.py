@@ -17,10 +17,6 @@ class RequestError(MeloError):
     """An edit request cannot be carried out as it stands (empty target, unknown label, ...)."""
 
 
-class ConflictError(RequestError):
-    """Two requests of one call give one prompt different targets."""
-
-
 class IndexMismatch(MeloError):
     """A key or an edit does not fit the neuron index."""
 

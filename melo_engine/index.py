@@ -100,7 +100,7 @@ class NeuronIndex:
         rows = [self._row(edit) for edit in edits]
         free = [r for r in rows if not self._members[r].names]
         if free:
-            self._free.remove_ids(np.asarray(free, dtype=np.int64))
+            self._free.remove_ids(faiss.IDSelectorBatch(np.asarray(free, dtype=np.int64)))
         for edit, row in zip(edits, rows, strict=True):
             self._row_of.pop(edit)
             self._members.pop(row)
@@ -115,9 +115,10 @@ class NeuronIndex:
             found.append(sorted(r for r in rows if r in self._members))
         return found
 
-    def rivals(self, prompt: str) -> list[Member]:
-        """The bound edits whose subject stands in the prompt."""
-        return [self._members[row] for row in self.candidates([prompt])[0]]
+    def around(self, key: np.ndarray, prompt: str, bound: float, free: float) -> list[Member]:
+        """Members that a prompt is about and whose key lies within `bound` (or `free`) of its key."""
+        near = [m for d, m in self._bound(key, self.candidates([prompt])[0]) if d <= bound]
+        return near + [m for d, m in self._free_distances(key[None])[0] if d <= free]
 
     @property
     def has_free(self) -> bool:

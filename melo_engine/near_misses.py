@@ -51,22 +51,41 @@ class NearMisses:
                 self._answers[template].add(request.target.casefold())
         self._stems = {t: _stems(t) for t in self._answers}
 
-    def other_relations(self, request: EditRequest, count: int) -> list[str]:
-        """The request's subject in up to `count` templates of other relations."""
+    def other_relations(
+        self,
+        request: EditRequest,
+        count: int,
+        templates: Sequence[str] = (),
+        besides: Sequence[EditRequest] = (),
+    ) -> list[str]:
+        """The request's subject in up to `count` templates of other relations.
+
+        templates: to choose from, all known ones if none are given. besides: other edits of the same
+        subject, whose relations are left out too.
+        """
         own = template_of(request.prompt, request.subject) if request.subject else None
-        if own is None or not self._templates:
+        choice = templates or self._templates
+        if own is None or not choice:
             return []
         stems, answers = _stems(own), self._answers.get(own, set()) | {request.target.casefold()}
+        for other in besides:
+            stems |= _stems(template_of(other.prompt, request.subject or "") or other.prompt)
+            answers = answers | {other.target.casefold()}
         chooser = random.Random(f"{self._seed}|{request.id}|relation")
         found: list[str] = []
         for _ in range(_TRIES):
-            template = chooser.choice(self._templates)
+            template = chooser.choice(choice)
             usable = self._stems[template] and not self._stems[template] & stems
             if usable and not self._answers[template] & answers and template not in found:
                 found.append(template)
                 if len(found) == count:
                     break
         return [t.replace(SLOT, str(request.subject)) for t in found]
+
+    def templates_of(self, requests: Sequence[EditRequest]) -> list[str]:
+        """The templates of some of the requests, as often as used."""
+        found = [template_of(r.prompt, r.subject) for r in requests if r.subject]
+        return [t for t in found if t]
 
     def other_subjects(
         self, request: EditRequest, count: int, subjects: Sequence[str] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
@@ -73,13 +73,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class EditOutcome:
-    """What became of one request: trained, or failed with the reason.
+    """What became of one request: trained, failed with the reason, or superseded by a later one.
 
     steps: optimiser steps spent; rank: of the block; seconds: this edit's share of the training time.
     """
 
     id: str
-    status: Literal["trained", "failed"]
+    status: Literal["trained", "failed", "superseded"]
     reason: str = ""
     steps: int = 0
     rank: int = 0
@@ -108,4 +108,3 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 2
-    extra: dict[str, float] = field(default_factory=dict)
