@@ -64,6 +64,7 @@ def prepare_classifier(
     key = folders.content_key(KIND, asdict(recipe), seed, [*seen, *unseen])
     if folders.holds(out, key):
         return out
+    folders.refuse_taken(out)
     labels = sorted({label for _, label in (*seen, *unseen)})
     if len(labels) < 2 or not seen:
         raise NothingToLearn(f"a classifier needs two labels or more in `target`; got {labels}.")

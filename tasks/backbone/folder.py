@@ -45,16 +45,23 @@ def read_record(out: Path) -> dict[str, object] | None:
     return record if isinstance(record, dict) else None
 
 
+def refuse_taken(out: Path) -> None:
+    """Raise OutputTaken where `out` holds something that was not prepared here."""
+    if out.is_file():
+        raise OutputTaken(f"{out} is a file; give a folder.")
+    if out.is_dir() and not (out / RECORD).is_file() and any(out.iterdir()):
+        raise OutputTaken(f"{out} is not empty and holds no {RECORD}; give another folder.")
+
+
 def publish(
     out: Path, key: str, save: Callable[[Path], None], record: Mapping[str, object]
 ) -> Path:
     """Let `save` fill a new folder beside `out`, then put it in the place of `out`.
 
     A process that dies meanwhile leaves only hidden `.NAME.PID.part` folders, which the next one
-    clears away. Raises OutputTaken where `out` holds something that was not prepared here.
+    clears away. Raises OutputTaken as `refuse_taken` does, BackboneError where it can't write.
     """
-    if out.exists() and not (out / RECORD).is_file() and (out.is_file() or any(out.iterdir())):
-        raise OutputTaken(f"{out} is not empty and holds no {RECORD}; give another folder.")
+    refuse_taken(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(out)

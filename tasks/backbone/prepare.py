@@ -53,6 +53,7 @@ def prepare_backbone(
     key = folders.content_key(KIND, recipe.as_dict(), seed, distinct)
     if folders.holds(out, key):
         return out
+    folders.refuse_taken(out)
     source = find_encoder(encoder)
     with folders.undisturbed(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
