@@ -38,3 +38,27 @@ def ingest(
     from benchmarks.ingest import bench
 
     finish(bench(rows), out)
+
+
+@app.command()
+def edit(
+    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    limit: Annotated[int | None, typer.Option(min=4, help="Edit the first N rows only.")] = None,
+    methods: Annotated[str, typer.Option(help="Any of melo,paper.")] = "melo,paper",
+    backbone: Annotated[Path | None, typer.Option(help="Use this backbone folder.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where backbones and projections are kept.")] = Path(
+        ".melo/cache/bench"
+    ),
+    seed: int = 0,
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the record here.")] = None,
+) -> None:
+    """Edit quality of the final state by free decoding, and speed, against MELO as published."""
+    from benchmarks.edit import bench
+    from benchmarks.progress import console_progress
+
+    chosen = tuple(m.strip() for m in methods.split(",") if m.strip())
+    with console_progress() as progress:
+        record = bench(
+            data, cache, limit=limit, methods=chosen, backbone_path=backbone, seed=seed, progress=progress
+        )
+    finish(record, out)

@@ -165,18 +165,27 @@ class Editor:
 
     @torch.inference_mode()
     def answer(
-        self, prompts: Sequence[str], *, batch_size: int = 32, base: bool = False, **generation: Any
+        self,
+        prompts: Sequence[str],
+        *,
+        batch_size: int = 32,
+        base: bool = False,
+        padding_side: str | None = None,
+        sort: bool = True,
+        **generation: Any,
     ) -> list[Answer]:
         """Answer prompts, greedily unless `generation` says otherwise (num_beams, do_sample, ...).
 
-        base: ask the backbone without any edit. Each answer names the edit it came from, if any.
+        base: ask the backbone without any edit. padding_side: "left" or "right", the task's own
+        where None. sort: put prompts of like length into one batch. Each answer names the edit it
+        came from, if any.
         """
         answers: list[Answer | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) if sort else i)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = [prompts[i] for i in rows]
-            texts, hits = self._answer_batch(batch, base, generation)
+            texts, hits = self._answer_batch(batch, base, padding_side, generation)
             for i, text, hit in zip(rows, texts, hits, strict=True):
                 answers[i] = Answer(text, self._route(hit), "base" if base else self.version.id)
         return [a for a in answers if a is not None]
@@ -204,9 +213,9 @@ class Editor:
         return texts
 
     def _answer_batch(
-        self, prompts: list[str], base: bool, generation: dict[str, Any]
+        self, prompts: list[str], base: bool, side: str | None, generation: dict[str, Any]
     ) -> tuple[list[str], list[Hit]]:
-        encoded = self.backbone.encode(prompts)
+        encoded = self.backbone.encode(prompts, padding_side=side)
         hits = [Hit(None, float("nan"), False)] * len(prompts)
         index = self.version.index
         candidates = [[] for _ in prompts] if base else index.candidates(prompts)

@@ -52,16 +52,20 @@ class KeyReader:
     def states(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Hidden states (B, T, H) at the key module, and the mask (B, T) of real tokens."""
         batch = self.backbone.encode(prompts, padding_side="right")
-        return self.runtime.read_hidden(lambda: self._forward(batch)), batch["attention_mask"]
+        return self.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch)), batch[
+            "attention_mask"
+        ]
 
-    def _forward(self, batch: dict[str, Tensor]) -> None:
-        model = self.backbone.model
-        if self.backbone.task == "seq2seq-lm":
-            model.get_encoder()(**batch)
-        elif self.backbone.task == "causal-lm":
-            model.base_model(**batch, use_cache=False)
-        else:
-            model.base_model(**batch)
+
+def forward_to_key(backbone: Backbone, batch: dict[str, Tensor]) -> None:
+    """Run the part of the model that holds the key module; to be called inside `read_hidden`."""
+    model = backbone.model
+    if backbone.task == "seq2seq-lm":
+        model.get_encoder()(**batch)
+    elif backbone.task == "causal-lm":
+        model.base_model(**batch, use_cache=False)
+    else:
+        model.base_model(**batch)
 
 
 def hidden_size(backbone: Backbone) -> int:

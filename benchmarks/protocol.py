@@ -1,0 +1,146 @@
+"""How a file of edits is cut up, so that nothing is tested on what it was tuned on.
+
+    tested     edited, one job after the other; their rephrases and locality answers are never shown
+    unseen     subjects that neither training nor calibration sees; their prompts are near-misses
+    practice   rows that are neither edited nor tested: the key projection may learn from them
+
+No subject stands in two of the three. With `limit`, the first rows are tested and the rows beyond
+it give the other two parts, as far as they go. Otherwise half of the subjects are unseen, and one
+in ten is for practice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melo_engine import EditRequest
+from melo_engine.near_misses import NearMisses
+from melo_engine.subjects import words
+
+UNSEEN_SHARE, PRACTICE_SHARE = 0.5, 0.1
+MOST_PRACTICE = 1500
+SUBJECT_MISSES, RELATION_MISSES = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows of a file by their part. Each row: request without rephrases, and what is held out."""
+
+    tested: list[Row]
+    unseen: list[Row]
+    practice: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: the request as the engine sees it, and what only the test sees."""
+
+    request: EditRequest
+    rephrases: tuple[str, ...]
+    locality: tuple[str, ...]
+    raw: dict[str, Any]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file in the shape of an edit set, those with a prompt and a target."""
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines if line.strip()]
+    return [r for r in rows if r.get("prompt", "").strip() and str(r.get("target", "")).strip()]
+
+
+def split_rows(rows: Sequence[dict[str, Any]], limit: int | None, seed: int = 0) -> Split:
+    """Cut a file up as described above. Deterministic in the rows and the seed."""
+    inside = [_row(i, r) for i, r in enumerate(rows[:limit])]
+    beyond = [_row(i + len(inside), r) for i, r in enumerate(rows[len(inside) :])]
+    known = {_subject(r) for r in inside}
+    beyond = [r for r in beyond if _subject(r) not in known]
+    if len(beyond) >= len(inside) // 2:
+        unseen = [r for r in beyond if _share(_subject(r), seed) < UNSEEN_SHARE][: len(inside)]
+        taken = {_subject(r) for r in unseen}
+        practice = [r for r in beyond if _subject(r) not in taken]
+        return Split(inside, unseen, practice[:MOST_PRACTICE])
+    unseen = [r for r in inside if _share(_subject(r), seed) < UNSEEN_SHARE]
+    edge = UNSEEN_SHARE + PRACTICE_SHARE
+    practice = [r for r in inside if UNSEEN_SHARE <= _share(_subject(r), seed) < edge]
+    tested = [r for r in inside if _share(_subject(r), seed) >= edge]
+    return Split(tested, unseen, practice)
+
+
+def practice_requests(split: Split) -> list[EditRequest]:
+    """The practice rows with their rephrases, for learning the key projection."""
+    return [
+        EditRequest(r.request.prompt, r.request.target, r.request.subject, rephrases=r.rephrases)
+        for r in split.practice
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Prompts of the test, each with the id of the edit it was made for."""
+
+    rephrase: list[tuple[str, str]]
+    locality: list[tuple[str, str]]
+    near_subject: list[tuple[str, str]]
+    near_relation: list[tuple[str, str]]
+
+
+def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
+    """The test of the edits that are in force at the end.
+
+    Other subject: prompts of the unseen rows as they are, and the edits' own wording about unseen
+    subjects. Other relation: an edit's subject in the wording of unseen rows, unless any edit of
+    that subject shares a content word or an answer with that wording.
+    """
+    by_subject: dict[str, list[EditRequest]] = {}
+    for row in active:
+        by_subject.setdefault(_subject(row), []).append(row.request)
+    unseen = [r.request for r in split.unseen]
+    near = NearMisses([*unseen, *(r.request for r in active)], seed + 1)
+    templates = near.templates_of(unseen)
+    names = [r.subject for r in unseen if r.subject]
+    own = [(r.prompt, "") for r in unseen]
+    made = [
+        (p, row.request.id)
+        for row in active
+        for p in near.other_subjects(row.request, SUBJECT_MISSES, names)
+    ]
+    relation = [
+        (p, row.request.id)
+        for row in active
+        for p in near.other_relations(
+            row.request, RELATION_MISSES, templates, by_subject[_subject(row)]
+        )
+    ]
+    return Probes(
+        [(p, row.request.id) for row in active for p in row.rephrases],
+        [(p, row.request.id) for row in active for p in row.locality],
+        own + made,
+        relation,
+    )
+
+
+def _row(number: int, raw: dict[str, Any]) -> Row:
+    subject = (raw.get("subject") or "").strip() or None
+    request = EditRequest(
+        raw["prompt"], str(raw["target"]).strip(), subject, id=f"{number:06d}-{_digest(raw)}"
+    )
+    locality = tuple(p["prompt"] for p in raw.get("locality") or ())
+    return Row(request, tuple(raw.get("rephrases") or ()), locality, raw)
+
+
+def _subject(row: Row) -> str:
+    return "".join(words(row.request.subject or row.request.prompt))
+
+
+def _share(subject: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}|{subject}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _digest(raw: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,180 @@
+"""MELO as published: the baseline of every benchmark. Use `Editor` to edit.
+
+    key      hidden state at the last position of the padded batch
+    index    clusters: centre, radius, block; a key joins a cluster of its own label and moves its
+             centre, or grows its radius; a conflict splits both radii at half the distance
+    blocks   one for each batch of edits, trained one batch after the other, teacher-forced
+
+Yu et al., AAAI 2024, "MELO: Enhancing Model Editing with Neuron-Indexed Dynamic LoRA", section
+"Vector Database". Its known weaknesses are part of it: routes depend on padding, and a conflict at
+distance 0 leaves a point that belongs to no block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import GatheredBlocks
+from melo_engine.keys import forward_to_key
+from melo_engine.runtime import Pass, Runtime
+from melo_engine.surgery import projection_sizes
+from melo_engine.training import IGNORE, Lesson, lesson_batch
+from melo_engine.types import EditRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSettings:
+    """The published recipe: radius of a new cluster, rank, steps and batch of a block."""
+
+    initial_radius: float = 2.0
+    rank: int = 2
+    steps: int = 50
+    learning_rate: float = 1e-2
+    batch: int = 10
+
+
+@dataclass(slots=True)
+class Cluster:
+    """centre (K,); block: index of its block; label: what decides whether two keys conflict."""
+
+    centre: np.ndarray
+    radius: float
+    block: int
+    label: tuple[int, ...]
+    keys: list[np.ndarray] = field(default_factory=list)
+
+
+class PaperIndex:
+    """The vector database of the paper, walked cluster by cluster."""
+
+    def __init__(self, initial_radius: float) -> None:
+        self.initial_radius = initial_radius
+        self.clusters: list[Cluster] = []
+
+    def add(self, key: np.ndarray, block: int, label: tuple[int, ...]) -> None:
+        """Put a key in: a new cluster, or the nearest one's expansion, or a split."""
+        nearest, distance = self._nearest(key)
+        if nearest is None or distance > self.initial_radius + nearest.radius:
+            self.clusters.append(Cluster(key, self.initial_radius, block, label, [key]))
+        elif nearest.label == label and nearest.block == block:
+            nearest.keys.append(key)
+            nearest.centre = np.mean(nearest.keys, axis=0)
+            reach = max(float(np.linalg.norm(k - nearest.centre)) for k in nearest.keys)
+            nearest.radius = max(nearest.radius, reach)
+        else:
+            half = distance / 2 - 1e-5
+            nearest.radius = half
+            self.clusters.append(Cluster(key, half, block, label, [key]))
+
+    def find(self, key: np.ndarray) -> int | None:
+        """The block of the nearest cluster, None outside its radius."""
+        nearest, distance = self._nearest(key)
+        return nearest.block if nearest is not None and distance <= nearest.radius else None
+
+    def _nearest(self, key: np.ndarray) -> tuple[Cluster | None, float]:
+        best, least = None, float("inf")
+        for cluster in self.clusters:
+            distance = float(np.linalg.norm(cluster.centre - key))
+            if distance < least:
+                best, least = cluster, distance
+        return best, least
+
+
+class PaperEditor:
+    """Edits and asks a backbone as published."""
+
+    def __init__(self, backbone: Backbone, settings: PaperSettings | None = None) -> None:
+        self.backbone = backbone
+        self.settings = settings or PaperSettings()
+        self.runtime = Runtime(backbone)
+        self.index = PaperIndex(self.settings.initial_radius)
+        self.blocks: list[list[tuple[Tensor, Tensor]]] = []
+
+    def edit(
+        self,
+        requests: Sequence[EditRequest],
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Train a block for each batch of requests in turn, then put their keys in."""
+        size = self.settings.batch
+        for start in range(0, len(requests), size):
+            batch = requests[start : start + size]
+            lessons = [
+                Lesson(r.id, (r.prompt,), tuple(self.backbone.encode_target(r.target)))
+                for r in batch
+            ]
+            self.blocks.append(self._train(lessons))
+            keys = self._keys([r.prompt for r in batch])
+            for key, lesson in zip(keys, lessons, strict=True):
+                self.index.add(key, len(self.blocks) - 1, lesson.target)
+            if progress is not None:
+                progress("paper", min(start + size, len(requests)), len(requests))
+
+    @torch.inference_mode()
+    def answer(self, prompts: Sequence[str], batch_size: int = 32) -> list[str]:
+        """Texts, greedily decoded, each row with the block that its padded key falls to."""
+        texts: list[str] = []
+        for start in range(0, len(prompts), batch_size):
+            batch = list(prompts[start : start + batch_size])
+            found = [self.index.find(key) for key in self._keys(batch)]
+            with self.runtime.running(Pass(self._gather(found))):
+                ids = self.backbone.model.generate(
+                    **self.backbone.encode(batch),
+                    do_sample=False,
+                    num_beams=1,
+                    max_new_tokens=self.backbone.max_answer_tokens,
+                )
+            texts += [self.backbone.decode(row) for row in ids]
+        return texts
+
+    def _keys(self, prompts: Sequence[str]) -> np.ndarray:
+        """(N, H): the last position of the padded batch, padding or not."""
+        batch = self.backbone.encode(prompts, padding_side="right")
+        with torch.inference_mode():
+            hidden = self.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
+        keys: np.ndarray = hidden[:, -1].float().cpu().numpy()
+        return keys
+
+    def _gather(self, found: Sequence[int | None]) -> GatheredBlocks | None:
+        rows = [i for i, block in enumerate(found) if block is not None]
+        if not rows:
+            return None
+        chosen = [self.blocks[found[i]] for i in rows]  # type: ignore[index]
+        pairs = tuple(
+            (torch.stack([c[t][0] for c in chosen]), torch.stack([c[t][1] for c in chosen]))
+            for t in range(len(chosen[0]))
+        )
+        return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(found), pairs)
+
+    def _train(self, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
+        """One shared block for the batch; every step runs the whole network."""
+        device = self.backbone.device
+        pairs = []
+        for target in self.runtime.targets:
+            size_in, size_out = projection_sizes(target)
+            a = torch.randn(size_in, self.settings.rank, device=device) / size_in**0.5
+            b = torch.zeros(self.settings.rank, size_out, device=device)
+            pairs.append((a.requires_grad_(), b.requires_grad_()))
+        optimiser = torch.optim.Adam([t for p in pairs for t in p], lr=self.settings.learning_rate)
+        batch = lesson_batch(self.backbone, lessons)
+        rows = torch.arange(len(batch.owner), device=device)
+        for _ in range(self.settings.steps):
+            shared = tuple(
+                (a.expand(len(rows), -1, -1), b.expand(len(rows), -1, -1)) for a, b in pairs
+            )
+            with self.runtime.running(Pass(GatheredBlocks(rows, len(rows), shared))):
+                logits = batch.forward(self.backbone)
+            loss = cross_entropy(
+                logits.flatten(0, -2).float(), batch.labels.flatten(), ignore_index=IGNORE
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return [(a.detach(), b.detach()) for a, b in pairs]
