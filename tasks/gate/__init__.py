@@ -1,0 +1,25 @@
+"""The gate: proves on probes that a version answers what it should and that nothing else changed."""
+
+from tasks.gate.cache import AnswerCache
+from tasks.gate.errors import CacheError, SuiteError, TaskError, ThresholdError
+from tasks.gate.expectations import register_metric
+from tasks.gate.gate import gate_candidate
+from tasks.gate.making import suites_for
+from tasks.gate.suites import add_suite, load_suites
+from tasks.gate.thresholds import Thresholds
+from tasks.gate.types import (
+    Check,
+    Expectation,
+    GateResult,
+    Probe,
+    ProbeResult,
+    Rejection,
+    Repair,
+    Suite,
+)
+
+__all__ = [
+    "AnswerCache", "CacheError", "Check", "Expectation", "GateResult", "Probe", "ProbeResult",
+    "Rejection", "Repair", "Suite", "SuiteError", "TaskError", "ThresholdError", "Thresholds",
+    "add_suite", "gate_candidate", "load_suites", "register_metric", "suites_for",
+]  # fmt: skip

@@ -1,0 +1,135 @@
+"""Is an edit really about a prompt? What tells a near-miss from a question that has its own edit.
+
+A prompt is an edit's own question where one of the edit's names stands in it and, with the name
+taken out, what is left is the edit's own wording (of its prompt or a rephrase), or shares a content
+word with one. So "Who directed Solaris?" and "Solaris was directed by whom?" ask the same of the
+same subject, and an edit that answers both is right to; "Who directed Solaris?" and "In what year
+was Solaris released?" do not. Where in doubt, a prompt counts as the edit's own: it then is no
+near-miss, and condemns nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from melo_engine import EditRequest
+from melo_engine.near_misses import SLOT, template_of
+from melo_engine.subjects import words
+
+_COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "is",
+        "was",
+        "were",
+        "are",
+        "be",
+        "been",
+        "in",
+        "on",
+        "at",
+        "to",
+        "by",
+        "with",
+        "for",
+        "from",
+        "and",
+        "or",
+        "that",
+        "this",
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "where",
+        "when",
+        "how",
+        "did",
+        "does",
+        "do",
+        "has",
+        "have",
+        "had",
+        "it",
+        "its",
+        "as",
+        "s",
+        "name",
+        "tell",
+        "me",
+        "please",
+    ]
+)
+_STEM = 5
+
+
+class Wordings:
+    """The wordings of one edit: its prompt and rephrases, with the subject taken out."""
+
+    def __init__(self, request: EditRequest, held_out: Iterable[str] = ()) -> None:
+        prompts = [request.prompt, *request.rephrases, *held_out]
+        self.names = request.names
+        self.asked = {_plain(p) for p in prompts}
+        self.templates = {t for p in prompts for n in self.names if (t := template_of(p, n))}
+        self._plain = {_plain(t) for t in self.templates}
+        self._stems = frozenset().union(*(stems(t) for t in self.templates))
+
+    def ask(self, prompt: str) -> bool:
+        """Whether the prompt is this edit's own question."""
+        if _plain(prompt) in self.asked:
+            return True
+        for name in self.names:
+            template = template_of(prompt, name)
+            if template is not None:
+                return _plain(template) in self._plain or bool(stems(template) & self._stems)
+        return False
+
+    def alike(self, template: str) -> bool:
+        """Whether a wording with `[X]` for the subject may ask for the same relation."""
+        found = stems(template)
+        return not found or bool(found & self._stems) or _plain(template) in self._plain
+
+
+@lru_cache(maxsize=100_000)
+def stems(template: str) -> frozenset[str]:
+    """First letters of the content words of a wording, its `[X]` aside."""
+    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in _COMMON)
+
+
+def swap(template: str, name: str) -> str:
+    """The wording about `name`."""
+    return template.replace(SLOT, name)
+
+
+def own_template(request: EditRequest) -> str | None:
+    """The edit's prompt with `[X]` for its subject, None where it is not bound to one."""
+    return template_of(request.prompt, request.subject) if request.subject else None
+
+
+def joined(name: str) -> str:
+    """A name as it is compared: case, accents, spaces and punctuation aside."""
+    return "".join(words(name)) or name.strip().casefold()
+
+
+def says(text: str, phrase: str) -> bool:
+    """Whether the phrase stands in the text, word for word."""
+    wanted, found = words(phrase), words(text)
+    if not wanted:
+        return bool(phrase.strip()) and phrase.strip().casefold() in text.casefold()
+    size = len(wanted)
+    return any(found[i : i + size] == wanted for i in range(len(found) - size + 1))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().casefold()
+
+
+def unique(prompts: Sequence[str]) -> list[str]:
+    """Without what comes twice, in order."""
+    return list(dict.fromkeys(prompts))

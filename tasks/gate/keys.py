@@ -1,0 +1,85 @@
+"""Keys of probes: read from the backbone once, then from disk.
+
+    <folder>/<backbone>-<projection>/<sha256>.safetensors   probes (n, 16) uint8, keys (n, K)
+
+A file's name is the hash of its bytes, so a damaged one is known and left aside. Files are only
+ever added, each whole, so any number of processes may read and write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from melo_engine import Editor
+from tasks.gate.types import probe_hash
+
+CHUNK = 8192  # prompts read between two writes, so that a stopped run goes on where it was
+
+
+class ProbeKeys:
+    """Keys of prompts on the backbone and projection of one editor."""
+
+    def __init__(self, editor: Editor, folder: Path | None) -> None:
+        self._reader = editor.reader
+        self._rows: dict[bytes, tuple[int, int]] = {}
+        self._parts: list[np.ndarray] = []
+        name = f"{editor.backbone.weights_hash[:16]}-{editor.version.projection_hash[:16]}"
+        self._folder = folder / name if folder is not None else None
+        self._loaded = False
+        self.read = 0
+
+    def of(self, prompts: Sequence[str]) -> np.ndarray:
+        """Keys (N, K) float32 of prompts, in their order."""
+        self._load()
+        named = [probe_hash(p) for p in prompts]
+        missing = list({h: p for h, p in zip(named, prompts, strict=True) if h not in self._rows}
+                       .items())  # fmt: skip
+        for start in range(0, len(missing), CHUNK):
+            self._add(missing[start : start + CHUNK])
+        keys = np.empty((len(prompts), self._reader.projection.size), dtype=np.float32)
+        for i, name in enumerate(named):
+            part, row = self._rows[name]
+            keys[i] = self._parts[part][row]
+        return keys
+
+    def _add(self, missing: Sequence[tuple[bytes, str]]) -> None:
+        keys = self._reader.read([prompt for _, prompt in missing])
+        self.read += len(missing)
+        names = np.frombuffer(b"".join(name for name, _ in missing), dtype=np.uint8)
+        self._take(names.reshape(-1, 16), keys)
+        if self._folder is None:
+            return
+        data = save({"probes": names.reshape(-1, 16).copy(), "keys": np.ascontiguousarray(keys)})
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+
+    def _load(self) -> None:
+        if self._loaded or self._folder is None:
+            return
+        self._loaded = True
+        for path in sorted(self._folder.glob("*.safetensors")):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != path.stem:
+                continue
+            try:
+                found = load(data)
+            except SafetensorError:
+                continue
+            self._take(found["probes"], found["keys"])
+
+    def _take(self, names: np.ndarray, keys: np.ndarray) -> None:
+        part = len(self._parts)
+        self._parts.append(keys)
+        joined = np.ascontiguousarray(names).tobytes()
+        for row in range(len(keys)):
+            self._rows[joined[16 * row : 16 * row + 16]] = (part, row)

@@ -1,0 +1,259 @@
+"""Suites that make themselves: from the edits of a version and what the ledger knows.
+
+    edit-success         each new edit's own prompt                       -> its target
+    retention            every active edit's own prompt                   -> its target
+    generality           rephrases that no block was trained on           -> the target
+    locality             prompts that came with the edits, and a general handful -> unchanged
+    near-miss-subject    an edit's wording about other and invented subjects     -> unchanged
+    near-miss-relation   an edit's subject in the wordings of other relations    -> unchanged
+    retired              prompts of edits that were taken back            -> their target is gone
+
+What is picked for an edit depends on the edit and hardly on the others (`_Ring`), so a version with
+a few more edits asks almost the same probes, and almost all answers are known already.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from melo_engine import Edit, EditRequest, Version
+from melo_engine.subjects import SubjectIndex
+from tasks.gate.about import Wordings, joined, own_template, says, swap, unique
+from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
+
+PER_EDIT = 2  # near-misses of each sort
+MOST_TRIES = 24
+Slices = Mapping[str, Mapping[str, str]]
+
+
+def suites_for(
+    version: Version,
+    *,
+    retired: Sequence[EditRequest] = (),
+    known_subjects: Sequence[str] = (),
+    seed: int = 0,
+    held_out: Mapping[str, Sequence[str]] | None = None,
+    targets: Mapping[str, str] | None = None,
+    slices: Slices | None = None,
+    champion: Version | None = None,
+    per_edit: int = PER_EDIT,
+) -> list[Suite]:
+    """The suites that a version brings with it.
+
+    retired: edits that were revoked or superseded. known_subjects: names that the ledger knows
+    beside the active ones. held_out: by edit id, rephrases that were not trained on. targets: by
+    edit id, the answer that the ledger wants, where it is not to be taken from the version.
+    slices: by edit id, what to break results down by, such as source and relation. champion: what
+    it has already is no new edit. Same version and seed, same probes.
+    """
+    made = _Maker(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
+    edits = list(version.edits.values())
+    new = [e for e in edits if champion is None or not _in(e, champion)]
+    return [
+        Suite("edit-success", tuple(made.own(e) for e in new)),
+        Suite("retention", tuple(made.own(e) for e in edits)),
+        Suite("generality", tuple(p for e in edits for p in made.generality(e))),
+        Suite("locality", tuple(made.locality(edits))),
+        Suite("near-miss-subject", made.near(edits, made.other_subjects, per_edit)),
+        Suite("near-miss-relation", made.near(edits, made.other_relations, per_edit)),
+        Suite("retired", tuple(made.retired(retired))),
+    ]
+
+
+class _Maker:
+    def __init__(
+        self,
+        version: Version,
+        known_subjects: Sequence[str],
+        seed: int,
+        held_out: Mapping[str, Sequence[str]],
+        targets: Mapping[str, str],
+        slices: Slices,
+    ) -> None:
+        self.seed, self.held_out, self.targets, self.slices = seed, held_out, targets, slices
+        self.requests = {e.id: e.request for e in version.edits.values()}
+        self.wordings = {i: Wordings(r, held_out.get(i, ())) for i, r in self.requests.items()}
+        self._ids = sorted(self.requests)
+        self._subjects = SubjectIndex()
+        self._of_template: dict[str, set[str]] = defaultdict(set)  # template -> targets, casefold
+        active: set[str] = set()
+        for number, edit in enumerate(self._ids):
+            request = self.requests[edit]
+            self._subjects.add(request.names, number)
+            active |= {joined(n) for n in request.names}
+            template = own_template(request)
+            if template is not None:
+                self._of_template[template].add(self.target(edit).casefold())
+        names = [*known_subjects, *(r.subject for r in self.requests.values() if r.subject)]
+        self._names = _Ring(names, seed)
+        self._templates = _Ring(self._of_template, seed)
+        self._invented = _Ring(invented_names(), seed)
+        self._active = active
+
+    def target(self, edit: str) -> str:
+        return self.targets.get(edit, self.requests[edit].target)
+
+    def own(self, edit: Edit) -> Probe:
+        return Probe(
+            f"own:{edit.id}", edit.request.prompt, Expectation("exact", self.target(edit.id)),
+            edit.id, self._slices(edit.id),
+        )  # fmt: skip
+
+    def generality(self, edit: Edit) -> list[Probe]:
+        trained = {edit.request.prompt, *edit.request.rephrases}
+        return [
+            Probe(
+                f"rephrase:{edit.id}:{n}", prompt, Expectation("exact", self.target(edit.id)),
+                edit.id, self._slices(edit.id),
+            )
+            for n, prompt in enumerate(unique(self.held_out.get(edit.id, ())))
+            if prompt not in trained
+        ]  # fmt: skip
+
+    def locality(self, edits: Sequence[Edit]) -> list[Probe]:
+        # A locality prompt may have become some edit's own question since it was given.
+        found: dict[str, Probe] = {}
+        for edit in edits:
+            for prompt in edit.request.locality:
+                if prompt not in found and not self.owners(prompt):
+                    found[prompt] = Probe(
+                        f"locality:{_short(prompt)}", prompt, slices=self._slices(edit.id)
+                    )
+        for prompt in general_prompts():
+            if prompt not in found and not self.owners(prompt):
+                found[prompt] = Probe(f"general:{_short(prompt)}", prompt)
+        return list(found.values())
+
+    def near(
+        self, edits: Sequence[Edit], make: Callable[[Edit, int], list[str]], count: int
+    ) -> tuple[Probe, ...]:
+        found: dict[str, Probe] = {}
+        for edit in edits:
+            for prompt in make(edit, count):
+                if prompt not in found:
+                    found[prompt] = Probe(
+                        f"near:{edit.id}:{_short(prompt)}", prompt, UNCHANGED, edit.id,
+                        self._slices(edit.id),
+                    )  # fmt: skip
+        return tuple(found.values())
+
+    def other_subjects(self, edit: Edit, count: int) -> list[str]:
+        """The edit's wording about names that no active edit has, known and invented."""
+        template = own_template(edit.request)
+        if template is None:
+            return []
+        known = self._names.pick(
+            f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
+        )
+        invented = self._invented.pick(f"{edit.id}|invented", count)
+        prompts = [swap(template, name) for name in (*known, *invented)]
+        return [p for p in prompts if not self._names_in(p)]
+
+    def other_relations(self, edit: Edit, count: int) -> list[str]:
+        """The edit's subject in wordings that ask something else and have no edit of their own."""
+        own, subject = own_template(edit.request), edit.request.subject
+        if own is None or subject is None:
+            return []
+        answers = self._of_template[own] | {self.target(edit.id).casefold()}
+        wordings = self.wordings[edit.id]
+
+        def usable(template: str) -> bool:
+            if wordings.alike(template) or self._of_template[template] & answers:
+                return False
+            return not self.owners(swap(template, subject))
+
+        return [
+            swap(t, subject) for t in self._templates.pick(f"{edit.id}|relation", count, usable)
+        ]
+
+    def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
+        probes = []
+        for request in requests:
+            owners = self.owners(request.prompt)
+            if any(says(self.target(o), request.target) for o in owners):
+                continue
+            probes.append(
+                Probe(
+                    f"retired:{request.id}", request.prompt, Expectation("absent", request.target),
+                    slices=self._slices(request.id),
+                )
+            )  # fmt: skip
+        return probes
+
+    def owners(self, prompt: str) -> list[str]:
+        """Active edits whose own question the prompt is."""
+        return [e for e in self._names_in(prompt) if self.wordings[e].ask(prompt)]
+
+    def _names_in(self, prompt: str) -> list[str]:
+        rows = {row for _, ids in self._subjects.find(prompt) for row in ids}
+        return [self._ids[row] for row in sorted(rows)]
+
+    def _slices(self, edit: str) -> Mapping[str, str]:
+        return self.slices.get(edit, {})
+
+
+class _Ring:
+    """Items on a circle by their hash: adding one changes only the picks that fall on it."""
+
+    def __init__(self, items: Iterable[str], seed: int) -> None:
+        self._seed = seed
+        self._points = sorted({(_point(f"{seed}|{item}"), item) for item in items})
+
+    def pick(
+        self, key: str, count: int, accept: Callable[[str], bool] = lambda item: True
+    ) -> list[str]:
+        """Up to `count` different items: for each, the first acceptable one after its own start."""
+        found: list[str] = []
+        size = len(self._points)
+        for n in range(count):
+            start = bisect.bisect(self._points, (_point(f"{self._seed}|{key}|{n}"), ""))
+            for step in range(min(size, MOST_TRIES)):
+                item = self._points[(start + step) % size][1]
+                if item not in found and accept(item):
+                    found.append(item)
+                    break
+        return found
+
+
+def general_prompts() -> list[str]:
+    """Common questions that any backbone answers somehow; none is about an edit."""
+    return list(_material()["general"])
+
+
+def invented_names() -> list[str]:
+    """Names that nobody bears, made of syllables."""
+    heads, tails, kinds = (list(_material()[k]) for k in ("heads", "tails", "kinds"))
+    return [
+        f"{head}{tail} {kind}".strip()
+        for i, head in enumerate(heads)
+        for j, tail in enumerate(tails)
+        for k, kind in enumerate(kinds)
+        if (i + j + k) % 3 == 0
+    ]
+
+
+@cache
+def _material() -> dict[str, list[str]]:
+    data: dict[str, list[str]] = yaml.safe_load(
+        (Path(__file__).parent / "material.yaml").read_text(encoding="utf-8")
+    )
+    return data
+
+
+def _point(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _short(prompt: str) -> str:
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _in(edit: Edit, version: Version) -> bool:
+    return edit.id in version and version[edit.id].block == edit.block

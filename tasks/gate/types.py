@@ -1,0 +1,163 @@
+"""The values that go into a gate and come out of it: plain, frozen, without a model in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from melo_engine import Version
+
+Kind = Literal["exact", "contains", "regex", "unchanged", "metric", "absent", "agrees"]
+KINDS: tuple[Kind, ...] = (
+    "exact", "contains", "regex", "unchanged", "metric", "absent", "agrees",
+)  # fmt: skip
+Purpose = Literal["answers", "perplexity", "fluency", "consistency"]
+PURPOSES: tuple[Purpose, ...] = ("answers", "perplexity", "fluency", "consistency")
+NO_SLICES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an answer must be.
+
+    exact, contains, regex: `value`. unchanged: the backbone's own text. absent: `value` must not
+    turn up, unless the backbone says it too. agrees: the text that the prompt `value` is answered
+    with. metric: `metric(answer, value)` must be at least `at_least`.
+    """
+
+    kind: Kind = "unchanged"
+    value: str = ""
+    metric: str = ""
+    at_least: float = 0.0
+
+
+UNCHANGED = Expectation()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One prompt of a suite. edit: the edit that it was made for; it goes when that edit goes.
+
+    slices: source, relation or whatever else its results are to be broken down by.
+    """
+
+    id: str
+    prompt: str
+    expect: Expectation = UNCHANGED
+    edit: str | None = None
+    slices: Mapping[str, str] = field(default_factory=lambda: NO_SLICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Probes with one purpose. problem: why it can't be used, which fails the gate.
+
+    purpose: answers are compared with expectations; the others have measures of their own.
+    """
+
+    name: str
+    probes: tuple[Probe, ...] = ()
+    purpose: Purpose = "answers"
+    problem: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One probe's outcome. before: the champion's answer, or the backbone's where there is none.
+
+    edit: the edit that answered, None where the backbone did. value: of a metric, nan where none.
+    passed_before: whether the champion passes; None where there is none, or it lacks the edit.
+    """
+
+    suite: str
+    probe_id: str
+    prompt: str
+    expected: str | None
+    before: str | None
+    after: str | None
+    passed: bool
+    edit: str | None
+    cached: bool
+    distance: float = float("nan")
+    value: float = float("nan")
+    passed_before: bool | None = None
+    slices: Mapping[str, str] = field(default_factory=lambda: NO_SLICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the verdict. bound: which side of the value's confidence interval was judged."""
+
+    suite: str
+    metric: str
+    value: float
+    bound: str
+    threshold: float
+    n: int
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An edit that was taken out, with the probe as evidence.
+
+    retry: its block does not give its target, so training it again with more rank may help.
+    """
+
+    edit: str
+    reason: str
+    suite: str
+    probe: str
+    before: str
+    after: str
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """An edit whose radius was shrunk to leave a probe outside."""
+
+    edit: str
+    radius_before: float
+    radius_after: float
+    suite: str
+    probe: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate found. version: after surgery; the candidate itself where none was needed."""
+
+    passed: bool
+    version: Version
+    rejected: tuple[Rejection, ...]
+    checks: tuple[Check, ...]
+    probes: tuple[ProbeResult, ...]
+    regenerated: int
+    cached: int
+    seconds: float
+    repairs: tuple[Repair, ...] = ()
+    candidate: str = ""
+    champion: str | None = None
+    full: bool = False
+    rounds: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """One line: why it failed, or that it passed."""
+        failed = [c for c in self.checks if not c.passed]
+        if not failed:
+            return f"passed {len(self.checks)} checks on {len(self.probes):,} probes"
+        first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return f"{first.suite}, {first.metric}: {first.reason}{more}"
+
+
+def probe_hash(prompt: str) -> bytes:
+    """16 bytes that name a prompt: what keys and answers are kept under."""
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,143 @@
+"""From results to a verdict: a check for every suite and question, each with bound and reason."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from tasks.gate.desk import Difference
+from tasks.gate.statistics import mcnemar_worse, wilson
+from tasks.gate.thresholds import SuiteThreshold, Thresholds
+from tasks.gate.types import Check, ProbeResult, Suite
+
+NAN = math.nan
+
+
+def judge(
+    suites: Sequence[Suite],
+    results: Mapping[str, Sequence[ProbeResult]],
+    thresholds: Thresholds,
+    *,
+    against_champion: bool,
+) -> list[Check]:
+    """All checks of all suites. A missing or empty suite, and a value that is no number, fails."""
+    checks = [
+        _failed(name, "present", "the suite is missing")
+        for name in thresholds.required
+        if name not in results
+    ]
+    for suite in suites:
+        rows, wanted = results.get(suite.name, ()), thresholds.of(suite.name)
+        if suite.problem:
+            checks.append(_failed(suite.name, "readable", suite.problem, n=len(rows)))
+        checks.append(count_check(suite.name, len(rows), wanted))
+        if not rows:
+            continue
+        checks.append(share_check(suite.name, rows, wanted, thresholds.confidence))
+        if against_champion and wanted.worse > 0:
+            checks.append(_paired(suite.name, rows, wanted))
+        checks += _slices(suite.name, rows, wanted, thresholds.slice_confidence)
+    return checks
+
+
+def count_check(suite: str, n: int, wanted: SuiteThreshold) -> Check:
+    """Are there enough probes for the rest to mean anything?"""
+    reason = "" if n >= wanted.least else f"{n} probes; at least {wanted.least} are needed"
+    return Check(suite, "probes", n, "none", wanted.least, n, not reason, reason)
+
+
+def share_check(
+    suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold, confidence: float
+) -> Check:
+    """The share of probes that passed, judged on the bound that the threshold names."""
+    n, passed = len(rows), sum(r.passed for r in rows)
+    low, high = wilson(passed, n, confidence)
+    bound = wanted.bound
+    if bound == "upper" and 0 < wanted.proof_from <= n:
+        bound = "lower"
+    judged = {"none": passed / n, "lower": low, "upper": high}[bound]
+    reason = ""
+    if not judged >= wanted.share:
+        first = next((r for r in rows if not r.passed), None)
+        which = f"; first: {_where(first)}" if first is not None else ""
+        side = "" if bound == "none" else f", {bound} bound {judged:.3f}"
+        reason = f"{passed} of {n} pass{side}; {wanted.share:g} is asked for{which}"
+    return Check(suite, "share", passed / n, bound, wanted.share, n, not reason, reason)
+
+
+def difference_checks(differences: Sequence[Difference], audited: int) -> list[Check]:
+    """The cache's answers must be the model's."""
+    reason = ""
+    if differences:
+        d = differences[0]
+        said = {
+            "damaged": "its row in the cache was changed by hand or damaged",
+            "changed": f'the cache has "{d.known[:60]}", the model says "{d.fresh[:60]}"',
+            "misrouted": f"looked up and asked differ: {d.fresh}",
+        }[d.why]
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        reason = f'"{d.prompt[:80]}" ({_by(d.edit)}): {said}{more}'
+    value = float(len(differences))
+    return [Check("cache", "differences", value, "none", 0.0, audited, not differences, reason)]
+
+
+def passes(checks: Iterable[Check]) -> bool:
+    """Whether a verdict is a pass. No checks are no pass; nor is a check without a number."""
+    checks = list(checks)
+    return bool(checks) and all(c.passed and math.isfinite(c.value) for c in checks)
+
+
+def _paired(suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> Check:
+    pairs = [r for r in rows if r.passed_before is not None]
+    lost = [r for r in pairs if r.passed_before and not r.passed]
+    won = sum(1 for r in pairs if r.passed and not r.passed_before)
+    p = mcnemar_worse(len(lost), won)
+    reason = ""
+    if not p >= wanted.worse:
+        reason = (
+            f"{len(lost)} probes lost against the champion, {won} won (p = {p:.2g}); "
+            f"first: {_where(lost[0])}"
+        )
+    return Check(suite, "worse than champion", p, "exact", wanted.worse, len(pairs), not reason,
+                 reason)  # fmt: skip
+
+
+def _slices(
+    suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold, confidence: float
+) -> list[Check]:
+    """Slices that are surely below what is asked of the whole."""
+    groups: dict[tuple[str, str], list[ProbeResult]] = defaultdict(list)
+    for row in rows:
+        for name, value in row.slices.items():
+            groups[name, value].append(row)
+    checks = []
+    for (name, value), members in sorted(groups.items()):
+        n, passed = len(members), sum(r.passed for r in members)
+        if n < wanted.slice_least or n == len(rows):
+            continue
+        high = wilson(passed, n, confidence)[1]
+        reason = ""
+        if not high >= min(wanted.share, 1.0):
+            first = next(r for r in members if not r.passed)
+            reason = (
+                f"{passed} of {n} pass, upper bound {high:.3f}; {wanted.share:g} is asked for; "
+                f"first: {_where(first)}"
+            )
+        metric = f"share where {name} is {value}"
+        checks.append(
+            Check(suite, metric, passed / n, "upper", wanted.share, n, not reason, reason)
+        )
+    return checks
+
+
+def _failed(suite: str, metric: str, reason: str, n: int = 0) -> Check:
+    return Check(suite, metric, NAN, "none", NAN, n, False, reason)
+
+
+def _where(result: ProbeResult) -> str:
+    return f'"{result.prompt[:80]}" ({_by(result.edit)})'
+
+
+def _by(edit: str | None) -> str:
+    return f"edit {edit}" if edit else "the backbone"
