@@ -59,6 +59,43 @@ def edit(
     chosen = tuple(m.strip() for m in methods.split(",") if m.strip())
     with console_progress() as progress:
         record = bench(
-            data, cache, limit=limit, methods=chosen, backbone_path=backbone, seed=seed, progress=progress
+            data,
+            cache,
+            limit=limit,
+            methods=chosen,
+            backbone_path=backbone,
+            seed=seed,
+            progress=progress,
         )
     finish(record, out)
+
+
+@app.command()
+def kill(
+    kills: Annotated[int, typer.Option(min=1, help="How often a process is killed.")] = 30,
+    lines: Annotated[int, typer.Option(min=100, help="Lines of the long file.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    out: Out = None,
+) -> None:
+    """Kill what ingests and what plans while others write; then count every line."""
+    from benchmarks.kill import kill as killed
+
+    record = killed(kills, lines, seed)
+    finish(record, out)
+    if record["problems"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def contention(
+    processes: Annotated[int, typer.Option(min=1, help="Writers at once.")] = 8,
+    transactions: Annotated[int, typer.Option(min=1, help="Of each writer.")] = 200,
+    out: Out = None,
+) -> None:
+    """Many writers on one file: none lost, none doubled, none fails."""
+    from benchmarks.contention import contend
+
+    record = contend(processes, transactions)
+    finish(record, out)
+    if record["lost"] or record["doubled"] or record["failed"]:
+        raise typer.Exit(1)

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from cli.context import Json, new_app, print_json, print_table, short, state
+from cli.revoke import revoke
 
 app = new_app(no_args_is_help=True)
+app.command()(revoke)
 
 
 @app.callback()

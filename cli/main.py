@@ -61,7 +61,8 @@ class LazyGroup(TyperGroup):
 
 
 def _is_there(module: str) -> bool:
-    return (Path(__file__).parent / f"{module.split('.')[-1]}.py").exists()
+    place = Path(__file__).parent / module.split(".")[-1]
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
 app = typer.Typer(

@@ -59,7 +59,7 @@ class Edits(Intake):
         with self.read() as con:
             rows = con.execute(
                 "SELECT f.name, r.line, r.outcome::VARCHAR, r.raw FROM reports r "
-                "JOIN files f USING (file_id) WHERE r.edit_id = ? ORDER BY r.rowid",
+                "JOIN files f USING (file_id) WHERE r.edit_id = ? ORDER BY r.file_id, r.line",
                 [_full_id(con, edit_id)],
             ).fetchall()
         return [(row[0], row[1], row[2], row[3]) for row in rows]

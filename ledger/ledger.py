@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.audit import audit
 from ledger.review import Review
 from ledger.store import first
 from ledger.types import Counts
@@ -36,3 +37,8 @@ class Ledger(Review):
             champion = self.champion()
         assert row is not None
         return Counts(row[0], counts, rules, row[1], champion.version if champion else None)
+
+    def audit(self) -> list[str]:
+        """What is wrong with the record; empty where every line and every state is consistent."""
+        with self.read() as con:
+            return audit(con)

@@ -91,12 +91,19 @@ def stage(
         f"from_json({text['locality']}, $shape), lambda x: struct_pack("
         "prompt := x[$about], answer := inner_text(x[$says]))) END"
     )
+    given = {
+        "shape": json.dumps(
+            [{mapping.locality_prompt: "VARCHAR", mapping.locality_answer: "VARCHAR"}]
+        ),
+        "about": mapping.locality_prompt,
+        "says": mapping.locality_answer,
+    }
     if mapping.side_by_side is not None:
+        given = {}
         at = len(paths) + 1
         paths.extend(mapping.side_by_side)
         around = f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}]))"
         kind["locality"] = "'ARRAY'"
-    shape = json.dumps([{mapping.locality_prompt: "VARCHAR", mapping.locality_answer: "VARCHAR"}])
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE staged AS
         WITH opened AS (
@@ -157,9 +164,7 @@ def stage(
         FROM checked""",
         {
             "paths": paths,
-            "shape": shape,
-            "about": mapping.locality_prompt,
-            "says": mapping.locality_answer,
+            **given,
             "forced": forced_source,
             "fallback": fallback_source,
             "prompt_chars": limits.prompt_chars,

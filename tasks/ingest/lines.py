@@ -113,6 +113,7 @@ def _tables(
         if skipping:
             offset += skipping
             yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, problem is None
+            number += 1
         elif rest:
             table = _table(rest, number, max_line_bytes)
             number += table.num_rows

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+
+from ledger import LeaseLost, Ledger, UnknownId
+from tests.ledger.support import NOON, later, report, state_of, take
+
+
+def test_jobs_hold_at_most_so_many_edits_and_all_of_them(ledger: Ledger) -> None:
+    take(ledger, [report(f"q{n}?") for n in range(23)])
+    jobs = ledger.plan_jobs(max_edits=10, now=NOON)
+    assert sorted(len(job.edits) for job in jobs) == [3, 10, 10]
+    assert len({edit.id for job in jobs for edit in job.edits}) == 23
+    assert ledger.plan_jobs(max_edits=10, now=NOON) == []
+
+
+def test_edits_about_one_subject_stay_together(ledger: Ledger) -> None:
+    rows = [report(f"q{n}?", subject=f"subject {n % 4}") for n in range(12)]
+    take(ledger, rows)
+    jobs = ledger.plan_jobs(max_edits=4, now=NOON)
+    subjects = [{edit.subject for edit in job.edits} for job in jobs]
+    assert all(len(subject) == 1 for subject in subjects)
+
+
+def test_the_urgent_come_first_then_the_often_reported_then_the_old(ledger: Ledger) -> None:
+    take(ledger, [report("old?", "old")])
+    take(
+        ledger,
+        [report("new?", "new"), report("urgent?", "urgent", urgent=True)],
+        now=later(hours=5),
+    )
+    take(ledger, [report("often?", "often")] * 4, now=later(hours=5))
+    jobs = ledger.plan_jobs(max_edits=1, now=later(hours=6))
+    leased = [ledger.lease_job("w", now=later(hours=6)) for _ in jobs]
+    assert [job.edits[0].target for job in leased if job] == ["urgent", "often", "old", "new"]
+
+
+def test_a_job_is_leased_by_one_worker_only(ledger: Ledger) -> None:
+    take(ledger, [report("q?")])
+    ledger.plan_jobs(now=NOON)
+    assert ledger.lease_job("one", now=NOON) is not None
+    assert ledger.lease_job("two", now=NOON) is None
+
+
+def test_a_dead_workers_job_is_taken_up_and_its_late_result_refused(ledger: Ledger) -> None:
+    take(ledger, [report("q?")])
+    ledger.plan_jobs(now=NOON)
+    first = ledger.lease_job("one", lease_seconds=60, now=NOON)
+    assert first is not None
+    assert ledger.lease_job("two", now=later(seconds=59)) is None
+    second = ledger.lease_job("two", now=later(seconds=61))
+    assert second is not None
+    assert (second.id, second.attempt) == (first.id, 2)
+    for act in (
+        lambda: ledger.heartbeat(first, "one"),
+        lambda: ledger.finish_job(first, "one"),
+        lambda: ledger.fail_job(first, "one", "late"),
+    ):
+        with pytest.raises(LeaseLost):
+            act()
+    ledger.finish_job(second, "two", trained=[second.edits[0].id], now=later(seconds=62))
+
+
+def test_the_same_worker_restarted_can_not_finish_its_former_lease(ledger: Ledger) -> None:
+    take(ledger, [report("q?")])
+    ledger.plan_jobs(now=NOON)
+    first = ledger.lease_job("one", lease_seconds=60, now=NOON)
+    second = ledger.lease_job("one", now=later(seconds=61))
+    assert first is not None
+    assert second is not None
+    with pytest.raises(LeaseLost, match="attempt 2"):
+        ledger.finish_job(first, "one")
+
+
+def test_a_heartbeat_keeps_a_lease(ledger: Ledger) -> None:
+    take(ledger, [report("q?")])
+    ledger.plan_jobs(now=NOON)
+    job = ledger.lease_job("one", lease_seconds=60, now=NOON)
+    assert job is not None
+    ledger.heartbeat(job, "one", lease_seconds=60, now=later(seconds=50))
+    assert ledger.lease_job("two", now=later(seconds=70)) is None
+
+
+def test_a_job_that_fails_too_often_rejects_its_edits_with_the_reason(ledger: Ledger) -> None:
+    take(ledger, [report("q?", "x")])
+    ledger.plan_jobs(now=NOON)
+    for attempt in (1, 2, 3):
+        job = ledger.lease_job("w", now=NOON)
+        assert job is not None
+        assert ledger.fail_job(job, "w", "loss is NaN", now=NOON) is (attempt < 3)
+    assert ledger.lease_job("w", now=NOON) is None
+    assert ledger.history(job.edits[0].id)[-1].reason == "job failed: loss is NaN"
+    assert state_of(ledger, "x") == "rejected"
+
+
+def test_a_job_whose_workers_all_die_is_given_up(ledger: Ledger) -> None:
+    take(ledger, [report("q?", "x")])
+    ledger.plan_jobs(now=NOON)
+    for hour in range(3):
+        assert ledger.lease_job("w", lease_seconds=60, now=later(hours=hour)) is not None
+    assert ledger.lease_job("w", now=later(hours=4)) is None
+    assert state_of(ledger, "x") == "rejected"
+    assert ledger.jobs(state="failed")[0].error is not None
+
+
+def test_edits_that_a_finished_job_does_not_name_are_ready_again(ledger: Ledger) -> None:
+    take(ledger, [report("a?", "done"), report("b?", "left"), report("c?", "bad")])
+    ledger.plan_jobs(now=NOON)
+    job = ledger.lease_job("w", now=NOON)
+    assert job is not None
+    ids = {edit.target: edit.id for edit in job.edits}
+    ledger.finish_job(job, "w", trained=[ids["done"]], rejected={ids["bad"]: "loops"}, now=NOON)
+    states = {target: state_of(ledger, target) for target in ("done", "left", "bad")}
+    assert states == {"done": "trained", "left": "ready", "bad": "rejected"}
+
+
+def test_an_unknown_job_is_told_as_such(ledger: Ledger) -> None:
+    with pytest.raises(UnknownId, match="no job"):
+        ledger.job("nope")

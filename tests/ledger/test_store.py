@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ledger import Ledger, LedgerBusy, LedgerError, LedgerTooNew, NotALedger, schema
+from tests.ledger.support import report, take
+
+
+def test_an_older_ledger_is_migrated_with_a_copy_made_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, every = tmp_path / "ledger.duckdb", schema.migrations()
+    monkeypatch.setattr(schema, "migrations", lambda: every[:1])
+    Ledger.open(path).close()
+    before = path.read_bytes()
+    monkeypatch.setattr(schema, "migrations", lambda: every)
+    with Ledger.open(path) as ledger:
+        take(ledger, [report("a?")])
+        assert ledger.audit() == []
+    assert (tmp_path / "ledger.duckdb.v1.bak").read_bytes() == before
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path).close()
+    with duckdb.connect(str(path)) as con:
+        con.execute("INSERT INTO schema_versions VALUES (999, now())")
+    before = path.read_bytes()
+    with pytest.raises(LedgerTooNew, match="999"):
+        Ledger.open(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 500, b"\0" * 20_000])
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ledger.duckdb"
+    path.write_bytes(content)
+    with pytest.raises(NotALedger):
+        Ledger.open(path)
+    assert path.read_bytes() == content
+
+
+def test_another_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE mine (x INTEGER)")
+    with pytest.raises(NotALedger, match="not a ledger"):
+        Ledger.open(path)
+
+
+def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
+    def fails() -> None:
+        with ledger.write() as con:
+            con.execute("INSERT INTO events VALUES (now(), 'a', 'b', 'c', NULL, NULL)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert ledger.events() == []
+
+
+def test_transactions_within_one_are_part_of_it(ledger: Ledger) -> None:
+    def fails() -> None:
+        with ledger.write():
+            ledger.record_event("a", "inner")
+            assert len(ledger.events()) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert ledger.events() == []
+
+
+def test_the_read_copy_follows_the_ledger_and_is_never_half_written(tmp_path: Path) -> None:
+    copy = tmp_path / "read" / "ledger.duckdb"
+    with Ledger.open(tmp_path / "ledger.duckdb", read_copy=copy) as ledger:
+        take(ledger, [report("a?")])
+        take(ledger, [report("b?")])
+    reader = Ledger.open(copy, read_only=True)
+    assert reader.counts().lines == 2
+    with pytest.raises(LedgerError, match="reading only"):
+        reader.record_event("a", "b")
+    assert [entry.name for entry in copy.parent.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_a_busy_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path).close()
+    hold = "import duckdb,sys; c=duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(LedgerBusy, match="held by another program"):
+            Ledger.open(path, timeout=0.3)
+        other.communicate(b"\n")
+    Ledger.open(path, timeout=5).close()
+
+
+def test_the_connection_can_not_reach_other_files(ledger: Ledger, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    with ledger.read() as con, pytest.raises(duckdb.PermissionException):
+        con.execute(f"SELECT * FROM read_csv('{secret}')")
+
+
+def test_a_missing_ledger_is_told_when_only_read(tmp_path: Path) -> None:
+    with pytest.raises(NotALedger, match="does not exist"):
+        Ledger.open(tmp_path / "none.duckdb", read_only=True)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.ingest import IngestError, ingest_paths, ingest_rows
+from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+def write(path: Path) -> Path:
+    """ROWS in the format that the file's name asks for."""
+    name = path.name
+    if ".csv" in name or ".tsv" in name:
+        flat = path.with_name("flat.csv")
+        with flat.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(ROWS[0]), delimiter="\t" if "tsv" in name else ",")
+            writer.writeheader()
+            for row in ROWS:
+                writer.writerow({k: v if isinstance(v, str) else json.dumps(v)
+                                 for k, v in row.items()})  # fmt: skip
+        data = flat.read_bytes()
+        flat.unlink()
+    elif ".parquet" in name:
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+        return path
+    else:
+        data = json.dumps(ROWS, indent=1).encode() if ".json" in name and ".jsonl" not in name \
+            else lines_of(ROWS)  # fmt: skip
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    if name.endswith(".zst"):
+        data = zstd(data)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.jsonl", "a.txt", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.json.gz", "a.csv", "a.csv.gz",
+     "a.tsv", "a.parquet"],
+)  # fmt: skip
+def test_every_format_ends_in_the_same_edits(tmp_path: Path, name: str) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    outcome = ingest_paths(ledger, [write(tmp_path / name)], settings)
+    assert (outcome.total("lines"), outcome.total("accepted")) == (7, 7), outcome
+    found = [(e.prompt, e.target, e.rephrases, e.locality[0].answer) for e in ledger.edits()]
+    assert found == [
+        (f"Who wrote book {n}?", f"author {n}", (f"Book {n} is by whom?",), "4") for n in range(7)
+    ]
+    assert adds_up(ledger, 7)
+
+
+def test_json_may_also_be_values_one_after_another(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    (tmp_path / "a.json").write_text("\n\n".join(json.dumps(row, indent=2) for row in ROWS))
+    assert ingest_paths(ledger, [tmp_path / "a.json"], settings).total("accepted") == 7
+
+
+def test_folders_and_globs_are_read_and_nothing_outside_them(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret.jsonl").write_bytes(lines_of(ROWS[4:]))
+    (inside / "one.jsonl").write_bytes(lines_of(ROWS[:2]))
+    (inside / "[x]*.jsonl").write_bytes(lines_of(ROWS[2:3]))
+    (inside / ".hidden.jsonl").write_bytes(lines_of(ROWS[3:4]))
+    (inside / "link.jsonl").symlink_to(outside / "secret.jsonl")
+    (inside / "folder").symlink_to(outside)
+    outcome = ingest_paths(ledger, [inside], settings)
+    assert outcome.total("lines") == 3
+    assert ingest_paths(ledger, [str(inside / "o*.jsonl")], settings).files[0].known_before
+
+
+def test_a_missing_path_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    (tmp_path / "a.jsonl").write_bytes(lines_of(ROWS))
+    for missing in (tmp_path / "none.jsonl", "\0", "x" * 5000):
+        with pytest.raises(IngestError, match="is not there"):
+            ingest_paths(ledger, [tmp_path / "a.jsonl", missing], settings)
+    assert ledger.counts().lines == 0
+
+
+def test_rows_come_from_any_iterable(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    outcome = ingest_rows(ledger, (row for row in ROWS), settings, source="thumbs")
+    assert outcome.total("accepted") == 7
+    assert {edit.source for edit in ledger.edits()} == {"thumbs"}
+
+
+def test_a_forced_source_overrides_what_lines_claim(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    (tmp_path / "a.jsonl").write_bytes(lines_of([{**ROWS[0], "source": "curators"}]))
+    ingest_paths(ledger, [tmp_path / "a.jsonl"], settings, source="web")
+    assert ledger.edits()[0].source == "web"
+
+
+@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "cut.json", "cut.parquet"])
+def test_a_file_that_breaks_off_keeps_what_came_before(tmp_path: Path, name: str) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    path = write(tmp_path / name)
+    path.write_bytes(path.read_bytes()[:-9])
+    outcome = ingest_paths(ledger, [path], settings)
+    assert outcome.total("quarantined") >= 1
+    assert adds_up(ledger, outcome.total("lines"))
+
+
+def test_a_zip_bomb_is_stopped(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    small = settings.model_copy(
+        update={"ingest": settings.ingest.model_copy(update={"max_file_bytes": 10_000_000})}
+    )
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b" " * 60_000_000))
+    outcome = ingest_paths(ledger, [tmp_path / "a.jsonl.gz"], small)
+    assert "unpacks to more than" in str(ledger.quarantined()[-1].reason)
+    assert adds_up(ledger, outcome.total("lines"))
