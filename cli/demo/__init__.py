@@ -1,0 +1,46 @@
+"""`melo demo`: the whole story on small examples, with real parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import Json, State, new_app, print_json, state
+
+app = new_app()
+
+
+@app.command()
+def demo(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="Where state lives; an earlier demo there is replaced.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Reports and facts in, gated and registered versions out, one fact renewed, one edit revoked.
+
+    Everything is real: a MiniLM backbone prepared here, DuckDB, MELO, the gate, MLflow, Prefect.
+    """
+    from cli.demo.home import fresh_home
+    from cli.demo.report import tell
+    from cli.demo.story import Story
+    from cli.progress import shown
+
+    here = State(home) if home is not None else state(ctx)
+    settings = fresh_home(here.home)
+    with shown(quiet=as_json):
+        story = Story(settings, say=(lambda text: None) if as_json else _say)
+        result = story.run()
+    if as_json:
+        print_json(result)
+        return
+    tell(result, str(here.home))
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(f"[bold cyan]●[/] {text}", highlight=False)

@@ -1,0 +1,70 @@
+"""A fresh home for the demo: what an earlier demo left goes, its caches stay.
+
+    kept      cache/ (backbone, key projection, answers), prefect/ (its database)
+    renewed   everything else, where `demo.json` says that a demo made it
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from cli.errors import UsageProblem
+from cli.init import TEMPLATE
+from config import Settings, load
+
+MARK = "demo.json"
+KEPT = {"cache", "prefect"}
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+BACKBONE = "cache/backbones/demo"
+SETTINGS = f"""\
+# The demo's home. It is made anew by each `melo demo`; caches stay.
+
+[backbone]
+path = "{BACKBONE}"
+task = "seq2seq-lm"
+
+[plan]
+max_edits_per_job = 24        # so that the demo's reports become two jobs
+"""
+
+
+def fresh_home(home: Path) -> Settings:
+    """Make the demo's home. Raises UsageProblem where it holds something that no demo made."""
+    if not (EXAMPLES / "reports.jsonl").is_file():
+        raise UsageProblem(f"{EXAMPLES} is not there; the demo runs from a clone of the project.")
+    home.mkdir(parents=True, exist_ok=True)
+    _refuse_another_home(home)
+    for entry in home.iterdir():
+        if entry.name in KEPT:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    (home / MARK).write_text("{}\n", encoding="utf-8")
+    (home / "melo.toml").write_text(SETTINGS, encoding="utf-8")
+    shutil.copytree(EXAMPLES / "suites", home / "suites")
+    return load(home)
+
+
+def _refuse_another_home(home: Path) -> None:
+    if (home / MARK).is_file():
+        return
+    settings = home / "melo.toml"
+    own = settings.is_file() and settings.read_text(encoding="utf-8") != TEMPLATE
+    if own or any((home / name).exists() for name in ("versions", "mlflow.db")) or _lines(home):
+        raise UsageProblem(
+            f"{home} holds state that no demo made. Give the demo a folder of its own: "
+            "melo demo --home DIR."
+        )
+
+
+def _lines(home: Path) -> int:
+    from ledger import Ledger
+
+    path = home / "ledger.duckdb"
+    if not path.exists():
+        return 0
+    with Ledger.open(path, read_only=True) as ledger:
+        return ledger.counts().lines

@@ -1,0 +1,79 @@
+"""The demo's closing report: what came in, what became of it, the verdicts, who answers what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cli.context import print_table, short
+
+
+def tell(result: dict[str, Any], home: str) -> None:
+    """Print the report. home: as it was given, for the commands to try next."""
+    typer.echo(f"\nWhat came in: {result['lines']} lines")
+    print_table(
+        ("became", "lines"), [(state, number) for state, number in result["counts"].items()]
+    )
+    _heading("Lines that can't be used, kept with the reason")
+    print_table(
+        ("line", "reason", "text"),
+        [
+            (f"{q['file']}:{q['line']}", q["reason"], short(q["raw"], 50))
+            for q in result["quarantined"]
+        ],
+    )
+    _heading("Contradictions, decided by rule")
+    print_table(
+        ("rule", "question", "won", "lost"),
+        [
+            (c["rule"], short(c["winner_prompt"] or c["loser_prompt"], 50),
+             short(c["winner_target"], 24), short(c["loser_target"], 24))
+            for c in result["contradictions"]
+        ],
+    )  # fmt: skip
+    _heading("Edits that did not pass the gate")
+    print_table(
+        ("question", "answer asked for", "why"),
+        [(short(r["prompt"], 40), short(r["target"], 20), r["reason"]) for r in result["rejected"]],
+    )
+    for number, version in enumerate(result["versions"], start=1):
+        _heading(
+            f"Version {number}, {version['id'][:12]}: {version['verdict']}, "
+            f"{version['info'].get('edits')} edits, MLflow version {version['registry_version']}"
+        )
+        print_table(
+            ("suite", "metric", "value", "threshold", "probes", "failed", "passed"),
+            [
+                (s["suite"], s["metric"], "-" if s["value"] is None else f"{s['value']:.3f}",
+                 s["threshold"], s["probes"], s["failed"], "yes" if s["passed"] else "NO")
+                for s in version["suites"]
+            ],
+        )  # fmt: skip
+    _heading("Three questions, before and after")
+    print_table(
+        ("question", "backbone", "champion", "edit"),
+        [
+            (q["prompt"], q["before"], q["after"], (q["edit"] or "none")[:12])
+            for q in result["questions"]
+        ],
+    )
+    renewed, revoked = result["renewed"], result["revoked"]
+    typer.echo(
+        f"\nA newer fact replaced \"{renewed['before']['answer']}\" by "
+        f"\"{renewed['after']['answer']}\" ({renewed['prompt']})"
+        f"\nRevoking edit {revoked['edit'][:12]} brought \"{revoked['after']['answer']}\" back "
+        f"in place of \"{revoked['before']['answer']}\" ({revoked['prompt']})"
+    )
+    where = "" if home == ".melo" else f" --home {home}"
+    typer.echo(
+        f"\nDone in {result['seconds']:.0f} s. Next:\n"
+        f"  melo{where} status\n"
+        f"  melo{where} ask \"{result['questions'][0]['prompt']}\" --explain\n"
+        f"  melo{where} edits list --state active\n"
+        f"  melo{where} versions show champion"
+    )
+
+
+def _heading(text: str) -> None:
+    typer.echo(f"\n{text}")

@@ -1,0 +1,154 @@
+"""The five steps of the demo, each with the parts that the project itself uses.
+
+    1  a backbone is prepared         3  two jobs: trained, gated, registered, promoted
+    2  reports and facts come in      4  a newer fact replaces an answer
+                                      5  an edit is revoked, the old answer is back
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cli.demo.home import EXAMPLES
+from config import Settings
+
+RENEWED = "How much does Tessel One cost?"
+REVOKED = "Where is the Oslo office of Fernhill?"
+QUESTIONS = (
+    RENEWED,
+    "Who is the CEO of Fernhill Instruments?",
+    "What is the capital of France?",
+)
+
+
+class Story:
+    """Runs the steps in a fresh home. say: told what happens, a line each."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.began = time.perf_counter()
+
+    def run(self) -> dict[str, Any]:
+        """All five steps; what came in, what became of it, and who answers what now."""
+        from tasks import orchestrator
+
+        orchestrator.use(self.settings)
+        orchestrator.start()
+        self._prepare()
+        before = self._ask(QUESTIONS, "base")
+        files = self._take_in_and_edit()
+        first = self._ask((RENEWED, REVOKED), "champion")
+        self._renew()
+        second = self._ask((RENEWED, REVOKED), "champion")
+        revoked = self._revoke()
+        after = self._ask(QUESTIONS, "champion")
+        return {
+            **self._record(files),
+            "questions": [
+                {**old, "before": old["answer"], "after": new["answer"], "edit": new["edit"]}
+                for old, new in zip(before, after, strict=True)
+            ],
+            "renewed": {"prompt": RENEWED, "before": first[0], "after": second[0]},
+            "revoked": {
+                "prompt": REVOKED,
+                "before": second[1],
+                "after": self._ask((REVOKED,), "champion")[0],
+                "base": self._ask((REVOKED,), "base")[0],
+                "edit": revoked,
+            },
+            "seconds": round(time.perf_counter() - self.began, 1),
+        }
+
+    def _prepare(self) -> None:
+        from tasks.backbone import pairs_from_file, prepare_backbone
+        from tasks.progress import report
+        from tasks.versions import backbone_path, open_backbone, open_projection
+
+        self.say("1  preparing the backbone: MiniLM, frozen, and a small decoder that learns")
+        self.say("   what the model believed yesterday (examples/beliefs.jsonl)")
+        prepare_backbone(
+            pairs_from_file(EXAMPLES / "beliefs.jsonl"),
+            Path(backbone_path(self.settings)),
+            progress=lambda text, share: report(text, round(share * 100), 100),
+        )
+        open_projection(self.settings, open_backbone(self.settings))
+
+    def _take_in_and_edit(self) -> list[dict[str, Any]]:
+        from cli.run import run_main
+
+        names = ("reports.jsonl", "facts.jsonl")
+        self.say("2  taking in examples/reports.jsonl and examples/facts.jsonl")
+        self.say("3  editing: two jobs, each trained, gated on every probe and registered")
+        result = run_main(self.settings, tuple(str(EXAMPLES / n) for n in names), inside=True)
+        self._tell(result)
+        return list(result["files"])
+
+    def _renew(self) -> None:
+        from cli.run import run_main
+
+        self.say("4  a newer fact comes: examples/later.jsonl")
+        self._tell(run_main(self.settings, (str(EXAMPLES / "later.jsonl"),), inside=True))
+
+    def _revoke(self) -> str:
+        from tasks.revoke import revoke
+        from tasks.versions import open_ledger
+
+        self.say("5  revoking one edit: no training, the same gate")
+        with open_ledger(self.settings) as ledger:
+            found = [e for e in ledger.active_edits() if e.prompt == REVOKED]
+            done = revoke(
+                self.settings, ledger, [e.id for e in found], actor="demo", reason="shown in the demo"
+            )
+        self.say(f"   version {(done.version or '')[:12]} serves without it")
+        return found[0].id
+
+    def _tell(self, result: dict[str, Any]) -> None:
+        for verdict in result["verdicts"]:
+            said = "passed its gate" if verdict.passed else "failed its gate"
+            self.say(
+                f"   version {(verdict.version or 'none')[:12]} {said}: {verdict.added} edits in, "
+                f"{verdict.removed} out, {verdict.rejected} rejected"
+            )
+
+    def _ask(self, prompts: tuple[str, ...], version: str) -> list[dict[str, Any]]:
+        from tasks.versions import BASE, open_editor, open_ledger, resolve
+
+        with open_ledger(self.settings) as ledger:
+            chosen = resolve(ledger, version)
+        answers = open_editor(self.settings, chosen).answer(list(prompts), base=chosen == BASE)
+        return [
+            {"prompt": p, "answer": a.text, "edit": a.edit, "version": chosen}
+            for p, a in zip(prompts, answers, strict=True)
+        ]
+
+    def _record(self, files: list[dict[str, Any]]) -> dict[str, Any]:
+        from tasks.versions import open_ledger
+
+        with open_ledger(self.settings) as ledger:
+            counts = ledger.counts()
+            versions = [
+                {**asdict(v), "suites": [asdict(s) for s in ledger.suite_verdicts(v.id)]}
+                for v in ledger.versions()
+            ]
+            rejected = [
+                {"id": e.id, "prompt": e.prompt, "target": e.target,
+                 "reason": ledger.history(e.id)[-1].reason}
+                for e in ledger.edits(state="rejected")
+            ]  # fmt: skip
+            quarantined = [asdict(q) for q in ledger.quarantined()]
+            contests = [asdict(c) for c in ledger.contests()]
+        return {
+            "files": files,
+            "lines": counts.lines,
+            "counts": counts.counts,
+            "champion": counts.champion,
+            "versions": versions,
+            "rejected": rejected,
+            "quarantined": quarantined,
+            "contradictions": contests,
+        }

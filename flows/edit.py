@@ -1,0 +1,44 @@
+"""From what waits in the ledger to versions that serve, until nothing is left.
+
+mend ──► next job ──► train ──► gate ──► register ──► promote ──┐
+             ▲                                                  │
+             └──────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.judge import Verdict
+from tasks.steps import (
+    gate,
+    mend,
+    next_job,
+    promote_version,
+    register_version,
+    train,
+    working_on,
+)
+
+
+@flow(name="edit", description=__doc__)
+def edit(home: str) -> list[Verdict]:
+    """Run every job that waits; what the gate said about each."""
+    mend(home)
+    verdicts = []
+    while job := next_job(home):
+        with working_on(home, job):
+            train(home, job)
+            verdict = gate(home, job)
+            verdicts.append(verdict)
+            if verdict.version:
+                register_version(home, verdict.version)
+            if verdict.version and verdict.passed:
+                promote_version(home, verdict.version)
+    return verdicts
+
+
+if __name__ == "__main__":
+    import sys
+
+    edit(sys.argv[1])

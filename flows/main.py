@@ -1,0 +1,22 @@
+"""The main job once: take in what waits, then edit until nothing is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from flows.edit import edit
+from flows.ingest import ingest
+
+
+@flow(name="main", description=__doc__)
+def main(home: str, paths: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What became of the files, and what the gate said about each job."""
+    return {"files": ingest(home, paths), "verdicts": edit(home)}
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1])

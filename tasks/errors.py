@@ -1,0 +1,17 @@
+"""The errors of the steps: one tree, one line each, fit to be shown to a user."""
+
+
+class TaskError(Exception):
+    """Root of the steps' errors. The message is one line that a user can act on."""
+
+
+class UnknownVersion(TaskError):
+    """No version has this id, prefix or alias."""
+
+
+class NotPromotable(TaskError):
+    """A version without a passed gate for its very content, or one that was overtaken."""
+
+
+class RegistryError(TaskError):
+    """The MLflow registry cannot be reached or holds something else than expected."""

@@ -1,0 +1,176 @@
+"""The step: a candidate goes through the gate, and what it said is put on record with the job's end.
+
+Version, probes, verdict and the states of the job's edits are one transaction of the ledger: a
+crash before it leaves the job to be done again, a crash after it a version to be registered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config import Settings
+from ledger import Job, Ledger, SuiteVerdict
+from ledger import ProbeResult as Probed
+from melo_engine import Version
+from tasks import progress
+from tasks.edit import Trained, forget, restored
+from tasks.gate import (
+    AnswerCache,
+    GateResult,
+    Rejection,
+    Suite,
+    Thresholds,
+    gate_candidate,
+    load_suites,
+    suites_for,
+)
+from tasks.versions import BASE, open_editor, open_version, save_version
+
+ROUNDS = 3  # of taking edits out or putting old ones back
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a job: version is None where nothing of it could be kept."""
+
+    job: str | None
+    version: str | None
+    passed: bool
+    reason: str
+    added: int = 0
+    removed: int = 0
+    rejected: int = 0
+
+
+def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
+    """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it."""
+    gated, reasons = gate(settings, ledger, result)
+    base = open_version(settings, result.base)
+    version = gated.version
+    own = {edit.id for edit in job.edits}
+    beaten = {old: new for old, new in result.beaten.items() if new in version}
+    lost = {old: new for old, new in beaten.items() if old in own and gated.passed}
+    rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in own}
+    if not gated.passed:
+        rejected |= {e: f"its version failed the gate: {gated.reason}" for e in own - set(rejected)}
+    added = tuple(edit for edit in version.edits if edit not in base)
+    removed = tuple(edit for edit in base.edits if edit not in version)
+    nothing = version.id == base.id
+    with ledger.write():
+        if not nothing:
+            asked = {edit: "taken out as asked" for edit in job.removals}
+            record(ledger, gated, result.base, job.id, added, removed, beaten, asked)
+        for old, new in lost.items():
+            why = f"edit {new} answers the same question differently and came later"
+            ledger.transition([old], "superseded", "edit", why, None if nothing else version.id)
+        ledger.finish_job(
+            job,
+            job.worker or "",
+            version=None if nothing else version.id,
+            trained=[edit for edit in added if edit in own and gated.passed],
+            rejected={edit: why for edit, why in rejected.items() if edit not in lost},
+        )
+    forget(settings, job.id)
+    said = "nothing of the job could be kept" if nothing else gated.reason
+    kept = None if nothing else version.id
+    return Verdict(job.id, kept, gated.passed, said, len(added), len(removed), len(rejected))
+
+
+def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResult, dict[str, str]]:
+    """Gate a candidate against the version it was built upon, and write what is left of it.
+
+    Where a rejected edit had taken the place of one in force, that one is put back and the whole
+    is gated once more. Returns the last result and why each rejected edit was.
+    """
+    base = open_version(settings, result.base)
+    version = open_version(settings, result.candidate)
+    editor = open_editor(settings, result.base)
+    reasons: dict[str, str] = {}
+    with AnswerCache.open(settings.paths.cache / "answers.sqlite") as cache:
+        for _ in range(ROUNDS):
+            gated = gate_candidate(
+                editor,
+                version,
+                None if result.base == BASE else base,
+                suites=suites(settings, ledger, version),
+                cache=cache,
+                thresholds=Thresholds.load(settings.gate.thresholds),
+                progress=progress.report,
+            )
+            reasons |= {r.edit: _why(r) for r in gated.rejected}
+            version = restored(result, set(reasons) | set(result.failed), base, gated.version)
+            if version.id == gated.version.id:
+                break
+    save_version(settings, gated.version)
+    return gated, reasons
+
+
+def suites(settings: Settings, ledger: Ledger, version: Version) -> list[Suite]:
+    """The home's own suites, and those made from the edits of a version."""
+    folder = settings.home / "suites"
+    own = load_suites(folder) if folder.is_dir() else []
+    return [*own, *suites_for(version)]
+
+
+def record(
+    ledger: Ledger,
+    gated: GateResult,
+    parent: str,
+    job: str | None,
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    superseded: Mapping[str, str],
+    asked: Mapping[str, str],
+) -> None:
+    """Put a gated version, its probes and its verdict on record.
+
+    superseded: edits of the parent and what took their place. asked: edits that were to be taken
+    out, with the reason.
+    """
+    version = gated.version
+    ledger.record_version(
+        version.id,
+        parent=None if parent == BASE else parent,
+        job_id=job,
+        hash=version.id,
+        edits_added=added,
+        edits_removed=removed,
+        info={
+            "edits": len(version),
+            "backbone": version.backbone_name,
+            "superseded": dict(superseded),
+            "asked": dict(asked),
+            "gate_seconds": round(gated.seconds, 2),
+            "regenerated": gated.regenerated,
+            "cached": gated.cached,
+        },
+    )
+    ledger.record_probe_results(
+        version.id,
+        [
+            Probed(
+                p.suite, p.probe_id, p.prompt, p.expected, p.before, p.after, p.passed, p.edit,
+                p.cached, p.distance,
+            )
+            for p in gated.probes
+        ],
+    )  # fmt: skip
+    failures = Counter(p.suite for p in gated.probes if not p.passed)
+    ledger.record_verdict(
+        version.id,
+        passed=gated.passed,
+        reason=gated.reason,
+        suites=[
+            SuiteVerdict(c.suite, c.metric, c.value, c.threshold, c.passed, c.n, failures[c.suite])
+            for c in gated.checks
+        ],
+    )
+
+
+def _why(rejection: Rejection) -> str:
+    return (
+        f'{rejection.reason}; suite {rejection.suite}, "{rejection.probe[:120]}": '
+        f'"{rejection.before[:80]}" became "{rejection.after[:80]}"'
+    )

@@ -1,0 +1,57 @@
+"""Where Prefect lives: in the home, on its own ephemeral server, unless one is named.
+
+`use(home)` comes before the first import of prefect; it reads its settings then. `start()` lets the
+server come up while something else is being done, since that takes most of a first flow's time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from config import Settings
+
+
+_starting: list[threading.Thread] = []
+
+
+def use(settings: Settings) -> None:
+    """Set what Prefect reads at its import. What the environment says already is left as it is."""
+    home = Path(settings.home).absolute() / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "true",
+    }
+    if settings.prefect.database_url:
+        defaults["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect.database_url
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def start() -> None:
+    """Begin to start the ephemeral server, in a thread; call `wait` before a flow."""
+    if os.environ.get("PREFECT_API_URL"):
+        return
+
+    def begin() -> None:
+        from prefect.server.api.server import SubprocessASGIServer
+
+        SubprocessASGIServer().start()
+
+    thread = threading.Thread(target=begin, name="prefect-server", daemon=True)
+    _starting.append(thread)
+    thread.start()
+
+
+def wait() -> None:
+    """Return once the server that `start` began to start is up; at once where there is none."""
+    while _starting:
+        _starting.pop().join()

@@ -1,0 +1,98 @@
+"""The step at the start of every run: finish or undo what a dead process left half done.
+
+folder half written        never visible: written beside its place and moved there
+lease of a dead worker     given back at once where that worker ran on this machine
+verdict without promotion  registered and promoted, or its edits made ready again
+promotion without alias    aliases set to what the ledger says
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+
+from config import Settings
+from ledger import Ledger
+from ledger import Version as Recorded
+from tasks.register import register
+from tasks.register.promote import advance, follow
+from tasks.work import JobRef, give_back
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was found and put right."""
+
+    jobs: int = 0
+    registered: int = 0
+    promoted: int = 0
+    overtaken: int = 0
+    swept: int = 0
+
+
+def reconcile(settings: Settings, ledger: Ledger) -> Mended:
+    """Bring ledger, versions on disk and registry in line with each other. Safe at any time."""
+    swept = _sweep(settings)
+    jobs = _free_leases(settings, ledger)
+    registered = promoted = overtaken = 0
+    for version in _unfinished(ledger):
+        if version.registry_version is None:
+            register(settings, ledger, version.id)
+            registered += 1
+        if settings.registry.promotion == "auto":
+            done = advance(settings, ledger, version.id, actor="reconcile")
+            promoted, overtaken = promoted + bool(done), overtaken + (done is None)
+    if registered or promoted or _aliases_unsure(ledger):
+        follow(settings, ledger)
+    return Mended(jobs, registered, promoted, overtaken, swept)
+
+
+def _unfinished(ledger: Ledger) -> list[Recorded]:
+    """Passed versions whose edits are trained and serve nowhere yet, oldest first."""
+    waiting = {edit.version for edit in ledger.edits(state="trained")}
+    return [v for v in ledger.versions() if v.verdict == "passed" and v.id in waiting]
+
+
+def _free_leases(settings: Settings, ledger: Ledger) -> int:
+    """Jobs of workers on this machine whose process is gone; others wait for their lease to end."""
+    freed = 0
+    for job in ledger.jobs(state="leased"):
+        host, _, pid = (job.worker or "").rpartition(":")
+        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+            ref = JobRef(job.id, job.attempt, job.worker or "")
+            give_back(settings, ledger, ref, "its worker died")
+            freed += 1
+    return freed
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sweep(settings: Settings) -> int:
+    """Remove what writers that died left beside its place; those of living processes stay."""
+    swept = 0
+    for folder in (settings.paths.versions, settings.paths.versions / "shards"):
+        for partial in folder.glob(".*.partial") if folder.is_dir() else ():
+            pid = partial.name.split(".")[-2]
+            if pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(partial, ignore_errors=True)
+                swept += 1
+    return swept
+
+
+def _aliases_unsure(ledger: Ledger) -> bool:
+    """The last promotion is not marked as followed by the registry."""
+    champion = ledger.champion()
+    if champion is None:
+        return False
+    done = ledger.version(champion.version).info.get("followed")
+    return done != champion.at.isoformat()

@@ -1,0 +1,197 @@
+"""Promotion: which version serves. Compare-and-set in the ledger; the registry's aliases follow.
+
+    passed gate of the very same content? ──► champion still the expected one? ──► edits settled
+                                                                                └► aliases follow
+
+The champion and the states of its edits change in one transaction. Edits of the old champion that
+the new one lacks are superseded, revoked or expired, as was asked; edits that come back with an
+older version are taken through their states again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config import Settings
+from ledger import ChampionMoved, Ledger
+from ledger import Version as Recorded
+from melo_engine.version import read_manifest
+from tasks.errors import NotPromotable
+from tasks.register.store import Registry
+from tasks.register.upload import register
+from tasks.versions import folder_of, open_backbone, open_version
+
+BACK = ("received", "ready", "planned", "trained")  # the way of an edit that serves again
+WITHDRAWN = ("revoked", "expired", "rejected")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """version serves since now; before: the champion until now."""
+
+    version: str
+    before: str | None
+    number: str | None
+    superseded: tuple[str, ...] = ()
+
+
+def promote(
+    settings: Settings,
+    ledger: Ledger,
+    version: str,
+    *,
+    expected: str | None,
+    actor: str,
+    reason: str,
+    going_back: bool = False,
+) -> Promotion:
+    """Make a version the champion if `expected` still is; None: none yet.
+
+    Raises NotPromotable for a version whose very content has not passed a gate or that holds edits
+    which were withdrawn meanwhile; ChampionMoved.
+    """
+    known = ledger.version(version)
+    _refuse_ungated(settings, known)
+    number = register(settings, ledger, known.id)
+    held = list(open_version(settings, known.id).edits)
+    with ledger.write():
+        champion = ledger.champion()
+        before = champion.version if champion else None
+        if before == known.id:
+            superseded: list[str] = []
+        else:
+            ledger.set_champion(known.id, expected=expected, actor=actor, reason=reason)
+            superseded = _settle(ledger, known, held, actor, reason, going_back)
+    follow(settings, ledger)
+    return Promotion(known.id, before, number, tuple(superseded))
+
+
+def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> Promotion | None:
+    """Promote a version that was built upon the champion; None where another one overtook it.
+
+    The edits of a version that was overtaken are made ready, to be planned anew.
+    """
+    champion = ledger.champion()
+    now = champion.version if champion else None
+    if now == version:
+        follow(settings, ledger)
+        return Promotion(version, now, None)
+    try:
+        if descends(ledger, version, now):
+            return promote(
+                settings, ledger, version, expected=now, actor=actor, reason="passed its gate"
+            )
+    except (ChampionMoved, NotPromotable):
+        pass
+    mine = [edit.id for edit in ledger.edits(state="trained") if edit.version == version]
+    why = f"version {version[:12]} was overtaken before it could serve"
+    ledger.transition(mine, "ready", actor, why)
+    return None
+
+
+def roll_back(
+    settings: Settings, ledger: Ledger, version: str | None, *, actor: str, reason: str
+) -> Promotion:
+    """Let an earlier version serve again: the given one, or the champion before this one.
+
+    Raises NotPromotable where there is none.
+    """
+    champion = ledger.champion()
+    if champion is None or (version is None and champion.previous is None):
+        raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
+    target = version or champion.previous or ""
+    return promote(
+        settings, ledger, target, expected=champion.version, actor=actor, reason=reason,
+        going_back=True,
+    )  # fmt: skip
+
+
+def follow(settings: Settings, ledger: Ledger) -> None:
+    """Set the registry's aliases to what the ledger says. Safe to call at any time."""
+    champion = ledger.champion()
+    if champion is None:
+        return
+    if ledger.version(champion.version).registry_version is None:
+        register(settings, ledger, champion.version)
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    for alias, version in (("champion", champion.version), ("previous", champion.previous)):
+        number = ledger.version(version).registry_version if version else None
+        if number is not None:
+            registry.set_alias(name, alias, number)
+        elif version is None:
+            registry.drop_alias(name, alias)
+    known = ledger.version(champion.version)
+    ledger.record_version(
+        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
+        info={"followed": champion.at.isoformat()},
+    )  # fmt: skip
+
+
+def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
+    """Whether a version was built upon the champion, at once or through versions that passed."""
+    parents = {v.id: v.parent for v in ledger.versions()}
+    seen: set[str] = set()
+    at: str | None = parents.get(version)
+    while at is not None and at != champion and at not in seen:
+        seen.add(at)
+        at = parents.get(at)
+    return at == champion
+
+
+def _refuse_ungated(settings: Settings, known: Recorded) -> None:
+    if known.verdict != "passed":
+        said = f"it says: {known.reason}" if known.verdict else "no gate has spoken"
+        raise NotPromotable(f"version {known.id[:12]} did not pass a gate; {said}.")
+    on_disk = read_manifest(folder_of(settings, known.id))["id"]
+    if not known.hash == known.id == on_disk:
+        raise NotPromotable(
+            f"version {known.id[:12]} is not what was gated ({known.hash[:12]}, on disk "
+            f"{str(on_disk)[:12]}). Gate it again."
+        )
+
+
+def _settle(
+    ledger: Ledger, known: Recorded, held: list[str], actor: str, reason: str, going_back: bool
+) -> list[str]:
+    """Bring the states of the edits in line with the version that serves from now on."""
+    states = {edit.id: edit.state for edit in ledger.edits(ids=held)} if held else {}
+    away = [edit for edit, state in states.items() if state not in ("trained", "active")]
+    if going_back:
+        withdrawn = [e for e in away if states[e] in WITHDRAWN and _by_a_person(ledger, e)]
+    else:
+        withdrawn = [edit for edit in away if states[edit] in WITHDRAWN]
+    if withdrawn:
+        raise NotPromotable(
+            f"version {known.id[:12]} holds edit {withdrawn[0][:12]}, which is "
+            f"{states[withdrawn[0]]}. Run `melo run` for a version without it."
+        )
+    leaving = [edit.id for edit in ledger.active_edits() if edit.id not in states]
+    told: dict[str, str] = dict(known.info.get("superseded") or {})  # type: ignore[call-overload]
+    asked: dict[str, str] = dict(known.info.get("asked") or {})  # type: ignore[call-overload]
+    for state in BACK:
+        coming = [e for e in away if state in _way(states[e])]
+        ledger.transition(coming, state, actor, f"serves again: {reason}", known.id)
+    ready = [edit for edit, state in states.items() if state != "active"]
+    superseded = ledger.activate(ready, known.id, actor=actor, reason=reason)
+    still = {edit.id for edit in ledger.active_edits()}
+    for edit in leaving:
+        if edit not in still:
+            continue
+        if edit in asked and not going_back:
+            ledger.retired([edit], known.id, actor=actor, reason=asked[edit])
+        else:
+            why = f"edit {told[edit]} is active" if edit in told else reason
+            ledger.transition([edit], "superseded", actor, why, known.id)
+            superseded.append(edit)
+    return superseded
+
+
+def _way(state: str) -> tuple[str, ...]:
+    """The states that an edit of this state still has to pass before it can be active."""
+    return BACK[BACK.index(state) + 1 :] if state in BACK else BACK
+
+
+def _by_a_person(ledger: Ledger, edit: str) -> bool:
+    last = ledger.history(edit)[-1]
+    return last.to_state in WITHDRAWN and last.to_state != "rejected"

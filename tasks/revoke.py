@@ -1,0 +1,60 @@
+"""The step: take edits out of the model at once. Nothing is trained; the result is gated all the same.
+
+The wish is on record before anything is done: where this process dies, the next run's plan finds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config import Settings
+from ledger import Ledger
+from tasks.edit import Trained
+from tasks.errors import NotPromotable
+from tasks.judge import gate, record
+from tasks.register import Promotion, promote
+from tasks.versions import head, open_version, save_version
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """ended: edits that were in no version. removed: those taken out with the promoted version."""
+
+    ended: tuple[str, ...]
+    removed: tuple[str, ...]
+    version: str | None
+    promotion: Promotion | None = None
+
+
+def revoke(
+    settings: Settings, ledger: Ledger, edits: list[str], *, actor: str, reason: str
+) -> Revoked:
+    """Revoke edits: those in force leave with a new version, which is promoted.
+
+    Raises UnknownId, IllegalTransition; NotPromotable where the version fails its gate.
+    """
+    ended, later = ledger.request_removal(edits, actor=actor, reason=reason)
+    base = head(ledger)
+    if not later or base is None:
+        return Revoked(tuple(ended), (), None)
+    before = open_version(settings, base)
+    gone = [edit for edit in later if edit in before]
+    version = before.without(gone)
+    save_version(settings, version)
+    gated, _ = gate(settings, ledger, Trained("", base, version.id))
+    added = tuple(e for e in gated.version.edits if e not in before)
+    removed = tuple(e for e in before.edits if e not in gated.version)
+    with ledger.write():
+        asked = {edit: reason for edit in gone}
+        record(ledger, gated, base, None, added, removed, {}, asked)
+    if not gated.passed:
+        raise NotPromotable(
+            f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "
+            f"{gated.reason}. The champion stays; see `melo versions show {gated.version.id[:12]}`."
+        )
+    champion = ledger.champion()
+    done = promote(
+        settings, ledger, gated.version.id,
+        expected=champion.version if champion else None, actor=actor, reason=reason,
+    )  # fmt: skip
+    return Revoked(tuple(ended), tuple(gone), gated.version.id, done)

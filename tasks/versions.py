@@ -1,0 +1,206 @@
+"""Open a version of the edited model by its id or by what it is called.
+
+    champion, candidate, previous    as the ledger says
+    base                             the backbone without any edit
+    9f2c...                          an id, or a prefix of at least four characters
+
+    HOME/versions/<id>/              manifest, edits, projection
+    HOME/versions/shards/<hash>/     blocks and keys, shared by all versions
+    HOME/cache/projections/          the key projection, learned once for each backbone
+
+Backbone, projection and versions stay open for the life of the process.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from config import Settings
+from ledger import Ledger, UnknownId
+from melo_engine import Backbone, Editor, EditSettings, MeloError, Version
+from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.errors import VersionError
+from melo_engine.keys import KeyReader
+from melo_engine.projection import KeyProjection
+from melo_engine.runtime import Runtime
+from tasks import progress
+from tasks.errors import TaskError, UnknownVersion
+
+BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
+PROJECTION = Recipe(steps=200, relations=64)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The home's ledger, created where it is missing."""
+    return Ledger.open(
+        settings.paths.ledger,
+        timeout=settings.ledger.timeout_seconds,
+        threads=settings.ledger.threads,
+        read_copy=settings.paths.read_ledger,
+    )
+
+
+def backbone_path(settings: Settings) -> str:
+    """Where the model is that is edited. Raises TaskError where none is set."""
+    path = settings.backbone.path
+    if path is None:
+        raise TaskError(
+            f"no backbone is set. Prepare one with `melo backbone prepare --from FILE`, or set "
+            f"backbone.path in {settings.paths.settings} to a model's folder or hub id."
+        )
+    local = Path(path).expanduser()
+    if not local.is_absolute() and (settings.home / local).exists():
+        return str(settings.home / local)
+    return str(local) if local.exists() or path.startswith((".", "/", "~")) else path
+
+
+def open_backbone(settings: Settings) -> Backbone:
+    """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
+    chosen = settings.backbone
+    torch.set_num_threads(min(settings.edit.threads, _threads_allowed()))
+    return _backbone(
+        backbone_path(settings), chosen.task, chosen.device, chosen.dtype, chosen.max_prompt_tokens
+    )
+
+
+def open_projection(settings: Settings, backbone: Backbone) -> KeyProjection:
+    """The key projection of a backbone: from the cache, or learned now and kept there."""
+    recipe = PROJECTION
+    name = f"{backbone.weights_hash[:32]}-{recipe.steps}-{recipe.relations}-{recipe.seed}"
+    return _projection(settings.paths.cache / "projections" / f"{name}.safetensors", backbone)
+
+
+def folder_of(settings: Settings, version: str) -> Path:
+    """Where a version lies."""
+    return settings.paths.versions / version
+
+
+def shards_of(settings: Settings) -> Path:
+    """The store of blocks and keys that all versions share."""
+    return settings.paths.versions / "shards"
+
+
+def save_version(settings: Settings, version: Version) -> Path:
+    """Write a version, unless its content is there already."""
+    folder = folder_of(settings, version.id)
+    try:
+        Version.load(folder, shards=shards_of(settings))
+    except VersionError:
+        version.save(folder, shards_of(settings))
+    return folder
+
+
+def open_version(settings: Settings, version: str) -> Version:
+    """A version by its full id, or `base`. Raises VersionError where it is damaged or not there."""
+    backbone = open_backbone(settings)
+    if version == BASE:
+        return Version.empty(backbone, open_projection(settings, backbone))
+    return _version(folder_of(settings, version), shards_of(settings), backbone)
+
+
+def open_editor(settings: Settings, version: str) -> Editor:
+    """An editor that holds a version, given by its full id or `base`."""
+    backbone = open_backbone(settings)
+    found = open_version(settings, version)
+    return Editor(backbone, found, settings=edit_settings(settings))
+
+
+def held_edits(settings: Settings, version: str) -> set[str]:
+    """Ids of the edits that a version holds, read without opening a backbone."""
+    if version == BASE:
+        return set()
+    return set(Version.load(folder_of(settings, version), shards=shards_of(settings)).edits)
+
+
+def edit_settings(settings: Settings) -> EditSettings:
+    """The engine's settings, from the home's."""
+    chosen = settings.edit
+    return EditSettings(
+        rank=chosen.rank,
+        max_rank=chosen.max_rank,
+        learning_rate=chosen.learning_rate,
+        max_steps=chosen.max_steps,
+        false_activations=chosen.false_activation_rate,
+    )
+
+
+def resolve(ledger: Ledger, name: str) -> str:
+    """The id that a name, a prefix or an id stands for, `base` itself. Raises UnknownVersion."""
+    if name == BASE:
+        return BASE
+    if name == CHAMPION:
+        champion = ledger.champion()
+        if champion is None:
+            raise UnknownVersion("there is no champion yet. Run `melo run`, or ask version base.")
+        return champion.version
+    if name == PREVIOUS:
+        champion = ledger.champion()
+        if champion is None or champion.previous is None:
+            raise UnknownVersion("there is no previous champion. See `melo versions list`.")
+        return champion.previous
+    if name == CANDIDATE:
+        return candidate(ledger)
+    try:
+        return ledger.version(name).id
+    except UnknownId:
+        raise UnknownVersion(
+            f'no version "{name}" is on record. Give an id of `melo versions list`, champion, '
+            "candidate, previous or base."
+        ) from None
+
+
+def candidate(ledger: Ledger) -> str:
+    """The newest version that passed its gate. Raises UnknownVersion."""
+    passed = [v.id for v in ledger.versions() if v.verdict == "passed"]
+    if not passed:
+        raise UnknownVersion("no version has passed its gate yet. Run `melo run`.")
+    return passed[-1]
+
+
+def head(ledger: Ledger) -> str | None:
+    """What the next version is built upon: the newest passed descendant of the champion."""
+    champion = ledger.champion()
+    tip = champion.version if champion else None
+    since = champion.at if champion else None
+    for version in ledger.versions():
+        later = since is None or version.created_at >= since
+        if later and version.verdict == "passed" and version.parent == tip:
+            tip = version.id
+    return tip
+
+
+@cache
+def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Backbone:
+    disable_progress_bar()
+    opened = Backbone.open(path, task, device=device, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
+    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
+    return opened
+
+
+@cache
+def _projection(path: Path, backbone: Backbone) -> KeyProjection:
+    try:
+        return KeyProjection.from_bytes(path.read_bytes())
+    except (FileNotFoundError, MeloError):
+        pass
+    reader = KeyReader(backbone, Runtime(backbone), None)
+    learned = learn_projection(reader, recipe=PROJECTION, progress=progress.report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    learned.save(fresh)
+    os.replace(fresh, path)
+    return learned
+
+
+@cache
+def _version(folder: Path, shards: Path, backbone: Backbone) -> Version:
+    return Version.load(folder, backbone, shards)
+
+
+def _threads_allowed() -> int:
+    return max(1, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))

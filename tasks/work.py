@@ -1,0 +1,77 @@
+"""One worker's share: take a job, keep its lease while at it, hand it back after an error.
+
+A job is named between steps by `JobRef`: its attempt is the fencing token, so a worker that lost
+its lease can't end the job of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from config import Settings
+from ledger import Job, LeaseLost, Ledger
+
+
+@dataclass(frozen=True)
+class JobRef:
+    """What steps hand each other: a job, and by which attempt of which worker it is held."""
+
+    id: str
+    attempt: int
+    worker: str
+
+
+def this_worker() -> str:
+    """Name of this process among the workers."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def lease(settings: Settings, ledger: Ledger) -> JobRef | None:
+    """Take the most pressing job; None where nothing waits."""
+    job = ledger.lease_job(
+        this_worker(),
+        lease_seconds=settings.plan.lease_seconds,
+        max_attempts=settings.plan.max_attempts,
+    )
+    return JobRef(job.id, job.attempt, job.worker or "") if job else None
+
+
+def held(ledger: Ledger, ref: JobRef) -> Job:
+    """The job with its edits, as this attempt holds it."""
+    return replace(ledger.job(ref.id), attempt=ref.attempt, worker=ref.worker)
+
+
+def give_back(settings: Settings, ledger: Ledger, ref: JobRef, error: str) -> bool:
+    """Hand a job back after an error; True where it will be tried again."""
+    with contextlib.suppress(LeaseLost):
+        return ledger.fail_job(
+            held(ledger, ref), ref.worker, error, max_attempts=settings.plan.max_attempts
+        )
+    return False
+
+
+@contextlib.contextmanager
+def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]:
+    """Prolong the lease from a thread for the time of the block, also during long GPU work."""
+    ended = threading.Event()
+    job = held(ledger, ref)
+
+    def beat() -> None:
+        while not ended.wait(settings.plan.lease_seconds / 3):
+            try:
+                ledger.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
+            except LeaseLost:
+                return  # the step's own end finds out and throws its work away
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{ref.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=10)
