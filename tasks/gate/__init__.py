@@ -1,10 +1,12 @@
-"""The gate: proves on probes that a version answers what it should and that nothing else changed."""
+"""The gate: proves on probes that a version answers rightly and that nothing else changed."""
 
 from tasks.gate.cache import AnswerCache
 from tasks.gate.errors import CacheError, SuiteError, TaskError, ThresholdError
 from tasks.gate.expectations import register_metric
 from tasks.gate.gate import gate_candidate
+from tasks.gate.known import suites_from
 from tasks.gate.making import suites_for
+from tasks.gate.report import report_data, write_report
 from tasks.gate.suites import add_suite, load_suites
 from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import (
@@ -21,5 +23,6 @@ from tasks.gate.types import (
 __all__ = [
     "AnswerCache", "CacheError", "Check", "Expectation", "GateResult", "Probe", "ProbeResult",
     "Rejection", "Repair", "Suite", "SuiteError", "TaskError", "ThresholdError", "Thresholds",
-    "add_suite", "gate_candidate", "load_suites", "register_metric", "suites_for",
+    "add_suite", "gate_candidate", "load_suites", "register_metric", "report_data", "suites_for",
+    "suites_from", "write_report",
 ]  # fmt: skip

@@ -18,54 +18,11 @@ from melo_engine import EditRequest
 from melo_engine.near_misses import SLOT, template_of
 from melo_engine.subjects import words
 
-_COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "is",
-        "was",
-        "were",
-        "are",
-        "be",
-        "been",
-        "in",
-        "on",
-        "at",
-        "to",
-        "by",
-        "with",
-        "for",
-        "from",
-        "and",
-        "or",
-        "that",
-        "this",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "where",
-        "when",
-        "how",
-        "did",
-        "does",
-        "do",
-        "has",
-        "have",
-        "had",
-        "it",
-        "its",
-        "as",
-        "s",
-        "name",
-        "tell",
-        "me",
-        "please",
-    ]
-)
+_COMMON_WORDS = """
+    a an the of is was were are be been in on at to by with for from and or that this what which
+    who whom whose where when how did does do has have had it its as s name tell me please
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
 _STEM = 5
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -20,7 +20,22 @@ from melo_engine import Editor, Version
 BATCH = 32
 SHORT_OF_A_TIE = {torch.float32: 2e-3, torch.float64: 1e-6}
 COARSE = 0.25  # half precision: logits themselves have a grain of some hundredths
-Ask = Callable[[Sequence[str], Sequence[str | None]], list[str]]
+
+
+class Asker(Protocol):
+    """Gets a text out of the model for each prompt with the block of an edit, None for none."""
+
+    @property
+    def scope(self) -> str:
+        """Everything besides prompt and block that a text depends on."""
+
+    def answers(
+        self,
+        prompts: Sequence[str],
+        edits: Sequence[str | None],
+        progress: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """The text for each prompt. progress: called with how many are done."""
 
 
 class Answerer:
@@ -36,17 +51,9 @@ class Answerer:
 
     @property
     def scope(self) -> str:
-        """Everything besides probe and block that an answer depends on."""
-        backbone = self.editor.backbone
-        settings = {"max_new_tokens": backbone.max_answer_tokens, **self.generation}
-        return "|".join(
-            [
-                backbone.weights_hash, backbone.tokenizer_hash, backbone.task, str(backbone.dtype),
-                backbone.device.type, f"torch {torch.__version__.split('+')[0]}",
-                f"transformers {transformers.__version__}",
-                *(f"{k}={v}" for k, v in sorted(settings.items())),
-            ]
-        )  # fmt: skip
+        """See Asker."""
+        limit = self.editor.backbone.max_answer_tokens
+        return scope_of(self.editor, "greedy", max_new_tokens=limit, **self.generation)
 
     def answers(
         self,
@@ -112,6 +119,20 @@ class _Watch:
         self.margin = torch.where(self._open, torch.minimum(self.margin, lead), self.margin)
         if self._end is not None:
             self._open &= best.indices[:, 0].cpu() != self._end
+
+
+def scope_of(editor: Editor, how: str, **settings: object) -> str:
+    """Names the model, the machine's arithmetic and the settings that texts were made with."""
+    backbone = editor.backbone
+    return "|".join(
+        [
+            how, backbone.weights_hash, backbone.tokenizer_hash, backbone.task,
+            str(backbone.dtype), backbone.device.type,
+            f"torch {torch.__version__.split('+')[0]}",
+            f"transformers {transformers.__version__}",
+            *(f"{k}={v}" for k, v in sorted(settings.items())),
+        ]
+    )  # fmt: skip
 
 
 @contextmanager

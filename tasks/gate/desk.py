@@ -11,10 +11,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from melo_engine import Editor, Route, Version
-from tasks.gate.answering import Answerer, using
+from tasks.gate.answering import Answerer, Asker, using
 from tasks.gate.cache import BASE, AnswerCache, Pair
 from tasks.gate.keys import ProbeKeys
 from tasks.gate.types import probe_hash
@@ -45,10 +44,10 @@ class Desk:
         *,
         full: bool = False,
         progress: Progress | None = None,
-        generation: Mapping[str, Any] | None = None,
+        asker: Asker | None = None,
     ) -> None:
         self.editor, self.cache, self.full = editor, cache, full
-        self.answerer = Answerer(editor, dict(generation or {}))
+        self.answerer: Asker = asker or Answerer(editor)
         self.keys = ProbeKeys(editor, cache.keys_folder)
         self.differences: list[Difference] = []
         self.regenerated = 0

@@ -48,7 +48,7 @@ def evaluate(
         caught = [(p, r.edit) for p, r in before.items() if r.edit is not None]
         old_texts = desk.answers(champion, caught)
 
-    wanted = _Wanted(desk.editor.backbone)
+    wanted = Written(desk.editor.backbone)
     results: dict[str, list[ProbeResult]] = {}
     for suite in suites:
         rows = []
@@ -95,7 +95,7 @@ def length_of(prompt: str) -> str:
     return "up to 8 words" if count <= 8 else "9 to 20 words" if count <= 20 else "over 20 words"
 
 
-class _Wanted:
+class Written:
     """Expected answers as the backbone can write them (an uncased vocabulary writes lower case)."""
 
     def __init__(self, backbone: Backbone) -> None:
@@ -131,7 +131,7 @@ def _champion_routes(
 
 def _reference(
     expect: Expectation,
-    wanted: _Wanted,
+    wanted: Written,
     routes: Mapping[str, Route],
     texts: Mapping[tuple[str, str | None], str],
 ) -> str:

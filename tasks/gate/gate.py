@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache import AnswerCache
 from tasks.gate.desk import Desk, Progress
-from tasks.gate.evaluate import Evaluation, evaluate, prompts_of
+from tasks.gate.evaluate import Evaluation, Written, evaluate, prompts_of
 from tasks.gate.expectations import met
+from tasks.gate.measures import Measures, had_right
 from tasks.gate.suites import merged
 from tasks.gate.surgery import Operation, damaged_edits, operate
 from tasks.gate.thresholds import Thresholds
@@ -63,9 +64,9 @@ class _Gate:
     ) -> None:
         self.editor, self.cache, self.thresholds = editor, cache, thresholds
         self.full, self.progress = full, progress
+        self.measures = Measures(editor, cache, full)
         self.rejected: list[Rejection] = []
         self.repairs: list[Repair] = []
-        self.timings: dict[str, float] = {}
         self.rounds = 0
 
     def run(
@@ -78,13 +79,14 @@ class _Gate:
         desk = Desk(self.editor, self.cache, full=self.full, progress=self.progress)
         version = self._without_damaged(candidate, desk)
         version, found = self._operated(version, champion, suites, desk)
+        suites = self._measured(suites, version, champion, desk, found)
         audited = self._audit(desk, version, found, seed)
         checks = [
             *frozen,
             *judge(suites, found.results, self.thresholds, against_champion=champion is not None),
             *difference_checks(desk.differences, audited),
         ]
-        results = [r for s in suites for r in found.results[s.name]]
+        results = [r for s in suites for r in found.results.get(s.name, ())]
         return self._result(candidate, version, champion, checks, results, desk, began)
 
     def _without_damaged(self, version: Version, desk: Desk) -> Version:
@@ -118,6 +120,36 @@ class _Gate:
                 return version, found
             version = self._note(done)
 
+    def _measured(
+        self,
+        suites: list[Suite],
+        version: Version,
+        champion: Version | None,
+        desk: Desk,
+        found: Evaluation,
+    ) -> list[Suite]:
+        """Results of the suites with measures of their own, accurate retention among them."""
+        suites = [*suites, *self._texts_it_had_right(suites, found)]
+        special = [s for s in suites if s.purpose != "answers"]
+        prompts = prompts_of(p for s in special for p in s.probes)
+        routes = dict(zip(prompts, desk.routes(version, prompts), strict=True))
+        old = dict(zip(prompts, desk.routes(champion, prompts), strict=True)) if champion else {}
+        for suite in special:
+            limit = self.thresholds.of(suite.name).limit
+            found.results[suite.name] = self.measures.results(
+                suite, version, champion, routes, old, limit
+            )
+        return suites
+
+    def _texts_it_had_right(self, suites: list[Suite], found: Evaluation) -> list[Suite]:
+        """Known answers to unchanged probes that the backbone gives."""
+        written = Written(self.editor.backbone)
+        probes = [
+            p for s in suites if s.purpose == "answers"
+            for p in had_right(found.results[s.name], s.probes, written.__getitem__)
+        ]  # fmt: skip
+        return [Suite("accurate-retention", tuple(probes), "perplexity")] if probes else []
+
     def _note(self, done: Operation) -> Version:
         self.rejected += done.rejected
         self.repairs += done.repairs
@@ -145,15 +177,14 @@ class _Gate:
             rejected=tuple(self.rejected),
             checks=tuple(checks),
             probes=tuple(results),
-            regenerated=desk.regenerated if desk else 0,
-            cached=len(desk.from_cache) if desk else 0,
+            regenerated=(desk.regenerated if desk else 0) + self.measures.regenerated,
+            cached=(len(desk.from_cache) if desk else 0) + self.measures.cached,
             seconds=time.perf_counter() - began,
             repairs=tuple(self.repairs),
             candidate=candidate.id,
             champion=champion.id if champion else None,
             full=self.full,
             rounds=self.rounds,
-            timings=dict(self.timings),
         )
 
 

@@ -8,6 +8,11 @@
     near-miss-relation   an edit's subject in the wordings of other relations    -> unchanged
     retired              prompts of edits that were taken back            -> their target is gone
 
+    hallucination-unasked      wordings about invented names        -> the edit's target stays away
+    hallucination-agreement    wordings of one fact                 -> answered as the first one is
+    hallucination-fluency      own prompts, left to run on          -> no loops, no others' targets
+    hallucination-consistency  own prompts, answers sampled         -> bear the greedy answer out
+
 What is picked for an edit depends on the edit and hardly on the others (`_Ring`), so a version with
 a few more edits asks almost the same probes, and almost all answers are known already.
 """
@@ -64,6 +69,10 @@ def suites_for(
         Suite("near-miss-subject", made.near(edits, made.other_subjects, per_edit)),
         Suite("near-miss-relation", made.near(edits, made.other_relations, per_edit)),
         Suite("retired", tuple(made.retired(retired))),
+        Suite("hallucination-unasked", tuple(p for e in edits for p in made.unasked(e))),
+        Suite("hallucination-agreement", tuple(p for e in edits for p in made.agreement(e))),
+        Suite("hallucination-fluency", tuple(map(made.asked, edits)), "fluency"),
+        Suite("hallucination-consistency", tuple(map(made.asked, edits)), "consistency"),
     ]
 
 
@@ -172,6 +181,39 @@ class _Maker:
         return [
             swap(t, subject) for t in self._templates.pick(f"{edit.id}|relation", count, usable)
         ]
+
+    def unasked(self, edit: Edit) -> list[Probe]:
+        """All wordings of the fact about an invented name."""
+        target, request = self.target(edit.id), edit.request
+        name = self._invented.pick(f"{edit.id}|unasked", 1)[0]
+        prompts = [swap(t, name) for t in sorted(self.wordings[edit.id].templates)]
+        return [
+            Probe(
+                f"unasked:{request.id}:{_short(prompt)}", prompt, Expectation("absent", target),
+                edit.id, self._slices(edit.id),
+            )
+            for prompt in prompts
+            if not self._names_in(prompt)
+        ]  # fmt: skip
+
+    def agreement(self, edit: Edit) -> list[Probe]:
+        """Each further wording of the fact must be answered like the first."""
+        request = edit.request
+        others = [*request.rephrases, *self.held_out.get(edit.id, ())]
+        return [
+            Probe(
+                f"agrees:{edit.id}:{_short(prompt)}", prompt,
+                Expectation("agrees", request.prompt), edit.id, self._slices(edit.id),
+            )
+            for prompt in unique(others)
+            if prompt != request.prompt
+        ]  # fmt: skip
+
+    def asked(self, edit: Edit) -> Probe:
+        """The edit's own prompt, for a measure."""
+        return Probe(
+            f"asked:{edit.id}", edit.request.prompt, UNCHANGED, edit.id, self._slices(edit.id)
+        )
 
     def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
         probes = []

@@ -145,7 +145,6 @@ class GateResult:
     champion: str | None = None
     full: bool = False
     rounds: int = 0
-    timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:

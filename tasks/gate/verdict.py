@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.gate.desk import Difference
+from tasks.gate.measures import perplexity_check
 from tasks.gate.statistics import mcnemar_worse, wilson
 from tasks.gate.thresholds import SuiteThreshold, Thresholds
 from tasks.gate.types import Check, ProbeResult, Suite
@@ -34,6 +35,10 @@ def judge(
         checks.append(count_check(suite.name, len(rows), wanted))
         if not rows:
             continue
+        if suite.purpose == "perplexity":
+            checks.append(perplexity_check(suite.name, rows, wanted, thresholds.confidence))
+            continue
+        checks += _numbers(suite, rows)
         checks.append(share_check(suite.name, rows, wanted, thresholds.confidence))
         if against_champion and wanted.worse > 0:
             checks.append(_paired(suite.name, rows, wanted))
@@ -86,6 +91,19 @@ def passes(checks: Iterable[Check]) -> bool:
     """Whether a verdict is a pass. No checks are no pass; nor is a check without a number."""
     checks = list(checks)
     return bool(checks) and all(c.passed and math.isfinite(c.value) for c in checks)
+
+
+def _numbers(suite: Suite, rows: Sequence[ProbeResult]) -> list[Check]:
+    """Where a measure was asked for, every value must be a number, however many pass."""
+    if suite.purpose == "answers":
+        measured = {p.id for p in suite.probes if p.expect.kind == "metric"}
+        rows = [r for r in rows if r.probe_id in measured]
+    if not rows:
+        return []
+    broken = [r for r in rows if not math.isfinite(r.value)]
+    reason = f"{len(broken)} are no number; first: {_where(broken[0])}" if broken else ""
+    value = 1 - len(broken) / len(rows)
+    return [Check(suite.name, "numbers", value, "none", 1.0, len(rows), not reason, reason)]
 
 
 def _paired(suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> Check:

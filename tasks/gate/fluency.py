@@ -1,0 +1,57 @@
+"""Does a text run in circles, and is it sure of itself? Two measures that need no second model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from melo_engine.subjects import words
+
+ENTROPY_WEIGHTS = {2: 2 / 3, 3: 4 / 3}  # ROME (Meng et al. 2022), "fluency"
+FEWEST_WORDS = 8  # below that a text is too short to loop
+
+
+def entropy(text: str) -> float:
+    """Weighted entropy of 2- and 3-grams of words as a share of what this length allows, 0..1.
+
+    1 where no n-gram comes twice, near 0 for a loop; 1 for a text of less than FEWEST_WORDS. ROME
+    takes the mean of the weighted bits; the share makes texts of different lengths comparable.
+    """
+    found = words(text)
+    if len(found) < FEWEST_WORDS:
+        return 1.0
+    bits = most = 0.0
+    for n, weight in ENTROPY_WEIGHTS.items():
+        counts = Counter(zip(*(found[i:] for i in range(n)), strict=False))
+        total = sum(counts.values())
+        bits -= weight * sum(c / total * math.log2(c / total) for c in counts.values())
+        most += weight * math.log2(total)
+    return bits / most
+
+
+def repetition(text: str) -> float:
+    """Share of 3-grams that came before in the text, 0..1."""
+    found = words(text)
+    grams = list(zip(found, found[1:], found[2:], strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def inconsistency(answer: str, samples: Sequence[str]) -> float:
+    """How little sampled answers bear an answer out, in nats a token: 0 where all say the same.
+
+    SelfCheckGPT's n-gram variant (Manakul et al. 2023) with unigrams: the mean negative log
+    probability of the answer's words under the counts of the samples and the answer itself, less
+    what it would be if every sample were that answer. nan for an empty answer or no samples.
+    """
+    found = words(answer)
+    if not found or not samples:
+        return math.nan
+    alone = Counter(found)
+    together = alone + sum((Counter(words(s)) for s in samples), Counter())
+    return _surprise(found, together) - _surprise(found, alone)
+
+
+def _surprise(found: Sequence[str], counts: Counter[str]) -> float:
+    total = sum(counts.values())
+    return -sum(math.log(counts[w] / total) for w in found) / len(found)

@@ -1,0 +1,71 @@
+"""Suites of a version with everything that the ledger knows about its edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ledger import Ledger
+from melo_engine import EditRequest, Version
+from tasks.gate.making import suites_for
+from tasks.gate.suites import load_suites
+from tasks.gate.types import Expectation, Probe, Suite
+
+GONE = ("revoked", "superseded", "expired")
+MOST_RETIRED = 5000
+
+
+def suites_from(
+    ledger: Ledger,
+    version: Version,
+    champion: Version | None = None,
+    *,
+    folder: str | Path | None = None,
+    seed: int = 0,
+) -> list[Suite]:
+    """A folder's own suites, and those made from a version's edits and the ledger.
+
+    The ledger gives the targets that are wanted, rephrases that were not trained on, locality
+    questions with their answers, sources and relations to break results down by, names for
+    near-misses, and the edits that were taken back.
+    """
+    edits = {e.id: e for e in ledger.edits()}
+    active = {i: edits[i] for i in version.edits if i in edits}
+    held_out = {
+        i: [p for p in e.rephrases if p not in version[i].request.rephrases]
+        for i, e in active.items()
+    }
+    slices = {
+        i: {k: v for k, v in (("source", e.source), ("relation", e.relation)) if v}
+        for i, e in edits.items()
+    }
+    retired = [
+        EditRequest(e.prompt, e.target, e.subject, id=e.id)
+        for e in edits.values()
+        if e.state in GONE and e.target and e.id not in version
+    ]
+    made = suites_for(
+        version,
+        retired=retired[-MOST_RETIRED:],
+        known_subjects=sorted({e.subject for e in edits.values() if e.subject}),
+        seed=seed,
+        held_out=held_out,
+        targets={i: e.target for i, e in active.items() if e.target},
+        slices=slices,
+        champion=champion,
+    )
+    answers = {p.prompt: p.answer for e in active.values() for p in e.locality if p.answer}
+    return [
+        *(load_suites(folder) if folder is not None else []),
+        *(_answered(s, answers) if s.name == "locality" else s for s in made),
+    ]
+
+
+def _answered(suite: Suite, answers: dict[str, str]) -> Suite:
+    """The suite with the known answers, which tell what the backbone had right."""
+    probes = tuple(
+        Probe(p.id, p.prompt, Expectation("unchanged", answers[p.prompt]), p.edit, p.slices)
+        if p.prompt in answers
+        else p
+        for p in suite.probes
+    )
+    return Suite(suite.name, probes, suite.purpose, suite.problem, suite.source)
