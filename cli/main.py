@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "ask": ("cli.ask", "app", "Ask a version, the champion or the backbone."),
     "backbone": ("cli.backbone", "app", "Prepare and check the frozen model."),
     "gate": ("cli.gate", "app", "Gate a version by hand."),
+    "suites": ("cli.suites", "app", "Regression suites of your own."),
     "serve": ("cli.serve", "app", "Serve the champion over HTTP."),
     "dashboard": ("cli.dashboard", "app", "Edit quality over time."),
     "bench": ("cli.bench", "app", "The proof: measure quality and speed."),

@@ -1,7 +1,7 @@
 """The gate: proves on probes that a version answers rightly and that nothing else changed."""
 
 from tasks.gate.cache import AnswerCache
-from tasks.gate.errors import CacheError, SuiteError, TaskError, ThresholdError
+from tasks.gate.errors import CacheError, SuiteError, ThresholdError
 from tasks.gate.expectations import register_metric
 from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
@@ -22,7 +22,7 @@ from tasks.gate.types import (
 
 __all__ = [
     "AnswerCache", "CacheError", "Check", "Expectation", "GateResult", "Probe", "ProbeResult",
-    "Rejection", "Repair", "Suite", "SuiteError", "TaskError", "ThresholdError", "Thresholds",
+    "Rejection", "Repair", "Suite", "SuiteError", "ThresholdError", "Thresholds",
     "add_suite", "gate_candidate", "load_suites", "register_metric", "report_data", "suites_for",
     "suites_from", "write_report",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""The errors of the gate: one tree, one line each. A faulty version is no error: it fails."""
+"""The errors of the gate: one line each. A faulty version is no error: it fails the gate."""
 
+from __future__ import annotations
 
-class TaskError(Exception):
-    """Root of the gate's errors. The message is one line that a user can act on."""
+from tasks.errors import TaskError
 
 
 class SuiteError(TaskError):

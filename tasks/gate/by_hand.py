@@ -1,0 +1,78 @@
+"""Gate a version that is on record, as it is: for the command line and the nightly audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from config import Settings
+from ledger import Ledger
+from melo_engine import Version
+from tasks.gate.cache import AnswerCache
+from tasks.gate.desk import Progress
+from tasks.gate.errors import SuiteError
+from tasks.gate.gate import gate_candidate
+from tasks.gate.known import suites_from
+from tasks.gate.thresholds import SurgeryRules, Thresholds
+from tasks.gate.types import GateResult
+from tasks.versions import BASE, CHAMPION, open_editor, open_version, resolve
+
+
+def gate_by_hand(
+    settings: Settings,
+    ledger: Ledger,
+    name: str = "champion",
+    *,
+    full: bool = False,
+    only: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> GateResult:
+    """Gate a version by its name or id against the champion, or its parent if it is the champion.
+
+    full: generate every answer anew and compare with the cache. only: names of suites. Raises
+    UnknownVersion, and SuiteError for a suite that isn't there.
+    """
+    found = resolve(ledger, name)
+    version = open_version(settings, found)
+    champion = _compared_with(settings, ledger, found)
+    thresholds = Thresholds.load(settings.gate.thresholds)
+    thresholds = replace(
+        thresholds,
+        surgery=SurgeryRules(rounds=0),
+        audit=replace(thresholds.audit, share=settings.gate.sample),
+    )
+    suites = suites_from(ledger, version, champion, folder=settings.home / "suites", seed=seed)
+    if only:
+        unknown = [s for s in only if s not in {x.name for x in suites}]
+        if unknown:
+            known = ", ".join(dict.fromkeys(x.name for x in suites))
+            raise SuiteError(f'no suite "{unknown[0]}"; there are: {known}.')
+        suites = [s for s in suites if s.name in only]
+        chosen = {k: replace(v, required=False) for k, v in thresholds.suites.items()}
+        thresholds = replace(thresholds, suites=chosen)
+    with AnswerCache.open(settings.paths.cache / "answers.sqlite") as cache:
+        return gate_candidate(
+            open_editor(settings, found), version, champion, suites=suites, cache=cache,
+            thresholds=thresholds, seed=seed, full=full, progress=progress,
+        )  # fmt: skip
+
+
+def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) -> GateResult:
+    """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
+    result = gate_by_hand(settings, ledger, CHAMPION, full=True, progress=progress)
+    ledger.record_event(
+        "audit",
+        result.reason,
+        severity="info" if result.passed else "error",
+        version=result.candidate,
+    )
+    return result
+
+
+def _compared_with(settings: Settings, ledger: Ledger, version: str) -> Version | None:
+    champion = ledger.champion()
+    other = champion.version if champion else None
+    if other == version and version != BASE:
+        other = ledger.version(version).parent
+    return open_version(settings, other) if other and other != BASE else None
