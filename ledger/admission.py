@@ -142,14 +142,16 @@ def admit(con: Connection, rules: IntakeRules, at: datetime, revived: list[str])
     """
     if revived:
         con.execute("INSERT INTO fresh SELECT unnest(?::VARCHAR[]), NULL", [revived])
+    # New edits have all their evidence in this chunk; only revived ones need a look at the rest.
+    told = "SELECT edit_id, source FROM reports WHERE edit_id IN (SELECT edit_id FROM fresh)"
+    if not revived:
+        told = "SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)"
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE evidence AS
+        f"""CREATE OR REPLACE TEMP TABLE evidence AS
         SELECT r.edit_id, count(DISTINCT r.source) AS sources,
                bool_or(s.policy = 'auto') AS automatic,
                min(s.quorum) FILTER (WHERE s.policy = 'quorum') AS quorum
-        FROM reports r JOIN sources s USING (source)
-        WHERE r.edit_id IN (SELECT edit_id FROM fresh) AND NOT s.blocked
-        GROUP BY r.edit_id"""
+        FROM ({told}) r JOIN sources s USING (source) WHERE NOT s.blocked GROUP BY r.edit_id"""
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE hourly AS

@@ -116,10 +116,13 @@ def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules)
 def _number_lines_and_sort_out_copies(con: Connection) -> None:
     """Say for each staged line whether its edit is new; of equal lines the first is."""
     con.execute(
+        """CREATE OR REPLACE TEMP TABLE known AS
+        SELECT edit_id FROM edits WHERE edit_id IN (SELECT edit_id FROM staged)"""
+    )
+    con.execute(
         """CREATE OR REPLACE TEMP TABLE fresh AS
-        SELECT edit_id, min(line) AS line FROM staged
-        WHERE problem IS NULL AND edit_id NOT IN (SELECT edit_id FROM edits)
-        GROUP BY edit_id"""
+        SELECT s.edit_id, min(s.line) AS line FROM staged s ANTI JOIN known USING (edit_id)
+        WHERE s.problem IS NULL GROUP BY s.edit_id"""
     )
     con.execute(
         """CREATE OR REPLACE TEMP VIEW judged AS
@@ -178,6 +181,7 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
         )
     )
     assert counted is not None
-    con.execute("DROP VIEW judged; DROP VIEW accepted; DROP TABLE staged; DROP TABLE fresh")
+    con.execute("DROP VIEW judged; DROP VIEW accepted")
+    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known")
     lines, accepted, duplicates, quarantined, problem = counted
     return ChunkResult(lines, accepted, duplicates, quarantined, problem, contradictions)

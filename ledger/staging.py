@@ -30,12 +30,14 @@ _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 
-# `plain` rows are ASCII without \u escapes: Unicode normalisation has nothing to do there.
+# `tidy` rows are ASCII without escapes: there Unicode needs no normalising, a text in JSON can hold
+# no white space but blanks, and a look at its ends tells whether there is anything to trim.
 MACROS = r"""
-CREATE OR REPLACE TEMP MACRO clean(t, plain) AS CASE WHEN plain
-    THEN nullif(trim(t, E' \t\n\r'), '')
-    ELSE nullif(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '',
-                'g')), E' \t\n\r'), '') END;
+CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
+    nullif(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
+                E' \t\n\r'), '');
+CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL THEN NULL
+    WHEN tidy AND t >= '!' AND NOT ends_with(t, ' ') THEN t ELSE scrubbed(t) END;
 CREATE OR REPLACE TEMP MACRO spaced(t) AS
     contains(t, '  ') OR contains(t, chr(10)) OR contains(t, chr(9)) OR contains(t, chr(13));
 CREATE OR REPLACE TEMP MACRO question_of(t) AS
@@ -49,13 +51,16 @@ CREATE OR REPLACE TEMP MACRO moment(t) AS
              AS TIMESTAMPTZ);
 CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
     CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
+CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
+    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""');
 CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
     WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
     WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
-CREATE OR REPLACE TEMP MACRO cleaned(l, plain) AS CASE WHEN len(l) = 1
-    THEN CASE WHEN clean(l[1], plain) IS NULL THEN [] ELSE [clean(l[1], plain)] END
-    WHEN len(l) > 1 THEN list_distinct(list_filter(
-        list_transform(l, lambda x: clean(x, plain)), lambda x: x IS NOT NULL)) END;
+CREATE OR REPLACE TEMP MACRO cleaned(t, kind, tidy) AS CASE WHEN t IS NULL OR kind IS NULL THEN NULL
+    WHEN kind = 'ARRAY' AND tidy_list(t, tidy) AND NOT contains(t, '","')
+    THEN from_json(t, '["VARCHAR"]')
+    ELSE list_distinct(list_filter(list_transform(texts(t, kind), lambda x: scrubbed(x)),
+                                   lambda x: x IS NOT NULL)) END;
 """
 
 
@@ -77,19 +82,18 @@ def stage(
     _register_templates(con, templates)
     con.register("lines", lines)
     paths: list[str] = []
-    text: dict[str, str] = {}
-    kind: dict[str, str] = {}
+    picks: list[str] = []
     for name in FIELDS:
         wanted = mapping.fields.get(name) or DEFAULT_PATHS[name]
         places = range(len(paths) + 1, len(paths) + 1 + len(wanted))
-        text[name] = _either(f"v[{place}]" for place in places)
+        value = _either(f"v[{place}]" for place in places)
         # A JSON null stands aside for the next path.
-        kind[name] = _either(f"nullif(k[{place}], 'NULL')" for place in places)
+        kind = _either(f"nullif(k[{place}], 'NULL')" for place in places)
+        picks += [f"{value} AS t_{name}", f"{kind} AS k_{name}"]
         paths.extend(wanted)
     around = (
-        f"CASE WHEN {kind['locality']} = 'ARRAY' THEN list_transform("
-        f"from_json({text['locality']}, $shape), lambda x: struct_pack("
-        "prompt := x[$about], answer := inner_text(x[$says]))) END"
+        "CASE WHEN k_locality = 'ARRAY' THEN list_transform(from_json(t_locality, $shape), "
+        "lambda x: struct_pack(prompt := x[$about], answer := inner_text(x[$says]))) END"
     )
     given = {
         "shape": json.dumps(
@@ -98,34 +102,34 @@ def stage(
         "about": mapping.locality_prompt,
         "says": mapping.locality_answer,
     }
+    calm = "tidy_list(t_locality, tidy)"
     if mapping.side_by_side is not None:
-        given = {}
+        given, calm = {}, "false"
         at = len(paths) + 1
         paths.extend(mapping.side_by_side)
-        around = f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}]))"
-        kind["locality"] = "'ARRAY'"
+        picks.append(f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}])) AS pairs")
+        around = "pairs"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE staged AS
         WITH opened AS (
-            SELECT line, raw, unreadable, opens, plain,
+            SELECT line, raw, unreadable, opens, tidy,
                    CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
                    CASE WHEN opens THEN json_type(raw, $paths) END AS k
             FROM (SELECT line, raw, unreadable,
                          unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
                              AND json_valid(raw) AS opens,
-                         strlen(raw) = length(raw) AND NOT contains(raw, '\\u') AS plain
+                         strlen(raw) = length(raw) AND NOT contains(raw, '\\') AS tidy
                   FROM lines)),
+        picked AS (SELECT line, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),
         read AS (
-            SELECT line, raw, unreadable, opens, plain,
-                   {", ".join(f"clean({text[n]}, plain) AS {n}" for n in _TEXT_FIELDS)},
-                   {", ".join(f"clean({text[n]}, plain) AS {n}" for n in _ANSWER_FIELDS)},
-                   {
-            ", ".join(f"cleaned(texts({text[n]}, {kind[n]}), plain) AS {n}" for n in _LIST_FIELDS)
-        },
-                   {around} AS around,
-                   coalesce({text["urgent"]} IN ('true', '1', 'yes'), false) AS urgent,
-                   {_first_wrong_type(text, kind)} AS wrong_type
-            FROM opened),
+            SELECT line, raw, unreadable, opens, tidy,
+                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS)},
+                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
+                   {", ".join(f"cleaned(t_{n}, k_{n}, tidy) AS {n}" for n in _LIST_FIELDS)},
+                   {around} AS around, {calm} AS calm,
+                   coalesce(t_urgent IN ('true', '1', 'yes'), false) AS urgent,
+                   {_first_wrong_type()} AS wrong_type
+            FROM picked),
         worded AS (
             SELECT r.* EXCLUDE (prompt, target, rephrases, source, valid_from, valid_to, around),
                    CASE WHEN r.prompt IS NULL AND r.relation IS NOT NULL AND r.subject IS NOT NULL
@@ -142,9 +146,10 @@ def stage(
                                 replace(replace(x, '{{subject}}', r.subject),
                                         '{{relation}}', r.relation))))
                         ELSE r.rephrases END AS rephrases,
-                   CASE WHEN len(r.around) > 0 THEN list_filter(list_transform(r.around,
-                            lambda x: struct_pack(prompt := clean(x.prompt, plain),
-                                                  answer := clean(x.answer, plain))),
+                   CASE WHEN len(r.around) > 0 THEN list_filter(
+                            CASE WHEN r.calm THEN r.around ELSE list_transform(r.around,
+                                lambda x: struct_pack(prompt := scrubbed(x.prompt),
+                                                      answer := scrubbed(x.answer))) END,
                             lambda x: x.prompt IS NOT NULL) END AS locality,
                    len(r.around) AS around,
                    coalesce($forced, r.source, $fallback) AS source,
@@ -155,8 +160,8 @@ def stage(
             CROSS JOIN (SELECT templates FROM relation_templates WHERE relation = '*') g),
         asked AS (SELECT *, question_of(prompt) AS question FROM worded),
         checked AS (
-            SELECT * EXCLUDE (unreadable, opens, wrong_type, from_text, to_text, object, plain,
-                              around), {_PROBLEM} AS problem
+            SELECT * EXCLUDE (unreadable, opens, wrong_type, from_text, to_text, object, tidy,
+                              around, calm), {_PROBLEM} AS problem
             FROM asked)
         SELECT *, CASE WHEN problem IS NULL
                        THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
@@ -228,19 +233,17 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
     con.unregister("given_templates")
 
 
-def _first_wrong_type(text: dict[str, str], kind: dict[str, str]) -> str:
+def _first_wrong_type() -> str:
     """SQL that names the first field whose JSON type does not fit."""
-    cases = [f"WHEN {kind[n]} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS]
+    cases = [f"WHEN k_{n} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS]
     cases += [
-        f"WHEN {kind[n]} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') "
+        f"WHEN k_{n} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') "
         f"THEN '{n} must be a string or a number'"
         for n in _ANSWER_FIELDS
     ]
     cases += [
-        f"WHEN NOT only_texts({text[n]}, {kind[n]}) THEN '{n} must be a list of strings'"
+        f"WHEN NOT only_texts(t_{n}, k_{n}) THEN '{n} must be a list of strings'"
         for n in _LIST_FIELDS
     ]
-    cases.append(
-        f"WHEN {kind['locality']} <> 'ARRAY' THEN 'locality must be a list of {{prompt, answer}}'"
-    )
+    cases.append("WHEN k_locality <> 'ARRAY' THEN 'locality must be a list of {prompt, answer}'")
     return f"CASE {' '.join(cases)} END"

@@ -26,7 +26,7 @@ CREATE TABLE reports (
     outcome     line_outcome NOT NULL,
     edit_id     VARCHAR,
     source      VARCHAR,
-    raw         VARCHAR,
+    raw         VARCHAR USING COMPRESSION zstd,
     reason      VARCHAR,
     received_at TIMESTAMPTZ NOT NULL
 );
@@ -35,9 +35,9 @@ CREATE TABLE edits (
     edit_id     VARCHAR NOT NULL,
     seq         BIGINT NOT NULL,              -- order of arrival
     kind        VARCHAR NOT NULL,
-    prompt      VARCHAR NOT NULL,
+    prompt      VARCHAR USING COMPRESSION zstd NOT NULL,
     target      VARCHAR,
-    subject     VARCHAR,
+    subject     VARCHAR USING COMPRESSION zstd,
     relation    VARCHAR,
     old_answer  VARCHAR,
     aliases     VARCHAR[],
