@@ -83,20 +83,25 @@ def bench_melo(
     projection = learned_projection(backbone, split, cache, seed, progress)
     editor = Editor(backbone, projection=projection, settings=settings or EditSettings(seed=seed))
     near = practice_requests(split)
+    superseded: set[str] = set()
     began = time.perf_counter()
     for start in range(0, len(split.tested), JOB):
         job = [r.request for r in split.tested[start : start + JOB]]
-        editor.edit(job, near=near)
+        version = editor.edit(job, near=near)
+        superseded |= {o.id for o in version.outcomes if o.status == "superseded"}
         if progress is not None:
             progress("editing", min(start + JOB, len(split.tested)), len(split.tested))
     seconds = time.perf_counter() - began
     version = editor.version
-    active = [r for r in split.tested if r.request.id in version]
-    probes = probes_for(active, split, seed)
-    figures = score(editor, active, probes, progress)
+    # An edit that could not be trained stays in the test, and fails it.
+    asked = [r for r in split.tested if r.request.id not in superseded]
+    active = [r for r in asked if r.request.id in version]
+    probes = probes_for(asked, split, seed)
+    figures = score(editor, asked, probes, progress)
     places = [version.place(r.request.id) for r in active]
     figures |= {
         "requests": len(split.tested),
+        "superseded": len(superseded),
         "active": len(active),
         "route_invariance": route_invariance(editor, active, probes),
         "reload_identity": reload_identity(editor, active, probes),
@@ -154,7 +159,10 @@ def score(
     targets = {r.request.id: backbone.canonical(r.request.target) for r in active}
     own = editor.answer([r.request.prompt for r in active])
     rephrased = editor.answer([p for p, _ in probes.rephrase])
-    forced = editor.answer_with([p for p, _ in probes.rephrase], [i for _, i in probes.rephrase])
+    forced = editor.answer_with(
+        [p for p, _ in probes.rephrase],
+        [i if i in editor.version else None for _, i in probes.rephrase],
+    )
     wanted = [targets[i] for _, i in probes.rephrase]
     figures: dict[str, Any] = {
         "edit_success": _mean(
@@ -262,7 +270,8 @@ def re_edit(
 
 def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[str, float]]:
     """Generality of routing against false activation on other relations, at every reach."""
-    keys = {r.request.id: editor.version.index[r.request.id].key for r in active}
+    index = editor.version.index
+    keys = {r.request.id: index[r.request.id].key for r in active}
     split = editor.reader.projection.relation_size
 
     def distances(pairs: list[tuple[str, str]]) -> np.ndarray:

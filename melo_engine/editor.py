@@ -27,7 +27,7 @@ from melo_engine.index import Hit, Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
-from melo_engine.training import Lesson, Trained, train_chunk
+from melo_engine.training import Lesson, Trained, attempts, train_chunk
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
 from melo_engine.version import Edit, Version
 
@@ -287,16 +287,15 @@ class Editor:
     def _train(
         self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
     ) -> list[Trained]:
-        """Train all lessons, those that don't decode to their targets again with twice the rank."""
+        """Train all lessons, those that don't decode to their targets again with more of everything."""
         done: dict[str, Trained] = {}
-        waiting, rank = list(lessons), self.settings.rank
-        count = len(lessons)
-        while waiting:
+        waiting, count = list(lessons), len(lessons)
+        for rank, settings in attempts(self.settings):
             again: list[Lesson] = []
             for start in range(0, len(waiting), self.settings.chunk):
                 chunk = waiting[start : start + self.settings.chunk]
                 began = time.perf_counter()
-                trained = self._train_fitting(chunk, rank, outcomes)
+                trained = self._train_fitting(chunk, rank, settings, outcomes)
                 texts = self._decoded(chunk, trained)
                 seconds = (time.perf_counter() - began) / len(chunk)
                 for lesson in chunk:
@@ -315,19 +314,23 @@ class Editor:
                     )
                     if ok:
                         done[lesson.id] = block
-                    elif rank * 2 <= self.settings.max_rank:
+                    else:
                         again.append(lesson)
                 if progress is not None:
                     progress("training blocks", len(done), count)
-            waiting, rank = again, rank * 2
+            waiting = again
         return [done[x.id] for x in lessons if x.id in done]
 
     def _train_fitting(
-        self, chunk: Sequence[Lesson], rank: int, outcomes: dict[str, EditOutcome]
+        self,
+        chunk: Sequence[Lesson],
+        rank: int,
+        settings: EditSettings,
+        outcomes: dict[str, EditOutcome],
     ) -> dict[str, Trained]:
         """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
         try:
-            blocks = train_chunk(self.backbone, self.runtime, chunk, self.settings, rank)
+            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank)
             return {b.id: b for b in blocks}
         except (torch.OutOfMemoryError, MeloError, MemoryError) as error:
             if len(chunk) == 1:
@@ -338,9 +341,9 @@ class Editor:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             half = len(chunk) // 2
-            return self._train_fitting(chunk[:half], rank, outcomes) | self._train_fitting(
-                chunk[half:], rank, outcomes
-            )
+            return self._train_fitting(
+                chunk[:half], rank, settings, outcomes
+            ) | self._train_fitting(chunk[half:], rank, settings, outcomes)
 
     @torch.inference_mode()
     def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from melo_engine.surgery import projection_sizes
 from melo_engine.types import EditSettings
 
 IGNORE = -100
+MORE_STEPS, SLOWER = 5, 0.3  # of each further try
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class Trained:
     steps: int
     learned: bool
     loss: float
+
+
+def attempts(settings: EditSettings) -> Iterator[tuple[int, EditSettings]]:
+    """Rank and settings of each try: a quick one, then slower ones with more rank and steps."""
+    rank, steps, rate = settings.rank, settings.max_steps, settings.learning_rate
+    while rank <= settings.max_rank:
+        yield rank, replace(settings, max_steps=steps, learning_rate=rate)
+        rank, steps = rank * 2, steps * MORE_STEPS
+        rate = min(rate, settings.learning_rate * SLOWER)
 
 
 def train_chunk(

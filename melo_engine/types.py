@@ -103,8 +103,8 @@ class EditSettings:
     learning_rate: float = 1e-2
     max_steps: int = 60
     chunk: int = 64
-    margin: float = 1.0
+    margin: float = 2.0
     weight_scale: float = 1.0
     false_activations: float = 0.005
     seed: int = 0
-    views: int = 2
+    views: int = 0
