@@ -67,12 +67,14 @@ def take(path: Path, home: Path, again: bool) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     lines, counts = outcome.total("lines"), ledger.counts()
     assert sum(counts.counts.values()) == counts.lines
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": seconds,
         "lines": lines,
         "counts": counts.counts,
         "contradictions": counts.contradictions,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
     }
 
 
@@ -93,6 +95,8 @@ def bench(rows: int) -> dict[str, Any]:
         "cost_ratio": round(
             (first["seconds"] / first["lines"]) / (few["seconds"] / few["lines"]), 3
         ),
+        "cpu_seconds": round(first["cpu_seconds"], 1),
+        "duplicate_cpu_seconds": round(second["cpu_seconds"], 1),
         "counts": second["counts"],
         "contradictions": second["contradictions"],
         "machine": {"python": platform.python_version(), "processor": platform.machine()},

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import new_app
+from cli.context import new_app, state
 
 app = new_app(no_args_is_help=True)
 
@@ -98,4 +98,40 @@ def contention(
     record = contend(processes, transactions)
     finish(record, out)
     if record["lost"] or record["doubled"] or record["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def gate(
+    ctx: typer.Context,
+    probes: Annotated[int, typer.Option(min=100, help="Probes of the large gate.")] = 100_000,
+    edits: Annotated[int, typer.Option(min=1, help="Edits of the champion.")] = 1000,
+    new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
+        ".melo/cache/bench"
+    ),
+    affordable: Annotated[
+        float, typer.Option(min=0, help="Seconds that answering all probes once may take.")
+    ] = 900,
+    seed: int = 0,
+    out: Out = None,
+) -> None:
+    """Gating by the index against generating every answer anew: speed, growth, sameness."""
+    from benchmarks.gate import bench
+    from benchmarks.progress import console_progress
+    from tasks.versions import backbone_path
+
+    path = backbone or backbone_path(state(ctx).settings)
+    with console_progress() as progress:
+        record = bench(
+            probes, edits=edits, new=new, data=data or (), backbone_path=path, cache=cache,
+            seed=seed, affordable=affordable, progress=progress,
+        )  # fmt: skip
+    finish(record, out)
+    if not record["identical"]:
         raise typer.Exit(1)

@@ -60,6 +60,7 @@ class PlanSettings(Section):
     """How edits become jobs and who may hold one for how long."""
 
     max_edits_per_job: int = Field(default=50, ge=1)
+    max_jobs: int = Field(default=200, ge=1, description="planned at once; the rest stays ready")
     lease_seconds: float = Field(default=900.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import threading
 import time
@@ -29,7 +30,8 @@ from ledger.errors import LedgerBusy, LedgerError, NotALedger
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds between tries at a lock
+BETWEEN_TRIES = 0.004  # seconds, at our own lock
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds, at a file that a foreign process holds
 
 
 class Store:
@@ -155,27 +157,41 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        """Hold the lock file, shared or exclusive."""
-        lock = self.path.with_name(self.path.name + ".lock")
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Hold the lock, shared or exclusive.
+
+        Whoever wants it waits at a turnstile first and keeps that until the lock is his: so a
+        process that has just let go queues behind the one that waits, and nobody starves.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + self._timeout
+        lock = self._descriptor(".lock")
         try:
-            deadline, pause = time.monotonic() + self._timeout, FIRST_PAUSE
-            while True:
-                try:
-                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise LedgerBusy(
-                            f"{self.path} was busy for {self._timeout:.0f} s. Look for a process "
-                            "that hangs, or raise ledger.timeout_seconds."
-                        ) from None
-                time.sleep(pause)
-                pause = min(pause * 1.3, 0.05)
+            turnstile = self._descriptor(".turn")
+            try:
+                self._wait(turnstile, fcntl.LOCK_EX, deadline)
+                self._wait(lock, kind, deadline)
+            finally:
+                os.close(turnstile)
             yield
         finally:
-            os.close(descriptor)
+            os.close(lock)
+
+    def _descriptor(self, suffix: str) -> int:
+        name = self.path.with_name(self.path.name + suffix)
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _wait(self, descriptor: int, kind: int, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LedgerBusy(
+                        f"{self.path} was busy for {self._timeout:.0f} s. Look for a process "
+                        "that hangs, or raise ledger.timeout_seconds."
+                    ) from None
+            time.sleep(random.uniform(0.5, 1.5) * BETWEEN_TRIES)
 
     def _connect(self, *, read_only: bool) -> Connection:
         config: dict[str, Any] = {

@@ -8,11 +8,13 @@ from tasks.ingest import rules_from
 
 
 def plan(ledger: Ledger, settings: Settings) -> list[Job]:
-    """Retire what is no longer valid, let in what now is, and plan all that is ready.
+    """Retire what is no longer valid, let in what now is, and plan what is ready.
 
     The jobs returned are open for workers.
     """
     ledger.come_due(rules_from(settings))
-    jobs = ledger.plan_jobs(max_edits=settings.plan.max_edits_per_job)
+    jobs = ledger.plan_jobs(
+        max_edits=settings.plan.max_edits_per_job, max_jobs=settings.plan.max_jobs
+    )
     ledger.publish()
     return jobs

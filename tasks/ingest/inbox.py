@@ -10,7 +10,7 @@ end in `.part` or `.tmp` and does not begin with a dot: write under such a name,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from config import Settings
@@ -18,6 +18,7 @@ from ledger import Ledger
 from tasks.ingest.lines import content_hash
 from tasks.ingest.step import IngestOutcome, Progress, ingest_paths
 
+LOOK_EVERY = 2000  # milliseconds
 UNFINISHED = (".part", ".tmp")
 
 
@@ -35,13 +36,20 @@ def ingest_inbox(
     return outcome
 
 
-def watch_inbox(ledger: Ledger, settings: Settings) -> Iterator[IngestOutcome]:
+def watch_inbox(ledger: Ledger, settings: Settings) -> Generator[IngestOutcome, None, None]:
     """Take in what is there, then whatever arrives, until the caller stops."""
     from watchfiles import watch
 
     settings.paths.inbox.mkdir(parents=True, exist_ok=True)
     yield ingest_inbox(ledger, settings)
-    for _ in watch(settings.paths.inbox, recursive=False, raise_interrupt=False):
+    # A look every few seconds besides: what came before the watching began raises no event.
+    for _ in watch(
+        settings.paths.inbox,
+        recursive=False,
+        raise_interrupt=False,
+        yield_on_timeout=True,
+        rust_timeout=LOOK_EVERY,
+    ):
         taken = ingest_inbox(ledger, settings)
         if taken.files:
             yield taken

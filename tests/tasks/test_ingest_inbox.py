@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ledger import Ledger
 from tasks.ingest import group_similar, ingest_inbox, ingest_paths
+from tasks.ingest.inbox import watch_inbox
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
 
@@ -32,6 +33,15 @@ def test_a_file_taken_but_not_yet_moved_is_only_moved(tmp_path: Path) -> None:
     assert ingest_inbox(ledger, settings).files[0].known_before
     assert list(inbox.glob("*.jsonl")) == []
     assert adds_up(ledger, 7)
+
+
+def test_the_watched_inbox_takes_what_arrives(tmp_path: Path) -> None:
+    ledger, settings = opened(tmp_path)
+    arrivals = watch_inbox(ledger, settings)
+    assert next(arrivals).files == []
+    (settings.paths.inbox / "a.jsonl").write_bytes(lines_of(ROWS))
+    assert next(arrivals).total("accepted") == 7
+    arrivals.close()
 
 
 def by_last_word(prompts: Sequence[str]) -> NDArray[np.float32]:
