@@ -20,9 +20,10 @@ from tasks.gate.cache import AnswerCache
 from tasks.gate.desk import Desk, Progress
 from tasks.gate.evaluate import Evaluation, Written, evaluate, prompts_of
 from tasks.gate.expectations import met
+from tasks.gate.integrity import inspected, integrity_checks
 from tasks.gate.measures import Measures, had_right
 from tasks.gate.suites import merged
-from tasks.gate.surgery import Operation, damaged_edits, operate
+from tasks.gate.surgery import Operation, operate
 from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite
 from tasks.gate.verdict import difference_checks, judge, passes
@@ -77,7 +78,11 @@ class _Gate:
         if not passes(frozen):
             return self._result(candidate, candidate, champion, frozen, [], None, began)
         desk = Desk(self.editor, self.cache, full=self.full, progress=self.progress)
-        version = self._without_damaged(candidate, desk)
+        whole = inspected(candidate, desk)
+        if self.thresholds.surgery.rounds == 0 and whole.done:
+            checks = [*frozen, *integrity_checks(whole)]
+            return self._result(candidate, candidate, champion, checks, [], desk, began)
+        version = self._note(whole)
         version, found = self._operated(version, champion, suites, desk)
         suites = self._measured(suites, version, champion, desk, found)
         audited = self._audit(desk, version, found, seed)
@@ -88,11 +93,6 @@ class _Gate:
         ]
         results = [r for s in suites for r in found.results.get(s.name, ())]
         return self._result(candidate, version, champion, checks, results, desk, began)
-
-    def _without_damaged(self, version: Version, desk: Desk) -> Version:
-        damaged = damaged_edits(version, desk)
-        self.rejected += damaged
-        return version.without([r.edit for r in damaged]) if damaged else version
 
     def _operated(
         self, version: Version, champion: Version | None, suites: list[Suite], desk: Desk

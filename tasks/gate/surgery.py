@@ -11,7 +11,6 @@ a protected probe fails, answered by an edit, where the backbone would have pass
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,23 +39,6 @@ class Operation:
     def done(self) -> bool:
         """Whether anything was changed."""
         return bool(self.rejected or self.repairs)
-
-
-def damaged_edits(version: Version, desk: Desk) -> list[Rejection]:
-    """Edits whose block or radius is not what the version says, before any probe is asked."""
-    found = []
-    for edit in version.edits.values():
-        if not (math.isfinite(edit.radius) and edit.radius >= 0):
-            reason = f"its radius is {edit.radius}; it must be a finite number >= 0"
-        elif desk.block(version, edit.id) != edit.block:
-            reason = (
-                f"its block is not the one on record: {desk.block(version, edit.id)[:12]} "
-                f"instead of {edit.block[:12]}"
-            )
-        else:
-            continue
-        found.append(Rejection(edit.id, reason, "integrity", edit.request.prompt, "", ""))
-    return found
 
 
 def operate(

@@ -1,0 +1,303 @@
+"""What a gate costs when it reads the index, against generating every answer anew.
+
+    champion with 1,000 edits ──► gated once: keys and answers of all probes are known
+    candidate, 50 edits more  ──► gated on N/10 and on N probes      timed: growth_10x
+                              ──► every answer anew, on a sample      timed: speedup
+                              ──► both ways on a part of the probes   compared: identical
+
+The probes are the version's own questions and near-misses, filled up to N with locality questions
+of the data and with its wordings about names that no edit has. Where answering all N once is too
+much for the machine, the answers of far-off probes are stood in for: a gate only looks them up.
+The record says how many, and the audited sample is then timed apart and added.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from melo_engine import Backbone, Editor, EditRequest, Version
+from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.near_misses import template_of
+from melo_engine.projection import KeyProjection
+from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
+from tasks.gate.about import joined, swap
+from tasks.gate.answering import Answerer
+from tasks.gate.cache import BASE
+from tasks.gate.desk import Desk
+from tasks.gate.thresholds import Audit
+from tasks.gate.types import probe_hash
+
+Progress = Callable[[str, int, int], None]
+AFFORDABLE = 900.0  # seconds for answering all probes once; beyond that they are stood in for
+SAMPLE = 384  # answers generated to measure the rate
+COMPARED = 1500  # probes gated both ways
+STAND_IN = "(not asked)"
+TEMPLATES = (
+    "Who founded [X]?", "In which city is [X]?", "What does [X] produce?", "Who wrote [X]?",
+    "What colour is [X]?", "In what year was [X] begun?", "Who owns [X]?", "What is [X] made of?",
+    "Which river flows past [X]?", "Who painted [X]?", "What language is used at [X]?",
+)  # fmt: skip
+ANSWERS = ("Ingrid", "Oslo", "steel", "blue", "Volvo", "Latin", "Paris", "wood", "Jonas", "salt")
+FIRST = ("Vel", "Tor", "Quin", "Zar", "Mab", "Ost", "Kel", "Bru", "Fen", "Dax", "Lim", "Orr")
+LAST = ("andor", "iquet", "omire", "ustra", "elban", "ovic", "arweth", "issant", "unmoor", "eddle")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What edits and probes are made of."""
+
+    requests: list[EditRequest]
+    locality: list[str]
+    templates: list[str]
+    names: list[str]
+
+
+def bench(
+    probes: int,
+    *,
+    edits: int = 1000,
+    new: int = 50,
+    data: Sequence[Path] = (),
+    backbone_path: Path | str,
+    cache: Path,
+    seed: int = 0,
+    affordable: float = AFFORDABLE,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The record that `melo bench gate` prints.
+
+    data: edit sets as JSON lines; made-up facts where there is none. cache: versions are kept there
+    for the next run. affordable: seconds that answering all probes once may take.
+    """
+    backbone = Backbone.open(backbone_path)
+    material = read_material(data, seed)
+    editor, champion, candidate = _versions(backbone, material, edits, new, cache, progress)
+    made = suites_for(candidate, champion=champion, seed=seed)
+    made = [s for s in made if not s.name.startswith("hallucination")]
+    own = sum(len(s.probes) for s in made)
+    bulk = _bulk(material, candidate, max(0, probes - own), seed)
+    rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]] or [made[0].probes[0].prompt])
+    stands_in = len(bulk) / rate > affordable
+    few = max(0, probes // 10 - own)
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = [
+            _timed(editor, champion, candidate, [*made, _suite(bulk[:count])], stands_in,
+                   Path(scratch) / str(count), rate, progress)
+            for count in (few, len(bulk))
+        ]  # fmt: skip
+        identical, compared = _compare(
+            editor, champion, candidate, made, bulk, Path(scratch), seed, progress
+        )
+    (small, _, small_seconds), (large, large_pairs, large_seconds) = runs
+    full_seconds = large_seconds - large.regenerated / rate + large_pairs / rate
+    return {
+        "speedup": round(full_seconds / large_seconds, 1),
+        "growth_10x": round(large_seconds / small_seconds, 2),
+        "identical": identical,
+        "probes": len(large.probes),
+        "probes_small": len(small.probes),
+        "edits": len(candidate),
+        "new_edits": len([e for e in candidate.edits if e not in champion]),
+        "generated": large.regenerated,
+        "generated_small": small.regenerated,
+        "seconds": round(large_seconds, 2),
+        "seconds_small": round(small_seconds, 2),
+        "full": {
+            "seconds": round(full_seconds, 1),
+            "answers": large_pairs,
+            "answers_per_second": round(rate, 1),
+            "measured_on_a_sample_of": min(SAMPLE, len(bulk)),
+        },
+        "stood_in_for": len(bulk) if stands_in else 0,
+        "compared": compared,
+        "verdict": large.reason,
+        "backbone": backbone.name,
+        "data": [p.name for p in data] or "made up",
+        "device": backbone.device.type,
+        "threads": torch.get_num_threads(),
+        "machine": platform.platform(),
+    }
+
+
+def read_material(data: Sequence[Path], seed: int = 0) -> Material:
+    """Edits, locality questions, wordings and names out of edit sets, or made up."""
+    names = [f"{a}{b} {c}{d}" for a, b, c, d in product(FIRST, LAST, FIRST, LAST)]
+    random.Random(seed).shuffle(names)
+    if not data:
+        requests = [
+            EditRequest(swap(TEMPLATES[i % len(TEMPLATES)], name), ANSWERS[i % 10], name)
+            for i, name in enumerate(names[: len(names) // 3])
+        ]
+        return Material(requests, [], list(TEMPLATES), names[len(names) // 3 :])
+    facts: dict[str, EditRequest] = {}
+    locality: dict[str, None] = {}
+    for path in data:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            subject = row.get("subject")
+            if subject and template_of(row["prompt"], subject):
+                request = EditRequest(row["prompt"], row["target"], subject)
+                facts.setdefault(joined(subject), request)  # one fact a subject: no conflicts
+            for probe in row.get("locality", ()):
+                locality[probe["prompt"]] = None
+    templates = {template_of(r.prompt, str(r.subject)): None for r in facts.values()}
+    return Material(list(facts.values()), list(locality), [t for t in templates if t], names)
+
+
+def _versions(
+    backbone: Backbone, material: Material, edits: int, new: int, cache: Path,
+    progress: Progress | None,
+) -> tuple[Editor, Version, Version]:  # fmt: skip
+    """Champion and candidate, trained once and kept."""
+    wanted = material.requests[: edits + new]
+    if len(wanted) < edits + new:
+        raise ValueError(
+            f"the data gives {len(wanted):,} edits; {edits + new:,} are asked for. "
+            "Name more files, or ask for fewer with --edits."
+        )
+    recipe = Recipe(steps=200, relations=64)
+    folder = cache / "gate" / f"{backbone.weights_hash[:12]}-{edits}-{new}-{wanted[-1].id}"
+    learned = cache / f"projection-{backbone.weights_hash[:12]}.safetensors"
+    cache.mkdir(parents=True, exist_ok=True)
+    if not learned.exists():
+        learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)
+    projection = KeyProjection.from_bytes(learned.read_bytes())
+    editor = Editor(backbone, projection=projection)
+    if not (folder / "candidate").exists():
+        editor.edit(wanted[:edits], progress=progress)
+        editor.save(folder / "champion", folder / "shards")
+        editor.edit(wanted[edits:], progress=progress)
+        editor.save(folder / "candidate", folder / "shards")
+    champion, candidate = (
+        Version.load(folder / n, backbone, folder / "shards") for n in ("champion", "candidate")
+    )
+    return Editor(backbone, candidate), champion, candidate
+
+
+def _bulk(material: Material, version: Version, count: int, seed: int) -> list[Probe]:
+    """Locality questions, then wordings about names that no edit has."""
+    taken = {joined(n) for e in version.edits.values() for n in e.request.names}
+    names = [n for n in material.names if joined(n) not in taken]
+    prompts = dict.fromkeys(material.locality)
+    chooser = random.Random(seed)
+    while len(prompts) < count:
+        prompts[swap(chooser.choice(material.templates), chooser.choice(names))] = None
+    chosen = list(prompts)
+    chooser.shuffle(chosen)
+    return [Probe(f"bulk:{i}", prompt) for i, prompt in enumerate(chosen[:count])]
+
+
+def _suite(probes: Sequence[Probe]) -> Suite:
+    return Suite("bulk", tuple(probes))
+
+
+def _rate(editor: Editor, prompts: Sequence[str]) -> float:
+    """Answers a second."""
+    answerer = Answerer(editor)
+    answerer.answers(prompts[:32], [None] * len(prompts[:32]))
+    began = time.perf_counter()
+    answerer.answers(prompts, [None] * len(prompts))
+    return len(prompts) / (time.perf_counter() - began)
+
+
+def _timed(
+    editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
+    stands_in: bool, folder: Path, rate: float, progress: Progress | None,
+) -> tuple[GateResult, int, float]:  # fmt: skip
+    """Gate the champion, then the candidate; its result, how many answers it rests on, its time."""
+    thresholds = _thresholds(suites)
+    with AnswerCache.open(folder / "answers.sqlite") as cache:
+        if stands_in:
+            _stand_in(editor, champion, candidate, suites, cache)
+            thresholds = replace(thresholds, audit=Audit(share=0, least=0, most=0))
+        gate_candidate(
+            editor, champion, None, suites=_of(suites, champion), cache=cache,
+            thresholds=thresholds, progress=progress,
+        )  # fmt: skip
+        result = gate_candidate(
+            editor, candidate, champion, suites=suites, cache=cache, thresholds=thresholds,
+            progress=progress,
+        )  # fmt: skip
+    seconds = result.seconds
+    if stands_in:
+        seconds += Thresholds.load().audit.size(result.cached) / rate
+    return result, result.cached + result.regenerated, seconds
+
+
+def _stand_in(
+    editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
+    cache: AnswerCache,
+) -> None:  # fmt: skip
+    """Give the bulk's base answers a stand-in, except where an edit catches the probe."""
+    desk = Desk(editor, cache)
+    bulk = [p.prompt for s in suites if s.name == "bulk" for p in s.probes]
+    caught = {
+        prompt
+        for version in (champion, candidate)
+        for prompt, route in zip(bulk, desk.routes(version, bulk), strict=True)
+        if route.edit is not None
+    }
+    far = [p for p in bulk if p not in caught]
+    scope = cache.scope(desk.answerer.scope)
+    cache.put(scope, {(probe_hash(p), BASE): STAND_IN for p in far})
+
+
+def _compare(
+    editor: Editor, champion: Version, candidate: Version, made: Sequence[Suite],
+    bulk: Sequence[Probe], folder: Path, seed: int, progress: Progress | None,
+) -> tuple[bool, int]:  # fmt: skip
+    """Gate a part of the probes both ways: are verdict and every answer the same?"""
+    chooser = random.Random(seed)
+    share = COMPARED / max(COMPARED, len(bulk) + sum(len(s.probes) for s in made))
+    suites = [
+        replace(s, probes=tuple(p for p in s.probes if _new(p, champion, candidate)
+                                or chooser.random() < share))
+        for s in [*made, _suite(bulk)]
+    ]  # fmt: skip
+    thresholds = _thresholds(suites)
+    with AnswerCache.open(folder / "compare" / "answers.sqlite") as cache:
+        gate_candidate(editor, champion, None, suites=_of(suites, champion), cache=cache,
+                       thresholds=thresholds, progress=progress)  # fmt: skip
+        results = [
+            gate_candidate(editor, candidate, champion, suites=suites, cache=cache,
+                           thresholds=thresholds, full=full, progress=progress)
+            for full in (False, True)
+        ]  # fmt: skip
+    said = [
+        (
+            r.passed,
+            r.version.id,
+            [(p.suite, p.probe_id, p.after, p.passed, p.edit) for p in r.probes],
+        )
+        for r in results
+    ]
+    return said[0] == said[1], len(results[0].probes)
+
+
+def _new(probe: Probe, champion: Version, candidate: Version) -> bool:
+    return probe.edit is not None and probe.edit in candidate and probe.edit not in champion
+
+
+def _of(suites: Sequence[Suite], version: Version) -> list[Suite]:
+    """The probes of edits that the version has; the others are new to it."""
+    return [
+        replace(s, probes=tuple(p for p in s.probes if p.edit is None or p.edit in version))
+        for s in suites
+    ]
+
+
+def _thresholds(suites: Sequence[Suite]) -> Thresholds:
+    """The built-in ones, except that no suite has to be of a certain size here."""
+    loaded = Thresholds.load()
+    return replace(loaded, suites={k: replace(v, least=0) for k, v in loaded.suites.items()})

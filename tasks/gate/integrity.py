@@ -1,0 +1,77 @@
+"""Is a version what it says it is? Asked before any probe, since it costs no answer.
+
+    a radius that is no number                   the edit is taken out
+    a block whose content is not that on record  the edit is taken out
+    a radius far beyond those of its like        shrunk to theirs
+
+Calibration only ever cuts the common reach, so radii stand close below one value; one that stands
+far above it was not calibrated. A bound edit that reaches too far is seen by hardly a probe: only
+prompts that name its subject can show it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from melo_engine import Edit, Version
+from tasks.gate.desk import Desk
+from tasks.gate.surgery import Operation
+from tasks.gate.types import Check, Rejection, Repair
+
+SUITE = "integrity"
+PEERS = 5  # fewer say nothing about what is common
+COMMON = 90.0  # percentile of the others' radii that counts as their reach
+BEYOND = 2.0  # times that is too far
+
+
+def inspected(version: Version, desk: Desk) -> Operation:
+    """The version without what is broken in itself, and what that was."""
+    done = Operation(version)
+    done.rejected = [r for e in version.edits.values() if (r := _broken(e, version, desk))]
+    if done.rejected:
+        done.version = version.without([r.edit for r in done.rejected])
+    for names in (True, False):
+        done = _cut_back(
+            done, [e for e in done.version.edits.values() if bool(e.request.names) is names]
+        )
+    return done
+
+
+def integrity_checks(done: Operation) -> list[Check]:
+    """The findings as checks that failed, for a gate that is to mend nothing."""
+    reasons = [f"edit {r.edit}: {r.reason}" for r in done.rejected]
+    reasons += [
+        f"edit {r.edit}: its radius {r.radius_before:.4g} is far beyond {r.radius_after:.4g}, "
+        "which is common"
+        for r in done.repairs
+    ]
+    found = float(len(reasons))
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    reason = reasons[0] + more if reasons else ""
+    return [Check(SUITE, "broken edits", found, "none", 0.0, len(done.version), not found, reason)]
+
+
+def _broken(edit: Edit, version: Version, desk: Desk) -> Rejection | None:
+    if not (math.isfinite(edit.radius) and edit.radius >= 0):
+        reason = f"its radius is {edit.radius}; it must be a finite number >= 0"
+    elif desk.block(version, edit.id) != edit.block:
+        reason = (
+            f"its block is not the one on record: {desk.block(version, edit.id)[:12]} "
+            f"instead of {edit.block[:12]}"
+        )
+    else:
+        return None
+    return Rejection(edit.id, reason, SUITE, edit.request.prompt, "", "")
+
+
+def _cut_back(done: Operation, edits: list[Edit]) -> Operation:
+    if len(edits) <= PEERS:
+        return done
+    common = float(np.percentile([e.radius for e in edits], COMMON))
+    for edit in edits:
+        if edit.radius > BEYOND * common > 0:
+            done.version = done.version.with_radius(edit.id, common)
+            done.repairs.append(Repair(edit.id, edit.radius, common, SUITE, edit.request.prompt))
+    return done
