@@ -1,17 +1,7 @@
-"""Which errors are the user's to mend: each package's tree, named without importing it."""
+"""Which errors are the user's to mend: those that one of our `errors` modules defines."""
 
 from __future__ import annotations
 
-# The root of each package's tree of errors. A class is looked up by its full name, so that
-# nothing is imported that the command has not already imported.
-ROOTS = {
-    "ledger.errors.LedgerError",
-    "config.errors.ConfigError",
-    "tasks.ingest.errors.IngestError",
-    "cli.errors.UsageProblem",
-}
-# Any class of this name in one of our packages, whichever file it is in.
-ROOT_NAMES = {"MeloError", "TaskError", "StepError"}
 OURS = {"melo_engine", "ledger", "config", "tasks", "flows", "serving", "dashboards", "cli"}
 
 
@@ -26,15 +16,16 @@ def one_line(error: BaseException) -> str:
 
 
 def known_error(error: BaseException) -> str | None:
-    """One line for a known error; None where it is a bug."""
+    """One line for a known error; None where it is a bug.
+
+    Classes are known by the module that defines them, so that nothing is imported here that the
+    command has not imported itself.
+    """
     for kind in type(error).__mro__:
-        full = f"{kind.__module__}.{kind.__qualname__}"
-        ours = kind.__module__.split(".")[0] in OURS
-        if full in ROOTS or (ours and kind.__qualname__ in ROOT_NAMES):
+        package, *_, module = kind.__module__.split(".")
+        if package in OURS and module == "errors":
             return " ".join(str(error).split())
-    if (
-        isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
-        and error.filename
-    ):
-        return f"{error.filename}: {error.strerror}."
+    named = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+    if named and getattr(error, "filename", None):
+        return f"{getattr(error, 'filename', '')}: {getattr(error, 'strerror', '')}."
     return None

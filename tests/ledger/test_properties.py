@@ -35,7 +35,7 @@ reports = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chunks=st.lists(st.lists(reports, min_size=1, max_size=6), min_size=1, max_size=4))
 def test_no_question_has_two_live_answers(chunks: list[list[dict[str, object]]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder, "l.duckdb")) as ledger:

@@ -42,7 +42,7 @@ def test_a_prefix_names_an_edit_where_it_fits_one(ledger: Ledger) -> None:
         ledger.edit(edit.id[:1])
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(walk=st.lists(st.sampled_from(states.STATES), min_size=1, max_size=12))
 def test_any_walk_is_taken_or_refused_as_the_table_says(walk: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder, "l.duckdb")) as ledger:
