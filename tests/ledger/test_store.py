@@ -113,3 +113,24 @@ def test_the_connection_can_not_reach_other_files(ledger: Ledger, tmp_path: Path
 def test_a_missing_ledger_is_told_when_only_read(tmp_path: Path) -> None:
     with pytest.raises(NotALedger, match="does not exist"):
         Ledger.open(tmp_path / "none.duckdb", read_only=True)
+
+
+def test_what_a_killed_process_had_committed_is_there_for_readers_and_writers(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path).close()
+    dies = (
+        "import duckdb, os, sys; c = duckdb.connect(sys.argv[1])\n"
+        "c.execute(\"INSERT INTO events VALUES (now(), 'a', 'b', 'kept', NULL, NULL)\")\n"
+        "c.execute('BEGIN')\n"
+        "c.execute(\"INSERT INTO events VALUES (now(), 'a', 'b', 'lost', NULL, NULL)\")\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", dies, str(path)], check=False)
+    assert path.with_name("ledger.duckdb.wal").exists()
+    reader = Ledger.open(path, read_only=True)
+    assert [event.message for event in reader.events()] == ["kept"]
+    with Ledger.open(path) as ledger:
+        ledger.record_event("a", "next")
+        assert [event.message for event in ledger.events()] == ["next", "kept"]
