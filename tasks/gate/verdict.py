@@ -136,7 +136,7 @@ def _slices(
             continue
         high = wilson(passed, n, confidence)[1]
         reason = ""
-        if not high >= min(wanted.share, 1.0):
+        if passed < n and not high >= wanted.share:  # the bound of n of n may round below 1
             first = next(r for r in members if not r.passed)
             reason = (
                 f"{passed} of {n} pass, upper bound {high:.3f}; {wanted.share:g} is asked for; "
