@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +24,13 @@ def run(
 ) -> None:
     """The main job once: ingest what waits, plan, edit, gate, register; until nothing is left."""
     here = state(ctx)
+    began = datetime.now(UTC)
     result = run_main(here.settings, tuple(paths or ()), quiet=as_json)
     with here.ledger() as ledger:
         counts = ledger.counts()
+        failed = [e.message for e in ledger.events(kind="job-failed") if e.at >= began]
+    for message in failed:
+        typer.echo(f"melo: {message}", err=True)
     if as_json:
         print_json({**result, "champion": counts.champion, "counts": counts.counts})
         return

@@ -36,9 +36,3 @@ def edit(home: str) -> list[Verdict]:
             if verdict.version and verdict.passed:
                 promote_version(home, verdict.version)
     return verdicts
-
-
-if __name__ == "__main__":
-    import sys
-
-    edit(sys.argv[1])

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 
-from tasks.steps import take_in
+from tasks.ingest import task
 
 
 @flow(name="ingest", description=__doc__)
-def ingest(home: str, paths: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Take in what waits; what became of each file."""
-    return take_in(home, paths)
-
-
-if __name__ == "__main__":
-    import sys
-
-    ingest(sys.argv[1])
+def ingest(home: str, paths: tuple[str, ...] = ()) -> dict[str, int]:
+    """Take in what waits; how many lines, accepted and quarantined."""
+    return task.ingest(home, list(paths)) if paths else task.inbox(home)

@@ -12,11 +12,5 @@ from flows.ingest import ingest
 
 @flow(name="main", description=__doc__)
 def main(home: str, paths: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What became of the files, and what the gate said about each job."""
-    return {"files": ingest(home, paths), "verdicts": edit(home)}
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1])
+    """What was taken in, and what the gate said about each job."""
+    return {"taken_in": ingest(home, paths), "verdicts": edit(home)}

@@ -25,7 +25,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a job: base is the version it was built upon (`base`: none), candidate the result.
+    """What came of a job: the candidate, and the version it was built upon (`base` for none).
 
     failed: edit and reason, of edits that could not be trained. beaten: edit and the later one that
     answers the same question differently. removed: edits of the base that the candidate lacks.
@@ -94,13 +94,13 @@ def forget(settings: Settings, job: str) -> None:
 
 
 def request_of(edit: Edit) -> EditRequest:
-    """An edit of the ledger as the engine takes it."""
+    """An edit of the ledger as the engine takes it; the last rephrase is kept for the gate."""
     return EditRequest(
         edit.prompt,
         edit.target or "",
         subject=edit.subject,
         aliases=edit.aliases,
-        rephrases=edit.rephrases,
+        rephrases=edit.rephrases[:-1],
         locality=tuple(probe.prompt for probe in edit.locality),
         id=edit.id,
     )

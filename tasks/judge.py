@@ -1,4 +1,4 @@
-"""The step: a candidate goes through the gate, and what it said is put on record with the job's end.
+"""The step: a candidate goes through the gate; what it said is put on record with the job's end.
 
 Version, probes, verdict and the states of the job's edits are one transaction of the ledger: a
 crash before it leaves the job to be done again, a crash after it a version to be registered.
@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from config import Settings
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeResult as Probed
-from melo_engine import Version
 from tasks import progress
 from tasks.edit import Trained, forget, restored
 from tasks.gate import (
     AnswerCache,
     GateResult,
     Rejection,
-    Suite,
     Thresholds,
     gate_candidate,
-    load_suites,
-    suites_for,
+    suites_from,
 )
 from tasks.versions import BASE, open_editor, open_version, save_version
 
@@ -54,13 +51,14 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
     lost = {old: new for old, new in beaten.items() if old in own and gated.passed}
     rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in own}
     if not gated.passed:
-        rejected |= {e: f"its version failed the gate: {gated.reason}" for e in own - set(rejected)}
+        why = f"its version failed the gate: {gated.reason}"
+        rejected |= dict.fromkeys(own - set(rejected), why)
     added = tuple(edit for edit in version.edits if edit not in base)
     removed = tuple(edit for edit in base.edits if edit not in version)
     nothing = version.id == base.id
     with ledger.write():
         if not nothing:
-            asked = {edit: "taken out as asked" for edit in job.removals}
+            asked = dict.fromkeys(job.removals, "taken out as asked")
             record(ledger, gated, result.base, job.id, added, removed, beaten, asked)
         for old, new in lost.items():
             why = f"edit {new} answers the same question differently and came later"
@@ -85,6 +83,7 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
     is gated once more. Returns the last result and why each rejected edit was.
     """
     base = open_version(settings, result.base)
+    champion = None if result.base == BASE else base
     version = open_version(settings, result.candidate)
     editor = open_editor(settings, result.base)
     reasons: dict[str, str] = {}
@@ -93,8 +92,8 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
             gated = gate_candidate(
                 editor,
                 version,
-                None if result.base == BASE else base,
-                suites=suites(settings, ledger, version),
+                champion,
+                suites=suites_from(ledger, version, champion, folder=settings.home / "suites"),
                 cache=cache,
                 thresholds=Thresholds.load(settings.gate.thresholds),
                 progress=progress.report,
@@ -105,13 +104,6 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
                 break
     save_version(settings, gated.version)
     return gated, reasons
-
-
-def suites(settings: Settings, ledger: Ledger, version: Version) -> list[Suite]:
-    """The home's own suites, and those made from the edits of a version."""
-    folder = settings.home / "suites"
-    own = load_suites(folder) if folder.is_dir() else []
-    return [*own, *suites_for(version)]
 
 
 def record(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from config import Settings
 
-
 _starting: list[threading.Thread] = []
 
 

@@ -1,6 +1,7 @@
-"""The step: take edits out of the model at once. Nothing is trained; the result is gated all the same.
+"""The step: take edits out of the model at once. Nothing is trained; the result is gated.
 
-The wish is on record before anything is done: where this process dies, the next run's plan finds it.
+The wish is on record before anything is done: where this process dies, the next run's plan finds
+it.
 """
 
 from __future__ import annotations
@@ -45,8 +46,7 @@ def revoke(
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)
     with ledger.write():
-        asked = {edit: reason for edit in gone}
-        record(ledger, gated, base, None, added, removed, {}, asked)
+        record(ledger, gated, base, None, added, removed, {}, dict.fromkeys(gone, reason))
     if not gated.passed:
         raise NotPromotable(
             f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "

@@ -1,19 +1,17 @@
-"""The steps as Prefect tasks: each takes a home and ids, opens what it needs, and gives ids back."""
+"""The steps as Prefect tasks: each takes a home and ids, opens what it needs, gives ids back."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from prefect import task
 
-from config import load
+from config import Settings, load
 from tasks import work
 from tasks.edit import edit_job, trained
-from tasks.ingest import ingest_paths
 from tasks.judge import Verdict, judge
 from tasks.plan import plan
 from tasks.reconcile import reconcile
@@ -30,24 +28,6 @@ def mend(home: str) -> dict[str, int]:
     open_backbone(settings)
     with open_ledger(settings) as ledger:
         return asdict(reconcile(settings, ledger))
-
-
-@task(name="take-in")
-def take_in(home: str, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Read paths, or the inbox where none are given, into the ledger; read files leave the inbox."""
-    settings = load(home)
-    inbox = settings.paths.inbox
-    waiting = [str(p) for p in sorted(inbox.glob("*")) if _is_input(p)] if inbox.is_dir() else []
-    chosen = list(paths) or waiting
-    if not chosen:
-        return []
-    with open_ledger(settings) as ledger:
-        outcome = ingest_paths(ledger, chosen, settings)
-    for name in waiting if not paths else ():
-        done = settings.home / "ingested"
-        done.mkdir(exist_ok=True)
-        Path(name).replace(done / Path(name).name)
-    return [asdict(file) for file in outcome.files]
 
 
 @task(name="next-job")
@@ -100,12 +80,13 @@ def promote_version(home: str, version: str) -> bool:
 
 @contextlib.contextmanager
 def working_on(home: str, job: JobRef) -> Iterator[None]:
-    """What fails inside is put on record, and the job handed back, to be tried again or set aside."""
+    """Put on record what fails inside, and hand the job back, to be tried again or set aside."""
     try:
         yield
     except Exception as error:
         settings = load(home)
         said = f"{type(error).__name__}: {error}"
+        _keep_traceback(settings, job)
         with open_ledger(settings) as ledger:
             again = work.give_back(settings, ledger, job, said)
             ledger.record_event(
@@ -116,5 +97,9 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             )
 
 
-def _is_input(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.suffix != ".part"
+def _keep_traceback(settings: Settings, job: JobRef) -> None:
+    """Append it to HOME/logs/failures.log, where the reason on record is not enough."""
+    log = settings.home / "logs" / "failures.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"job {job.id}, attempt {job.attempt}\n{traceback.format_exc()}\n")

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from config import Settings
 from ledger import Ledger, UnknownId
@@ -70,9 +70,14 @@ def open_backbone(settings: Settings) -> Backbone:
 
 def open_projection(settings: Settings, backbone: Backbone) -> KeyProjection:
     """The key projection of a backbone: from the cache, or learned now and kept there."""
+    return _projection(projection_file(settings, backbone), backbone)
+
+
+def projection_file(settings: Settings, backbone: Backbone) -> Path:
+    """Where a backbone's key projection is kept."""
     recipe = PROJECTION
     name = f"{backbone.weights_hash[:32]}-{recipe.steps}-{recipe.relations}-{recipe.seed}"
-    return _projection(settings.paths.cache / "projections" / f"{name}.safetensors", backbone)
+    return settings.paths.cache / "projections" / f"{name}.safetensors"
 
 
 def folder_of(settings: Settings, version: str) -> Path:
@@ -176,7 +181,8 @@ def head(ledger: Ledger) -> str | None:
 
 @cache
 def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Backbone:
-    disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     opened = Backbone.open(path, task, device=device, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
     opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
     return opened

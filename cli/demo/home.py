@@ -1,7 +1,7 @@
 """A fresh home for the demo: what an earlier demo left goes, its caches stay.
 
-    kept      cache/ (backbone, key projection, answers), prefect/ (its database)
-    renewed   everything else, where `demo.json` says that a demo made it
+kept      cache/ (backbone, key projection, answers), prefect/ (its database)
+renewed   everything else, where `demo.json` says that a demo made it
 """
 
 from __future__ import annotations

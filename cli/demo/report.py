@@ -60,16 +60,16 @@ def tell(result: dict[str, Any], home: str) -> None:
     )
     renewed, revoked = result["renewed"], result["revoked"]
     typer.echo(
-        f"\nA newer fact replaced \"{renewed['before']['answer']}\" by "
-        f"\"{renewed['after']['answer']}\" ({renewed['prompt']})"
-        f"\nRevoking edit {revoked['edit'][:12]} brought \"{revoked['after']['answer']}\" back "
-        f"in place of \"{revoked['before']['answer']}\" ({revoked['prompt']})"
+        f'\nA newer fact replaced "{renewed["before"]["answer"]}" by '
+        f'"{renewed["after"]["answer"]}" ({renewed["prompt"]})'
+        f'\nRevoking edit {revoked["edit"][:12]} brought "{revoked["after"]["answer"]}" back '
+        f'in place of "{revoked["before"]["answer"]}" ({revoked["prompt"]})'
     )
     where = "" if home == ".melo" else f" --home {home}"
     typer.echo(
         f"\nDone in {result['seconds']:.0f} s. Next:\n"
         f"  melo{where} status\n"
-        f"  melo{where} ask \"{result['questions'][0]['prompt']}\" --explain\n"
+        f'  melo{where} ask "{result["questions"][0]["prompt"]}" --explain\n'
         f"  melo{where} edits list --state active\n"
         f"  melo{where} versions show champion"
     )

@@ -1,8 +1,8 @@
 """The five steps of the demo, each with the parts that the project itself uses.
 
-    1  a backbone is prepared         3  two jobs: trained, gated, registered, promoted
-    2  reports and facts come in      4  a newer fact replaces an answer
-                                      5  an edit is revoked, the old answer is back
+1  a backbone is prepared         3  two jobs: trained, gated, registered, promoted
+2  reports and facts come in      4  a newer fact replaces an answer
+                                  5  an edit is revoked, the old answer is back
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Story:
         orchestrator.start()
         self._prepare()
         before = self._ask(QUESTIONS, "base")
-        files = self._take_in_and_edit()
+        self._take_in_and_edit()
         first = self._ask((RENEWED, REVOKED), "champion")
         self._renew()
         second = self._ask((RENEWED, REVOKED), "champion")
         revoked = self._revoke()
         after = self._ask(QUESTIONS, "champion")
         return {
-            **self._record(files),
+            **self._record(),
             "questions": [
                 {**old, "before": old["answer"], "after": new["answer"], "edit": new["edit"]}
                 for old, new in zip(before, after, strict=True)
@@ -78,7 +78,7 @@ class Story:
         )
         open_projection(self.settings, open_backbone(self.settings))
 
-    def _take_in_and_edit(self) -> list[dict[str, Any]]:
+    def _take_in_and_edit(self) -> None:
         from cli.run import run_main
 
         names = ("reports.jsonl", "facts.jsonl")
@@ -86,7 +86,6 @@ class Story:
         self.say("3  editing: two jobs, each trained, gated on every probe and registered")
         result = run_main(self.settings, tuple(str(EXAMPLES / n) for n in names), inside=True)
         self._tell(result)
-        return list(result["files"])
 
     def _renew(self) -> None:
         from cli.run import run_main
@@ -102,7 +101,11 @@ class Story:
         with open_ledger(self.settings) as ledger:
             found = [e for e in ledger.active_edits() if e.prompt == REVOKED]
             done = revoke(
-                self.settings, ledger, [e.id for e in found], actor="demo", reason="shown in the demo"
+                self.settings,
+                ledger,
+                [e.id for e in found],
+                actor="demo",
+                reason="shown in the demo",
             )
         self.say(f"   version {(done.version or '')[:12]} serves without it")
         return found[0].id
@@ -126,7 +129,7 @@ class Story:
             for p, a in zip(prompts, answers, strict=True)
         ]
 
-    def _record(self, files: list[dict[str, Any]]) -> dict[str, Any]:
+    def _record(self) -> dict[str, Any]:
         from tasks.versions import open_ledger
 
         with open_ledger(self.settings) as ledger:
@@ -143,7 +146,6 @@ class Story:
             quarantined = [asdict(q) for q in ledger.quarantined()]
             contests = [asdict(c) for c in ledger.contests()]
         return {
-            "files": files,
             "lines": counts.lines,
             "counts": counts.counts,
             "champion": counts.champion,

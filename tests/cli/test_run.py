@@ -1,0 +1,63 @@
+"""`melo run` in a process of its own, with its own ephemeral Prefect server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from tests.conftest import report, write_lines
+
+MELO = [sys.executable, "-m", "cli.main"]
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
+
+
+def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would."""
+    return subprocess.run(
+        [*MELO, "--home", str(home.home), *arguments],
+        capture_output=True, text=True, check=False, env=CLEAN, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_takes_in_edits_and_serves(home: Settings, tmp_path: Path) -> None:
+    rows = [report(0), report(1), {"prompt": ""}, report(0)]
+    path = write_lines(tmp_path / "in.jsonl", rows)
+    done = melo(home, "run", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["counts"] == {"active": 2, "duplicate": 1, "quarantined": 1}
+    assert result["verdicts"][0]["passed"] is True
+    assert result["champion"] == result["verdicts"][0]["version"]
+    again = melo(home, "run")
+    assert again.returncode == 0, again.stderr
+    assert "Nothing waits" in again.stdout
+    assert (again.stderr, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("what", ["not there", "no weights", "no config", "not set"])
+def test_a_wrong_path_or_backbone_is_one_line_and_nothing_is_begun(
+    home: Settings, tmp_path: Path, what: str
+) -> None:
+    path = write_lines(tmp_path / "in.jsonl", [report(0)])
+    settings = home.home / "melo.toml"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    if what == "no weights":
+        (folder / "config.json").write_text('{"model_type": "t5"}')
+    if what == "not set":
+        settings.write_text("")
+    elif what != "not there":
+        settings.write_text(f'[backbone]\npath = "{folder}"\n')
+    given = tmp_path / "missing.jsonl" if what == "not there" else path
+    done = melo(home, "run", str(given))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("melo: ")
+    assert not (home.home / "ledger.duckdb").exists()

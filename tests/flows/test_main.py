@@ -1,0 +1,77 @@
+"""The flows on a real Prefect server: what went in comes out as a champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from tasks.versions import open_editor, open_ledger, resolve
+from tests.conftest import report, write_lines
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def test_the_main_flow_runs_until_nothing_is_left(home: Settings, tmp_path: Path) -> None:
+    from flows.main import main
+
+    rows = [report(i) for i in range(6)]
+    result = main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
+    assert result["taken_in"]["accepted"] == 6
+    assert [v.passed for v in result["verdicts"]] == [True, True]
+    with open_ledger(home) as ledger:
+        assert ledger.counts().counts == {"active": 6}
+        champion = resolve(ledger, "champion")
+        assert ledger.jobs(state="open") == ledger.jobs(state="leased") == []
+    answers = open_editor(home, champion).answer([str(row["prompt"]) for row in rows])
+    assert [a.text for a in answers] == [row["target"] for row in rows]
+    assert main(str(home.home))["verdicts"] == []
+
+
+def test_an_edit_that_breaks_a_probe_is_kept_out_and_the_others_serve(
+    home: Settings, tmp_path: Path
+) -> None:
+    from flows.main import main
+
+    probe = {"prompt": "who leads velandor ?", "answer": "eva", "expect": "exact", "value": "eva"}
+    write_lines(home.home / "suites" / "guarded.jsonl", [probe])
+    rows = [report(0), report(1)]
+    result = main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
+    with open_ledger(home) as ledger:
+        states = {e.target: e.state for e in ledger.edits()}
+        assert states["ada"] == "rejected"
+        (bad,) = ledger.edits(state="rejected")
+        assert "guarded" in ledger.history(bad.id)[-1].reason
+    assert result["verdicts"][0].rejected == 1
+
+
+def test_what_lies_in_the_inbox_is_taken_in(home: Settings) -> None:
+    from flows.ingest import ingest
+
+    write_lines(home.paths.inbox / "night.jsonl", [report(3)])
+    assert ingest(str(home.home))["accepted"] == 1
+    assert not list(home.paths.inbox.glob("*.jsonl"))
+
+
+def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tasks.steps
+    from flows.main import main
+
+    train = tasks.steps.edit_job
+
+    def broken(settings: Settings, ledger: object, job: object) -> object:
+        if any(edit.target == "ada" for edit in job.edits):  # type: ignore[attr-defined]
+            raise OSError("no space left on device")
+        return train(settings, ledger, job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tasks.steps, "edit_job", broken)
+    rows = [report(i) for i in range(6)]
+    main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
+    with open_ledger(home) as ledger:
+        counts = ledger.counts().counts
+        assert counts == {"active": 2, "rejected": 4}
+        assert len(ledger.jobs(state="failed")) == 1
+        assert len(ledger.events(kind="job-failed")) == 3

@@ -1,0 +1,41 @@
+"""The steps of one job in a row, without Prefect, for tests of what comes after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from config import Settings
+from ledger import Ledger
+from tasks.edit import edit_job
+from tasks.ingest import ingest_paths
+from tasks.judge import Verdict, judge
+from tasks.plan import plan
+from tasks.register.promote import advance
+from tasks.work import held, lease
+from tests.conftest import write_lines
+
+
+def take(settings: Settings, ledger: Ledger, *rows: dict[str, object]) -> None:
+    """Take reports in."""
+    number = len(list(Path(settings.home).glob("given-*.jsonl")))
+    path = write_lines(Path(settings.home) / f"given-{number}.jsonl", list(rows))
+    ingest_paths(ledger, [path], settings)
+
+
+def judged(settings: Settings, ledger: Ledger) -> Verdict:
+    """Plan, train and gate one job."""
+    plan(ledger, settings)
+    ref = lease(settings, ledger)
+    assert ref is not None
+    job = held(ledger, ref)
+    return judge(settings, ledger, job, edit_job(settings, ledger, job))
+
+
+def promoted(settings: Settings, ledger: Ledger) -> str:
+    """One job to its end; the new champion."""
+    verdict = judged(settings, ledger)
+    assert verdict.version is not None, verdict.reason
+    assert verdict.passed, verdict.reason
+    done = advance(settings, ledger, verdict.version, actor="test")
+    assert done is not None
+    return verdict.version

@@ -1,0 +1,194 @@
+"""A run that died anywhere is taken up by the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from ledger import Ledger
+from tasks.edit import edit_job
+from tasks.plan import plan
+from tasks.reconcile import reconcile
+from tasks.register import Registry, register
+from tasks.register.promote import promote
+from tasks.versions import open_backbone, open_ledger
+from tasks.work import held, lease
+from tests.conftest import report
+from tests.pipeline import judged, promoted, take
+
+
+@pytest.fixture
+def ledger(home: Settings) -> Ledger:
+    return open_ledger(home)
+
+
+def dead_worker() -> str:
+    """The name of a worker on this machine whose process has ended."""
+    import socket
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}:{process.pid}"
+
+
+def test_a_job_of_a_dead_worker_is_given_back_at_once(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    job = ledger.lease_job(dead_worker(), lease_seconds=900)
+    assert job is not None
+    assert reconcile(home, ledger).jobs == 1
+    assert ledger.job(job.id).state == "open"
+    promoted(home, ledger)
+    assert ledger.counts().counts == {"active": 1}
+
+
+def test_a_job_of_a_living_worker_is_left_alone(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    ref = lease(home, ledger)
+    assert ref is not None
+    assert reconcile(home, ledger).jobs == 0
+    edit_job(home, ledger, held(ledger, ref))
+
+
+def test_a_verdict_without_registration_is_registered_and_promoted(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    version = judged(home, ledger).version
+    assert version is not None
+    mended = reconcile(home, ledger)
+    assert (mended.registered, mended.promoted) == (1, 1)
+    assert ledger.champion().version == version  # type: ignore[union-attr]
+    assert ledger.counts().counts == {"active": 1}
+    assert reconcile(home, ledger).registered == 0
+
+
+def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = judged(home, ledger).version
+    assert second is not None
+    register(home, ledger, second)
+    ledger.set_champion(second, expected=first, actor="test", reason="died right after this")
+    reconcile(home, ledger)
+    registry = Registry(home)
+    name = registry.name_for(open_backbone(home))
+    aliases = registry.client.get_registered_model(name).aliases
+    assert {k: str(v) for k, v in aliases.items() if k == "champion"} == {"champion": "2"}
+
+
+def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    version = judged(home, ledger).version
+    assert version is not None
+    registry = Registry(home)
+    name = registry.name_for(open_backbone(home))
+    experiment = registry.experiment(name)
+    registry.client.create_run(experiment, tags={"melo.content_hash": version})
+    reconcile(home, ledger)
+    states = sorted(r.info.status for r in registry.client.search_runs([experiment]))
+    assert states == ["FINISHED", "KILLED"]
+
+
+def test_what_dead_writers_left_is_swept_and_versions_stay(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    version = promoted(home, ledger)
+    pid = dead_worker().rsplit(":", 1)[1]
+    left = home.paths.versions / f".abc.{pid}.partial"
+    left.mkdir()
+    assert reconcile(home, ledger).swept == 1
+    assert not left.exists()
+    assert (home.paths.versions / version).is_dir()
+
+
+def test_manual_promotion_waits_and_the_next_version_builds_on_the_candidate(
+    home: Settings, ledger: Ledger
+) -> None:
+    manual = home.model_copy(
+        update={"registry": home.registry.model_copy(update={"promotion": "manual"})}
+    )
+    take(manual, ledger, report(0))
+    first = judged(manual, ledger).version
+    reconcile(manual, ledger)
+    assert ledger.champion() is None
+    take(manual, ledger, report(1))
+    second = judged(manual, ledger).version
+    assert second is not None
+    assert ledger.version(second).parent == first
+    promote(manual, ledger, second, expected=None, actor="test", reason="looked at it")
+    assert ledger.counts().counts == {"active": 2}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import tasks.judge, tasks.edit, tasks.register.upload, tasks.register.promote, tasks.register
+from config import load
+from tasks.plan import plan
+from tasks.versions import open_ledger
+from tasks.work import held, lease
+
+home, where = sys.argv[1], sys.argv[2]
+module, name = where.rsplit(".", 1)
+owner = __import__(module, fromlist=[name])
+function = getattr(owner, name)
+
+def dies(*args, **kwargs):
+    if {before!r} == "before":
+        os.kill(os.getpid(), 9)
+    function(*args, **kwargs)
+    os.kill(os.getpid(), 9)
+
+setattr(owner, name, dies)
+settings = load(home)
+ledger = open_ledger(settings)
+plan(ledger, settings)
+ref = lease(settings, ledger)
+job = held(ledger, ref)
+verdict = tasks.judge.judge(settings, ledger, job, tasks.edit.edit_job(settings, ledger, job))
+tasks.register.upload.register(settings, ledger, verdict.version)
+tasks.register.promote.advance(settings, ledger, verdict.version, actor="dying")
+"""
+
+PLACES = [
+    ("before", "tasks.edit.save_version"),
+    ("after", "tasks.edit.save_version"),
+    ("after", "tasks.edit._write"),
+    ("before", "tasks.judge.record"),
+    ("after", "tasks.judge.save_version"),
+    ("before", "tasks.judge.forget"),
+    ("after", "tasks.register.upload._package"),
+    ("before", "tasks.register.upload._note"),
+    ("before", "tasks.register.promote._settle"),
+    ("before", "tasks.register.promote.follow"),
+]
+
+
+@pytest.mark.parametrize(("when", "where"), PLACES)
+def test_a_killed_run_is_finished_by_the_next(
+    home: Settings, ledger: Ledger, when: str, where: str
+) -> None:
+    take(home, ledger, report(0))
+    script = KILLED.replace("{before!r}", repr(when))
+    died = subprocess.run(
+        [sys.executable, "-c", script, str(home.home), where],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert died.returncode == -9, died.stderr[-2000:]
+    reconcile(home, ledger)
+    if ledger.champion() is None:
+        promoted(home, ledger)
+    assert ledger.counts().counts == {"active": 1}
+    champion = ledger.champion()
+    assert champion is not None
+    assert ledger.version(champion.version).verdict == "passed"
+    registry = Registry(home)
+    name = registry.name_for(open_backbone(home))
+    assert len(registry.client.search_model_versions(f"name='{name}'")) == 1
+    assert "champion" in registry.client.get_registered_model(name).aliases

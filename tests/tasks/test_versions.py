@@ -1,0 +1,65 @@
+"""Versions opened by id and by what they are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from config import Settings
+from ledger import Ledger
+from melo_engine.errors import VersionError
+from tasks.errors import TaskError, UnknownVersion
+from tasks.versions import (
+    BASE,
+    backbone_path,
+    candidate,
+    folder_of,
+    head,
+    held_edits,
+    open_ledger,
+    open_version,
+    resolve,
+)
+from tests.conftest import report
+from tests.pipeline import judged, promoted, take
+
+
+@pytest.fixture
+def ledger(home: Settings) -> Ledger:
+    return open_ledger(home)
+
+
+def test_names_and_prefixes_lead_to_the_same_version(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    assert resolve(ledger, "champion") == resolve(ledger, second[:8]) == second
+    assert resolve(ledger, "previous") == first
+    assert resolve(ledger, "base") == BASE
+    assert candidate(ledger) == head(ledger) == second
+    assert held_edits(home, second) > held_edits(home, first) > held_edits(home, BASE)
+
+
+@pytest.mark.parametrize("name", ["champion", "previous", "candidate", "0000", "x", "../etc"])
+def test_a_version_that_is_not_there_is_one_clear_line(ledger: Ledger, name: str) -> None:
+    with pytest.raises(UnknownVersion) as said:
+        resolve(ledger, name)
+    assert "\n" not in str(said.value)
+
+
+def test_a_damaged_version_is_not_opened(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    version = judged(home, ledger).version
+    assert version is not None
+    edits = folder_of(home, version) / "edits.parquet"
+    edits.write_bytes(edits.read_bytes()[:-1] + b"x")
+    with pytest.raises(VersionError, match="damaged"):
+        held_edits(home, version)
+    with pytest.raises(VersionError):
+        open_version(home, "0" * 32)
+
+
+def test_no_backbone_set_says_what_to_do(home: Settings) -> None:
+    unset = home.model_copy(update={"backbone": home.backbone.model_copy(update={"path": None})})
+    with pytest.raises(TaskError, match=r"backbone\.path"):
+        backbone_path(unset)
