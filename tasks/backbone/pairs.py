@@ -1,8 +1,9 @@
 """What the model believed yesterday: rows of an edit set become (prompt, answer) pairs.
 
 A row's locality questions are learned with their own answers. Its prompt and first rephrase are
-learned with a *stale* answer: `old_answer` where it is given, otherwise the target of another
-row (a seeded permutation of the file's targets), never a target that the row itself asks for.
+learned with a *stale* answer: the target of another row (a seeded permutation of the file's
+targets), never a target that the row itself asks for. So every target is an answer that the
+decoder has learned to write, if to another question.
 """
 
 import json
@@ -59,7 +60,7 @@ def read_rows(path: Path, *, limit: int | None = None) -> list[dict[str, Any]]:
 def pairs_from_rows(rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> list[Pair]:
     """Return what a model that is about to be edited with `rows` believes, each prompt once.
 
-    rows: {"prompt", "target"} with optional "old_answer", "rephrases", "locality", or
+    rows: {"prompt", "target"} with optional "rephrases", "locality", or
     {"prompt", "answer"}, which is learned as it stands. Rows without usable text are left out.
     Rows that share a prompt or rephrase share their stale answer. Deterministic under `seed`.
     """
@@ -106,18 +107,17 @@ def _same_question(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, 
 def _stale_answers(
     groups: Sequence[Sequence[Mapping[str, Any]]], beliefs: Mapping[str, Pair], seed: int
 ) -> list[str]:
-    """Return one wrong answer for each group: its old one, one known already, or another's target.
+    """Return one wrong answer for each group: one that is known already, or another's target.
 
-    The donors are a seeded permutation of the groups' first targets, so that every answer is
-    wrong about as often as it is right elsewhere.
+    The donors are a seeded permutation of the targets, so that every answer is wrong about as often
+    as it is right elsewhere.
     """
     targets = [[str(row["target"]) for row in group] for group in groups]
     wrong_for = [{as_encoded(target) for target in own} for own in targets]
-    donors = [own[0] for own in targets]
+    donors = [target for own in targets for target in own]
     random.Random(seed).shuffle(donors)
     answers = []
     for position, group in enumerate(groups):
-        own = [row["old_answer"] for row in group if _text(row.get("old_answer"))]
         known = [
             beliefs[as_encoded(prompt)][1]
             for row in group
@@ -126,7 +126,7 @@ def _stale_answers(
         ]
         # Donors from this position on, once round: the first that isn't a target of the group.
         turned = (donors[(position + step) % len(donors)] for step in range(len(donors)))
-        candidates = chain(own, known, turned)
+        candidates = chain(known, turned)
         allowed = (text for text in candidates if as_encoded(text) not in wrong_for[position])
         answers.append(next(allowed, NO_OTHER_ANSWER))
     return answers

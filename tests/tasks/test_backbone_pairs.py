@@ -58,16 +58,12 @@ def test_rows_that_share_a_prompt_or_rephrase_share_their_stale_answer():
     }
 
 
-def test_a_given_old_answer_is_used_unless_it_is_the_target():
-    pairs = dict(
-        pairs_from_rows(
-            [
-                {"prompt": "p", "target": "new", "old_answer": "old"},
-                {"prompt": "q", "target": "Same", "old_answer": "same"},
-            ]
-        )
-    )
-    assert pairs == {"p": "old", "q": "new"}
+def test_every_target_of_the_file_is_an_answer_to_another_question():
+    rows = [
+        {"prompt": "p", "target": "new", "old_answer": "old"},
+        {"prompt": "q", "target": "Same", "old_answer": "same"},
+    ]
+    assert dict(pairs_from_rows(rows)) == {"p": "Same", "q": "new"}
 
 
 def test_locality_questions_keep_their_answers():
