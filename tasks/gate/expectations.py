@@ -34,8 +34,16 @@ def met(expect: Expectation, after: str, base: str | None, reference: str) -> tu
         return _pattern(expect.value).search(after) is not None, math.nan
     if kind == "absent":
         return not says(after, expect.value) or says(base or "", expect.value), math.nan
-    value = float(metric(expect.metric)(after, expect.value))
+    value = measured(expect, after)
     return value >= expect.at_least, value  # nan is never >= anything
+
+
+def measured(expect: Expectation, answer: str) -> float:
+    """The metric's value, nan where it breaks down: a user's metric must not stop the gate."""
+    try:
+        return float(metric(expect.metric)(answer, expect.value))
+    except Exception:
+        return math.nan
 
 
 def register_metric(name: str, function: Metric) -> None:

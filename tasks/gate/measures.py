@@ -23,6 +23,7 @@ from tasks.gate.sampling import Sampler, Scorer, scored
 from tasks.gate.thresholds import SuiteThreshold
 from tasks.gate.types import Check, Probe, ProbeResult, Purpose, Suite
 
+LIMITS = {"fluency": 0.7, "consistency": 1.0, "perplexity": 1.02}  # where none is set
 LONG = 100  # tokens of a long free generation, as in ROME
 SLACK = 0.1  # the backbone's own entropy less this is good enough
 Routes = Mapping[str, Route]
@@ -48,7 +49,8 @@ class Measures:
     @property
     def cached(self) -> int:
         """Texts that were known."""
-        return sum(len(d.from_cache) for d in self._desks.values())
+        # Greedy answers were made or found by the gate itself.
+        return sum(len(d.from_cache) for name, d in self._desks.items() if name != "greedy")
 
     def results(
         self,
@@ -64,6 +66,7 @@ class Measures:
         measure = self._by_purpose.get(suite.purpose)
         if measure is None or not live:
             return []
+        limit = limit or LIMITS[suite.purpose]
         return measure(suite.name, live, version, champion, routes, champion_routes, limit)
 
     def _fluency(
@@ -163,20 +166,19 @@ def perplexity_check(
         broken = next((r for r in rows if not math.isfinite(r.value)), None)
         reason = f'no number for "{broken.prompt[:80]}"' if broken else "no text to measure"
         return Check(suite, "perplexity ratio", math.nan, "lower", wanted.limit, n, False, reason)
+    allowed = wanted.limit or LIMITS["perplexity"]
     mean = sum(values) / n
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, n - 1) / n)
     low = math.exp(mean - NormalDist().inv_cdf(confidence) * spread)
     reason = ""
-    if not low <= wanted.limit:
+    if not low <= allowed:
         worst = max(rows, key=lambda r: r.value)
         by = f"edit {worst.edit}" if worst.edit else "the backbone"
         reason = (
             f"texts are {math.exp(mean):.3f} times as surprising, at least {low:.3f}; "
-            f'{wanted.limit:g} is allowed; worst: "{worst.prompt[:80]}" ({by})'
+            f'{allowed:g} is allowed; worst: "{worst.prompt[:80]}" ({by})'
         )
-    return Check(
-        suite, "perplexity ratio", math.exp(mean), "lower", wanted.limit, n, not reason, reason
-    )
+    return Check(suite, "perplexity ratio", math.exp(mean), "lower", allowed, n, not reason, reason)
 
 
 def had_right(results: Sequence[ProbeResult], probes: Sequence[Probe], written: Callable[[str], str]

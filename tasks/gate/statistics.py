@@ -15,7 +15,9 @@ def wilson(passed: int, n: int, confidence: float = 0.95) -> tuple[float, float]
     spread = 1 + z * z / n
     middle = (share + z * z / (2 * n)) / spread
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / spread
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends the interval closes at 0 and 1; rounding would leave a gap there.
+    low = 0.0 if passed == 0 else max(0.0, middle - half)
+    return low, 1.0 if passed == n else min(1.0, middle + half)
 
 
 def mcnemar_worse(lost: int, won: int) -> float:

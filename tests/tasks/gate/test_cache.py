@@ -1,4 +1,4 @@
-"""Answers that are kept: found again, shared between processes, never trusted once tampered with."""
+"""Answers that are kept: found again, shared, never trusted once tampered with."""
 
 from __future__ import annotations
 
