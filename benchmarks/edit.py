@@ -316,9 +316,15 @@ def learned_projection(
 def _prepare(split: Split, cache: Path, seed: int, progress: Progress | None) -> Path:
     from tasks.backbone import pairs_from_rows, prepare_backbone
 
-    pairs = pairs_from_rows([r.raw for r in (*split.tested, *split.unseen)])
+    pairs = pairs_from_rows([r.raw for r in split.tested])
     digest = hashlib.sha256(repr((pairs, seed)).encode()).hexdigest()[:16]
-    return prepare_backbone(pairs, cache / f"backbone-{digest}", seed=seed, progress=progress)
+    shown: Any = None
+    if progress is not None:
+
+        def shown(text: str, share: float) -> None:
+            progress("preparing the backbone", round(100 * share), 100)
+
+    return prepare_backbone(pairs, cache / f"backbone-{digest}", seed=seed, progress=shown)
 
 
 def _unchanged(probes: Probes) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ The model's modules are never replaced and its weights never change.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -40,13 +41,13 @@ _LOADERS = {
 class Backbone:
     """A model that is edited without being changed.
 
-    model: in eval mode, gradients off. tokenizer: of prompts. target_tokenizer: of answers, the same
-    object for most models. task: one of `types.TASKS`. surgery: see `surgery.find_surgery`.
+    model: in eval mode, gradients off. tokenizer: of prompts. target_tokenizer: of answers, the
+    same object for most models. task: one of `types.TASKS`. surgery: see `surgery.find_surgery`.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         tokenizer: Any,
         task: Task,
         *,
@@ -134,11 +135,13 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+        dtype: torch.dtype = next(self.model.parameters()).dtype
+        return dtype
 
     @property
     def generates(self) -> bool:
@@ -190,10 +193,17 @@ class Backbone:
                 f'prompt has {longest:,} tokens; backbone "{self.name}" takes '
                 f"{self.max_prompt_tokens:,}. Shorten it or set backbone.max_prompt_tokens."
             )
-        return {k: batch[k].to(self.device) for k in ("input_ids", "attention_mask")}
+        encoded = {k: batch[k].to(self.device) for k in ("input_ids", "attention_mask")}
+        if side == "left" and self._absolute_positions:
+            # Encoders count positions from the left edge, padding or not: tell them where words begin.
+            encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        return encoded
 
     def encode_target(self, target: str) -> list[int]:
-        """Token ids of an answer with the end token. Raises RequestError where it can't be produced."""
+        """Token ids of an answer with the end token.
+
+        Raises RequestError where the answer can't be produced.
+        """
         if not target.strip():
             raise RequestError("the target is empty; give the right answer.")
         tokenizer = self.target_tokenizer
@@ -234,9 +244,17 @@ class Backbone:
         return labels[target]
 
     @cached_property
+    def _absolute_positions(self) -> bool:
+        """Whether prompts go through an encoder that takes position_ids."""
+        if self.task == "causal-lm":
+            return False  # `generate` derives them from the mask
+        encoder = self.model.get_encoder() if self.task == "seq2seq-lm" else self.model
+        return "position_ids" in inspect.signature(encoder.forward).parameters
+
+    @cached_property
     def end_token(self) -> int:
         for holder in (self.model.generation_config, self.model.config, self.target_tokenizer):
-            end = getattr(holder, "eos_token_id", None)
+            end: Any = getattr(holder, "eos_token_id", None)
             if isinstance(end, list | tuple) and end:
                 return int(end[0])
             if end is not None:

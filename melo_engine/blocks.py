@@ -35,7 +35,10 @@ KEYS_FILE = "keys.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class GatheredBlocks:
-    """Blocks laid out for one batch. rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out)."""
+    """Blocks laid out for one batch.
+
+    rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out) of target i.
+    """
 
     rows: Tensor
     batch: int

@@ -23,7 +23,7 @@ from melo_engine.subjects import SubjectIndex
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-MISSES = 4  # made for each request and kind
+MISSES = 2  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
 SMALLEST_SAMPLE = 20
@@ -43,7 +43,7 @@ def measure_reach(
     false_activations: float,
     subjects: Sequence[str] = (),
     seed: int = 0,
-    limit: int = 400,
+    limit: int = 250,
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
@@ -52,6 +52,7 @@ def measure_reach(
     near = NearMisses(requests, seed)
     spread = max(1, len(requests) // limit)
     chosen = [r for r in requests if r.subject][::spread][:limit]
+    free_too = any(not r.subject for r in requests)  # else no content part is ever compared
     relation = [(r.prompt, miss) for r in chosen for miss in near.other_relations(r, MISSES)]
     subject = [
         (r.prompt, miss) for r in chosen for miss in near.other_subjects(r, MISSES, subjects)
@@ -71,7 +72,7 @@ def measure_reach(
         bound = float(np.quantile(distances(relation, slice(0, split)), allowed))
     free = FALLBACK_FREE
     others = subject + relation + locality
-    if len(others) >= SMALLEST_SAMPLE:
+    if free_too and len(others) >= SMALLEST_SAMPLE:
         free = float(np.quantile(distances(others, slice(split, None)), false_activations))
     return Reach(bound, free)
 

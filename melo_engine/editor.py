@@ -8,6 +8,7 @@ editor.answer(["Who is at the head of Acme?"])[0].text
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,9 +23,11 @@ from torch import Tensor
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, Shard, gather
 from melo_engine.calibrate import Reach, measure_reach, radii
+from melo_engine.contrast.corpus import relations_file
 from melo_engine.errors import MeloError, RequestError
 from melo_engine.index import Hit, Member, NeuronIndex
 from melo_engine.keys import KeyReader
+from melo_engine.near_misses import SLOT
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.training import Lesson, Trained, attempts, train_chunk
@@ -438,13 +441,19 @@ def _superseded(loser: str, winner: str) -> EditOutcome:
 
 
 def _views(request: EditRequest, count: int) -> list[str]:
-    """Further forms of the prompt to train on, so that the block acts alike when a rephrase comes."""
-    if count <= 0:
-        return []
-    views = [f"I was asked about it again. {request.prompt}"]
-    if request.subject:
-        views.append(f"{request.subject}: {request.prompt}")
-    return views[:count]
+    """Other questions about the subject, trained to the same target.
+
+    A block acts only where it is routed to, so it may as well say its target whatever the wording:
+    then it does so for rephrases that it has not seen.
+    """
+    wordings = relations_file()["relations"]
+    chooser = random.Random(request.id)
+    views = []
+    for _ in range(count):
+        relation = wordings[chooser.choice(sorted(wordings))]
+        wording = str(chooser.choice(relation["wordings"]))
+        views.append(wording.replace(SLOT, request.subject or request.prompt))
+    return views
 
 
 def _reach_of(version: Version) -> Reach | None:

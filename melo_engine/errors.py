@@ -1,4 +1,4 @@
-"""Every error of the engine: one tree, one line each, saying what was got, what is allowed and what to do."""
+"""Every error of the engine: one tree. A message says what was got, what is allowed, what to do."""
 
 
 class MeloError(Exception):

@@ -175,6 +175,6 @@ class PaperEditor:
                 logits.flatten(0, -2).float(), batch.labels.flatten(), ignore_index=IGNORE
             )
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         return [(a.detach(), b.detach()) for a, b in pairs]

@@ -29,6 +29,9 @@ HEADS = 4
 class KeyProjection(torch.nn.Module):
     """The learned part of a key. forward: states (B, T, H), mask (B, T) -> keys (B, K) float32."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, hidden_size: int, *, learned: bool = True) -> None:
         super().__init__()
         self.hidden_size = hidden_size

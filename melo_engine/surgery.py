@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -97,21 +98,21 @@ def _is_attention(name: str) -> bool:
     return bool(_ATTENTION.search(name.replace("ln_cross_attn", "")))
 
 
-def _encoder_name(model: nn.Module) -> str:
+def _encoder_name(model: Any) -> str:
     """Name of the encoder of an encoder-decoder, "" for models with a single stack."""
     config = getattr(model, "config", None)
     if not getattr(config, "is_encoder_decoder", False):
         return ""
-    encoder = model.get_encoder()  # type: ignore[operator]
+    encoder = model.get_encoder()
     for name, module in model.named_modules():
         if module is encoder:
-            return name
+            return str(name)
     raise BackboneError(f"{type(model).__name__} is an encoder-decoder without an encoder module.")
 
 
-def _embedding_name(model: nn.Module) -> str:
-    embedding = model.get_input_embeddings()  # type: ignore[operator]
+def _embedding_name(model: Any) -> str:
+    embedding = model.get_input_embeddings()
     for name, module in model.named_modules():
         if module is embedding:
-            return name
+            return str(name)
     raise BackboneError(f"{type(model).__name__} has one layer and no input embedding to read.")

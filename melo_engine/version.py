@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -125,7 +125,7 @@ class Version:
         self, edits: Sequence[Edit], shards: Sequence[Shard], outcomes: Sequence[EditOutcome] = ()
     ) -> Version:
         """A version with more edits. An edit of an id that is there takes its place."""
-        kept = {**{k: v for k, v in self.edits.items()}, **{e.id: e for e in edits}}
+        kept = {**self.edits, **{e.id: e for e in edits}}
         return self._next(kept, [*self.shards.values(), *shards], tuple(outcomes))
 
     def without(self, edits: Sequence[str]) -> Version:
@@ -301,11 +301,11 @@ def _table(edits: Any) -> pa.Table:
 
 def _edits(table: pa.Table) -> list[Edit]:
     names = ("prompt", "target", "subject", "aliases", "rephrases", "locality", "id")
-    make: Callable[[dict[str, Any]], EditRequest] = lambda r: EditRequest(
-        **{n: r[n] for n in names}
-    )  # noqa: E731
     return [
-        Edit(make(r), r["shard"], r["row"], r["block"], r["rank"], r["radius"], r["order"])
+        Edit(
+            EditRequest(**{n: r[n] for n in names}),
+            **{n: r[n] for n in ("shard", "row", "block", "rank", "radius", "order")},
+        )
         for r in table.to_pylist()
     ]
 

@@ -9,23 +9,19 @@ are some; their near-misses are made as for calibration. The backbone stays as i
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout
 
+from melo_engine.contrast.corpus import labelled_prompts
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import SLOT, NearMisses
+from melo_engine.near_misses import NearMisses
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest
 
-COPIES = 2  # prompts made of each wording, the last one behind a stray sentence
 MAX_TOKENS = 40
 NEGATIVES = 3
 DROPOUT = 0.1
@@ -56,7 +52,7 @@ def learn_projection(
     practice: requests whose rephrases may be learned from; leave out whatever is tested.
     """
     recipe = recipe or Recipe()
-    corpus = _corpus(recipe.seed)
+    corpus = labelled_prompts(recipe.seed)
     pairs = _practice(practice, recipe.seed)
     corpus_states = _read(
         reader, [p for p, _, _ in corpus], progress, "reading the contrast corpus"
@@ -91,35 +87,11 @@ def learn_projection(
             rows = (picked[:, None] * width + torch.arange(width)).flatten()
             loss = loss + _practice_loss(_relation(projection, practice_states, rows), width)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if progress is not None:
             progress("learning the key projection", step + 1, recipe.steps)
     return projection.eval().requires_grad_(False)
-
-
-@cache
-def relations_file() -> dict[str, dict[str, object]]:
-    """The corpus as written: relations with wordings, subjects of each kind, stray sentences."""
-    text = (Path(__file__).parent / "relations.yaml").read_text(encoding="utf-8")
-    return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-
-
-def _corpus(seed: int) -> list[tuple[str, int, int]]:
-    """(prompt, relation, kind of subject) for every wording."""
-    source: dict = relations_file()  # type: ignore[type-arg]
-    kinds = sorted(source["subjects"])
-    chooser = random.Random(seed)
-    rows = []
-    for number, name in enumerate(sorted(source["relations"])):
-        entry = source["relations"][name]
-        for wording in entry["wordings"]:
-            for copy in range(COPIES):
-                prompt = wording.replace(SLOT, chooser.choice(source["subjects"][entry["subject"]]))
-                if copy == COPIES - 1 and chooser.random() < 0.5:
-                    prompt = f"{chooser.choice(source['noise'])} {prompt}"
-                rows.append((prompt, number, kinds.index(entry["subject"])))
-    return rows
 
 
 def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:
