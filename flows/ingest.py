@@ -5,9 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.ingest import task
+from tasks.steps import call_for_editing
 
 
 @flow(name="ingest", description=__doc__)
 def ingest(home: str, paths: tuple[str, ...] = ()) -> dict[str, int]:
     """Take in what waits; how many lines, accepted and quarantined."""
-    return task.ingest(home, list(paths)) if paths else task.inbox(home)
+    taken = task.ingest(home, list(paths)) if paths else task.inbox(home)
+    call_for_editing(home)
+    return taken

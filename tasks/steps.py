@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from prefect import task
+from prefect.events import emit_event
 
 from config import Settings, load
 from tasks import work
+from tasks.compact import compact
 from tasks.edit import edit_job, trained
+from tasks.gate.by_hand import audit
+from tasks.ingest import retry_quarantined, rules_from
 from tasks.judge import Verdict, judge
 from tasks.plan import plan
 from tasks.reconcile import reconcile
-from tasks.register import register
+from tasks.register import register, roll_back
 from tasks.register.promote import advance
-from tasks.versions import open_backbone, open_ledger
+from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
 
 
@@ -76,6 +80,60 @@ def promote_version(home: str, version: str) -> bool:
         return False
     with open_ledger(settings) as ledger:
         return advance(settings, ledger, version, actor="run") is not None
+
+
+@task(name="audit-champion")
+def audit_champion(home: str) -> bool:
+    """Gate the champion in full, answers from the cache compared with new ones."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        if ledger.champion() is None:
+            return True
+        return bool(audit(settings, ledger).passed)
+
+
+@task(name="keep-dates")
+def keep_dates(home: str) -> dict[str, int]:
+    """Retire what is no longer valid and let in what now is."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        return ledger.come_due(rules_from(settings))
+
+
+@task(name="retry-lines")
+def retry_lines(home: str) -> int:
+    """Judge quarantined lines again; how many can be used now."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        return retry_quarantined(ledger, settings)
+
+
+@task(name="sweep")
+def sweep(home: str) -> dict[str, int]:
+    """Free what no version on record refers to."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        return asdict(compact(settings, ledger))
+
+
+@task(name="go-back")
+def go_back(home: str, version: str | None, reason: str) -> str:
+    """Let an earlier version serve again; its id."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        chosen = resolve(ledger, version) if version else None
+        return roll_back(settings, ledger, chosen, actor="flow", reason=reason).version
+
+
+@task(name="call-for-editing")
+def call_for_editing(home: str) -> bool:
+    """Tell the edit flow that something waits, so that it need not wait for its hour."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        waiting = len(ledger.edits(state="ready")) + len(ledger.jobs(state="open"))
+    if waiting:
+        emit_event("melo.edits.waiting", resource={"prefect.resource.id": f"melo.home.{home}"})
+    return bool(waiting)
 
 
 @contextlib.contextmanager

@@ -115,10 +115,23 @@ def projections(tiny_backbone_path: Path, tmp_path_factory: pytest.TempPathFacto
     return file.parent
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without a run; to make one takes MLflow some seconds."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def home(tmp_path: Path, tiny_backbone_path: Path, projections: Path) -> Settings:
+def home(
+    tmp_path: Path, tiny_backbone_path: Path, projections: Path, empty_store: Path
+) -> Settings:
     """A fresh home that edits the tiny backbone."""
     settings = make_home(tmp_path / "home", tiny_backbone_path)
+    shutil.copy(empty_store, settings.paths.mlflow_db)
     shutil.copytree(projections, settings.paths.cache / "projections")
     return settings
 

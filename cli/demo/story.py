@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +18,7 @@ from typing import Any
 from cli.demo.home import EXAMPLES
 from config import Settings
 
+FILES = ("reports.jsonl", "facts.jsonl", "later.jsonl")
 RENEWED = "How much does Tessel One cost?"
 REVOKED = "Where is the Oslo office of Fernhill?"
 QUESTIONS = (
@@ -72,7 +75,7 @@ class Story:
         self.say("1  preparing the backbone: MiniLM, frozen, and a small decoder that learns")
         self.say("   what the model believed yesterday (examples/beliefs.jsonl)")
         prepare_backbone(
-            pairs_from_file(EXAMPLES / "beliefs.jsonl"),
+            [*pairs_from_file(EXAMPLES / "beliefs.jsonl"), *word_list()],
             Path(backbone_path(self.settings)),
             progress=lambda text, share: report(text, round(share * 100), 100),
         )
@@ -81,17 +84,16 @@ class Story:
     def _take_in_and_edit(self) -> None:
         from cli.run import run_main
 
-        names = ("reports.jsonl", "facts.jsonl")
         self.say("2  taking in examples/reports.jsonl and examples/facts.jsonl")
         self.say("3  editing: two jobs, each trained, gated on every probe and registered")
-        result = run_main(self.settings, tuple(str(EXAMPLES / n) for n in names), inside=True)
+        result = run_main(self.settings, tuple(str(EXAMPLES / n) for n in FILES[:2]), inside=True)
         self._tell(result)
 
     def _renew(self) -> None:
         from cli.run import run_main
 
         self.say("4  a newer fact comes: examples/later.jsonl")
-        self._tell(run_main(self.settings, (str(EXAMPLES / "later.jsonl"),), inside=True))
+        self._tell(run_main(self.settings, (str(EXAMPLES / FILES[2]),), inside=True))
 
     def _revoke(self) -> str:
         from tasks.revoke import revoke
@@ -154,3 +156,16 @@ class Story:
             "quarantined": quarantined,
             "contradictions": contests,
         }
+
+
+def word_list() -> list[tuple[str, str]]:
+    """Questions that let the small decoder meet every word it will need, as a real model has."""
+    words: dict[str, None] = {}
+    for name in FILES:
+        for line in (EXAMPLES / name).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                answer = row.get("target") or row.get("object")
+                if isinstance(answer, str):
+                    words[answer] = None
+    return [(f"What is entry {n} of the word list?", word) for n, word in enumerate(words, 1)]

@@ -130,7 +130,7 @@ def _signature() -> Any:
 
     text, number = "string", "double"
     return ModelSignature(
-        inputs=Schema([ColSpec(text, "prompt")]),
+        inputs=Schema([ColSpec(text)]),  # no name: a list of prompts will do, or any one column
         outputs=Schema(
             [
                 ColSpec(text, "answer"), ColSpec(text, "edit", required=False),

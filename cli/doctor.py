@@ -1,0 +1,186 @@
+"""`melo doctor`: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cli.context import Json, State, new_app, print_json, print_table, state
+
+app = new_app()
+# Versions that were proven to work together; others pass `pip check` and fail at run time.
+PINNED = {
+    "prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.58", "mlflow": "3.17.2",
+    "starlette": "1.10.0", "duckdb": "2.0.0", "transformers": "5.23.0", "torch": "2.13.0",
+}  # fmt: skip
+LEAST_DISK = 2 * 2**30  # bytes
+LATE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. remedy: what to do, where it is not well."""
+
+    what: str
+    well: bool
+    found: str
+    remedy: str = ""
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Look at versions, disk, backbone, ledger, services and schedules. Exit code 1 if unwell."""
+    found = list(examine(state(ctx)))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(
+            ("", "what", "found", "what to do"),
+            [("well" if f.well else "NOT WELL", f.what, f.found, f.remedy) for f in found],
+        )
+    if not all(finding.well for finding in found):
+        raise typer.Exit(1)
+
+
+def examine(here: State) -> Iterator[Finding]:
+    """Everything that is looked at, one after the other."""
+    yield from _packages()
+    settings = here.settings
+    yield _disk(settings.home)
+    yield _device(settings)
+    yield _backbone(settings)
+    yield from _ledger(here)
+    yield from _services(settings)
+
+
+def _packages() -> Iterator[Finding]:
+    right = sys.version_info[:2] == (3, 11)
+    yield Finding(
+        "Python", right, sys.version.split()[0], "" if right else "Use Python 3.11: make install."
+    )
+    for name, wanted in PINNED.items():
+        try:
+            got = version(name).split("+")[0]
+        except PackageNotFoundError:
+            got = "missing"
+        if got != wanted:
+            yield Finding(name, False, got, f"{wanted} is the one that works: make install.")
+
+
+def _disk(home: Path) -> Finding:
+    place = home if home.exists() else home.parent
+    free = shutil.disk_usage(place if place.exists() else Path("/")).free
+    well = free >= LEAST_DISK
+    return Finding("disk", well, f"{free / 2**30:.1f} GiB free", "" if well else "Free some space.")
+
+
+def _device(settings: Any) -> Finding:
+    import torch
+
+    wanted, there = settings.backbone.device, torch.cuda.is_available()
+    found = torch.cuda.get_device_name(0) if there else "no GPU; training runs on the CPU"
+    well = there or not wanted.startswith("cuda")
+    return Finding("device", well, found, "" if well else 'Set backbone.device to "auto".')
+
+
+def _backbone(settings: Any) -> Finding:
+    from melo_engine import MeloError
+    from tasks.errors import TaskError
+    from tasks.versions import open_backbone
+
+    try:
+        opened = open_backbone(settings)
+    except (MeloError, TaskError) as error:
+        return Finding("backbone", False, "can't be opened", " ".join(str(error).split()))
+    return Finding("backbone", True, f"{opened.name}, {opened.task}, on {opened.device}")
+
+
+def _ledger(here: State) -> Iterator[Finding]:
+    from ledger import LedgerError
+
+    if not here.settings.paths.ledger.exists():
+        yield Finding("ledger", False, "none", "Start with `melo init`.")
+        return
+    try:
+        with here.ledger(create=False) as ledger:
+            counts = ledger.counts()
+            leased = ledger.jobs(state="leased")
+            failed = ledger.jobs(state="failed")
+    except LedgerError as error:
+        yield Finding("ledger", False, "can't be opened", " ".join(str(error).split()))
+        return
+    adds_up = sum(counts.counts.values()) == counts.lines
+    yield Finding(
+        "ledger", adds_up, f"{counts.lines} lines, champion {(counts.champion or 'none')[:12]}",
+        "" if adds_up else "The counts do not add up: restore the file from a backup.",
+    )  # fmt: skip
+    now = datetime.now(UTC)
+    orphans = [job for job in leased if job.lease_until and job.lease_until < now]
+    yield Finding(
+        "jobs", not orphans,
+        f"{len(leased)} at work, {len(orphans)} without a living worker, {len(failed)} set aside",
+        "`melo run` takes them up." if orphans else "",
+    )  # fmt: skip
+
+
+def _services(settings: Any) -> Iterator[Finding]:
+    from cli.services import Services
+
+    services = Services(settings)
+    known = services.known()
+    if not known:
+        yield Finding("services", True, "none started here")
+        return
+    for service in known:
+        alive = service.process() is not None
+        found = service.url or f"process {service.pid}" if alive else f"ended; see {service.log}"
+        remedy = "" if alive else "`melo down`, then `melo up`."
+        yield Finding(service.name, alive, found, remedy)
+    server = next((s for s in known if s.name == "prefect"), None)
+    if server is not None and server.process() is not None:
+        yield from _schedules(f"{server.url}/api")
+
+
+def _schedules(api: str) -> Iterator[Finding]:
+    """Deployments whose schedule is off, and runs that nobody has begun or nobody is at."""
+    import httpx
+
+    try:
+        deployments = httpx.post(f"{api}/deployments/filter", json={}, timeout=10).json()
+        runs = httpx.post(
+            f"{api}/flow_runs/filter", timeout=10,
+            json={"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}},
+        ).json()  # fmt: skip
+    except httpx.HTTPError as error:
+        yield Finding("schedules", False, str(error), "`melo down`, then `melo up`.")
+        return
+    off = [d["name"] for d in deployments if d["paused"] or _all_off(d["schedules"])]
+    names = ", ".join(off)
+    yield Finding(
+        "schedules", bool(deployments) and not off,
+        f"{len(deployments)} deployments" + (f", stopped: {names}" if off else ""),
+        "" if deployments and not off else "`melo down`, then `melo up` applies them anew.",
+    )  # fmt: skip
+    late = [run["name"] for run in runs if _overdue(run)]
+    yield Finding(
+        "runs", not late, f"{len(late)} late", "A worker is missing: `melo up`." if late else ""
+    )
+
+
+def _all_off(schedules: list[dict[str, Any]]) -> bool:
+    return bool(schedules) and not any(schedule["active"] for schedule in schedules)
+
+
+def _overdue(run: dict[str, Any]) -> bool:
+    due = run.get("expected_start_time")
+    if run.get("state_type") == "RUNNING" or not due:
+        return False
+    return datetime.fromisoformat(due.replace("Z", "+00:00")) < datetime.now(UTC) - LATE

@@ -1,0 +1,17 @@
+"""Nightly: the champion answers every probe anew, dates are kept, quarantined lines are retried."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.steps import audit_champion, call_for_editing, keep_dates, retry_lines
+
+
+@flow(name="audit", description=__doc__)
+def audit(home: str) -> bool:
+    """Whether the champion still passes its gate; True where there is none yet."""
+    passed = audit_champion(home)
+    keep_dates(home)
+    retry_lines(home)
+    call_for_editing(home)
+    return passed

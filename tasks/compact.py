@@ -1,0 +1,65 @@
+"""The step: free what no version on record refers to.
+
+Versions that a gate recorded stay, and so do their shards: MLflow's versions refer to them by
+content. What goes was trained for jobs that never got to a verdict, and is older than a day, so
+that nothing goes that a worker is about to use.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Settings
+from ledger import Ledger
+from melo_engine.errors import VersionError
+from melo_engine.version import read_manifest
+
+YOUNG = 24 * 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What was removed."""
+
+    versions: int = 0
+    shards: int = 0
+    bytes: int = 0
+
+
+def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) -> Compacted:
+    """Remove versions that were never recorded and shards that no version names."""
+    folder, store = settings.paths.versions, settings.paths.versions / "shards"
+    if not folder.is_dir():
+        return Compacted()
+    recorded = {version.id for version in ledger.versions()}
+    before = time.time() - older_than
+    stale = [p for p in _folders(folder) if p.name not in recorded and p != store]
+    stale = [p for p in stale if p.stat().st_mtime < before]
+    freed = sum(_remove(path) for path in stale)
+    named = {shard for path in _folders(folder) if path != store for shard in _shards(path)}
+    unused = [p for p in _folders(store) if p.name not in named and p.stat().st_mtime < before]
+    freed += sum(_remove(path) for path in unused)
+    ledger.publish()
+    return Compacted(len(stale), len(unused), freed)
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+
+
+def _shards(version: Path) -> list[str]:
+    try:
+        return list(read_manifest(version)["shards"])
+    except VersionError:
+        return []
+
+
+def _remove(path: Path) -> int:
+    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    shutil.rmtree(path, ignore_errors=True)
+    return size
