@@ -50,15 +50,15 @@ def _write(path: Path, which: int) -> None:
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path):
     path = tmp_path / "answers.sqlite"
     spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_write, args=(path, n)) for n in range(3)]
+    writers = [spawn.Process(target=_write, args=(path, n)) for n in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert [w.exitcode for w in writers] == [0, 0, 0]
+    assert [w.exitcode for w in writers] == [0, 0]
     with AnswerCache.open(path) as cache:
-        pairs = [(probe_hash(f"{n} {i}"), BASE) for n in range(3) for i in range(40)]
-        assert len(cache.get(cache.scope("greedy"), pairs).answers) == 120
+        pairs = [(probe_hash(f"{n} {i}"), BASE) for n in range(2) for i in range(40)]
+        assert len(cache.get(cache.scope("greedy"), pairs).answers) == 80
 
 
 def test_answers_of_blocks_that_are_gone_can_be_dropped(cache: AnswerCache):
