@@ -41,6 +41,9 @@ class KeyProjection(torch.nn.Module):
         self.value = torch.nn.Linear(hidden_size, RELATION_SIZE)
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("deviation", torch.ones(hidden_size))
+        if not learned:  # nothing that no key depends on may decide a version's name
+            for parameter in self.parameters():
+                torch.nn.init.zeros_(parameter)
 
     @property
     def relation_size(self) -> int:
