@@ -135,3 +135,18 @@ def gate(
     finish(record, out)
     if not record["identical"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def scale(
+    backbone: Annotated[Path, typer.Option(help="A backbone's folder.", exists=True)],
+    edits: Annotated[str, typer.Option(help="Numbers of edits.")] = "10,100,1000,10000",
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the record here.")] = None,
+) -> None:
+    """Throughput with no and with every prompt routed, against the bare backbone; memory; opening."""
+    from benchmarks.progress import console_progress
+    from benchmarks.scale import bench
+
+    with console_progress() as progress:
+        record = bench(backbone, [int(n) for n in edits.split(",")], progress)
+    finish(record, out)
