@@ -67,6 +67,7 @@ def run_main(
 
     find_files(paths)
     orchestrator.use(settings)
+    orchestrator.end_with_us()
     open_backbone(settings)
     from flows.main import main
 

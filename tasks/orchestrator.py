@@ -7,6 +7,8 @@ server come up while something else is being done, since that takes most of a fi
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -54,3 +56,9 @@ def wait() -> None:
     """Return once the server that `start` began to start is up; at once where there is none."""
     while _starting:
         _starting.pop().join()
+
+
+def end_with_us() -> None:
+    """Let a process that is told to end do so by itself, so that its ephemeral server ends too."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
