@@ -1,0 +1,61 @@
+"""Retention: the share of earlier edits that still answer with their targets after later ones.
+
+Protocol: the prompts of the edits in force *before* a job are decoded greedily and freely after it;
+edits that the job replaced on purpose are left out. GRACE (edit retention rate): the figure
+that falls when a sequence of edits forgets. Where `edits` names the edit of each prompt, an
+edit with many prompts counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from melo_engine.metrics.text import mean_over_edits, same
+
+CITATION = """\
+@inproceedings{hartvigsen2023grace,
+  title={Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors},
+  author={Hartvigsen, Tom and Sankaranarayanan, Swami and Palangi, Hamid and Kim, Yoon and
+          Ghassemi, Marzyeh},
+  booktitle={NeurIPS}, year={2023}
+}
+@inproceedings{yu2024melo,
+  title={MELO: Enhancing Model Editing with Neuron-Indexed Dynamic LoRA},
+  author={Yu, Lang and Chen, Qin and Zhou, Jie and He, Liang},
+  booktitle={AAAI}, year={2024}
+}
+"""
+DESCRIPTION = "Share of earlier edits whose prompts still decode freely to their targets."
+INPUTS = """\
+predictions: texts, greedily decoded without forcing, special tokens left out.
+references: targets of the earlier edits, one for each.
+edits: ids of those edits, one for each; may be left out.
+Gives retention, 0..1; nan for no edit.
+"""
+
+
+class Retention(evaluate.Metric):  # type: ignore[misc]
+    """See the module."""
+
+    def _info(self) -> Any:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation=CITATION,
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[str],
+        edits: Sequence[str] | None = None,
+    ) -> dict[str, float]:
+        scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]
+        return {"retention": mean_over_edits(scores, edits)}
