@@ -28,6 +28,7 @@ from melo_engine.errors import MeloError, RequestError
 from melo_engine.index import Hit, Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import SLOT
+from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.training import Lesson, Trained, attempts, train_chunk
@@ -138,6 +139,10 @@ class Editor:
     def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
         """Write the current version; see `Version.save`."""
         return self.version.save(folder, shards)
+
+    def export_peft(self, edit: str, folder: str | Path) -> Path:
+        """Write one edit's block as a PEFT adapter folder; see `peft_export`. Raises UnknownEdit."""
+        return export_block(self.backbone, self.version, edit, folder)
 
     @classmethod
     def load(

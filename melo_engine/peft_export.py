@@ -1,0 +1,88 @@
+"""One block as a LoRA adapter that PEFT loads, with its index entry as data.
+
+    <folder>/adapter_config.json          rank r, alpha r (so PEFT's scale is 1), exact module names
+             adapter_model.safetensors    lora_A (r, in), lora_B (out, r): A and B, transposed
+             melo_index.json              what the adapter is for: edit, prompt, names, radius, key file
+             melo_key.safetensors         key (K,) float32
+
+PEFT knows no index: a loaded adapter acts on every prompt. Who serves it decides when it is on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import file_hash
+from melo_engine.version import Version
+
+SCHEMA = 1
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+INDEX, KEY = "melo_index.json", "melo_key.safetensors"
+_TASKS = {"seq2seq-lm": "SEQ_2_SEQ_LM", "causal-lm": "CAUSAL_LM"}
+
+
+def export_block(backbone: Backbone, version: Version, edit: str, folder: str | Path) -> Path:
+    """Write the block of an edit as a PEFT adapter folder. Returns the folder.
+
+    Raises UnknownEdit where the version does not hold the edit. A classifier's adapter names no task
+    type, since PEFT would train the head anew for one.
+    """
+    shard, row = version.place(edit)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, (a, b) in zip(backbone.surgery.targets, shard.pairs, strict=True):
+        tensors[f"base_model.model.{name}.lora_A.weight"] = a[row].T.contiguous()  # (r, in)
+        tensors[f"base_model.model.{name}.lora_B.weight"] = b[row].T.contiguous()  # (out, r)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file({"key": torch.from_numpy(shard.keys[row].copy())}, folder / KEY)
+    _write(folder / CONFIG, _adapter_config(backbone, shard.rank))
+    _write(folder / INDEX, _index_entry(version, edit, file_hash(folder / KEY)))
+    return folder
+
+
+def _adapter_config(backbone: Backbone, rank: int) -> dict[str, Any]:
+    modules = [backbone.model.get_submodule(name) for name in backbone.surgery.targets]
+    return {
+        "peft_type": "LORA",
+        "task_type": _TASKS.get(backbone.task),
+        "base_model_name_or_path": backbone.name,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": not all(isinstance(module, nn.Linear) for module in modules),
+        "target_modules": list(backbone.surgery.targets),
+    }
+
+
+def _index_entry(version: Version, edit: str, key_hash: str) -> dict[str, Any]:
+    found = version[edit]
+    request = found.request
+    split = version.projection.relation_size
+    compared = [0, split] if request.names else [split, version.projection.size]
+    return {
+        "schema": SCHEMA,
+        "edit": edit,
+        "prompt": request.prompt,
+        "target": request.target,
+        "subjects": list(request.names),
+        "radius": found.radius,
+        "key": {"file": KEY, "sha256": key_hash, "compared": compared},
+        "block": found.block,
+        "version": version.id,
+        "backbone": {"name": version.backbone_name, "weights": version.backbone},
+        "projection": version.projection_hash,
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
