@@ -12,7 +12,7 @@ import pytest
 
 from config import Settings
 from tasks.versions import open_ledger
-from tests.conftest import Melo, report, write_lines
+from tests.conftest import PEOPLE, SUBJECTS, Melo, report, write_lines
 from tests.pipeline import promoted, take
 
 ROOT = Path(__file__).parents[1]
@@ -72,3 +72,21 @@ def test_the_example_lines_are_accepted(tmp_path: Path, melo_in: Callable[[Path]
     path.write_text(JSON_LINES.group(1), encoding="utf-8")
     taken = melo_in(tmp_path / "home").json("ingest", str(path))
     assert (taken["accepted"], taken["quarantined"]) == (2, 0)
+
+
+def test_the_editor_alone_runs_as_it_stands(
+    tiny_backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    words_it_knows = {"path/to/model": str(tiny_backbone_path), "Ada Li": PEOPLE[0]}
+    for word, known in {
+        **words_it_knows,
+        '"Acme"': f'"{SUBJECTS[0]}"',
+        "Acme?": f"{SUBJECTS[0]} ?",
+    }.items():
+        code = code.replace(word, known)
+    exec(code, names)
+    assert (tmp_path / "acme-1" / "manifest.json").is_file()
