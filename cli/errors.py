@@ -22,8 +22,8 @@ def known_error(error: BaseException) -> str | None:
     command has not imported itself.
     """
     for kind in type(error).__mro__:
-        package, *_, module = kind.__module__.split(".")
-        if package in OURS and module == "errors":
+        place = kind.__module__.split(".")
+        if place[0] in OURS and place[-1] == "errors":
             return " ".join(str(error).split())
     named = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     if named and getattr(error, "filename", None):

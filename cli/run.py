@@ -69,6 +69,7 @@ def run_main(
     orchestrator.use(settings)
     orchestrator.end_with_us()
     open_backbone(settings)
+    orchestrator.start(settings)
     from flows.main import main
 
     orchestrator.wait()

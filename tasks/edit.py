@@ -22,6 +22,8 @@ from melo_engine.errors import VersionError
 from tasks import progress
 from tasks.versions import BASE, head, open_editor, open_version, save_version
 
+NEAR = 500  # other edits that wait, to make near-misses from
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -58,7 +60,7 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
     outcomes = {}
     if requests:
         replaced = [old for edit in job.edits for old in edit.supersedes if old in editor.version]
-        near = [request_of(edit) for edit in ledger.edits(state="ready")]
+        near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
         editor.edit(requests, replaces=replaced, near=near, progress=progress.report)
         outcomes = {o.id: o for o in editor.version.outcomes}
     version = editor.version

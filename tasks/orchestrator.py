@@ -6,11 +6,14 @@ server come up while something else is being done, since that takes most of a fi
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
+
+import psutil
 
 from config import Settings
 
@@ -37,15 +40,19 @@ def use(settings: Settings) -> None:
         os.environ.setdefault(name, value)
 
 
-def start() -> None:
+def start(settings: Settings) -> None:
     """Begin to start the ephemeral server, in a thread; call `wait` before a flow."""
-    if os.environ.get("PREFECT_API_URL"):
+    if os.environ.get("PREFECT_API_URL") or _starting:
         return
+    _end_orphan(_note(settings))
 
     def begin() -> None:
         from prefect.server.api.server import SubprocessASGIServer
 
-        SubprocessASGIServer().start()
+        server = SubprocessASGIServer()
+        server.start()
+        if server.server_process is not None:
+            _write(_note(settings), server.server_process.pid)
 
     thread = threading.Thread(target=begin, name="prefect-server", daemon=True)
     _starting.append(thread)
@@ -54,11 +61,32 @@ def start() -> None:
 
 def wait() -> None:
     """Return once the server that `start` began to start is up; at once where there is none."""
-    while _starting:
-        _starting.pop().join()
+    for thread in _starting:
+        thread.join()
 
 
 def end_with_us() -> None:
     """Let a process that is told to end do so by itself, so that its ephemeral server ends too."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def _note(settings: Settings) -> Path:
+    return Path(settings.home) / "run" / "ephemeral.json"
+
+
+def _write(note: Path, pid: int) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    born = psutil.Process(pid).create_time()
+    note.write_text(json.dumps({"pid": pid, "born": born, "of": os.getpid()}), encoding="utf-8")
+
+
+def _end_orphan(note: Path) -> None:
+    """End the server of a run that was killed before it could do so itself."""
+    try:
+        told = json.loads(note.read_text(encoding="utf-8"))
+        server = psutil.Process(told["pid"])
+        if abs(server.create_time() - told["born"]) < 1 and not psutil.pid_exists(told["of"]):
+            server.terminate()
+    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        return

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
 from config import Settings, load
+from ledger import Ledger
 from tasks import work
 from tasks.compact import compact
 from tasks.edit import edit_job, trained
@@ -23,6 +25,8 @@ from tasks.register import register, roll_back
 from tasks.register.promote import advance
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
+
+SHOWN = 100  # edits of a job on its page
 
 
 @task(name="mend")
@@ -61,7 +65,9 @@ def gate(home: str, job: JobRef) -> Verdict:
         result = trained(settings, job.id)
         if result is None:
             result = edit_job(settings, ledger, work.held(ledger, job))
-        return judge(settings, ledger, work.held(ledger, job), result)
+        verdict = judge(settings, ledger, work.held(ledger, job), result)
+        _show(ledger, verdict)
+        return verdict
 
 
 @task(name="register")
@@ -153,6 +159,32 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
                 + ("it is tried again" if again else "it is set aside"),
                 severity="error",
             )
+
+
+def _show(ledger: Ledger, verdict: Verdict) -> None:
+    """The verdict table and what became of each edit, on the run's page in Prefect."""
+    job = ledger.job(verdict.job or "")
+    name = (verdict.version or "none")[:12]
+    create_table_artifact(
+        key=f"edits-{job.id}",
+        table=[
+            {"edit": e.id[:12], "prompt": e.prompt[:80], "target": e.target, "became": e.state,
+             "why": ledger.history(e.id)[-1].reason[:200]}
+            for e in job.edits[:SHOWN]
+        ],
+        description=f"Edits of job {job.id}: {verdict.added} in version {name}",
+    )  # fmt: skip
+    if verdict.version is not None:
+        create_table_artifact(
+            key=f"verdict-{name}",
+            table=[
+                {"suite": s.suite, "metric": s.metric, "value": s.value, "threshold": s.threshold,
+                 "probes": s.probes, "failed": s.failed, "passed": s.passed}
+                for s in ledger.suite_verdicts(verdict.version)
+            ],
+            description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
+            f"{verdict.reason}",
+        )  # fmt: skip
 
 
 def _keep_traceback(settings: Settings, job: JobRef) -> None:

@@ -14,7 +14,7 @@ Backbone, projection and versions stay open for the life of the process.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -179,7 +179,7 @@ def head(ledger: Ledger) -> str | None:
     return tip
 
 
-@cache
+@lru_cache(maxsize=2)
 def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Backbone:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
@@ -188,7 +188,7 @@ def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Back
     return opened
 
 
-@cache
+@lru_cache(maxsize=2)
 def _projection(path: Path, backbone: Backbone) -> KeyProjection:
     try:
         return KeyProjection.from_bytes(path.read_bytes())
@@ -203,7 +203,7 @@ def _projection(path: Path, backbone: Backbone) -> KeyProjection:
     return learned
 
 
-@cache
+@lru_cache(maxsize=6)
 def _version(folder: Path, shards: Path, backbone: Backbone) -> Version:
     return Version.load(folder, backbone, shards)
 

@@ -41,7 +41,8 @@ class Story:
         from tasks import orchestrator
 
         orchestrator.use(self.settings)
-        orchestrator.start()
+        orchestrator.end_with_us()
+        orchestrator.start(self.settings)
         self._prepare()
         before = self._ask(QUESTIONS, "base")
         self._take_in_and_edit()
