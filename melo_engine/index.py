@@ -97,13 +97,14 @@ class NeuronIndex:
 
     def remove(self, edits: Sequence[str]) -> None:
         """Take edits out. Raises UnknownEdit for an id that is not there."""
+        edits = list(dict.fromkeys(edits))
         rows = [self._row(edit) for edit in edits]
         free = [r for r in rows if not self._members[r].names]
         if free:
             self._free.remove_ids(faiss.IDSelectorBatch(np.asarray(free, dtype=np.int64)))
         for edit, row in zip(edits, rows, strict=True):
             self._row_of.pop(edit)
-            self._members.pop(row)
+            self._subjects.remove(self._members.pop(row).names, row)
 
     def candidates(self, prompts: Sequence[str]) -> list[list[int]]:
         """Rows of the bound edits whose subject stands in each prompt. Needs no key."""

@@ -73,6 +73,15 @@ class SubjectIndex:
                 self._longest = max(self._longest, len(joined))
             self._by_name[joined].add(member)
 
+    def remove(self, names: Iterable[str], member: int) -> None:
+        """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
+        for name in names:
+            joined = "".join(words(name)) or name.strip().casefold()
+            if joined in self._by_name:
+                self._by_name[joined].discard(member)
+                if not self._by_name[joined]:
+                    del self._by_name[joined]
+
     def find(self, prompt: str) -> list[tuple[str, set[int]]]:
         """The subjects in the prompt, longest first, each with its ids. [] where there is none.
 
@@ -126,7 +135,7 @@ class SubjectIndex:
             if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
                 for variant in _gaps(token):
                     candidates |= self._by_gap.get(variant, set())
-        found = [name for name in candidates if self._stands_in(name, tokens)]
+        found = [n for n in candidates if n in self._by_name and self._stands_in(n, tokens)]
         return sorted(found, key=lambda n: (-len(n), n))
 
     def _stands_in(self, name: str, tokens: Sequence[str]) -> bool:
