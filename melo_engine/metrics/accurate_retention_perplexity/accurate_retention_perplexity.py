@@ -76,4 +76,4 @@ def _perplexity(sums: Sequence[float], tokens: int) -> float:
     if tokens <= 0:
         return math.nan
     mean = sum(sums) / tokens
-    return math.exp(mean) if mean < 700 else math.inf  # nan stays nan
+    return math.inf if mean > 700 else math.exp(mean)  # nan stays nan

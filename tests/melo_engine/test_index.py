@@ -1,0 +1,139 @@
+"""The index finds what a search by hand finds, in any order, and removal leaves no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from melo_engine.errors import IndexMismatch, UnknownEdit
+from melo_engine.index import Hit, Member, NeuronIndex
+
+RELATION, SIZE = 3, 6
+NAMES = ("apple", "apple chip", "chip", "velandor", "velandur river", "toriquet")
+PROMPTS = (
+    "who leads apple ?",
+    "who makes the apple chip ?",
+    "where is velandor ?",
+    "where is the velandur river ?",
+    "where is velamdor ?",
+    "who leads toriqet or chip ?",
+    "what now ?",
+)
+
+
+@st.composite
+def members(draw: st.DrawFn, names: tuple[str, ...] = ("", *NAMES)) -> list[Member]:
+    count = draw(st.integers(1, 12))
+    seed = draw(st.integers(0, 10_000))
+    chooser = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        name = names[chooser.integers(len(names))]
+        key = chooser.normal(size=SIZE).astype(np.float32)
+        radius = float(chooser.uniform(0.1, 3.0))
+        made.append(Member(f"edit-{i}", key, radius, (name,) if name else (), i))
+    return made
+
+
+def ask(index: NeuronIndex, keys: np.ndarray) -> list[tuple[str | None, bool]]:
+    hits = index.search(keys, index.candidates(PROMPTS))
+    return [(h.member.edit if h.member else None, h.inside) for h in hits]
+
+
+def some_keys(seed: int = 0) -> np.ndarray:
+    chooser = np.random.default_rng(seed)
+    return chooser.normal(size=(len(PROMPTS), SIZE)).astype(np.float32)
+
+
+def by_hand(made: list[Member], key: np.ndarray) -> str | None:
+    """The free member with the smallest share of its radius, among all of them."""
+    shares = {m.edit: float(np.linalg.norm(m.key - key)) / m.radius for m in made}
+    best = min(shares, key=lambda edit: shares[edit])
+    return best if shares[best] <= 1 else None
+
+
+@settings(max_examples=60, deadline=None)
+@given(members(names=("velandor",)), st.integers(0, 1000))
+def test_bound_edits_are_found_as_by_hand(made: list[Member], seed: int) -> None:
+    index = NeuronIndex(SIZE, SIZE, made)
+    keys = some_keys(seed)
+    hit = index.search(keys[:1], index.candidates(["where is velandor ?"]))[0]
+    assert (hit.member.edit if hit.member and hit.inside else None) == by_hand(made, keys[0])
+    assert index.search(keys[:1], index.candidates(["what now ?"]))[0].member is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(members(names=("",)), st.integers(0, 1000))
+def test_free_edits_of_one_radius_are_found_as_by_hand(made: list[Member], seed: int) -> None:
+    alike = [Member(m.edit, m.key, 1.5, (), m.order) for m in made]
+    index = NeuronIndex(SIZE, 0, alike)
+    key = some_keys(seed)[:1]
+    hit = index.search(key, [[]])[0]
+    assert (hit.member.edit if hit.member and hit.inside else None) == by_hand(alike, key[0])
+
+
+@settings(max_examples=80, deadline=None)
+@given(members(), members(), st.integers(0, 1000))
+def test_removal_restores_every_route(kept: list[Member], gone: list[Member], seed: int) -> None:
+    gone = [Member(f"gone-{m.edit}", m.key, m.radius, m.names, m.order) for m in gone]
+    expected = ask(NeuronIndex(SIZE, RELATION, kept), some_keys(seed))
+    index = NeuronIndex(SIZE, RELATION, kept)
+    index.add(gone)
+    index.remove([m.edit for m in gone])
+    assert len(index) == len(kept)
+    assert ask(index, some_keys(seed)) == expected
+
+
+@settings(max_examples=80, deadline=None)
+@given(members(), st.randoms(), st.integers(0, 1000))
+def test_the_order_of_adding_does_not_matter(made: list[Member], mixer, seed: int) -> None:
+    expected = ask(NeuronIndex(SIZE, RELATION, made), some_keys(seed))
+    mixed = list(made)
+    mixer.shuffle(mixed)
+    assert ask(NeuronIndex(SIZE, RELATION, mixed), some_keys(seed)) == expected
+    index = NeuronIndex(SIZE, RELATION)
+    for member in mixed:
+        index.add([member])
+    assert ask(index, some_keys(seed)) == expected
+
+
+def test_of_two_edits_at_one_point_the_later_one_wins() -> None:
+    key = np.ones(SIZE, dtype=np.float32)
+    index = NeuronIndex(
+        SIZE, RELATION, [Member("b", key, 1.0, (), 1), Member("a", key, 1.0, (), 0)]
+    )
+    assert index.search(key[None], [[]])[0] == Hit(index["b"], 0.0, True, True)
+
+
+def test_a_key_near_the_edge_is_doubtful_within_the_tolerance_only() -> None:
+    key = np.zeros(SIZE, dtype=np.float32)
+    index = NeuronIndex(SIZE, 0, [Member("a", key, 1.0, ())])
+    at = np.zeros((1, SIZE), dtype=np.float32)
+    at[0, 0] = 1.0005
+    assert index.search(at, [[]], tolerance=1e-3)[0].doubtful
+    assert not index.search(at, [[]], tolerance=1e-4)[0].doubtful
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (Member("a", np.zeros(5, dtype=np.float32), 1.0, ()), r"float32\(5,\)"),
+        (Member("a", np.zeros(SIZE), 1.0, ()), "float64"),
+        (
+            Member("a", np.zeros(SIZE, dtype=np.float32), float("nan"), ()),
+            "radius of edit a is nan",
+        ),
+        (Member("a", np.zeros(SIZE, dtype=np.float32), -1.0, ()), "must be >= 0"),
+        (Member("there", np.zeros(SIZE, dtype=np.float32), 1.0, ()), "remove it first"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(member: Member, message: str) -> None:
+    index = NeuronIndex(SIZE, 0, [Member("there", np.zeros(SIZE, dtype=np.float32), 1.0, ())])
+    with pytest.raises(IndexMismatch, match=message):
+        index.add([member])
+    with pytest.raises(IndexMismatch, match="takes"):
+        index.search(np.zeros((1, 5), dtype=np.float32), [[]])
+    with pytest.raises(UnknownEdit, match="nobody"):
+        index.remove(["nobody"])

@@ -1,0 +1,61 @@
+"""A block taken out of the engine is a LoRA adapter like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from melo_engine.blocks import gather
+from melo_engine.errors import UnknownEdit
+from melo_engine.runtime import Pass
+from tests.melo_engine import models
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5", "bert-classifier"])
+def test_peft_gives_the_same_logits_as_the_engine_with_the_block_forced(
+    make_edited, kind: str, tmp_path: Path
+) -> None:
+    edited = make_edited(kind)
+    editor, backbone = edited.editor, edited.backbone
+    edit = edited.requests[1].id
+    folder = editor.export_peft(edit, tmp_path / "adapter")
+    batch = backbone.encode(edited.asked)
+    if backbone.task == "seq2seq-lm":
+        batch["decoder_input_ids"] = batch["input_ids"][:, :3]
+    blocks = gather(
+        [editor.version.place(edit)] * len(edited.asked), backbone.device, torch.float32
+    )
+    with torch.inference_mode():
+        with editor.runtime.running(Pass(blocks)):
+            expected = backbone.model(**batch).logits
+        bare = backbone.model(**batch).logits
+        loaded = peft.PeftModel.from_pretrained(models.model(kind), folder)
+        found = loaded(**batch).logits
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert not torch.allclose(bare, expected, atol=1e-2)
+
+
+def test_the_index_entry_says_what_the_adapter_is_for(edited_t5, tmp_path: Path) -> None:
+    version = edited_t5.editor.version
+    request = edited_t5.requests[0]
+    folder = edited_t5.editor.export_peft(request.id, tmp_path / "adapter")
+    entry = json.loads((folder / "melo_index.json").read_text())
+    assert entry["edit"] == request.id
+    assert (entry["prompt"], entry["target"]) == (request.prompt, request.target)
+    assert entry["subjects"] == [request.subject]
+    assert entry["radius"] == version[request.id].radius
+    assert entry["version"] == version.id
+    key = load_file(folder / entry["key"]["file"])["key"]
+    assert torch.equal(key, torch.from_numpy(version.index[request.id].key))
+    assert entry["key"]["compared"] == [0, version.projection.relation_size]
+
+
+def test_an_edit_that_is_not_there_is_not_exported(edited_t5, tmp_path: Path) -> None:
+    with pytest.raises(UnknownEdit, match="nobody"):
+        edited_t5.editor.export_peft("nobody", tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()

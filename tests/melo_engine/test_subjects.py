@@ -1,0 +1,102 @@
+"""A subject is found however it is written, and only where it stands."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from melo_engine.subjects import SubjectIndex, edit_distance, words
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WORD = st.text(LETTERS, min_size=3, max_size=9)
+NAME = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
+AROUND = "who leads {} now?"
+ACCENTED = str.maketrans("aeiounc", "áéíöúñç")
+
+
+def found(index: SubjectIndex, prompt: str) -> set[int]:
+    return {i for _, ids in index.find(prompt) for i in ids}
+
+
+def only(name: str) -> SubjectIndex:
+    index = SubjectIndex()
+    index.add([name], 7)
+    return index
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAME)
+def test_case_accents_punctuation_and_spacing_do_not_matter(name: str) -> None:
+    index = only(name)
+    forms = (
+        name,
+        name.upper(),
+        name.translate(ACCENTED),
+        name.replace(" ", "-"),
+        name.replace(" ", ""),
+        name.replace(" ", " . "),
+        f"«{name}»",
+        f"{name}'s",
+    )
+    for form in forms:
+        assert found(index, AROUND.format(form)) == {7}, form
+    assert found(only(name.translate(ACCENTED)), AROUND.format(name)) == {7}
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(LETTERS, min_size=7, max_size=11), st.data())
+def test_one_wrong_letter_is_a_typo_but_not_the_first(name: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(name) - 2))
+    letter = data.draw(st.sampled_from(LETTERS))
+    forms = {
+        name[:at] + letter + name[at + 1 :],
+        name[:at] + name[at + 1 :],
+        name[:at] + letter + name[at:],
+        name[:at] + name[at + 1] + name[at] + name[at + 2 :],
+    }
+    for form in forms:
+        assert found(only(name), AROUND.format(form)) == {7}, form
+    first = "a" if name[0] != "a" else "b"
+    assert found(only(name), AROUND.format(first + name[1:])) == set()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(LETTERS, min_size=6, max_size=9), st.integers(0, 999), st.integers(0, 999))
+def test_digits_are_never_typos(name: str, number: int, other: int) -> None:
+    index = only(f"{name} {number}")
+    assert found(index, AROUND.format(f"{name} {number}")) == {7}
+    assert (found(index, AROUND.format(f"{name} {other}")) == {7}) == (number == other)
+
+
+def test_short_names_have_no_typos() -> None:
+    assert found(only("oslo"), "who leads osla now?") == set()
+
+
+def test_the_longest_subject_wins_where_two_overlap() -> None:
+    index = SubjectIndex()
+    index.add(["Apple"], 1)
+    index.add(["Apple A5"], 2)
+    assert found(index, "who makes the Apple A5 chip?") == {2}
+    assert found(index, "who leads Apple?") == {1}
+    assert found(index, "is the Apple A5 made by Apple?") == {1, 2}
+
+
+def test_a_name_without_letters_is_found_as_it_is() -> None:
+    assert found(only("+++"), " +++ ") == {7}
+    assert found(only("+++"), "what is C?") == set()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_edit_distance_is_a_capped_distance(a: str, b: str) -> None:
+    exact = edit_distance(a, b, 99)
+    assert exact == edit_distance(b, a, 99)
+    assert (exact == 0) == (a == b)
+    assert abs(len(a) - len(b)) <= exact <= max(len(a), len(b))
+    assert edit_distance(a, b, 1) == min(exact, 2)
+
+
+def test_words_are_plain() -> None:
+    assert words("Where was José  Núñez-Ortega's_son born?") == (
+        ["where", "was", "jose", "nunez", "ortega", "s", "son", "born"]
+    )
