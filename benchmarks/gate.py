@@ -275,7 +275,7 @@ def _stand_in(
     caught = {
         prompt
         for version in (champion, candidate)
-        for prompt, route in zip(bulk, desk.routes(version, bulk), strict=True)
+        for prompt, route in zip(bulk, desk.router.routes(version, bulk), strict=True)
         if route.edit is not None
     }
     far = [p for p in bulk if p not in caught]

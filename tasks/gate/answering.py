@@ -7,14 +7,18 @@ answered again alone, and alone is what counts. What batches save, they keep: ti
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import transformers
 from torch import Tensor
 
+import melo_engine
 from melo_engine import Editor, Version
 
 BATCH = 32
@@ -129,10 +133,19 @@ def scope_of(editor: Editor, how: str, **settings: object) -> str:
             how, backbone.weights_hash, backbone.tokenizer_hash, backbone.task,
             str(backbone.dtype), backbone.device.type,
             f"torch {torch.__version__.split('+')[0]}",
-            f"transformers {transformers.__version__}",
+            f"transformers {transformers.__version__}", f"engine {engine_hash()}",
             *(f"{k}={v}" for k, v in sorted(settings.items())),
         ]
     )  # fmt: skip
+
+
+@cache
+def engine_hash() -> str:
+    """Names the engine's code: another one may route and answer otherwise."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(melo_engine.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -4,6 +4,7 @@
                      answers  scope, probe hash, block content hash ("" is the backbone alone)
                               -> answer, checksum
     answers.keys/    keys of prompts on each backbone, see `keys`
+    answers.routes/  routes of prompts in each version, see `routing`
 
 An answer depends on the probe and the block that acts on it, and on nothing else of a version. The
 scope names the rest: weights, tokenizer, generation settings, number format, kind of device, torch.
@@ -83,6 +84,11 @@ class AnswerCache:
     def keys_folder(self) -> Path:
         """Where keys of prompts are kept."""
         return self.path.with_suffix(".keys")
+
+    @property
+    def routes_folder(self) -> Path:
+        """Where routes of prompts are kept."""
+        return self.path.with_suffix(".routes")
 
     def scope(self, content: str) -> int:
         """The number of a scope, given out on first use."""

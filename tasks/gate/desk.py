@@ -12,14 +12,14 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from melo_engine import Editor, Route, Version
+from melo_engine import Editor, Version
 from tasks.gate.answering import Answerer, Asker, using
 from tasks.gate.cache import BASE, AnswerCache, Pair
 from tasks.gate.keys import ProbeKeys
+from tasks.gate.routing import Router
 from tasks.gate.types import probe_hash
 
 Progress = Callable[[str, int, int], None]
-NOWHERE = Route(None, None, float("nan"), float("nan"))
 WRITE_EVERY = 2048  # answers generated between two writes, so that a stopped gate goes on
 
 
@@ -49,6 +49,7 @@ class Desk:
         self.editor, self.cache, self.full = editor, cache, full
         self.answerer: Asker = asker or Answerer(editor)
         self.keys = ProbeKeys(editor, cache.keys_folder)
+        self.router = Router(editor, self.keys, cache.routes_folder, delta=not full)
         self.differences: list[Difference] = []
         self.regenerated = 0
         self.from_cache: set[Pair] = set()
@@ -66,22 +67,6 @@ class Desk:
         if key not in self._blocks:
             self._blocks[key] = shard.block_hash(row)
         return self._blocks[key]
-
-    def routes(self, version: Version, prompts: Sequence[str]) -> list[Route]:
-        """Where each prompt falls in a version. Prompts that no edit can be about cost no key."""
-        found = [NOWHERE] * len(prompts)
-        if not len(version):
-            return found
-        index = version.index
-        asked = [i for i, rows in enumerate(index.candidates(prompts)) if rows or index.has_free]
-        if asked:
-            some = [prompts[i] for i in asked]
-            with using(self.editor, version):
-                for i, route in zip(
-                    asked, self.editor.routes(some, self.keys.of(some)), strict=True
-                ):
-                    found[i] = route
-        return found
 
     def answers(
         self, version: Version, asked: Iterable[tuple[str, str | None]]

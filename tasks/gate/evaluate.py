@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from melo_engine import Backbone, MeloError, Route, Version
-from tasks.gate.desk import NOWHERE, Desk
+from tasks.gate.desk import Desk
 from tasks.gate.expectations import met
+from tasks.gate.routing import NOWHERE
 from tasks.gate.types import Expectation, Probe, ProbeResult, Suite
 
 _NEED_BASE = ("unchanged", "absent")
@@ -31,13 +32,12 @@ def evaluate(
     suites: Sequence[Suite],
     version: Version,
     champion: Version | None,
-    champion_routes: Mapping[str, Route] | None = None,
 ) -> Evaluation:
-    """Ask all probes whose edit is in force. champion_routes: known ones, of all prompts."""
+    """Ask all probes whose edit is in force."""
     live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)
-    routes = dict(zip(prompts, desk.routes(version, prompts), strict=True))
-    before = _champion_routes(desk, champion, prompts, champion_routes)
+    before = _champion_routes(desk, champion, prompts)
+    routes = dict(zip(prompts, desk.router.routes(version, prompts), strict=True))
     after_texts = desk.answers(version, [(p, routes[p].edit) for p in prompts])
     bases = {p for probes in live.values() for x in probes if x.expect.kind in _NEED_BASE
              for p in (x.prompt,)}  # fmt: skip
@@ -117,16 +117,12 @@ class Written:
 
 
 def _champion_routes(
-    desk: Desk,
-    champion: Version | None,
-    prompts: Sequence[str],
-    known: Mapping[str, Route] | None,
+    desk: Desk, champion: Version | None, prompts: Sequence[str]
 ) -> dict[str, Route]:
+    """Asked for first: the version's own routes are built upon them."""
     if champion is None:
         return dict.fromkeys(prompts, NOWHERE)
-    if known is not None and all(p in known for p in prompts):
-        return {p: known[p] for p in prompts}
-    return dict(zip(prompts, desk.routes(champion, prompts), strict=True))
+    return dict(zip(prompts, desk.router.routes(champion, prompts), strict=True))
 
 
 def _reference(

@@ -85,6 +85,7 @@ class _Gate:
         version = self._note(whole)
         version, found = self._operated(version, champion, suites, desk)
         suites = self._measured(suites, version, champion, desk, found)
+        desk.router.save(version)
         audited = self._audit(desk, version, found, seed)
         checks = [
             *frozen,
@@ -103,9 +104,11 @@ class _Gate:
         expects = {(s.name, p.id): p.expect for s in answered for p in s.probes}
         wordings = _wordings(version, answered)
         prompts = prompts_of(p for s in answered for p in s.probes)
-        old = dict(zip(prompts, desk.routes(champion, prompts), strict=True)) if champion else None
+        for known in (champion, version):
+            if known is not None:
+                desk.router.remember(known, prompts)
         while True:
-            found = evaluate(desk, answered, version, champion, old)
+            found = evaluate(desk, answered, version, champion)
             self.rounds += 1
             failed = [r for rows in found.results.values() for r in rows if not r.passed]
             if not failed or self.rounds > self.thresholds.surgery.rounds:
@@ -132,8 +135,12 @@ class _Gate:
         suites = [*suites, *self._texts_it_had_right(suites, found)]
         special = [s for s in suites if s.purpose != "answers"]
         prompts = prompts_of(p for s in special for p in s.probes)
-        routes = dict(zip(prompts, desk.routes(version, prompts), strict=True))
-        old = dict(zip(prompts, desk.routes(champion, prompts), strict=True)) if champion else {}
+        routes = dict(zip(prompts, desk.router.routes(version, prompts), strict=True))
+        old = (
+            dict(zip(prompts, desk.router.routes(champion, prompts), strict=True))
+            if champion
+            else {}
+        )
         for suite in special:
             limit = self.thresholds.of(suite.name).limit
             found.results[suite.name] = self.measures.results(

@@ -1,6 +1,7 @@
 """Keys of probes: read from the backbone once, then from disk.
 
-    <folder>/<backbone>-<projection>/<sha256>.safetensors   probes (n, 16) uint8, keys (n, K)
+    <folder>/<backbone>-<projection>-<engine>/<sha256>.safetensors
+                          probes (n, 16) uint8, keys (n, K) float32
 
 A file's name is the hash of its bytes, so a damaged one is known and left aside. Files are only
 ever added, each whole, so any number of processes may read and write.
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from melo_engine import Editor
+from tasks.gate.answering import engine_hash
 from tasks.gate.types import probe_hash
 
 CHUNK = 8192  # prompts read between two writes, so that a stopped run goes on where it was
@@ -30,7 +32,8 @@ class ProbeKeys:
         self._reader = editor.reader
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
-        name = f"{editor.backbone.weights_hash[:16]}-{editor.version.projection_hash[:16]}"
+        parts = (editor.backbone.weights_hash, editor.version.projection_hash, engine_hash())
+        name = "-".join(part[:16] for part in parts)
         self._folder = folder / name if folder is not None else None
         self._loaded = False
         self.read = 0

@@ -17,8 +17,9 @@ from melo_engine.subjects import words
 from tasks.gate.about import says
 from tasks.gate.answering import Answerer
 from tasks.gate.cache import AnswerCache
-from tasks.gate.desk import NOWHERE, Desk
+from tasks.gate.desk import Desk
 from tasks.gate.fluency import entropy, inconsistency
+from tasks.gate.routing import NOWHERE
 from tasks.gate.sampling import Sampler, Scorer, scored
 from tasks.gate.thresholds import SuiteThreshold
 from tasks.gate.types import Check, Probe, ProbeResult, Purpose, Suite

@@ -86,11 +86,8 @@ class Scorer:
 
     def _score(self, prompt: str, text: str, edit: str | None) -> float:
         backbone, editor = self.editor.backbone, self.editor
-        if backbone.generates:
-            target = tuple(backbone.encode_target(text))
-        else:
-            target = (backbone.label(text),)
-        batch = lesson_batch(backbone, [Lesson("", (prompt,), target)])
+        target = backbone.encode_target(text) if backbone.generates else [backbone.label(text)]
+        batch = lesson_batch(backbone, [Lesson("", (prompt,), tuple(target))])
         place = editor.version.place(edit) if edit is not None else None
         blocks = gather([place], backbone.device, backbone.dtype)
         with editor.runtime.running(Pass(blocks)):

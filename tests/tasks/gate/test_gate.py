@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from melo_engine import Editor
+from melo_engine import Editor, EditRequest
 from tasks.gate import (
     AnswerCache,
     Expectation,
@@ -23,6 +23,8 @@ from tasks.gate import (
 )
 from tasks.gate.about import Wordings
 from tasks.gate.answering import Answerer
+from tasks.gate.keys import ProbeKeys
+from tasks.gate.routing import Router
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 
@@ -230,3 +232,39 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
     )
     assert cache.count() > before
     assert len(list(cache.keys_folder.iterdir())) == 2
+
+
+def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World, tmp_path: Path):
+    editor = world.editor()
+    free = EditRequest("sol mi re", "red")
+    more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free])
+    shrunk = more.with_radius(world.new[0], 0.01).without([world.new[1], world.new[2]])
+    prompts = [p for s in suites_of(world, more) for p in (x.prompt for x in s.probes)]
+    prompts += [p.replace("andor", "andr") for p in prompts[:40]]  # typos
+    prompts += ["sol mi re", "sol mi re now", "re mi sol", "name a thing"]
+    router = Router(editor, ProbeKeys(editor, None), tmp_path)
+    for version in (world.champion, world.candidate, more, shrunk, world.champion.without([])):
+        quick = router.routes(version, prompts)
+        slow = Router(editor, ProbeKeys(editor, None), None, delta=False).routes(version, prompts)
+        assert [r.edit for r in quick] == [r.edit for r in slow]
+        assert [r.block for r in quick] == [r.block for r in slow]
+        router.save(version)
+    again = Router(editor, ProbeKeys(editor, None), tmp_path)
+    again.remember(more, prompts)
+    before = [r.edit for r in again.routes(more, prompts)]
+    assert again.looked_up == 0
+    assert before == [r.edit for r in router.routes(more, prompts)]
+
+
+def test_kept_routes_that_were_changed_by_hand_are_left_aside(world: World, tmp_path: Path):
+    editor = world.editor()
+    prompts = [e.request.prompt for e in world.candidate.edits.values()]
+    router = Router(editor, ProbeKeys(editor, None), tmp_path)
+    router.routes(world.candidate, prompts)
+    router.save(world.candidate)
+    (path,) = tmp_path.glob("*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    again = Router(editor, ProbeKeys(editor, None), tmp_path)
+    again.remember(world.candidate, prompts)
+    again.routes(world.candidate, prompts)
+    assert again.looked_up == len(prompts)

@@ -1,0 +1,198 @@
+"""Where prompts fall in a version, at the cost of what changed since a version whose routes are known.
+
+    known routes of the champion ──► prompts that a changed edit can touch ──► looked up anew
+                                └──► all others                            ──► as they were
+
+A changed edit is one that came, went, or has another key, radius or names. It can touch a prompt in
+which one of its names stands (also with typos), one that it caught or came closest to before, and,
+if it is bound to no name, one whose key lies within its radius. No other prompt's route depends on it.
+
+    <folder>/<engine>/<version>-<sha256>.parquet    routes by prompt, for the next gate
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from melo_engine import Editor, Route, Version
+from melo_engine.subjects import SubjectIndex
+from tasks.gate.answering import engine_hash, using
+from tasks.gate.keys import ProbeKeys
+from tasks.gate.types import probe_hash
+
+KEPT = 16  # versions whose routes are kept
+NOWHERE = Route(None, None, float("nan"), float("nan"))
+
+
+@dataclass
+class Known:
+    """A version and the routes of prompts in it."""
+
+    version: Version
+    routes: dict[str, Route] = field(default_factory=dict)
+
+
+class Router:
+    """folder: where routes are kept between gates; None keeps none. delta: build upon known ones."""
+
+    def __init__(
+        self, editor: Editor, keys: ProbeKeys, folder: Path | None, *, delta: bool = True
+    ) -> None:
+        self._editor, self._keys, self._delta = editor, keys, delta
+        self._folder = folder / engine_hash() if folder is not None else None
+        self.looked_up = 0
+        self._known: dict[str, Known] = {}
+
+    def routes(self, version: Version, prompts: Sequence[str]) -> list[Route]:
+        """Where each prompt falls."""
+        if not len(version):
+            return [NOWHERE] * len(prompts)
+        known = self._of(version)
+        missing = [p for p in dict.fromkeys(prompts) if p not in known.routes]
+        basis = self._basis(version, missing) if self._delta else None
+        if basis is not None:
+            touched = self._touched(basis, version, missing)
+            for prompt in missing:
+                if prompt not in touched and prompt in basis.routes:
+                    known.routes[prompt] = basis.routes[prompt]
+            missing = [p for p in missing if p not in known.routes]
+        known.routes |= zip(missing, self._look_up(version, missing), strict=True)
+        return [known.routes[p] for p in prompts]
+
+    def save(self, version: Version) -> None:
+        """Keep a version's routes for the next gate."""
+        known = self._known.get(version.id)
+        if known is None or self._folder is None or not known.routes:
+            return
+        rows = known.routes.items()
+        table = pa.table(
+            {
+                "probe": pa.array([probe_hash(p) for p, _ in rows], pa.binary(16)),
+                "edit": pa.array([r.edit for _, r in rows], pa.string()).dictionary_encode(),
+                "nearest": pa.array([r.nearest for _, r in rows], pa.string()).dictionary_encode(),
+                "distance": pa.array([r.distance for _, r in rows], pa.float64()),
+            }
+        )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{version.id}.{os.getpid()}"
+        pq.write_table(table, partial)
+        name = f"{version.id}-{_sha256(partial)}.parquet"
+        older = [p for p in self._folder.glob(f"{version.id}-*.parquet") if p.name != name]
+        os.replace(partial, self._folder / name)
+        newest = sorted(self._folder.glob("*.parquet"), key=_made, reverse=True)
+        for path in {*older, *newest[KEPT:]}:
+            path.unlink(missing_ok=True)
+
+    def _of(self, version: Version) -> Known:
+        if version.id not in self._known:
+            self._known[version.id] = Known(version)
+        return self._known[version.id]
+
+    def _basis(self, version: Version, prompts: Sequence[str]) -> Known | None:
+        """The version whose routes are known that differs least."""
+        others = [k for k in self._known.values() if k.version.id != version.id and k.routes]
+        return min(others, key=lambda k: len(_changed(k.version, version)), default=None)
+
+    def remember(self, version: Version, prompts: Sequence[str]) -> None:
+        """Take up routes that an earlier gate has kept."""
+        if self._folder is None or not self._delta:
+            return
+        for path in self._folder.glob(f"{version.id}-*.parquet"):
+            if not path.stem.endswith(_sha256(path)):
+                continue
+            table = pq.read_table(path).to_pydict()
+            rows = zip(table["probe"], table["edit"], table["nearest"], table["distance"],
+                       strict=True)  # fmt: skip
+            kept = {probe: (edit, nearest, distance) for probe, edit, nearest, distance in rows}
+            found = self._of(version).routes
+            for prompt in prompts:
+                row = kept.get(probe_hash(prompt))
+                if row is not None:
+                    found[prompt] = _route(version, *row)
+
+    def _touched(self, basis: Known, version: Version, prompts: Sequence[str]) -> set[str]:
+        changed = _changed(basis.version, version)
+        if not changed:
+            return set()
+        names = SubjectIndex()
+        for number, edit in enumerate(sorted(changed)):
+            for holder in (basis.version, version):
+                if edit in holder:
+                    names.add(holder[edit].request.names, number)
+        touched = set()
+        for prompt in prompts:
+            route = basis.routes.get(prompt)
+            if route is None or route.nearest in changed or (len(names) and names.find(prompt)):
+                touched.add(prompt)
+        free = [e for e in sorted(changed) if e in version and not version[e].request.names]
+        if free:
+            rest = [p for p in prompts if p not in touched]
+            touched |= self._within(version, free, rest)
+        return touched
+
+    def _within(self, version: Version, edits: Sequence[str], prompts: Sequence[str]) -> set[str]:
+        """Prompts whose key lies inside one of these free edits' radii, or near the rim."""
+        if not prompts:
+            return set()
+        content = self._keys.of(prompts)[:, version.projection.relation_size :]  # (N, H)
+        squares = (content**2).sum(1)
+        close = np.zeros(len(prompts), dtype=bool)
+        for edit in edits:
+            member = version.index[edit]
+            key = member.key[version.projection.relation_size :]
+            distance = np.sqrt(np.maximum(squares + (key**2).sum() - 2 * content @ key, 0))
+            close |= distance <= member.radius + 4 * self._editor.reader.tolerance + 1e-3
+        return {p for p, inside in zip(prompts, close, strict=True) if inside}
+
+    def _look_up(self, version: Version, prompts: Sequence[str]) -> list[Route]:
+        """Prompts that no edit can be about cost no key."""
+        found = [NOWHERE] * len(prompts)
+        if not prompts:
+            return found
+        self.looked_up += len(prompts)
+        index = version.index
+        asked = [i for i, rows in enumerate(index.candidates(prompts)) if rows or index.has_free]
+        if asked:
+            some = [prompts[i] for i in asked]
+            with using(self._editor, version):
+                routes = self._editor.routes(some, self._keys.of(some))
+            for i, route in zip(asked, routes, strict=True):
+                found[i] = route
+        return found
+
+
+def _changed(one: Version, other: Version) -> set[str]:
+    """Edits that are not the same in both."""
+    changed = one.edits.keys() ^ other.edits.keys()
+    for edit in one.edits.keys() & other.edits.keys():
+        a, b = one.edits[edit], other.edits[edit]
+        same = (a.block, a.radius, a.order) == (b.block, b.radius, b.order)
+        if not same or a.request.names != b.request.names:
+            changed.add(edit)
+    return changed
+
+
+def _route(version: Version, edit: str | None, nearest: str | None, distance: float) -> Route:
+    if nearest is None:
+        return NOWHERE
+    block = version[edit].block if edit is not None else None
+    return Route(edit, block, distance, version[nearest].radius, nearest)
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another gate has just cleared it away
+        return 0.0
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
