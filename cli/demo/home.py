@@ -25,7 +25,7 @@ path = "{BACKBONE}"
 task = "seq2seq-lm"
 
 [plan]
-max_edits_per_job = 24        # so that the demo's reports become two jobs
+max_edits_per_job = 26        # so that the demo's reports become two jobs
 """
 
 

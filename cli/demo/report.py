@@ -37,19 +37,8 @@ def tell(result: dict[str, Any], home: str) -> None:
         ("question", "answer asked for", "why"),
         [(short(r["prompt"], 40), short(r["target"], 20), r["reason"]) for r in result["rejected"]],
     )
-    for number, version in enumerate(result["versions"], start=1):
-        _heading(
-            f"Version {number}, {version['id'][:12]}: {version['verdict']}, "
-            f"{version['info'].get('edits')} edits, MLflow version {version['registry_version']}"
-        )
-        print_table(
-            ("suite", "metric", "value", "threshold", "probes", "failed", "passed"),
-            [
-                (s["suite"], s["metric"], "-" if s["value"] is None else f"{s['value']:.3f}",
-                 s["threshold"], s["probes"], s["failed"], "yes" if s["passed"] else "NO")
-                for s in version["suites"]
-            ],
-        )  # fmt: skip
+    _heading("Verdicts: share of probes that passed, by version; all must meet their thresholds")
+    _verdicts(result["versions"])
     _heading("Three questions, before and after")
     print_table(
         ("question", "backbone", "champion", "edit"),
@@ -72,6 +61,27 @@ def tell(result: dict[str, Any], home: str) -> None:
         f'  melo{where} ask "{result["questions"][0]["prompt"]}" --explain\n'
         f"  melo{where} edits list --state active\n"
         f"  melo{where} versions show champion"
+    )
+
+
+def _verdicts(versions: list[dict[str, Any]]) -> None:
+    """One row a suite, one column a version."""
+    rows: dict[str, list[str]] = {}
+    for column, version in enumerate(versions):
+        for suite in version["suites"]:
+            if suite["metric"] not in ("share", "perplexity ratio"):
+                continue
+            cells = rows.setdefault(suite["suite"], ["-"] * len(versions))
+            mark = "" if suite["passed"] else " FAILED"
+            cells[column] = f"{suite['value']:.3f} of {suite['probes']}{mark}"
+    whole = [
+        ("edits", [str(v["info"].get("edits")) for v in versions]),
+        ("gate", [str(v["verdict"]) for v in versions]),
+        ("MLflow version", [str(v["registry_version"]) for v in versions]),
+    ]
+    print_table(
+        ("suite", *(f"{v['id'][:8]}" for v in versions)),
+        [(name, *cells) for name, cells in (*rows.items(), *whole)],
     )
 
 

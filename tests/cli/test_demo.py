@@ -46,7 +46,7 @@ def test_the_demo_tells_the_whole_story(demo_home: Path, melo_in: Callable[[Path
     for state in ("superseded", "held", "duplicate", "quarantined", "rejected"):
         assert counts[state] >= 1, state
     assert all(v["verdict"] == "passed" for v in told["versions"])
-    assert len(told["versions"]) >= 4
+    assert len(told["versions"]) == 4
     assert "What is the capital of France?" in {e["prompt"] for e in told["rejected"]}
     assert told["renewed"]["before"]["answer"] == "€179"
     assert told["renewed"]["after"]["answer"] == "€199"
