@@ -1,0 +1,44 @@
+"""What no version on record refers to goes; everything else stays loadable."""
+
+from __future__ import annotations
+
+import pytest
+
+from config import Settings
+from ledger import Ledger
+from tasks.compact import compact
+from tasks.edit import edit_job
+from tasks.plan import plan
+from tasks.versions import folder_of, held_edits, open_ledger, shards_of
+from tasks.work import held, lease
+from tests.conftest import report
+from tests.pipeline import promoted, take
+
+
+@pytest.fixture
+def ledger(home: Settings) -> Ledger:
+    return open_ledger(home)
+
+
+def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    take(home, ledger, report(2))
+    plan(ledger, home)
+    ref = lease(home, ledger)
+    assert ref is not None
+    lost = edit_job(home, ledger, held(ledger, ref)).candidate
+    assert compact(home, ledger).versions == 0, "it is young: a worker may be at it"
+    before = len(list(shards_of(home).iterdir()))
+    done = compact(home, ledger, older_than=-1)
+    assert (done.versions, done.shards) == (1, 1)
+    assert done.bytes > 0
+    assert not folder_of(home, lost).exists()
+    assert len(list(shards_of(home).iterdir())) == before - 1
+    assert held_edits(home, second) > held_edits(home, first)
+
+
+def test_a_home_without_versions_is_left_as_it_is(home: Settings, ledger: Ledger) -> None:
+    assert compact(home, ledger).bytes == 0
