@@ -35,6 +35,7 @@ from melo_engine.types import EditOutcome, EditRequest
 
 SCHEMA = 1
 MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
+_ENTRIES = frozenset({"id", "parent", "backbone", "tokenizer", "shards", "settings", "sha256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     try:
         manifest = dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise VersionError(
             f'"{folder}" is no version: {MANIFEST} can\'t be read ({error}).'
         ) from None
@@ -275,6 +276,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}. '
             "Open it with the release that wrote it."
         )
+    missing = _ENTRIES - manifest.keys()
+    if missing:
+        raise VersionError(f'"{folder}" is no version: {MANIFEST} lacks {min(missing)}.')
     return manifest
 
 
