@@ -288,7 +288,10 @@ class Backbone:
         for name in ("max_position_embeddings", "n_positions", "n_ctx"):
             length = getattr(config, name, None)
             if length:
-                return int(length) - (0 if self.task != "causal-lm" else 1)
+                if self.task != "causal-lm":
+                    return int(length)
+                # Prompt and answer share the positions of one stack.
+                return max(int(length) - self.max_answer_tokens, int(length) // 2)
         return 512
 
 
