@@ -24,7 +24,7 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, Shard, gather
 from melo_engine.calibrate import Reach, measure_reach, radii
 from melo_engine.contrast.corpus import relations_file
-from melo_engine.errors import MeloError, RequestError
+from melo_engine.errors import MeloError, PromptError, RequestError
 from melo_engine.index import Hit, Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import SLOT
@@ -289,8 +289,16 @@ class Editor:
             target = tuple(self.backbone.encode_target(request.target))
         else:
             target = (self.backbone.label(request.target),)
-        prompts = (request.prompt, *request.rephrases, *_views(request, self.settings.views))
+        others = (*request.rephrases, *_views(request, self.settings.views))
+        prompts = (request.prompt, *(p for p in others if self._can_be_asked(p)))
         return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
+
+    def _can_be_asked(self, prompt: str) -> bool:
+        try:
+            self.backbone.encode([prompt])
+        except PromptError:
+            return False
+        return True
 
     def _train(
         self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
