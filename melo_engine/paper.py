@@ -124,13 +124,16 @@ class PaperEditor:
         for start in range(0, len(prompts), batch_size):
             batch = list(prompts[start : start + batch_size])
             found = [self.index.find(key) for key in self._keys(batch)]
+            encoded = self.backbone.encode(batch)
             with self.runtime.running(Pass(self._gather(found))):
                 ids = self.backbone.model.generate(
-                    **self.backbone.encode(batch),
+                    **encoded,
                     do_sample=False,
                     num_beams=1,
                     max_new_tokens=self.backbone.max_answer_tokens,
                 )
+            if self.backbone.task == "causal-lm":
+                ids = ids[:, encoded["input_ids"].shape[1] :]
             texts += [self.backbone.decode(row) for row in ids]
         return texts
 
