@@ -1,0 +1,89 @@
+"""Keys that are learned tell apart what raw keys do not, and are the same each time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melo_engine import Editor, EditRequest
+from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.errors import VersionError
+from melo_engine.keys import KeyReader
+from melo_engine.projection import KeyProjection
+from tests.melo_engine import models
+
+RELATIONS = {
+    "leader": ("who leads {} ?", "{} : who is the head now ?", "tell me who leads {} last year"),
+    "river": ("which river lies in {} ?", "{} lies at which river ?", "name a river of {}"),
+    "bread": ("where does bread grow in {} ?", "{} : bread and wine ?", "what bread of {}"),
+    "built": ("when was {} built ?", "what year was {} made ?", "{} was new when ?"),
+    "capital": ("what is the capital city of {} ?", "{} capital city ?", "city at the head of {}"),
+}
+RECIPE = Recipe(steps=40, relations=8, practice=24)
+
+
+def practice(subjects: tuple[str, ...]) -> list[EditRequest]:
+    return [
+        EditRequest(forms[0].format(s), f"{s} {name}", subject=s, rephrases=(forms[1].format(s),))
+        for s in subjects
+        for name, forms in RELATIONS.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def reader(make_edited) -> KeyReader:
+    """Raw keys, of a reader of its own."""
+    edited = make_edited("t5")
+    return KeyReader(edited.backbone, edited.editor.runtime, None)
+
+
+@pytest.fixture(scope="module")
+def learned(reader: KeyReader) -> KeyProjection:
+    return learn_projection(reader, practice(models.SUBJECTS[:4]), RECIPE)
+
+
+def accuracy(reader: KeyReader) -> float:
+    """How often a third wording about an unseen subject lies nearest its own relation's first."""
+    subject = models.SUBJECTS[5]
+    split = reader.projection.relation_size
+    first = reader.read([f[0].format(subject) for f in RELATIONS.values()])[:, :split]
+    own = reader.read([f[1].format(subject) for f in RELATIONS.values()])[:, :split]
+    distance = np.linalg.norm(own[:, None] - first[None], axis=2)
+    gap = distance - np.diag(distance)[:, None]  # > 0: farther than the right one
+    return float(gap[~np.eye(len(gap), dtype=bool)].mean())
+
+
+def test_learning_separates_relations_on_an_unseen_subject(reader, learned) -> None:
+    after = KeyReader(reader.backbone, reader.runtime, learned)
+    assert accuracy(after) > accuracy(reader) + 0.05
+
+
+def test_learning_is_deterministic_and_leaves_the_generators_alone(reader, learned) -> None:
+    torch.manual_seed(random.randrange(1000))
+    again = learn_projection(reader, practice(models.SUBJECTS[:4]), RECIPE)
+    assert again.content_hash() == learned.content_hash()
+
+
+def test_a_projection_is_read_back_as_it_was_saved(learned, tmp_path: Path) -> None:
+    learned.save(tmp_path / "p.safetensors")
+    data = (tmp_path / "p.safetensors").read_bytes()
+    assert KeyProjection.from_bytes(data).content_hash() == learned.content_hash()
+    for damaged in (b"", data[: len(data) // 2]):
+        with pytest.raises(VersionError, match="key projection cannot be read"):
+            KeyProjection.from_bytes(damaged)
+
+
+def test_an_editor_with_learned_keys_edits_and_reloads(reader, learned, tmp_path: Path) -> None:
+    editor = Editor(reader.backbone, projection=learned, settings=models.SETTINGS)
+    requests = models.requests("t5", 2)
+    editor.edit(requests)
+    editor.save(tmp_path / "version")
+    loaded = Editor.load(reader.backbone, tmp_path / "version")
+    for one in (editor, loaded):
+        answers = one.answer([r.prompt for r in requests])
+        assert [a.text for a in answers] == [r.target for r in requests]
+        one.runtime.close()

@@ -1,0 +1,81 @@
+"""Radii are measured on near-misses, and cut where a probe that came with the edit is near."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from melo_engine import EditRequest
+from melo_engine.calibrate import (
+    CLEARANCE,
+    FALLBACK_BOUND,
+    FALLBACK_FREE,
+    Reach,
+    measure_reach,
+    radii,
+)
+from melo_engine.keys import KeyReader
+from melo_engine.near_misses import NearMisses
+from tests.melo_engine import models
+
+WORDINGS = ("who leads {} ?", "which river lies in {} ?", "where was {} built ?")
+
+
+@pytest.fixture
+def reader(edited_t5) -> KeyReader:
+    return edited_t5.editor.reader
+
+
+@pytest.fixture
+def requests() -> list[EditRequest]:
+    return [
+        EditRequest(wording.format(subject), f"{subject} {i}", subject=subject)
+        for subject in models.SUBJECTS
+        for i, wording in enumerate(WORDINGS)
+    ]
+
+
+def test_where_there_is_nothing_to_measure_on_the_fallback_holds(reader: KeyReader) -> None:
+    assert measure_reach(reader, models.requests("t5", 2), 0.005) == (
+        Reach(FALLBACK_BOUND, FALLBACK_FREE)
+    )
+
+
+def test_the_reach_grows_with_the_share_that_is_allowed(reader, requests) -> None:
+    found = [measure_reach(reader, requests, share) for share in (0.0, 0.01, 0.05, 0.1)]
+    assert [r.bound for r in found] == sorted(r.bound for r in found)
+    assert [r.free for r in found] == sorted(r.free for r in found)
+    assert found[0].bound < found[-1].bound
+    assert measure_reach(reader, requests, 0.01) == found[1]
+
+
+def test_the_reach_catches_no_more_near_misses_than_allowed(reader, requests) -> None:
+    reach = measure_reach(reader, requests, 0.02)
+    near = NearMisses(requests)
+    pairs = [(r.prompt, miss) for r in requests for miss in near.other_relations(r, 4)]
+    split = reader.projection.relation_size
+    own, other = (reader.read(list(side)) for side in zip(*pairs, strict=True))
+    caught = np.linalg.norm(own[:, :split] - other[:, :split], axis=1) <= reach.bound + 1e-6
+    assert caught.mean() <= 0.02 * 10 + 1 / len(pairs)  # 9 prompts about others for each of these
+
+
+def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader) -> None:
+    request = EditRequest("who leads velandor ?", "ada", subject="velandor", id="a")
+    near, far = "who leads velandor now ?", "who leads toriquet now ?"
+    split = reader.projection.relation_size
+    keys = reader.read([request.prompt, near])
+    gap = float(np.linalg.norm(keys[0, :split] - keys[1, :split]))
+    wide = Reach(9.0, 9.0)
+    bound, free = (
+        radii([r], keys[:1], wide, reader)[0]
+        for r in (
+            replace(request, locality=(near, far)),
+            replace(request, subject=None, locality=(near, far)),
+        )
+    )
+    assert bound == pytest.approx(CLEARANCE * gap, abs=1e-4)
+    assert free < 9.0
+    assert radii([replace(request, locality=(far,))], keys[:1], wide, reader) == [9.0]
+    assert radii([request], keys[:1], Reach(0.3, 9.0), reader) == [0.3]

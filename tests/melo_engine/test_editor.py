@@ -1,0 +1,222 @@
+"""Requests that cannot be carried out fail by name and alone; contradictions are settled by rule."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from melo_engine import Backbone, Editor, EditRequest
+from melo_engine.errors import PromptError, RequestError, UnknownEdit
+from tests.melo_engine import models
+from tests.melo_engine.conftest import Edited
+
+
+@pytest.fixture
+def editor(edited_t5: Edited) -> Editor:
+    """An editor without edits on the T5 that all tests share."""
+    return Editor(edited_t5.backbone, settings=models.SETTINGS)
+
+
+def outcomes(editor: Editor) -> dict[str, tuple[str, str]]:
+    return {o.id: (o.status, o.reason) for o in editor.version.outcomes}
+
+
+def about(subject: str, target: str, edit: str, wording: str = "who leads {} ?") -> EditRequest:
+    return EditRequest(wording.format(subject), target, subject=subject, id=edit)
+
+
+GOOD = about("ostovic", "tom", "good")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (about("velandor", "  ", "bad"), "the target is empty"),
+        (about("velandor", "ada " * 9, "bad"), r'has 9 tokens; backbone "tiny-t5" can produce 5'),
+        (about("velandor", "xylophone", "bad"), "vocabulary"),
+        (EditRequest(" ", "ada", id="bad"), "a prompt is empty"),
+    ],
+    ids=["empty-target", "long-target", "unwritable-target", "empty-prompt"],
+)
+def test_a_bad_request_fails_with_its_reason_and_others_go_on(
+    editor: Editor, bad: EditRequest, reason: str
+) -> None:
+    editor.edit([bad, GOOD])
+    status, said = outcomes(editor)["bad"]
+    assert status == "failed"
+    assert re.search(reason, said)
+    assert outcomes(editor)["good"][0] == "trained"
+    assert editor.answer([GOOD.prompt])[0].text == "tom"
+    assert list(editor.version.edits) == ["good"]
+
+
+def test_a_prompt_longer_than_the_backbone_takes_is_refused(edited_t5: Edited) -> None:
+    backbone = Backbone.wrap(
+        edited_t5.backbone.model, edited_t5.backbone.tokenizer, max_prompt_tokens=4
+    )
+    editor = Editor(backbone, settings=models.SETTINGS)
+    with pytest.raises(PromptError, match="takes 4"):
+        editor.answer(["who leads velandor at oslo ?"])
+    editor.edit([about("velandor", "ada", "long", "who leads {} at oslo ?"), GOOD])
+    assert outcomes(editor)["long"][0] == "failed"
+    assert outcomes(editor)["good"][0] == "trained"
+    editor.runtime.close()
+
+
+def test_an_unknown_label_is_named_with_those_allowed(make_edited) -> None:
+    editor = Editor(make_edited("bert-classifier").backbone, settings=models.SETTINGS)
+    editor.edit([about("velandor", "merry", "bad"), about("ostovic", "glad", "good")])
+    assert outcomes(editor)["bad"] == (
+        "failed",
+        'label "merry" is unknown; allowed: calm, glad, angry, sad.',
+    )
+    assert outcomes(editor)["good"][0] == "trained"
+
+
+def test_two_targets_for_one_prompt_in_a_call_both_fail(editor: Editor) -> None:
+    one, two = about("velandor", "ada", "one"), about("velandor", "jon", "two", "Who  leads {} ?")
+    editor.edit([one, two, GOOD])
+    found = outcomes(editor)
+    assert {found["one"][0], found["two"][0]} == {"failed"}
+    assert "edit one" in found["two"][1]
+    assert "edit two" in found["one"][1]
+    assert found["good"][0] == "trained"
+
+
+def test_the_same_request_twice_under_one_id_is_refused(editor: Editor) -> None:
+    with pytest.raises(RequestError, match="edit id good comes twice"):
+        editor.edit([GOOD, GOOD])
+
+
+@pytest.mark.parametrize("rate", [math.nan, 1e30])
+def test_a_loss_that_breaks_down_names_the_edit_and_spares_the_others(
+    edited_t5: Edited, rate: float
+) -> None:
+    """An edit that the backbone answers already needs no step, so no rate can break it."""
+    prompt = edited_t5.requests[0].prompt
+    known = edited_t5.base_before[0].text
+    settings = replace(models.SETTINGS, learning_rate=rate, margin=0.0, views=0, max_steps=3)
+    editor = Editor(edited_t5.backbone, settings=settings)
+    fine = EditRequest(prompt, known, subject="velandor", id="fine")
+    editor.edit([about("toriquet", "jon", "broken"), fine])
+    status, reason = outcomes(editor)["broken"]
+    assert status == "failed"
+    assert reason
+    if math.isnan(rate):
+        assert "the loss of edit broken is not a number" in reason
+    assert "broken" not in editor.version
+    bare = [a.text for a in edited_t5.base_before]
+    assert [a.text for a in editor.answer(edited_t5.asked, base=True)] == bare
+
+
+def test_the_same_question_in_other_words_is_superseded_by_the_later_edit(editor: Editor) -> None:
+    first = about("velandor", "ada", "first")
+    later = about("velandor", "jon", "later", "now who leads {} ?")
+    editor.edit([first, GOOD])
+    editor.edit([later])
+    found = outcomes(editor)
+    assert found["later"][0] == "trained"
+    assert found["first"][0] == "superseded"
+    assert "later" in found["first"][1]
+    assert set(editor.version.edits) == {"good", "later"}
+    assert [a.text for a in editor.answer([first.prompt, later.prompt])] == ["jon", "jon"]
+
+
+def test_of_two_contradicting_edits_in_one_call_the_later_wins(editor: Editor) -> None:
+    first = about("velandor", "ada", "first")
+    later = about("velandor", "jon", "later", "now who leads {} ?")
+    editor.edit([first, later])
+    assert outcomes(editor)["first"][0] == "superseded"
+    assert editor.answer([first.prompt])[0].edit == "later"
+
+
+def test_a_superseded_edit_stays_where_the_later_one_fails(editor: Editor) -> None:
+    editor.edit([about("velandor", "ada", "first")])
+    editor.settings = replace(models.SETTINGS, learning_rate=math.nan, max_steps=3)
+    editor.edit([about("velandor", "jon", "later")])
+    assert outcomes(editor)["later"][0] == "failed"
+    assert editor.answer(["who leads velandor ?"])[0].text == "ada"
+
+
+def test_a_prompt_edited_a_b_c_a_holds_the_last(editor: Editor) -> None:
+    for turn, target in enumerate(["ada", "jon", "mia", "ada"]):
+        editor.edit([about("velandor", target, f"turn-{turn}")])
+        answer = editor.answer(["who leads velandor ?"])[0]
+        assert (answer.text, answer.edit) == (target, f"turn-{turn}")
+    assert list(editor.version.edits) == ["turn-3"]
+
+
+def test_replaces_takes_the_named_edits_out(editor: Editor) -> None:
+    editor.edit([about("velandor", "ada", "old")])
+    editor.edit([GOOD], replaces=["old"])
+    assert list(editor.version.edits) == ["good"]
+    with pytest.raises(UnknownEdit, match="old"):
+        editor.revoke(["old"])
+
+
+def test_a_block_trained_among_others_is_the_block_trained_alone(make_edited) -> None:
+    edited = make_edited("llama")
+    together = edited.editor
+    for request in edited.requests:
+        alone = Editor(edited.backbone, settings=models.SETTINGS)
+        alone.edit([request])
+        shard, row = together.version.place(request.id)
+        own, only = alone.version.place(request.id)
+        for (a, b), (c, d) in zip(shard.pairs, own.pairs, strict=True):
+            assert torch.allclose(a[row], c[only], atol=2e-3)
+            assert torch.allclose(b[row], d[only], atol=2e-3)
+        prompts = edited.asked
+        forced = together.answer_with(prompts, [request.id] * len(prompts))
+        assert alone.answer_with(prompts, [request.id] * len(prompts)) == forced
+        alone.runtime.close()
+
+
+def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
+    edited = make_edited("t5")
+    other = Editor(edited.backbone, settings=models.SETTINGS)
+    other.edit(edited.requests[::-1])
+    assert [a.text for a in other.answer(edited.asked)] == (
+        [a.text for a in edited.editor.answer(edited.asked)]
+    )
+    other.runtime.close()
+
+
+def test_routes_agree_with_answers(edited: Edited) -> None:
+    routes = edited.editor.routes(edited.asked)
+    assert [r.edit for r in routes] == [a.edit for a in edited.editor.answer(edited.asked)]
+    keys = edited.editor.reader.read(edited.asked)
+    assert [r.edit for r in edited.editor.routes(edited.asked, keys)] == [r.edit for r in routes]
+
+
+def test_closing_the_runtime_takes_every_hook_out() -> None:
+    model = models.model("gpt2")
+    editor = Editor(Backbone.wrap(model, models.tokenizer()))
+    editor.runtime.close()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_prompt_with_no_room_for_its_answer_fails_alone(make_edited) -> None:
+    """GPT-2 counts positions: prompt and answer together must fit into its 64."""
+    editor = Editor(make_edited("gpt2").backbone, settings=models.SETTINGS)
+    long = "who leads velandor " + "now " * 58 + "?"
+    request = EditRequest(long, "ada li of west oslo", subject="velandor", id="long")
+    editor.edit([request, GOOD])
+    assert outcomes(editor)["long"] == (
+        "failed",
+        'prompt has 62 tokens; backbone "tiny-gpt2" takes 58. '
+        "Shorten it or set backbone.max_prompt_tokens.",
+    )
+    assert outcomes(editor)["good"][0] == "trained"
+    with pytest.raises(PromptError, match="takes 58"):
+        editor.answer([long])
+    editor.runtime.close()
+
+
+def test_wordings_that_cannot_be_asked_are_left_out_of_training(editor: Editor) -> None:
+    long = "now " * 600
+    request = replace(GOOD, rephrases=(long, " ", "ostovic which head ?"))
+    assert editor.edit([request]).outcomes[0].status == "trained"

@@ -1,0 +1,207 @@
+"""A version is its content: what is damaged or foreign is refused, what is equal has one name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melo_engine import Backbone, Edit, Editor, EditRequest, MeloError, Version
+from melo_engine.blocks import Shard
+from melo_engine.errors import UnknownEdit, VersionError
+from melo_engine.version import compact
+from tests.melo_engine import models
+from tests.melo_engine.conftest import Edited
+
+
+@pytest.fixture
+def saved(edited_t5: Edited, tmp_path: Path) -> Path:
+    """The edited T5's version in a folder."""
+    return edited_t5.editor.save(tmp_path / "version")
+
+
+@pytest.mark.parametrize("name", ["edits.parquet", "projection.safetensors"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+def test_a_damaged_file_is_refused_by_name(saved: Path, name: str, how: str) -> None:
+    file = saved / name
+    content = bytearray(file.read_bytes())
+    if how == "gone":
+        file.unlink()
+    elif how == "cut":
+        file.write_bytes(bytes(content[:-20]))
+    else:
+        content[len(content) // 2] ^= 1
+        file.write_bytes(bytes(content))
+    with pytest.raises(VersionError, match=rf"{name}\" is missing or damaged"):
+        Version.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "can't be read"),
+        ("[1]", "can't be read"),
+        ('{"schema": 99}', "has schema 99; this release reads 1"),
+        ('{"schema": 1}', "manifest.json lacks backbone"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(saved: Path, content: str, message: str) -> None:
+    (saved / "manifest.json").write_text(content)
+    with pytest.raises(VersionError, match=message):
+        Version.load(saved)
+
+
+def test_a_folder_without_a_manifest_is_no_version(tmp_path: Path) -> None:
+    with pytest.raises(VersionError, match="is no version"):
+        Version.load(tmp_path)
+
+
+def test_a_version_that_names_itself_wrongly_is_refused(saved: Path) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text())
+    manifest["id"] = "0" * 32
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(VersionError, match="names itself 000000000000"):
+        Version.load(saved)
+
+
+def test_another_backbone_is_refused(saved: Path) -> None:
+    with pytest.raises(VersionError, match=r'made for backbone "tiny-t5".*Open it with its own'):
+        Version.load(saved, models.backbone("t5", seed=1))
+
+
+def test_another_tokenizer_is_refused(saved: Path) -> None:
+    tokenizer = models.tokenizer()
+    tokenizer.add_tokens(["another"])
+    with pytest.raises(VersionError, match="the tokenizer is not the one"):
+        Version.load(saved, Backbone.wrap(models.model("t5"), tokenizer))
+
+
+def test_a_missing_shard_is_refused(saved: Path) -> None:
+    for folder in (saved / "shards").iterdir():
+        folder.rename(folder.with_name("elsewhere-" + folder.name[:4]))
+    with pytest.raises(VersionError, match=r'shard ".*" is missing'):
+        Version.load(saved)
+
+
+def test_damaged_blocks_are_noticed_before_they_act(edited_t5: Edited, saved: Path) -> None:
+    file = next((saved / "shards").glob("*/blocks.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    editor = Editor.load(edited_t5.backbone, saved)
+    with pytest.raises(VersionError, match="is damaged"):
+        editor.answer(edited_t5.prompts)
+    editor.runtime.close()
+
+
+def test_saving_again_replaces_and_shares_shards(edited_t5: Edited, tmp_path: Path) -> None:
+    version, store = edited_t5.editor.version, tmp_path / "store"
+    version.save(tmp_path / "one", store)
+    version.without([edited_t5.requests[0].id]).save(tmp_path / "two", store)
+    version.save(tmp_path / "two", store)
+    assert Version.load(tmp_path / "two", shards=store).id == version.id
+    assert {p.name for p in store.iterdir()} == set(version.shards)
+    assert not (tmp_path / "two" / "shards").exists()
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_nothing_on_disk_is_a_pickle(saved: Path) -> None:
+    kinds = {p.suffix for p in saved.rglob("*") if p.is_file()}
+    assert kinds == {".json", ".parquet", ".safetensors"}
+
+
+def test_merging_halves_is_concatenation(edited_t5: Edited) -> None:
+    whole = edited_t5.editor.version
+    first = whole.without([r.id for r in edited_t5.requests[:2]])
+    second = whole.without([r.id for r in edited_t5.requests[2:]])
+    assert first.merge(second).id == second.merge(first).id == whole.id
+
+
+def test_versions_made_apart_merge_and_every_edit_answers(edited_t5: Edited) -> None:
+    halves = []
+    for part in (edited_t5.requests[:2], edited_t5.requests[2:]):
+        editor = Editor(edited_t5.backbone, settings=models.SETTINGS)
+        halves.append(editor.edit(part))
+        editor.runtime.close()
+    merged = Editor(edited_t5.backbone, halves[0].merge(halves[1]))
+    answers = merged.answer(edited_t5.prompts)
+    assert [a.text for a in answers] == [r.target for r in edited_t5.requests]
+    assert [a.edit for a in answers] == [r.id for r in edited_t5.requests]
+    merged.runtime.close()
+
+
+def test_what_does_not_go_together_is_not_merged(edited_t5: Edited, make_edited) -> None:
+    version = edited_t5.editor.version
+    with pytest.raises(VersionError, match="two backbones"):
+        version.merge(make_edited("llama").editor.version)
+    edit = version[edited_t5.requests[0].id]
+    other = version.with_edits([replace(edit, block="another")], [])
+    with pytest.raises(VersionError, match="edit edit-0 is in both versions"):
+        version.merge(other)
+
+
+def test_compacting_keeps_name_and_answers(edited_t5: Edited, tmp_path: Path) -> None:
+    editor = Editor(edited_t5.backbone, settings=models.SETTINGS)
+    for request in edited_t5.requests:
+        editor.edit([request])
+    gone = edited_t5.requests[0].id
+    before = editor.revoke([gone])
+    small = compact(before)
+    assert small.id == before.id
+    assert len(small.shards) == len({e.rank for e in small.edits.values()}) < len(before.shards)
+    assert sum(len(s) for s in small.shards.values()) == len(small)
+    expected = [a.text for a in editor.answer(edited_t5.asked)]
+    small.save(tmp_path / "small")
+    editor.use(Version.load(tmp_path / "small", edited_t5.backbone))
+    assert [a.text for a in editor.answer(edited_t5.asked)] == expected
+    editor.runtime.close()
+
+
+def test_the_name_does_not_depend_on_the_way(edited_t5: Edited) -> None:
+    version = edited_t5.editor.version
+    first = edited_t5.requests[0].id
+    narrower = version.with_radius(first, 0.1)
+    assert narrower.id != version.id
+    assert narrower.with_radius(first, version[first].radius).id == version.id
+    assert narrower.parent == version.id
+    with pytest.raises(UnknownEdit, match='edit "nobody" is not in version'):
+        version["nobody"]
+
+
+def test_thousands_of_blocks_open_without_being_read(edited_t5: Edited, tmp_path: Path) -> None:
+    backbone, size, count = edited_t5.backbone, edited_t5.editor.reader.projection.size, 2000
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(a.shape[1], b.shape[2]) for a, b in edited_t5.editor.version.place("edit-0")[0].pairs]
+    pairs = [
+        (
+            torch.randn(count, size_in, 1, generator=generator),
+            torch.randn(count, 1, size_out, generator=generator),
+        )
+        for size_in, size_out in sizes
+    ]
+    keys = torch.nn.functional.normalize(torch.randn(count, size, generator=generator)).numpy()
+    shard = Shard.from_tensors(pairs, keys.astype(np.float32))
+    edits = [
+        Edit(EditRequest(f"p{i}", "t", f"name{i}x", id=f"e{i}"), shard.name, i, f"b{i}", 1, 0.5, i)
+        for i in range(count)
+    ]
+    empty = Version.empty(backbone, edited_t5.editor.reader.projection)
+    empty.with_edits(edits, [shard]).save(tmp_path / "many")
+    opened = Version.load(tmp_path / "many", backbone)
+    assert (len(opened), len(opened.index)) == (count, count)
+    assert all(s._pairs is None for s in opened.shards.values())
+    editor = Editor(backbone, opened)
+    assert [a.text for a in editor.answer(edited_t5.asked)] == (
+        [a.text for a in edited_t5.base_before]
+    )
+    assert all(s._pairs is None for s in opened.shards.values())
+    editor.runtime.close()
+
+
+def test_every_error_is_of_one_tree() -> None:
+    assert issubclass(VersionError, MeloError)
+    assert issubclass(UnknownEdit, MeloError)
