@@ -16,7 +16,7 @@ LEADS = request("Who is the leader of [X]?", "Acme", "Ada")
 REQUESTS = [
     LEADS,
     request("Who is the leader of [X]?", "Globex", "Jon"),
-    request("Who is leading [X]?", "Initech", "Mia"),
+    request("Which leaders has [X]?", "Initech", "Mia"),
     request("In what city is [X] based?", "Hooli", "Oslo"),
     request("Which river runs through [X]?", "Vienna", "Danube"),
     request("Name the boss at [X].", "Umbrella", "Ada"),
@@ -50,7 +50,9 @@ def test_other_subjects_are_put_into_the_own_wording() -> None:
     found = NearMisses(REQUESTS).other_subjects(LEADS, 3)
     assert len(found) == 3
     assert all(p.startswith("Who is the leader of ") and "Acme" not in p for p in found)
-    assert NearMisses(REQUESTS).other_subjects(LEADS, 2, ["ACME", "Zed"]) == ["Who is the leader of Zed?"]
+    assert NearMisses(REQUESTS).other_subjects(LEADS, 2, ["ACME", "Zed"]) == [
+        "Who is the leader of Zed?"
+    ]
 
 
 def test_near_misses_are_the_same_for_the_same_seed() -> None:
