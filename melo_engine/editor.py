@@ -367,6 +367,19 @@ class Editor:
         lessons = [x for x in chunk if x.id in trained]
         if not lessons:
             return {}
+        try:
+            return self._decoded_together(lessons, trained)
+        except (torch.OutOfMemoryError, MemoryError):
+            if len(lessons) == 1:
+                raise
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            half = len(lessons) // 2
+            return self._decoded(lessons[:half], trained) | self._decoded(lessons[half:], trained)
+
+    def _decoded_together(
+        self, lessons: Sequence[Lesson], trained: dict[str, Trained]
+    ) -> dict[str, str]:
         shard = _shard(
             [trained[x.id] for x in lessons], np.zeros((len(lessons), 1)), self.backbone.dtype
         )
