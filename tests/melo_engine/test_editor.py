@@ -220,3 +220,20 @@ def test_wordings_that_cannot_be_asked_are_left_out_of_training(editor: Editor) 
     long = "now " * 600
     request = replace(GOOD, rephrases=(long, " ", "ostovic which head ?"))
     assert editor.edit([request]).outcomes[0].status == "trained"
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_edit_is_lost() -> None:
+    """The device is one that holds three rows: the model runs out of memory on more."""
+
+    def fill(module: torch.nn.Module, args: object, given: dict[str, torch.Tensor]) -> None:
+        if len(given["input_ids"]) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+
+    model = models.model("llama")
+    model.register_forward_pre_hook(fill, with_kwargs=True)
+    editor = Editor(Backbone.wrap(model, models.tokenizer()), settings=models.SETTINGS)
+    requests = models.requests("llama", 5)
+    version = editor.edit(requests)
+    assert [o.status for o in version.outcomes] == ["trained"] * 5
+    answers = editor.answer([r.prompt for r in requests], batch_size=1)
+    assert [a.text for a in answers] == [r.target for r in requests]

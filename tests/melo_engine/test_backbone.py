@@ -1,0 +1,71 @@
+"""A backbone opens from a folder or from memory, and says in one line why it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from melo_engine import Backbone
+from melo_engine.errors import BackboneError, PromptError, RequestError
+from tests.melo_engine import models
+
+
+@pytest.fixture(params=["llama", "t5", "bert-classifier"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A saved backbone, as save_pretrained writes it."""
+    models.model(request.param).save_pretrained(tmp_path / "saved")
+    models.tokenizer().save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_what_was_saved_opens_as_what_it_was(folder: Path, request) -> None:
+    kind = request.node.callspec.params["folder"]
+    opened, made = Backbone.open(folder, device="cpu"), models.backbone(kind)
+    assert opened.weights_hash == made.weights_hash
+    assert opened.tokenizer_hash == made.tokenizer_hash
+    assert (opened.task, opened.surgery, opened.name) == (made.task, made.surgery, "saved")
+    assert opened.max_prompt_tokens == made.max_prompt_tokens
+
+
+def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"has no config\.json"):
+        Backbone.open(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(BackboneError, match="holds no weights"):
+        Backbone.open(tmp_path)
+
+
+def test_an_unknown_task_is_named_with_those_allowed() -> None:
+    with pytest.raises(BackboneError, match='"painting"; allowed: seq2seq-lm, causal-lm'):
+        Backbone.wrap(models.model("t5"), models.tokenizer(), "painting")  # type: ignore[arg-type]
+
+
+def test_one_changed_weight_is_another_backbone() -> None:
+    model = models.model("t5")
+    with torch.no_grad():
+        model.encoder.final_layer_norm.weight[0] += 1e-3
+    changed = Backbone.wrap(model, models.tokenizer())
+    assert changed.weights_hash != models.backbone("t5").weights_hash
+
+
+def test_encoding_pads_where_it_is_told_to(edited) -> None:
+    backbone = edited.backbone
+    for side, column in (("left", 0), ("right", -1)):
+        batch = backbone.encode(["wine", "who leads velandor ?"], padding_side=side)
+        assert batch["attention_mask"][:, column].tolist() == [0, 1]
+    with pytest.raises(PromptError, match="a prompt is empty"):
+        backbone.encode(["wine", " "])
+    with pytest.raises(PromptError, match=f"takes {backbone.max_prompt_tokens:,}"):
+        backbone.encode(["wine " * (backbone.max_prompt_tokens + 1)])
+
+
+def test_a_target_ends_with_the_end_token_and_comes_back_as_text(make_edited) -> None:
+    for kind in models.GENERATORS:
+        backbone = make_edited(kind).backbone
+        ids = backbone.encode_target(" ada  li ")
+        assert ids[-1] == backbone.end_token
+        assert backbone.decode(ids) == backbone.canonical("ada li") == "ada li"
+        with pytest.raises(RequestError, match="lacks"):
+            backbone.encode_target("xylophone")
