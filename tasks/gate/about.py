@@ -22,7 +22,7 @@ _COMMON_WORDS = """
     a an the of is was were are be been in on at to by with for from and or that this what which
     who whom whose where when how did does do has have had it its as s name tell me please
 """
-_COMMON = frozenset(_COMMON_WORDS.split())
+COMMON = frozenset(_COMMON_WORDS.split())
 _STEM = 5
 
 
@@ -56,7 +56,7 @@ class Wordings:
 @lru_cache(maxsize=100_000)
 def stems(template: str) -> frozenset[str]:
     """First letters of the content words of a wording, its `[X]` aside."""
-    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in _COMMON)
+    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in COMMON)
 
 
 def swap(template: str, name: str) -> str:

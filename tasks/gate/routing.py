@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from melo_engine import Editor, Route, Version
-from melo_engine.subjects import SubjectIndex
 from tasks.gate.answering import engine_hash, using
 from tasks.gate.keys import ProbeKeys
+from tasks.gate.mentions import Mentions
 from tasks.gate.types import probe_hash
 
 KEPT = 16  # versions whose routes are kept
@@ -122,15 +122,17 @@ class Router:
         changed = _changed(basis.version, version)
         if not changed:
             return set()
-        names = SubjectIndex()
-        for number, edit in enumerate(sorted(changed)):
-            for holder in (basis.version, version):
-                if edit in holder:
-                    names.add(holder[edit].request.names, number)
+        mentions = Mentions(
+            name
+            for edit in changed
+            for holder in (basis.version, version)
+            if edit in holder
+            for name in holder[edit].request.names
+        )
         touched = set()
         for prompt in prompts:
             route = basis.routes.get(prompt)
-            if route is None or route.nearest in changed or (len(names) and names.find(prompt)):
+            if route is None or route.nearest in changed or mentions.any_in(prompt):
                 touched.add(prompt)
         free = [e for e in sorted(changed) if e in version and not version[e].request.names]
         if free:

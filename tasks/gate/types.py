@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from melo_engine import Version
@@ -157,6 +158,7 @@ class GateResult:
         return f"{first.suite}, {first.metric}: {first.reason}{more}"
 
 
+@lru_cache(maxsize=262_144)
 def probe_hash(prompt: str) -> bytes:
     """16 bytes that name a prompt: what keys and answers are kept under."""
     return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,42 @@
+"""Names that stand in a prompt are found by the quick look as by the index."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melo_engine.subjects import SubjectIndex
+from tasks.gate.mentions import Mentions
+
+NAMES = ("Volvo B12M", "The Who", "Solaris", "Call the Doctor", "José Núñez", "C++", "Bay of Pigs")
+WORDS = st.sampled_from(
+    [*" ".join(NAMES).split(), "Volvo-B12M", "B", "12M", "Solariss", "Soalris", "Docter", "Bey",
+     "who", "the", "of", "runs", "Nunez", "joze", "?", "Volv", "o"]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stands"),
+    [
+        ("Who made the Volvo B12M?", True),
+        ("Who made the volvo-b 12 m?", True),
+        ("Who made the Volvo B13M?", False),
+        ("Who directed Solarsi?", True),
+        ("Who is Jose Nunez's father?", True),
+        ("Who wrote C++?", True),
+        ("What is the capital of Norway?", False),
+    ],
+)
+def test_a_name_is_found_whatever_its_spelling(prompt: str, stands: bool):
+    assert Mentions(NAMES).any_in(prompt) is stands
+
+
+@given(st.lists(WORDS, min_size=1, max_size=8), st.sets(st.sampled_from(NAMES), min_size=1))
+def test_what_the_index_finds_the_quick_look_finds(words: list[str], names: set[str]):
+    prompt = " ".join(words)
+    index = SubjectIndex()
+    for number, name in enumerate(sorted(names)):
+        index.add([name], number)
+    if index.find(prompt):
+        assert Mentions(sorted(names)).any_in(prompt)
