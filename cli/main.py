@@ -5,7 +5,9 @@ A known error is one line on stderr and exit code 2; only a bug shows a tracebac
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,5 +114,20 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(2)
 
 
+def script() -> None:
+    """The console script. Ends without taking the interpreter apart.
+
+    What was registered to run at the end runs (Prefect's ephemeral server stops); after that DuckDB,
+    torch and MLflow would report each other's leftovers on stderr.
+    """
+    try:
+        run()
+    except SystemExit as end:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
+
+
 if __name__ == "__main__":
-    run()
+    script()

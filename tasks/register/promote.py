@@ -94,7 +94,7 @@ def roll_back(
 ) -> Promotion:
     """Let an earlier version serve again: the given one, or the champion before this one.
 
-    Raises NotPromotable where there is none.
+    What was revoked since serves again, on record. Raises NotPromotable where there is none.
     """
     champion = ledger.champion()
     if champion is None or (version is None and champion.previous is None):
@@ -157,10 +157,7 @@ def _settle(
     """Bring the states of the edits in line with the version that serves from now on."""
     states = {edit.id: edit.state for edit in ledger.edits(ids=held)} if held else {}
     away = [edit for edit, state in states.items() if state not in ("trained", "active")]
-    if going_back:
-        withdrawn = [e for e in away if states[e] in WITHDRAWN and _by_a_person(ledger, e)]
-    else:
-        withdrawn = [edit for edit in away if states[edit] in WITHDRAWN]
+    withdrawn = [] if going_back else [edit for edit in away if states[edit] in WITHDRAWN]
     if withdrawn:
         raise NotPromotable(
             f"version {known.id[:12]} holds edit {withdrawn[0][:12]}, which is "
@@ -190,8 +187,3 @@ def _settle(
 def _way(state: str) -> tuple[str, ...]:
     """The states that an edit of this state still has to pass before it can be active."""
     return BACK[BACK.index(state) + 1 :] if state in BACK else BACK
-
-
-def _by_a_person(ledger: Ledger, edit: str) -> bool:
-    last = ledger.history(edit)[-1]
-    return last.to_state in WITHDRAWN and last.to_state != "rejected"

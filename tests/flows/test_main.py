@@ -34,7 +34,7 @@ def test_an_edit_that_breaks_a_probe_is_kept_out_and_the_others_serve(
 ) -> None:
     from flows.main import main
 
-    probe = {"prompt": "who leads velandor ?", "answer": "eva", "expect": "exact", "value": "eva"}
+    probe: dict[str, object] = {"prompt": "who leads velandor ?", "expect": "unchanged"}
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
     rows = [report(0), report(1)]
     result = main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
