@@ -13,8 +13,6 @@ from melo_engine.subjects import SubjectIndex, words
 from tasks.gate.about import COMMON
 from tasks.gate.about import joined as glued
 
-SHORT = 3  # beginnings of a name of less than so many letters stand in too many prompts
-
 
 class Mentions:
     """names: those to look for."""
@@ -62,12 +60,9 @@ class Mentions:
         for word in found:
             if word in self._words or (self._gaps and _gaps(word) & self._gaps):
                 return 2
-            if len(word) >= SHORT and word in self._starts:
-                return 2
         whole = "".join(found)
         if any(name in whole for name in self._joined):
             return 2
-        # The name may begin with this word's end: "B-12 M" for "12M" is cut where words are.
         return 1 if any(word in self._starts for word in found) else 0
 
 
