@@ -348,7 +348,9 @@ class Editor:
         try:
             blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank)
             return {b.id: b for b in blocks}
-        except (torch.OutOfMemoryError, MeloError, MemoryError) as error:
+        except (RuntimeError, MeloError, MemoryError) as error:
+            if not isinstance(error, MeloError) and not _out_of_memory(error):
+                raise
             if len(chunk) == 1:
                 outcomes[chunk[0].id] = EditOutcome(
                     chunk[0].id, "failed", str(error).splitlines()[0]
@@ -369,8 +371,8 @@ class Editor:
             return {}
         try:
             return self._decoded_together(lessons, trained)
-        except (torch.OutOfMemoryError, MemoryError):
-            if len(lessons) == 1:
+        except (RuntimeError, MemoryError) as error:
+            if len(lessons) == 1 or not _out_of_memory(error):
                 raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -410,6 +412,13 @@ class Editor:
         return self.reach
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """CUDA has an error of its own for it, the CPU's allocator only says so."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(
+        error
+    )
+
+
 def _identity(request: EditRequest) -> tuple[str, str]:
     return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
 
@@ -421,7 +430,7 @@ def _conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
         by_prompt.setdefault(_identity(request), []).append(request)
     failed = {}
     for group in by_prompt.values():
-        if len({r.target for r in group}) > 1:
+        if len({r.target.strip() for r in group}) > 1:
             targets = ", ".join(f'"{r.target}" (edit {r.id})' for r in group)
             for request in group:
                 failed[request.id] = EditOutcome(
@@ -446,14 +455,14 @@ def _contradicted(
     together = NeuronIndex(version.projection.size, version.projection.relation_size)
     in_force = version.index
     losers: dict[str, str] = {}
+    targets = {r.id: r.target for r in requests}
     for order, request in enumerate(requests):
         key = keys[request.id]
         rivals = together.around(key, request.prompt, reach.bound, reach.free)
         rivals += in_force.around(key, request.prompt, reach.bound, reach.free)
-        targets = {r.id: r.target for r in requests}
         for rival in rivals:
             target = targets.get(rival.edit) or version[rival.edit].request.target
-            if rival.edit != request.id and target != request.target:
+            if rival.edit != request.id and target.strip() != request.target.strip():
                 losers[rival.edit] = request.id
                 if rival.edit in together:
                     together.remove([rival.edit])

@@ -3,7 +3,7 @@
     "Where was José  Núñez-Ortega born?"
         words    where was jose nunez ortega born
         joined   every run of words, glued together, is looked up:  josenunezortega  -> found
-        typos    else every subject that shares its rarest word (or, for one word, all but one
+        typos    else every subject that shares one of its long words (or, for one word, all but one
                  letter) with the prompt is compared by edit distance
 
 The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
@@ -53,10 +53,9 @@ class SubjectIndex:
 
     def __init__(self) -> None:
         self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
-        self._by_word: dict[str, set[str]] = defaultdict(set)  # rare word -> joined names
+        self._by_word: dict[str, set[str]] = defaultdict(set)  # long word -> joined names
         self._by_gap: dict[str, set[str]] = defaultdict(set)  # one-word name less a letter -> names
         self._words: dict[str, list[str]] = {}  # joined name -> its words
-        self._frequency: dict[str, int] = defaultdict(int)
         self._longest = 0
 
     def __len__(self) -> int:
@@ -122,10 +121,8 @@ class SubjectIndex:
             for variant in _gaps(joined):
                 self._by_gap[variant].add(joined)
             return
-        for part in parts:
-            self._frequency[part] += 1
-        # With one typo at least one of any two words is intact: file under the two rarest.
-        for part in sorted(set(parts), key=lambda p: (self._frequency[p], -len(p), p))[:2]:
+        # With one typo at least one of any two words is intact: file under the two longest.
+        for part in sorted(set(parts), key=lambda p: (-len(p), p))[:2]:
             self._by_word[part].add(joined)
 
     def _with_typos(self, tokens: Sequence[str]) -> list[str]:

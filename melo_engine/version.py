@@ -147,7 +147,8 @@ class Version:
         Raises VersionError for versions of two backbones or key spaces, or an edit in both with
         another block.
         """
-        if (self.backbone, self.projection_hash) != (other.backbone, other.projection_hash):
+        mine = (self.backbone, self.tokenizer, self.projection_hash)
+        if mine != (other.backbone, other.tokenizer, other.projection_hash):
             raise VersionError("versions of two backbones or key projections can't be merged.")
         for edit in self.edits.keys() & other.edits.keys():
             if self.edits[edit].block != other.edits[edit].block:
