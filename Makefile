@@ -12,7 +12,6 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= true
 # uv does not read pip's configuration; a local wheel folder set there is handed on.
 FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
-PACKAGES := melo_engine ledger config tasks flows cli benchmarks
 
 .PHONY: install demo test check format lock clean
 
@@ -29,6 +28,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install
 	$(BIN)/melo demo
 
+# Tests start servers beside them: a core is left for those.
+test: export OMP_NUM_THREADS = 1
 test: install
 	$(BIN)/python -m pytest
 
