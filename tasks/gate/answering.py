@@ -57,7 +57,7 @@ class Answerer:
     def scope(self) -> str:
         """See Asker."""
         limit = self.editor.backbone.max_answer_tokens
-        return scope_of(self.editor, "greedy", max_new_tokens=limit, **self.generation)
+        return scope_of(self.editor, "greedy", **{"max_new_tokens": limit, **self.generation})
 
     def answers(
         self,

@@ -27,7 +27,7 @@ def entropy(text: str) -> float:
         total = sum(counts.values())
         bits -= weight * sum(c / total * math.log2(c / total) for c in counts.values())
         most += weight * math.log2(total)
-    return bits / most
+    return min(1.0, bits / most)
 
 
 def repetition(text: str) -> float:
@@ -38,18 +38,22 @@ def repetition(text: str) -> float:
 
 
 def inconsistency(answer: str, samples: Sequence[str]) -> float:
-    """How little sampled answers bear an answer out, in nats a token: 0 where all say the same.
+    """How little sampled answers bear an answer out: 0 where all say the same, 1 where none does.
 
     SelfCheckGPT's n-gram variant (Manakul et al. 2023) with unigrams: the mean negative log
-    probability of the answer's words under the counts of the samples and the answer itself, less
-    what it would be if every sample were that answer. nan for an empty answer or no samples.
+    probability of the answer's words under the counts of the samples and the answer itself. It is
+    given as a share of the way from "every sample is the answer" to "no sample shares a word with
+    it", so that lengths do not matter. nan for an empty answer or no samples.
     """
     found = words(answer)
     if not found or not samples:
         return math.nan
     alone = Counter(found)
-    together = alone + sum((Counter(words(s)) for s in samples), Counter())
-    return _surprise(found, together) - _surprise(found, alone)
+    others: Counter[str] = Counter(w for s in samples for w in words(s))
+    if not others:
+        return 1.0
+    apart = math.log((alone.total() + others.total()) / alone.total())
+    return max(0.0, (_surprise(found, alone + others) - _surprise(found, alone)) / apart)
 
 
 def _surprise(found: Sequence[str], counts: Counter[str]) -> float:
