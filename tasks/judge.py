@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from config import Settings
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeResult as Probed
+from melo_engine import Version
 from tasks import progress
 from tasks.edit import Trained, forget, restored
 from tasks.gate import (
@@ -25,7 +26,7 @@ from tasks.gate import (
 )
 from tasks.versions import BASE, open_editor, open_version, save_version
 
-ROUNDS = 3  # of taking edits out or putting old ones back
+ROUNDS = 5  # of taking edits out or putting old ones back
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
 def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResult, dict[str, str]]:
     """Gate a candidate against the version it was built upon, and write what is left of it.
 
-    Where a rejected edit had taken the place of one in force, that one is put back and the whole
-    is gated once more. Returns the last result and why each rejected edit was.
+    Where the gate fails, new edits behind its failing probes are taken out, so that one bad edit
+    never costs the whole job; where a rejected edit had taken the place of one in force, that one
+    is put back. Then the whole is gated once more. Returns the last result and why each rejected
+    edit was.
     """
     base = open_version(settings, result.base)
     champion = None if result.base == BASE else base
@@ -99,7 +102,10 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
                 progress=progress.report,
             )
             reasons |= {r.edit: _why(r) for r in gated.rejected}
-            version = restored(result, set(reasons) | set(result.failed), base, gated.version)
+            guilty = _guilty(gated, base)
+            reasons |= guilty
+            version = gated.version.without(sorted(guilty)) if guilty else gated.version
+            version = restored(result, set(reasons) | set(result.failed), base, version)
             if version.id == gated.version.id:
                 break
     save_version(settings, gated.version)
@@ -159,6 +165,17 @@ def record(
             for c in gated.checks
         ],
     )
+
+
+def _guilty(gated: GateResult, base: Version) -> dict[str, str]:
+    """New edits that answered a failing probe of a suite whose check failed: {edit: reason}."""
+    failed = {check.suite for check in gated.checks if not check.passed}
+    return {
+        p.edit: f'answers a probe of suite {p.suite}, which failed: "{p.prompt[:120]}" '
+        f'gives "{(p.after or "")[:80]}"'
+        for p in gated.probes
+        if p.edit in gated.version and p.edit not in base and not p.passed and p.suite in failed
+    }
 
 
 def _why(rejection: Rejection) -> str:

@@ -46,6 +46,7 @@ default: {share: 0.0, least: 0, required: false, protected: false, worse: 0}
 suites:
   retention: {share: 1.0, least: 0, required: true, protected: true}
   guarded: {share: 1.0, least: 1, protected: true}
+  watched: {share: 1.0, least: 1, protected: false}
 """
 
 
