@@ -170,12 +170,15 @@ def record(
 def _guilty(gated: GateResult, base: Version) -> dict[str, str]:
     """New edits that answered a failing probe of a suite whose check failed: {edit: reason}."""
     failed = {check.suite for check in gated.checks if not check.passed}
-    return {
-        p.edit: f'answers a probe of suite {p.suite}, which failed: "{p.prompt[:120]}" '
-        f'gives "{(p.after or "")[:80]}"'
-        for p in gated.probes
-        if p.edit in gated.version and p.edit not in base and not p.passed and p.suite in failed
-    }
+    found: dict[str, str] = {}
+    for p in gated.probes:
+        new = p.edit is not None and p.edit in gated.version and p.edit not in base
+        if p.edit is not None and new and not p.passed and p.suite in failed:
+            found[p.edit] = (
+                f'answers a probe of suite {p.suite}, which failed: "{p.prompt[:120]}" '
+                f'gives "{(p.after or "")[:80]}"'
+            )
+    return found
 
 
 def _why(rejection: Rejection) -> str:
