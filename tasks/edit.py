@@ -70,8 +70,10 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         base,
         version.id,
         failed={o.id: o.reason for o in outcomes.values() if o.status == "failed"},
-        beaten=_declared(job, before)
-        | {o.id: _winner(o.reason) for o in outcomes.values() if o.status == "superseded"},
+        beaten=_settled(
+            _declared(job, before)
+            | {o.id: _winner(o.reason) for o in outcomes.values() if o.status == "superseded"}
+        ),
         removed=tuple(edit for edit in before.edits if edit not in version),
         seconds={o.id: round(o.seconds, 4) for o in outcomes.values()},
     )
@@ -119,6 +121,18 @@ def restored(result: Trained, gone: set[str], base: Version, version: Version) -
 def _declared(job: Job, before: Version) -> dict[str, str]:
     """Edits in force that the ledger has decided against: {loser: winner}."""
     return {old: edit.id for edit in job.edits for old in edit.supersedes if old in before}
+
+
+def _settled(beaten: dict[str, str]) -> dict[str, str]:
+    """Each loser with the edit that stands in the end: one that beat it may have lost itself."""
+    found = {}
+    for loser, winner in beaten.items():
+        seen = {loser}
+        while winner in beaten and winner not in seen:
+            seen.add(winner)
+            winner = beaten[winner]
+        found[loser] = winner
+    return found
 
 
 def _winner(reason: str) -> str:
