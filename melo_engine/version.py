@@ -193,9 +193,12 @@ class Version:
             "sha256": {name: file_hash(partial / name) for name in (EDITS, PROJECTION)},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-        if folder.exists():
-            shutil.rmtree(folder)
+        aside = partial.with_suffix(".before")
+        shutil.rmtree(aside, ignore_errors=True)
+        if folder.exists():  # the only whole copy is moved, never deleted first
+            os.replace(folder, aside)
         os.replace(partial, folder)
+        shutil.rmtree(aside, ignore_errors=True)
         return folder
 
     @classmethod
