@@ -1,4 +1,4 @@
-"""`melo edits`: list, show, contradictions."""
+"""`melo edits`: list, show, revoke; contradictions and near-duplicates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app.command()(revoke)
 
 @app.callback()
 def _edits() -> None:
-    """List and show edits; their contradictions."""
+    """List, show and revoke edits; their contradictions and near-duplicates."""
 
 
 @app.command("list")
@@ -60,6 +60,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
         lines = ledger.raw_lines(edit.id)
         contests = ledger.contests(edit_id=edit.id)
         version = ledger.version(edit.version) if edit.version else None
+        alike = ledger.group_of(edit.id)
     if as_json:
         print_json(
             {
@@ -70,6 +71,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
                     for file, line, outcome, raw in lines
                 ],
                 "contradictions": contests,
+                "similar": [other.id for other in alike],
                 "registered": version,
             }
         )
@@ -98,6 +100,12 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
         ("time", "state", "actor", "reason", "version"),
         [(step.at, step.to_state, step.actor, step.reason, step.version) for step in history],
     )
+    if alike:
+        typer.echo("\nthe same question in other words")
+        print_table(
+            ("edit", "state", "prompt", "target"),
+            [(e.id[:12], e.state, short(e.prompt), short(e.target, 30)) for e in alike],
+        )
     if contests:
         typer.echo("\ncontradictions")
         print_table(
@@ -127,7 +135,7 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def groups(ctx: typer.Context, as_json: Json = False) -> None:
+def similar(ctx: typer.Context, as_json: Json = False) -> None:
     """Near-duplicates: the same question in other words, by the engine's keys."""
     with state(ctx).ledger(create=False) as ledger:
         found = [edit for edit in ledger.edits() if edit.group]
@@ -136,9 +144,12 @@ def groups(ctx: typer.Context, as_json: Json = False) -> None:
         print_json({str(name): list(edits) for name, edits in groupby(grouped, lambda e: e.group)})
         return
     print_table(
-        ("group", "id", "state", "prompt", "target"),
+        ("group", "id", "state", "prompt", "target", "reported"),
         [
-            (short(e.group, 12), e.id[:12], e.state, short(e.prompt), short(e.target, 30))
+            (
+                short(e.group, 12), e.id[:12], e.state, short(e.prompt), short(e.target, 30),
+                e.reported,
+            )
             for e in grouped
         ],
-    )
+    )  # fmt: skip

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "ingest": ("cli.ingest", "app", "Take error reports and fresh facts into the ledger."),
     "run": ("cli.run", "app", "The main job once: ingest, plan, edit, gate, register."),
     "status": ("cli.status", "app", "Where every input line is."),
-    "edits": ("cli.edits", "app", "List, show and revoke edits; their contradictions."),
+    "edits": ("cli.edits", "app", "List, show and revoke edits; contradictions, near-duplicates."),
     "quarantine": ("cli.quarantine", "app", "Lines that can't be used; try them again."),
     "review": ("cli.review", "app", "Edits that wait for a person."),
     "sources": ("cli.sources", "app", "Who reports, how trusted; block a source."),

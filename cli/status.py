@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from cli.context import Json, new_app, print_json, print_table, state
@@ -15,11 +17,14 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         found = ledger.counts()
+        alike, groups = ledger.likeness()
     if as_json:
-        print_json(found)
+        print_json({**asdict(found), "similar": {"edits": alike, "groups": groups}})
         return
     print_table(("lines", str(found.lines)), list(found.counts.items()))
     if found.contradictions:
         typer.echo()
         print_table(("contradictions decided by", ""), list(found.contradictions.items()))
+    if groups:
+        typer.echo(f"\n{alike} edits ask {groups} questions in other words: `melo edits similar`")
     typer.echo(f"\nversions {found.versions}, champion {found.champion or 'none'}")

@@ -12,6 +12,7 @@ from ledger.errors import (
     UnknownId,
 )
 from ledger.ledger import Ledger
+from ledger.likeness import Question
 from ledger.types import (
     Champion,
     ChunkResult,
@@ -39,6 +40,6 @@ __all__ = [
     "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event", "FileMoved",
     "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger", "LedgerBusy",
     "LedgerError", "LedgerTooNew", "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult",
-    "Quarantined", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict", "Transition",
-    "UnknownId", "Version",
+    "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
+    "Transition", "UnknownId", "Version",
 ]  # fmt: skip

@@ -68,7 +68,7 @@ def receive(con: Connection, at: datetime) -> None:
     con.execute(
         """INSERT INTO edit_states
         SELECT j.edit_id, 'received', ?, NULL, s.trust, j.valid_from, j.valid_to, j.urgent,
-               NULL, NULL, NULL, NULL
+               NULL, NULL, NULL, NULL, NULL
         FROM accepted j JOIN sources s USING (source)""",
         [at],
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from ledger import states
+from ledger.batches import READY, batches
 from ledger.edits import Edits
 from ledger.errors import LeaseLost, UnknownId
 from ledger.store import Connection, first
@@ -40,7 +41,7 @@ class Planning(Edits):
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
-            rows = con.execute(_READY, [at]).fetchall()
+            rows = con.execute(READY, [at]).fetchall()
             removals = [
                 row[0]
                 for row in con.execute(
@@ -48,7 +49,7 @@ class Planning(Edits):
                 ).fetchall()
             ]
             jobs = []
-            for batch, score in _batches(rows, max_edits):
+            for batch, score in batches(rows, max_edits):
                 jobs.append(_create(con, batch, removals, score, at, actor))
                 removals = []
                 if max_jobs is not None and len(jobs) >= max_jobs:
@@ -197,50 +198,6 @@ class Planning(Edits):
                 [state, state],
             ).fetchall()
             return [self.job(row[0]) for row in rows]
-
-
-# Ready edits with what makes them pressing. An edit waits while one that it beats is in a job.
-_READY = """
-SELECT s.edit_id, s.urgent,
-       (SELECT count(*) FROM reports r WHERE r.edit_id = s.edit_id) AS reported,
-       epoch(?::TIMESTAMPTZ) - epoch(e.received_at) AS waiting,
-       coalesce(s.group_id, lower(e.subject), s.edit_id) AS together, e.seq
-FROM edit_states s JOIN edits e USING (edit_id)
-WHERE s.state = 'ready' AND s.edit_id NOT IN (
-    SELECT c.winner FROM contests c JOIN edit_states l ON l.edit_id = c.loser
-    WHERE NOT c.settled AND c.winner IS NOT NULL AND l.state IN ('planned', 'trained'))
-"""
-
-
-def _batches(
-    rows: list[tuple[str, bool, int, float, str, int]], max_edits: int
-) -> list[tuple[list[str], float]]:
-    """Cut ready edits into batches of at most `max_edits`, families kept together if they fit."""
-    families: dict[str, list[tuple[float, int, str]]] = {}
-    for edit_id, urgent, reported, waiting, together, seq in rows:
-        score = (1e6 if urgent else 0.0) + 24.0 * (reported - 1) + max(waiting, 0.0) / 3600
-        families.setdefault(together, []).append((score, seq, edit_id))
-    ordered = sorted(
-        families.values(),
-        key=lambda family: (-max(item[0] for item in family), min(item[1] for item in family)),
-    )
-    batches: list[tuple[list[str], float]] = []
-    batch: list[str] = []
-    best = 0.0
-    for family in ordered:
-        family.sort(key=lambda item: (-item[0], item[1]))
-        if batch and len(batch) + min(len(family), max_edits) > max_edits:
-            batches.append((batch, best))
-            batch, best = [], 0.0
-        for score, _, edit_id in family:
-            if len(batch) == max_edits:
-                batches.append((batch, best))
-                batch, best = [], 0.0
-            batch.append(edit_id)
-            best = max(best, score)
-    if batch:
-        batches.append((batch, best))
-    return batches
 
 
 def _create(

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from ledger import admission, contests, states
+from ledger import admission, states
 from ledger.edits import remove_in
 from ledger.errors import IllegalTransition, UnknownId
 from ledger.intake import take_staged
+from ledger.likeness import Likeness
 from ledger.staging import stage
 from ledger.store import Connection, first
 from ledger.types import (
@@ -24,10 +25,9 @@ from ledger.types import (
     RelationTemplates,
     SourceState,
 )
-from ledger.versions import Versions
 
 
-class Review(Versions):
+class Review(Likeness):
     """The part of the ledger where people and the calendar decide."""
 
     def waiting(self) -> list[Edit]:
@@ -151,48 +151,6 @@ class Review(Versions):
             )
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
-
-    def set_groups(
-        self, groups: dict[str, str], *, rules: IntakeRules, now: datetime | None = None
-    ) -> int:
-        """Record near-duplicates (edit: group) and settle contradictions within each group.
-
-        With `rules.same_subject` not "never", edits of one group about one subject that answer
-        differently contradict each other. Returns how many contradictions were found.
-        """
-        at = now or datetime.now(UTC)
-        if not groups:
-            return 0
-        with self.write() as con:
-            con.register(
-                "grouping",
-                pa.table(
-                    {
-                        "edit_id": pa.array(list(groups), pa.string()),
-                        "group_id": pa.array(list(groups.values()), pa.string()),
-                    }
-                ),
-            )
-            con.execute("CREATE OR REPLACE TEMP TABLE grouped AS SELECT * FROM grouping")
-            con.unregister("grouping")
-            con.execute(
-                "UPDATE edit_states AS s SET group_id = g.group_id FROM grouped g "
-                "WHERE g.edit_id = s.edit_id"
-            )
-            found = 0
-            if rules.same_subject != "never":
-                con.execute(
-                    """INSERT INTO questions
-                    SELECT md5_number(chr(27) || g.group_id || chr(31) || lower(e.subject)) AS key,
-                           edit_id
-                    FROM grouped g JOIN edits e USING (edit_id)
-                    WHERE e.subject IS NOT NULL AND NOT EXISTS (
-                        SELECT 1 FROM questions q WHERE q.edit_id = g.edit_id AND q.key =
-                        md5_number(chr(27) || g.group_id || chr(31) || lower(e.subject)))"""
-                )
-                found = contests.settle_among(con, list(groups), rules, at)
-            con.execute("DROP TABLE grouped")
-            return found
 
     def sources(self) -> list[SourceState]:
         """Every source with its trust, its policy and what became of its lines."""

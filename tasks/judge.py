@@ -24,7 +24,7 @@ from tasks.gate import (
     gate_candidate,
     suites_from,
 )
-from tasks.versions import BASE, open_editor, open_version, save_version
+from tasks.versions import BASE, answers_file, open_editor, open_version, save_version
 
 ROUNDS = 5  # of taking edits out or putting old ones back
 
@@ -90,7 +90,7 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
     version = open_version(settings, result.candidate)
     editor = open_editor(settings, result.base)
     reasons: dict[str, str] = {}
-    with AnswerCache.open(settings.paths.cache / "answers.sqlite") as cache:
+    with AnswerCache.open(answers_file(settings)) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
                 editor,

@@ -23,6 +23,7 @@ from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import register, roll_back
 from tasks.register.promote import advance
+from tasks.similar import group_similar
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
 
@@ -40,12 +41,17 @@ def mend(home: str) -> dict[str, int]:
 
 @task(name="next-job")
 def next_job(home: str) -> JobRef | None:
-    """Take the most pressing job; where none waits, plan what is ready and look again."""
+    """Take the most pressing job; where none waits, plan what is ready and look again.
+
+    Questions that are alike are found first, so that they come into one job.
+    """
     settings = load(home)
     with open_ledger(settings) as ledger:
         ref = work.lease(settings, ledger)
-        if ref is None and plan(ledger, settings):
-            ref = work.lease(settings, ledger)
+        if ref is None:
+            group_similar(settings, ledger)
+            if plan(ledger, settings):
+                ref = work.lease(settings, ledger)
         return ref
 
 

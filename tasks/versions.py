@@ -90,6 +90,11 @@ def shards_of(settings: Settings) -> Path:
     return settings.paths.versions / "shards"
 
 
+def answers_file(settings: Settings) -> Path:
+    """The gate's cache of answers; keys and routes of prompts lie beside it."""
+    return settings.paths.cache / "answers.sqlite"
+
+
 def save_version(settings: Settings, version: Version) -> Path:
     """Write a version, unless its content is there already."""
     folder = folder_of(settings, version.id)

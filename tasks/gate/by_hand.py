@@ -15,7 +15,7 @@ from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
 from tasks.gate.thresholds import SurgeryRules, Thresholds
 from tasks.gate.types import GateResult
-from tasks.versions import BASE, CHAMPION, open_editor, open_version, resolve
+from tasks.versions import BASE, CHAMPION, answers_file, open_editor, open_version, resolve
 
 
 def gate_by_hand(
@@ -51,7 +51,7 @@ def gate_by_hand(
         suites = [s for s in suites if s.name in only]
         chosen = {k: replace(v, required=False) for k, v in thresholds.suites.items()}
         thresholds = replace(thresholds, suites=chosen)
-    with AnswerCache.open(settings.paths.cache / "answers.sqlite") as cache:
+    with AnswerCache.open(answers_file(settings)) as cache:
         return gate_candidate(
             open_editor(settings, found), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,

@@ -2,7 +2,6 @@
 
 from tasks.ingest.errors import IngestError
 from tasks.ingest.inbox import ingest_inbox
-from tasks.ingest.similar import group_similar
 from tasks.ingest.step import (
     FileOutcome,
     IngestOutcome,
@@ -13,6 +12,6 @@ from tasks.ingest.step import (
 )
 
 __all__ = [
-    "FileOutcome", "IngestError", "IngestOutcome", "group_similar", "ingest_inbox", "ingest_paths",
+    "FileOutcome", "IngestError", "IngestOutcome", "ingest_inbox", "ingest_paths",
     "ingest_rows", "retry_quarantined", "rules_from",
 ]  # fmt: skip

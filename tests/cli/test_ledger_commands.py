@@ -57,6 +57,7 @@ def test_status_accounts_for_every_line(melo: Melo, reports: Path) -> None:
         "contradictions": {"sources": 1, "undecided": 1},
         "versions": 0,
         "champion": None,
+        "similar": {"edits": 0, "groups": 0},
     }
     assert "ready" in melo("status")[1]
 

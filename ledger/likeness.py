@@ -1,0 +1,181 @@
+"""Near-duplicates: the same question in other words. Who was compared, who belongs together.
+
+    uncompared ──► keys compared outside (tasks/similar.py) ──► set_groups ──► contradictions settled
+
+Only what is new is compared: `compared` keeps the name of the key space in which an edit was, and
+an edit is looked at once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from ledger import contests
+from ledger.store import Connection
+from ledger.types import Edit, IntakeRules
+from ledger.versions import Versions
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared of an edit. names: its subject and aliases; group: as it stands."""
+
+    id: str
+    prompt: str
+    names: tuple[str, ...]
+    group: str | None
+
+
+class Likeness(Versions):
+    """The part of the ledger about near-duplicates."""
+
+    def uncompared(self, space: str, *, limit: int, now: datetime | None = None) -> list[Question]:
+        """Questions not compared in this key space yet, in order of arrival.
+
+        All that are in a job or in a version, and at most `limit` of those that are ready, the
+        most pressing: what is about to be planned is among them.
+        """
+        with self.read() as con:
+            rows = con.execute(
+                _UNCOMPARED, {"space": space, "limit": limit, "now": now or datetime.now(UTC)}
+            ).fetchall()
+        return [_question(row) for row in rows]
+
+    def compared(self, space: str) -> list[Question]:
+        """Live questions that were compared in this key space, in order of arrival."""
+        with self.read() as con:
+            rows = con.execute(_COMPARED, {"space": space}).fetchall()
+        return [_question(row) for row in rows]
+
+    def set_groups(
+        self,
+        groups: Mapping[str, str],
+        *,
+        rules: IntakeRules,
+        compared: Iterable[str] = (),
+        space: str | None = None,
+        now: datetime | None = None,
+    ) -> int:
+        """Record near-duplicates (edit: group) and settle contradictions within each group.
+
+        `compared` were looked at in `space`; those in no group leave the one they were in. With
+        `rules.same_subject` not "never", edits of one group about one subject that answer
+        differently contradict each other; an edit that names no subject is about those of its
+        group's that stand in its prompt. Returns how many contradictions were found.
+        """
+        at = now or datetime.now(UTC)
+        seen = list(compared)
+        if not groups and not seen:
+            return 0
+        with self.write() as con:
+            con.execute(
+                "UPDATE edit_states SET compared = ?, group_id = NULL "
+                "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
+                [space, seen],
+            )
+            if not groups:
+                return 0
+            members = _regroup(con, groups)
+            found = 0
+            if rules.same_subject != "never":
+                con.execute(_CLAIMS)
+                found = contests.settle_among(con, members, rules, at)
+            con.execute("DROP TABLE grouped")
+            return found
+
+    def group_of(self, edit_id: str) -> list[Edit]:
+        """The other edits that ask the same in other words. Raises UnknownId."""
+        edit = self.edit(edit_id)
+        if edit.group is None:
+            return []
+        with self.read() as con:
+            ids = con.execute(
+                "SELECT edit_id FROM edit_states WHERE group_id = ? AND edit_id <> ?",
+                [edit.group, edit.id],
+            ).fetchall()
+        return self.edits(ids=[row[0] for row in ids]) if ids else []
+
+    def likeness(self) -> tuple[int, int]:
+        """How many live edits belong to how many groups of near-duplicates."""
+        with self.read() as con:
+            (row,) = con.execute(
+                "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n "
+                f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {_LIVE} "
+                "GROUP BY group_id HAVING count(*) > 1)"
+            ).fetchall()
+        return int(row[0]), int(row[1])
+
+
+_LIVE = "('ready', 'planned', 'trained', 'active')"
+
+_UNCOMPARED = """
+WITH fresh AS (
+    SELECT e.edit_id, e.prompt, e.subject, e.aliases, e.seq, e.received_at, s.state, s.urgent
+    FROM edit_states s JOIN edits e USING (edit_id)
+    WHERE s.compared IS DISTINCT FROM $space
+      AND s.state IN ('ready', 'planned', 'trained', 'active')),
+reported AS (
+    SELECT edit_id, count(*) AS times FROM reports
+    WHERE edit_id IN (SELECT edit_id FROM fresh) GROUP BY edit_id),
+pressing AS (
+    SELECT f.*, row_number() OVER (PARTITION BY f.state = 'ready' ORDER BY f.urgent DESC,
+        24 * r.times + (epoch($now::TIMESTAMPTZ) - epoch(f.received_at)) / 3600 DESC, f.seq) AS place
+    FROM fresh f JOIN reported r USING (edit_id))
+SELECT edit_id, prompt, subject, aliases, NULL FROM pressing
+WHERE state <> 'ready' OR place <= $limit ORDER BY seq
+"""
+
+_COMPARED = f"""
+SELECT e.edit_id, e.prompt, e.subject, e.aliases, s.group_id
+FROM edit_states s JOIN edits e USING (edit_id)
+WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
+"""
+
+# Within a group: one question for each subject. Who names none claims those that its prompt names.
+_CLAIMS = """
+INSERT INTO questions
+WITH about AS (
+    SELECT DISTINCT g.group_id, lower(e.subject) AS subject
+    FROM grouped g JOIN edits e USING (edit_id) WHERE e.subject IS NOT NULL),
+claims AS (
+    SELECT md5_number(chr(27) || a.group_id || chr(31) || a.subject) AS key, g.edit_id
+    FROM grouped g JOIN edits e USING (edit_id) JOIN about a USING (group_id)
+    WHERE lower(e.subject) = a.subject OR (e.subject IS NULL
+        AND contains(' ' || regexp_replace(lower(e.prompt), '[^\\w]+', ' ', 'g') || ' ',
+                     ' ' || regexp_replace(a.subject, '[^\\w]+', ' ', 'g') || ' ')))
+SELECT DISTINCT key, edit_id FROM claims c WHERE NOT EXISTS (
+    SELECT 1 FROM questions q WHERE q.edit_id = c.edit_id AND q.key = c.key)
+"""
+
+
+def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
+    """Write groups down; fill `grouped` with all live members of the groups that were touched."""
+    con.register(
+        "grouping",
+        pa.table(
+            {
+                "edit_id": pa.array(list(groups), pa.string()),
+                "group_id": pa.array(list(groups.values()), pa.string()),
+            }
+        ),
+    )
+    con.execute(
+        "UPDATE edit_states AS s SET group_id = g.group_id FROM grouping g "
+        "WHERE g.edit_id = s.edit_id"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE grouped AS SELECT edit_id, group_id FROM edit_states "
+        f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {_LIVE}"
+    )
+    con.unregister("grouping")
+    return [row[0] for row in con.execute("SELECT edit_id FROM grouped").fetchall()]
+
+
+def _question(row: tuple[object, ...]) -> Question:
+    edit_id, prompt, subject, aliases, group = row
+    names = (subject, *(aliases or ())) if subject else ()  # type: ignore[misc]
+    return Question(str(edit_id), str(prompt), names, group)  # type: ignore[arg-type]

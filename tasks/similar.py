@@ -1,0 +1,137 @@
+"""The step: the same question in other words. Near-duplicates are found by the engine's keys.
+
+    new questions ──keys (kept on disk)──► about the same? ask the same? ──► groups in the ledger
+
+Before anything is planned, questions that were not looked at yet are compared with all that were.
+Two ask the same where one is about a subject that stands in the other (or neither names one and
+they are alike as a whole), what they ask of it is alike, and they hold the same numbers. Keys are
+those of the gate: read once for each backbone, and never again by either.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from config import Settings
+from ledger import Ledger, Question
+from melo_engine.index import Member, NeuronIndex
+from tasks import progress
+from tasks.gate.keys import ProbeKeys
+from tasks.ingest import rules_from
+from tasks.versions import BASE, answers_file, open_backbone, open_editor, open_projection
+
+AT_ONCE = 2048  # keys read between two reports of progress
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """compared: how many questions were looked at. groups: those that changed, {name: members}."""
+
+    compared: int = 0
+    groups: dict[str, list[str]] | None = None
+    contradictions: int = 0
+
+
+def group_similar(settings: Settings, ledger: Ledger) -> Likeness:
+    """Compare what is about to be planned with what is live; record groups, settle contradictions.
+
+    Cheap where nothing is new: one look into the ledger. Raises TaskError, BackboneError.
+    """
+    backbone = open_backbone(settings)
+    projection = open_projection(settings, backbone)
+    alike = settings.contradictions.alike
+    space = f"{backbone.weights_hash[:16]}-{projection.content_hash()[:16]}-{alike}"
+    rules = rules_from(settings)
+    limit = settings.plan.max_jobs * settings.plan.max_edits_per_job
+    if not ledger.uncompared(space, limit=1):
+        return Likeness()
+    ledger.come_due(rules)  # what comes in by its date is compared with the others
+    fresh = ledger.uncompared(space, limit=limit)
+    known = ledger.compared(space)
+    keys = _keys(settings, [question.prompt for question in (*known, *fresh)])
+    groups = similar(known, fresh, keys, projection.relation_size, alike)
+    found = ledger.set_groups(
+        {edit: name for name, members in groups.items() for edit in members},
+        rules=rules,
+        compared=[question.id for question in fresh],
+        space=space,
+    )
+    ledger.publish()
+    return Likeness(len(fresh), groups, found)
+
+
+def similar(
+    known: list[Question], fresh: list[Question], keys: np.ndarray, relation: int, alike: float
+) -> dict[str, list[str]]:
+    """Groups that fresh questions found or joined: {name: all members}.
+
+    keys: (len(known) + len(fresh), K) float32, their first `relation` values say what is asked.
+    alike: cosine from which on. A group is named after its first edit and keeps its name.
+    """
+    questions = [*known, *fresh]
+    row_of = {question.id: row for row, question in enumerate(questions)}
+    index = NeuronIndex(keys.shape[1], relation)
+    index.add([_member(q, keys[row]) for row, q in enumerate(known)])
+    roots = _Roots(questions)
+    reach = math.sqrt(max(0.0, 2.0 - 2.0 * alike))  # between unit vectors
+    touched: set[int] = set()
+    for row, question in enumerate(fresh, len(known)):
+        for other in index.around(keys[row], question.prompt, reach, reach):
+            there = row_of[other.edit]
+            asked = float(keys[row, :relation] @ keys[there, :relation])
+            if asked >= alike and _numbers(question) == _numbers(questions[there]):
+                roots.join(row, there)
+                touched.add(row)
+        index.add([_member(question, keys[row])])
+    changed = {roots.of(row) for row in touched}
+    groups: dict[str, list[str]] = {}
+    for row, question in enumerate(questions):
+        if (root := roots.of(row)) in changed:
+            groups.setdefault(roots.name(root), []).append(question.id)
+    return groups
+
+
+class _Roots:
+    """Union-find over rows. Questions of one known group are joined from the start."""
+
+    def __init__(self, questions: list[Question]) -> None:
+        self._parent = list(range(len(questions)))
+        self._names: list[str] = [q.group or q.id for q in questions]
+        first: dict[str, int] = {}
+        for row, question in enumerate(questions):
+            if question.group:
+                self.join(row, first.setdefault(question.group, row))
+
+    def of(self, row: int) -> int:
+        while self._parent[row] != row:
+            self._parent[row] = self._parent[self._parent[row]]
+            row = self._parent[row]
+        return row
+
+    def join(self, one: int, other: int) -> None:
+        a, b = sorted((self.of(one), self.of(other)))
+        self._parent[b] = a
+
+    def name(self, root: int) -> str:
+        return self._names[root]
+
+
+def _keys(settings: Settings, prompts: list[str]) -> np.ndarray:
+    store = ProbeKeys(open_editor(settings, BASE), answers_file(settings).with_suffix(".keys"))
+    for start in range(0, len(prompts), AT_ONCE):
+        store.of(prompts[start : start + AT_ONCE])
+        progress.report("comparing questions", min(start + AT_ONCE, len(prompts)), len(prompts))
+    return store.of(prompts)
+
+
+def _member(question: Question, key: np.ndarray) -> Member:
+    return Member(question.id, key, 0.0, question.names)
+
+
+def _numbers(question: Question) -> list[str]:
+    """ "Who won in 2012?" and "Who won in 2014?" read alike, and are two questions."""
+    return sorted(re.findall(r"\d+", question.prompt))
