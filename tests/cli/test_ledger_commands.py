@@ -71,7 +71,7 @@ def test_an_edits_whole_life_is_shown(melo: Melo, reports: Path) -> None:
     assert shown["contradictions"][0]["rule"] == "sources"
     assert "contradicted by" in melo("edits", "show", edit["id"])[1]
     assert len(melo.json("edits", "contradictions")) == 2
-    assert melo.json("edits", "groups") == {}
+    assert melo.json("edits", "similar") == {}
 
 
 def test_a_review_decides_with_who_and_why(melo: Melo, reports: Path) -> None:
