@@ -36,13 +36,14 @@ def gate(
     from tasks.gate import write_report
     from tasks.gate.by_hand import gate_by_hand
     from tasks.gate.report import report_data
+    from tasks.versions import report_folder
 
     here = state(ctx)
     with here.ledger(create=False) as ledger, _progress(quiet=as_json) as progress:
         result = gate_by_hand(
             here.settings, ledger, version, full=full, only=suite, seed=seed, progress=progress
         )
-    folder = report or here.settings.home / "reports" / result.candidate
+    folder = report or report_folder(here.settings, result.candidate)
     _, page = write_report(result, folder)
     if as_json:
         print_json({**report_data(result), "report": str(page.absolute())})

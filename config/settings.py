@@ -119,9 +119,10 @@ class GateSettings(Section):
     """Which thresholds a version must meet."""
 
     thresholds: str | None = Field(default=None, description="a YAML file; none: the built-in one")
-    sample: float = Field(
-        default=0.01, ge=0, le=1, description="share of cached answers asked again"
-    )
+    sample: float | None = Field(
+        default=None, ge=0, le=1,
+        description="share of cached answers asked again; none: as the thresholds say",
+    )  # fmt: skip
 
 
 class RegistrySettings(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config import Settings
 from ledger import Job, Ledger, SuiteVerdict
@@ -20,11 +20,21 @@ from tasks.gate import (
     AnswerCache,
     GateResult,
     Rejection,
+    Repair,
     Thresholds,
     gate_candidate,
     suites_from,
+    write_report,
 )
-from tasks.versions import BASE, answers_file, open_editor, open_version, save_version
+from tasks.second import trained_again, worth_another_try
+from tasks.versions import (
+    BASE,
+    answers_file,
+    open_editor,
+    open_version,
+    report_folder,
+    save_version,
+)
 
 ROUNDS = 5  # of taking edits out or putting old ones back
 
@@ -44,7 +54,7 @@ class Verdict:
 
 def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it."""
-    gated, reasons = gate(settings, ledger, result)
+    gated, reasons = gate(settings, ledger, result, job)
     base = open_version(settings, result.base)
     version = gated.version
     own = {edit.id for edit in job.edits}
@@ -77,19 +87,24 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
     return Verdict(job.id, kept, gated.passed, said, len(added), len(removed), len(rejected))
 
 
-def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResult, dict[str, str]]:
+def gate(
+    settings: Settings, ledger: Ledger, result: Trained, job: Job | None = None
+) -> tuple[GateResult, dict[str, str]]:
     """Gate a candidate against the version it was built upon, and write what is left of it.
 
-    Where the gate fails, new edits behind its failing probes are taken out, so that one bad edit
-    never costs the whole job; where a rejected edit had taken the place of one in force, that one
-    is put back. Then the whole is gated once more. Returns the last result and why each rejected
-    edit was.
+    An edit of the job whose own prompt fails is trained once more. Where the gate fails, new edits
+    behind its failing probes are taken out, so that one bad edit never costs the whole job; where a
+    rejected edit had taken the place of one in force, that one is put back. Then the whole is gated
+    once more. Returns the last result, with what was taken out on the way, and why each rejected
+    edit was. The report lies in HOME/reports/<version> then.
     """
     base = open_version(settings, result.base)
     champion = None if result.base == BASE else base
     version = open_version(settings, result.candidate)
     editor = open_editor(settings, result.base)
-    reasons: dict[str, str] = {}
+    rejected: dict[str, Rejection] = {}
+    repairs: list[Repair] = []
+    again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
     with AnswerCache.open(answers_file(settings)) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
@@ -98,18 +113,31 @@ def gate(settings: Settings, ledger: Ledger, result: Trained) -> tuple[GateResul
                 champion,
                 suites=suites_from(ledger, version, champion, folder=settings.home / "suites"),
                 cache=cache,
-                thresholds=Thresholds.load(settings.gate.thresholds),
+                thresholds=Thresholds.of_home(settings),
                 progress=progress.report,
             )
-            reasons |= {r.edit: _why(r) for r in gated.rejected}
+            second = worth_another_try(gated.rejected, job, set(again))
             guilty = _guilty(gated, base)
-            reasons |= guilty
-            version = gated.version.without(sorted(guilty)) if guilty else gated.version
-            version = restored(result, set(reasons) | set(result.failed), base, version)
+            rejected |= {r.edit: r for r in (*gated.rejected, *guilty)}
+            repairs += gated.repairs
+            left = gated.version.without([r.edit for r in guilty]) if guilty else gated.version
+            if second and job:
+                left, vain = trained_again(settings, job, second, version, left)
+                again |= dict.fromkeys(second, "") | vain
+                rejected = {e: r for e, r in rejected.items() if e not in left}
+            version = restored(result, set(rejected) | set(result.failed), base, left)
             if version.id == gated.version.id:
                 break
+    gated = replace(
+        gated,
+        candidate=result.candidate,
+        rejected=tuple(r for e, r in rejected.items() if e not in gated.version),
+        repairs=tuple(r for r in repairs if r.edit in gated.version),
+    )
     save_version(settings, gated.version)
-    return gated, reasons
+    kept = result.candidate if gated.version.id == base.id else gated.version.id
+    write_report(gated, report_folder(settings, kept))
+    return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
 
 
 def record(
@@ -167,22 +195,22 @@ def record(
     )
 
 
-def _guilty(gated: GateResult, base: Version) -> dict[str, str]:
-    """New edits that answered a failing probe of a suite whose check failed: {edit: reason}."""
+def _guilty(gated: GateResult, base: Version) -> list[Rejection]:
+    """New edits that answered a failing probe of a suite whose check failed."""
     failed = {check.suite for check in gated.checks if not check.passed}
-    found: dict[str, str] = {}
+    found: dict[str, Rejection] = {}
     for p in gated.probes:
         new = p.edit is not None and p.edit in gated.version and p.edit not in base
         if p.edit is not None and new and not p.passed and p.suite in failed:
-            found[p.edit] = (
-                f'answers a probe of suite {p.suite}, which failed: "{p.prompt[:120]}" '
-                f'gives "{(p.after or "")[:80]}"'
-            )
-    return found
+            why = f"it answers a probe of suite {p.suite}, which failed"
+            found[p.edit] = Rejection(p.edit, why, p.suite, p.prompt, p.before or "", p.after or "")
+    return list(found.values())
 
 
-def _why(rejection: Rejection) -> str:
-    return (
+def _why(rejection: Rejection, again: str | None) -> str:
+    """The reason on record. again: None where it was trained once, else why the second was vain."""
+    said = (
         f'{rejection.reason}; suite {rejection.suite}, "{rejection.probe[:120]}": '
         f'"{rejection.before[:80]}" became "{rejection.after[:80]}"'
     )
+    return said if again is None else f"{said}; {again or 'trained again, and failed again'}"

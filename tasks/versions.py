@@ -95,6 +95,11 @@ def answers_file(settings: Settings) -> Path:
     return settings.paths.cache / "answers.sqlite"
 
 
+def report_folder(settings: Settings, version: str) -> Path:
+    """Where a version's gate leaves gate.json and gate.html."""
+    return settings.home / "reports" / version
+
+
 def save_version(settings: Settings, version: Version) -> Path:
     """Write a version, unless its content is there already."""
     folder = folder_of(settings, version.id)

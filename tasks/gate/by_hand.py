@@ -36,12 +36,7 @@ def gate_by_hand(
     found = resolve(ledger, name)
     version = open_version(settings, found)
     champion = _compared_with(settings, ledger, found)
-    thresholds = Thresholds.load(settings.gate.thresholds)
-    thresholds = replace(
-        thresholds,
-        surgery=SurgeryRules(rounds=0),
-        audit=replace(thresholds.audit, share=settings.gate.sample),
-    )
+    thresholds = replace(Thresholds.of_home(settings), surgery=SurgeryRules(rounds=0))
     suites = suites_from(ledger, version, champion, folder=settings.home / "suites", seed=seed)
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]

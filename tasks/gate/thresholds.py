@@ -93,6 +93,14 @@ class Thresholds:
         loaded: Thresholds = _filled(cls(**parts), data, "the file")
         return loaded
 
+    @classmethod
+    def of_home(cls, settings: config.Settings) -> Thresholds:
+        """Those that a home names, with its share of answers to be asked again."""
+        loaded = cls.load(settings.gate.thresholds)
+        if settings.gate.sample is None:
+            return loaded
+        return replace(loaded, audit=replace(loaded.audit, share=settings.gate.sample))
+
     def of(self, suite: str) -> SuiteThreshold:
         """What a suite must meet."""
         return self.suites.get(suite, self.default)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from config import Settings
-from ledger import LeaseLost, Ledger
-from tasks.edit import edit_job, trained
+from ledger import Job, LeaseLost, Ledger
+from tasks.edit import Trained, edit_job, trained
+from tasks.gate import Thresholds
 from tasks.judge import judge
 from tasks.plan import plan
-from tasks.versions import open_ledger
+from tasks.versions import open_editor, open_ledger, open_version, report_folder, save_version
 from tasks.work import held, lease
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
@@ -71,3 +75,65 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
         judge(home, ledger, job, result)
     assert (ledger.versions(), ledger.counts().counts) == ([], {"planned": 1})
     assert trained(home, job.id) is not None
+
+
+def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, Trained]:
+    """A job of two edits whose candidate holds the second one's block for the first as well."""
+    plan(ledger, settings)
+    ref = lease(settings, ledger)
+    assert ref is not None
+    job = held(ledger, ref)
+    result = edit_job(settings, ledger, job)
+    version = open_version(settings, result.candidate)
+    one, other = (version[edit.id] for edit in job.edits)
+    wrong = replace(one, shard=other.shard, row=other.row, block=other.block)
+    version = version.with_edits([wrong], [])
+    save_version(settings, version)
+    return job, replace(result, candidate=version.id)
+
+
+def test_an_edit_whose_own_prompt_fails_is_trained_once_more_with_more_of_all(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0), report(1))
+    job, result = with_swapped_blocks(home, ledger)
+    verdict = judge(home, ledger, job, result)
+    assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)
+    version = open_version(home, verdict.version or "")
+    assert [version[edit.id].rank for edit in job.edits] == [8, 4]
+    answers = open_editor(home, version.id).answer([edit.prompt for edit in job.edits])
+    assert [answer.text for answer in answers] == ["ada", "jon"]
+
+
+def test_an_edit_that_fails_again_is_rejected_with_both_reasons(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0), report(1))
+    job, result = with_swapped_blocks(home, ledger)
+    hopeless = home.edit.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, "max_rank": 4})
+    verdict = judge(home.model_copy(update={"edit": hopeless}), ledger, job, result)
+    assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
+    (bad,) = ledger.edits(state="rejected")
+    reason = ledger.history(bad.id)[-1].reason
+    assert "its own prompt lies outside" in reason
+    assert "trained again from rank 8 with 2 steps" in reason
+
+
+def test_each_gate_leaves_a_report_with_all_that_was_taken_out(
+    home: Settings, ledger: Ledger
+) -> None:
+    probe: dict[str, object] = {"prompt": "who leads velandor ?", "expect": "unchanged"}
+    write_lines(home.home / "suites" / "watched.jsonl", [probe])
+    take(home, ledger, report(0), report(1))
+    verdict = judged(home, ledger)
+    folder = report_folder(home, verdict.version or "")
+    data = json.loads((folder / "gate.json").read_text(encoding="utf-8"))
+    assert data["passed"]
+    assert [r["suite"] for r in data["rejected"]] == ["watched"]
+    assert "watched" in (folder / "gate.html").read_text(encoding="utf-8")
+
+
+def test_the_share_that_is_asked_again_comes_from_the_settings(home: Settings) -> None:
+    assert Thresholds.of_home(home).audit.share == Thresholds.load(home.gate.thresholds).audit.share
+    chosen = home.gate.model_copy(update={"sample": 0.5})
+    assert Thresholds.of_home(home.model_copy(update={"gate": chosen})).audit.share == 0.5

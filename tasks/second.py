@@ -1,0 +1,53 @@
+"""The second try: an edit whose own prompt failed the gate is trained once more, with more of all.
+
+Training ends where a block decodes to its target; where the gate sees it fail all the same, it stood
+on the edge. So it starts at twice the rank with twice the steps. Whoever fails again is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from config import Settings
+from ledger import Job
+from melo_engine import Editor, EditSettings, Version
+from tasks import progress
+from tasks.edit import request_of
+from tasks.gate import Rejection
+from tasks.versions import edit_settings, open_backbone
+
+
+def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set[str]) -> list[str]:
+    """Edits of the job that the gate took out for what their own block answers, and not before."""
+    own = {edit.id for edit in job.edits} if job else set()
+    return [r.edit for r in rejected if r.retry and r.edit in own and r.edit not in tried]
+
+
+def trained_again(
+    settings: Settings, job: Job, edits: Sequence[str], failed: Version, rest: Version
+) -> tuple[Version, dict[str, str]]:
+    """Train edits of a job once more upon `rest`, what is left of the version that failed.
+
+    failed: the version that holds their first blocks. Returns the version with those that could be
+    trained, and why the others could not.
+    """
+    more = _more(edit_settings(settings), [failed[edit].rank for edit in edits])
+    editor = Editor(open_backbone(settings), rest, settings=more)
+    requests = [request_of(edit) for edit in job.edits if edit.id in set(edits)]
+    version = editor.edit(requests, progress=progress.report)
+    return version, {
+        o.id: f"trained again from rank {more.rank} with {more.max_steps} steps: {o.reason}"
+        for o in version.outcomes
+        if o.id in set(edits) and o.status != "trained"
+    }
+
+
+def _more(settings: EditSettings, ranks: Sequence[int]) -> EditSettings:
+    rank = 2 * max([settings.rank, *ranks])
+    return replace(
+        settings,
+        rank=rank,
+        max_rank=max(rank, settings.max_rank),
+        max_steps=2 * settings.max_steps,
+    )
