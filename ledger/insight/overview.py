@@ -72,11 +72,11 @@ FROM (SELECT * FROM champions ORDER BY seq DESC LIMIT 1) c JOIN versions v ON v.
 
 _HEADLINE = """
 WITH first_use AS (
-    SELECT t.edit_id, min(t.happened_at) AS at FROM transitions t
-    WHERE t.to_state = 'active' GROUP BY t.edit_id),
+    SELECT edit_id, min(happened_at) AS moment FROM transitions
+    WHERE to_state = 'active' GROUP BY edit_id),
 live AS (
-    SELECT epoch(f.at) - epoch(e.received_at) AS seconds
-    FROM first_use f JOIN edits e USING (edit_id) WHERE f.at > $since AND f.at <= $now),
+    SELECT epoch(f.moment) - epoch(e.received_at) AS seconds
+    FROM first_use f JOIN edits e USING (edit_id) WHERE f.moment > $since AND f.moment <= $now),
 gates AS (
     SELECT arg_max(passed, happened_at) AS passed FROM verdicts
     WHERE happened_at > $since AND happened_at <= $now GROUP BY version_id),
@@ -153,12 +153,12 @@ ORDER BY c.number
 
 _LIVE_TIMES = """
 WITH first_use AS (
-    SELECT edit_id, min(happened_at) AS at FROM transitions WHERE to_state = 'active' GROUP BY edit_id)
-SELECT date_trunc('week', f.at)::DATE AS week, count(*) AS edits,
-       quantile_cont(epoch(f.at) - epoch(e.received_at), 0.5) AS p50,
-       quantile_cont(epoch(f.at) - epoch(e.received_at), 0.95) AS p95
+    SELECT edit_id, min(happened_at) AS moment FROM transitions WHERE to_state = 'active' GROUP BY edit_id)
+SELECT date_trunc('week', f.moment)::DATE AS week, count(*) AS edits,
+       quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.5) AS p50,
+       quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.95) AS p95
 FROM first_use f JOIN edits e USING (edit_id)
-WHERE $since IS NULL OR f.at >= $since GROUP BY week ORDER BY week
+WHERE $since IS NULL OR f.moment >= $since GROUP BY week ORDER BY week
 """
 
 _BACKLOG = """
