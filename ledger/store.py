@@ -152,6 +152,8 @@ class Store:
                 if found < schema.latest():
                     schema.migrate(con, found)
                     self._unpublished = True
+                if self._read_copy is not None and not self._read_copy.exists():
+                    self._unpublished = True
             finally:
                 con.close()
 

@@ -1,0 +1,64 @@
+"""The pages, one a question. Started by `melo dashboard`; reads only."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import streamlit as st
+
+from dashboards import session
+from dashboards.words import when
+
+ICON = Path(__file__).parent / "icon.svg"  # a named icon would be fetched from outside
+PAGES = {
+    "overview": ("Overview", ":material/monitoring:"),
+}
+
+
+def main() -> None:
+    """The frame around every page: navigation, and when the ledger was last published."""
+    st.set_page_config(page_title="melo", page_icon=str(ICON), layout="wide")
+    _warm()
+    pages = [
+        st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        for name, (title, icon) in PAGES.items()
+    ]
+    chosen = st.navigation(pages)
+    with st.sidebar:
+        _follow()
+    chosen.run()
+
+
+@st.fragment(run_every="10s")
+def _follow() -> None:
+    """Shows how old the copy is, and draws the page anew when another one is published."""
+    known = session.stamp()
+    if "stamp" in st.session_state and st.session_state.stamp != known:
+        st.session_state.stamp = known
+        st.rerun()
+    st.session_state.stamp = known
+    st.caption(f"Home `{session.settings().home}`")
+    st.caption("No ledger is published here" if known is None else f"Ledger of {_published()}")
+
+
+def _published() -> str:
+    from datetime import UTC, datetime
+
+    at = session.settings().paths.read_ledger.stat().st_mtime
+    return when(datetime.fromtimestamp(at, UTC))
+
+
+@st.cache_resource(show_spinner=False)
+def _warm() -> threading.Thread:
+    """Import what takes seconds while the first page is being read."""
+
+    def load() -> None:
+        import mlflow  # noqa: F401
+
+    thread = threading.Thread(target=load, name="warm", daemon=True)
+    thread.start()
+    return thread
+
+
+main()

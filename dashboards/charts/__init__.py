@@ -1,0 +1,1 @@
+"""Charts as Altair objects, a file a page; without Streamlit, so that a report can use them too."""

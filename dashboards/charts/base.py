@@ -1,0 +1,71 @@
+"""What every chart shares: axes in people's units, and the file formats it can be had in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pyarrow as pa
+from pyarrow import csv
+
+alt.data_transformers.disable_max_rows()
+
+HEIGHT = 260
+# Seconds on an axis, in the unit that fits.
+DURATION = (
+    "datum.value >= 86400 ? format(datum.value / 86400, '.3~r') + ' d' : "
+    "datum.value >= 3600 ? format(datum.value / 3600, '.3~r') + ' h' : "
+    "datum.value >= 60 ? format(datum.value / 60, '.3~r') + ' min' : "
+    "datum.value >= 1 ? format(datum.value, '.3~r') + ' s' : "
+    "format(datum.value * 1000, '.3~r') + ' ms'"
+)
+
+
+def versions_axis(title: str | None = "version", **more: Any) -> alt.X:
+    """The number of a version, whole numbers only."""
+    axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False, title=title)
+    return alt.X("number:Q", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=8), **more)
+
+
+def png(chart: alt.TopLevelMixin, title: str) -> bytes:
+    """The chart as a picture on white, its title above it."""
+    import vl_convert
+
+    spec = chart.to_dict()
+    spec["background"] = "white"
+    spec["title"] = {"text": _lines(title), "anchor": "start", "fontSize": 15, "offset": 12}
+    spec["padding"] = 16
+    for key, value in (("width", 720), ("height", HEIGHT)):
+        if not {"hconcat", "vconcat", "concat", "facet", "repeat"} & spec.keys():
+            if not isinstance(spec.get(key), int | float | dict):
+                spec[key] = value
+    picture: bytes = vl_convert.vegalite_to_png(spec, scale=2)
+    return picture
+
+
+def csv_of(table: pa.Table) -> bytes:
+    """The rows behind a chart; a list becomes text with semicolons."""
+    columns = []
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_nested(column.type):
+            column = pa.array(
+                [None if v is None else "; ".join(map(str, v)) for v in column.to_pylist()],
+                pa.string(),
+            )
+        elif pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string())
+        columns.append(column)
+    sink = pa.BufferOutputStream()
+    csv.write_csv(pa.table(columns, table.column_names), sink)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+def _lines(text: str, width: int = 90) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

@@ -1,0 +1,106 @@
+"""Parts of a page: a chart with its sentence and downloads, and what stands where nothing can."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import altair as alt
+import pyarrow as pa
+import streamlit as st
+
+from config import ConfigError
+from dashboards.charts.base import csv_of, png
+from dashboards.errors import DashboardError
+from ledger import LedgerError
+
+
+def title(name: str, question: str) -> None:
+    """The page's name and the question that it answers."""
+    st.title(name)
+    st.caption(question)
+
+
+def chart(
+    said: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = "",
+    level: int = 4,
+) -> None:  # fmt: skip
+    """A chart under the sentence that it proves. name: of the downloaded files.
+
+    units: what the axes count, for those who read and those who hear the page.
+    """
+    with st.container():
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.markdown(f"{'#' * level} {escape(said)}", width="stretch")
+            downloads(said, name, {name: table}, picture)
+        if units:
+            st.caption(units)
+        st.altair_chart(picture, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
+
+
+def downloads(
+    said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
+) -> None:
+    """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
+    with st.popover("", icon=":material/download:", help=f"Download “{said}”", key=f"get-{name}"):
+        for file, table in tables.items():
+            st.download_button(
+                f"CSV, {table.num_rows:,} rows", partial(csv_of, table), f"{file}.csv", "text/csv",
+                key=f"csv-{file}", on_click="ignore", icon=":material/table:",
+            )  # fmt: skip
+        if picture is not None:
+            st.download_button(
+                "PNG, for print and slides", partial(png, picture, said), f"{name}.png", "image/png",
+                key=f"png-{name}", on_click="ignore", icon=":material/image:",
+            )  # fmt: skip
+
+
+def grid(items: Sequence[Callable[[], None]], columns: int) -> None:
+    """Parts side by side, in rows; on a narrow screen below each other."""
+    for start in range(0, len(items), columns):
+        for place, item in zip(st.columns(columns), items[start : start + columns], strict=False):
+            with place:
+                item()
+
+
+def table(rows: pa.Table | list[dict[str, Any]], name: str, **options: Any) -> Any:
+    """Rows to read, sort and search; `column_config` as Streamlit takes it."""
+    shown = rows.to_pandas() if isinstance(rows, pa.Table) else rows
+    return st.dataframe(shown, hide_index=True, width="stretch", key=f"table-{name}", **options)
+
+
+def empty(what: str, why: str, command: str | None = None) -> None:
+    """Nothing to show, which is no error: what would be here, and what would fill it."""
+    with st.container(border=True):
+        st.markdown(f":material/inbox: **{escape(what)}**")
+        st.markdown(escape(why))
+        if command:
+            st.code(command, language="sh")
+
+
+def away(what: str, error: Exception) -> None:
+    """A source that can't be read now; the rest of the page stands."""
+    with st.container(border=True):
+        st.markdown(f":material/cloud_off: **{escape(what)}**")
+        st.markdown(escape(str(error)))
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Turns a known error inside into a sentence on the page."""
+    try:
+        yield
+    except LedgerError as error:
+        away("The ledger can't be read at the moment", error)
+    except ConfigError as error:
+        away("The home's settings can't be read", error)
+    except DashboardError as error:
+        away("This can't be shown at the moment", error)
+
+
+def escape(text: str) -> str:
+    """Text as it is: nothing in it is markup, an icon, a colour or a formula."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:])", r"\\\1", text)

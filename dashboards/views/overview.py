@@ -1,0 +1,173 @@
+"""Overview: what serves now, and is it getting better or worse?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import altair as alt
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from dashboards import conclusions, filters, parts, session
+from dashboards.charts import overview as charts
+from dashboards.palette import SEVERITIES
+from dashboards.queries import Overview
+from dashboards.words import NOTHING, age, count, cut, duration, share, short, when
+
+SPANS = {"20": "the last 20 versions", "100": "the last 100 versions", "500": "the last 500 versions",
+         "all": "all versions"}  # fmt: skip
+
+
+def page() -> None:
+    """The whole page."""
+    parts.title("Overview", "Is the model getting better or worse, and is anything stuck?")
+    with parts.guarded():
+        span = filters.choice("Show", SPANS, "versions", "100", width=240)
+        last = None if span == "all" else int(span)
+        data: Overview = session.ask("overview", now=session.now(), last=last)
+        _headline(data)
+        if data.champion is None and data.headline["reports"] == 0:
+            parts.empty(
+                "Nothing has come in yet",
+                "Reports and facts that are taken in show here, and each version that is made of them.",
+                "melo ingest reports.jsonl",
+            )
+            return
+        _alerts(data.alerts)
+        _suites(data.suites)
+        left, right = st.columns(2)
+        with left:
+            _releases(data.releases)
+        with right:
+            _live(data.live_times)
+        left, right = st.columns(2)
+        with left:
+            _backlog(data.backlog)
+
+
+def _headline(data: Overview) -> None:
+    head, champion, now = data.headline, data.champion, session.now()
+    cards = st.columns(5)
+    if champion:
+        said = (
+            f"{champion['version']}, since {when(champion['since'])}, by {champion['actor']}: "
+            f"{champion['reason']}"
+        )
+        cards[0].metric(
+            "Champion", f"v{champion['number']}", border=True, help=parts.escape(said),
+            delta=f"{short(champion['version'])}", delta_color="off", delta_arrow="off",
+        )  # fmt: skip
+    else:
+        cards[0].metric("Champion", "none", "the backbone answers", border=True, delta_color="off",
+                        delta_arrow="off")  # fmt: skip
+    cards[1].metric(
+        "Edits in use", f"{head['active']:,}", f"of {count(head['reports'], 'line')} taken in",
+        border=True, delta_color="off", delta_arrow="off",
+    )  # fmt: skip
+    oldest = f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits"
+    cards[2].metric("Waiting", f"{head['waiting']:,}", oldest, border=True, delta_color="off",
+                    delta_arrow="off")  # fmt: skip
+    cards[3].metric(
+        "Report to live, median", duration(head["live_p50"]),
+        f"95% within {duration(head['live_p95'])}, 30 days", border=True, delta_color="off",
+        delta_arrow="off",
+    )  # fmt: skip
+    gates = head["gates_passed"] + head["gates_failed"]
+    cards[4].metric(
+        "Versions past the gate", f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
+        f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days",
+        border=True, delta_color="off", delta_arrow="off",
+    )  # fmt: skip
+
+
+def _alerts(alerts: list[dict[str, Any]]) -> None:
+    if not alerts:
+        st.markdown(":material/check_circle: No alert in the last 24 hours.")
+        return
+    st.markdown(f"#### {count(len(alerts), 'alert')} in the last 24 hours")
+    for alert in alerts[:8]:
+        icon = SEVERITIES.get(alert["severity"], SEVERITIES["warning"])
+        name = f" `{short(alert['version'])}`" if alert["version"] else ""
+        st.markdown(
+            f"{icon} **{parts.escape(alert['kind'])}**{name} {when(alert['happened_at'])}: "
+            f"{parts.escape(cut(alert['message'], 240))}"
+        )
+    if len(alerts) > 8:
+        with st.expander(f"{len(alerts) - 8} more"):
+            parts.table(alerts[8:], "alerts")
+
+
+def _suites(table: pa.Table) -> None:
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in table.to_pylist():
+        groups[row["suite"]].append(row)
+    if not groups:
+        parts.empty(
+            "No version has been gated yet",
+            "Each suite of probes shows here, version by version, with its 95% interval.",
+            "melo run",
+        )
+        return
+    said = conclusions.of_suites(groups)
+    tables = {name: table.filter(pc.equal(table["suite"], name)) for name in groups}
+    pictures = {
+        name: charts.suite(tables[name], ratio=rows[-1]["metric"] != "share")
+        for name, rows in groups.items()
+    }
+    together = alt.concat(
+        *(p.properties(width=300, title=name) for name, p in pictures.items()), columns=3
+    ).resolve_scale(x="independent", y="independent")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.markdown(f"#### {parts.escape(said)}", width="stretch")
+        parts.downloads(said, "suites", {"suites": table}, together)
+    st.caption(
+        "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
+        "a red cross: the suite failed. accurate-retention is a ratio of perplexities, 1 is unchanged."
+    )
+    parts.grid([_small(name, groups[name], pictures[name]) for name in groups], 3)
+
+
+def _small(name: str, rows: list[dict[str, Any]], picture: alt.LayerChart) -> Callable[[], None]:
+    def show() -> None:
+        said = conclusions.of_suite(rows)
+        st.markdown(f"**{parts.escape(said)}**")
+        st.altair_chart(picture, width="stretch", key=f"suite-{name}", alt=f"{said}, by version")
+
+    return show
+
+
+def _releases(table: pa.Table) -> None:
+    if table.num_rows == 0:
+        return
+    parts.chart(
+        conclusions.of_releases(table.to_pylist()), charts.releases(table), table, "releases",
+        units="Edits added by each version; triangle: somebody went back to it",
+    )  # fmt: skip
+
+
+def _live(table: pa.Table) -> None:
+    said = conclusions.of_live_times(table.to_pylist())
+    if table.num_rows == 0:
+        parts.empty(said, "The time from report to use shows here, week by week.")
+        return
+    parts.chart(
+        said, charts.live_times(table), table, "report-to-live",
+        units="Time from report to first use (log scale), median and 95th percentile by week",
+    )  # fmt: skip
+
+
+def _backlog(table: pa.Table) -> None:
+    said = conclusions.of_backlog(table.to_pylist())
+    if table.num_rows == 0:
+        parts.empty(said, "Every edit has come to an end or is in use.")
+        return
+    parts.chart(
+        said, charts.backlog(table), table, "backlog",
+        units="Edits by the time since they came into their present state",
+    )  # fmt: skip
+
+
+page()

@@ -1,0 +1,108 @@
+"""Open the published copy of the ledger: never the live file, never a lock that a writer waits for.
+
+The copy is replaced in one step (`os.replace`) while readers have it open. Each opening is a DuckDB
+instance of its own with the file attached read-only, so it sees the copy that was there when it
+was opened, and two openings may see two copies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from ledger import schema
+from ledger.errors import NotALedger
+from ledger.store import Connection
+
+TRIES = 5  # of opening a copy that is replaced at that very moment
+
+
+class ReadCopy:
+    """The copy at a path. It need not exist yet."""
+
+    def __init__(self, path: Path, *, threads: int = 2) -> None:
+        self.path = path
+        self._threads = threads
+
+    def stamp(self) -> str:
+        """Changes whenever another copy is published. Raises NotALedger where there is none."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            raise NotALedger(
+                f"{self.path} is not there: nothing has been published yet. Take something in with "
+                "`melo ingest`, or run `melo demo`."
+            ) from None
+        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Connection]:
+        """A connection whose tables are the copy's. Raises NotALedger, LedgerTooNew."""
+        con = self._connect()
+        try:
+            yield con
+        finally:
+            con.close()
+
+    def _connect(self) -> Connection:
+        for left in reversed(range(TRIES)):
+            before = self.stamp()
+            con = duckdb.connect(
+                config={
+                    "threads": self._threads,
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                }
+            )
+            try:
+                name = str(self.path).replace("'", "''")
+                con.execute(f"ATTACH '{name}' AS ledger (READ_ONLY)")
+                con.execute("USE ledger")
+                con.execute("SET TimeZone = 'UTC'")
+                con.execute("SET enable_external_access = false")
+                self._check(con)
+            except duckdb.Error as error:
+                con.close()
+                if left:
+                    continue
+                said = str(error).splitlines()[0][:200]
+                raise NotALedger(f"{self.path} can't be read: {said}") from None
+            except BaseException:
+                con.close()
+                raise
+            if left == 0 or before == self.stamp():
+                return con
+            con.close()
+        raise AssertionError("unreachable")
+
+    def _check(self, con: Connection) -> None:
+        found = schema.version_of(con, self.path)
+        if found < schema.latest():
+            raise NotALedger(
+                f"{self.path} has schema {found}, this release reads {schema.latest()}. Run "
+                "`melo status` once: it brings the ledger up and publishes a new copy."
+            )
+
+
+def table(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> pa.Table:
+    """The rows of a query as an Arrow table, read to its end."""
+    found = con.sql(sql, params=values or None)
+    return found.to_arrow_table()
+
+
+def rows(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
+    """The rows of a query, each by the names of its columns."""
+    found: list[dict[str, Any]] = table(con, sql, values).to_pylist()
+    return found
+
+
+def row(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> dict[str, Any] | None:
+    """The first row of a query, None where it has none."""
+    found = rows(con, sql, values)
+    return found[0] if found else None

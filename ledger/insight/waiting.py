@@ -1,0 +1,144 @@
+"""Queue: what waits and why, who contradicts whom, who reports and how much of it is any good."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from ledger.insight.readcopy import row, rows, table
+from ledger.store import Connection
+
+WEEKS = 26  # of the small bars beside each source
+
+
+def reasons(con: Connection, now: datetime) -> pa.Table:
+    """Edits that wait by state and reason: state, why, edits, urgent, oldest_seconds, median_seconds."""
+    return table(con, _REASONS, {"now": now})
+
+
+def edits(
+    con: Connection,
+    now: datetime,
+    *,
+    state: str | None = None,
+    source: str | None = None,
+    limit: int = 200,
+) -> pa.Table:
+    """Waiting edits, the longest first: edit, state, hold, seconds, urgent, source, prompt, target."""
+    return table(con, _EDITS, {"now": now, "state": state, "source": source, "limit": limit})
+
+
+def contradictions(
+    con: Connection, *, only_open: bool = True, limit: int = 50, offset: int = 0
+) -> list[dict[str, Any]]:
+    """Pairs of edits that answer one question differently, both sides whole, the latest first."""
+    return rows(con, _CONTRADICTIONS, {"open": only_open, "limit": limit, "offset": offset})
+
+
+def contradiction_counts(con: Connection) -> dict[str, int]:
+    """How many there are: `open` (nobody has won, or the loser is still in use) and `all`."""
+    found = row(
+        con, 'SELECT count(*) FILTER (WHERE NOT settled) AS open, count(*) AS "all" FROM contests'
+    )
+    assert found is not None
+    return {name: int(number) for name, number in found.items()}
+
+
+def review(con: Connection, now: datetime, limit: int = 100) -> pa.Table:
+    """Edits that only a person can let in, the longest waiting first."""
+    return table(con, _REVIEW, {"now": now, "limit": limit})
+
+
+def sources(con: Connection, now: datetime) -> pa.Table:
+    """A row a source: trust, policy, blocked, lines by outcome, edits by fate, lines by week.
+
+    acceptance: active / (active + rejected) of edits that were decided; NULL where none was.
+    weeks: lines in each of the last 26 weeks, the present one last.
+    """
+    return table(con, _SOURCES, {"now": now, "since": now - timedelta(weeks=WEEKS), "weeks": WEEKS})
+
+
+def quarantine(con: Connection, limit: int = 12) -> pa.Table:
+    """Why lines can't be used: reason, lines, latest."""
+    return table(con, _QUARANTINE, [limit])
+
+
+_WAITING = "('received', 'held', 'ready', 'planned', 'trained')"
+
+_REASONS = f"""
+SELECT state::VARCHAR AS state, coalesce(hold, CASE state WHEN 'ready' THEN 'for a job'
+           WHEN 'planned' THEN 'for training' WHEN 'trained' THEN 'for promotion' ELSE 'to be judged' END)
+           AS why,
+       count(*) AS edits, count(*) FILTER (WHERE urgent) AS urgent,
+       max(epoch($now::TIMESTAMPTZ) - epoch(since)) AS oldest_seconds,
+       median(epoch($now::TIMESTAMPTZ) - epoch(since)) AS median_seconds
+FROM edit_states WHERE state IN {_WAITING} GROUP BY ALL ORDER BY edits DESC, why
+"""
+
+_EDITS = f"""
+SELECT e.edit_id AS edit, s.state::VARCHAR AS state, s.hold,
+       epoch($now::TIMESTAMPTZ) - epoch(s.since) AS seconds, s.urgent, e.source, e.prompt, e.target
+FROM edit_states s JOIN edits e USING (edit_id)
+WHERE s.state IN {_WAITING} AND ($state IS NULL OR s.state::VARCHAR = $state)
+  AND ($source IS NULL OR e.source = $source)
+ORDER BY s.since, e.seq LIMIT $limit
+"""
+
+_CONTRADICTIONS = """
+WITH chosen AS (
+    SELECT * FROM contests WHERE NOT $open OR NOT settled
+    ORDER BY decided_at DESC, loser LIMIT $limit OFFSET $offset)
+SELECT c.rule, c.key, c.decided_at, c.settled,
+       c.winner, w.prompt AS winner_prompt, w.target AS winner_target, w.source AS winner_source,
+       ws.state::VARCHAR AS winner_state, w.received_at AS winner_received,
+       c.loser, l.prompt AS loser_prompt, l.target AS loser_target, l.source AS loser_source,
+       ls.state::VARCHAR AS loser_state, l.received_at AS loser_received
+FROM chosen c LEFT JOIN edits w ON w.edit_id = c.winner LEFT JOIN edit_states ws ON ws.edit_id = c.winner
+     LEFT JOIN edits l ON l.edit_id = c.loser LEFT JOIN edit_states ls ON ls.edit_id = c.loser
+ORDER BY c.decided_at DESC, c.loser
+"""
+
+_REVIEW = """
+SELECT e.edit_id AS edit, s.hold, epoch($now::TIMESTAMPTZ) - epoch(s.since) AS seconds, e.source,
+       e.prompt, e.target
+FROM edit_states s JOIN edits e USING (edit_id)
+WHERE s.state = 'held' AND s.hold IN ('review', 'contradiction', 'answer')
+ORDER BY s.since, e.seq LIMIT $limit
+"""
+
+_SOURCES = """
+WITH lines AS (
+    SELECT coalesce(source, '') AS source, count(*) AS lines,
+           count(*) FILTER (WHERE outcome = 'duplicate') AS duplicates,
+           count(*) FILTER (WHERE outcome = 'quarantined') AS quarantined,
+           max(received_at) AS latest
+    FROM reports GROUP BY 1),
+weekly AS (
+    SELECT coalesce(source, '') AS source,
+           (floor((epoch(received_at) - epoch($since::TIMESTAMPTZ)) / (7 * 86400)))::BIGINT AS week,
+           count(*) AS lines
+    FROM reports WHERE received_at > $since AND received_at <= $now GROUP BY ALL),
+weeks AS (
+    SELECT n.source, list(coalesce(w.lines, 0) ORDER BY n.week) AS weeks
+    FROM (SELECT source, week FROM lines, range($weeks) t(week)) n
+         LEFT JOIN weekly w USING (source, week) GROUP BY n.source),
+fates AS (
+    SELECT e.source, count(*) AS edits, count(*) FILTER (WHERE s.state = 'active') AS active,
+           count(*) FILTER (WHERE s.state = 'rejected') AS rejected,
+           count(*) FILTER (WHERE s.state = 'held') AS held
+    FROM edits e JOIN edit_states s USING (edit_id) GROUP BY e.source)
+SELECT l.source, q.trust, q.policy, coalesce(q.blocked, false) AS blocked, l.lines, l.duplicates,
+       l.quarantined, coalesce(f.edits, 0) AS edits, coalesce(f.active, 0) AS active,
+       coalesce(f.rejected, 0) AS rejected, coalesce(f.held, 0) AS held,
+       f.active / nullif(f.active + f.rejected, 0) AS acceptance, l.latest, k.weeks
+FROM lines l LEFT JOIN sources q USING (source) LEFT JOIN fates f USING (source)
+     LEFT JOIN weeks k USING (source)
+ORDER BY l.lines DESC, l.source
+"""
+
+_QUARANTINE = """
+SELECT coalesce(reason, 'no reason on record') AS reason, count(*) AS lines, max(received_at) AS latest
+FROM reports WHERE outcome = 'quarantined' GROUP BY 1 ORDER BY lines DESC, reason LIMIT ?
+"""
