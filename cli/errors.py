@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-OURS = {"melo_engine", "ledger", "config", "tasks", "flows", "serving", "dashboards", "cli"}
+OURS = {
+    "melo_engine", "ledger", "config", "tasks", "flows", "serving", "dashboards", "cli", "benchmarks"
+}  # fmt: skip
 
 
 class UsageProblem(Exception):

@@ -1,0 +1,158 @@
+"""The one interface of everything that is compared: edit, answer, give losses.
+
+    edit(requests)         the next job of the sequence; state is kept
+    answer(asked)          texts, by free greedy decoding
+    losses(asked, texts)   negative log-likelihood of given continuations, for perplexity
+
+A method says what it does to the model in `acting`, a context around each batch. Batching, decoding
+and scoring are the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from melo_engine import Backbone, EditRequest
+from melo_engine.training import IGNORE, Lesson, lesson_batch
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts, and the edit that each of them is about as the test knows it (None: no edit).
+
+    Only the oracle may look at `owners`.
+    """
+
+    prompts: tuple[str, ...]
+    owners: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, prompts: Sequence[str], owners: Sequence[str | None] = ()) -> Asked:
+        return cls(tuple(prompts), tuple(owners) or (None,) * len(prompts))
+
+    def rows(self, chosen: Sequence[int]) -> Asked:
+        """Some of the prompts."""
+        return Asked(tuple(self.prompts[i] for i in chosen), tuple(self.owners[i] for i in chosen))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Of one continuation: the sum of -log p over its tokens, in nats, and how many they are."""
+
+    nats: float
+    tokens: int
+
+
+class Method:
+    """A way to edit a backbone. This one does nothing: the bare backbone, the lower bound."""
+
+    name = "none"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Take the next requests in. What was edited before stays in force as far as it can."""
+
+    @contextmanager
+    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
+        """Let the edits act on the forward passes of one batch.
+
+        prompt: (B, T) bool, which positions of the batch's sequences hold prompt tokens.
+        """
+        yield
+
+    def asks(self, asked: Asked) -> Asked:
+        """The prompts as the model gets them; a method may put something before them."""
+        return asked
+
+    def close(self) -> None:
+        """Leave the backbone as it was."""
+
+    @torch.inference_mode()
+    def answer(self, asked: Asked) -> list[str]:
+        """Texts in the order of the prompts; a label's name for a classifier."""
+        asked = self.asks(asked)
+        texts: list[str] = [""] * len(asked.prompts)
+        for rows in _batches(asked.prompts):
+            part = asked.rows(rows)
+            encoded = self.backbone.encode(part.prompts)
+            with self.acting(part, encoded["attention_mask"].bool()):
+                found = generate(self.backbone, encoded)
+            for i, text in zip(rows, found, strict=True):
+                texts[i] = text
+        return texts
+
+    @torch.inference_mode()
+    def losses(self, asked: Asked, texts: Sequence[str], *, end: bool = True) -> list[Loss]:
+        """Losses of `texts` after their prompts, with the text's own tokens forced.
+
+        end: count the end token too.
+        """
+        asked = self.asks(asked)
+        found: list[Loss] = [Loss(0.0, 0)] * len(texts)
+        for rows in _batches(asked.prompts):
+            part = asked.rows(rows)
+            lessons = [
+                Lesson(str(i), (asked.prompts[i],), tuple(self.backbone.encode_target(texts[i])))
+                for i in rows
+            ]
+            batch = lesson_batch(self.backbone, lessons)
+            with self.acting(part, prompt_part(self.backbone, batch.inputs, lessons)):
+                logits = batch.forward(self.backbone).float()  # (B, T, V)
+            nats = cross_entropy(
+                logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE, reduction="none"
+            ).view(batch.labels.shape)  # (B, T)
+            scored = batch.labels != IGNORE
+            if not end:
+                last = scored.long().cumsum(1) == scored.sum(1, keepdim=True)
+                scored &= ~last
+            for row, i in enumerate(rows):
+                found[i] = Loss(float(nats[row][scored[row]].sum()), int(scored[row].sum()))
+        return found
+
+
+def generate(backbone: Backbone, encoded: dict[str, Tensor]) -> list[str]:
+    """Greedy texts of one encoded batch, or a classifier's labels."""
+    model = backbone.model
+    if not backbone.generates:
+        labels = model(**encoded).logits.argmax(-1).tolist()
+        return [str(model.config.id2label[i]) for i in labels]
+    pad = backbone.target_tokenizer.pad_token_id
+    options: dict[str, Any] = {
+        "do_sample": False,
+        "num_beams": 1,
+        "max_new_tokens": backbone.max_answer_tokens,
+        "pad_token_id": int(pad if pad is not None else backbone.end_token),
+    }
+    ids = model.generate(**encoded, **options)
+    if backbone.task == "causal-lm":
+        ids = ids[:, encoded["input_ids"].shape[1] :]
+    return [backbone.decode(row) for row in ids]
+
+
+def _batches(prompts: Sequence[str]) -> Iterator[list[int]]:
+    """Positions in batches of prompts of like length."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
+
+
+def prompt_part(backbone: Backbone, inputs: dict[str, Any], lessons: Sequence[Lesson]) -> Tensor:
+    """(B, T) bool: the prompt's own positions in a teacher-forced batch."""
+    real: Tensor = inputs["attention_mask"].bool()
+    if backbone.task != "causal-lm":
+        return real
+    # prompt + target[:-1], padded on the left: the target's part is the last len(target) - 1.
+    answer = torch.tensor([len(x.target) - 1 for x in lessons], device=real.device)
+    place = torch.arange(real.shape[1], device=real.device)
+    return real & (place[None] < real.shape[1] - answer[:, None])

@@ -1,0 +1,84 @@
+"""This engine, and the same blocks with a router that is told the right edit (upper bound).
+
+The oracle shows what routing loses: it forces the edit's own block on every prompt that the test
+made for this edit as a rephrase, and none on any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from benchmarks.baselines.base import Asked, Method
+from melo_engine import Backbone, Editor, EditRequest, EditSettings
+from melo_engine.blocks import GatheredBlocks, gather
+from melo_engine.projection import KeyProjection
+from melo_engine.runtime import Pass
+
+
+class Melo(Method):
+    """`melo_engine.Editor`. superseded: ids of requests that a later one contradicts."""
+
+    name = "melo"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        projection: KeyProjection | None = None,
+        settings: EditSettings | None = None,
+        near: Sequence[EditRequest] = (),
+    ) -> None:
+        super().__init__(backbone)
+        self.editor = Editor(backbone, projection=projection, settings=settings)
+        self.near = near
+        self.superseded: set[str] = set()
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        version = self.editor.edit(requests, near=self.near)
+        self.superseded |= {o.id for o in version.outcomes if o.status == "superseded"}
+
+    @contextmanager
+    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
+        with self.editor.runtime.running(Pass(_blocks(self.editor, self.edits(asked)))):
+            yield
+
+    def edits(self, asked: Asked) -> list[str | None]:
+        """The edit that acts on each prompt."""
+        return [route.edit for route in self.editor.routes(asked.prompts)]
+
+    @torch.inference_mode()
+    def answer(self, asked: Asked) -> list[str]:
+        """As served: the key is read and routed within the one pass that answers."""
+        return [a.text for a in self.editor.answer(asked.prompts)]
+
+    def close(self) -> None:
+        self.editor.runtime.close()
+
+
+class Oracle(Method):
+    """The blocks that a `Melo` has at that moment, each forced on the prompts about its edit."""
+
+    name = "oracle"
+
+    def __init__(self, melo: Melo) -> None:
+        super().__init__(melo.backbone)
+        self.melo = melo
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        """Nothing to do: `melo` has trained the blocks."""
+
+    @contextmanager
+    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
+        known = self.melo.editor.version
+        edits = [o if o is not None and o in known else None for o in asked.owners]
+        with self.melo.editor.runtime.running(Pass(_blocks(self.melo.editor, edits))):
+            yield
+
+
+def _blocks(editor: Editor, edits: Sequence[str | None]) -> GatheredBlocks | None:
+    places = [editor.version.place(e) if e is not None else None for e in edits]
+    return gather(places, editor.backbone.device, editor.backbone.dtype)

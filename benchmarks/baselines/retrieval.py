@@ -1,0 +1,86 @@
+"""The edit goes into the prompt, the model stays as it is: for models with one stack.
+
+    memory: one line an edit, found by the cosine of mean hidden states
+    "New fact: {prompt} {target}\\n{query}" ─► model
+
+IKE (Zheng et al., EMNLP 2023, "Can We Edit Factual Knowledge by In-Context Learning?"), with the
+retrieved facts and without its hand-made demonstrations. It never abstains: every prompt gets the
+nearest facts, whatever it asks. A prompt that would no longer fit is asked as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from benchmarks.baselines.base import Asked, Method
+from benchmarks.errors import UnknownMethod
+from melo_engine import Backbone, EditRequest
+from melo_engine.errors import PromptError
+from melo_engine.keys import KeyReader
+from melo_engine.runtime import Runtime
+
+FACT = "New fact: {prompt} {target}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """facts: how many go before a prompt."""
+
+    facts: int = 1
+
+
+class Retrieval(Method):
+    """Raises UnknownMethod for a backbone that is not causal."""
+
+    name = "retrieval"
+
+    def __init__(self, backbone: Backbone, settings: RetrievalSettings | None = None) -> None:
+        if backbone.task != "causal-lm":
+            raise UnknownMethod(
+                f'method "retrieval" needs a causal-lm backbone; "{backbone.name}" is a '
+                f"{backbone.task}. Leave it out of --methods."
+            )
+        super().__init__(backbone)
+        self.settings = settings or RetrievalSettings()
+        self.runtime = Runtime(backbone)
+        self.reader = KeyReader(backbone, self.runtime, None)
+        self.memory: list[EditRequest] = []
+        self.index = faiss.IndexFlatIP(self.reader.projection.hidden_size)
+
+    def edit(self, requests: Sequence[EditRequest]) -> None:
+        self.index.add(self._embedded([r.prompt for r in requests]))
+        self.memory += requests
+
+    def asks(self, asked: Asked) -> Asked:
+        if not self.memory:
+            return asked
+        count = min(self.settings.facts, len(self.memory))
+        _, rows = self.index.search(self._embedded(asked.prompts), count)
+        prompts = []
+        for prompt, near in zip(asked.prompts, rows, strict=True):
+            facts = [
+                self.memory[i] for i in reversed(near)
+            ]  # the nearest stands next to the prompt
+            before = "".join(FACT.format(prompt=f.prompt, target=f.target) for f in facts)
+            prompts.append(before + prompt if self._fits(before + prompt) else prompt)
+        return Asked(tuple(prompts), asked.owners)
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def _fits(self, prompt: str) -> bool:
+        try:
+            self.backbone.encode([prompt])
+        except PromptError:
+            return False
+        return True
+
+    def _embedded(self, prompts: Sequence[str]) -> np.ndarray:
+        """(N, H): the mean over a prompt's own tokens, of unit length."""
+        keys = self.reader.read(list(prompts))
+        found: np.ndarray = keys[:, self.reader.projection.relation_size :]
+        return np.ascontiguousarray(found)

@@ -1,0 +1,90 @@
+"""`melo bench ingest|kill|contention|gate`: the pipeline around the editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.bench_record import Out, finish
+from cli.context import state
+
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+
+
+def ingest(
+    ctx: typer.Context,
+    rows: Annotated[int, typer.Option(min=10, help="Lines to take in.")] = 1_000_000,
+    out: Out = None,
+) -> None:
+    """Reports a second into the ledger, new and again; memory; cost at ten times the size."""
+    from benchmarks.ingest import bench
+
+    finish(ctx, bench(rows), out)
+
+
+def kill(
+    ctx: typer.Context,
+    kills: Annotated[int, typer.Option(min=1, help="How often a process is killed.")] = 30,
+    lines: Annotated[int, typer.Option(min=100, help="Lines of the long file.")] = 40_000,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Kill what ingests and what plans while others write; then count every line."""
+    from benchmarks.kill import kill as killed
+
+    figures = killed(kills, lines, seed)
+    finish(ctx, figures, out, seed=seed)
+    if figures["problems"]:
+        raise typer.Exit(1)
+
+
+def contention(
+    ctx: typer.Context,
+    processes: Annotated[int, typer.Option(min=1, help="Writers at once.")] = 8,
+    transactions: Annotated[int, typer.Option(min=1, help="Of each writer.")] = 200,
+    out: Out = None,
+) -> None:
+    """Many writers on one file: none lost, none doubled, none fails."""
+    from benchmarks.contention import contend
+
+    figures = contend(processes, transactions)
+    finish(ctx, figures, out)
+    if figures["lost"] or figures["doubled"] or figures["failed"]:
+        raise typer.Exit(1)
+
+
+def gate(
+    ctx: typer.Context,
+    probes: Annotated[int, typer.Option(min=100, help="Probes of the large gate.")] = 100_000,
+    edits: Annotated[int, typer.Option(min=1, help="Edits of the champion.")] = 1000,
+    new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
+        ".melo/cache/bench"
+    ),
+    affordable: Annotated[
+        float, typer.Option(min=0, help="Seconds that answering all probes once may take.")
+    ] = 900,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Gating by the index against generating every answer anew: speed, growth, sameness."""
+    from benchmarks.gate import bench
+    from benchmarks.progress import console_progress
+    from tasks.versions import backbone_path
+
+    path = backbone or backbone_path(state(ctx).settings)
+    with console_progress() as progress:
+        figures = bench(
+            probes, edits=edits, new=new, data=data or (), backbone_path=path, cache=cache,
+            seed=seed, affordable=affordable, progress=progress,
+        )  # fmt: skip
+    finish(ctx, figures, out, seed=seed)
+    if not figures["identical"]:
+        raise typer.Exit(1)
