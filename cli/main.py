@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "gate": ("cli.gate", "app", "Gate a version by hand."),
     "suites": ("cli.suites", "app", "Regression suites of your own."),
     "serve": ("cli.serve", "app", "Serve the champion over HTTP."),
+    "keys": ("cli.keys", "app", "Who may ask the service, report to it, run it."),
+    "export": ("cli.export", "app", "Blocks of a version for other servers."),
     "dashboard": ("cli.dashboard", "app", "Edit quality over time."),
     "up": ("cli.up", "app", "Start servers and workers on this machine; apply the schedules."),
     "down": ("cli.down", "app", "End what `melo up` started."),

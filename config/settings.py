@@ -133,6 +133,36 @@ class RegistrySettings(Section):
     tracking_uri: str | None = Field(default=None, description="none: SQLite in the home")
 
 
+class ServeSettings(Section):
+    """The HTTP service: where it listens, whom it lets in, how much it takes on, what it keeps."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535, description="0: any free one")
+    auth: Literal["keys", "none"] = Field(default="keys", description="none: on loopback only")
+    open_metrics: bool = Field(default=False, description="/metrics without a key")
+    parallel: int = Field(default=1, ge=1, description="batches at once")
+    max_batch: int = Field(default=32, ge=1, description="answers in one batch")
+    batch_wait_ms: float = Field(default=4.0, ge=0, description="for a batch to fill, under load")
+    queue: int = Field(default=256, ge=1, description="answers that may wait; beyond: 429")
+    max_tokens: int = Field(default=512, ge=1, description="longest answer that may be asked for")
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    requests_per_minute: int | None = Field(default=None, ge=1, description="of one key")
+    request_seconds: float = Field(default=60.0, gt=0)
+    read_seconds: float = Field(default=10.0, gt=0, description="for a client to send a request")
+    reload_seconds: float = Field(default=1.0, gt=0, description="how often aliases are looked at")
+    chat: Literal["last", "template"] = Field(
+        default="last",
+        description="what is asked: the last message, or all of them in the model's template",
+    )
+    pinned: int = Field(default=2, ge=0, description="versions kept open for who asks for one")
+    canary: float = Field(default=0.0, ge=0, le=1, description="share that the candidate answers")
+    shadow: float = Field(default=0.0, ge=0, le=1, description="share it answers on the side")
+    record: bool = Field(default=True, description="write HOME/traffic")
+    record_prompts: bool = Field(default=False, description="with prompts and answers")
+    record_days: int = Field(default=30, ge=1)
+    remember: int = Field(default=10_000, ge=0, description="answers that feedback can refer to")
+
+
 class LedgerSettings(Section):
     """Where the ledger is."""
 
@@ -197,6 +227,16 @@ class Paths:
         """The watched folder."""
         return self.home / "inbox"
 
+    @property
+    def keys(self) -> Path:
+        """Hashes of the keys that the service takes."""
+        return self.home / "keys.json"
+
+    @property
+    def traffic(self) -> Path:
+        """What the service answered, a file a day."""
+        return self.home / "traffic"
+
 
 class Settings(BaseSettings):
     """All settings of one home."""
@@ -222,6 +262,7 @@ class Settings(BaseSettings):
     )
     gate: GateSettings = GateSettings()
     registry: RegistrySettings = RegistrySettings()
+    serve: ServeSettings = ServeSettings()
     ledger: LedgerSettings = LedgerSettings()
     alerts: AlertSettings = AlertSettings()
     prefect: PrefectSettings = PrefectSettings()

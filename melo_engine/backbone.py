@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +62,7 @@ class Backbone:
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.target_tokenizer = target_tokenizer or tokenizer
+        self._tokenizing = threading.Lock()
         self.task: Task = task
         self.surgery = surgery or find_surgery(model)
         self.name = name or type(model).__name__
@@ -178,14 +180,15 @@ class Backbone:
             if not prompt.strip():
                 raise PromptError("a prompt is empty; give at least one word.")
         side = padding_side or ("left" if self.task == "causal-lm" else "right")
-        batch = self.tokenizer(
-            list(prompts),
-            padding="max_length" if pad_to else True,
-            max_length=pad_to,
-            padding_side=side,
-            return_tensors="pt",
-            return_token_type_ids=False,
-        )
+        with self._tokenizing:  # a fast tokenizer refuses two threads that pad differently
+            batch = self.tokenizer(
+                list(prompts),
+                padding="max_length" if pad_to else True,
+                max_length=pad_to,
+                padding_side=side,
+                return_tensors="pt",
+                return_token_type_ids=False,
+            )
         lengths = batch["attention_mask"].sum(1)
         longest = int(lengths.max())
         if longest > self.max_prompt_tokens:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Ro
 from melo_engine.version import Edit, Version
 
 Progress = Callable[[str, int, int], None]
+_NO_HIT = Hit(None, float("nan"), False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts on their way. encoded: (B, T) tensors; routes: of each, known after the first forward."""
+
+    encoded: dict[str, Tensor]
+    routes: list[Route]
 
 
 class Editor:
@@ -193,9 +203,10 @@ class Editor:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = [prompts[i] for i in rows]
-            texts, hits = self._answer_batch(batch, base, padding_side, generation)
-            for i, text, hit in zip(rows, texts, hits, strict=True):
-                answers[i] = Answer(text, self._route(hit), "base" if base else self.version.id)
+            with self.asking(batch, base=base, padding_side=padding_side) as asked:
+                texts = self._run(asked.encoded, generation)
+            for i, text, route in zip(rows, texts, asked.routes, strict=True):
+                answers[i] = Answer(text, route, "base" if base else self.version.id)
         return [a for a in answers if a is not None]
 
     @torch.inference_mode()
@@ -220,44 +231,56 @@ class Editor:
                 texts[i] = text
         return texts
 
-    def _answer_batch(
-        self, prompts: list[str], base: bool, side: str | None, generation: dict[str, Any]
-    ) -> tuple[list[str], list[Hit]]:
-        encoded = self.backbone.encode(prompts, padding_side=side)
-        hits = [Hit(None, float("nan"), False)] * len(prompts)
+    @contextmanager
+    def asking(
+        self, prompts: Sequence[str], *, base: bool = False, padding_side: str | None = None
+    ) -> Iterator[Asked]:
+        """Inside the block the backbone, run on `encoded`, answers as this version does.
+
+        The first forward pass fixes the routes, for all later ones of the same block. For those who
+        run the backbone their own way; `answer` is this with the usual one. Raises PromptError.
+        """
+        asked = Asked(
+            self.backbone.encode(prompts, padding_side=padding_side),
+            [self._route(_NO_HIT) for _ in prompts],
+        )
         index = self.version.index
         candidates = [[] for _ in prompts] if base else index.candidates(prompts)
         if base or not (index.has_free or any(candidates)):
-            return self._run(encoded, generation), hits
-        mask = encoded["attention_mask"]
+            yield asked
+            return
+        mask = asked.encoded["attention_mask"]
 
         def on_keys(states: Tensor) -> GatheredBlocks | None:
             copies = len(states) // len(prompts)
             keys = self.reader.project(states[::copies], mask)
-            hits[:] = self._search(prompts, keys, candidates)
+            hits = self._search(prompts, keys, candidates)
+            asked.routes[:] = [self._route(hit) for hit in hits]
             places = [
                 self.version.place(h.member.edit) if h.inside and h.member else None for h in hits
             ]
             return gather(places, self.backbone.device, self.backbone.dtype)
 
         with self.runtime.running(Pass(on_keys=on_keys)):
-            return self._run(encoded, generation), hits
+            yield asked
 
-    def _run(self, encoded: dict[str, Tensor], generation: dict[str, Any]) -> list[str]:
-        model = self.backbone.model
-        if not self.backbone.generates:
-            labels = model(**encoded).logits.argmax(-1).tolist()
-            return [str(model.config.id2label[i]) for i in labels]
+    def generate(self, encoded: dict[str, Tensor], **generation: Any) -> Tensor:
+        """Ids (B, T) of the answers to encoded prompts, greedily unless `generation` says otherwise."""
         options = {
             "do_sample": False,
             "num_beams": 1,
             "max_new_tokens": self.backbone.max_answer_tokens,
         }
         options |= {"pad_token_id": self._pad_token(), **generation}
-        ids = model.generate(**encoded, **options)
-        if self.backbone.task == "causal-lm":
-            ids = ids[:, encoded["input_ids"].shape[1] :]
-        return [self.backbone.decode(row) for row in ids]
+        ids: Tensor = self.backbone.model.generate(**encoded, **options)
+        return ids[:, encoded["input_ids"].shape[1] :] if self.backbone.task == "causal-lm" else ids
+
+    def _run(self, encoded: dict[str, Tensor], generation: dict[str, Any]) -> list[str]:
+        if not self.backbone.generates:
+            model = self.backbone.model
+            labels = model(**encoded).logits.argmax(-1).tolist()
+            return [str(model.config.id2label[i]) for i in labels]
+        return [self.backbone.decode(row) for row in self.generate(encoded, **generation)]
 
     def _pad_token(self) -> int:
         pad = self.backbone.target_tokenizer.pad_token_id

@@ -6,11 +6,19 @@
              melo_key.safetensors         key (K,) float32
 
 PEFT knows no index: a loaded adapter acts on every prompt. Who serves it decides when it is on.
+`export_version` writes many, with one file that says when: the index as data.
+
+    <folder>/<edit>/...              as above
+             index.json              version, backbone, and of each adapter what its own file says
+             projection.safetensors  how keys are made from the backbone's hidden states
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +33,7 @@ from melo_engine.version import Version
 SCHEMA = 1
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 INDEX, KEY = "melo_index.json", "melo_key.safetensors"
+TOGETHER, PROJECTION = "index.json", "projection.safetensors"
 _TASKS = {"seq2seq-lm": "SEQ_2_SEQ_LM", "causal-lm": "CAUSAL_LM"}
 
 
@@ -46,6 +55,42 @@ def export_block(backbone: Backbone, version: Version, edit: str, folder: str | 
     _write(folder / CONFIG, _adapter_config(backbone, shard.rank))
     _write(folder / INDEX, _index_entry(version, edit, file_hash(folder / KEY)))
     return folder
+
+
+def export_version(
+    backbone: Backbone, version: Version, folder: str | Path, edits: Iterable[str] | None = None
+) -> Path:
+    """Write the blocks of a version, or of some of its edits, each as a PEFT adapter folder.
+
+    Returns the folder, which is complete where it has an index.json. Raises UnknownEdit.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    adapters = []
+    for edit in version.edits if edits is None else edits:
+        name = _folder_name(edit)
+        export_block(backbone, version, edit, folder / name)
+        entry = json.loads((folder / name / INDEX).read_text(encoding="utf-8"))
+        entry["key"]["file"] = f"{name}/{KEY}"
+        adapters.append({"adapter": name, **entry})
+    version.projection.save(folder / PROJECTION)
+    together = {
+        "schema": SCHEMA,
+        "version": version.id,
+        "backbone": {"name": version.backbone_name, "weights": version.backbone},
+        "key_module": backbone.surgery.key_module,
+        "projection": {"file": PROJECTION, "sha256": file_hash(folder / PROJECTION)},
+        "adapters": adapters,
+    }
+    _write(folder / TOGETHER, together)
+    return folder
+
+
+def _folder_name(edit: str) -> str:
+    """An edit's id as the name of a folder: ids that a path would read otherwise are hashed."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", edit):
+        return edit
+    return hashlib.sha256(edit.encode()).hexdigest()[:32]
 
 
 def _adapter_config(backbone: Backbone, rank: int) -> dict[str, Any]:

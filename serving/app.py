@@ -1,0 +1,94 @@
+"""The FastAPI application around a service: routes, errors in one shape, limits.
+
+client ──► Limits (size, time) ──► routes ──► Needs (key, scope, rate) ──► Service
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from serving import openai, operations, questions
+from serving.errors import Refused
+from serving.limits import Limits, error_body, error_headers
+from serving.schemas import ErrorBody
+from serving.service import Service
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The request can't be answered as it stands."},
+    401: {"model": ErrorBody, "description": "No valid key."},
+    403: {"model": ErrorBody, "description": "The key lacks the scope."},
+    404: {"model": ErrorBody, "description": "Not served, or not remembered."},
+    408: {"model": ErrorBody, "description": "The request came too slowly."},
+    409: {"model": ErrorBody, "description": "The version can't be served."},
+    413: {"model": ErrorBody, "description": "The body is too large."},
+    429: {"model": ErrorBody, "description": "Too much waits, or the key's rate is spent."},
+    503: {"model": ErrorBody, "description": "Not ready yet."},
+    504: {"model": ErrorBody, "description": "The answer would have come too late."},
+}
+
+
+def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -> FastAPI:
+    """The application. failed: called where the service can't start at all."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start(asyncio.get_running_loop(), failed)
+        yield
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(title="melo serve", lifespan=lifespan, responses=REFUSALS)
+    app.state.service = service
+    for routes in (openai.router, questions.router, operations.router):
+        app.include_router(routes)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(
+        Limits, max_body=service.limits.max_body_bytes, read_seconds=service.limits.read_seconds,
+        send_seconds=service.limits.request_seconds, told=service.metrics.request,
+    )  # fmt: skip
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return JSONResponse(error_body(error), error.status, error_headers(error))
+
+
+async def _not_valid(request: Request, error: Exception) -> JSONResponse:
+    """400 as OpenAI has it. Says which field and what is allowed, never what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")[:200]
+    shown = where.encode("utf-8", "replace").decode()
+    said = f"{shown or 'body'}: {first['msg']}."
+    refused = Refused(400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown)
+    return JSONResponse(error_body(refused), 400)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    refused = Refused(error.status_code, code, str(error.detail))
+    return JSONResponse(error_body(refused), error.status_code, error.headers)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The schema, without the 422 that this service never gives."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version="1", routes=app.routes)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        app.openapi_schema = schema
+    return app.openapi_schema

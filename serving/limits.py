@@ -1,0 +1,179 @@
+"""What keeps one client from taking the service from the others.
+
+size    a body over the limit: 413, before it is read
+time    a client that sends too slowly: 408; that reads too slowly: its connection is closed
+rate    more requests a minute than a key may have: 429, with when to come back
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serving.errors import Refused
+
+ASGI = Callable[..., Any]
+log = logging.getLogger("melo.serving")
+
+
+class Rate:
+    """A bucket of tokens for each key: a minute's worth at once, then as they drip in."""
+
+    def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_minute, self.clock = per_minute, clock
+        self._buckets: dict[str, tuple[float, float]] = {}  # by key: tokens left, when
+
+    def spend(self, key: str) -> None:
+        """Take one. Raises Refused (429)."""
+        if self.per_minute is None:
+            return
+        now = self.clock()
+        left, then = self._buckets.get(key, (float(self.per_minute), now))
+        left = min(float(self.per_minute), left + (now - then) * self.per_minute / 60)
+        if left < 1:
+            wait = math.ceil((1 - left) * 60 / self.per_minute)
+            raise Refused(
+                429, "rate_limited",
+                f"this key may ask {self.per_minute} times a minute; come back in {wait} s.",
+                retry_after=wait,
+            )  # fmt: skip
+        self._buckets[key] = (left - 1, now)
+
+
+class Limits:
+    """ASGI middleware: reads the body within its limits, then hands it on in one piece.
+
+    told: called with the route's template, the status and the seconds of each request.
+    """
+
+    def __init__(
+        self, app: ASGI, *, max_body: int, read_seconds: float, send_seconds: float,
+        told: Callable[[str, int, float], None],
+    ) -> None:  # fmt: skip
+        self.app, self.max_body, self.told = app, max_body, told
+        self.read_seconds, self.send_seconds = read_seconds, send_seconds
+
+    async def __call__(self, scope: Any, receive: ASGI, send: ASGI) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def patient_send(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            async with asyncio.timeout(self.send_seconds):
+                await send(message)
+
+        try:
+            body = await self._body(scope, receive)
+            await self.app(scope, _replay(body, receive), patient_send)
+        except Refused as refused:
+            status = refused.status
+            await respond(send, refused)
+        except TimeoutError:
+            status = status or 408
+            log.warning("a client read too slowly; its connection is closed")
+            raise ConnectionAbortedError("a client read too slowly") from None
+        except Exception as error:
+            # The type only: a message may quote what was asked.
+            log.error("a request failed: %s", type(error).__name__)
+            log.debug("the failure", exc_info=True)
+            if status:  # an answer is on its way: it can only be cut off
+                raise ConnectionAbortedError(type(error).__name__) from None
+            status = 500
+            await respond(send, Refused(500, "internal", "the service failed at this request."))
+        finally:
+            route = scope.get("route")
+            self.told(getattr(route, "path", "other"), status, time.perf_counter() - began)
+
+    async def _body(self, scope: Any, receive: ASGI) -> bytes | None:
+        """The whole body; None where the client has gone. Raises Refused."""
+        headers = dict(scope["headers"])
+        told = headers.get(b"content-length", b"0")
+        if told.isdigit() and int(told[:12]) > self.max_body:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.read_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self.max_body:
+                        raise self._too_large()
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise Refused(
+                408, "too_slow",
+                f"the request was not complete after {self.read_seconds:g} s; send it faster.",
+            ) from None  # fmt: skip
+
+    def _too_large(self) -> Refused:
+        return Refused(
+            413, "too_large", f"the body is larger than {self.max_body:,} bytes; send less."
+        )
+
+
+def error_body(refused: Refused) -> dict[str, Any]:
+    """A refusal as OpenAI's clients read it."""
+    kind = "server_error" if refused.status >= 500 else "invalid_request_error"
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(
+        refused.status, kind
+    )
+    return {
+        "error": {
+            "message": str(refused), "type": kind, "param": refused.param, "code": refused.code,
+        }
+    }  # fmt: skip
+
+
+def error_headers(refused: Refused) -> dict[str, str]:
+    """When to come back, how to show a key, and an end to a connection that was misused."""
+    headers = {}
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(refused.retry_after)
+    if refused.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if refused.status in (408, 413):
+        headers["connection"] = "close"
+    return headers
+
+
+async def respond(send: ASGI, refused: Refused) -> None:
+    """Send a refusal from outside the application."""
+    body = json.dumps(error_body(refused)).encode()
+    headers = {
+        **error_headers(refused),
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _replay(body: bytes | None, receive: ASGI) -> ASGI:
+    """A `receive` that gives the whole body first."""
+    given = False
+
+    async def again() -> Any:
+        nonlocal given
+        if body is None:
+            return {"type": "http.disconnect"}
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again

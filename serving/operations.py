@@ -1,0 +1,53 @@
+"""For those who run the service: is it alive, is it ready, what does it do, look at the alias now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from serving.access import Admin, Credentials, Needs, Serving
+from serving.errors import Refused, ServingError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """200 while the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", response_model=None)
+async def readyz(service: Serving) -> Response:
+    """200 once a version is open and warm. `trouble` says why a newer one is not served."""
+    if not service.ready:
+        return JSONResponse({"status": "starting"}, 503, {"retry-after": "2"})
+    served = service.versions.serving()
+    versions = {name: loaded.id for name, loaded in served.items()}
+    trouble = service.versions.trouble
+    return JSONResponse({"status": "ready", "versions": versions, "trouble": trouble})
+
+
+@router.get("/metrics", response_model=None)
+async def metrics(service: Serving, credentials: Credentials) -> Response:
+    """Prometheus. Needs scope admin unless `serve.open_metrics` is set."""
+    if not service.limits.open_metrics:
+        await Needs("admin")(service, credentials)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.post("/admin/reload")
+async def reload(service: Serving, who: Admin) -> dict[str, Any]:
+    """Look at the aliases now; 409 where the champion can't be served and the old one goes on."""
+    versions = service.versions
+    try:
+        await asyncio.to_thread(versions.follow)
+    except Refused:
+        raise
+    except ServingError as error:
+        raise Refused(409, "not_reloaded", str(error)) from None
+    return {"versions": {name: loaded.id for name, loaded in versions.serving().items()}}

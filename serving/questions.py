@@ -1,0 +1,60 @@
+"""This service's own questions: which class, which edit, and what was wrong with an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+from fastapi import APIRouter
+
+from serving.access import Ask, Report, Serving
+from serving.errors import Refused
+from serving.feedback import put, report
+from serving.generation import Row
+from serving.schemas import FeedbackRequest, InputRequest
+from serving.service import Service, origin_of
+
+router = APIRouter(tags=["melo"])
+
+
+@router.post("/v1/classify")
+async def classify(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any]:
+    """Name the class of one text or several, with the score of each class."""
+    if service.versions.backbone.generates:
+        raise Refused(400, "no_classifier", "the model writes text; ask /v1/completions.")
+    began = time.perf_counter()
+    version, rows, loaded = await _run(service, body, "classify")
+    identity = "class-" + secrets.token_hex(12)
+    service.note(identity, loaded, rows, time.perf_counter() - began)
+    results = [
+        {"index": i, "label": row.label, "scores": row.scores, "melo": origin_of(loaded, row)}
+        for i, row in enumerate(rows)
+    ]
+    return {"id": identity, "object": "list", "model": version, "data": results}
+
+
+@router.post("/v1/route")
+async def route(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any]:
+    """Which edit would answer, without an answer: for servers that hold the blocks as adapters."""
+    version, rows, loaded = await _run(service, body, "route")
+    results = [{"index": i, **origin_of(loaded, row)} for i, row in enumerate(rows)]
+    return {"object": "list", "model": version, "data": results}
+
+
+@router.post("/feedback", status_code=201)
+async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict[str, Any]:
+    """Report a wrong answer. It lies in the inbox when this returns; the pipeline takes it from there."""
+    given = service.memory.find(body.answer, body.index)
+    line = report(body, given, source=f"feedback/{who}")
+    await asyncio.to_thread(put, service.settings.paths.inbox, line)
+    return {"id": line["id"], "answer": line.get("answer"), "prompt_known": given is not None}
+
+
+async def _run(service: Service, body: InputRequest, kind: Any) -> tuple[str, list[Row], Any]:
+    prompts = [body.input] if isinstance(body.input, str) else body.input
+    rows, _ = service.rows(prompts)
+    loaded = await service.take(body.model, prompts[0])
+    await service.wait(service.submit(kind, loaded, rows), rows)
+    return loaded.id, rows, loaded

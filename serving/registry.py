@@ -1,0 +1,182 @@
+"""Find versions in the MLflow registry by alias or content hash, and open them, verified.
+
+alias ──► number ──► tags: content hash, gate ──► HOME/versions/<hash>, or MLflow's artifacts
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from config import Settings
+from melo_engine import Backbone, Version
+from melo_engine.errors import MeloError
+from melo_engine.version import read_manifest
+from serving.errors import RegistryUnreachable, VersionUnusable
+
+HASH_TAG, VERDICT_TAG, PARENT_TAG = "melo.content_hash", "melo.gate", "melo.parent"
+PASSED = "passed"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model version of the registry. version: its content hash; gate: what its gate said."""
+
+    number: str
+    version: str
+    gate: str
+    source: str
+    parent: str
+
+
+class Registry:
+    """The registered model of one backbone. name: as `tasks.register` names it."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings, self.name = settings, name
+
+    def aliases(self) -> dict[str, str]:
+        """{alias: number}, {} where nothing has been registered. Raises RegistryUnreachable."""
+        if (
+            self.settings.registry.tracking_uri is None
+            and not self.settings.paths.mlflow_db.exists()
+        ):
+            return {}
+        found = self._ask(lambda: self._client.get_registered_model(self.name))
+        return {str(k): str(v) for k, v in found.aliases.items()} if found else {}
+
+    def by_number(self, number: str) -> Registered:
+        """A version by its number. Raises RegistryUnreachable, VersionUnusable."""
+        found = self._ask(lambda: self._client.get_model_version(self.name, number))
+        if found is None:
+            raise VersionUnusable(f"the registry has no version {number} of {self.name}.")
+        return _registered(found)
+
+    def by_hash(self, version: str) -> Registered | None:
+        """A version by its content hash or the beginning of it; None where there is not just one."""
+        found = self._ask(
+            lambda: list(
+                self._client.search_model_versions(f"name='{self.name}'", max_results=1000)
+            )
+        )
+        known = {r.version: r for v in found or () if (r := _registered(v)).version}
+        matching = [r for name, r in known.items() if name.startswith(version)]
+        return matching[0] if len(matching) == 1 else None
+
+    def open(self, found: Registered, backbone: Backbone) -> Version:
+        """The version, every checksum of it verified. Raises VersionUnusable."""
+        if found.gate != PASSED:
+            raise VersionUnusable(
+                f"version {found.number} of {self.name} did not pass a gate (it says "
+                f"{found.gate or 'nothing'}); promote one that did."
+            )
+        folder = self.settings.paths.versions / found.version
+        try:
+            if not (folder / "manifest.json").is_file():
+                folder = self._fetched(found)
+            version = Version.load(folder, backbone, folder.parent / "shards")
+            for shard in version.shards.values():
+                shard.pairs  # noqa: B018  read now, so that damage shows before anyone asks
+        except (MeloError, OSError) as error:
+            raise VersionUnusable(
+                f"version {found.version[:12]} can't be opened: {error}"
+            ) from None
+        if version.id != found.version:
+            raise VersionUnusable(
+                f"version {found.number} of {self.name} is on record as {found.version[:12]} but "
+                f"holds {version.id[:12]}; restore it from a backup."
+            )
+        return version
+
+    def _fetched(self, found: Registered) -> Path:
+        """A copy of MLflow's artifacts in the cache, for a machine that does not hold the home.
+
+        A version logs the shards that its parent lacks: those of its ancestors are fetched as well.
+        """
+        cache = self.settings.paths.cache / "served"
+        folder, shards = cache / found.version, cache / "shards"
+        if (folder / "manifest.json").is_file():
+            return folder
+        shards.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+        try:
+            own = self._download(found, partial / "own", shards)
+            needed = read_manifest(own)["shards"]
+            at: Registered | None = found
+            while not all((shards / name).is_dir() for name in needed):
+                at = self.by_hash(at.parent) if at is not None and at.parent else None
+                if at is None:
+                    raise VersionUnusable(
+                        f"blocks of version {found.version[:12]} are not in MLflow."
+                    )
+                self._download(at, partial / at.version, shards)
+            if not folder.exists():
+                os.replace(own, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    def _download(self, found: Registered, where: Path, shards: Path) -> Path:
+        """Fetch one version's files; its shards go to `shards`."""
+        import mlflow
+
+        where.mkdir()
+        self._ask(
+            lambda: mlflow.artifacts.download_artifacts(
+                artifact_uri=found.source, dst_path=str(where),
+                tracking_uri=self.settings.tracking_uri,
+            )
+        )  # fmt: skip
+        manifest = next(where.rglob("manifest.json"), None)
+        if manifest is None:
+            raise VersionUnusable(f"MLflow holds no version under {found.source}.")
+        for shard in (manifest.parent / "shards").glob("*"):
+            if not (shards / shard.name).exists():
+                os.replace(shard, shards / shard.name)
+        return manifest.parent
+
+    def _ask(self, question: Any) -> Any:
+        """What the registry says, None where it knows nothing of it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return question()
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise RegistryUnreachable(_first_line(error)) from None
+        except Exception as error:  # a database or a network has errors of its own
+            raise RegistryUnreachable(_first_line(error)) from None
+
+    @cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        import mlflow
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        uri = self.settings.tracking_uri
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _registered(found: Any) -> Registered:
+    tags = found.tags or {}
+    return Registered(
+        str(found.version),
+        tags.get(HASH_TAG, ""),
+        tags.get(VERDICT_TAG, ""),
+        str(found.source),
+        tags.get(PARENT_TAG, ""),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"the MLflow registry does not answer: {lines[0] if lines else type(error).__name__}"

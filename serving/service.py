@@ -1,0 +1,272 @@
+"""The service behind the HTTP interface: from a question and its settings to answers on record.
+
+question ──► version (taken once) ──► rows ──► batch ──► answers ──► metrics, traffic, memory
+                                                            └──► shadow: the candidate, later
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from config import Settings
+from melo_engine import Backbone
+from melo_engine.types import Route
+from serving.batching import Batcher, Job, Kind
+from serving.champion import CANDIDATE, CHAMPION, Versions, share_of
+from serving.errors import Refused
+from serving.feedback import Given, Memory
+from serving.generation import Row, room
+from serving.keys import KeyStore
+from serving.limits import Rate
+from serving.loaded import Loaded, provenance
+from serving.metrics import Metrics
+from serving.traffic import TrafficLog
+
+log = logging.getLogger("melo.serving")
+
+
+class Service:
+    """One backbone and its versions, served. Start it in the event loop that asks it.
+
+    open_backbone: opens the frozen model. model_name: its registered model in MLflow.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_backbone: Callable[[], Backbone],
+        model_name: Callable[[Backbone], str],
+    ) -> None:
+        self.settings, self.limits = settings, settings.serve
+        self._open_backbone, self._model_name = open_backbone, model_name
+        self.metrics = Metrics()
+        self.keys = KeyStore(settings.paths.keys)
+        self.rate = Rate(self.limits.requests_per_minute)
+        self.memory = Memory(self.limits.remember)
+        self.started = int(time.time())
+        self.failure: BaseException | None = None
+        self._ready = threading.Event()
+        self._versions: Versions | None = None
+        self._batcher: Batcher | None = None
+        self._shadows: set[asyncio.Task[None]] = set()
+        self.traffic = self._log("traffic")
+        self.differences = self._log("shadow") if self.limits.shadow > 0 else None
+
+    def start(self, loop: asyncio.AbstractEventLoop, failed: Callable[[], None]) -> None:
+        """Open the backbone and the champion in a thread; `failed` is called where that is hopeless."""
+
+        def run() -> None:
+            try:
+                backbone = self._open_backbone()
+                versions = Versions(
+                    self.settings, backbone, self._model_name(backbone), self.metrics
+                )
+                self.tokenizer = copy.deepcopy(backbone.tokenizer)  # its own: used beside batches
+                self._batcher = Batcher(self.limits, self.metrics, loop)
+                self._versions = versions
+                versions.watch(self._ready.set)
+            except BaseException as error:
+                self.failure = error
+                failed()
+
+        threading.Thread(target=run, name="melo-start", daemon=True).start()
+
+    def close(self) -> None:
+        """Answer what is being answered, refuse the rest, write the record."""
+        self._ready.clear()
+        if self._batcher is not None:
+            self._batcher.close()
+        if self._versions is not None:
+            self._versions.close()
+        for record in (self.traffic, self.differences):
+            if record is not None:
+                record.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a version is open and questions are taken."""
+        return self._ready.is_set()
+
+    @property
+    def versions(self) -> Versions:
+        """The open versions. Raises Refused (503) before the first is open."""
+        if not self._ready.is_set() or self._versions is None:
+            raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
+        return self._versions
+
+    async def take(self, name: str, prompt: str) -> Loaded:
+        """The version that is to answer, held open until its job is done. Raises Refused."""
+        share = share_of(prompt) if self.limits.canary > 0 else 1.0
+        found = self.versions.at_hand(name, share)
+        if found is not None:
+            return found
+        return await asyncio.to_thread(self.versions.take, name, share)
+
+    def rows(
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int = 1,
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> tuple[list[Row], int]:
+        """Rows for n answers to each prompt, and how many tokens the prompts have. Raises Refused."""
+        backbone = self.versions.backbone
+        most = self.limits.max_batch
+        if len(prompts) * n > most:
+            raise Refused(
+                400, "too_many",
+                f"{len(prompts) * n} answers in one request; this service gives {most}. Ask for less.",
+                param="n",
+            )  # fmt: skip
+        counts = [len(ids) for ids in self.tokenizer(list(prompts))["input_ids"]]
+        if max(counts) > backbone.max_prompt_tokens:
+            raise Refused(
+                400, "context_length_exceeded",
+                f"prompt has {max(counts):,} tokens; the model takes {backbone.max_prompt_tokens:,}. "
+                "Shorten it.", param="prompt",
+            )  # fmt: skip
+        seed = secrets.randbits(62) if seed is None else seed
+        deadline = time.monotonic() + self.limits.request_seconds
+        rows: list[Row] = []
+        for prompt, count in zip(prompts, counts, strict=True):
+            length = min(
+                max_tokens or backbone.max_answer_tokens,
+                self.limits.max_tokens,
+                room(backbone, count),
+            )
+            for _ in range(n):
+                rows.append(
+                    Row(
+                        prompt, length, temperature, top_p, _seed(seed, len(rows)), stop,
+                        deadline=deadline,
+                    )
+                )  # fmt: skip
+        return rows, sum(counts)
+
+    def submit(self, kind: Kind, loaded: Loaded, rows: list[Row]) -> asyncio.Future[None]:
+        """Queue rows on a version that `take` gave; it is released when they are done.
+
+        The future fails with Refused where the queue is full or the time is up.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._batcher is None:
+            loaded.release()
+            raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
+        try:
+            self._batcher.submit(Job(kind, loaded, rows, partial(_settle, future, loaded)))
+        except Refused:
+            loaded.release()
+            raise
+        return future
+
+    async def wait(self, future: asyncio.Future[None], rows: list[Row]) -> None:
+        """Until a job is done; who stops waiting cancels it. Raises Refused."""
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError:
+            for row in rows:
+                row.cancelled = True
+            raise
+        if any(row.finish == "late" for row in rows):
+            raise Refused(
+                504, "too_late",
+                f"the answer was not complete after {self.limits.request_seconds:g} s; ask for less.",
+            )  # fmt: skip
+
+    def note(self, identity: str, loaded: Loaded, rows: Sequence[Row], seconds: float) -> None:
+        """Put answers on record."""
+        for index, row in enumerate(rows):
+            text = row.text if row.label is None else row.label
+            origin = origin_of(loaded, row)
+            self.metrics.answer(row.route.edit if row.route else None, len(row.tokens))
+            if self.limits.remember:
+                self.memory.keep(identity, index, Given(row.prompt, text, origin))
+            if self.traffic is not None:
+                line = {"id": identity, **origin, "seconds": round(seconds, 6)}
+                if self.limits.record_prompts:
+                    line |= {"prompt": row.prompt, "answer": text}
+                self.traffic.add(line)
+        self._shadow(identity, loaded, rows)
+
+    def _shadow(self, identity: str, loaded: Loaded, rows: Sequence[Row]) -> None:
+        """Ask the candidate the same, for a share of the questions and only while nobody waits."""
+        if self.differences is None or self._batcher is None or rows[0].scores is not None:
+            return
+        candidate = self.versions.serving().get(CANDIDATE)
+        champion = self.versions.serving().get(CHAMPION)
+        if candidate is None or loaded is not champion or rows[0].temperature > 0:
+            return
+        if random.random() >= self.limits.shadow or not self._batcher.idle:
+            return
+        task = asyncio.create_task(self._compare(identity, candidate.acquire(), list(rows)))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _compare(self, identity: str, candidate: Loaded, rows: list[Row]) -> None:
+        again = [
+            Row(r.prompt, r.max_tokens, stop=r.stop, deadline=time.monotonic() + 10) for r in rows
+        ]
+        try:
+            await self.wait(self.submit("generate", candidate, again), again)
+        except Exception as error:  # a shadow falls on nobody
+            log.debug("a shadow answer failed: %s", type(error).__name__)
+            return
+        assert self.differences is not None
+        for row, other in zip(rows, again, strict=True):
+            same = row.text == other.text
+            self.metrics.shadow.labels(str(same).lower()).inc()
+            line: dict[str, Any] = {
+                "id": identity,
+                "candidate": candidate.id,
+                "same": same,
+                "edit": row.route.edit if row.route else None,
+                "candidate_edit": other.route.edit if other.route else None,
+            }
+            if self.limits.record_prompts:
+                line |= {"prompt": row.prompt, "answer": row.text, "candidate_answer": other.text}
+            self.differences.add(line)
+
+    def _log(self, name: str) -> TrafficLog | None:
+        if not self.limits.record:
+            return None
+        folder = self.settings.paths.traffic
+        folder = folder if name == "traffic" else folder / name
+        return TrafficLog(folder, self.limits.record_days, self.metrics.unrecorded.inc)
+
+
+def origin_of(loaded: Loaded, row: Row) -> dict[str, object]:
+    """Version, edit, block, distance and radius of one answer."""
+    none = Route(None, None, float("nan"), float("nan"))
+    return provenance(loaded.id, row.route or none)
+
+
+def _seed(seed: int, number: int) -> int:
+    """A seed of its own for each row."""
+    return (seed + number * 0x9E3779B97F4A7C15) % 2**63
+
+
+def _settle(future: asyncio.Future[None], loaded: Loaded, error: Exception | None) -> None:
+    loaded.release()
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    elif isinstance(error, Refused):
+        future.set_exception(error)
+    else:
+        future.set_exception(Refused(500, "answer_failed", "the answer failed; it is in the log."))
+    if error is not None:
+        future.exception()  # one that nobody awaits any more must not complain
