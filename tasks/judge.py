@@ -70,6 +70,7 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
     with ledger.write():
         if not nothing:
             asked = dict.fromkeys(job.removals, "taken out as asked")
+            asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
             record(ledger, gated, result.base, job.id, added, removed, beaten, asked)
         for old, new in lost.items():
             why = f"edit {new} answers the same question differently and came later"
@@ -196,15 +197,19 @@ def record(
 
 
 def _guilty(gated: GateResult, base: Version) -> list[Rejection]:
-    """New edits that answered a failing probe of a suite whose check failed."""
+    """Edits that answered a failing probe of a suite whose check failed: the new ones, else the old.
+
+    An edit in force can come to fail when what is asked changes, as when a user adds a suite. Were it
+    left in, every version after it would fail for it.
+    """
     failed = {check.suite for check in gated.checks if not check.passed}
     found: dict[str, Rejection] = {}
     for p in gated.probes:
-        new = p.edit is not None and p.edit in gated.version and p.edit not in base
-        if p.edit is not None and new and not p.passed and p.suite in failed:
+        if p.edit is not None and p.edit in gated.version and not p.passed and p.suite in failed:
             why = f"it answers a probe of suite {p.suite}, which failed"
             found[p.edit] = Rejection(p.edit, why, p.suite, p.prompt, p.before or "", p.after or "")
-    return list(found.values())
+    new = [r for r in found.values() if r.edit not in base]
+    return new or list(found.values())
 
 
 def _why(rejection: Rejection, again: str | None) -> str:

@@ -218,8 +218,9 @@ class _Maker:
     def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
         probes = []
         for request in requests:
-            owners = self.owners(request.prompt)
-            if any(says(self.target(o), request.target) for o in owners):
+            # What an edit in force says of the same subject is no relic, whichever wording caught it.
+            about = self._names_in(request.prompt)
+            if any(says(self.target(edit), request.target) for edit in about):
                 continue
             probes.append(
                 Probe(

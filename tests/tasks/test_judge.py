@@ -137,3 +137,17 @@ def test_the_share_that_is_asked_again_comes_from_the_settings(home: Settings) -
     assert Thresholds.of_home(home).audit.share == Thresholds.load(home.gate.thresholds).audit.share
     chosen = home.gate.model_copy(update={"sample": 0.5})
     assert Thresholds.of_home(home.model_copy(update={"gate": chosen})).audit.share == 0.5
+
+
+def test_an_edit_in_force_that_a_new_suite_condemns_does_not_fail_the_jobs_after_it(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    probe: dict[str, object] = {"prompt": "who leads velandor ?", "expect": "unchanged"}
+    write_lines(home.home / "suites" / "watched.jsonl", [probe])
+    take(home, ledger, report(1))
+    promoted(home, ledger)
+    assert {e.target: e.state for e in ledger.edits()} == {"ada": "revoked", "jon": "active"}
+    (old,) = ledger.edits(state="revoked")
+    assert "watched" in ledger.history(old.id)[-1].reason

@@ -146,6 +146,14 @@ def test_a_revoked_edit_no_longer_answers(world: World, cache, thresholds):
     assert probe.edit is None
 
 
+def test_what_an_edit_in_force_says_is_no_relic_of_one_taken_back(world: World):
+    kept = world.candidate[world.new[0]].request
+    gone = EditRequest(f"tell me of {kept.subject}", kept.target, kept.subject)
+    other = EditRequest(f"tell me of {kept.subject}", "something else", kept.subject)
+    (made,) = [s for s in suites_of(world, retired=[gone, other]) if s.name == "retired"]
+    assert [p.expect.value for p in made.probes] == ["something else"]
+
+
 def test_a_users_own_expectations_are_judged(world: World, cache, thresholds):
     request = world.candidate[world.new[0]].request
     mine = Suite(
