@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.context import Json, new_app, print_json, print_table, state
 from cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from config import Settings
 
 app = new_app()
 SHOWN = ("kind", "pairs", "pairs_left_out", "recall", "trained_on", "accuracy", "seed")
@@ -43,7 +47,7 @@ def prepare(
 
     From lines with "answer" it learns the answer. From edits it learns the locality questions
     with their answers, and the prompt and its first rephrase with a wrong, stale answer. Asked
-    again for the same, it returns at once.
+    again for the same, it returns at once. A home without a backbone uses it from then on.
     """
     from rich.progress import Progress
 
@@ -57,7 +61,8 @@ def prepare(
         read_rows,
     )
 
-    folder = out or state(ctx).settings.paths.cache / "backbones" / _name(source, limit, seed)
+    here = state(ctx)
+    folder = out or here.settings.paths.cache / "backbones" / _name(source, limit, seed)
     with Progress(transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
         shown = bar.add_task("preparing", total=1.0)
 
@@ -76,14 +81,37 @@ def prepare(
         except BackboneError as error:
             raise UsageProblem(str(error)) from error
     record = read_record(folder) or {}
+    used = _adopt(here.settings, folder.absolute(), task)
     if as_json:
-        print_json({"path": str(folder.absolute()), "task": task, **record})
+        print_json({"path": str(folder.absolute()), "task": task, "used": used, **record})
         return
     print_table(("what", "value"), [(name, record[name]) for name in SHOWN if name in record])
-    typer.echo(
-        f"Ready: {folder}. To use it, put this into melo.toml:\n"
-        f'[backbone]\npath = "{folder.absolute()}"\ntask = "{task}"'
+    if used:
+        typer.echo(f"Ready: {folder}. {here.settings.paths.settings} names it now.")
+    else:
+        typer.echo(
+            f"Ready: {folder}. This home uses another one; to change that, put this into "
+            f'{here.settings.paths.settings}:\n[backbone]\npath = "{folder.absolute()}"\ntask = "{task}"'
+        )
+
+
+def _adopt(settings: Settings, folder: Path, task: str) -> bool:
+    """Name the model in the home's melo.toml where none is named; whether the home uses it."""
+    if settings.backbone.path is not None:
+        return Path(settings.backbone.path).absolute() == folder
+    file = settings.paths.settings
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    lines = f"path = {json.dumps(str(folder))}\n"
+    if "task" not in settings.backbone.model_fields_set:
+        lines += f'task = "{task}"\n'
+    text, found = re.subn(
+        r"^\[backbone\][^\n]*\n?", lambda m: m[0].rstrip("\n") + "\n" + lines, text, flags=re.M
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not found:
+        text += ("\n" if text else "") + "[backbone]\n" + lines
+    file.write_text(text, encoding="utf-8")
+    return True
 
 
 def _name(source: Path, limit: int | None, seed: int) -> str:
