@@ -12,8 +12,8 @@ reach are a contradiction, which is settled before training (`editor`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,58 +23,90 @@ from melo_engine.subjects import SubjectIndex
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-MISSES = 2  # made for each request and kind
+MISSES = 3  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
-SMALLEST_SAMPLE = 20
+SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 200
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The reach common to all bound and to all free edits, in units of the key space."""
+    """The reach common to all bound and to all free edits, in units of the key space.
+
+    sample: near-misses it was measured on; with few of them it is measured again as more come.
+    """
 
     bound: float
     free: float
+    sample: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was measured on enough."""
+        return self.sample >= LARGE_SAMPLE
 
 
 def measure_reach(
     reader: KeyReader,
     requests: Sequence[EditRequest],
     false_activations: float,
+    near: Sequence[EditRequest] = (),
     subjects: Sequence[str] = (),
     seed: int = 0,
-    limit: int = 250,
+    limit: int = 100,
+    known: Mapping[str, np.ndarray] | None = None,
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
-    subjects: names to put into the requests' prompts, those of the requests where none are given.
+    near: other known edits. They lend their wordings, and stand in for requests where there are fewer
+    than `limit`, but no more of them than of the requests: the key projection may have been learned
+    from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
+    those of the requests where none are given. known: keys (K,) of prompts that were read before.
     """
-    near = NearMisses(requests, seed)
-    spread = max(1, len(requests) // limit)
-    chosen = [r for r in requests if r.subject][::spread][:limit]
-    free_too = any(not r.subject for r in requests)  # else no content part is ever compared
-    relation = [(r.prompt, miss) for r in chosen for miss in near.other_relations(r, MISSES)]
-    subject = [
-        (r.prompt, miss) for r in chosen for miss in near.other_subjects(r, MISSES, subjects)
+    made = NearMisses([*requests, *near], seed)
+    bound, free = _sample(requests, near, limit)
+    relation = [(r.prompt, miss) for r in bound for miss in made.other_relations(r, MISSES)]
+    others = [
+        (r.prompt, miss)
+        for r in free
+        for miss in (*made.other_subjects(r, MISSES, subjects), *r.locality[:MISSES])
     ]
-    locality = [(r.prompt, probe) for r in chosen for probe in r.locality[:MISSES]]
-    prompts = dict.fromkeys(p for pair in (*relation, *subject, *locality) for p in pair)
-    keys = dict(zip(prompts, reader.read(list(prompts)), strict=True)) if prompts else {}
+    if free:  # bound edits are told apart by the relation part alone
+        others += relation + [
+            (r.prompt, miss) for r in bound for miss in made.other_subjects(r, MISSES, subjects)
+        ]
+    prompts = list(dict.fromkeys(p for pair in (*relation, *others) for p in pair))
+    keys = dict(known or {})
+    unread = [p for p in prompts if p not in keys]
+    keys |= dict(zip(unread, reader.read(unread), strict=True)) if unread else {}
     split = reader.projection.relation_size
 
-    def distances(pairs: list[tuple[str, str]], part: slice) -> np.ndarray:
-        return np.array([np.linalg.norm(keys[a][part] - keys[b][part]) for a, b in pairs])
+    def reach(pairs: list[tuple[str, str]], part: slice, share: float) -> float:
+        gaps = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for a, b in pairs]
+        return float(np.quantile(gaps, share, method="lower"))
 
-    bound = FALLBACK_BOUND
+    found = Reach(FALLBACK_BOUND, FALLBACK_FREE, len(others) if free else len(relation))
     if len(relation) >= SMALLEST_SAMPLE:
         # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
         allowed = min(1.0, false_activations * (SUBJECT_SHARE + 1))
-        bound = float(np.quantile(distances(relation, slice(0, split)), allowed))
-    free = FALLBACK_FREE
-    others = subject + relation + locality
-    if free_too and len(others) >= SMALLEST_SAMPLE:
-        free = float(np.quantile(distances(others, slice(split, None)), false_activations))
-    return Reach(bound, free)
+        found = replace(found, bound=reach(relation, slice(0, split), allowed))
+    if len(others) >= SMALLEST_SAMPLE:
+        found = replace(found, free=reach(others, slice(split, None), false_activations))
+    return found
+
+
+def _sample(
+    requests: Sequence[EditRequest], near: Sequence[EditRequest], limit: int
+) -> tuple[list[EditRequest], list[EditRequest]]:
+    """Up to `limit` requests with a subject and without, spread over all of them."""
+    own = [r for r in requests if r.subject]
+    lent = [r for r in near if r.subject][: min(max(limit - len(own), 0), max(len(own), 1))]
+    free = [r for r in requests if not r.subject]
+    return _spread([*own, *lent], limit), _spread(free, limit)
+
+
+def _spread(items: list[EditRequest], limit: int) -> list[EditRequest]:
+    return items[:: max(1, len(items) // limit)][:limit]
 
 
 def radii(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, Shard, gather
-from melo_engine.calibrate import Reach, measure_reach, radii
+from melo_engine.calibrate import LARGE_SAMPLE, Reach, measure_reach, radii
 from melo_engine.contrast.corpus import relations_file
 from melo_engine.errors import MeloError, PromptError, RequestError
 from melo_engine.index import Hit, Member, NeuronIndex
@@ -52,7 +52,7 @@ class Editor:
     """Edits, asks and restores one backbone. Holds one current version; versions are immutable.
 
     projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
-    reach: measured on the requests of the first `edit` where None.
+    reach: measured on the requests of the first edits where None.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Editor:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
         valid = [r for r in requests if r.id in lessons]
         keys = dict(zip(lessons, self._keys_of(valid), strict=True)) if valid else {}
-        reach = self._reach(valid, near) if valid else None
+        reach = self._reach(valid, keys, near) if valid else None
         losers = _contradicted(valid, keys, reach, self.version) if reach else {}
         for loser, winner in losers.items():
             outcomes[loser] = _superseded(loser, winner)
@@ -128,6 +128,7 @@ class Editor:
             settings={
                 "reach_bound": self.reach.bound if self.reach else None,
                 "reach_free": self.reach.free if self.reach else None,
+                "reach_sample": self.reach.sample if self.reach else 0,
                 "false_activations": self.settings.false_activations,
             },
         )
@@ -423,14 +424,21 @@ class Editor:
         """Keys (N, K) as each prompt has it alone: what is stored does not depend on a batch."""
         return np.stack([self.reader.read_alone(r.prompt) for r in requests])
 
-    def _reach(self, requests: Sequence[EditRequest], near: Sequence[EditRequest]) -> Reach:
-        if self.reach is None:
+    def _reach(
+        self,
+        requests: Sequence[EditRequest],
+        keys: Mapping[str, np.ndarray],
+        near: Sequence[EditRequest],
+    ) -> Reach:
+        if self.reach is None or not self.reach.settled:
             known = [e.request for e in self.version.edits.values()]
             self.reach = measure_reach(
                 self.reader,
-                [*requests, *near, *known],
+                [*requests, *known],
                 self.settings.false_activations,
+                near,
                 seed=self.settings.seed,
+                known={r.prompt: keys[r.id] for r in requests},
             )
         return self.reach
 
@@ -516,7 +524,9 @@ def _views(request: EditRequest, count: int) -> list[str]:
 
 def _reach_of(version: Version) -> Reach | None:
     bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
-    return Reach(bound, free) if bound is not None and free is not None else None
+    if bound is None or free is None:
+        return None
+    return Reach(bound, free, int(version.settings.get("reach_sample", LARGE_SAMPLE)))
 
 
 def _store(

@@ -77,7 +77,7 @@ def train_chunk(
     batch = lesson_batch(backbone, lessons)
 
     def measure() -> None:
-        batch.scale = batch.forward(backbone).float().std(-1)
+        batch.scale[batch.labelled] = batch.labelled_logits(backbone).float().std(-1)
 
     prefix = FrozenPrefix.record(backbone.model, runtime.targets, measure, len(batch.owner))
     stacks = [
@@ -98,7 +98,7 @@ def train_chunk(
             ),
         )
         with torch.enable_grad(), prefix.replay(), runtime.running(Pass(blocks)):
-            logits = batch.forward(backbone)
+            logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
             bad = [lessons[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
@@ -140,8 +140,8 @@ class LessonBatch:
     """Prompts and targets of some lessons as one teacher-forced batch.
 
     inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row. labels:
-    (rows, T) target ids with IGNORE elsewhere, for the last T positions of the logits; (rows,) class
-    ids for a classifier. scale: (rows, T) or (rows,), standard deviation of the backbone's own logits.
+    (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence; (rows,) class
+    ids for a classifier. scale: like labels, standard deviation of the backbone's own logits.
     """
 
     inputs: dict[str, Any]
@@ -149,12 +149,36 @@ class LessonBatch:
     labels: Tensor
     scale: Tensor
 
+    @property
+    def labelled(self) -> Tensor:
+        """Where a label stands: a mask over `labels`, with N true entries."""
+        return self.labels != IGNORE
+
     def forward(self, backbone: Backbone) -> Tensor:
         """Logits (rows, T, V), or (rows, classes)."""
         logits: Tensor = backbone.model(**self.inputs).logits
         if self.labels.dim() == 1:
             return logits
         return logits[:, -self.labels.shape[1] :]
+
+    def labelled_logits(self, backbone: Backbone) -> Tensor:
+        """Logits (N, V) at the labelled positions, or (rows, classes).
+
+        The vocabulary is by far the widest layer, so it is computed for no other position.
+        """
+        if self.labels.dim() == 1:
+            return self.forward(backbone)
+        labelled = self.labelled  # (rows, T)
+
+        def only_labelled(head: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+            return (args[0][:, -labelled.shape[1] :][labelled][None],)  # (1, N, H)
+
+        hook = backbone.model.get_output_embeddings().register_forward_pre_hook(only_labelled)
+        try:
+            logits: Tensor = backbone.model(**self.inputs).logits  # (1, N, V)
+        finally:
+            hook.remove()
+        return logits[0]
 
     def keep(self, lessons: Tensor) -> tuple[Tensor, LessonBatch]:
         """Cut down to some lessons, by position. Returns the rows kept and the smaller batch."""
@@ -179,7 +203,9 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
     if backbone.task == "sequence-classification":
         encoded = backbone.encode(prompts)
         labels = torch.tensor([t[0] for t in targets], device=backbone.device)
-        return LessonBatch(dict(encoded), owner, labels, torch.ones_like(labels))
+        return LessonBatch(
+            dict(encoded), owner, labels, torch.ones_like(labels, dtype=torch.float32)
+        )
     width = max(len(t) for t in targets)
     if backbone.task == "seq2seq-lm":
         inputs: dict[str, Any] = dict(backbone.encode(prompts))
@@ -192,7 +218,8 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
         )
         inputs["decoder_input_ids"] = decoder.to(backbone.device)
         inputs["use_cache"] = False
-        return LessonBatch(inputs, owner, labels.to(backbone.device), torch.ones(labels.shape))
+        labels = labels.to(backbone.device)
+        return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
     return _causal_batch(backbone, prompts, owner, targets)
 
 
@@ -219,27 +246,23 @@ def _causal_batch(
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
         "use_cache": False,
     }
-    return LessonBatch(inputs, owner, labels.to(backbone.device), torch.ones(labels.shape))
+    labels = labels.to(backbone.device)
+    return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
 
 
 def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:
     """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,)."""
-    labels = batch.labels
-    logits = logits.float()
-    token_loss = cross_entropy(
-        logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORE, reduction="none"
-    ).view(labels.shape)
-    row_loss = token_loss if labels.dim() == 1 else token_loss.sum(1)
-    losses = torch.zeros(lessons, device=logits.device).index_add(0, batch.owner, row_loss)
+    place = batch.labelled  # (rows, T) or (rows,)
+    labels, scale = batch.labels[place], batch.scale[place]  # (N,)
+    owner = batch.owner[place.nonzero()[:, 0]]  # (N,)
+    logits = logits.float()  # (N, V)
+    token_loss = cross_entropy(logits, labels, reduction="none")
+    losses = torch.zeros(lessons, device=logits.device).index_add(0, owner, token_loss)
     with torch.no_grad():
-        known = labels.clamp(min=0)[..., None]
-        target = logits.gather(-1, known)[..., 0]
-        rival = logits.scatter(-1, known, -math.inf).amax(-1)
-        lead = (target - rival) / batch.scale
-        lead = lead.masked_fill(labels == IGNORE, math.inf)
-        row_lead = lead if labels.dim() == 1 else lead.amin(1)
+        target = logits.gather(-1, labels[:, None])[:, 0]
+        rival = logits.scatter(-1, labels[:, None], -math.inf).amax(-1)
         margins = torch.full((lessons,), math.inf, device=logits.device)
-        margins = margins.scatter_reduce(0, batch.owner, row_lead, "amin")
+        margins = margins.scatter_reduce(0, owner, (target - rival) / scale, "amin")
     return losses, margins
 
 

@@ -101,10 +101,10 @@ class EditSettings:
 
     rank: int = 4
     max_rank: int = 16
-    learning_rate: float = 1e-2
+    learning_rate: float = 2e-2
     max_steps: int = 60
     chunk: int = 64
-    margin: float = 2.0
+    margin: float = 1.0
     weight_scale: float = 3.0
     false_activations: float = 0.005
     seed: int = 0

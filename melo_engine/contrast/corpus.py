@@ -12,6 +12,7 @@ import yaml
 from melo_engine.near_misses import SLOT
 
 COPIES = 2  # prompts made of each wording; half of the last ones stand behind a stray sentence
+MISFITS = 0.5  # share of prompts whose subject is of any kind: "When was the asteroid born?"
 
 
 @cache
@@ -22,7 +23,11 @@ def relations_file() -> dict[str, Any]:
 
 
 def labelled_prompts(seed: int) -> list[tuple[str, int, int]]:
-    """(prompt, relation, kind of subject) for every wording."""
+    """(prompt, relation, kind of subject that the relation is about) for every wording.
+
+    In traffic a wording comes with subjects that it does not fit, so half of the prompts are such:
+    what a key says of the relation must not hang on the kind of subject.
+    """
     source = relations_file()
     kinds = sorted(source["subjects"])
     chooser = random.Random(seed)
@@ -31,7 +36,9 @@ def labelled_prompts(seed: int) -> list[tuple[str, int, int]]:
         entry = source["relations"][name]
         for wording in entry["wordings"]:
             for copy in range(COPIES):
-                prompt = wording.replace(SLOT, chooser.choice(source["subjects"][entry["subject"]]))
+                misfit = chooser.random() < MISFITS
+                kind = chooser.choice(kinds) if misfit else entry["subject"]
+                prompt = wording.replace(SLOT, chooser.choice(source["subjects"][kind]))
                 if copy == COPIES - 1 and chooser.random() < 0.5:
                     prompt = f"{chooser.choice(source['noise'])} {prompt}"
                 rows.append((prompt, number, kinds.index(entry["subject"])))

@@ -1,7 +1,7 @@
 """Learn the relation part of keys, once for each backbone.
 
 Pairs of prompts that ask the same in other words are drawn together, prompts that ask something
-else about the same kind of subject apart (InfoNCE). The pairs come from `relations.yaml`, whose
+else apart (InfoNCE), those about the same kind of subject most. The pairs come from `relations.yaml`, whose
 subjects are invented, and from `practice`: edits with rephrases that are *not* served, where there
 are some; their near-misses are made as for calibration. The backbone stays as it is.
 """
@@ -25,7 +25,9 @@ from melo_engine.types import EditRequest
 MAX_TOKENS = 40
 NEGATIVES = 3
 DROPOUT = 0.1
-TEMPERATURE = 0.05
+TEMPERATURE = 0.08
+OTHER_KIND = 1.5  # how much less, as a logit, relations count that are about other kinds of subject
+PRACTICE_WEIGHT = 2.0  # of the loss on practice edits, where there are some
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,7 +38,7 @@ class Recipe:
 
     steps: int = 300
     relations: int = 96
-    practice: int = 64
+    practice: int = 128
     rate: float = 2e-3
     seed: int = 0
 
@@ -85,7 +87,8 @@ def learn_projection(
             picked = torch.randperm(len(pairs), generator=generator)[: recipe.practice]
             width = 2 + NEGATIVES
             rows = (picked[:, None] * width + torch.arange(width)).flatten()
-            loss = loss + _practice_loss(_relation(projection, practice_states, rows), width)
+            own = _practice_loss(_relation(projection, practice_states, rows), width)
+            loss = loss + PRACTICE_WEIGHT * own
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -137,13 +140,14 @@ def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Te
 
 
 def _relation_loss(keys: Tensor, relation: Tensor, kind: Tensor) -> Tensor:
-    """Each prompt finds the other wording of its relation among those about its kind of subject."""
+    """Each prompt finds the other wording of its relation among all others."""
     similarity = keys @ keys.T / TEMPERATURE
     own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
-    same = (relation[:, None] == relation[None]) & ~own
-    rival = (relation[:, None] != relation[None]) & (kind[:, None] == kind[None])
+    rival = relation[:, None] != relation[None]
+    same = ~rival & ~own
+    similarity = similarity - OTHER_KIND * (rival & (kind[:, None] != kind[None]))
     reached = similarity.masked_fill(~same, -1e4).logsumexp(1)
-    return (similarity.masked_fill(~(same | rival), -1e4).logsumexp(1) - reached).mean()
+    return (similarity.masked_fill(own, -1e4).logsumexp(1) - reached).mean()
 
 
 def _practice_loss(keys: Tensor, width: int) -> Tensor:
