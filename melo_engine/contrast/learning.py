@@ -1,9 +1,10 @@
 """Learn the relation part of keys, once for each backbone.
 
 Pairs of prompts that ask the same in other words are drawn together, prompts that ask something
-else apart (InfoNCE), those about the same kind of subject most. The pairs come from `relations.yaml`, whose
-subjects are invented, and from `practice`: edits with rephrases that are *not* served, where there
-are some; their near-misses are made as for calibration. The backbone stays as it is.
+else apart (InfoNCE), those about the same kind of subject most. The pairs come from
+`relations.yaml`, whose subjects are invented, and from `practice`: edits with rephrases that are
+*not* served, where there are some; their near-misses are made as for calibration. The backbone
+stays as it is.
 """
 
 from __future__ import annotations
