@@ -13,9 +13,18 @@ from tasks.gate.desk import Progress
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
+from tasks.gate.report import write_report
 from tasks.gate.thresholds import SurgeryRules, Thresholds
 from tasks.gate.types import GateResult
-from tasks.versions import BASE, CHAMPION, answers_file, open_editor, open_version, resolve
+from tasks.versions import (
+    BASE,
+    CHAMPION,
+    answers_file,
+    open_editor,
+    open_version,
+    report_folder,
+    resolve,
+)
 
 
 def gate_by_hand(
@@ -56,6 +65,7 @@ def gate_by_hand(
 def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) -> GateResult:
     """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
     result = gate_by_hand(settings, ledger, CHAMPION, full=True, progress=progress)
+    write_report(result, report_folder(settings, result.candidate) / "audit")
     ledger.record_event(
         "audit",
         result.reason,

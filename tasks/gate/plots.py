@@ -1,4 +1,4 @@
-"""Small plots as SVG text, so that a report is one file."""
+"""Small plots as SVG text, so that a report is one file. Their colours are the page's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-GOOD, BAD, CALM, PALE, INK = "#2a7d4f", "#b3382c", "#3566a8", "#cfd8e3", "#222"
+GOOD, CALM, PALE, INK = (
+    f"var(--{name})" for name in ("good", "calm", "pale", "ink")
+)  # of the page
 WIDTH, LABEL = 760, 210
 
 
@@ -40,7 +42,7 @@ def cache_bar(generated: int, cached: int) -> Markup:
         f'<rect x="10" y="8" width="{split:.1f}" height="18" fill="{PALE}"/>',
         f'<rect x="{10 + split:.1f}" y="8" width="{WIDTH - 20 - split:.1f}" height="18" '
         f'fill="{CALM}"/>',
-        _text(10, 44, f"{cached:,} answers known", "start"),
+        _text(10, 44, f"{cached:,} answers known already", "start"),
         _text(WIDTH - 10, 44, f"{generated:,} generated", "end"),
     ]
     return _svg(parts, 52, "Answers known and generated")
@@ -70,10 +72,7 @@ def distance_histogram(inside: Sequence[float], outside: Sequence[float], bins: 
     parts.append(_line(20, tall + 8, WIDTH - 20, tall + 8, INK))
     parts.append(_text(20, tall + 24, "0", "middle"))
     parts.append(_text(WIDTH - 20, tall + 24, f"{top:.2f}", "middle"))
-    parts.append(
-        _text(WIDTH / 2, tall + 24, "distance (dark: answered by an edit; counts on a log scale)",
-              "middle")
-    )  # fmt: skip
+    parts.append(_text(WIDTH / 2, tall + 24, "distance", "middle"))
     return _svg(parts, tall + 34, "Distances to the nearest key")
 
 
