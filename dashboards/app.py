@@ -13,6 +13,12 @@ from dashboards.words import when
 ICON = Path(__file__).parent / "icon.svg"  # a named icon would be fetched from outside
 PAGES = {
     "overview": ("Overview", ":material/monitoring:"),
+    "queue": ("Queue", ":material/inbox:"),
+    "version": ("Version", ":material/deployed_code:"),
+    "edit": ("Edit", ":material/edit_note:"),
+    "routing": ("Routing", ":material/hub:"),
+    "cost": ("Cost", ":material/speed:"),
+    "ask": ("Ask", ":material/chat:"),
 }
 
 
@@ -21,7 +27,9 @@ def main() -> None:
     st.set_page_config(page_title="melo", page_icon=str(ICON), layout="wide")
     _warm()
     pages = [
-        st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        st.Page(
+            f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview"
+        )
         for name, (title, icon) in PAGES.items()
     ]
     chosen = st.navigation(pages)

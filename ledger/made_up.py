@@ -28,7 +28,9 @@ def make_up(
 ) -> Ledger:
     """Write a new ledger. probes: rows for each version. Raises FileExistsError."""
     if path.exists():
-        raise FileExistsError(f"{path} is there already; a made-up ledger takes no place of another.")
+        raise FileExistsError(
+            f"{path} is there already; a made-up ledger takes no place of another."
+        )
     ledger = Ledger.open(path, read_copy=read_copy)
     macros = _MACROS.format(
         seed=int(seed), edits=int(edits), versions=int(versions), probes=int(probes), days=DAYS,
