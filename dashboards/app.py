@@ -11,6 +11,11 @@ from dashboards import session
 from dashboards.words import when
 
 ICON = Path(__file__).parent / "icon.svg"  # a named icon would be fetched from outside
+# Streamlit's own margins leave half of a laptop's screen empty.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] {padding: 2.6rem 2.4rem 4rem}
+@media (max-width: 640px) {[data-testid="stMainBlockContainer"] {padding: 3rem 1rem 3rem}}
+</style>"""
 PAGES = {
     "overview": ("Overview", ":material/monitoring:"),
     "queue": ("Queue", ":material/inbox:"),
@@ -25,6 +30,7 @@ PAGES = {
 def main() -> None:
     """The frame around every page: navigation, and when the ledger was last published."""
     st.set_page_config(page_title="melo", page_icon=str(ICON), layout="wide")
+    st.html(STYLE)
     _warm()
     pages = [
         st.Page(

@@ -161,6 +161,7 @@ FROM (
            one(['prompt is missing or empty', 'not a JSON object', 'target must be a string or a number'],
                n, 28), came_at
     FROM made_edits WHERE u(n, 27) < 0.03);
+INSERT INTO questions SELECT hash(prompt)::UHUGEINT, edit_id FROM edits;
 UPDATE files SET lines = (SELECT count(*) FROM reports);
 
 INSERT INTO contests
@@ -170,6 +171,9 @@ SELECT CASE WHEN u(a.n, 31) < 0.08 THEN NULL ELSE a.id END, b.id,
        a.subject, at_second(a.came_at + 1), u(a.n, 31) >= 0.08
 FROM made_edits a JOIN made_edits b ON b.n = a.n + 6
 WHERE u(a.n, 30) < 0.03 AND NOT (a.state = 'active' AND b.state = 'active');
+INSERT INTO questions
+SELECT hash('both ' || b.id)::UHUGEINT, unnest([a.id, b.id])
+FROM made_edits a JOIN made_edits b ON b.n = a.n + 6 JOIN contests c ON c.loser = b.id;
 
 INSERT INTO jobs
 SELECT job, 'done', 1.0, at_second(made_at - 900), 'gpu-1', 1, NULL, at_second(made_at), id, NULL

@@ -50,7 +50,7 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
                 axis=alt.Axis(title="distance to the nearest key looked at (0 to 2)", tickCount=6),
             ),
             y=alt.Y("kind:N", sort=kinds, axis=alt.Axis(title=None, labelLimit=200)),
-            yOffset=alt.YOffset("jitter:Q"),
+            yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
             color=alt.Color(
                 "who:N", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE, GREY]),
                 legend=alt.Legend(orient="top", title=None, labelLimit=240),

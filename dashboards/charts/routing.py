@@ -7,8 +7,13 @@ import pyarrow as pa
 
 from dashboards.palette import BLUE, GREEN, GREY, ORANGE, RED
 
-KINDS = {"answers traffic": GREEN, "never hit": GREY, "crowded": RED}
-SHAPES = {"answers traffic": "circle", "never hit": "square", "crowded": "triangle-up"}
+KINDS = {"answers traffic": GREEN, "never hit": GREY, "an edit": BLUE, "crowded": RED}
+SHAPES = {
+    "answers traffic": "circle",
+    "never hit": "square",
+    "an edit": "circle",
+    "crowded": "triangle-up",
+}
 
 
 def key_map(points: pa.Table) -> alt.Chart:
@@ -19,8 +24,8 @@ def key_map(points: pa.Table) -> alt.Chart:
         alt.Chart(points)
         .mark_point(filled=True, opacity=0.65)
         .encode(
-            x=alt.X("x:Q", axis=axis, title="first main direction of the keys"),
-            y=alt.Y("y:Q", axis=axis, title="second"),
+            x=alt.X("x:Q", axis=axis, scale=alt.Scale(padding=14), title="first main direction of the keys"),
+            y=alt.Y("y:Q", axis=axis, scale=alt.Scale(padding=14), title="second"),
             size=alt.Size(
                 "radius:Q", scale=alt.Scale(range=[15, 160], zero=False),
                 legend=alt.Legend(title="radius", orient="right", format=".2~f"),

@@ -13,7 +13,7 @@ from dashboards import conclusions, filters, parts, session
 from dashboards.charts import edit as charts
 from dashboards.palette import STATES
 from dashboards.queries import EditView
-from dashboards.words import NOTHING, count, duration, short, when
+from dashboards.words import NOTHING, age, count, duration, short, when
 
 ICONS = {
     "report": ":material/description:",
@@ -97,17 +97,22 @@ def _edit(data: EditView) -> None:
     live = next((s["happened_at"] for s in steps if s["what"] == "active"), None)
     parts.cards(
         [
-            ("State", facts["state"], f"since {when(facts['since'])}"),
+            ("State", facts["state"], f"for {age(facts['since'], session.now())}"),
             ("From report to live",
              duration((live - facts["received_at"]).total_seconds()) if live else NOTHING,
-             f"came in {when(facts['received_at'])}"),
+             "after it came in"),
             ("Reported", f"{facts['reported']:,}×",
-             f"by {count(facts['reporters'], 'source')}, first {facts['source']}"),
+             f"by {count(facts['reporters'], 'source')}"),
             ("Radius", NOTHING if data.radius is None else f"{data.radius:.3f}",
              f"about {facts['subject']}" if facts["subject"] else "bound to no subject"),
         ]
     )  # fmt: skip
-    st.caption(parts.escape(f"{facts['edit']} · {facts['kind']} · trust {facts['trust']}"))
+    st.caption(
+        parts.escape(
+            f"{facts['edit']} · {facts['kind']} from {facts['source']}, {when(facts['received_at'])} · "
+            f"trust {facts['trust']}"
+        )
+    )
     if facts["version"]:
         parts.link("version", f"Version {short(facts['version'])}", version=facts["version"])
     _life(data, steps)

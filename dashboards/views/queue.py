@@ -105,7 +105,7 @@ def _review(data: Queue) -> None:
         height=min(320, 38 + 35 * data.review.num_rows),
         column_config={
             "edit": None,
-            "seconds": st.column_config.NumberColumn("waits, hours", format="%.1f"),
+            "hours": st.column_config.NumberColumn("waits, hours", format="%.1f"),
         },
     )  # fmt: skip
     rows = picked.selection.rows if picked else []
@@ -146,15 +146,13 @@ def _contradictions(data: Queue) -> None:
 
 def _pair(row: dict[str, Any], number: int) -> None:
     with st.container(border=True):
-        decided = "nobody has won yet" if row["winner"] is None else f"decided by {row['rule']}"
+        decided = f"decided by {row['rule']}" if row["decided"] else "nobody has won yet"
         st.caption(
             f"{parts.escape(decided)}, {when(row['decided_at'])}"
             + ("" if row["settled"] else " · **open**")
         )
-        sides = (
-            ("winner", "Stands"),
-            ("loser", "Gives way" if row["winner"] else "Contradicts another"),
-        )
+        titles = ("Stands", "Gives way") if row["decided"] else ("One says", "The other says")
+        sides = (("winner", titles[0]), ("loser", titles[1]))
         for column, (side, title) in zip(st.columns(2), sides, strict=True):
             with column:
                 if row[side] is None:
@@ -207,7 +205,7 @@ def _edits(data: Queue) -> None:
     longest = "200" if data.edits.num_rows == 200 else f"{data.edits.num_rows:,}"
     parts.heading(f"The {longest} edits that wait longest", "edits", {"edits": data.edits})
     parts.table(data.edits, "edits", column_config={
-        "seconds": st.column_config.NumberColumn("waits, hours", format="%.1f"),
+        "hours": st.column_config.NumberColumn("waits, hours", format="%.1f"),
     })  # fmt: skip
 
 

@@ -119,8 +119,9 @@ def _told(points: pa.Table, served: Traffic | None) -> pa.Table:
     texts = {r["edit"]: r for r in session.ask("texts", edits=ids).to_pylist()}
     hits = {r["edit"]: r["answers"] for r in served.hits.to_pylist()} if served else {}
     crowd = points["crowd"].to_pylist()
+    other = "never hit" if served else "an edit"
     kinds = [
-        "crowded" if c else "answers traffic" if hits.get(e) else "never hit"
+        "crowded" if c else "answers traffic" if hits.get(e) else other
         for e, c in zip(ids, crowd, strict=True)
     ]
     for name, values in (

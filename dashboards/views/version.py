@@ -15,7 +15,7 @@ from dashboards.errors import RegistryAway
 from dashboards.queries import VersionView
 from dashboards.words import NOTHING, count, cut, duration, short, size, when
 
-SHOWN = 12  # probes as cards; the table has more
+SHOWN = 6  # probes as cards; the table has more
 
 
 def page() -> None:
@@ -33,7 +33,11 @@ def page() -> None:
         options = {row["version"]: _name(row) for row in names}
         first = next((r["version"] for r in names if r["serves"]), names[0]["version"])
         chosen = filters.choice("Version", options, "version", first)
-        data: VersionView = session.ask("version", version=chosen)
+        which = filters.choice(
+            "Probes", {"failed": "that failed", "changed": "that failed or changed their answer"},
+            "probes", "failed", width=320,
+        )  # fmt: skip
+        data: VersionView = session.ask("version", version=chosen, only_failed=which == "failed")
         _cards(data)
         _links(data)
         _verdict(data)
@@ -140,10 +144,13 @@ def _verdict(data: VersionView) -> None:
 def _probes(data: VersionView) -> None:
     rows = data.probes.to_pylist()
     if not rows:
-        parts.nothing(f"None of {count(data.counts['asked'], 'probe')} failed.")
+        parts.nothing(f"No probe failed, of {data.counts['asked']:,} asked.")
         return
     caught = sum(r["edit"] is not None for r in rows)
-    said = f"{count(data.counts['failed'], 'probe')} failed, {caught:,} of those shown answered by an edit"
+    same = sum(not r["passed"] and r["before"] == r["after"] for r in rows)
+    said = f"{count(data.counts['failed'], 'probe')} failed; {caught:,} of those listed were answered by an edit"
+    if same:
+        said += f", {same:,} were answered so before"
     parts.heading(said, "failing-probes", {"failing-probes": data.probes})
     st.caption(
         "What a suite allows to fail does not fail the version. Before: the champion's answer."
