@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "suites": ("cli.suites", "app", "Regression suites of your own."),
     "serve": ("cli.serve", "app", "Serve the champion over HTTP."),
     "dashboard": ("cli.dashboard", "app", "Edit quality over time."),
+    "report": ("cli.report", "app", "The dashboards' overview as text or one HTML file."),
     "up": ("cli.up", "app", "Start servers and workers on this machine; apply the schedules."),
     "down": ("cli.down", "app", "End what `melo up` started."),
     "doctor": ("cli.doctor", "app", "What is wrong, and how to mend it."),

@@ -82,7 +82,8 @@ def of_live_times(rows: Sequence[Row]) -> str:
     if not rows:
         return "No edit has come into use yet"
     last = rows[-1]
-    said = f"Half of the reports are live after {duration(last['p50'])}, 95% after {duration(last['p95'])}"
+    half, most = duration(last["p50"]), duration(last["p95"])
+    said = f"Half of the reports are live after {half}, 95% after {most}"
     if len(rows) >= 5:
         earlier = sorted(r["p50"] for r in rows[-5:-1])[1:3]
         usual = sum(earlier) / 2
@@ -143,7 +144,8 @@ def of_margins(rows: Sequence[Row]) -> str:
     said = "Every suite passes"
     if loose:
         near = min(loose, key=lambda r: r["value"] - r["threshold"])
-        said += f"; nearest to its bound is {near['suite']}, {share(near['value'])} of {share(near['threshold'])}"
+        has, asked = share(near["value"]), share(near["threshold"])
+        said += f"; nearest to its bound is {near['suite']}, {has} where {asked} is asked"
     moved = [r for r in told if r["change"]]
     if moved:
         most = max(moved, key=lambda r: abs(r["change"]))
@@ -201,7 +203,7 @@ def of_traffic(totals: Row) -> str:
 
 def of_reach(rows: Sequence[Row]) -> str:
     """How many served prompts fell just beside an edit."""
-    near = sum(r["answers"] for r in rows if r["by"] != "an edit" and r["ratio"] < 1.2)
+    near = sum(r["answers"] for r in rows if r["who"] != "an edit" and r["ratio"] < 1.2)
     total = sum(r["answers"] for r in rows)
     if not total:
         return "No served prompt came near an edit"

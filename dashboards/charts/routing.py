@@ -24,7 +24,7 @@ def key_map(points: pa.Table) -> alt.Chart:
         alt.Chart(points)
         .mark_point(filled=True, opacity=0.65)
         .encode(
-            x=alt.X("x:Q", axis=axis, scale=alt.Scale(padding=14), title="first main direction of the keys"),
+            x=alt.X("x:Q", axis=axis, scale=alt.Scale(padding=14), title="first main direction"),
             y=alt.Y("y:Q", axis=axis, scale=alt.Scale(padding=14), title="second"),
             size=alt.Size(
                 "radius:Q", scale=alt.Scale(range=[15, 160], zero=False),
@@ -80,10 +80,10 @@ def reach(table: pa.Table) -> alt.LayerChart:
             x2="end:Q",
             y=alt.Y("answers:Q", stack=True, axis=alt.Axis(title="requests", tickCount=5, format=",d")),
             color=alt.Color(
-                "by:N", title="answered by", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE]),
+                "who:N", title="answered by", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE]),
                 legend=alt.Legend(orient="top"),
             ),
-            tooltip=[alt.Tooltip("ratio:Q", format=".2f"), "by:N", alt.Tooltip("answers:Q", format=",d")],
+            tooltip=[alt.Tooltip("ratio:Q"), "who:N", alt.Tooltip("answers:Q", format=",d")],
         )
     )  # fmt: skip
     border = (

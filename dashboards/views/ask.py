@@ -92,7 +92,7 @@ def _answer(answer: dict[str, Any], numbers: dict[str, int]) -> None:
         parts.link("edit", f"Edit {short(answer['edit'])}", edit=answer["edit"])
     elif answer["nearest"]:
         st.markdown(
-            f":material/psychology: the backbone answered: the nearest edit lies {answer['distance']:.3f} "
+            f":material/psychology: the backbone answered: the nearest lies {answer['distance']:.3f} "
             f"away, outside its radius {answer['radius']:.3f}"
         )
         parts.link("edit", f"Nearest edit {short(answer['nearest'])}", edit=answer["nearest"])

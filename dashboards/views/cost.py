@@ -70,7 +70,7 @@ def _memory(data: Costs) -> None:
         parts.empty(said, "The peak memory of each stage shows here.")
         return
     parts.chart(said, charts.memory(data.stages), data.stages, "memory",
-                units="Peak memory of the process in each stage by version; dashed: of the GPU")  # fmt: skip
+                units="Peak memory of each stage by version; dashed: of the GPU")  # fmt: skip
 
 
 def _sizes(data: Costs, field: str, conclude: object, draw: object, units: str) -> None:

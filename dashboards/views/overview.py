@@ -16,7 +16,8 @@ from dashboards.charts import overview as charts
 from dashboards.errors import RegistryAway
 from dashboards.palette import SEVERITIES
 from dashboards.queries import Overview
-from dashboards.words import NOTHING, age, count, cut, duration, share, short, when
+from dashboards.report import figures, together
+from dashboards.words import count, cut, short, when
 
 
 def page() -> None:
@@ -36,7 +37,7 @@ def page() -> None:
             )
             return
         _alerts(data.alerts)
-        _suites(data.suites)
+        _suites(data)
         left, right = st.columns(2)
         with left:
             _releases(data.releases)
@@ -51,24 +52,15 @@ def page() -> None:
 
 
 def _headline(data: Overview) -> None:
-    head, champion, now = data.headline, data.champion, session.now()
-    gates = head["gates_passed"] + head["gates_failed"]
-    parts.cards(
-        [
-            ("Champion", f"v{champion['number']}", short(champion["version"]))
-            if champion else ("Champion", "none", "the backbone answers"),
-            ("Edits in use", f"{head['active']:,}", f"of {count(head['reports'], 'line')} taken in"),
-            ("Waiting", f"{head['waiting']:,}",
-             f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits"),
-            ("Report to live, median", duration(head["live_p50"]),
-             f"95% within {duration(head['live_p95'])}" if head["live_edits"] else "none in 30 days"),
-            ("Versions past the gate", f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
-             f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days"),
-        ],
-        [f"{champion['version']}, since {when(champion['since'])}, by {champion['actor']}: "
-         f"{champion['reason']}" if champion else None,
-         None, None, f"Of {count(head['live_edits'], 'edit')} that came into use in 30 days."],
-    )  # fmt: skip
+    champion = data.champion
+    told = None
+    if champion:
+        told = (
+            f"{champion['version']}, since {when(champion['since'])}, by {champion['actor']}: "
+            f"{champion['reason']}"
+        )
+    live = f"Of {count(data.headline['live_edits'], 'edit')} that came into use in 30 days."
+    parts.cards(figures(data, session.now()), [told, None, None, live])
     if champion:
         parts.link("version", f"Look at v{champion['number']}", version=champion["version"])
 
@@ -103,7 +95,8 @@ def _alerts(alerts: list[dict[str, Any]]) -> None:
             parts.table(alerts[8:], "alerts")
 
 
-def _suites(table: pa.Table) -> None:
+def _suites(data: Overview) -> None:
+    table = data.suites
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         groups[row["suite"]].append(row)
@@ -120,10 +113,7 @@ def _suites(table: pa.Table) -> None:
         name: charts.suite(tables[name], ratio=rows[-1]["metric"] != "share")
         for name, rows in groups.items()
     }
-    together = alt.concat(
-        *(p.properties(width=300, title=name) for name, p in pictures.items()), columns=3
-    ).resolve_scale(x="independent", y="independent")
-    parts.heading(said, "suites", {"suites": table}, together)
+    parts.heading(said, "suites", {"suites": table}, together(data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed. accurate-retention is a ratio of perplexities, 1 is unchanged."

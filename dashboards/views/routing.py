@@ -81,7 +81,8 @@ def _traffic(served: Traffic | None) -> None:
     left, right = st.columns(2)
     with left:
         parts.chart(
-            conclusions.of_traffic(served.totals), charts.share(served.by_hour), served.by_hour, "traffic",
+            conclusions.of_traffic(served.totals), charts.share(served.by_hour), served.by_hour,
+            "traffic",
             units="Requests by hour; blue: answered by an edit",
         )  # fmt: skip
     with right:
@@ -89,7 +90,7 @@ def _traffic(served: Traffic | None) -> None:
         if served.reach.num_rows:
             parts.chart(
                 said, charts.reach(served.reach), served.reach, "reach",
-                units="Requests by distance in units of the radius; left of the dashed line an edit answers",
+                units="Requests by distance in units of the radius; left of the dashes an edit answers",
             )  # fmt: skip
         else:
             parts.nothing(said + ".")

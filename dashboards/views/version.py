@@ -148,7 +148,8 @@ def _probes(data: VersionView) -> None:
         return
     caught = sum(r["edit"] is not None for r in rows)
     same = sum(not r["passed"] and r["before"] == r["after"] for r in rows)
-    said = f"{count(data.counts['failed'], 'probe')} failed; {caught:,} of those listed were answered by an edit"
+    failed = count(data.counts["failed"], "probe")
+    said = f"{failed} failed; {caught:,} of those listed were answered by an edit"
     if same:
         said += f", {same:,} were answered so before"
     parts.heading(said, "failing-probes", {"failing-probes": data.probes})

@@ -135,7 +135,8 @@ SELECT p.suite, p.prompt, p.expected, p.answer_before AS before, p.answer_after 
        p.edit_id AS edit, e.prompt AS edit_prompt, e.target AS edit_target,
        CASE WHEN isnan(p.distance) THEN NULL ELSE p.distance END AS distance
 FROM chosen p LEFT JOIN edits e USING (edit_id)
-ORDER BY p.passed, p.answer_before IS DISTINCT FROM p.answer_after DESC, p.edit_id IS NULL, p.suite, p.probe_id
+ORDER BY p.passed, p.answer_before IS DISTINCT FROM p.answer_after DESC, p.edit_id IS NULL,
+    p.suite, p.probe_id
 """
 
 _COUNTS = f"""
