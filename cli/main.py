@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("cli.keys", "app", "Who may ask the service, report to it, run it."),
     "export": ("cli.export", "app", "Blocks of a version for other servers."),
     "dashboard": ("cli.dashboard", "app", "Edit quality over time."),
+    "report": ("cli.report", "app", "The dashboards' overview as text or one HTML file."),
     "up": ("cli.up", "app", "Start servers and workers on this machine; apply the schedules."),
     "down": ("cli.down", "app", "End what `melo up` started."),
     "doctor": ("cli.doctor", "app", "What is wrong, and how to mend it."),

@@ -179,6 +179,15 @@ class AlertSettings(Section):
     webhook_url: str | None = None
 
 
+class DashboardSettings(Section):
+    """The pages to look at."""
+
+    port: int = Field(default=8501, ge=0, le=65535, description="0: any free one")
+    url: str | None = Field(
+        default=None, description="what Prefect and MLflow link to; none: this machine and port"
+    )
+
+
 class PrefectSettings(Section):
     """The Prefect server's database."""
 
@@ -266,6 +275,12 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     alerts: AlertSettings = AlertSettings()
     prefect: PrefectSettings = PrefectSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboards are, for links to them."""
+        return (self.dashboard.url or f"http://127.0.0.1:{self.dashboard.port}").rstrip("/")
 
     @property
     def paths(self) -> Paths:

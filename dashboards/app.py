@@ -11,17 +11,31 @@ from dashboards import session
 from dashboards.words import when
 
 ICON = Path(__file__).parent / "icon.svg"  # a named icon would be fetched from outside
+# Streamlit's own margins leave half of a laptop's screen empty.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] {padding: 2.6rem 2.4rem 4rem}
+@media (max-width: 640px) {[data-testid="stMainBlockContainer"] {padding: 3rem 1rem 3rem}}
+</style>"""
 PAGES = {
     "overview": ("Overview", ":material/monitoring:"),
+    "queue": ("Queue", ":material/inbox:"),
+    "version": ("Version", ":material/deployed_code:"),
+    "edit": ("Edit", ":material/edit_note:"),
+    "routing": ("Routing", ":material/hub:"),
+    "cost": ("Cost", ":material/speed:"),
+    "ask": ("Ask", ":material/chat:"),
 }
 
 
 def main() -> None:
     """The frame around every page: navigation, and when the ledger was last published."""
     st.set_page_config(page_title="melo", page_icon=str(ICON), layout="wide")
+    st.html(STYLE)
     _warm()
     pages = [
-        st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        st.Page(
+            f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview"
+        )
         for name, (title, icon) in PAGES.items()
     ]
     chosen = st.navigation(pages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.words import count, duration, share
+from dashboards.words import count, duration, share, size
 
 Row = Mapping[str, Any]
 BACK = 10  # versions that a suite is compared with
@@ -13,7 +13,7 @@ SMALLER_IS_BETTER = frozenset({"perplexity ratio"})
 
 
 def direction(rows: Sequence[Row]) -> str:
-    """"better", "worse" or "held": the latest version against the tenth before it, or the first.
+    """ "better", "worse" or "held": the latest version against the tenth before it, or the first.
 
     A share counts as changed only where the two 95% intervals do not touch.
     """
@@ -82,7 +82,8 @@ def of_live_times(rows: Sequence[Row]) -> str:
     if not rows:
         return "No edit has come into use yet"
     last = rows[-1]
-    said = f"Half of the reports are live after {duration(last['p50'])}, 95% after {duration(last['p95'])}"
+    half, most = duration(last["p50"]), duration(last["p95"])
+    said = f"Half of the reports are live after {half}, 95% after {most}"
     if len(rows) >= 5:
         earlier = sorted(r["p50"] for r in rows[-5:-1])[1:3]
         usual = sum(earlier) / 2
@@ -103,6 +104,178 @@ def of_backlog(rows: Sequence[Row]) -> str:
     said = f"{count(total, 'edit')} {'waits' if total == 1 else 'wait'}"
     said += f", {old:,} of them for more than a day" if old else ", none for more than a day"
     return said + (f"; {held:,} held for a person, a date or a second source" if held else "")
+
+
+def of_reasons(rows: Sequence[Row]) -> str:
+    """What most of the waiting is for."""
+    total = sum(r["edits"] for r in rows)
+    if not total:
+        return "Nothing waits"
+    first = max(rows, key=lambda r: r["edits"])
+    oldest = max(rows, key=lambda r: r["oldest_seconds"])
+    why = first["why"] if first["why"].startswith(("for", "to")) else f"for {first['why']}"
+    return (
+        f"{share(first['edits'] / total)} of what waits, waits {why}; the oldest has waited "
+        f"{duration(oldest['oldest_seconds'])}"
+    )
+
+
+def of_sources(rows: Sequence[Row]) -> str:
+    """Which source's edits fail most."""
+    told = [r for r in rows if r["acceptance"] is not None]
+    if not told:
+        return "No source has an edit that was decided yet"
+    worst = min(told, key=lambda r: (r["acceptance"], -r["active"] - r["rejected"]))
+    if worst["rejected"] == 0:
+        return f"The gate has kept every edit of all {count(len(told), 'source')}"
+    kept = share(worst["acceptance"])
+    return f"{worst['source'] or 'unnamed'} is the weakest source: {kept} of its decided edits are in use"
+
+
+def of_margins(rows: Sequence[Row]) -> str:
+    """Which suite came nearest to its bound, and which moved most against the parent."""
+    told = [r for r in rows if r["metric"] == "share" and r["value"] is not None]
+    failing = [r["suite"] for r in rows if not r["passed"]]
+    if failing:
+        return f"It fails {_list(list(dict.fromkeys(failing)))}"
+    if not told:
+        return "No suite has a share"
+    loose = [r for r in told if r["threshold"] is not None and r["threshold"] < 1.0]
+    said = "Every suite passes"
+    if loose:
+        near = min(loose, key=lambda r: r["value"] - r["threshold"])
+        has, asked = share(near["value"]), share(near["threshold"])
+        said += f"; nearest to its bound is {near['suite']}, {has} where {asked} is asked"
+    moved = [r for r in told if r["change"]]
+    if moved:
+        most = max(moved, key=lambda r: abs(r["change"]))
+        way = "up" if most["change"] > 0 else "down"
+        said += f". Most moved: {most['suite']}, {way} {100 * abs(most['change']):.1f} points"
+    return said
+
+
+def of_life(facts: Row, steps: Sequence[Row]) -> str:
+    """An edit's life in a sentence."""
+    came = facts["received_at"]
+    live = next((s["happened_at"] for s in steps if s["what"] == "active"), None)
+    said = f"It is {facts['state']}"
+    if live is not None:
+        said += f"; it was live {duration((live - came).total_seconds())} after it came in"
+    elif facts["state"] == "held":
+        said += f", for {facts['hold']}"
+    return said
+
+
+def of_distances(rows: Sequence[Row], edit: str, radius: float | None) -> str:
+    """How many rephrases it reaches, and how many near-misses it leaves alone."""
+    said = []
+    for kind, name, wanted in (
+        ("rephrase", "rephrase", True),
+        ("other relation", "question about something else", False),
+        ("other subject", "question about another subject", False),
+    ):
+        own = [r for r in rows if r["kind"] == kind]
+        caught = sum(r["caught_by"] == edit for r in own)
+        if own and wanted:
+            said.append(f"reaches {caught} of {count(len(own), name)}")
+        elif own:
+            things = count(len(own), name, name.replace("question", "questions"))
+            said.append(f"leaves {len(own) - caught} of {things} alone")
+    if not said:
+        return "No gate has asked anything about it yet"
+    return "It " + ", ".join(said) + ("" if radius is None else f"; radius {radius:.2f}")
+
+
+def of_map(total: int, crowded: int) -> str:
+    """How full the key space is."""
+    if crowded == 0:
+        return f"No two of {count(total, 'edit')} lie within each other's reach"
+    return (
+        f"{count(crowded, 'edit')} of {total:,} {'lies' if crowded == 1 else 'lie'} within the reach of "
+        "another about the same subject"
+    )
+
+
+def of_traffic(totals: Row) -> str:
+    """How much of what was asked an edit answered."""
+    return f"Edits answered {share(totals['share'])} of {count(totals['answers'], 'request')}"
+
+
+def of_reach(rows: Sequence[Row]) -> str:
+    """How many served prompts fell just beside an edit."""
+    near = sum(r["answers"] for r in rows if r["who"] != "an edit" and r["ratio"] < 1.2)
+    total = sum(r["answers"] for r in rows)
+    if not total:
+        return "No served prompt came near an edit"
+    return (
+        f"{count(near, 'request')} fell just beside an edit, within a fifth of its radius: "
+        f"{share(near / total)} of those that one was compared with"
+    )
+
+
+def of_stages(rows: Sequence[Row]) -> str:
+    """Which stage takes most of a version's time, and whether it grows."""
+    if not rows:
+        return "No stage has been timed yet"
+    stages: dict[str, list[float]] = {}
+    for r in rows:
+        stages.setdefault(r["stage"], []).append(r["seconds"])
+    total = sum(map(sum, stages.values()))
+    top = max(stages, key=lambda s: sum(stages[s]))
+    said = f"{top} takes {share(sum(stages[top]) / total) if total else '–'} of a version's time"
+    series = stages[top]
+    if len(series) >= 20:
+        half = len(series) // 2
+        before, after = sum(series[:half]) / half, sum(series[half:]) / (len(series) - half)
+        if before and after > 1.15 * before:
+            said += f", and grew by {share(after / before - 1)} over these versions"
+        elif before and after < before / 1.15:
+            said += f", and fell by {share(1 - after / before)} over these versions"
+    return said
+
+
+def of_memory(rows: Sequence[Row]) -> str:
+    """The highest memory of any stage."""
+    told = [r for r in rows if r["memory_bytes"]]
+    if not told:
+        return "No memory has been measured yet"
+    top = max(told, key=lambda r: r["memory_bytes"])
+    said = f"Memory peaks at {size(top['memory_bytes'])}, in {top['stage']}"
+    gpu = max((r["gpu_bytes"] or 0 for r in rows), default=0)
+    return said + (f"; on the GPU {size(gpu)}" if gpu else "; no GPU was used")
+
+
+def of_rate(rows: Sequence[Row]) -> str:
+    """Edits a second of training."""
+    rates = sorted(r["rate"] for r in rows if r["rate"])
+    if not rates:
+        return "No training has been timed yet"
+    return f"Training takes in {rates[len(rates) // 2]:.3g} edits a second, in the median version"
+
+
+def of_sizes(rows: Sequence[Row]) -> str:
+    """How large a version is, and what one more edit adds."""
+    told = [r for r in rows if r["bytes"] and r["edits"]]
+    if not told:
+        return "No version's size is on record yet"
+    last = told[-1]
+    each = last["bytes"] / last["edits"]
+    return (
+        f"The latest version holds {size(last['bytes'])} beside the backbone: {size(each)} an edit"
+    )
+
+
+def of_gate(rows: Sequence[Row]) -> str:
+    """How much the gate is spared by what it knows."""
+    told = [r for r in rows if r["cached"] is not None and r["regenerated"] is not None]
+    if not told:
+        return "No gate's work is on record yet"
+    last = told[-1]
+    asked = last["cached"] + last["regenerated"]
+    known = share(last["cached"] / asked) if asked else "–"
+    return (
+        f"The latest gate generated {last['regenerated']:,} answers and knew {known} of all already"
+    )
 
 
 def _list(names: Sequence[str]) -> str:

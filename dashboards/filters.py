@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any
 
 import streamlit as st
 
-T = TypeVar("T")
+SPANS = {
+    "20": "the last 20 versions",
+    "100": "the last 100 versions",
+    "500": "the last 500 versions",
+    "all": "all versions",
+}
 
 
-def choice(label: str, options: Mapping[str, str], key: str, default: str | None = None, **more: str) -> str:
+def choice(
+    label: str, options: Mapping[str, str], key: str, default: str | None = None, **more: Any
+) -> str:
     """One of the options (value in the address: what people read). A value may be given by prefix."""
     values = list(options)
     first = default if default in options else values[0]
     start = given(key, values, first)
     picked: str = st.selectbox(
-        label, values, values.index(start), format_func=lambda v: options[v], key=f"pick-{key}", **more
+        label,
+        values,
+        values.index(start),
+        format_func=lambda v: options[v],
+        key=f"pick-{key}",
+        **more,
     )
     remember(key, picked, first)
     return picked
@@ -29,7 +41,7 @@ def given(key: str, values: list[str], default: str) -> str:
     return found[0] if len(found) == 1 else default
 
 
-def text(label: str, key: str, **more: str) -> str:
+def text(label: str, key: str, **more: Any) -> str:
     """A text to search for."""
     typed: str = st.text_input(label, st.query_params.get(key, ""), key=f"type-{key}", **more)
     remember(key, typed.strip(), "")

@@ -21,4 +21,8 @@ FATES = {"serves": GREEN, "served": BLUE, "never served": GREY, "rejected": RED}
 FATE_SHAPES = {
     "serves": "diamond", "served": "circle", "never served": "square", "rejected": "cross",
 }  # fmt: skip
-SEVERITIES = {"info": ":material/info:", "warning": ":material/warning:", "error": ":material/error:"}
+SEVERITIES = {
+    "info": ":material/info:",
+    "warning": ":material/warning:",
+    "error": ":material/error:",
+}

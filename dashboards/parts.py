@@ -17,6 +17,8 @@ from dashboards.charts.base import csv_of, png
 from dashboards.errors import DashboardError
 from ledger import LedgerError
 
+CARD = 168  # pixels: five in a row on a laptop, two on a phone
+
 
 def title(name: str, question: str) -> None:
     """The page's name and the question that it answers."""
@@ -24,28 +26,47 @@ def title(name: str, question: str) -> None:
     st.caption(question)
 
 
+def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = ()) -> None:
+    """Figures in a row that wraps: label, value, and what stands small below it."""
+    with st.container(horizontal=True):
+        for place, (label, value, below) in enumerate(items):
+            st.metric(
+                label, value, below, border=True, delta_color="off", delta_arrow="off", width=CARD,
+                help=escape(helps[place] or "") if place < len(helps) and helps[place] else None,
+            )  # fmt: skip
+
+
+def heading(
+    said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
+) -> None:
+    """A sentence with its downloads at the right."""
+    left, right = st.columns([0.9, 0.1], vertical_alignment="bottom")
+    left.markdown(f"#### {escape(said)}")
+    with right, st.container(horizontal=True, horizontal_alignment="right"):
+        downloads(said, name, tables, picture)
+
+
 def chart(
-    said: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = "",
-    level: int = 4,
-) -> None:  # fmt: skip
+    said: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = ""
+) -> None:
     """A chart under the sentence that it proves. name: of the downloaded files.
 
     units: what the axes count, for those who read and those who hear the page.
     """
-    with st.container():
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.markdown(f"{'#' * level} {escape(said)}", width="stretch")
-            downloads(said, name, {name: table}, picture)
-        if units:
-            st.caption(units)
-        st.altair_chart(picture, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
+    heading(said, name, {name: table}, picture)
+    if units:
+        st.caption(escape(units))
+    st.altair_chart(picture, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
 
 
 def downloads(
     said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
 ) -> None:
     """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
-    with st.popover("", icon=":material/download:", help=f"Download “{said}”", key=f"get-{name}"):
+    about = f"Download: {said}"
+    with st.popover(
+        " ", icon=":material/download:", help=about, key=f"get-{name}", type="tertiary"
+    ):
         for file, table in tables.items():
             st.download_button(
                 f"CSV, {table.num_rows:,} rows", partial(csv_of, table), f"{file}.csv", "text/csv",
@@ -70,6 +91,16 @@ def table(rows: pa.Table | list[dict[str, Any]], name: str, **options: Any) -> A
     """Rows to read, sort and search; `column_config` as Streamlit takes it."""
     shown = rows.to_pandas() if isinstance(rows, pa.Table) else rows
     return st.dataframe(shown, hide_index=True, width="stretch", key=f"table-{name}", **options)
+
+
+def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
+    """A link to another page of ours, with its filters."""
+    st.page_link(f"views/{page}.py", label=escape(label), icon=icon, query_params=query or None)
+
+
+def nothing(said: str) -> None:
+    """A line where a part has nothing to show and need not have."""
+    st.markdown(f":material/check_circle: {escape(said)}")
 
 
 def empty(what: str, why: str, command: str | None = None) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from config import Settings
-from ledger.insight import ReadCopy, overview
+from dashboards import keymap, registry
+from dashboards.errors import RegistryAway, UnknownRecord, VersionAway
+from dashboards.registry import Registered
+from ledger.insight import ReadCopy, costs, gated, lives, overview, traffic, waiting
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,72 @@ class Overview:
     alerts: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Queue:
+    """Everything on the queue."""
+
+    reasons: pa.Table
+    edits: pa.Table
+    review: pa.Table
+    sources: pa.Table
+    quarantine: pa.Table
+    open_contradictions: int
+    all_contradictions: int
+
+
+@dataclass(frozen=True)
+class VersionView:
+    """Everything on one version."""
+
+    facts: dict[str, Any]
+    verdict: pa.Table
+    changes: pa.Table
+    probes: pa.Table
+    counts: dict[str, int]
+    surgery: pa.Table
+
+
+@dataclass(frozen=True)
+class EditView:
+    """Everything on one edit. radius: in the version of its last gate; problem: why it isn't known."""
+
+    facts: dict[str, Any]
+    timeline: pa.Table
+    distances: pa.Table
+    radius: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Does MLflow's alias say what the ledger says? problem: why that can't be told."""
+
+    agrees: bool
+    registry: str | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What was served in a span of days, None where nothing was written."""
+
+    totals: dict[str, Any]
+    by_hour: pa.Table
+    reach: pa.Table
+    hits: pa.Table
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Everything on cost."""
+
+    stages: pa.Table
+    sizes: pa.Table
+    totals: dict[str, Any]
+
+
 class Records:
-    """Questions to one home. Every method opens the copy once."""
+    """Questions to one home. Every method opens the copy once at most."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -51,3 +119,116 @@ class Records:
                 overview.backlog(con, now),
                 overview.alerts(con, now),
             )
+
+    def queue(self, now: datetime, state: str | None = None, source: str | None = None) -> Queue:
+        """state, source: of the listed edits."""
+        with self.copy.open() as con:
+            contests = waiting.contradiction_counts(con)
+            return Queue(
+                waiting.reasons(con, now),
+                waiting.edits(con, now, state=state, source=source),
+                waiting.review(con, now),
+                waiting.sources(con, now),
+                waiting.quarantine(con),
+                contests["open"],
+                contests["all"],
+            )
+
+    def contradictions(self, only_open: bool, limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of contradictions, both sides whole."""
+        with self.copy.open() as con:
+            return waiting.contradictions(con, only_open=only_open, limit=limit, offset=offset)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """All versions, the latest first."""
+        with self.copy.open() as con:
+            return gated.names(con)
+
+    def version(self, version: str, only_failed: bool = True) -> VersionView:
+        """One version by its full id. Raises UnknownRecord."""
+        with self.copy.open() as con:
+            facts = gated.facts(con, version)
+            if facts is None:
+                raise UnknownRecord(f"No version {version} is on record.")
+            return VersionView(
+                facts,
+                gated.verdict(con, version),
+                gated.changes(con, version),
+                gated.probes(con, version, only_failed=only_failed),
+                gated.probe_counts(con, version),
+                gated.surgery(con, version),
+            )
+
+    def search(self, text: str, state: str | None = None, source: str | None = None) -> pa.Table:
+        """Edits that a text stands in."""
+        with self.copy.open() as con:
+            return lives.search(con, text, state=state, source=source)
+
+    def sources(self) -> list[str]:
+        """Names of all sources."""
+        with self.copy.open() as con:
+            return lives.sources(con)
+
+    def edit(self, edit: str) -> EditView:
+        """One edit by its id, or a prefix of eight or more. Raises UnknownRecord."""
+        with self.copy.open() as con:
+            facts = lives.facts(con, edit)
+            if facts is None:
+                raise UnknownRecord(f"No edit {edit} is on record. Search for it above.")
+            timeline = lives.timeline(con, facts["edit"])
+            distances = lives.distances(con, facts["edit"])
+        radius, problem = None, None
+        gated_in = distances["version"][0].as_py() if distances.num_rows else facts["version"]
+        if gated_in:
+            try:
+                radius = keymap.read_radius(self.settings.paths.versions, gated_in, facts["edit"])
+            except VersionAway as error:
+                problem = str(error)
+        return EditView(facts, timeline, distances, radius, problem)
+
+    def texts(self, edits: list[str]) -> pa.Table:
+        """Prompts and answers of edits."""
+        with self.copy.open() as con:
+            return lives.texts(con, edits)
+
+    def costs(self, last: int | None = 100) -> Costs:
+        """last: how many versions."""
+        with self.copy.open() as con:
+            return Costs(costs.stages(con, last), costs.sizes(con, last), costs.totals(con))
+
+    def key_map(self, version: str) -> keymap.KeyMap:
+        """Where a version's keys lie. Raises VersionAway."""
+        return keymap.read_map(self.settings.paths.versions, version)
+
+    def traffic_stamp(self, now: datetime, days: int) -> str:
+        """Changes whenever an answer is written down."""
+        found = traffic.files(self.traffic_folder, now, days)
+        return ",".join(f"{p.name}:{p.stat().st_size}" for p in found)
+
+    def traffic(self, now: datetime, days: int) -> Traffic | None:
+        """What was served in the last days."""
+        found = traffic.files(self.traffic_folder, now, days)
+        if not found:
+            return None
+        with traffic.opened(found, threads=self.settings.ledger.threads) as con:
+            totals = traffic.totals(con)
+            if not totals["answers"]:
+                return None
+            return Traffic(totals, traffic.by_hour(con), traffic.reach(con), traffic.hits(con))
+
+    @property
+    def traffic_folder(self) -> Path:
+        """Where the service writes a line an answer."""
+        return self.settings.home / "traffic"
+
+    def registered(self, version: str) -> Registered | None:
+        """A version in MLflow, None where it was never logged. Raises RegistryAway."""
+        return registry.registered(self.settings, version)
+
+    def agreement(self, champion: str | None) -> Agreement:
+        """Compare the ledger's champion with MLflow's alias."""
+        try:
+            found = registry.champion_hash(self.settings)
+        except RegistryAway as error:
+            return Agreement(False, None, str(error))
+        return Agreement(found == champion, found)

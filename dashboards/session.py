@@ -13,7 +13,10 @@ from typing import Any
 import streamlit as st
 
 from config import Settings, default_home, load
-from dashboards.queries import Records
+from dashboards.asking import Asker
+from dashboards.keymap import KeyMap
+from dashboards.queries import Agreement, Records, Traffic
+from dashboards.registry import Registered, links
 from ledger import LedgerError
 
 
@@ -48,3 +51,58 @@ def ask(name: str, **arguments: Any) -> Any:
 @st.cache_data(max_entries=200, show_spinner=False)
 def _ask(home: str, stamp: str, name: str, **arguments: Any) -> Any:
     return getattr(Records(load(Path(home))), name)(**arguments)
+
+
+def served(days: int) -> Traffic | None:
+    """What was served in the last days, None where nothing was written."""
+    home, moment = settings(), now()
+    stamp = Records(home).traffic_stamp(moment, days)
+    with st.spinner("Reading what was served …"):
+        return _served(str(home.home), stamp, moment, days)
+
+
+def key_map(version: str) -> KeyMap:
+    """The map of a version's keys; a version never changes. Raises VersionAway."""
+    with st.spinner("Drawing the map of keys …"):
+        return _key_map(str(settings().home), version)
+
+
+def registered(version: str) -> Registered | None:
+    """A version in MLflow. Raises RegistryAway."""
+    return _registered(str(settings().home), version)
+
+
+def agreement(champion: str | None) -> Agreement:
+    """Whether MLflow's alias says what the ledger says."""
+    return _agreement(str(settings().home), champion)
+
+
+def servers() -> dict[str, str]:
+    """Addresses of the MLflow and Prefect pages that are known."""
+    return links(settings())
+
+
+@st.cache_resource(show_spinner=False)
+def asker() -> Asker:
+    """The one answering process of this server."""
+    return Asker()
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _served(home: str, stamp: str, now: datetime, days: int) -> Traffic | None:
+    return Records(load(Path(home))).traffic(now, days)
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _key_map(home: str, version: str) -> KeyMap:
+    return Records(load(Path(home))).key_map(version)
+
+
+@st.cache_data(ttl=30, max_entries=100, show_spinner=False)
+def _registered(home: str, version: str) -> Registered | None:
+    return Records(load(Path(home))).registered(version)
+
+
+@st.cache_data(ttl=30, max_entries=10, show_spinner=False)
+def _agreement(home: str, champion: str | None) -> Agreement:
+    return Records(load(Path(home))).agreement(champion)

@@ -28,7 +28,9 @@ def make_up(
 ) -> Ledger:
     """Write a new ledger. probes: rows for each version. Raises FileExistsError."""
     if path.exists():
-        raise FileExistsError(f"{path} is there already; a made-up ledger takes no place of another.")
+        raise FileExistsError(
+            f"{path} is there already; a made-up ledger takes no place of another."
+        )
     ledger = Ledger.open(path, read_copy=read_copy)
     macros = _MACROS.format(
         seed=int(seed), edits=int(edits), versions=int(versions), probes=int(probes), days=DAYS,
@@ -74,16 +76,19 @@ WITH drawn AS (
     FROM range((SELECT edits FROM size)) t(n), size)
 SELECT d.n, edit_name(d.n) AS id, v, coalesce(m.failed, false) AS version_failed, wait,
        coalesce(m.made_at, seconds) AS live_at,
-       CASE WHEN m.n IS NULL THEN seconds * (1 - 0.02 * u(d.n, 19)) ELSE m.made_at - wait END AS came_at,
+       CASE WHEN m.n IS NULL THEN seconds * (1 - 0.02 * u(d.n, 19)) ELSE m.made_at - wait END
+           AS came_at,
        CASE WHEN m.n IS NULL THEN
-                CASE WHEN u(d.n, 11) < 0.35 THEN 'held' WHEN u(d.n, 11) < 0.9 THEN 'ready' ELSE 'planned' END
+                CASE WHEN u(d.n, 11) < 0.35 THEN 'held' WHEN u(d.n, 11) < 0.9 THEN 'ready'
+                    ELSE 'planned' END
             WHEN m.failed OR u(d.n, 12) < 0.035 THEN 'rejected'
             WHEN u(d.n, 12) < 0.035 + 0.16 * (1 - d.n / edits) THEN 'superseded'
             WHEN u(d.n, 13) < 0.02 THEN 'revoked'
             WHEN u(d.n, 13) < 0.03 THEN 'expired' ELSE 'active' END AS state,
        one(['support-desk', 'thumbs', 'curators', 'catalogue', 'crm', 'legal', 'partner-feed', 'audit',
             'forum', 'release-notes', 'hr', 'press'], d.n, 14) AS source,
-       one(['Vel', 'Tor', 'Quin', 'Zar', 'Ost', 'Kel', 'Mab', 'Fer', 'Hol', 'Lin', 'Bru', 'Sol'], d.n, 15)
+       one(['Vel', 'Tor', 'Quin', 'Zar', 'Ost', 'Kel', 'Mab', 'Fer', 'Hol', 'Lin', 'Bru', 'Sol'],
+           d.n, 15)
          || one(['an', 'or', 'im', 'us', 'el', 'ow', 'ia', 'en'], d.n, 16)
          || one(['dor', 'quet', 'mire', 'tra', 'ban', 'vic', 'weth', 'hill', 'stad', 'gren'], d.n, 17)
          || ' ' || (d.n % 997)::VARCHAR AS subject,
@@ -96,7 +101,8 @@ SELECT source, 20 + (hash(source) % 75)::INTEGER,
        source = 'forum', at_second(0.0)
 FROM (SELECT DISTINCT source FROM made_edits);
 
-INSERT INTO edits (edit_id, seq, kind, prompt, target, subject, relation, rephrases, source, received_at)
+INSERT INTO edits (edit_id, seq, kind, prompt, target, subject, relation, rephrases, source,
+    received_at)
 SELECT id, n, CASE WHEN u(n, 20) < 0.3 THEN 'fact' ELSE 'report' END,
        ['Who leads ', 'Where is the head office of ', 'How much does ', 'Which firmware runs on ',
         'When was ', 'How long is the warranty of '][1 + relation] || subject
@@ -113,33 +119,41 @@ CREATE TEMP TABLE made_steps AS
 SELECT e.id, e.n, s.place, s.from_state, s.to_state, s.moment, s.actor, s.reason, e.v, e.state
 FROM made_edits e, LATERAL (
     SELECT unnest([
-        {place: 0, from_state: NULL, to_state: 'received', moment: came_at, actor: 'ingest', reason: 'taken in'},
-        {place: 1, from_state: 'received', to_state: CASE WHEN state = 'held' THEN 'held' ELSE 'ready' END,
+        {place: 0, from_state: NULL, to_state: 'received', moment: came_at, actor: 'ingest',
+            reason: 'taken in'},
+        {place: 1, from_state: 'received', to_state: CASE WHEN state = 'held' THEN 'held'
+            ELSE 'ready' END,
          moment: came_at + 1, actor: 'ingest',
          reason: CASE WHEN state = 'held' THEN 'waits for a person' ELSE 'can be used' END},
-        {place: 2, from_state: 'ready', to_state: 'planned', moment: came_at + 0.6 * wait, actor: 'plan',
+        {place: 2, from_state: 'ready', to_state: 'planned', moment: came_at + 0.6 * wait,
+            actor: 'plan',
          reason: 'in a job'},
         {place: 3, from_state: 'planned', to_state: CASE WHEN state = 'rejected' THEN 'rejected'
             ELSE 'trained' END, moment: came_at + 0.9 * wait, actor: 'edit',
          reason: CASE WHEN version_failed THEN 'its version failed the gate: locality, share'
-            WHEN state = 'rejected' THEN 'it answers "What is the capital of France?" (locality), which it'
+            WHEN state = 'rejected'
+                THEN 'it answers "What is the capital of France?" (locality), which it'
             || ' is not about, and its radius can''t be shrunk' ELSE 'trained' END},
         {place: 4, from_state: 'trained', to_state: 'active', moment: live_at + 30, actor: 'run',
          reason: 'passed its gate'},
-        {place: 5, from_state: 'active', to_state: state, moment: live_at + 31 + u(n, 22) * (seconds - live_at - 31),
+        {place: 5, from_state: 'active', to_state: state, moment: live_at + 31 + u(n,
+            22) * (seconds - live_at - 31),
          actor: 'run', reason: 'a newer edit is active'}], recursive := false) AS s,
         seconds FROM size) x(s, seconds)
 WHERE s.place <= CASE state WHEN 'held' THEN 1 WHEN 'ready' THEN 1 WHEN 'planned' THEN 2
     WHEN 'rejected' THEN 3 WHEN 'active' THEN 4 ELSE 5 END;
 
 INSERT INTO transitions
-SELECT id, from_state::edit_state, to_state::edit_state, at_second(least(moment, (SELECT seconds FROM size))),
-       actor, reason, CASE WHEN place >= 3 THEN version_name(v) END, CASE WHEN place >= 2 THEN job_name(v) END
+SELECT id, from_state::edit_state, to_state::edit_state, at_second(least(moment, (SELECT seconds
+    FROM size))),
+       actor, reason, CASE WHEN place >= 3 THEN version_name(v) END, CASE WHEN place >= 2
+           THEN job_name(v) END
 FROM made_steps ORDER BY moment;
 
 INSERT INTO edit_states (edit_id, state, since, hold, trust, urgent, job_id, version)
 SELECT e.id, e.state::edit_state, at_second(least(l.moment, (SELECT seconds FROM size))),
-       CASE WHEN e.state = 'held' THEN one(['review', 'quorum', 'contradiction', 'answer', 'rate'], e.n, 23) END,
+       CASE WHEN e.state = 'held' THEN one(['review', 'quorum', 'contradiction', 'answer', 'rate'],
+           e.n, 23) END,
        50, u(e.n, 24) < 0.01, CASE WHEN e.state NOT IN ('held', 'ready') THEN job_name(e.v) END,
        CASE WHEN e.state NOT IN ('held', 'ready', 'planned') THEN version_name(e.v) END
 FROM made_edits e JOIN (SELECT id, max(moment) AS moment FROM made_steps GROUP BY id) l USING (id);
@@ -147,7 +161,8 @@ FROM made_edits e JOIN (SELECT id, max(moment) AS moment FROM made_steps GROUP B
 INSERT INTO files (name, content_hash, lines, done, started_at)
 SELECT 'reports.jsonl', 'made up', edits, true, at_second(0.0) FROM size;
 INSERT INTO reports
-SELECT 1, row_number() OVER (ORDER BY moment, place, n), outcome, edit_id, source, raw, reason, at_second(moment)
+SELECT 1, row_number() OVER (ORDER BY moment, place, n), outcome, edit_id, source, raw, reason,
+    at_second(moment)
 FROM (
     SELECT n, 0 AS place, 'accepted'::line_outcome AS outcome, id AS edit_id, source, NULL AS raw,
            NULL AS reason, came_at AS moment FROM made_edits
@@ -156,9 +171,11 @@ FROM (
     FROM made_edits WHERE u(n, 26) < 0.2
     UNION ALL
     SELECT n, 2, 'quarantined', NULL, source, '{"prompt": ""}',
-           one(['prompt is missing or empty', 'not a JSON object', 'target must be a string or a number'],
+           one(['prompt is missing or empty', 'not a JSON object',
+               'target must be a string or a number'],
                n, 28), came_at
     FROM made_edits WHERE u(n, 27) < 0.03);
+INSERT INTO questions SELECT hash(prompt)::UHUGEINT, edit_id FROM edits;
 UPDATE files SET lines = (SELECT count(*) FROM reports);
 
 INSERT INTO contests
@@ -168,6 +185,9 @@ SELECT CASE WHEN u(a.n, 31) < 0.08 THEN NULL ELSE a.id END, b.id,
        a.subject, at_second(a.came_at + 1), u(a.n, 31) >= 0.08
 FROM made_edits a JOIN made_edits b ON b.n = a.n + 6
 WHERE u(a.n, 30) < 0.03 AND NOT (a.state = 'active' AND b.state = 'active');
+INSERT INTO questions
+SELECT hash('both ' || b.id)::UHUGEINT, unnest([a.id, b.id])
+FROM made_edits a JOIN made_edits b ON b.n = a.n + 6 JOIN contests c ON c.loser = b.id;
 
 INSERT INTO jobs
 SELECT job, 'done', 1.0, at_second(made_at - 900), 'gpu-1', 1, NULL, at_second(made_at), id, NULL
@@ -179,7 +199,8 @@ FROM range(1, 9) t(n), size;
 INSERT INTO jobs
 SELECT DISTINCT job_name(v), 'open', 1.0, (SELECT now FROM size), NULL, 0, NULL, NULL, NULL, NULL
 FROM made_edits WHERE state = 'planned';
-INSERT INTO job_edits SELECT job_name(v), id, 'edit' FROM made_edits WHERE state NOT IN ('held', 'ready');
+INSERT INTO job_edits SELECT job_name(v), id, 'edit' FROM made_edits WHERE state NOT IN ('held',
+    'ready');
 
 INSERT INTO versions
 WITH added AS (
@@ -188,7 +209,8 @@ WITH added AS (
 removed AS (
     SELECT 1 + (moment / seconds * (versions + 1))::BIGINT AS v, list(id) AS ids
     FROM made_steps, size WHERE place = 5 GROUP BY 1)
-SELECT m.id, version_name((SELECT max(p.n) FROM made_versions p WHERE p.n < m.n AND NOT p.failed)), m.job, m.id, at_second(m.made_at),
+SELECT m.id, version_name((SELECT max(p.n) FROM made_versions p WHERE p.n < m.n AND NOT p.failed)),
+    m.job, m.id, at_second(m.made_at),
        coalesce(a.ids, []), coalesce(r.ids, []), CASE WHEN NOT m.failed THEN m.n::VARCHAR END,
        json_object('edits', greatest(0, sum(len(coalesce(a.ids, [])) - len(coalesce(r.ids, [])))
                        OVER (ORDER BY m.n)),
@@ -227,7 +249,8 @@ SELECT id, at_second(made_at), suite, 'share',
             ELSE ((1 - greatest(value, threshold)) * count)::BIGINT END
 FROM drawn ORDER BY n, place;
 INSERT INTO suite_verdicts
-SELECT id, at_second(made_at), 'accurate-retention', 'perplexity ratio', 1 + 0.004 * u(n, 60), 1.02, true, 62, 0
+SELECT id, at_second(made_at), 'accurate-retention', 'perplexity ratio', 1 + 0.004 * u(n, 60),
+    1.02, true, 62, 0
 FROM made_versions ORDER BY n;
 
 INSERT INTO probe_results
@@ -242,7 +265,8 @@ SELECT a.id, at_second(a.made_at), s.suite,
                   'asked'][s.place] || ':' || edit_name(owner) || ':' || p END,
        'Probe ' || p || ' of ' || s.suite || ' about ' || (owner % 997),
        CASE WHEN s.place IN (2, 3, 4) THEN 'answer ' || owner % 50 END, 'before ' || owner % 50,
-       CASE WHEN u(k, 70) < 0.02 OR (a.failed AND s.place = 1 AND p < 33) THEN 'after ' ELSE 'before ' END
+       CASE WHEN u(k, 70) < 0.02 OR (a.failed AND s.place = 1 AND p < 33) THEN 'after '
+           ELSE 'before ' END
            || owner % 50,
        u(k, 70) >= 0.02 AND NOT (a.failed AND s.place = 1 AND p < 33),
        CASE WHEN s.place IN (2, 3, 10, 11) OR (s.place IN (4, 9) AND u(k, 71) < 0.93)
@@ -255,7 +279,8 @@ FROM asked a JOIN made_suites s ON s.place = a.place ORDER BY v, p;
 
 INSERT INTO champions
 WITH moves AS (
-    SELECT n, 0 AS part, id AS version, made_at + 30 AS moment, 'run' AS actor, 'passed its gate' AS reason
+    SELECT n, 0 AS part, id AS version, made_at + 30 AS moment, 'run' AS actor, 'passed its gate'
+        AS reason
     FROM made_versions WHERE NOT failed
     UNION ALL
     SELECT b.n, 1, p.id, b.made_at + 3600, 'ada', 'wrong prices in production'
@@ -272,7 +297,8 @@ FROM range(1, 200) t(n), size;
 INSERT INTO stage_costs
 SELECT m.job, m.id, s.stage, at_second(m.made_at), s.base * (0.8 + 0.4 * u(m.n * 10 + s.k, 90))
            * (1 + s.growth * m.n / versions),
-       (s.memory * (1 + 0.3 * m.n / versions))::BIGINT, s.gpu, CASE WHEN s.gpu IS NULL THEN 'cpu' ELSE 'cuda' END,
+       (s.memory * (1 + 0.3 * m.n / versions))::BIGINT, s.gpu, CASE WHEN s.gpu IS NULL THEN 'cpu'
+           ELSE 'cuda' END,
        (SELECT edits / versions FROM size)::BIGINT
 FROM made_versions m, size, (VALUES (1, 'train', 16.0, 0.1, 3.1e9, 9000000000),
     (2, 'gate', 22.0, 0.8, 3.4e9, 6000000000), (3, 'register', 3.0, 0.2, 1.2e9, NULL),

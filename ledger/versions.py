@@ -178,6 +178,29 @@ class Versions(Planning):
             ).fetchall()
         return [Champion(*row) for row in rows]
 
+    def record_cost(
+        self,
+        stage: str,
+        *,
+        seconds: float,
+        job_id: str | None = None,
+        version_id: str | None = None,
+        memory_bytes: int | None = None,
+        gpu_bytes: int | None = None,
+        device: str | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """Keep what one stage of a job took, with how many edits the job has."""
+        with self.write() as con:
+            con.execute(
+                "INSERT INTO stage_costs SELECT j.job_id, ?, ?, ?, ?, ?, ?, ?, "
+                "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
+                "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
+                "AS job_id) j",
+                [version_id, stage, now or datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
+                 device, job_id, version_id],
+            )  # fmt: skip
+
     def record_event(
         self,
         kind: str,

@@ -15,6 +15,7 @@ from config import Settings, load
 from ledger import Ledger
 from tasks import work
 from tasks.compact import compact
+from tasks.costs import measured, note_size
 from tasks.edit import edit_job, trained
 from tasks.gate.by_hand import audit
 from tasks.ingest import retry_quarantined, rules_from
@@ -59,7 +60,11 @@ def next_job(home: str) -> JobRef | None:
 def train(home: str, job: JobRef) -> str:
     """Train a job's blocks; the candidate's id."""
     settings = load(home)
-    with open_ledger(settings) as ledger, work.heartbeat(settings, ledger, job):
+    with (
+        open_ledger(settings) as ledger,
+        work.heartbeat(settings, ledger, job),
+        measured(ledger, "train", job=job.id),
+    ):
         return edit_job(settings, ledger, work.held(ledger, job)).candidate
 
 
@@ -71,8 +76,11 @@ def gate(home: str, job: JobRef) -> Verdict:
         result = trained(settings, job.id)
         if result is None:
             result = edit_job(settings, ledger, work.held(ledger, job))
-        verdict = judge(settings, ledger, work.held(ledger, job), result)
-        _show(ledger, verdict)
+        with measured(ledger, "gate", job=job.id):
+            verdict = judge(settings, ledger, work.held(ledger, job), result)
+        if verdict.version is not None:
+            note_size(settings, ledger, verdict.version)
+        _show(settings, ledger, verdict)
         return verdict
 
 
@@ -80,7 +88,7 @@ def gate(home: str, job: JobRef) -> Verdict:
 def register_version(home: str, version: str) -> str | None:
     """Log a version to MLflow; the registry's number, None where it failed its gate."""
     settings = load(home)
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, measured(ledger, "register", version=version):
         return register(settings, ledger, version)
 
 
@@ -90,7 +98,7 @@ def promote_version(home: str, version: str) -> bool:
     settings = load(home)
     if settings.registry.promotion == "manual":
         return False
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, measured(ledger, "promote", version=version):
         return advance(settings, ledger, version, actor="run") is not None
 
 
@@ -167,7 +175,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             )
 
 
-def _show(ledger: Ledger, verdict: Verdict) -> None:
+def _show(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
     """The verdict table and what became of each edit, on the run's page in Prefect."""
     job = ledger.job(verdict.job or "")
     name = (verdict.version or "none")[:12]
@@ -189,7 +197,7 @@ def _show(ledger: Ledger, verdict: Verdict) -> None:
                 for s in ledger.suite_verdicts(verdict.version)
             ],
             description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
-            f"{verdict.reason}",
+            f"{verdict.reason}. [Look at it]({settings.dashboard_url}/version?version={name})",
         )  # fmt: skip
 
 

@@ -31,16 +31,16 @@ def png(chart: alt.TopLevelMixin, title: str) -> bytes:
     """The chart as a picture on white, its title above it."""
     import vl_convert
 
-    spec = chart.to_dict()
-    spec["background"] = "white"
-    spec["title"] = {"text": _lines(title), "anchor": "start", "fontSize": 15, "offset": 12}
-    spec["padding"] = 16
-    for key, value in (("width", 720), ("height", HEIGHT)):
-        if not {"hconcat", "vconcat", "concat", "facet", "repeat"} & spec.keys():
-            if not isinstance(spec.get(key), int | float | dict):
-                spec[key] = value
-    picture: bytes = vl_convert.vegalite_to_png(spec, scale=2)
+    picture: bytes = vl_convert.vegalite_to_png(_printed(chart, title), scale=2)
     return picture
+
+
+def svg(chart: alt.TopLevelMixin) -> str:
+    """The chart as SVG text on white, to stand in a file of its own."""
+    import vl_convert
+
+    drawn: str = vl_convert.vegalite_to_svg(_printed(chart, ""))
+    return drawn
 
 
 def csv_of(table: pa.Table) -> bytes:
@@ -69,3 +69,17 @@ def _lines(text: str, width: int = 90) -> list[str]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
+
+
+def _printed(chart: alt.TopLevelMixin, title: str) -> dict[str, Any]:
+    """The chart's specification for paper: white, of a fixed size, its title above it."""
+    spec: dict[str, Any] = chart.to_dict()
+    spec["background"] = "white"
+    spec["padding"] = 16
+    if title:
+        spec["title"] = {"text": _lines(title), "anchor": "start", "fontSize": 15, "offset": 12}
+    if not {"hconcat", "vconcat", "concat", "facet", "repeat"} & spec.keys():
+        for key, value in (("width", 720), ("height", HEIGHT)):
+            if not isinstance(spec.get(key), int | float | dict):
+                spec[key] = value
+    return spec

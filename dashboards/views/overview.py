@@ -13,22 +13,22 @@ import streamlit as st
 
 from dashboards import conclusions, filters, parts, session
 from dashboards.charts import overview as charts
+from dashboards.errors import RegistryAway
 from dashboards.palette import SEVERITIES
 from dashboards.queries import Overview
-from dashboards.words import NOTHING, age, count, cut, duration, share, short, when
-
-SPANS = {"20": "the last 20 versions", "100": "the last 100 versions", "500": "the last 500 versions",
-         "all": "all versions"}  # fmt: skip
+from dashboards.report import figures, together
+from dashboards.words import count, cut, short, when
 
 
 def page() -> None:
     """The whole page."""
     parts.title("Overview", "Is the model getting better or worse, and is anything stuck?")
     with parts.guarded():
-        span = filters.choice("Show", SPANS, "versions", "100", width=240)
+        span = filters.choice("Show", filters.SPANS, "versions", "100", width=240)
         last = None if span == "all" else int(span)
         data: Overview = session.ask("overview", now=session.now(), last=last)
         _headline(data)
+        slot = st.container()
         if data.champion is None and data.headline["reports"] == 0:
             parts.empty(
                 "Nothing has come in yet",
@@ -37,7 +37,7 @@ def page() -> None:
             )
             return
         _alerts(data.alerts)
-        _suites(data.suites)
+        _suites(data)
         left, right = st.columns(2)
         with left:
             _releases(data.releases)
@@ -46,46 +46,41 @@ def page() -> None:
         left, right = st.columns(2)
         with left:
             _backlog(data.backlog)
+        if data.champion:
+            with slot:
+                _agreement(data.champion)
 
 
 def _headline(data: Overview) -> None:
-    head, champion, now = data.headline, data.champion, session.now()
-    cards = st.columns(5)
+    champion = data.champion
+    told = None
     if champion:
-        said = (
+        told = (
             f"{champion['version']}, since {when(champion['since'])}, by {champion['actor']}: "
             f"{champion['reason']}"
         )
-        cards[0].metric(
-            "Champion", f"v{champion['number']}", border=True, help=parts.escape(said),
-            delta=f"{short(champion['version'])}", delta_color="off", delta_arrow="off",
-        )  # fmt: skip
-    else:
-        cards[0].metric("Champion", "none", "the backbone answers", border=True, delta_color="off",
-                        delta_arrow="off")  # fmt: skip
-    cards[1].metric(
-        "Edits in use", f"{head['active']:,}", f"of {count(head['reports'], 'line')} taken in",
-        border=True, delta_color="off", delta_arrow="off",
-    )  # fmt: skip
-    oldest = f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits"
-    cards[2].metric("Waiting", f"{head['waiting']:,}", oldest, border=True, delta_color="off",
-                    delta_arrow="off")  # fmt: skip
-    cards[3].metric(
-        "Report to live, median", duration(head["live_p50"]),
-        f"95% within {duration(head['live_p95'])}, 30 days", border=True, delta_color="off",
-        delta_arrow="off",
-    )  # fmt: skip
-    gates = head["gates_passed"] + head["gates_failed"]
-    cards[4].metric(
-        "Versions past the gate", f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
-        f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days",
-        border=True, delta_color="off", delta_arrow="off",
-    )  # fmt: skip
+    live = f"Of {count(data.headline['live_edits'], 'edit')} that came into use in 30 days."
+    parts.cards(figures(data, session.now()), [told, None, None, live])
+    if champion:
+        parts.link("version", f"Look at v{champion['number']}", version=champion["version"])
+
+
+def _agreement(champion: dict[str, Any]) -> None:
+    """MLflow's word on it; said last, since a server may take its time."""
+    agreed = session.agreement(champion["version"])
+    if agreed.problem:
+        parts.away("MLflow can't be compared", RegistryAway(agreed.problem))
+    elif not agreed.agrees:
+        st.warning(
+            f"MLflow's alias champion stands for {short(agreed.registry)}, the ledger says "
+            f"{short(champion['version'])}. The next run, or melo doctor, mends that.",
+            icon=":material/sync_problem:",
+        )
 
 
 def _alerts(alerts: list[dict[str, Any]]) -> None:
     if not alerts:
-        st.markdown(":material/check_circle: No alert in the last 24 hours.")
+        parts.nothing("No alert in the last 24 hours.")
         return
     st.markdown(f"#### {count(len(alerts), 'alert')} in the last 24 hours")
     for alert in alerts[:8]:
@@ -100,7 +95,8 @@ def _alerts(alerts: list[dict[str, Any]]) -> None:
             parts.table(alerts[8:], "alerts")
 
 
-def _suites(table: pa.Table) -> None:
+def _suites(data: Overview) -> None:
+    table = data.suites
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         groups[row["suite"]].append(row)
@@ -117,12 +113,7 @@ def _suites(table: pa.Table) -> None:
         name: charts.suite(tables[name], ratio=rows[-1]["metric"] != "share")
         for name, rows in groups.items()
     }
-    together = alt.concat(
-        *(p.properties(width=300, title=name) for name, p in pictures.items()), columns=3
-    ).resolve_scale(x="independent", y="independent")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown(f"#### {parts.escape(said)}", width="stretch")
-        parts.downloads(said, "suites", {"suites": table}, together)
+    parts.heading(said, "suites", {"suites": table}, together(data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed. accurate-retention is a ratio of perplexities, 1 is unchanged."

@@ -20,7 +20,7 @@ def stages(con: Connection, last: int | None = None) -> pa.Table:
 
 
 def sizes(con: Connection, last: int | None = None) -> pa.Table:
-    """version, number, edits, parameters, bytes, new_bytes, cached and regenerated answers, edits a second.
+    """version, number, edits, parameters, bytes, new_bytes, cached, regenerated, gate_seconds, rate.
 
     rate: edits that went into training by the seconds of training; NULL where not measured.
     """
@@ -47,7 +47,8 @@ SELECT * FROM (
 SELECT c.version_id AS version, c.number, s.stage, sum(s.seconds) AS seconds,
        max(s.memory_bytes) AS memory_bytes, max(s.gpu_bytes) AS gpu_bytes,
        max(s.device) AS device
-FROM chosen c JOIN stage_costs s ON s.job_id = c.job_id OR (s.job_id IS NULL AND s.version_id = c.version_id)
+FROM chosen c JOIN stage_costs s ON s.job_id = c.job_id OR (s.job_id IS NULL
+    AND s.version_id = c.version_id)
 GROUP BY ALL)
 ORDER BY number, list_position(['train', 'gate', 'register', 'promote'], stage)
 """
@@ -68,8 +69,9 @@ FROM chosen c LEFT JOIN training t USING (job_id) ORDER BY c.number
 
 _TOTALS = """
 SELECT (SELECT count(*) FROM versions) AS versions, count(DISTINCT job_id) AS jobs,
-       sum(seconds) AS seconds, sum(edits) FILTER (WHERE stage = 'train') AS edits,
-       sum(edits) FILTER (WHERE stage = 'train') / nullif(sum(seconds) FILTER (WHERE stage = 'train'), 0) AS rate,
+       sum(seconds) AS seconds, (sum(edits) FILTER (WHERE stage = 'train'))::BIGINT AS edits,
+       sum(edits) FILTER (WHERE stage = 'train')
+           / nullif(sum(seconds) FILTER (WHERE stage = 'train'), 0) AS rate,
        max(memory_bytes) AS memory_bytes, max(gpu_bytes) AS gpu_bytes
 FROM stage_costs
 """

@@ -129,11 +129,14 @@ WITH latest AS ({_LATEST}),
 chosen AS (
     SELECT * FROM latest
     WHERE NOT passed OR (NOT $failed AND answer_before IS DISTINCT FROM answer_after)
-    ORDER BY passed, suite, probe_id LIMIT $limit)
+    ORDER BY passed, answer_before IS DISTINCT FROM answer_after DESC, edit_id IS NULL, suite, probe_id
+    LIMIT $limit)
 SELECT p.suite, p.prompt, p.expected, p.answer_before AS before, p.answer_after AS after, p.passed,
        p.edit_id AS edit, e.prompt AS edit_prompt, e.target AS edit_target,
        CASE WHEN isnan(p.distance) THEN NULL ELSE p.distance END AS distance
-FROM chosen p LEFT JOIN edits e USING (edit_id) ORDER BY p.passed, p.suite, p.probe_id
+FROM chosen p LEFT JOIN edits e USING (edit_id)
+ORDER BY p.passed, p.answer_before IS DISTINCT FROM p.answer_after DESC, p.edit_id IS NULL,
+    p.suite, p.probe_id
 """
 
 _COUNTS = f"""

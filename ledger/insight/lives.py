@@ -58,8 +58,10 @@ def texts(con: Connection, edits: list[str]) -> pa.Table:
 _SEARCH = """
 SELECT e.edit_id AS edit, e.prompt, e.target, s.state::VARCHAR AS state, e.source, e.received_at
 FROM edits e JOIN edit_states s USING (edit_id)
-WHERE ($text = '' OR contains(lower(e.prompt), lower($text)) OR contains(lower(coalesce(e.target, '')), lower($text))
-       OR contains(lower(coalesce(e.subject, '')), lower($text)) OR starts_with(e.edit_id, lower($text)))
+WHERE ($text = '' OR contains(lower(e.prompt), lower($text)) OR contains(lower(coalesce(e.target,
+    '')), lower($text))
+       OR contains(lower(coalesce(e.subject, '')), lower($text)) OR starts_with(e.edit_id,
+           lower($text)))
   AND ($state IS NULL OR s.state::VARCHAR = $state) AND ($source IS NULL OR e.source = $source)
 ORDER BY (e.edit_id = $text OR lower(e.prompt) = lower($text)) DESC, e.seq DESC LIMIT $limit
 """
@@ -82,10 +84,12 @@ SELECT happened_at, what, kind, detail, actor, version, other FROM (
            NULL AS version, NULL AS other
     FROM reports r LEFT JOIN files f USING (file_id) WHERE r.edit_id = $edit
     UNION ALL
-    SELECT happened_at, 1 + t.rowid::DOUBLE / 1e12, to_state::VARCHAR, 'state', reason, actor, version, NULL
+    SELECT happened_at, 1 + t.rowid::DOUBLE / 1e12, to_state::VARCHAR, 'state', reason, actor,
+        version, NULL
     FROM transitions t WHERE edit_id = $edit
     UNION ALL
-    SELECT decided_at, 1.5, CASE WHEN winner IS NULL THEN 'contradicts' WHEN winner = $edit THEN 'won against'
+    SELECT decided_at, 1.5, CASE WHEN winner IS NULL THEN 'contradicts' WHEN winner = $edit
+        THEN 'won against'
                ELSE 'lost against' END, 'contest', 'rule: ' || rule, 'ledger', NULL,
            CASE WHEN loser = $edit THEN winner ELSE loser END
     FROM contests WHERE loser = $edit OR winner = $edit

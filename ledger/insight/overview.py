@@ -66,7 +66,8 @@ _CHAMPION = """
 SELECT c.version, c.happened_at AS since, c.actor, c.reason, c.previous,
        v.registry_version, v.created_at, (v.info->>'edits')::BIGINT AS edits,
        v.info->>'backbone' AS backbone,
-       (SELECT count(*) FROM versions o WHERE (o.created_at, o.rowid) <= (v.created_at, v.rowid)) AS number
+       (SELECT count(*) FROM versions o WHERE (o.created_at, o.rowid) <= (v.created_at, v.rowid))
+           AS number
 FROM (SELECT * FROM champions ORDER BY seq DESC LIMIT 1) c JOIN versions v ON v.version_id = c.version
 """
 
@@ -89,11 +90,14 @@ SELECT s.active, s.waiting, s.held, s.urgent, s.oldest,
        ended.accepted, ended.rejected,
        (SELECT count(*) FROM versions) AS versions, (SELECT count(*) FROM reports) AS reports
 FROM (SELECT count(*) FILTER (WHERE state = 'active') AS active,
-             count(*) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained')) AS waiting,
+             count(*) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
+                 AS waiting,
              count(*) FILTER (WHERE state = 'held') AS held,
-             count(*) FILTER (WHERE urgent AND state IN ('received', 'held', 'ready', 'planned', 'trained'))
+             count(*) FILTER (WHERE urgent AND state IN ('received', 'held', 'ready', 'planned',
+                 'trained'))
                  AS urgent,
-             min(since) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained')) AS oldest
+             min(since) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
+                 AS oldest
       FROM edit_states) s,
      (SELECT count(*) AS edits, quantile_cont(seconds, 0.5) AS p50, quantile_cont(seconds, 0.95) AS p95
       FROM live) live,
@@ -153,7 +157,8 @@ ORDER BY c.number
 
 _LIVE_TIMES = """
 WITH first_use AS (
-    SELECT edit_id, min(happened_at) AS moment FROM transitions WHERE to_state = 'active' GROUP BY edit_id)
+    SELECT edit_id, min(happened_at) AS moment FROM transitions WHERE to_state = 'active'
+        GROUP BY edit_id)
 SELECT date_trunc('week', f.moment)::DATE AS week, count(*) AS edits,
        quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.5) AS p50,
        quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.95) AS p95
@@ -167,7 +172,8 @@ WITH ages AS (
     WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
 SELECT CASE WHEN age < 3600 THEN 0 WHEN age < 86400 THEN 1 WHEN age < 7 * 86400 THEN 2
             WHEN age < 30 * 86400 THEN 3 ELSE 4 END AS place,
-       ['under 1 hour', '1 to 24 hours', '1 to 7 days', '7 to 30 days', 'over 30 days'][place + 1] AS age,
+       ['under 1 hour', '1 to 24 hours', '1 to 7 days', '7 to 30 days', 'over 30 days'][place + 1]
+           AS age,
        state, count(*) AS edits
 FROM ages GROUP BY ALL ORDER BY place, state
 """

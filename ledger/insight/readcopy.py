@@ -96,13 +96,17 @@ def table(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()
     return found.to_arrow_table()
 
 
-def rows(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
+def rows(
+    con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()
+) -> list[dict[str, Any]]:
     """The rows of a query, each by the names of its columns."""
     found: list[dict[str, Any]] = table(con, sql, values).to_pylist()
     return found
 
 
-def row(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> dict[str, Any] | None:
+def row(
+    con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()
+) -> dict[str, Any] | None:
     """The first row of a query, None where it has none."""
     found = rows(con, sql, values)
     return found[0] if found else None

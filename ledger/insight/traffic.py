@@ -68,9 +68,9 @@ def by_hour(con: Connection) -> pa.Table:
 
 
 def reach(con: Connection, bins: int = 40) -> pa.Table:
-    """How near served prompts came: distance in units of the radius, in bins to 2: ratio, by, answers.
+    """How near served prompts came: distance in units of the radius, in bins to 2: ratio, who, answers.
 
-    by: "an edit" or "the backbone". Prompts that no key came into question for are left out.
+    who: "an edit" or "the backbone". Prompts that no key came into question for are left out.
     """
     return table(con, _REACH, {"bins": bins})
 
@@ -104,9 +104,9 @@ FROM served GROUP BY hour ORDER BY hour
 
 _REACH = """
 SELECT least(floor(distance / radius * $bins / 2), $bins) * 2 / $bins AS ratio,
-       CASE WHEN edit IS NULL THEN 'the backbone' ELSE 'an edit' END AS by, count(*) AS answers
+       CASE WHEN edit IS NULL THEN 'the backbone' ELSE 'an edit' END AS who, count(*) AS answers
 FROM served WHERE distance IS NOT NULL AND radius > 0 AND NOT isnan(distance)
-GROUP BY ALL ORDER BY ratio, by
+GROUP BY ALL ORDER BY ratio, who
 """
 
 _HITS = """

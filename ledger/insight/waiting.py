@@ -26,7 +26,8 @@ def edits(
     source: str | None = None,
     limit: int = 200,
 ) -> pa.Table:
-    """Waiting edits, the longest first: edit, state, hold, seconds, urgent, source, prompt, target."""
+    """Waiting edits, the longest first: edit, state, hold, hours, urgent, source,
+    prompt, target."""
     return table(con, _EDITS, {"now": now, "state": state, "source": source, "limit": limit})
 
 
@@ -79,29 +80,39 @@ FROM edit_states WHERE state IN {_WAITING} GROUP BY ALL ORDER BY edits DESC, why
 
 _EDITS = f"""
 SELECT e.edit_id AS edit, s.state::VARCHAR AS state, s.hold,
-       epoch($now::TIMESTAMPTZ) - epoch(s.since) AS seconds, s.urgent, e.source, e.prompt, e.target
+       (epoch($now::TIMESTAMPTZ) - epoch(s.since)) / 3600 AS hours, s.urgent, e.source, e.prompt, e.target
 FROM edit_states s JOIN edits e USING (edit_id)
 WHERE s.state IN {_WAITING} AND ($state IS NULL OR s.state::VARCHAR = $state)
   AND ($source IS NULL OR e.source = $source)
 ORDER BY s.since, e.seq LIMIT $limit
 """
 
+# Where nobody has won, the other side is who asks the same question and has not ended.
 _CONTRADICTIONS = """
 WITH chosen AS (
     SELECT * FROM contests WHERE NOT $open OR NOT settled
-    ORDER BY decided_at DESC, loser LIMIT $limit OFFSET $offset)
-SELECT c.rule, c.key, c.decided_at, c.settled,
-       c.winner, w.prompt AS winner_prompt, w.target AS winner_target, w.source AS winner_source,
-       ws.state::VARCHAR AS winner_state, w.received_at AS winner_received,
+    ORDER BY decided_at DESC, loser LIMIT $limit OFFSET $offset),
+rivals AS (
+    SELECT c.loser, min(r.edit_id) AS rival
+    FROM chosen c JOIN questions q ON q.edit_id = c.loser JOIN questions r ON r.key = q.key
+         JOIN edit_states s ON s.edit_id = r.edit_id
+    WHERE c.winner IS NULL AND r.edit_id <> c.loser
+      AND s.state NOT IN ('rejected', 'superseded', 'revoked', 'expired')
+    GROUP BY c.loser),
+sides AS (
+    SELECT c.*, coalesce(c.winner, v.rival) AS other FROM chosen c LEFT JOIN rivals v USING (loser))
+SELECT c.rule, c.key, c.decided_at, c.settled, c.winner IS NOT NULL AS decided,
+       c.other AS winner, w.prompt AS winner_prompt, w.target AS winner_target,
+       w.source AS winner_source, ws.state::VARCHAR AS winner_state, w.received_at AS winner_received,
        c.loser, l.prompt AS loser_prompt, l.target AS loser_target, l.source AS loser_source,
        ls.state::VARCHAR AS loser_state, l.received_at AS loser_received
-FROM chosen c LEFT JOIN edits w ON w.edit_id = c.winner LEFT JOIN edit_states ws ON ws.edit_id = c.winner
+FROM sides c LEFT JOIN edits w ON w.edit_id = c.other LEFT JOIN edit_states ws ON ws.edit_id = c.other
      LEFT JOIN edits l ON l.edit_id = c.loser LEFT JOIN edit_states ls ON ls.edit_id = c.loser
 ORDER BY c.decided_at DESC, c.loser
 """
 
 _REVIEW = """
-SELECT e.edit_id AS edit, s.hold, epoch($now::TIMESTAMPTZ) - epoch(s.since) AS seconds, e.source,
+SELECT e.edit_id AS edit, s.hold, (epoch($now::TIMESTAMPTZ) - epoch(s.since)) / 3600 AS hours, e.source,
        e.prompt, e.target
 FROM edit_states s JOIN edits e USING (edit_id)
 WHERE s.state = 'held' AND s.hold IN ('review', 'contradiction', 'answer')

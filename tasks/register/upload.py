@@ -67,7 +67,8 @@ def _log(
     with _quiet(), mlflow.start_run(
         experiment_id=experiment,
         run_name=f"job-{known.job_id or 'none'}",
-        tags=_tags(known),
+        tags=_tags(known) | {"melo.dashboard": _page(settings, known)},
+        description=f"[What it changed]({_page(settings, known)})",
     ) as run:  # fmt: skip
         mlflow.log_params(_parameters(settings, backbone, known))
         mlflow.log_metrics(_metrics(known, suites))
@@ -97,7 +98,8 @@ def _log(
             source=logged.model_uri,
             run_id=run.info.run_id,
             tags=_tags(known),
-            description=f"{known.info.get('edits', 0)} edits; {known.reason}",
+            description=f"{known.info.get('edits', 0)} edits; {known.reason}. "
+            f"[What it changed]({_page(settings, known)})",
         )
     return str(made.version)
 
@@ -150,6 +152,11 @@ def _tags(known: Recorded) -> dict[str, str]:
         "melo.edits_added": str(len(known.edits_added)),
         "melo.edits_removed": str(len(known.edits_removed)),
     }
+
+
+def _page(settings: Settings, known: Recorded) -> str:
+    """Where the dashboards show it."""
+    return f"{settings.dashboard_url}/version?version={known.id}"
 
 
 def _parameters(settings: Settings, backbone: Backbone, known: Recorded) -> dict[str, Any]:

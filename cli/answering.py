@@ -1,0 +1,67 @@
+"""A process that answers one question after the other, for the dashboards: JSON lines in and out.
+
+    in    {"prompt": "Who leads Acme?", "versions": ["base", "champion", "9f2c"]}
+    out   {"answers": [{"asked", "version", "answer", "edit", "block", "distance", "radius", "nearest",
+                        "seconds"} or {"asked", "error"}]}
+
+It ends when its input does. Backbone and versions stay open between questions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cli.errors import known_error
+from config import Settings, load
+
+
+def answer(settings: Settings, prompt: str, name: str) -> dict[str, Any]:
+    """One version's answer with its route; an error that the user can mend as a text."""
+    from tasks.versions import BASE, open_editor, open_ledger, resolve
+
+    began = time.perf_counter()
+    try:
+        with open_ledger(settings) as ledger:
+            version = resolve(ledger, name)
+        found = open_editor(settings, version).answer([prompt], base=version == BASE)[0]
+    except Exception as error:
+        return {"asked": name, "error": known_error(error) or f"{type(error).__name__}: {error}"}
+    route = found.route
+    return {
+        "asked": name,
+        "version": version,
+        "answer": found.text,
+        "edit": found.edit,
+        "block": route.block,
+        "distance": None if math.isnan(route.distance) else route.distance,
+        "radius": None if math.isnan(route.radius) else route.radius,
+        "nearest": route.nearest,
+        "seconds": round(time.perf_counter() - began, 4),
+    }
+
+
+def main(home: str) -> None:
+    """Answer what comes on stdin. Whatever else is printed in this process goes to stderr."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    settings = load(Path(home))
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            asked = json.loads(line)
+            prompt, versions = str(asked["prompt"]), [str(v) for v in asked["versions"]]
+            answers = [answer(settings, prompt, version) for version in versions]
+        except (ValueError, KeyError, TypeError) as error:
+            answers = [{"asked": "", "error": f"not a question: {error}"}]
+        print(json.dumps({"answers": answers}), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,62 @@
+"""`melo report`: the overview in a terminal, or as one file for mail or a pull request."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import new_app, state
+
+app = new_app()
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(help="Versions since: a date (2026-11-01), or 30d, 12h, 8w.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a self-contained page to this file.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Is it getting better or worse? The overview, from the ledger's published copy."""
+    from dashboards.queries import Records
+    from dashboards.report import as_html, as_text
+
+    here = state(ctx)
+    settings, now = here.settings, datetime.now(UTC)
+    start = moment(since, now) if since else None
+    if settings.paths.ledger.exists():
+        with here.ledger(create=False):
+            pass
+    data = Records(settings).overview(now, None, start)
+    if html is None:
+        typer.echo(as_text(data, now))
+        return
+    html.parent.mkdir(parents=True, exist_ok=True)
+    fresh = html.with_name(f".{html.name}.{os.getpid()}")
+    fresh.write_text(as_html(data, now, start, settings.dashboard_url), encoding="utf-8")
+    os.replace(fresh, html)
+    typer.echo(f"Written to {html}.")
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A date, or a span that ends now. Raises UsageProblem."""
+    from cli.errors import UsageProblem
+
+    if span := re.fullmatch(r"(\d{1,4})([hdw])", text):
+        hours = {"h": 1, "d": 24, "w": 168}[span[2]]
+        return now - timedelta(hours=int(span[1]) * hours)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageProblem(
+            f'--since "{text}" is no date; say 2026-11-01, or a span like 12h, 30d or 8w.'
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,74 @@
+"""Charts of one edit: its states over time, and how far its probes lie from its key."""
+
+from __future__ import annotations
+
+import altair as alt
+import pyarrow as pa
+
+from dashboards.palette import BLUE, GREY, ORANGE, STATES
+
+KINDS = ["own prompt", "own prompt, retired", "rephrase", "other relation", "other subject",
+         "asked for something else"]  # fmt: skip
+
+
+def life(spans: pa.Table) -> alt.LayerChart:
+    """spans: state, start, end, reason. A row a state, as long as it was in it, with its beginning."""
+    states = [s for s in STATES if s in set(spans["state"].to_pylist())]
+    base = alt.Chart(spans).encode(
+        y=alt.Y("state:N", sort=states, axis=alt.Axis(title=None)),
+        color=alt.Color(
+            "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]), legend=None
+        ),
+        tooltip=[
+            "state:N", alt.Tooltip("start:T", format="%Y-%m-%d %H:%M:%S"),
+            alt.Tooltip("end:T", format="%Y-%m-%d %H:%M:%S"), alt.Tooltip("lasted:N"),
+            alt.Tooltip("reason:N"),
+        ],
+    )  # fmt: skip
+    x = alt.X("start:T", axis=alt.Axis(title="time, UTC", tickCount=6, labelOverlap=True),
+              scale=alt.Scale(type="utc"))  # fmt: skip
+    bars = base.mark_bar(height=12, cornerRadius=3).encode(x=x, x2="end:T")
+    starts = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
+    return alt.layer(bars, starts).properties(height=alt.Step(28))
+
+
+def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChart:
+    """A strip for each kind of probe: distance to the nearest key, caught or left alone, the radius."""
+    kinds = [k for k in KINDS if k in set(table["kind"].to_pylist())]
+    shown = alt.Chart(table).transform_calculate(
+        who=f"datum.caught_by == '{edit}' ? 'answered by this edit' : "
+        "(datum.caught_by ? 'answered by another edit' : 'left to the backbone')",
+        jitter="random() - 0.5",
+    )
+    domain = ["answered by this edit", "answered by another edit", "left to the backbone"]
+    points = (
+        shown.transform_filter("isValid(datum.distance)")
+        .mark_point(filled=True, size=80, opacity=0.8)
+        .encode(
+            x=alt.X(
+                "distance:Q", scale=alt.Scale(domainMin=0, nice=True),
+                axis=alt.Axis(title="distance to the nearest key looked at (0 to 2)", tickCount=6),
+            ),
+            y=alt.Y("kind:N", sort=kinds, axis=alt.Axis(title=None, labelLimit=200)),
+            yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
+            color=alt.Color(
+                "who:N", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE, GREY]),
+                legend=alt.Legend(orient="top", title=None, labelLimit=240),
+            ),
+            shape=alt.Shape(
+                "who:N", scale=alt.Scale(domain=domain, range=["circle", "triangle-up", "square"])
+            ),
+            tooltip=["prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"), "who:N",
+                     "passed:N", "suite:N"],
+        )
+    )  # fmt: skip
+    layers: list[alt.Chart] = [points]
+    if radius is not None:
+        rule = alt.Chart(pa.table({"radius": [radius]})).encode(x="radius:Q")
+        layers.append(rule.mark_rule(strokeDash=[5, 4], strokeWidth=2, color=BLUE))
+        layers.append(
+            rule.transform_calculate(said=f"'radius {radius:.2f}'")
+            .mark_text(align="left", dx=5, baseline="top", color=BLUE, fontWeight="bold")
+            .encode(y=alt.value(2), text="said:N")
+        )
+    return alt.layer(*layers).properties(height=alt.Step(46))

@@ -1,0 +1,94 @@
+"""Charts of routing: the map of keys, and what served traffic came to."""
+
+from __future__ import annotations
+
+import altair as alt
+import pyarrow as pa
+
+from dashboards.palette import BLUE, GREEN, GREY, ORANGE, RED
+
+KINDS = {"answers traffic": GREEN, "never hit": GREY, "an edit": BLUE, "crowded": RED}
+SHAPES = {
+    "answers traffic": "circle",
+    "never hit": "square",
+    "an edit": "circle",
+    "crowded": "triangle-up",
+}
+
+
+def key_map(points: pa.Table) -> alt.Chart:
+    """points: x, y, radius, kind, edit, subject, prompt, target, answers."""
+    kinds = [k for k in KINDS if k in set(points["kind"].to_pylist())]
+    axis = alt.Axis(labels=False, ticks=False, grid=False)
+    return (
+        alt.Chart(points)
+        .mark_point(filled=True, opacity=0.65)
+        .encode(
+            x=alt.X("x:Q", axis=axis, scale=alt.Scale(padding=14), title="first main direction"),
+            y=alt.Y("y:Q", axis=axis, scale=alt.Scale(padding=14), title="second"),
+            size=alt.Size(
+                "radius:Q", scale=alt.Scale(range=[15, 160], zero=False),
+                legend=alt.Legend(title="radius", orient="right", format=".2~f"),
+            ),
+            color=alt.Color(
+                "kind:N", scale=alt.Scale(domain=kinds, range=[KINDS[k] for k in kinds]),
+                legend=alt.Legend(orient="top", title=None),
+            ),
+            shape=alt.Shape(
+                "kind:N", scale=alt.Scale(domain=kinds, range=[SHAPES[k] for k in kinds])
+            ),
+            tooltip=["prompt:N", "target:N", "subject:N", alt.Tooltip("radius:Q", format=".3f"),
+                     alt.Tooltip("crowd:Q", title="others within reach"),
+                     alt.Tooltip("answers:Q", format=",d"), "edit:N"],
+        )
+        .properties(height=460)
+        .interactive()
+    )  # fmt: skip
+
+
+def share(table: pa.Table) -> alt.LayerChart:
+    """Requests by hour, and how many of them an edit answered."""
+    base = alt.Chart(table).encode(
+        x=alt.X("hour:T", axis=alt.Axis(title="hour, UTC", grid=False, tickCount=8),
+                scale=alt.Scale(type="utc"))
+    )  # fmt: skip
+    tips = [
+        alt.Tooltip("hour:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("answers:Q", format=",d"),
+        alt.Tooltip("edited:Q", format=",d", title="by edits"), alt.Tooltip("share:Q", format=".1%"),
+    ]  # fmt: skip
+    y = alt.Axis(title="requests an hour", tickCount=5, format=",d")
+    all_of_them = base.mark_area(color=GREY, opacity=0.3, line={"color": GREY}).encode(
+        y=alt.Y("answers:Q", axis=y), tooltip=tips
+    )
+    edited = base.mark_area(color=BLUE, opacity=0.7, line={"color": BLUE}).encode(
+        y=alt.Y("edited:Q", axis=y), tooltip=tips
+    )
+    points = base.mark_point(filled=True, size=18, color=BLUE).encode(y="edited:Q", tooltip=tips)
+    return alt.layer(all_of_them, edited, points).properties(height=240)
+
+
+def reach(table: pa.Table) -> alt.LayerChart:
+    """Served prompts by their distance in units of the radius; 1 is the border."""
+    domain = ["an edit", "the backbone"]
+    bars = (
+        alt.Chart(table)
+        .transform_calculate(end="datum.ratio + 0.05")
+        .mark_bar(opacity=0.85)
+        .encode(
+            x=alt.X("ratio:Q", scale=alt.Scale(domain=[0, 2.05]),
+                    axis=alt.Axis(title="distance / radius of the nearest edit", tickCount=8)),
+            x2="end:Q",
+            y=alt.Y("answers:Q", stack=True, axis=alt.Axis(title="requests", tickCount=5, format=",d")),
+            color=alt.Color(
+                "who:N", title="answered by", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE]),
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=[alt.Tooltip("ratio:Q"), "who:N", alt.Tooltip("answers:Q", format=",d")],
+        )
+    )  # fmt: skip
+    border = (
+        alt.Chart(pa.table({"ratio": [1.0]}))
+        .mark_rule(strokeDash=[5, 4], color=GREY)
+        .encode(x="ratio:Q")
+    )
+    return alt.layer(bars, border).properties(height=240)

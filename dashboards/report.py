@@ -1,0 +1,103 @@
+"""The overview as a file: text to read in a terminal, or one HTML page that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pyarrow.compute as pc
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+
+from dashboards import conclusions
+from dashboards.charts import overview as charts
+from dashboards.charts.base import svg
+from dashboards.queries import Overview
+from dashboards.words import NOTHING, age, count, duration, share, short, when
+
+FOLDER = Path(__file__).parent
+COLUMNS = 3  # of small charts beside each other
+
+
+def as_text(data: Overview, now: datetime) -> str:
+    """The overview's sentences, a line each."""
+    lines = [f"{label}: {value} ({below})" for label, value, below in figures(data, now)]
+    lines += ["", *(said for said, _ in _sections(data))]
+    for alert in data.alerts:
+        lines.append(
+            f"{alert['severity']}: {alert['kind']}, {when(alert['happened_at'])}: {alert['message']}"
+        )
+    if not data.alerts:
+        lines.append("No alert in the last 24 hours.")
+    return "\n".join(lines)
+
+
+def as_html(data: Overview, now: datetime, since: datetime | None, link: str) -> str:
+    """The overview as a page of its own; its charts are drawn into it. link: to the dashboards."""
+    loader = FileSystemLoader(FOLDER)
+    environment = Environment(loader=loader, autoescape=select_autoescape(["html"]))
+    environment.filters["when"] = when
+    return environment.get_template("report.html").render(
+        figures=figures(data, now),
+        sections=[(said, Markup(svg(drawn)) if drawn else "") for said, drawn in _sections(data)],
+        alerts=data.alerts,
+        suites=[rows[-1] for rows in _suites(data).values()],
+        now=when(now),
+        since=when(since) if since else None,
+        link=link,
+    )  # fmt: skip
+
+
+def figures(data: Overview, now: datetime) -> list[tuple[str, str, str]]:
+    """The headline: label, value, and what stands small below it."""
+    head, champion = data.headline, data.champion
+    gates = head["gates_passed"] + head["gates_failed"]
+    return [
+        ("Champion", f"v{champion['number']}", short(champion["version"]))
+        if champion else ("Champion", "none", "the backbone answers"),
+        ("Edits in use", f"{head['active']:,}", f"of {count(head['reports'], 'line')} taken in"),
+        ("Waiting", f"{head['waiting']:,}",
+         f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits"),
+        ("Report to live, median", duration(head["live_p50"]),
+         f"95% within {duration(head['live_p95'])}" if head["live_edits"] else "none in 30 days"),
+        ("Past the gate", f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
+         f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days"),
+    ]  # fmt: skip
+
+
+def _suites(data: Overview) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in data.suites.to_pylist():
+        groups[row["suite"]].append(row)
+    return groups
+
+
+def _sections(data: Overview) -> list[tuple[str, alt.TopLevelMixin | None]]:
+    """Each part's sentence and chart, None where it has none to draw."""
+    groups = _suites(data)
+    found: list[tuple[str, alt.TopLevelMixin | None]] = []
+    if groups:
+        found.append((conclusions.of_suites(groups), together(data)))
+    if data.releases.num_rows:
+        rows = data.releases.to_pylist()
+        found.append((conclusions.of_releases(rows), charts.releases(data.releases)))
+    rows = data.live_times.to_pylist()
+    found.append(
+        (conclusions.of_live_times(rows), charts.live_times(data.live_times) if rows else None)
+    )
+    rows = data.backlog.to_pylist()
+    found.append((conclusions.of_backlog(rows), charts.backlog(data.backlog) if rows else None))
+    return found
+
+
+def together(data: Overview) -> alt.ConcatChart:
+    """All suites as small multiples in one picture."""
+    small = []
+    for name, rows in _suites(data).items():
+        own = data.suites.filter(pc.equal(data.suites["suite"], name))
+        drawn = charts.suite(own, ratio=rows[-1]["metric"] != "share")
+        small.append(drawn.properties(width=230, title=conclusions.of_suite(rows)))
+    return alt.concat(*small, columns=COLUMNS).resolve_scale(x="independent", y="independent")

@@ -1,0 +1,94 @@
+"""Cost: what does a version take, in time, memory and bytes, and does that grow?"""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+import streamlit as st
+
+from dashboards import conclusions, filters, parts, session
+from dashboards.charts import cost as charts
+from dashboards.queries import Costs
+from dashboards.words import NOTHING, count, duration, size
+
+
+def page() -> None:
+    """The whole page."""
+    parts.title("Cost", "What does a version take in time, memory and bytes, and does that grow?")
+    with parts.guarded():
+        span = filters.choice("Show", filters.SPANS, "versions", "100", width=240)
+        data: Costs = session.ask("costs", last=None if span == "all" else int(span))
+        if data.totals["versions"] == 0:
+            parts.empty("There is no version yet", "What each one took shows here.", "melo run")
+            return
+        _cards(data)
+        left, right = st.columns(2)
+        with left:
+            _stages(data)
+        with right:
+            _memory(data)
+        left, right = st.columns(2)
+        with left:
+            _sizes(data, "rate", conclusions.of_rate, charts.rate, "Edits a second of training")
+            _gate(data)
+        with right:
+            _sizes(data, "bytes", conclusions.of_sizes, charts.sizes,
+                   "Bytes of blocks, keys and records, without the backbone")  # fmt: skip
+
+
+def _cards(data: Costs) -> None:
+    totals, last = data.totals, (data.sizes.to_pylist() or [{}])[-1]
+    rate = totals["rate"]
+    parts.cards(
+        [
+            ("Time measured", duration(totals["seconds"]), f"in {count(totals['jobs'], 'job')}"),
+            ("Edits a second", NOTHING if rate is None else f"{rate:.3g}", "of training, over all"),
+            ("Peak memory", size(totals["memory_bytes"]), "of any stage"),
+            ("GPU memory", size(totals["gpu_bytes"]) if totals["gpu_bytes"] else "none",
+             "highest of any stage" if totals["gpu_bytes"] else "no GPU was used"),
+            ("Latest version", size(last.get("bytes")),
+             f"{last['parameters']:,} parameters" if last.get("parameters") else "not on record"),
+        ]
+    )  # fmt: skip
+
+
+def _stages(data: Costs) -> None:
+    said = conclusions.of_stages(data.stages.to_pylist())
+    if data.stages.num_rows == 0:
+        parts.empty(
+            said,
+            "Train, gate, register and promote are timed in every run from now on.",
+            "melo run",
+        )
+        return
+    parts.chart(said, charts.seconds(data.stages), data.stages, "seconds",
+                units="Seconds of each stage by version")  # fmt: skip
+
+
+def _memory(data: Costs) -> None:
+    said = conclusions.of_memory(data.stages.to_pylist())
+    if data.stages.num_rows == 0:
+        parts.empty(said, "The peak memory of each stage shows here.")
+        return
+    parts.chart(said, charts.memory(data.stages), data.stages, "memory",
+                units="Peak memory of each stage by version; dashed: of the GPU")  # fmt: skip
+
+
+def _sizes(data: Costs, field: str, conclude: object, draw: object, units: str) -> None:
+    assert callable(conclude)
+    assert callable(draw)
+    said = conclude(data.sizes.to_pylist())
+    told = data.sizes.filter(pc.is_valid(data.sizes[field]))
+    if told.num_rows == 0:
+        parts.empty(said, f"{units}, by version, shows here.")
+        return
+    parts.chart(said, draw(told), told, field, units=f"{units}, by version")
+
+
+def _gate(data: Costs) -> None:
+    told = data.sizes.filter(pc.is_valid(data.sizes["cached"]))
+    if told.num_rows:
+        parts.chart(conclusions.of_gate(data.sizes.to_pylist()), charts.gate(told), told, "answers",
+                    units="Answers that each gate knew and generated")  # fmt: skip
+
+
+page()
