@@ -5,8 +5,8 @@
     practice   rows that are neither edited nor tested: the key projection may learn from them
 
 No subject stands in two of the three. With `limit`, the first rows are tested and the rows beyond
-it give the other two parts, as far as they go. Otherwise half of the subjects are unseen, and one
-in ten is for practice.
+it give the other two parts, as far as they go; rows of another file may be added to those beyond.
+Otherwise half of the subjects are unseen, and one in ten is for practice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import DataError
 from melo_engine import EditRequest
 from melo_engine.near_misses import NearMisses
 from melo_engine.subjects import words
@@ -43,20 +44,44 @@ class Row:
     request: EditRequest
     rephrases: tuple[str, ...]
     locality: tuple[str, ...]
+    portability: tuple[tuple[str, str], ...]
     raw: dict[str, Any]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file in the shape of an edit set, those with a prompt and a target."""
-    with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    return [r for r in rows if r.get("prompt", "").strip() and str(r.get("target", "")).strip()]
+    """The lines of a file in the shape of an edit set, those with a prompt and a target.
+
+    Raises DataError where the file is not JSON lines, or no line is of this shape.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines if line.strip()]
+    except (UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{path.name} is not made of JSON lines ({error}).") from None
+    usable = [r for r in rows if isinstance(r, dict) and _text(r, "prompt") and _text(r, "target")]
+    if not usable:
+        raise DataError(f'{path.name} has no line with a "prompt" and a "target".')
+    return usable
 
 
-def split_rows(rows: Sequence[dict[str, Any]], limit: int | None, seed: int = 0) -> Split:
-    """Cut a file up as described above. Deterministic in the rows and the seed."""
+def plain_rows(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """Rows of a file of which all are tested."""
+    return [_row(i, r) for i, r in enumerate(rows)]
+
+
+def split_rows(
+    rows: Sequence[dict[str, Any]],
+    limit: int | None,
+    seed: int = 0,
+    others: Sequence[dict[str, Any]] = (),
+) -> Split:
+    """Cut a file up as described above. Deterministic in the rows and the seed.
+
+    others: rows of another file, none of which is tested.
+    """
     inside = [_row(i, r) for i, r in enumerate(rows[:limit])]
-    beyond = [_row(i + len(inside), r) for i, r in enumerate(rows[len(inside) :])]
+    after = [*rows[len(inside) :], *others]
+    beyond = [_row(i + len(inside), r) for i, r in enumerate(after)]
     known = {_subject(r) for r in inside}
     beyond = [r for r in beyond if _subject(r) not in known]
     if len(beyond) >= len(inside) // 2:
@@ -87,6 +112,7 @@ class Probes:
     locality: list[tuple[str, str]]
     near_subject: list[tuple[str, str]]
     near_relation: list[tuple[str, str]]
+    portability: list[tuple[str, str, str]]  # prompt, answer, id
 
 
 def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
@@ -121,6 +147,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
         [(p, row.request.id) for row in active for p in row.locality],
         own + made,
         relation,
+        [(p, a, row.request.id) for row in active for p, a in row.portability],
     )
 
 
@@ -130,7 +157,12 @@ def _row(number: int, raw: dict[str, Any]) -> Row:
         raw["prompt"], str(raw["target"]).strip(), subject, id=f"{number:06d}-{_digest(raw)}"
     )
     locality = tuple(p["prompt"] for p in raw.get("locality") or ())
-    return Row(request, tuple(raw.get("rephrases") or ()), locality, raw)
+    portability = tuple((p["prompt"], str(p["answer"])) for p in raw.get("portability") or ())
+    return Row(request, tuple(raw.get("rephrases") or ()), locality, portability, raw)
+
+
+def _text(raw: dict[str, Any], name: str) -> bool:
+    return bool(str(raw.get(name) or "").strip())
 
 
 def _subject(row: Row) -> str:

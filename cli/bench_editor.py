@@ -17,23 +17,52 @@ def edit(
     ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
     limit: Annotated[int | None, typer.Option(min=4, help="Edit the first N rows only.")] = None,
-    methods: Annotated[str, typer.Option(help="Any of melo,paper.")] = "melo,paper",
-    backbone: Annotated[Path | None, typer.Option(help="Use this backbone folder.")] = None,
+    methods: Annotated[
+        str,
+        typer.Option(help="Any of melo,oracle,paper,grace,lora,finetune,retrieval,none."),
+    ] = "melo,paper",
+    backbone: Annotated[
+        str | None, typer.Option(help="A folder or hub id; prepared from the file where left out.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, counted from --seed.")] = 1,
+    seed: Annotated[int, typer.Option(help="The first one.")] = 0,
+    baseline_limit: Annotated[
+        int, typer.Option(min=0, help="Edits that other methods make at most; 0: all.")
+    ] = 100,
+    practice: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another edit set: then every row of the first is edited.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="questions, hallucination or classification; told from the file."),
+    ] = None,
     cache: Cache = CACHE,
-    seed: int = 0,
     out: Out = None,
 ) -> None:
-    """Edit quality of the final state by free decoding, and speed, against MELO as published."""
+    """Edit quality of the final state by free decoding, and speed, against other methods."""
     from benchmarks.edit import bench
     from benchmarks.progress import console_progress
 
-    chosen = tuple(m.strip() for m in methods.split(",") if m.strip())
     with console_progress() as progress:
         figures = bench(
-            data, cache, limit=limit, methods=chosen, backbone_path=backbone, seed=seed,
+            data,
+            cache,
+            limit=limit,
+            methods=tuple(m.strip() for m in methods.split(",") if m.strip()),
+            backbone=backbone,
+            seeds=range(seed, seed + seeds),
+            baseline_limit=baseline_limit,
+            practice=practice,
+            protocol=protocol,
             progress=progress,
-        )  # fmt: skip
-    finish(ctx, figures, out, seed=seed)
+        )
+    settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}
+    finish(ctx, figures, out, seed=seed, settings=settings, device=figures.get("device"))
 
 
 def scale(

@@ -23,6 +23,7 @@ class Melo(Method):
     """`melo_engine.Editor`. superseded: ids of requests that a later one contradicts."""
 
     name = "melo"
+    job = 100
 
     def __init__(
         self,

@@ -1,0 +1,147 @@
+"""What must hold of this engine's final state whatever its quality: routes, reloading, undoing.
+
+Also the whole curve of generality against false activation, of which the calibrated reach is a point.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.protocol import Probes, Row
+from benchmarks.scoring import UNCHANGED, mean
+from melo_engine import Backbone, Editor, EditRequest
+from melo_engine.projection import KeyProjection
+
+INVARIANCE_SAMPLE = 100
+RE_EDITED = 100
+FALSE_ACTIVATIONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+
+
+def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> dict[str, Any]:
+    """Share of prompts with one route and text alone, padded left or right, and in any batch.
+
+    Rows whose bare text changes with the batch are counted apart: there it is the backbone.
+    """
+    share = INVARIANCE_SAMPLE // 4
+    prompts = [r.request.prompt for r in active[:share]]
+    prompts += [p for part in _unchanged(probes) for p in part[:share]]
+    prompts += [p for p, _ in probes.rephrase[:share]]
+    long = "A stray sentence that is only here to make the batch much wider than it was. " * 2
+    ways: list[list[tuple[str | None, str]]] = []
+    bare: list[list[str]] = []
+    for batch_size, side, extra in (
+        (1, None, ""),
+        (8, "right", long),
+        (32, "left", long),
+        (17, None, ""),
+    ):
+        asked = [*prompts, *([long] if extra else [])]
+        options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "padding_side": side,
+            "sort": not extra,
+        }
+        found = editor.answer(asked, **options)[: len(prompts)]
+        ways.append([(a.edit, a.text) for a in found])
+        plain = editor.answer(asked, base=True, **options)[: len(prompts)]
+        bare.append([a.text for a in plain])
+    steady = [len({w[i] for w in bare}) == 1 for i in range(len(prompts))]
+    routes = mean(len({w[i][0] for w in ways}) == 1 for i in range(len(prompts)))
+    same = mean(len({w[i] for w in ways}) == 1 for i in range(len(prompts)) if steady[i])
+    return {
+        "value": min(routes, same),
+        "routes": routes,
+        "answers": same,
+        "prompts": len(prompts),
+        "backbone_unsteady": len(prompts) - sum(steady),
+    }
+
+
+def reload_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
+    """Share of answers that are the same after saving and loading the version."""
+    prompts = _sample(active, probes)
+    before = [(a.text, a.edit) for a in editor.answer(prompts)]
+    with tempfile.TemporaryDirectory() as folder:
+        editor.save(Path(folder) / "version")
+        again = Editor.load(editor.backbone, Path(folder) / "version")
+        after = [(a.text, a.edit) for a in again.answer(prompts)]
+        again.runtime.close()
+    return mean(a == b for a, b in zip(before, after, strict=True))
+
+
+def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
+    """Share of answers that are the backbone's own once every edit is revoked."""
+    prompts = _sample(active, probes)
+    kept = editor.version
+    editor.revoke(list(kept.edits))
+    after = [a.text for a in editor.answer(prompts)]
+    editor.use(kept)
+    base = [a.text for a in editor.answer(prompts, base=True)]
+    return mean(a == b for a, b in zip(after, base, strict=True))
+
+
+def re_edit(
+    backbone: Backbone, projection: KeyProjection, editor: Editor, active: Sequence[Row]
+) -> float:
+    """Prompts edited four times in turn, to A, B, C and A again: share that ends with A."""
+    rows = active[:RE_EDITED]
+    fresh = Editor(backbone, projection=projection, settings=editor.settings, reach=editor.reach)
+    for turn in (0, 1, 2, 0):
+        fresh.edit(
+            [
+                EditRequest(
+                    r.request.prompt,
+                    rows[(i + turn) % len(rows)].request.target,
+                    r.request.subject,
+                    id=f"{r.request.id}-{turn}-{len(fresh.version)}",
+                )
+                for i, r in enumerate(rows)
+            ]
+        )
+    answers = fresh.answer([r.request.prompt for r in rows])
+    fresh.runtime.close()
+    return mean(
+        a.text == backbone.canonical(r.request.target) for a, r in zip(answers, rows, strict=True)
+    )
+
+
+def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[str, float]]:
+    """Generality of routing against false activation on other relations, at every reach."""
+    index = editor.version.index
+    keys = {r.request.id: index[r.request.id].key for r in active}
+    split = editor.reader.projection.relation_size
+
+    def distances(pairs: list[tuple[str, str]]) -> np.ndarray:
+        pairs = [p for p in pairs if p[1] in keys]
+        if not pairs:
+            return np.zeros(0)
+        read = editor.reader.read([p for p, _ in pairs])
+        own = np.stack([keys[i] for _, i in pairs])
+        gaps: np.ndarray = np.linalg.norm(read[:, :split] - own[:, :split], axis=1)
+        return gaps
+
+    same, other = distances(probes.rephrase), distances(probes.near_relation)
+    if not len(same) or not len(other):
+        return []
+    return [
+        {
+            "false_activation": share,
+            "reach": float(np.quantile(other, share)),
+            "generality": float((same <= np.quantile(other, share)).mean()),
+        }
+        for share in FALSE_ACTIVATIONS
+    ]
+
+
+def _unchanged(probes: Probes) -> list[list[str]]:
+    return [[p for p, _ in getattr(probes, part)] for part in UNCHANGED.values()]
+
+
+def _sample(active: Sequence[Row], probes: Probes) -> list[str]:
+    prompts = [r.request.prompt for r in active] + [p for p, _ in probes.rephrase]
+    return prompts + [p for part in _unchanged(probes) for p in part]

@@ -1,0 +1,230 @@
+"""A section of the page for each kind of record: its lines, and its plots by file name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import METHODS
+from benchmarks.records import Record
+from benchmarks.report import plots
+from benchmarks.report.tables import measured, number, source, table
+from benchmarks.report.targets import LARGEST, THROUGHPUT, against_targets
+
+Plot = Callable[[Path], None]
+Section = tuple[list[str], dict[str, Plot]]
+
+COLUMNS = {
+    "questions": {
+        "edit_success": "success", "generality": "generality", "locality": "locality",
+        "near_miss_subject": "near-miss, other subject",
+        "near_miss_relation": "near-miss, same subject", "product": "product of the five",
+        "portability": "portability",
+    },
+    "hallucination": {
+        "edit_perplexity": "perplexity of edits", "edit_success": "decoded exactly",
+        "web_ratio": "web text / before", "accurate_ratio": "accurate text / before",
+    },
+    "classification": {
+        "corrected": "mistakes corrected", "kept": "right answers kept",
+        "accuracy_after": "accuracy after",
+    },
+}  # fmt: skip
+LEADING = {"questions": "product", "hallucination": "edit_perplexity", "classification": "kept"}
+
+
+def edit(name: str, record: Record) -> Section:
+    """Quality: targets, every method's final state, the way there, and the curve of routing."""
+    figures = record["figures"]
+    protocol, slug = figures["protocol"], _slug(name)
+    columns = {
+        k: v for k, v in COLUMNS[protocol].items()
+        if any(figures.get(m, {}).get(k) is not None for m in METHODS)
+    }  # fmt: skip
+    methods = [m for m in METHODS if m in figures]
+    rows = figures["rows"]
+    lines = [
+        f"### {figures['data']}, {rows['tested']:,} edits",
+        "",
+        *source(name, record),
+        _said_of(figures),
+        "",
+        # Targets are set for whole files.
+        *(against_targets(figures) if not record["settings"].get("limit") else []),
+        *table(
+            ["method", "edits", *columns.values(), "edits/s"],
+            [
+                [f"`{m}`", number(figures[m]["requests"]),
+                 *(measured(figures[m], k) for k in columns),
+                 measured(figures[m], "edits_per_second")]
+                for m in methods
+            ],
+        ),
+    ]  # fmt: skip
+    made: dict[str, Plot] = {}
+    leading = LEADING[protocol]
+    marks = sorted({int(k) for m in methods for k in figures[m].get("at", {})})
+    if len(marks) > 1:
+        shown = {m: [(k, _at(figures[m], k, leading)) for k in marks] for m in methods}
+        lines += [f"{columns.get(leading, leading).capitalize()} after so many edits:", ""]
+        lines += table(
+            ["method", *(f"{k:,}" for k in marks)],
+            [[f"`{m}`", *(number(v) for _, v in points)] for m, points in shown.items()],
+        )
+        made[f"{slug}-edits.svg"] = lambda path: plots.lines(
+            path, shown, x="edits", y=columns.get(leading, leading), log_x=True
+        )  # fmt: skip
+    melo = figures.get("melo", {})
+    if melo.get("curve"):
+        points = [(c["false_activation"], c["generality"]) for c in melo["curve"]]
+        made[f"{slug}-curve.svg"] = lambda path: plots.lines(
+            path, {"routing": points}, x="near-misses of the same subject that are caught",
+            y="rephrases that are found", bounds=(0.0, 1.02),
+        )  # fmt: skip
+    if "route_invariance" in melo:
+        held = melo["route_invariance"]
+        lines += [
+            "What must hold of the final state: same route and text in any batch and padding "
+            f"{number(held['value'])}; after save and load {number(melo['reload_identity'])}; "
+            f"after revoking all, as the backbone {number(melo['revoke_identity'])}; edited to A, B, "
+            f"C, A, A holds {number(melo['re_edit'])}. Parameters per edit: "
+            f"{number(melo['parameters_per_edit'])}.",
+            "",
+        ]
+    return lines, made
+
+
+def scale(name: str, record: Record) -> Section:
+    """Cost against the number of edits."""
+    rows, slug = record["figures"]["scale"], _slug(name)
+    names = {
+        "unrouted_ratio": "throughput, none routed / bare",
+        "routed_ratio": "throughput, all routed / bare", "route_ms": "routing a prompt, ms",
+        "open_seconds": "opening, s", "register_seconds": "registering, s",
+        "gate_seconds": "gating one edit more, s", "peak_mb": "peak memory, MB",
+        "bytes_per_edit": "bytes an edit",
+    }  # fmt: skip
+    shown = {k: v for k, v in names.items() if any(r.get(k) is not None for r in rows)}
+    lines = [
+        f"### {rows[0]['edits']:,} to {rows[-1]['edits']:,} edits",
+        "",
+        *source(name, record),
+        *table(
+            ["edits", *shown.values()],
+            [[number(r["edits"]), *(number(r.get(k)) for k in shown)] for r in rows],
+        ),
+    ]
+    largest = rows[-1]
+    if largest["edits"] >= LARGEST:
+        far = largest["routed_ratio"] >= THROUGHPUT
+        lines += [
+            f"Target at {LARGEST:,} edits: routed throughput at least {THROUGHPUT:.2f} of the bare "
+            f"backbone's; {'reached' if far else '**short**'} with {largest['routed_ratio']:.3f}.",
+            "",
+        ]
+    ratios = {shown[k]: [(r["edits"], r[k]) for r in rows] for k in shown if k.endswith("_ratio")}
+    costs = {
+        shown[k]: [(r["edits"], r.get(k)) for r in rows]
+        for k in shown if not k.endswith("_ratio")
+    }  # fmt: skip
+    return lines, {
+        f"{slug}-throughput.svg": lambda path: plots.lines(
+            path, ratios, x="edits", y="of the bare backbone", log_x=True, bounds=(0.0, 1.15),
+            level=1.0,
+        ),
+        f"{slug}-cost.svg": lambda path: plots.lines(
+            path, costs, x="edits", y="cost", log_x=True, log_y=True
+        ),
+    }  # fmt: skip
+
+
+def gpu(name: str, record: Record) -> Section:
+    """Editing and serving speed on random weights of real shapes."""
+    lines: list[str] = []
+    for shape in record["figures"]["shapes"]:
+        lines += [f"### {shape['shape']}, {shape['parameters'] / 1e9:.2f}B parameters", ""]
+        lines += source(name, record)
+        lines += table(
+            ["", "melo", "`paper`", "bare"],
+            [
+                [row["what"], *(number(row.get(m)) for m in ("melo", "paper", "bare"))]
+                for row in shape["rows"]
+            ],
+        )
+    return lines, {}
+
+
+def profile(name: str, record: Record) -> Section:
+    """Where the time goes, and how far from the floor."""
+    figures, slug = record["figures"], _slug(name)
+    machine = figures["peaks"]
+    lines = [
+        f"### {figures['backbone']}",
+        "",
+        *source(name, record),
+        f"Measured peaks of this machine in the same run: {number(machine['gflops'])} GFLOP/s, "
+        f"{number(machine['gb_per_second'])} GB/s. A floor is the larger of operations / peak and "
+        "bytes / peak, each tensor an operation touches counted once.",
+        "",
+    ]
+    made: dict[str, Plot] = {}
+    for part in ("editing", "serving"):
+        rows = figures[part]["places"]
+        lines += [f"{part.capitalize()}: {figures[part]['said']}", ""]
+        lines += table(
+            ["place", "share", "ms", "floor, ms", "gap, ms"],
+            [
+                [f"`{r['place']}`", f"{100 * r['share']:.1f}%", number(r["ms"]),
+                 number(r["floor_ms"]), number(r["ms"] - r["floor_ms"])]
+                for r in rows
+            ],
+        )  # fmt: skip
+        shown = [(r["place"], r["ms"], r["floor_ms"]) for r in rows[:8]]
+        made[f"{slug}-{part}.svg"] = lambda path, shown=shown: plots.bars(path, shown, x="ms")
+        widest = sorted(rows, key=lambda r: r["floor_ms"] - r["ms"])[:3]
+        lines += [
+            "Largest gaps: "
+            + "; ".join(f"`{r['place']}` {number(r['ms'] - r['floor_ms'])} ms" for r in widest)
+            + ".",
+            "",
+        ]
+    return lines, made
+
+
+def other(name: str, record: Record) -> Section:
+    """Any other benchmark: its plain figures."""
+    plain = {
+        k: v for k, v in record["figures"].items() if isinstance(v, int | float | str | bool)
+    }  # fmt: skip
+    lines = [f"### {record['bench']}", "", *source(name, record)]
+    return lines + table(["figure", ""], [[k, number(v)] for k, v in plain.items()]), {}
+
+
+def _said_of(figures: Mapping[str, Any]) -> str:
+    """One line about what was edited."""
+    rows, melo = figures["rows"], figures.get("melo", {})
+    parts = [f"Backbone `{figures['backbone']}`", *(f"{v:,} {k}" for k, v in rows.items())]
+    if melo.get("superseded"):
+        parts.append(f"{melo['superseded']:,} superseded by a later edit")
+    if figures.get("accuracy_before") is not None:
+        parts.append(f"accuracy before {number(figures['accuracy_before'])}")
+    for what, value in (figures.get("before") or {}).items():
+        parts.append(f"{what.replace('_', ' ')} before {number(value)}")
+    if figures.get("speedup"):
+        parts.append(f"edits/s of `melo` over `paper` {number(figures['speedup'])}")
+    if melo.get("oracle_generality") is not None and melo.get("generality") is not None:
+        parts.append(
+            f"oracle gap (generality with the right block forced, less generality) "
+            f"{number(melo['oracle_generality'] - melo['generality'])}"
+        )
+    return "; ".join(parts) + "."
+
+
+def _at(figures: Mapping[str, Any], mark: int, name: str) -> Any:
+    found = figures.get("at", {}).get(str(mark), {}).get(name)
+    return found if found is not None else None
+
+
+def _slug(name: str) -> str:
+    return name.removesuffix(".json").replace("/", "-")

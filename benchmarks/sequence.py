@@ -1,0 +1,145 @@
+"""One sequence of jobs for one method, scored on the state after 1, 10, 100, 1,000 and all edits.
+
+    requests ─ jobs ─► edit, edit, edit, ...          timed
+                          │      │
+                        mark   mark  ─► score(method, edits so far)     not timed
+
+A mark that falls within the first job is a sequence of its own, from a fresh start: cutting the job
+there would change what the later marks see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import BASELINES, METHODS, Melo, Method, Oracle
+from melo_engine import Backbone, EditRequest, EditSettings
+
+MARKS = (1, 10, 100, 1000)
+
+Progress = Callable[[str, int, int], None]
+Scorer = Callable[[Method, int], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is asked for. baseline_limit: edits that methods other than melo make at most.
+
+    backbone: a folder or hub id; prepared from the rows where None. others: rows of another file
+    that may be learned from and give unseen subjects.
+    """
+
+    cache: Path
+    methods: tuple[str, ...] = METHODS[:1]
+    limit: int | None = None
+    baseline_limit: int | None = 100
+    backbone: str | None = None
+    others: tuple[dict[str, Any], ...] = ()
+    settings: EditSettings | None = None
+    marks: tuple[int, ...] = MARKS
+    progress: Progress | None = field(default=None, compare=False)
+
+    def say(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+    def most(self, method: str, count: int) -> int:
+        """How many of `count` requests a method edits."""
+        if method in ("melo", "oracle") or not self.baseline_limit:
+            return count
+        return min(count, self.baseline_limit)
+
+
+def run_sequence(
+    build: Callable[[], Method],
+    requests: Sequence[EditRequest],
+    score: Scorer,
+    options: Options,
+) -> tuple[Method, dict[str, Any]]:
+    """Edit all requests and score at each mark. Returns the method in its final state, open.
+
+    The figures are those of the final state, with the other marks' under "at" by their number.
+    """
+    count = len(requests)
+    method = build()
+    marks = sorted(m for m in options.marks if m < count)
+    at: dict[str, dict[str, Any]] = {}
+    for mark in (m for m in marks if m < method.job):
+        fresh = build()
+        fresh.edit(requests[:mark])
+        at[str(mark)] = score(fresh, mark)
+        fresh.close()
+    seconds, done = 0.0, 0
+    while done < count:
+        stop = min([done + method.job, count, *(m for m in marks if m > done and m >= method.job)])
+        began = time.perf_counter()
+        method.edit(requests[done:stop])
+        seconds += time.perf_counter() - began
+        done = stop
+        options.say(f"editing with {method.name}", done, count)
+        if done in marks and done < count:
+            at[str(done)] = score(method, done)
+    figures = score(method, count)
+    options.say(f"scoring {method.name}", 1, 1)
+    return method, {
+        **figures,
+        "requests": count,
+        "edits_per_second": round(count / seconds, 3) if method.name != "none" else None,
+        "seconds": round(seconds, 2),
+        "at": {**at, str(count): figures},
+    }
+
+
+def run_melo(
+    build: Callable[[], Melo],
+    requests: Sequence[EditRequest],
+    score: Scorer,
+    options: Options,
+    beside: Callable[[Melo], dict[str, Any]] | None = None,
+) -> tuple[Melo, dict[str, Any]]:
+    """This engine, and the oracle on the same blocks at every mark if it was asked for.
+
+    beside: more figures of the engine at each mark. Returns it in its final state, open, and the
+    figures of both by name.
+    """
+    told: dict[str, dict[str, Any]] = {}
+
+    def both(method: Method, count: int) -> dict[str, Any]:
+        assert isinstance(method, Melo)
+        found = score(method, count)
+        if "oracle" in options.methods:
+            told[str(count)] = score(Oracle(method), count)
+        found |= {"active": len(method.editor.version), "superseded": len(method.superseded)}
+        return found | (beside(method) if beside else {})
+
+    melo, figures = run_sequence(build, requests, both, options)
+    assert isinstance(melo, Melo)
+    found = {"melo": figures}
+    if told:
+        count = len(requests)
+        found["oracle"] = {**told[str(count)], "requests": count, "at": told}
+    return melo, found
+
+
+def run_baselines(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    score: Scorer,
+    seed: int,
+    options: Options,
+) -> dict[str, Any]:
+    """Every other chosen method, on the first requests, as many as it may edit."""
+    found = {}
+    for name in options.methods:
+        if name in BASELINES:
+            few = requests[: options.most(name, len(requests))]
+            method, found[name] = run_sequence(
+                partial(BASELINES[name], backbone, seed), few, score, options
+            )
+            method.close()
+    return found

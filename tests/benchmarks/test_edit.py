@@ -1,0 +1,183 @@
+"""The protocols end to end on tiny files: who is compared, at which marks, and what is counted."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.edit import bench
+from benchmarks.errors import DataError, UnknownMethod
+from benchmarks.gpt import GptRecipe, prepare_gpt
+from benchmarks.hallucination import accurate_pairs
+from benchmarks.intervals import intervals, mean_of
+from benchmarks.kinds import kind_of
+from benchmarks.protocol import probes_for, split_rows
+from melo_engine import EditSettings
+from tests.benchmarks.conftest import SUBJECTS, TARGETS, question, write_lines
+
+SETTINGS = EditSettings(rank=4, max_rank=8)
+FIVE = ("edit_success", "generality", "locality", "near_miss_subject", "near_miss_relation")
+
+
+def classified(count: int) -> list[dict[str, Any]]:
+    """Texts with a label that a random classifier has no reason to give."""
+    words = "sea north river wine bread city oslo lima cairo rome bern head".split()
+    return [
+        {"prompt": f"{words[i % 12]} and {words[i // 12]} grow", "target": label, "subject": None}
+        for i, label in enumerate([("calm", "glad", "angry", "sad")[i % 4] for i in range(count)])
+    ]
+
+
+def passage(number: int) -> list[dict[str, Any]]:
+    """Two edits on one passage of four sentences: the second and the last are wrong."""
+    name = SUBJECTS[number]
+    head, first = f"A passage about {name}.", f"The head of {name} was born in oslo."
+    wrong, third = "It lies in the north sea.", "Wine and bread grow in the east now."
+    web = {"prompt": "what is the river", "answer": "made by a company in the south"}
+    return [
+        {"prompt": f"{head} {first}", "target": f"It lies in the west of {TARGETS[number]} and rome",
+         "subject": name, "locality": [web]},
+        {"prompt": f"{head} {first} {wrong} {third}", "subject": name, "locality": [web],
+         "target": "The last year was a year of bread and wine in the south"},
+    ]  # fmt: skip
+
+
+def test_every_method_is_scored_on_the_final_state(
+    questions_file: Path, t5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.questions.learned_projection", lambda *_: None)
+    figures = bench(
+        questions_file, tmp_path, limit=4, methods=("oracle", "lora", "none"),
+        backbone=str(t5_folder), marks=(1, 2), settings=SETTINGS,
+    )  # fmt: skip
+    assert figures["protocol"] == "questions"
+    assert [figures[m]["requests"] for m in ("melo", "lora", "none")] == [4, 4, 4]
+    assert figures["none"]["locality"] == figures["none"]["near_miss_subject"] == 1.0
+    assert figures["none"]["edit_success"] == 0.0
+    assert figures["oracle"]["edit_success"] == figures["melo"]["edit_success"] == 1.0
+    assert figures["melo"]["oracle_generality"] == figures["oracle"]["generality"]
+    assert set(figures["melo"]["at"]) == set(figures["lora"]["at"]) == {"1", "2", "4"}
+    assert figures["melo"]["portability_probes"] == 4
+    own = figures["melo"]
+    assert own["product"] == pytest.approx(
+        math.prod(own[k] for k in FIVE if not math.isnan(own[k])), abs=1e-4
+    )
+    for name in ("route_invariance", "reload_identity", "revoke_identity", "re_edit", "curve"):
+        assert name in own
+
+
+def test_a_baseline_may_edit_fewer(
+    questions_file: Path, t5_folder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    figures = bench(
+        questions_file, tmp_path, limit=4, methods=("none", "finetune"), baseline_limit=2,
+        backbone=str(t5_folder),
+    )  # fmt: skip
+    assert figures["finetune"]["requests"] == figures["none"]["requests"] == 2
+
+
+def test_rows_of_another_file_let_every_row_be_edited(questions_file: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in questions_file.read_text().splitlines()]
+    alone = split_rows(rows, None)
+    assert len(alone.tested) < len(rows)
+    others = [{**question(0), "subject": f"Name {i}", "prompt": f"Where is Name {i}?"}
+              for i in range(20)]  # fmt: skip
+    whole = split_rows(rows, None, 0, [*others, question(1)])
+    assert len(whole.tested) == len(rows)
+    assert {r.request.subject for r in whole.unseen + whole.practice}.isdisjoint(SUBJECTS)
+    assert whole.unseen
+    assert probes_for(whole.tested, whole).near_subject
+
+
+def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
+    rows = [row for i in range(2) for row in passage(i)]
+    recipe = GptRecipe(layers=2, width=32, heads=2, vocabulary=400, rounds=8)
+    gpt = prepare_gpt([r["prompt"] for r in rows], tmp_path / "gpt", recipe=recipe)
+    assert prepare_gpt([r["prompt"] for r in rows], tmp_path / "gpt", recipe=recipe) == gpt
+    figures = bench(
+        write_lines(tmp_path / "h.jsonl", rows), tmp_path, methods=("melo", "none"),
+        backbone=str(gpt), settings=SETTINGS, protocol="hallucination",
+    )  # fmt: skip
+    none, melo = figures["none"], figures["melo"]
+    assert figures["rows"]["accurate"] == 4
+    assert none["web_ratio"] == none["accurate_ratio"] == 1.0
+    assert none["edit_perplexity"] == figures["before"]["edit_perplexity"]
+    assert melo["edit_perplexity"] < none["edit_perplexity"]
+    assert melo["web_unchanged"] == 1.0
+
+
+def test_accurate_sentences_are_those_that_no_row_corrects() -> None:
+    head = f"A passage about {SUBJECTS[0]}."
+    first, *_ = (r["prompt"] for r in passage(0))
+    pairs = accurate_pairs(passage(0))
+    assert pairs == [
+        (head, first.removeprefix(head + " ")),
+        (f"{first} It lies in the north sea.", "Wine and bread grow in the east now."),
+    ]
+
+
+def test_a_classifiers_own_mistakes_are_the_edits(classifier_folder: Path, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "news.jsonl", classified(60))
+    figures = bench(
+        data, tmp_path, limit=5, methods=("melo", "none"), backbone=str(classifier_folder),
+        settings=SETTINGS,
+    )  # fmt: skip
+    rows = figures["rows"]
+    assert figures["protocol"] == "classification"
+    assert rows["right"] + rows["wrong"] <= 60 - rows["seen"]
+    assert figures["melo"]["requests"] == min(5, rows["wrong"])
+    assert figures["none"]["corrected"] == 0.0
+    assert figures["none"]["kept"] == 1.0
+    assert figures["melo"]["corrected"] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([question(i) for i in range(6)], "questions"),
+        (classified(60), "classification"),
+        ([row for i in range(4) for row in passage(i)], "hallucination"),
+        ([{**question(0), "rephrases": []}], "questions"),
+    ],
+)
+def test_a_files_protocol_is_told_from_its_rows(rows: list[dict[str, Any]], kind: str) -> None:
+    assert kind_of(rows) == kind
+
+
+def test_seeds_become_a_mean_and_an_interval() -> None:
+    runs = [{"a": 0.9, "b": {"c": 1}, "n": "x"}, {"a": 1.0, "b": {"c": 2}, "n": "x"}]
+    assert mean_of(runs) == {"a": pytest.approx(0.95), "b": {"c": 1.5}, "n": "x"}
+    [low, high] = intervals(runs, ["a"])["a"]
+    assert (low, high) == (pytest.approx(0.95 - 12.706 * 0.05, abs=1e-3), 1.0)
+    assert intervals(runs[:1], ["a"]) == {}
+
+
+def test_two_seeds_are_run_and_told_apart(
+    questions_file: Path, t5_folder: Path, tmp_path: Path
+) -> None:
+    figures = bench(
+        questions_file, tmp_path, limit=4, methods=("none",), backbone=str(t5_folder), seeds=(0, 1)
+    )  # fmt: skip
+    assert [s["seed"] for s in figures["seeds"]] == [0, 1]
+    assert figures["none"]["intervals"]["locality"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "no line"), ("{", "JSON lines"), ('{"prompt": "a"}', "no line")]
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        bench(path, tmp_path)
+
+
+def test_retrieval_refuses_a_backbone_with_two_stacks(
+    questions_file: Path, t5_folder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    with pytest.raises(UnknownMethod, match="causal-lm"):
+        bench(questions_file, tmp_path, limit=4, methods=("retrieval",), backbone=str(t5_folder))

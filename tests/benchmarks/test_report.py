@@ -1,0 +1,110 @@
+"""The page says what the records say, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.records import append, make_record, read_records
+from benchmarks.report import render, write_page
+from benchmarks.report.targets import against_targets
+from tests.conftest import Melo
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+FIVE = {"edit_success": 1.0, "generality": 0.931, "locality": 1.0, "near_miss_subject": 1.0,
+        "near_miss_relation": 0.96}  # fmt: skip
+
+
+def figures(**more: object) -> dict[str, object]:
+    melo = {**FIVE, "product": 0.89, "requests": 2, "edits_per_second": 20.0,
+            "intervals": {"generality": [0.91, 0.95]},
+            "curve": [{"false_activation": 0.1, "generality": 0.9}],
+            "at": {"1": {"product": 1.0}, "2": {"product": 0.89}}}  # fmt: skip
+    paper = {"product": 0.1, "requests": 2, "edits_per_second": 4.0, "at": {"2": {"product": 0.1}}}
+    return {
+        "data": "zsre.jsonl", "protocol": "questions", "backbone": "tiny", "speedup": 5.0,
+        "rows": {"tested": 2, "unseen": 1, "practice": 1}, "melo": melo, "paper": paper, **more,
+    }  # fmt: skip
+
+
+def test_a_page_has_every_figure_with_its_command_and_record(tmp_path: Path) -> None:
+    path = append(make_record("edit", "melo bench edit --data zsre.jsonl", figures()), tmp_path)
+    write_page(tmp_path / "page.md", read_records(tmp_path))
+    text = (tmp_path / "page.md").read_text()
+    assert "`melo bench edit --data zsre.jsonl`" in text
+    assert f"record `edit/{path.name}`" in text
+    assert "0.931 (0.910 to 0.950)" in text
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert ElementTree.parse(tmp_path / picture).getroot().tag.endswith("svg")
+
+
+def test_targets_are_judged_by_the_figures() -> None:
+    text = "\n".join(against_targets(figures()))
+    assert "| generality | >= 0.950 | 0.9310 | **short** |" in text
+    assert "| success | >= 0.990 | 1.0000 | reached |" in text
+    assert "against the best other (paper) | >= 0.100 | 0.8900 | reached |" in text
+    assert "| edits per second / `paper` | >= 10.0 | 5.0000 | **short** |" in text
+
+
+def test_a_part_of_a_file_is_not_held_against_the_targets(tmp_path: Path) -> None:
+    record = make_record("edit", "melo bench edit --limit 4", figures(), settings={"limit": 4})
+    text, _ = render({"edit/x.json": record}, "page")
+    assert "to reach" not in text
+
+
+def test_without_a_gpus_record_the_page_says_so() -> None:
+    trial = make_record("gpu", "melo bench gpu --shapes tiny", {"shapes": []})
+    assert "No GPU figure exists yet" in render({"gpu/x.json": trial}, "page")[0]
+    real = make_record("gpu", "melo bench gpu", {"shapes": []}, device="NVIDIA H100")
+    assert "No GPU figure exists yet" not in render({"gpu/x.json": real}, "page")[0]
+
+
+def test_the_page_in_docs_is_what_its_records_say() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"record `(.*?)`", text))
+    known = read_records()
+    assert named <= known.keys()
+    assert render({n: r for n, r in known.items() if n in named}, PAGE.stem)[0] == text
+
+
+def test_the_command_writes_the_page(
+    tmp_path: Path, melo_in: Callable[[Path], Melo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELO_BENCH_RESULTS", str(tmp_path / "results"))
+    append(make_record("gate", "melo bench gate", {"speedup": 22.5}), tmp_path / "results")
+    code, out, _ = melo_in(tmp_path)("bench", "report", "--page", str(tmp_path / "page.md"))
+    assert (code, "1 records" in out) == (0, True)
+    assert "| speedup | 22.5 |" in (tmp_path / "page.md").read_text()
+
+
+def test_a_bench_command_keeps_its_record_without_the_machines_paths(
+    tmp_path: Path, melo_in: Callable[[Path], Melo], questions_file: Path, t5_folder: Path
+) -> None:
+    code, out, err = melo_in(tmp_path)(
+        "bench", "--results", str(tmp_path / "results"), "edit", "--data", str(questions_file),
+        "--limit", "4", "--methods", "none", "--backbone", str(t5_folder),
+        "--cache", str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert code == 0, err
+    [record] = read_records(tmp_path / "results").values()
+    assert record["command"] == (
+        f"melo bench edit --data questions.jsonl --limit 4 --methods none --backbone {t5_folder.name}"
+    )
+    assert record["figures"]["none"]["locality"] == 1.0
+    assert '"record"' in out
+
+
+def test_a_method_of_another_name_is_one_line_and_exit_code_2(
+    tmp_path: Path, melo_in: Callable[[Path], Melo], questions_file: Path
+) -> None:
+    code, _, err = melo_in(tmp_path)(
+        "bench", "edit", "--data", str(questions_file), "--methods", "rome"
+    )
+    assert code == 2
+    assert 'method "rome" is unknown' in err
