@@ -69,18 +69,28 @@ class PatientProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Says where it listens."""
+    """Says where it listens. url: known once it does."""
+
+    url = ""
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then say so; questions are refused with 503 until a version is open."""
         await super().startup(sockets)
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]
-            print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+            self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            print(f"listening on {self.url}", flush=True)
 
 
 def serve(service: Service) -> None:
     """Serve until a signal. Raises CanNotServe, and what kept the backbone from opening."""
+    build(service).run()
+    if service.failure is not None:
+        raise service.failure
+
+
+def build(service: Service) -> Server:
+    """The server, not yet listening. Raises CanNotServe where keys are missing."""
     limits = service.limits
     if limits.auth == "none" and not _loopback(limits.host):
         raise CanNotServe(
@@ -104,9 +114,7 @@ def serve(service: Service) -> None:
     )  # fmt: skip
     server = Server(config)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server.run()
-    if service.failure is not None:
-        raise service.failure
+    return server
 
 
 def _loopback(host: str) -> bool:

@@ -1,0 +1,47 @@
+"""`melo bench serve`: what runs as a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.bench_record import Out, finish
+from cli.context import state
+
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+
+
+def serve(
+    ctx: typer.Context,
+    edits: Annotated[int, typer.Option(min=1, help="Edits of the version.")] = 200,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each server, each round.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
+    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
+        ".melo/cache/bench"
+    ),
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """`melo serve` with edits against the same without, and against `mlflow models serve`."""
+    from benchmarks.progress import console_progress
+    from benchmarks.serve import bench
+    from tasks.versions import backbone_path
+
+    path = backbone or backbone_path(state(ctx).settings)
+    with console_progress() as progress:
+        record = bench(
+            edits=edits, clients=clients, seconds=seconds, rounds=rounds, data=data or (),
+            backbone_path=path, cache=cache, seed=seed, with_mlflow=mlflow, progress=progress,
+        )  # fmt: skip
+    finish(ctx, record, out, seed=seed)
+    if any(server["failed"] for server in record["servers"].values()):
+        raise typer.Exit(1)

@@ -1,0 +1,59 @@
+"""A home with two registered versions of the tiny backbone, made once; each test has its copy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import Settings, load
+from melo_engine import Editor, EditRequest
+from tasks.register import Registry, register
+from tasks.versions import edit_settings, open_backbone, open_ledger, save_version
+from tests.conftest import make_home
+from tests.serving.support import ANSWERS, SECOND, Running, running, tuned
+
+
+def edits(answers: dict[str, str]) -> list[EditRequest]:
+    """Edits that are bound to the subject in their question."""
+    return [EditRequest(p, target, subject=p.split()[2]) for p, target in answers.items()]
+
+
+@pytest.fixture(scope="session")
+def served_home(
+    tmp_path_factory: pytest.TempPathFactory, tiny_backbone_path: Path, empty_store: Path
+) -> Path:
+    """Numbers 1 and 2 of the registered model; 1 is the champion."""
+    settings = make_home(tmp_path_factory.mktemp("serving") / "home", tiny_backbone_path)
+    shutil.copy(empty_store, settings.paths.mlflow_db)
+    backbone = open_backbone(settings)
+    editor = Editor(backbone, settings=edit_settings(settings))
+    versions = [editor.edit(edits(ANSWERS)), editor.edit(edits(SECOND))]
+    registry = Registry(settings)
+    with open_ledger(settings) as ledger:
+        for version in versions:
+            save_version(settings, version)
+            ledger.record_version(version.id, parent=version.parent, job_id=None, hash=version.id)
+            ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
+            register(settings, ledger, version.id)
+    registry.set_alias(registry.name_for(backbone), "champion", "1")
+    editor.runtime.close()
+    return settings.home
+
+
+@pytest.fixture
+def two_versions(served_home: Path, tmp_path: Path) -> Settings:
+    """A copy of that home that listens on loopback without keys."""
+    shutil.copytree(served_home, tmp_path / "home")
+    return tuned(load(tmp_path / "home"), auth="none")
+
+
+@pytest.fixture(scope="module")
+def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of the first version that the tests of one file share."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    shutil.copytree(served_home, home)
+    with running(tuned(load(home), auth="none", record_prompts=True)) as found:
+        yield found
