@@ -86,10 +86,16 @@ class Deployment:
 
 @contextlib.contextmanager
 def deployed(
-    settings: Settings, *, environment: dict[str, str] | None = None
+    settings: Settings,
+    *,
+    ports: tuple[int, int] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Deployment]:
-    """A deployment in a home, ended when the block ends, whatever happened in it."""
-    ports = (free_port(), free_port())
+    """A deployment in a home, ended when the block ends, whatever happened in it.
+
+    ports: of Prefect and MLflow, free ones where none are given.
+    """
+    ports = ports or (free_port(), free_port())
     told = {**_clean(), **OFTEN, **QUICK, **(environment or {})}
     command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
     up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bench_editor, bench_pipeline
+from cli import bench_editor, bench_pipeline, bench_unattended
 from cli.bench_record import RESULTS
 from cli.context import new_app
 
@@ -33,6 +33,7 @@ for command in (
     bench_pipeline.ingest,
     bench_pipeline.kill,
     bench_pipeline.contention,
+    bench_unattended.faults,
 ):
     app.command()(command)
 
