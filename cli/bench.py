@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bench_editor, bench_pipeline, bench_service
+from cli import bench_editor, bench_pipeline, bench_service, bench_unattended
 from cli.bench_record import RESULTS
 from cli.context import new_app
 
@@ -34,6 +34,7 @@ for command in (
     bench_pipeline.kill,
     bench_pipeline.contention,
     bench_service.serve,
+    bench_unattended.faults,
 ):
     app.command()(command)
 
@@ -44,9 +45,8 @@ def report(
     page: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/benchmarks.md"),
 ) -> None:
     """Render tables and plots of the latest records into a page."""
-    from benchmarks.report import write_page
-
     from benchmarks.records import latest, read_records
+    from benchmarks.report import write_page
 
     records = latest(read_records(ctx.meta[RESULTS]))
     write_page(page, records)

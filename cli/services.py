@@ -1,7 +1,8 @@
-"""The processes of one deployment on one machine: start them, watch them, end exactly those.
+"""The processes of one deployment on one machine: start them, end exactly those.
 
-    prefect   server, scheduler, triggers      cpu, gpu   workers of the two pools
-    mlflow    registry to look at              inbox      tells Prefect of files that arrive
+    prefect   server, scheduler, triggers       cpu, gpu-1, gpu-2 ...   workers of the two pools
+    mlflow    registry to look at               inbox    tells Prefect of files that arrive
+                                                keeper   starts again what died (`keeper`)
 
 Who runs is written to HOME/run/services.json: process id and start time, so that a number that the
 system has given to somebody else meanwhile is never taken for ours.
@@ -14,25 +15,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import httpx
 import psutil
 
 from cli.errors import UsageProblem
+from cli.surroundings import PROJECT, surroundings
 from config import Settings
 
-PROJECT = Path(__file__).resolve().parents[1]
-CRONS = {
-    "MELO_CRON_INGEST": "*/5 * * * *",
-    "MELO_CRON_EDIT": "*/30 * * * *",
-    "MELO_CRON_AUDIT": "0 3 * * *",
-    "MELO_CRON_COMPACT": "0 4 * * 0",
-}
 WAIT = 180.0  # seconds for a server to be healthy
 GRACE = 20.0  # seconds for a process to end by itself
+SERVERS = ("prefect", "mlflow")
+KEEPER = "keeper"
 
 
 @dataclass(frozen=True)
@@ -83,17 +79,27 @@ class Services:
         Raises UsageProblem where something runs already or does not come up; what was started is
         ended again then.
         """
+        from cli.applied import apply
+        from cli.databases import ensure_databases
+
         if self.running():
             names = ", ".join(service.name for service in self.running())
             raise UsageProblem(f"{names} of {self.home} run already. End them with `melo down`.")
         (self.home / "run").mkdir(parents=True, exist_ok=True)
         self._state.unlink(missing_ok=True)
+        ensure_databases(self.settings)
+        servers = self._servers()
         try:
-            self._start_servers(say)
-            self._deploy(say)
-            for pool in ("cpu", "gpu"):
-                self._start(pool, _worker(pool), "")
-            self._start("inbox", [sys.executable, "-m", "tasks.watch", str(self.home)], "")
+            for name in servers:
+                say(f"starting the {name} server")
+                self.start(name)
+            for name in servers:
+                self.wait_healthy(name)
+            say("applying prefect.yaml and automations.yaml")
+            apply(self.settings, f"{self.prefect_url}/api", self.environment())
+            for name in self._commands():
+                if name not in servers:
+                    self.start(name)
             self._all_alive()
         except BaseException:
             self.down(say)
@@ -101,100 +107,83 @@ class Services:
         return self.known()
 
     def down(self, say: Callable[[str], None]) -> int:
-        """End what was started here, workers first; how many were running."""
+        """End what was started here, keeper and workers first; how many were running."""
         ended = 0
-        for service in reversed(self.known()):
-            process = service.process()
-            if process is None:
-                continue
-            say(f"ending {service.name}")
-            _end(process)
-            ended += 1
+        keeper = [service for service in self.known() if service.name == KEEPER]
+        for service in keeper:
+            ended += _ended(service, say)
+        for service in reversed([known for known in self.known() if known.name != KEEPER]):
+            ended += _ended(service, say)
         self._state.unlink(missing_ok=True)
         return ended
 
-    def environment(self) -> dict[str, str]:
-        """What every process of the deployment is told."""
-        told = {
-            **CRONS,
-            **os.environ,
-            "MELO_HOME": str(self.home),
-            "MELO_PROJECT": str(PROJECT),
-            "PREFECT_HOME": str(self.home / "prefect"),
-            "PREFECT_API_URL": f"{self.prefect_url}/api",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_CLI_PROMPT": "false",
-            "DO_NOT_TRACK": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "PYTHONUNBUFFERED": "1",
-        }
-        if self.settings.prefect.database_url:
-            told["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.settings.prefect.database_url
-        return told
-
-    def _start_servers(self, say: Callable[[str], None]) -> None:
-        say("starting the Prefect server")
-        port = self.prefect_url.rsplit(":", 1)[1]
-        prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-        self._start("prefect", [*prefect, "--port", port], self.prefect_url)
-        say("starting the MLflow server")
-        port = self.mlflow_url.rsplit(":", 1)[1]
-        store = self.settings.tracking_uri
-        self._start(
-            "mlflow",
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port,
-             "--backend-store-uri", store, "--workers", "1",
-             "--default-artifact-root", self.settings.paths.artifacts.absolute().as_uri()],
-            self.mlflow_url,
-        )  # fmt: skip
-        self._healthy("prefect", f"{self.prefect_url}/api/health")
-        self._healthy("mlflow", f"{self.mlflow_url}/health")
-
-    def _deploy(self, say: Callable[[str], None]) -> None:
-        say("applying prefect.yaml")
-        for pool in ("cpu", "gpu"):
-            self._prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
-        self._prefect("work-pool", "set-concurrency-limit", "gpu", "1")
-        self._prefect("--no-prompt", "deploy", "--all")
-
-    def _prefect(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=PROJECT, env=self.environment(), stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            said = " ".join((done.stderr or done.stdout).split())[-300:]
-            raise UsageProblem(f"`prefect {' '.join(arguments)}` failed: {said}")
-
-    def _start(self, name: str, command: Sequence[str], url: str) -> None:
+    def start(self, name: str) -> Service:
+        """Start one service, or start it again; what it says is added to its log."""
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(
-                command, cwd=PROJECT, env=self.environment(), stdin=subprocess.DEVNULL,
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                self._commands()[name], cwd=PROJECT, env=self.environment(),
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                start_new_session=True,
             )  # fmt: skip
         created = psutil.Process(process.pid).create_time()
+        url = {"prefect": self.prefect_url, "mlflow": self.mlflow_url}.get(name, "")
         service = Service(name, process.pid, created, url, str(log))
-        rows = [asdict(known) for known in (*self.known(), service)]
+        rows = [asdict(known) for known in self.known() if known.name != name]
         fresh = self._state.with_name(".services.json")
-        fresh.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        fresh.write_text(json.dumps([*rows, asdict(service)], indent=1), encoding="utf-8")
         os.replace(fresh, self._state)
+        return service
 
-    def _healthy(self, name: str, url: str) -> None:
+    def wait_healthy(self, name: str) -> None:
+        """Return once a server answers. Raises UsageProblem where it does not come up."""
         service = next(known for known in self.known() if known.name == name)
+        health = f"{service.url}/api/health" if name == "prefect" else f"{service.url}/health"
         deadline = time.monotonic() + WAIT
-        while time.monotonic() < deadline:
-            if service.process() is None:
-                break
+        while time.monotonic() < deadline and service.process() is not None:
             try:
-                if httpx.get(url, timeout=2.0).status_code == 200:
+                if httpx.get(health, timeout=2.0).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass
             time.sleep(0.3)
         raise UsageProblem(f"{name} did not come up at {service.url}; see {service.log}.")
+
+    def environment(self) -> dict[str, str]:
+        """What every process of the deployment is told; secrets travel here and nowhere else."""
+        return surroundings(self.settings, self.prefect_url, self._mlflow_page())
+
+    def _servers(self) -> tuple[str, ...]:
+        """The servers that are started here: no MLflow server where one elsewhere is named."""
+        return SERVERS if self._own_mlflow() else SERVERS[:1]
+
+    def _own_mlflow(self) -> bool:
+        named = self.settings.registry.tracking_uri
+        return named is None or named == self.mlflow_url or not named.startswith("http")
+
+    def _mlflow_page(self) -> str:
+        return self.mlflow_url if self._own_mlflow() else str(self.settings.registry.tracking_uri)
+
+    def _commands(self) -> dict[str, list[str]]:
+        """Command of each service, servers first, the keeper last."""
+        python, home = sys.executable, str(self.home)
+        prefect_port, mlflow_port = (
+            url.rsplit(":", 1)[1] for url in (self.prefect_url, self.mlflow_url)
+        )
+        server = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port"]
+        commands = {"prefect": [*server, prefect_port]}
+        if self._own_mlflow():
+            commands["mlflow"] = [
+                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port,
+                "--workers", "1",
+            ]  # fmt: skip
+        commands["cpu"] = _worker("cpu", "cpu")
+        for number in range(1, self.settings.workers.gpu + 1):
+            commands[f"gpu-{number}"] = [*_worker("gpu", f"gpu-{number}"), "--limit", "1"]
+        commands["inbox"] = [python, "-m", "tasks.watch", home]
+        commands[KEEPER] = [python, "-m", "cli.keeper", home, prefect_port, mlflow_port]
+        return commands
 
     def _all_alive(self) -> None:
         time.sleep(1.0)
@@ -203,16 +192,24 @@ class Services:
             raise UsageProblem(f"{dead[0].name} ended at once; see {dead[0].log}.")
 
 
-def _worker(pool: str) -> list[str]:
+def _worker(pool: str, name: str) -> list[str]:
     start = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
-    return [*start, "--type", "process", "--name", f"melo-{pool}"]
+    return [*start, "--type", "process", "--name", f"melo-{name}"]
 
 
-def _end(process: psutil.Process) -> None:
-    """Ask a process and its children to end; those that do not in time are killed."""
+def _ended(service: Service, say: Callable[[str], None]) -> bool:
+    process = service.process()
+    if process is not None:
+        say(f"ending {service.name}")
+        _end(process, alone=service.name == KEEPER)  # what it started are services too
+    return process is not None
+
+
+def _end(process: psutil.Process, *, alone: bool) -> None:
+    """Ask a process to end, with its children unless `alone`; those left in the end are killed."""
     family = [process]
     try:
-        family += process.children(recursive=True)
+        family += [] if alone else process.children(recursive=True)
         process.terminate()
     except psutil.NoSuchProcess:
         pass

@@ -5,6 +5,7 @@ from config.settings import (
     AlertSettings,
     BackboneSettings,
     ContradictionSettings,
+    DatabaseSettings,
     EditSettings,
     GateSettings,
     IngestSettings,
@@ -12,18 +13,18 @@ from config.settings import (
     LocalityShape,
     Paths,
     PlanSettings,
-    PrefectSettings,
     PresetSettings,
     RegistrySettings,
     Settings,
     SourceSettings,
+    WorkerSettings,
     default_home,
     load,
 )
 
 __all__ = [
-    "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings", "EditSettings",
-    "GateSettings", "IngestSettings", "LedgerSettings", "LocalityShape", "Paths", "PlanSettings",
-    "PrefectSettings", "PresetSettings", "RegistrySettings", "Settings", "SourceSettings",
-    "default_home", "load",
+    "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings",
+    "DatabaseSettings", "EditSettings", "GateSettings", "IngestSettings", "LedgerSettings",
+    "LocalityShape", "Paths", "PlanSettings", "PresetSettings", "RegistrySettings", "Settings",
+    "SourceSettings", "WorkerSettings", "default_home", "load",
 ]  # fmt: skip

@@ -14,8 +14,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +26,7 @@ from pydantic_settings import (
 from config.errors import ConfigError
 
 Policy = Literal["auto", "quorum", "review"]
+SECRET = {"alerts.webhook_url", "database.url"}  # never shown, not even in an error
 
 
 class Section(BaseModel):
@@ -60,6 +62,7 @@ class PlanSettings(Section):
     """How edits become jobs and who may hold one for how long."""
 
     max_edits_per_job: int = Field(default=50, ge=1)
+    enough_edits: int = Field(default=10, ge=1, description="a run begins at once where they wait")
     max_jobs: int = Field(default=200, ge=1, description="planned at once; the rest stays ready")
     lease_seconds: float = Field(default=900.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
@@ -174,9 +177,11 @@ class LedgerSettings(Section):
 
 
 class AlertSettings(Section):
-    """Who is told."""
+    """Who is told, and of what."""
 
-    webhook_url: str | None = None
+    webhook_url: SecretStr | None = Field(default=None, description="alerts are posted there")
+    backlog_hours: float = Field(default=24.0, gt=0, description="an edit may wait this long")
+    no_run_hours: float = Field(default=2.0, gt=0, description="an edit run is to end this often")
 
 
 class DashboardSettings(Section):
@@ -188,10 +193,45 @@ class DashboardSettings(Section):
     )
 
 
-class PrefectSettings(Section):
-    """The Prefect server's database."""
+class DatabaseSettings(Section):
+    """A PostgreSQL server for Prefect and MLflow, in place of SQLite in the home."""
 
-    database_url: str | None = Field(default=None, description="none: SQLite in the home")
+    url: SecretStr | None = Field(
+        default=None,
+        description="postgresql://user:password@host:port/name; two databases are made beside "
+        "it, name_prefect and name_mlflow",
+    )
+
+    def beside(self, name: str, driver: str = "postgresql") -> str | None:
+        """URL of the database `<name of the given one>_<name>`; None where none is set."""
+        if self.url is None:
+            return None
+        parts = urlsplit(self.url.get_secret_value())
+        return urlunsplit(parts._replace(scheme=driver, path=f"{parts.path}_{name}"))
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(url.get_secret_value()) if url else None
+        if parts and (not parts.scheme.startswith("postgres") or not parts.path.strip("/")):
+            raise ValueError("give postgresql://user:password@host:port/name")
+        return url
+
+
+class WorkerSettings(Section):
+    """How a job's training is spread."""
+
+    gpu: int = Field(default=1, ge=1, description="workers that train at once")
+    shard_edits: int = Field(default=64, ge=1, description="edits that one of them trains at once")
+    runner: Literal["pool", "dask", "ray"] = Field(
+        default="pool", description="Prefect's work pool, or its Dask or Ray task runner"
+    )
+    address: str | None = Field(
+        default=None, description="of a Dask or Ray cluster; none: processes of this machine"
+    )
+    patience_seconds: float = Field(
+        default=3600.0, gt=0, description="after which a shard that is not there is trained here"
+    )
 
 
 @dataclass(frozen=True)
@@ -274,7 +314,8 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     ledger: LedgerSettings = LedgerSettings()
     alerts: AlertSettings = AlertSettings()
-    prefect: PrefectSettings = PrefectSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    workers: WorkerSettings = WorkerSettings()
     dashboard: DashboardSettings = DashboardSettings()
 
     @property
@@ -289,9 +330,20 @@ class Settings(BaseSettings):
         return Paths(self.home, ledger)
 
     @property
+    def store_uri(self) -> str:
+        """The database behind MLflow: PostgreSQL where one is set, else SQLite in the home."""
+        stored = self.database.beside("mlflow", "postgresql+psycopg2")
+        return stored or f"sqlite:///{self.paths.mlflow_db}"
+
+    @property
     def tracking_uri(self) -> str:
-        """MLflow's store."""
-        return self.registry.tracking_uri or f"sqlite:///{self.paths.mlflow_db}"
+        """Where versions are logged: an MLflow server where one is named, else its database."""
+        return self.registry.tracking_uri or self.store_uri
+
+    @property
+    def prefect_database(self) -> str | None:
+        """The database of the Prefect server; None for SQLite in the home."""
+        return self.database.beside("prefect", "postgresql+asyncpg")
 
     @classmethod
     def settings_customise_sources(
@@ -330,5 +382,6 @@ def load(home: Path | str | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting {name}: {first['msg']} (got {first.get('input')!r}).") from None
+        got = "a value that is kept secret" if name in SECRET else repr(first.get("input"))
+        raise ConfigError(f"setting {name}: {first['msg']} (got {got}).") from None
     return settings.model_copy(update={"home": where})

@@ -14,6 +14,7 @@ from ledger.errors import (
 from ledger.ledger import Ledger
 from ledger.likeness import Question
 from ledger.types import (
+    Backlog,
     Champion,
     ChunkResult,
     Contest,
@@ -37,8 +38,9 @@ from ledger.types import (
 )
 
 __all__ = [
-    "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event", "FileMoved",
-    "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger", "LedgerBusy",
+    "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event",
+    "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost",
+    "Ledger", "LedgerBusy",
     "LedgerError", "LedgerTooNew", "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult",
     "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
     "Transition", "UnknownId", "Version",

@@ -9,7 +9,7 @@ from ledger import states
 from ledger.errors import IllegalTransition, UnknownId
 from ledger.intake import Intake
 from ledger.store import Connection, first
-from ledger.types import Contest, Edit, Locality, Transition
+from ledger.types import Backlog, Contest, Edit, Locality, Transition
 
 
 class Edits(Intake):
@@ -43,6 +43,18 @@ class Edits(Intake):
     def active_edits(self) -> list[Edit]:
         """What the champion answers differently from the backbone."""
         return self.edits(state=states.ACTIVE)
+
+    def backlog(self) -> Backlog:
+        """How many edits wait for a version to serve with, and since when."""
+        with self.read() as con:
+            row = first(
+                con.execute(
+                    """SELECT count(*), count(*) FILTER (WHERE s.urgent), min(e.received_at)
+                    FROM edit_states s JOIN edits e USING (edit_id)
+                    WHERE s.state IN ('ready', 'planned', 'trained')"""
+                )
+            )
+        return Backlog(*row)
 
     def history(self, edit_id: str) -> list[Transition]:
         """The whole life of an edit, oldest step first. Raises UnknownId."""

@@ -73,7 +73,8 @@ class Planning(Edits):
         at = now or datetime.now(UTC)
         with self.write() as con:
             for (job_id,) in con.execute(
-                "SELECT job_id FROM jobs WHERE attempt >= ? AND (state = 'open' "
+                "SELECT job_id FROM jobs WHERE attempt - coalesce(postponed, 0) >= ? "
+                "AND (state = 'open' "
                 "OR (state = 'leased' AND lease_until <= ?))",
                 [max_attempts, at],
             ).fetchall():
@@ -150,7 +151,7 @@ class Planning(Edits):
         at = now or datetime.now(UTC)
         with self.write() as con:
             _still_held(con, job, worker, at)
-            if job.attempt >= max_attempts:
+            if job.attempt - _postponed(con, job.id) >= max_attempts:
                 _give_up(con, job.id, error, at)
                 return False
             con.execute(
@@ -159,6 +160,20 @@ class Planning(Edits):
                 [error[:2000], job.id],
             )
             return True
+
+    def postpone_job(self, job: Job, worker: str, error: str) -> None:
+        """Give a job back after an error that is not its own: the try does not count.
+
+        Raises LeaseLost.
+        """
+        at = datetime.now(UTC)
+        with self.write() as con:
+            _still_held(con, job, worker, at)
+            con.execute(
+                "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ?, "
+                "postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?",
+                [error[:2000], job.id],
+            )
 
     def job(self, job_id: str) -> Job:
         """One job with its edits. Raises UnknownId."""
@@ -240,6 +255,11 @@ def _still_held(con: Connection, job: Job, worker: str, at: datetime) -> None:
             f"job {job.id} is no longer {worker}'s (attempt {job.attempt}): it is {row[2]}, "
             f"attempt {row[1]}, worker {row[0]}. Throw this work away."
         )
+
+
+def _postponed(con: Connection, job_id: str) -> int:
+    row = first(con.execute("SELECT postponed FROM jobs WHERE job_id = ?", [job_id]))
+    return int(row[0] or 0) if row else 0
 
 
 def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:

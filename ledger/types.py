@@ -245,6 +245,15 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
+class Backlog:
+    """Edits that are decided for and don't serve yet. oldest: when the first of them came."""
+
+    edits: int = 0
+    urgent: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Champion:
     """The version that serves, and since when."""
 

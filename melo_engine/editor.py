@@ -24,9 +24,10 @@ from torch import Tensor
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, Shard, gather
 from melo_engine.calibrate import LARGE_SAMPLE, Reach, measure_reach, radii
+from melo_engine.contradictions import contradicted, superseded
 from melo_engine.contrast.corpus import relations_file
 from melo_engine.errors import MeloError, PromptError, RequestError
-from melo_engine.index import Hit, Member, NeuronIndex
+from melo_engine.index import Hit
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import SLOT
 from melo_engine.peft_export import export_block
@@ -100,9 +101,9 @@ class Editor:
         valid = [r for r in requests if r.id in lessons]
         keys = dict(zip(lessons, self._keys_of(valid), strict=True)) if valid else {}
         reach = self._reach(valid, keys, near) if valid else None
-        losers = _contradicted(valid, keys, reach, self.version) if reach else {}
+        losers = contradicted(valid, keys, reach, self.version) if reach else {}
         for loser, winner in losers.items():
-            outcomes[loser] = _superseded(loser, winner)
+            outcomes[loser] = superseded(loser, winner)
         trained = self._train(
             [x for x in lessons.values() if x.id not in losers], outcomes, progress
         )
@@ -134,6 +135,13 @@ class Editor:
         )
         self.version = version
         return version
+
+    def measure(self, requests: Sequence[EditRequest], near: Sequence[EditRequest] = ()) -> Reach:
+        """The reach that an edit of these requests would have; measured now, or known before.
+
+        Editors of several processes that are to train parts of one call each take it over.
+        """
+        return self._reach(requests, near)
 
     def revoke(self, edits: Sequence[str]) -> Version:
         """Take edits out of the index; nothing is trained. Raises UnknownEdit."""
@@ -473,37 +481,6 @@ def _conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
     if doubled:
         raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
     return failed
-
-
-def _contradicted(
-    requests: Sequence[EditRequest], keys: dict[str, np.ndarray], reach: Reach, version: Version
-) -> dict[str, str]:
-    """Edits that a later request contradicts: {loser: winner}.
-
-    Two edits contradict each other where one's prompt lies within the common reach of the other's
-    key, so that they would answer the same question, with different targets. The later one wins.
-    """
-    together = NeuronIndex(version.projection.size, version.projection.relation_size)
-    in_force = version.index
-    losers: dict[str, str] = {}
-    targets = {r.id: r.target for r in requests}
-    for order, request in enumerate(requests):
-        key = keys[request.id]
-        rivals = together.around(key, request.prompt, reach.bound, reach.free)
-        rivals += in_force.around(key, request.prompt, reach.bound, reach.free)
-        for rival in rivals:
-            target = targets.get(rival.edit) or version[rival.edit].request.target
-            if rival.edit != request.id and target.strip() != request.target.strip():
-                losers[rival.edit] = request.id
-                if rival.edit in together:
-                    together.remove([rival.edit])
-        together.add([Member(request.id, key, 0.0, request.names, order)])
-    return losers
-
-
-def _superseded(loser: str, winner: str) -> EditOutcome:
-    reason = f"edit {winner} answers the same question differently and came later"
-    return EditOutcome(loser, "superseded", reason)
 
 
 def _views(request: EditRequest, count: int) -> list[str]:

@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from config import Settings
-from ledger import Edit, Job, Ledger
-from melo_engine import EditRequest, Version
+from ledger import Job, Ledger
+from melo_engine import Version
 from melo_engine.errors import VersionError
 from tasks import progress
+from tasks.requests import NEAR, request_of
+from tasks.shards import cut, forget_shards, merged
 from tasks.versions import BASE, head, open_editor, open_version, save_version
-
-NEAR = 500  # other edits that wait, to make near-misses from
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,11 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
     known = trained(settings, job.id)
     if known is not None and known.base == base:
         return known
-    editor = open_editor(settings, base)
-    before = editor.version
-    removals = [edit for edit in job.removals if edit in before]
-    if removals:
-        editor.revoke(removals)
-    requests = [request_of(edit) for edit in job.edits]
-    outcomes = {}
-    if requests:
-        replaced = [old for edit in job.edits for old in edit.supersedes if old in editor.version]
-        near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
-        editor.edit(requests, replaces=replaced, near=near, progress=progress.report)
-        outcomes = {o.id: o for o in editor.version.outcomes}
-    version = editor.version
+    plan = cut(settings, ledger, job)
+    before = open_version(settings, base)
+    version = merged(settings, ledger, plan) if plan else _at_once(settings, ledger, job, base)
     save_version(settings, version)
+    outcomes = {o.id: o for o in version.outcomes}
     result = Trained(
         job.id,
         base,
@@ -81,6 +72,20 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
     return result
 
 
+def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> Version:
+    """A job that is one shard: everything in one call of the editor."""
+    editor = open_editor(settings, base)
+    removals = [edit for edit in job.removals if edit in editor.version]
+    if removals:
+        editor.revoke(removals)
+    requests = [request_of(edit) for edit in job.edits]
+    if requests:
+        replaced = [old for edit in job.edits for old in edit.supersedes if old in editor.version]
+        near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
+        editor.edit(requests, replaces=replaced, near=near, progress=progress.report)
+    return editor.version
+
+
 def trained(settings: Settings, job: str) -> Trained | None:
     """What an earlier attempt at a job left, where it is whole."""
     try:
@@ -95,19 +100,7 @@ def trained(settings: Settings, job: str) -> Trained | None:
 def forget(settings: Settings, job: str) -> None:
     """Drop what an attempt left, once its job has ended."""
     _place(settings, job).unlink(missing_ok=True)
-
-
-def request_of(edit: Edit) -> EditRequest:
-    """An edit of the ledger as the engine takes it; the last rephrase is kept for the gate."""
-    return EditRequest(
-        edit.prompt,
-        edit.target or "",
-        subject=edit.subject,
-        aliases=edit.aliases,
-        rephrases=edit.rephrases[:-1],
-        locality=tuple(probe.prompt for probe in edit.locality),
-        id=edit.id,
-    )
+    forget_shards(settings, job)
 
 
 def restored(result: Trained, gone: set[str], base: Version, version: Version) -> Version:

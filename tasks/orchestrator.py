@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ import psutil
 from config import Settings
 
 _starting: list[threading.Thread] = []
+_guards: list[subprocess.Popen[bytes]] = []  # kept: a forgotten one would close its pipe
 
 
 def use(settings: Settings) -> None:
@@ -34,8 +36,8 @@ def use(settings: Settings) -> None:
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "true",
     }
-    if settings.prefect.database_url:
-        defaults["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect.database_url
+    if settings.prefect_database:
+        defaults["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
@@ -53,6 +55,7 @@ def start(settings: Settings) -> None:
         server.start()
         if server.server_process is not None:
             _write(_note(settings), server.server_process.pid)
+            _guard(server.server_process.pid)
 
     thread = threading.Thread(target=begin, name="prefect-server", daemon=True)
     _starting.append(thread)
@@ -79,6 +82,16 @@ def _write(note: Path, pid: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     born = psutil.Process(pid).create_time()
     note.write_text(json.dumps({"pid": pid, "born": born, "of": os.getpid()}), encoding="utf-8")
+
+
+def _guard(server: int) -> None:
+    """Let the server end with this process, however that ends: a pipe to a small shell closes."""
+    guard = subprocess.Popen(
+        ["sh", "-c", 'read _; kill "$0" 2>/dev/null', str(server)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    _guards.append(guard)
 
 
 def _end_orphan(note: Path) -> None:

@@ -18,7 +18,7 @@ from ledger import Ledger
 from ledger import Version as Recorded
 from tasks.register import register
 from tasks.register.promote import advance, follow
-from tasks.work import JobRef, give_back
+from tasks.work import JobRef, hand_back
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
         host, _, pid = (job.worker or "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
-            give_back(settings, ledger, ref, "its worker died")
+            hand_back(settings, ledger, ref, "its worker died")
             freed += 1
     return freed
 

@@ -13,8 +13,8 @@ from config import Settings
 from ledger import Job
 from melo_engine import Editor, EditSettings, Version
 from tasks import progress
-from tasks.edit import request_of
 from tasks.gate import Rejection
+from tasks.requests import request_of
 from tasks.versions import edit_settings, open_backbone
 
 

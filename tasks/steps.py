@@ -8,30 +8,29 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
 from config import Settings, load
-from ledger import Ledger
 from tasks import work
+from tasks.alerts import tell, tell_of_backlog
 from tasks.compact import compact
 from tasks.costs import measured, note_size
 from tasks.edit import edit_job, trained
 from tasks.gate.by_hand import audit
 from tasks.ingest import retry_quarantined, rules_from
 from tasks.judge import Verdict, judge
+from tasks.pages import link_version, show_verdict
 from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import register, roll_back
 from tasks.register.promote import advance
+from tasks.retries import PATIENT, passes
 from tasks.similar import group_similar
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
 
-SHOWN = 100  # edits of a job on its page
 
-
-@task(name="mend")
+@task(name="mend", **PATIENT)
 def mend(home: str) -> dict[str, int]:
     """Take up what a dead process left. Raises where the backbone can't be opened."""
     settings = load(home)
@@ -40,7 +39,7 @@ def mend(home: str) -> dict[str, int]:
         return asdict(reconcile(settings, ledger))
 
 
-@task(name="next-job")
+@task(name="next-job", **PATIENT)
 def next_job(home: str) -> JobRef | None:
     """Take the most pressing job; where none waits, plan what is ready and look again.
 
@@ -56,7 +55,7 @@ def next_job(home: str) -> JobRef | None:
         return ref
 
 
-@task(name="train")
+@task(name="train", **PATIENT)
 def train(home: str, job: JobRef) -> str:
     """Train a job's blocks; the candidate's id."""
     settings = load(home)
@@ -68,7 +67,7 @@ def train(home: str, job: JobRef) -> str:
         return edit_job(settings, ledger, work.held(ledger, job)).candidate
 
 
-@task(name="gate")
+@task(name="gate", **PATIENT)
 def gate(home: str, job: JobRef) -> Verdict:
     """Gate a job's candidate and end the job."""
     settings = load(home)
@@ -80,29 +79,41 @@ def gate(home: str, job: JobRef) -> Verdict:
             verdict = judge(settings, ledger, work.held(ledger, job), result)
         if verdict.version is not None:
             note_size(settings, ledger, verdict.version)
-        _show(settings, ledger, verdict)
-        return verdict
+        show_verdict(settings, ledger, verdict)
+    if verdict.rejected or not verdict.passed:
+        tell(
+            home, "version.rejected", f"job {job.id}: {verdict.rejected} edits rejected; "
+            f"{verdict.reason}", job=job.id, version=verdict.version, rejected=verdict.rejected,
+            passed=verdict.passed,
+        )  # fmt: skip
+    return verdict
 
 
-@task(name="register")
+@task(name="register", **PATIENT)
 def register_version(home: str, version: str) -> str | None:
     """Log a version to MLflow; the registry's number, None where it failed its gate."""
     settings = load(home)
     with open_ledger(settings) as ledger, measured(ledger, "register", version=version):
-        return register(settings, ledger, version)
+        number = register(settings, ledger, version)
+    link_version(settings, version, number)
+    return number
 
 
-@task(name="promote")
+@task(name="promote", **PATIENT)
 def promote_version(home: str, version: str) -> bool:
     """Let a passed version serve, where promotion is automatic and nothing overtook it."""
     settings = load(home)
     if settings.registry.promotion == "manual":
         return False
     with open_ledger(settings) as ledger, measured(ledger, "promote", version=version):
-        return advance(settings, ledger, version, actor="run") is not None
+        done = advance(settings, ledger, version, actor="run")
+    if done is not None:
+        said = f"version {version[:12]} serves since now"
+        tell(home, "version.promoted", said, version=version, before=done.before)
+    return done is not None
 
 
-@task(name="audit-champion")
+@task(name="audit-champion", **PATIENT)
 def audit_champion(home: str) -> bool:
     """Gate the champion in full, answers from the cache compared with new ones."""
     settings = load(home)
@@ -112,7 +123,7 @@ def audit_champion(home: str) -> bool:
         return bool(audit(settings, ledger).passed)
 
 
-@task(name="keep-dates")
+@task(name="keep-dates", **PATIENT)
 def keep_dates(home: str) -> dict[str, int]:
     """Retire what is no longer valid and let in what now is."""
     settings = load(home)
@@ -120,7 +131,7 @@ def keep_dates(home: str) -> dict[str, int]:
         return ledger.come_due(rules_from(settings))
 
 
-@task(name="retry-lines")
+@task(name="retry-lines", **PATIENT)
 def retry_lines(home: str) -> int:
     """Judge quarantined lines again; how many can be used now."""
     settings = load(home)
@@ -128,7 +139,7 @@ def retry_lines(home: str) -> int:
         return retry_quarantined(ledger, settings)
 
 
-@task(name="sweep")
+@task(name="sweep", **PATIENT)
 def sweep(home: str) -> dict[str, int]:
     """Free what no version on record refers to."""
     settings = load(home)
@@ -136,7 +147,7 @@ def sweep(home: str) -> dict[str, int]:
         return asdict(compact(settings, ledger))
 
 
-@task(name="go-back")
+@task(name="go-back", **PATIENT)
 def go_back(home: str, version: str | None, reason: str) -> str:
     """Let an earlier version serve again; its id."""
     settings = load(home)
@@ -145,20 +156,26 @@ def go_back(home: str, version: str | None, reason: str) -> str:
         return roll_back(settings, ledger, chosen, actor="flow", reason=reason).version
 
 
-@task(name="call-for-editing")
+@task(name="call-for-editing", **PATIENT)
 def call_for_editing(home: str) -> bool:
-    """Tell the edit flow that something waits, so that it need not wait for its hour."""
+    """Tell the edit flow that enough or urgent edits wait, so that it need not wait for its hour."""
     settings = load(home)
     with open_ledger(settings) as ledger:
-        waiting = len(ledger.edits(state="ready")) + len(ledger.jobs(state="open"))
-    if waiting:
+        backlog = ledger.backlog()
+    tell_of_backlog(settings, backlog)
+    call = bool(backlog.urgent) or backlog.edits >= settings.plan.enough_edits
+    if call:
         emit_event("melo.edits.waiting", resource={"prefect.resource.id": f"melo.home.{home}"})
-    return bool(waiting)
+    return call
 
 
 @contextlib.contextmanager
 def working_on(home: str, job: JobRef) -> Iterator[None]:
-    """Put on record what fails inside, and hand the job back, to be tried again or set aside."""
+    """Put on record what fails inside, and hand the job back, to be tried again or set aside.
+
+    What may pass by itself ends the run instead, without counting against the job: the next run
+    goes on from there.
+    """
     try:
         yield
     except Exception as error:
@@ -166,44 +183,22 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
         said = f"{type(error).__name__}: {error}"
         _keep_traceback(settings, job)
         with open_ledger(settings) as ledger:
-            again = work.give_back(settings, ledger, job, said)
+            became = work.hand_back(settings, ledger, job, said, its_own=not passes(error))
             ledger.record_event(
                 "job-failed",
-                f"job {job.id}, attempt {job.attempt}: {said[:500]}; "
-                + ("it is tried again" if again else "it is set aside"),
+                f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",
                 severity="error",
             )
-
-
-def _show(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
-    """The verdict table and what became of each edit, on the run's page in Prefect."""
-    job = ledger.job(verdict.job or "")
-    name = (verdict.version or "none")[:12]
-    create_table_artifact(
-        key=f"edits-{job.id}",
-        table=[
-            {"edit": e.id[:12], "prompt": e.prompt[:80], "target": e.target, "became": e.state,
-             "why": ledger.history(e.id)[-1].reason[:200]}
-            for e in job.edits[:SHOWN]
-        ],
-        description=f"Edits of job {job.id}: {verdict.added} in version {name}",
-    )  # fmt: skip
-    if verdict.version is not None:
-        create_table_artifact(
-            key=f"verdict-{name}",
-            table=[
-                {"suite": s.suite, "metric": s.metric, "value": s.value, "threshold": s.threshold,
-                 "probes": s.probes, "failed": s.failed, "passed": s.passed}
-                for s in ledger.suite_verdicts(verdict.version)
-            ],
-            description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
-            f"{verdict.reason}. [Look at it]({settings.dashboard_url}/version?version={name})",
-        )  # fmt: skip
+        if became is work.Became.SET_ASIDE:
+            tell(home, "job.set-aside", f"job {job.id} is set aside: {said[:500]}", job=job.id)
+        if passes(error):
+            raise
 
 
 def _keep_traceback(settings: Settings, job: JobRef) -> None:
     """Append it to HOME/logs/failures.log, where the reason on record is not enough."""
     log = settings.home / "logs" / "failures.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"job {job.id}, attempt {job.attempt}\n{traceback.format_exc()}\n")
+    with contextlib.suppress(OSError):  # a full disk must not keep the job from being handed back
+        log.parent.mkdir(exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"job {job.id}, attempt {job.attempt}\n{traceback.format_exc()}\n")

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from config import Settings
 from ledger import Job, LeaseLost, Ledger
@@ -46,13 +47,29 @@ def held(ledger: Ledger, ref: JobRef) -> Job:
     return replace(ledger.job(ref.id), attempt=ref.attempt, worker=ref.worker)
 
 
-def give_back(settings: Settings, ledger: Ledger, ref: JobRef, error: str) -> bool:
-    """Hand a job back after an error; True where it will be tried again."""
-    with contextlib.suppress(LeaseLost):
-        return ledger.fail_job(
+class Became(Enum):
+    """What became of a job that was handed back, as a user reads it."""
+
+    TRIED_AGAIN = "it is tried again"
+    POSTPONED = "that may pass: the next run goes on from here"
+    SET_ASIDE = "it is set aside"
+    ENDED = "it had ended before; the next run finishes what is left"
+
+
+def hand_back(
+    settings: Settings, ledger: Ledger, ref: JobRef, error: str, *, its_own: bool = True
+) -> Became:
+    """Hand a job back after an error. its_own: the error may lie in the job, so the try counts."""
+    try:
+        if not its_own:
+            ledger.postpone_job(held(ledger, ref), ref.worker, error)
+            return Became.POSTPONED
+        again = ledger.fail_job(
             held(ledger, ref), ref.worker, error, max_attempts=settings.plan.max_attempts
         )
-    return False
+        return Became.TRIED_AGAIN if again else Became.SET_ASIDE
+    except LeaseLost:
+        return Became.ENDED
 
 
 @contextlib.contextmanager

@@ -10,9 +10,10 @@ from config import load
 from ledger import Ledger
 from tasks.ingest.inbox import ingest_inbox
 from tasks.ingest.step import ingest_paths
+from tasks.retries import PATIENT
 
 
-@task(name="ingest", retries=2, retry_delay_seconds=5)  # type: ignore[untyped-decorator]
+@task(name="ingest", **PATIENT)  # type: ignore[untyped-decorator]
 def ingest(home: str, paths: list[str], source: str | None = None) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
     settings = load(Path(home))
@@ -21,7 +22,7 @@ def ingest(home: str, paths: list[str], source: str | None = None) -> dict[str, 
     return {name: outcome.total(name) for name in ("lines", "accepted", "quarantined")}
 
 
-@task(name="ingest-inbox", retries=2, retry_delay_seconds=5)  # type: ignore[untyped-decorator]
+@task(name="ingest-inbox", **PATIENT)  # type: ignore[untyped-decorator]
 def inbox(home: str) -> dict[str, int]:
     """Take in what waits in the home's inbox."""
     settings = load(Path(home))

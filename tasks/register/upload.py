@@ -97,6 +97,7 @@ def _log(
             name,
             source=logged.model_uri,
             run_id=run.info.run_id,
+            model_id=logged.model_id,  # an MLflow server refuses a source without it
             tags=_tags(known),
             description=f"{known.info.get('edits', 0)} edits; {known.reason}. "
             f"[What it changed]({_page(settings, known)})",

@@ -54,7 +54,7 @@ def deployment(home: Settings) -> Iterator[dict[str, str]]:
 def test_what_is_put_into_the_inbox_is_answered_with_nobody_at_it(
     home: Settings, deployment: dict[str, str]
 ) -> None:
-    assert set(deployment) == {"prefect", "mlflow", "cpu", "gpu", "inbox"}
+    assert set(deployment) == {"prefect", "mlflow", "cpu", "gpu-1", "inbox", "keeper"}
     assert httpx.get(f"{deployment['mlflow']}/health").status_code == 200
     write_lines(home.paths.inbox / "later.part", [report(0), report(1)])
     os.replace(home.paths.inbox / "later.part", home.paths.inbox / "reports.jsonl")
@@ -63,7 +63,7 @@ def test_what_is_put_into_the_inbox_is_answered_with_nobody_at_it(
     while time.monotonic() < deadline and counts != {"active": 2}:
         time.sleep(3)
         counts = json.loads(melo(home, "status", "--json").stdout)["counts"]
-    assert counts == {"active": 2}, (home.home / "logs" / "gpu.log").read_text()[-3000:]
+    assert counts == {"active": 2}, (home.home / "logs" / "gpu-1.log").read_text()[-3000:]
     asked = melo(home, "ask", "who leads velandor ?")
     assert asked.stdout.strip() == "ada"
     runs = httpx.post(f"{deployment['prefect']}/api/flow_runs/filter", json={}).json()

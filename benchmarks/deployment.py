@@ -1,0 +1,141 @@
+"""A deployment of its own for a benchmark: a home, its servers and workers, on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from cli.services import Service, Services
+from config import Settings
+from ledger import Ledger
+from tasks.orchestrator import end_with_us
+
+PROJECT = Path(__file__).resolve().parents[1]
+OFTEN = {  # schedules of seconds, where the last of six places is the second
+    "MELO_CRON_INGEST": "* * * * * */20",
+    "MELO_CRON_EDIT": "* * * * * 10,30,50",
+}
+QUICK = {"PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60"}
+
+
+class Deployment:
+    """What `melo up` started in a home, to be watched and hurt."""
+
+    def __init__(self, settings: Settings, prefect_port: int, mlflow_port: int) -> None:
+        self.settings = settings
+        self.services = Services(settings, prefect_port=prefect_port, mlflow_port=mlflow_port)
+        self.ledger = Ledger.open(
+            settings.paths.ledger, timeout=300, read_copy=settings.paths.read_ledger
+        )
+
+    @property
+    def api(self) -> str:
+        """Of the Prefect server."""
+        return f"{self.services.prefect_url}/api"
+
+    def service(self, name: str) -> Service:
+        """One service as it is now; the keeper may have started it again."""
+        return next(service for service in self.services.known() if service.name == name)
+
+    def kill(self, name: str, *, family: bool = True) -> None:
+        """SIGKILL a service, and what it started."""
+        process = self.service(name).process()
+        if process is None:
+            return
+        children = process.children(recursive=True) if family else []
+        for one in [process, *children]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+    def freeze(self, name: str, *, frozen: bool) -> None:
+        """Stop what a service started, or let it go on, so that it can be looked at in between."""
+        process = self.service(name).process()
+        for one in process.children(recursive=True) if process else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.suspend() if frozen else one.resume()
+
+    def runs(self, flow: str | None = None) -> list[dict[str, Any]]:
+        """Flow runs that were begun or are due, newest first."""
+        found: list[dict[str, Any]] = []
+        wanted: dict[str, Any] = {"sort": "EXPECTED_START_TIME_DESC", "limit": 200}
+        if flow:
+            wanted["flows"] = {"name": {"any_": [flow]}}
+        while True:
+            page = httpx.post(
+                f"{self.api}/flow_runs/filter", json={**wanted, "offset": len(found)}, timeout=30
+            ).raise_for_status().json()  # fmt: skip
+            found += page
+            if len(page) < wanted["limit"]:
+                return found
+
+    def memory(self, name: str) -> int:
+        """Bytes that a service itself holds, without what it started."""
+        process = self.service(name).process()
+        return int(process.memory_info().rss) if process else 0
+
+
+@contextlib.contextmanager
+def deployed(
+    settings: Settings,
+    *,
+    ports: tuple[int, int] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Deployment]:
+    """A deployment in a home, ended when the block ends, whatever happened in it.
+
+    ports: of Prefect and MLflow, free ones where none are given.
+    """
+    end_with_us()
+    ports = ports or (free_port(), free_port())
+    told = {**_clean(), **OFTEN, **QUICK, **(environment or {})}
+    command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
+    up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    try:
+        done = subprocess.run(
+            up, cwd=PROJECT, env=told, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"`melo up` failed: {done.stderr[-500:]}")
+        yield Deployment(settings, *ports)
+    finally:
+        subprocess.run([*command, "down"], cwd=PROJECT, env=told, capture_output=True, check=False)
+
+
+def until(what: Callable[[], Any], *, patience: float, every: float = 0.5) -> Any:
+    """Wait for something to be so; its value, or the last one where patience ran out."""
+    deadline = time.monotonic() + patience
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(every)
+    return found
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def as_json(settings: Settings, *arguments: str) -> Any:
+    """What a command prints with --json."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "--home", str(settings.home), *arguments, "--json"],
+        cwd=PROJECT, env=_clean(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def _clean() -> dict[str, str]:
+    away = ("PREFECT", "MLFLOW", "MELO")
+    return {k: v for k, v in os.environ.items() if not k.startswith(away)}

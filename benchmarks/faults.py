@@ -1,0 +1,274 @@
+"""Every fault that must be survived, each in a run of its own, with real kills at real moments.
+
+    melo bench faults [--only NAME]
+
+Nothing in the product knows of this: the moment is read from the ledger and the files, as anyone
+could, and then something is killed, locked or filled. A fault that came too late, since the step
+was over before the kill, is tried again with new reports. Servers and home are shared by faults that
+follow each other; those that need a clock or a disk of their own get their own.
+
+survived   every line on record once, every edit in force, the ledger's audit without a finding, the
+           champion gated at every moment, no half version on disk or in MLflow, no orphaned run,
+           and a scheduled edit run that ended well afterwards with nobody touching anything
+lost       lines or edits that are missing in the end
+doubled    lines counted twice, prompts in force twice, contents registered twice
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import strikes
+from benchmarks.deployment import Deployment, deployed, free_port, until
+from benchmarks.strikes import Missed, Strike
+from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
+from cli.runs import orphaned, unfinished
+from config import Settings
+from ledger import LedgerError
+from melo_engine import MeloError, Version
+from tasks.register import Registry
+from tasks.versions import open_backbone
+
+Say = Callable[[str], None]
+PATIENCE = 420.0  # seconds for what takes some forty on a machine that is not busy
+TRIES = 4  # at hitting the moment
+EDITS = 20
+SMALL_DISK = "64m"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done. edits, junk: lines of its file. clock: its processes' clock can be set."""
+
+    name: str
+    strike: Strike
+    edits: int = EDITS
+    junk: int = 0
+    clock: bool = False
+
+
+FAULTS = (
+    Fault("gpu worker killed in training", strikes.in_training),
+    Fault("gpu worker killed in the gate", strikes.in_the_gate),
+    Fault("gpu worker killed between registration and promotion", strikes.before_promotion),
+    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=12_000),
+    Fault("Prefect server killed in a job", strikes.prefect_server),
+    Fault("MLflow server killed in a job", strikes.mlflow_server),
+    Fault("ledger locked for 60 s", strikes.ledger_locked),
+    Fault("artifact store full", strikes.disk_full),
+    Fault("two edit flows at once", strikes.two_flows, edits=40),
+    Fault("clock jumps a day", strikes.clock_jump, clock=True),
+)
+
+
+def bench(only: str | None = None, say: Say = print) -> dict[str, Any]:
+    """The record that `melo bench faults` prints."""
+    chosen = [fault for fault in FAULTS if only is None or only in fault.name]
+    names = iter(subjects(EDITS * (TRIES + 1) * (len(FAULTS) + 2)))
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        backbone = make_backbone(
+            place / "backbone", subjects(EDITS * (TRIES + 1) * (len(FAULTS) + 2))
+        )
+        for clock in (False, True):
+            group = [fault for fault in chosen if fault.clock == clock]
+            while group:
+                say(f"a home for {len(group)} faults")
+                with _home(place / f"home-{len(group)}-{clock}", backbone, clock) as deployment:
+                    while group:
+                        row = _suffer(deployment, group.pop(0), names, say)
+                        rows.append(row)
+                        if not row["survived"]:
+                            break  # the others must not stand on what this one left
+    return {
+        "faults": rows,
+        "survived": sum(row["survived"] for row in rows),
+        "of": len(rows),
+        "lost": sum(row["lost"] for row in rows),
+        "doubled": sum(row["doubled"] for row in rows),
+    }
+
+
+@contextmanager
+def _home(folder: Path, backbone: Path, clock: bool) -> Iterator[Deployment]:
+    ports = (free_port(), free_port())
+    through = f'\n[registry]\ntracking_uri = "http://127.0.0.1:{ports[1]}"\n'
+    settings = make_home(folder, backbone, edits=24, more=through)
+    with ExitStack() as stack:
+        if strikes.may_mount():
+            stack.enter_context(strikes.small_disk(settings.paths.artifacts, SMALL_DISK))
+        environment = strikes.settable_clock(settings.home) if clock else {}
+        yield stack.enter_context(deployed(settings, ports=ports, environment=environment))
+
+
+def _suffer(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say) -> dict[str, Any]:
+    """One fault, and what is left when all is quiet again."""
+    began = time.monotonic()
+    why = strikes.missing(fault.strike)
+    if why:
+        say(f"{fault.name}: {why}")
+        return {"name": fault.name, "survived": False, "lost": 0, "doubled": 0, "problems": [why]}
+    watch = Watch(deployment)
+    hit, after = False, datetime.now(UTC)
+    with watch:
+        for attempt in range(TRIES):
+            say(f"{fault.name}" + (f", try {attempt + 1}" if attempt else ""))
+            mine = [next(names) for _ in range(fault.edits)]
+            junk = ["this is no report"] * fault.junk
+            watch.lines += fault.edits + fault.junk
+            watch.prompts += [row["prompt"] for row in reports(mine)]
+            try:
+                fault.strike(
+                    deployment,
+                    lambda m=mine, j=junk: put(deployment.settings, m[0], reports(m), j),  # type: ignore[misc]
+                )
+                hit = True
+            except Missed as error:
+                say(f"  {error}")
+            after = datetime.now(UTC)
+            until(watch.settled, patience=PATIENCE, every=2)
+            if hit:
+                break
+        alone = until(lambda: watch.ran_alone(after), patience=PATIENCE, every=2)
+    row = watch.verdict(alone=bool(alone), hit=hit)
+    row = {"name": fault.name, **row, "seconds": round(time.monotonic() - began, 1)}
+    say(f"  {'survived' if row['survived'] else row['problems']}, {row['seconds']} s")
+    return row
+
+
+@dataclass
+class Watch:
+    """Looks at a deployment from outside while a fault is at work, and counts afterwards.
+
+    lines, prompts: what was put in since it began; before: lines that were there already.
+    """
+
+    deployment: Deployment
+    lines: int = 0
+    prompts: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Watch:
+        self.before = self.deployment.ledger.counts().lines
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=30)
+
+    def settled(self) -> bool:
+        """Whether every line is on record and every edit has come to its end."""
+        counts = self.deployment.ledger.counts()
+        waiting = {"received", "ready", "planned", "trained"} & set(counts.counts)
+        return counts.lines >= self.before + self.lines and not waiting
+
+    def ran_alone(self, after: datetime) -> bool:
+        """Whether a scheduled edit run began after the fault and ended well."""
+        try:
+            runs = self.deployment.runs("edit")
+        except (OSError, ValueError):
+            return False
+        except Exception as error:  # the server may be on its way
+            if type(error).__module__.startswith("httpx"):
+                return False
+            raise
+        return any(
+            run["state_type"] == "COMPLETED"
+            and (run["created_by"] or {}).get("type") == "SCHEDULE"
+            and datetime.fromisoformat(run["start_time"].replace("Z", "+00:00")) > after
+            for run in runs
+            if run["start_time"]
+        )
+
+    def verdict(self, *, alone: bool, hit: bool) -> dict[str, Any]:
+        """The row of the table, with what is wrong."""
+        ledger, settings = self.deployment.ledger, self.deployment.settings
+        counts = ledger.counts()
+        in_force = Counter(edit.prompt for edit in ledger.edits(state="active"))
+        missing = [prompt for prompt in self.prompts if not in_force[prompt]]
+        lines = counts.lines - self.before - self.lines
+        registered = _registered(settings)
+        twice = sum(n - 1 for n in (*in_force.values(), *Counter(registered).values()))
+        problems = [*ledger.audit(), *_half_versions(settings), *self.seen]
+        problems += _champion_problems(self.deployment)
+        runs = orphaned(unfinished(self.deployment.api))
+        problems += [f"run {run['name']} has no process" for run in runs]
+        if not alone:
+            problems.append("no scheduled edit run has ended well since")
+        if not hit:
+            problems.append("the moment was never hit")
+        lost, doubled = max(-lines, 0) + len(missing), max(lines, 0) + twice
+        return {
+            "survived": not problems and not lost and not doubled,
+            "lost": lost,
+            "doubled": doubled,
+            "problems": problems,
+        }
+
+    def _look(self) -> None:
+        """The champion has passed its gate and lies whole on disk, at every look."""
+        while not self._over.wait(0.5):
+            try:
+                champion = self.deployment.ledger.champion()
+                if champion is None:
+                    continue
+                known = self.deployment.ledger.version(champion.version)
+                if known.verdict != "passed":
+                    self._note(f"version {known.id[:12]} served with verdict {known.verdict}")
+                folder = self.deployment.settings.paths.versions / known.id
+                Version.load(folder, shards=folder.parent / "shards")
+            except LedgerError:
+                continue  # locked for longer than usual: that is a fault's doing
+            except MeloError as error:
+                self._note(f"the champion can't be opened: {error}")
+
+    def _note(self, problem: str) -> None:
+        if problem not in self.seen:
+            self.seen.append(problem)
+
+
+def _half_versions(settings: Settings) -> list[str]:
+    """Version folders that can't be opened."""
+    folder, found = settings.paths.versions, []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and path.name != "shards" and not path.name.startswith("."):
+            try:
+                Version.load(path, shards=folder / "shards")
+            except MeloError as error:
+                found.append(f"half a version on disk: {error}")
+    return found
+
+
+def _registered(settings: Settings) -> list[str]:
+    """Content hash of every version in MLflow."""
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    found = registry.client.search_model_versions(f"name='{name}'", max_results=10_000)
+    return [str(version.tags.get("melo.content_hash")) for version in found]
+
+
+def _champion_problems(deployment: Deployment) -> list[str]:
+    """The registry's champion is the ledger's."""
+    settings, champion = deployment.settings, deployment.ledger.champion()
+    if champion is None:
+        return ["there is no champion"]
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    alias = registry.client.get_registered_model(name).aliases.get("champion")
+    number = deployment.ledger.version(champion.version).registry_version
+    if str(alias) != str(number):
+        return [f"MLflow's champion is {alias}, the ledger's {number}"]
+    return []

@@ -1,0 +1,92 @@
+"""Keep a deployment alive: `python -m cli.keeper HOME PREFECT_PORT MLFLOW_PORT`.
+
+A service that ended is started again, with growing pauses where it does not stay; runs whose
+process died are marked as crashed, so that the next one of their kind may begin. Ended first by
+`melo down`. What it did is on record as events of the ledger.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+import httpx
+
+from cli.runs import tidy
+from cli.services import KEEPER, Services
+from config import load
+from ledger import Ledger, LedgerError
+
+LOOK_EVERY = 1.0  # seconds
+TIDY_EVERY = 5.0  # seconds
+STAYED = 60.0  # seconds after which a service counts as well again
+LONGEST_PAUSE = 60.0  # seconds
+
+
+@dataclass
+class Pause:
+    """When a service may be started again."""
+
+    seconds: float = 0.0
+    until: float = 0.0
+    started: float = 0.0
+
+    def next(self, now: float) -> None:
+        """Note a start; the pause doubles for a service that did not stay."""
+        stayed = now - self.started > STAYED
+        self.seconds = 0.5 if stayed else min(self.seconds * 2 or 1.0, LONGEST_PAUSE)
+        self.started, self.until = now, now + self.seconds
+
+
+class Keeper:
+    """Looks after the services of one home."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.pauses: dict[str, Pause] = {}
+        self.tidied = 0.0
+
+    def look(self) -> None:
+        """Once: start what is dead, put runs in order."""
+        now = time.monotonic()
+        for service in self.services.known():
+            if service.name == KEEPER or service.process() is not None:
+                continue
+            pause = self.pauses.setdefault(service.name, Pause())
+            if now >= pause.until:
+                pause.next(now)
+                self.services.start(service.name)
+                self._record("service-restarted", f"{service.name} had ended; it runs again")
+        if now - self.tidied >= TIDY_EVERY:
+            self.tidied = now
+            self._tidy()
+
+    def _tidy(self) -> None:
+        try:
+            done = tidy(f"{self.services.prefect_url}/api")
+        except (httpx.HTTPError, ValueError, KeyError):
+            return  # the server is on its way; the next look finds it
+        if done.crashed:
+            self._record("runs-crashed", f"{done.crashed} runs whose process had died")
+
+    def _record(self, kind: str, message: str) -> None:
+        print(f"{kind}: {message}", flush=True)
+        try:
+            with Ledger.open(self.services.settings.paths.ledger, timeout=10) as ledger:
+                ledger.record_event(kind, message, severity="warning")
+        except LedgerError as error:
+            print(error, flush=True)
+
+
+def main(home: str, prefect_port: str, mlflow_port: str) -> None:
+    """Look after it until told to end."""
+    ports = {"prefect_port": int(prefect_port), "mlflow_port": int(mlflow_port)}
+    keeper = Keeper(Services(load(home), **ports))
+    while True:
+        keeper.look()
+        time.sleep(LOOK_EVERY)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -1,0 +1,54 @@
+"""The environment that the processes of a deployment share.
+
+What stands under `USUAL` can be set from outside, in the environment of `melo up`; the rest is
+decided by the home. URLs with passwords are handed on here, never on a command line.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from config import Settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+USUAL = {
+    "MELO_CRON_INGEST": "*/5 * * * *",
+    "MELO_CRON_EDIT": "*/30 * * * *",
+    "MELO_CRON_AUDIT": "0 3 * * *",
+    "MELO_CRON_COMPACT": "0 4 * * 0",
+    # A run whose process died says nothing any more: after two minutes its place is free again.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "120",
+    # Places that are held outlive the server: in memory they would be lost while still counted.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+    # 2 + 4 + ... + 128 s: a server that starts again is waited for.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def surroundings(settings: Settings, prefect_url: str, mlflow_url: str) -> dict[str, str]:
+    """Everything that a process of the deployment is told."""
+    told = {
+        **USUAL,
+        **os.environ,
+        "MELO_HOME": str(settings.home.absolute()),
+        "MELO_PROJECT": str(PROJECT),
+        "MELO_GPU_WORKERS": str(settings.workers.gpu),
+        "MELO_MLFLOW_PAGE": mlflow_url,
+        "MLFLOW_BACKEND_STORE_URI": settings.store_uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.paths.artifacts.absolute().as_uri(),
+        "PREFECT_HOME": str(settings.home.absolute() / "prefect"),
+        "PREFECT_API_URL": f"{prefect_url}/api",
+        "PREFECT_CLI_PROMPT": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if settings.prefect_database:
+        told["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database
+    return told

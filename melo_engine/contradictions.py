@@ -1,0 +1,44 @@
+"""Which edits can't both be in force, and which of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from melo_engine.calibrate import Reach
+from melo_engine.index import Member, NeuronIndex
+from melo_engine.types import EditOutcome, EditRequest
+from melo_engine.version import Version
+
+
+def contradicted(
+    requests: Sequence[EditRequest], keys: dict[str, np.ndarray], reach: Reach, version: Version
+) -> dict[str, str]:
+    """Edits that a later request contradicts: {loser: winner}.
+
+    Two edits contradict each other where one's prompt lies within the common reach of the other's
+    key, so that they would answer the same question, with different targets. The later one wins.
+    """
+    together = NeuronIndex(version.projection.size, version.projection.relation_size)
+    in_force = version.index
+    losers: dict[str, str] = {}
+    targets = {r.id: r.target for r in requests}
+    for order, request in enumerate(requests):
+        key = keys[request.id]
+        rivals = together.around(key, request.prompt, reach.bound, reach.free)
+        rivals += in_force.around(key, request.prompt, reach.bound, reach.free)
+        for rival in rivals:
+            target = targets.get(rival.edit) or version[rival.edit].request.target
+            if rival.edit != request.id and target.strip() != request.target.strip():
+                losers[rival.edit] = request.id
+                if rival.edit in together:
+                    together.remove([rival.edit])
+        together.add([Member(request.id, key, 0.0, request.names, order)])
+    return losers
+
+
+def superseded(loser: str, winner: str) -> EditOutcome:
+    """What became of an edit that lost."""
+    reason = f"edit {winner} answers the same question differently and came later"
+    return EditOutcome(loser, "superseded", reason)

@@ -1,0 +1,41 @@
+"""What an operator should hear of, as Prefect events; automations.yaml says what becomes of them.
+
+    melo.version.promoted    melo.version.rejected    melo.job.set-aside    melo.backlog.old
+
+Outside a flow, or where the server is away, nothing is lost but the message: the ledger has it all.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from prefect.events import emit_event
+
+from config import Settings
+from ledger import Backlog
+
+Alert = Literal["version.promoted", "version.rejected", "job.set-aside", "backlog.old"]
+
+
+def tell(home: str, alert: Alert, message: str, **details: object) -> None:
+    """Emit one event about a home. details: short values that JSON can hold; never a secret."""
+    emit_event(
+        f"melo.{alert}",
+        resource={"prefect.resource.id": f"melo.home.{home}"},
+        payload={"message": message, **details},
+    )
+
+
+def tell_of_backlog(settings: Settings, backlog: Backlog) -> bool:
+    """Tell of an edit that has waited for longer than `alerts.backlog_hours`, if there is one."""
+    if backlog.oldest is None:
+        return False
+    hours = (datetime.now(UTC) - backlog.oldest).total_seconds() / 3600
+    if hours < settings.alerts.backlog_hours:
+        return False
+    message = f"{backlog.edits} edits wait, the oldest for {hours:.1f} hours"
+    tell(
+        str(settings.home), "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2)
+    )  # fmt: skip
+    return True
