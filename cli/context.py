@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ledger import Ledger
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Why = Annotated[str, typer.Option(help="The reason, kept on record.")]
 
 
 def new_app(**options: Any) -> typer.Typer:
@@ -61,6 +63,14 @@ def state(ctx: typer.Context) -> State:
     """The state of a command's context."""
     found = ctx.find_object(State)
     return found if found is not None else State(Path(".melo"))
+
+
+def user() -> str:
+    """Who types, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "someone"
 
 
 def print_json(value: Any) -> None:

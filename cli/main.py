@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "review": ("cli.review", "app", "Edits that wait for a person."),
     "sources": ("cli.sources", "app", "Who reports, how trusted; block a source."),
     "versions": ("cli.versions", "app", "Versions of the edited model, their verdicts."),
+    "rollback": ("cli.rollback", "app", "Let an earlier version serve again, at once."),
+    "revoke": ("cli.revoke", "app", "Take edits, or all of a source, out of the model."),
     "ask": ("cli.ask", "app", "Ask a version, the champion or the backbone."),
     "backbone": ("cli.backbone", "app", "Prepare and check the frozen model."),
     "gate": ("cli.gate", "app", "Gate a version by hand."),

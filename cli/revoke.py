@@ -1,39 +1,73 @@
-"""`melo edits revoke`: take an edit back; the backbone's own answer returns."""
+"""`melo revoke`: take edits, or all that a source alone stands behind, out of the model."""
 
 from __future__ import annotations
 
-import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import Json, print_json, state
+from cli.context import Json, new_app, print_json, state, user
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+
+app = new_app()
 
 
+@app.command()
 def revoke(
     ctx: typer.Context,
-    edit_ids: Annotated[list[str], typer.Argument(help="Ids or prefixes of edits.")],
+    what: Annotated[
+        list[str], typer.Argument(help="Ids or prefixes of edits, or names of sources.")
+    ],
     reason: Annotated[str, typer.Option(help="Kept on record.")] = "revoked by hand",
     as_json: Json = False,
 ) -> None:
-    """Take edits back: a new version without them, gated and promoted. Nothing is trained."""
+    """Take edits back: a new version without them, gated and promoted. Nothing is trained.
+
+    Of a source, those edits are revoked that no other source stands behind; `melo sources block`
+    also refuses what it says from then on.
+    """
     from cli.progress import shown
     from tasks.revoke import revoke as revoke_edits
 
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
-        done = revoke_edits(here.settings, ledger, edit_ids, actor=_who(), reason=reason)
+        edits = _edits(ledger, what)
+        done = revoke_edits(here.settings, ledger, edits, actor=user(), reason=reason)
     if as_json:
         print_json(done)
         return
     if done.ended:
-        typer.echo(f"{len(done.ended)} ended before being trained.")
+        typer.echo(f"{len(done.ended)} ended before they were in the model.")
     if done.version:
         typer.echo(f"{len(done.removed)} taken out; version {done.version[:12]} serves now.")
 
 
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "someone"
+def _edits(ledger: Ledger, what: list[str]) -> list[str]:
+    """The edits that are meant; a name that fits an edit and a source is refused."""
+    from cli.errors import UsageProblem
+    from ledger import UnknownId
+
+    sources = {source.name for source in ledger.sources()}
+    found: list[str] = []
+    for name in what:
+        try:
+            edit = ledger.edit(name).id
+        except UnknownId:
+            if name not in sources:
+                raise UnknownId(
+                    f"{name!r} is no edit's id and no source. See `melo edits list` and "
+                    "`melo sources list`."
+                ) from None
+            alone = ledger.only_from(name)
+            if not alone:
+                raise UsageProblem(
+                    f"no edit in use or waiting stands on source {name} alone."
+                ) from None
+            found += alone
+        else:
+            if name in sources:
+                raise UsageProblem(f"{name!r} is an edit and a source; give the edit's whole id.")
+            found.append(edit)
+    return list(dict.fromkeys(found))

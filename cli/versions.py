@@ -1,18 +1,20 @@
-"""`melo versions`: list, show, compare, promote, go back, and who did what when."""
+"""`melo versions`: list, show, compare, promote, and who did what when."""
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from cli.context import Json, new_app, print_json, print_table, short, state
+from cli.context import Json, Why, new_app, print_json, print_table, short, state, user
+from cli.rollback import rollback, tell
+from cli.storage import compact, delete
 
 app = new_app(no_args_is_help=True)
-
-Why = Annotated[str, typer.Option(help="The reason, kept on record.")]
+app.command()(rollback)
+app.command()(compact)
+app.command()(delete)
 
 
 @app.callback()
@@ -37,7 +39,8 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
             (
                 v.id[:12], v.registry_version, v.verdict, v.info.get("edits"), len(v.edits_added),
                 len(v.edits_removed), v.created_at,
-                "champion" if champion and champion.version == v.id else "",
+                "champion" if champion and champion.version == v.id
+                else "deleted" if v.info.get("deleted") else "",
             )
             for v in found
         ],
@@ -127,8 +130,18 @@ def diff(
         if k in probes[1] and probes[0][k].answer_after != probes[1][k].answer_after
     ]  # fmt: skip
     added, removed = sorted(b - a), sorted(a - b)
+    measured = [
+        (*key, _number(suites[0].get(key)), _number(suites[1].get(key)))
+        for key in dict.fromkeys([*suites[0], *suites[1]])
+    ]
     if as_json:
-        print_json({"added": added, "removed": removed, "probes": changed})
+        names = ("suite", "metric", "before", "after")
+        print_json(
+            {
+                "added": added, "removed": removed, "probes": changed,
+                "suites": [dict(zip(names, row, strict=True)) for row in measured],
+            }
+        )  # fmt: skip
         return
     print_table(
         ("edit", "", "prompt", "target"),
@@ -141,10 +154,7 @@ def diff(
     typer.echo()
     print_table(
         ("suite", "metric", "before", "after"),
-        [
-            (*key, _value(suites[0].get(key)), _value(suites[1].get(key)))
-            for key in dict.fromkeys([*suites[0], *suites[1]])
-        ],
+        [(suite, metric, _value(a), _value(b)) for suite, metric, a, b in measured],
     )
     typer.echo()
     print_table(
@@ -172,27 +182,9 @@ def promote(
         champion = ledger.champion()
         done = promote_version(
             here.settings, ledger, resolve(ledger, version),
-            expected=champion.version if champion else None, actor=_who(), reason=reason,
+            expected=champion.version if champion else None, actor=user(), reason=reason,
         )  # fmt: skip
-    _tell(done, as_json)
-
-
-@app.command()
-def rollback(
-    ctx: typer.Context,
-    version: Annotated[str | None, typer.Argument(help="None: the champion before.")] = None,
-    reason: Why = "rolled back by hand",
-    as_json: Json = False,
-) -> None:
-    """Let an earlier version serve again, at once."""
-    from tasks.register import roll_back
-    from tasks.versions import resolve
-
-    here = state(ctx)
-    with here.ledger(create=False) as ledger:
-        chosen = resolve(ledger, version) if version else None
-        done = roll_back(here.settings, ledger, chosen, actor=_who(), reason=reason)
-    _tell(done, as_json)
+    tell(done, as_json)
 
 
 @app.command()
@@ -209,21 +201,9 @@ def log(ctx: typer.Context, as_json: Json = False) -> None:
     )
 
 
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "someone"
+def _number(suite: Any) -> float | None:
+    return None if suite is None else suite.value
 
 
-def _tell(done: Any, as_json: bool) -> None:
-    if as_json:
-        print_json(done)
-        return
-    typer.echo(f"{done.version[:12]} serves now; before: {(done.before or 'none')[:12]}.")
-    if done.superseded:
-        typer.echo(f"{len(done.superseded)} edits no longer serve. See `melo edits list`.")
-
-
-def _value(suite: Any) -> str:
-    return "-" if suite is None or suite.value is None else f"{suite.value:.4f}"
+def _value(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4f}"

@@ -10,7 +10,7 @@ from ledger.types import Counts
 
 class Ledger(Review):
     """Open it with `Ledger.open(path)`; see the parts for what it can do:
-    Store, Intake, Edits, Planning, Versions, Likeness, Review."""
+    Store, Intake, Edits, Planning, Versions, Likeness, Sources, Review."""
 
     def counts(self) -> Counts:
         """Every input line in exactly one count: its edit's state, duplicate or quarantined."""

@@ -1,4 +1,4 @@
-"""What a person decides: held edits, quarantined lines, sources; and what time decides."""
+"""What a person decides: held edits and quarantined lines; and what time decides."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from ledger import admission, states
 from ledger.edits import remove_in
-from ledger.errors import IllegalTransition, UnknownId
+from ledger.errors import IllegalTransition
 from ledger.intake import take_staged
-from ledger.likeness import Likeness
+from ledger.sources import Sources
 from ledger.staging import stage
 from ledger.store import Connection, first
 from ledger.types import (
@@ -23,11 +23,10 @@ from ledger.types import (
     Mapping,
     Quarantined,
     RelationTemplates,
-    SourceState,
 )
 
 
-class Review(Likeness):
+class Review(Sources):
     """The part of the ledger where people and the calendar decide."""
 
     def waiting(self) -> list[Edit]:
@@ -152,50 +151,6 @@ class Review(Likeness):
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
 
-    def sources(self) -> list[SourceState]:
-        """Every source with its trust, its policy and what became of its lines."""
-        with self.read() as con:
-            rows = con.execute(
-                """SELECT s.source, s.trust, s.policy, s.quorum, s.max_per_hour, s.blocked,
-                          s.first_seen, coalesce(a.reports, 0), coalesce(a.accepted, 0),
-                          coalesce(a.duplicates, 0), coalesce(a.quarantined, 0),
-                          coalesce(a.active, 0), coalesce(a.rejected, 0)
-                FROM sources s LEFT JOIN acceptance a USING (source) ORDER BY s.source"""
-            ).fetchall()
-        return [SourceState(*row) for row in rows]
-
-    def block_source(
-        self, source: str, *, actor: str, reason: str, now: datetime | None = None
-    ) -> tuple[list[str], list[str]]:
-        """Block a source and revoke every edit that no other source stands behind.
-
-        Returns (revoked at once, active ones to be taken out with the next version).
-        """
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            _block(con, source, True)
-            alone = [
-                row[0]
-                for row in con.execute(
-                    """SELECT DISTINCT r.edit_id FROM reports r JOIN edit_states s USING (edit_id)
-                    WHERE r.source = ?
-                      AND s.state IN ('received', 'held', 'ready', 'planned', 'trained', 'active')
-                      AND NOT EXISTS (
-                        SELECT 1 FROM reports o JOIN sources q USING (source)
-                        WHERE o.edit_id = r.edit_id AND NOT q.blocked)""",
-                    [source],
-                ).fetchall()
-            ]
-            return remove_in(
-                con, alone, states.REVOKED, actor=actor, at=at,
-                reason=f"source {source} was blocked: {reason}",
-            )  # fmt: skip
-
-    def unblock_source(self, source: str) -> None:
-        """Take lines of a source again. What was revoked stays revoked until reported again."""
-        with self.write() as con:
-            _block(con, source, False)
-
     def quarantined(self, *, limit: int | None = None) -> list[Quarantined]:
         """Lines that can't be used, oldest first."""
         with self.read() as con:
@@ -273,14 +228,6 @@ SELECT edit_id FROM (
     WHERE s.state = 'held' AND s.hold = 'rate')
 WHERE max_per_hour IS NULL OR place <= max_per_hour
 """
-
-
-def _block(con: Connection, source: str, blocked: bool) -> None:
-    found = con.execute(
-        "UPDATE sources SET blocked = ? WHERE source = ? RETURNING source", [blocked, source]
-    ).fetchall()
-    if not found:
-        raise UnknownId(f"no source {source!r} is on record. See `melo sources list`.")
 
 
 def _pseudo_file(con: Connection, name: str, at: datetime) -> int:

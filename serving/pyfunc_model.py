@@ -2,17 +2,23 @@
 
     mlflow.pyfunc.load_model("models:/NAME@champion").predict(["Who leads Acme?"])
 
-The artifact holds the manifest, the edits, the key projection and the shards that are new in this
-version; the others are found by the hash of their content in the store that `model_config` names.
+The artifact holds the manifest, the edits, the key projection and the shards that were new with this
+version. The others are found by the hash of their content, in this order:
 
-    model_config  backbone   folder or hub id of the frozen model
+    the artifact itself            shards/<hash>
+    a store on this machine        model_config "shards", or MELO_SHARDS
+    the versions that logged them  shards.json says which; fetched from the tracking server
+
+    model_config  backbone   folder or hub id of the frozen model; MELO_BACKBONE names another place
                   task       what it does
-                  shards     the store of shards
+                  shards     a store of shards on this machine, where there is one
                   device     auto, cpu, cuda
 """
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from melo_engine import Backbone, Editor
+from melo_engine.errors import VersionError
 from melo_engine.version import read_manifest
 
 
@@ -29,24 +36,22 @@ class MeloModel(PythonModel):  # type: ignore[misc]
     """Answers prompts with one version. Each answer says which edit it came from, if any."""
 
     def load_context(self, context: Any) -> None:
-        """Open the backbone and the version; every checksum is verified."""
+        """Open the backbone and the version; every checksum is verified.
+
+        Raises VersionError where a shard is nowhere to be found or damaged.
+        """
         config = context.model_config or {}
         folder = Path(context.artifacts["version"])
         backbone = Backbone.open(
-            config["backbone"], config.get("task"), device=config.get("device", "auto")
+            os.environ.get("MELO_BACKBONE") or config["backbone"],
+            config.get("task"),
+            device=config.get("device", "auto"),
         )
-        store = Path(config["shards"])
-        needed = read_manifest(folder)["shards"]
-        if all((store / name).is_dir() for name in needed):
-            self.editor = Editor.load(backbone, folder, store)
-            return
-        with tempfile.TemporaryDirectory() as together:
-            for name in needed:
-                own = folder / "shards" / name
-                (Path(together) / name).symlink_to(own if own.is_dir() else store / name)
-            self.editor = Editor.load(backbone, folder, together)
-            for shard in self.editor.version.shards.values():
-                shard.pairs  # noqa: B018  read now, the folder is about to go
+        # Blocks are mapped, not read: the folder lives as long as the model.
+        self.together = tempfile.TemporaryDirectory(prefix="melo-shards-")
+        for name, place in _shards(folder, config).items():
+            (Path(self.together.name) / name).symlink_to(place.absolute())
+        self.editor = Editor.load(backbone, folder, self.together.name)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """model_input: a DataFrame with a column `prompt`, or a list of prompts.
@@ -64,6 +69,37 @@ class MeloModel(PythonModel):  # type: ignore[misc]
                 "version": [a.version for a in answers],
             }
         )
+
+
+def _shards(folder: Path, config: dict[str, Any]) -> dict[str, Path]:
+    """Where each shard of a version lies on this machine; those that don't are fetched."""
+    store = Path(os.environ.get("MELO_SHARDS") or config.get("shards") or folder)
+    others: dict[str, str] = {}
+    if (folder / "shards.json").is_file():
+        others = json.loads((folder / "shards.json").read_text(encoding="utf-8"))["others"]
+    found = {}
+    for name in read_manifest(folder)["shards"]:
+        here = [p for p in (folder / "shards" / name, store / name) if p.is_dir()]
+        if not here and name not in others:
+            raise VersionError(
+                f'shard "{name}" is not in "{folder}" and not in "{store}". '
+                "Name a store that has it in MELO_SHARDS."
+            )
+        found[name] = here[0] if here else _fetched(name, others[name])
+    return found
+
+
+def _fetched(name: str, model: str) -> Path:
+    """A shard from the artifacts of the logged model that holds it."""
+    try:
+        place = mlflow.MlflowClient().get_logged_model(model).artifact_location
+        uri = f"{place}/artifacts/version/shards/{name}"
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (mlflow.MlflowException, OSError) as error:
+        raise VersionError(
+            f'shard "{name}" could not be fetched from logged model "{model}": {error}. '
+            "Set MLFLOW_TRACKING_URI, or name a store that has it in MELO_SHARDS."
+        ) from None
 
 
 def _prompts(given: Any) -> list[str]:

@@ -34,7 +34,7 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     folder, store = settings.paths.versions, settings.paths.versions / "shards"
     if not folder.is_dir():
         return Compacted()
-    recorded = {version.id for version in ledger.versions()}
+    recorded = {v.id for v in ledger.versions() if not v.info.get("deleted")}
     before = time.time() - older_than
     stale = [p for p in _folders(folder) if p.name not in recorded and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]

@@ -13,5 +13,9 @@ class NotPromotable(TaskError):
     """A version without a passed gate for its very content, or one that was overtaken."""
 
 
+class NotDeletable(TaskError):
+    """A version that something else stands on."""
+
+
 class RegistryError(TaskError):
     """The MLflow registry cannot be reached or holds something else than expected."""

@@ -30,6 +30,7 @@ from tasks.second import trained_again, worth_another_try
 from tasks.versions import (
     BASE,
     answers_file,
+    open_backbone,
     open_editor,
     open_version,
     report_folder,
@@ -71,7 +72,11 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
         if not nothing:
             asked = dict.fromkeys(job.removals, "taken out as asked")
             asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
-            record(ledger, gated, result.base, job.id, added, removed, beaten, asked)
+            record(
+                ledger, gated, result.base, job.id, added, removed, beaten, asked,
+                train_seconds=round(sum(result.seconds.values()), 2),
+                device=str(open_backbone(settings).device),
+            )  # fmt: skip
         for old, new in lost.items():
             why = f"edit {new} answers the same question differently and came later"
             ledger.transition([old], "superseded", "edit", why, None if nothing else version.id)
@@ -150,11 +155,12 @@ def record(
     removed: tuple[str, ...],
     superseded: Mapping[str, str],
     asked: Mapping[str, str],
+    **told: object,
 ) -> None:
     """Put a gated version, its probes and its verdict on record.
 
     superseded: edits of the parent and what took their place. asked: edits that were to be taken
-    out, with the reason.
+    out, with the reason. told: what else is to be known of how it was made.
     """
     version = gated.version
     ledger.record_version(
@@ -172,6 +178,7 @@ def record(
             "gate_seconds": round(gated.seconds, 2),
             "regenerated": gated.regenerated,
             "cached": gated.cached,
+            **told,
         },
     )
     ledger.record_probe_results(

@@ -17,7 +17,7 @@ from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
 from tasks.register import register
-from tasks.register.promote import advance, follow
+from tasks.register.promote import advance, descends, follow, overtaken
 from tasks.work import JobRef, hand_back
 
 
@@ -36,17 +36,21 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
     """Bring ledger, versions on disk and registry in line with each other. Safe at any time."""
     swept = _sweep(settings)
     jobs = _free_leases(settings, ledger)
-    registered = promoted = overtaken = 0
+    registered = promoted = late = 0
+    champion = ledger.champion()
     for version in _unfinished(ledger):
         if version.registry_version is None:
             register(settings, ledger, version.id)
             registered += 1
         if settings.registry.promotion == "auto":
             done = advance(settings, ledger, version.id, actor="reconcile")
-            promoted, overtaken = promoted + bool(done), overtaken + (done is None)
+            promoted, late = promoted + bool(done), late + (done is None)
+        elif not descends(ledger, version.id, champion.version if champion else None):
+            overtaken(ledger, version.id, actor="reconcile")
+            late += 1
     if registered or promoted or _aliases_unsure(ledger):
         follow(settings, ledger)
-    return Mended(jobs, registered, promoted, overtaken, swept)
+    return Mended(jobs, registered, promoted, late, swept)
 
 
 def _unfinished(ledger: Ledger) -> list[Recorded]:

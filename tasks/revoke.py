@@ -35,7 +35,10 @@ def revoke(
     Raises UnknownId, IllegalTransition; NotPromotable where the version fails its gate.
     """
     ended, later = ledger.request_removal(edits, actor=actor, reason=reason)
-    base = head(ledger)
+    champion = ledger.champion()
+    # Where a person promotes, what waits for that must not come in with this.
+    manual = settings.registry.promotion == "manual"
+    base = champion.version if champion and manual else head(ledger)
     if not later or base is None:
         return Revoked(tuple(ended), (), None)
     before = open_version(settings, base)
@@ -52,7 +55,6 @@ def revoke(
             f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "
             f"{gated.reason}. The champion stays; see `melo versions show {gated.version.id[:12]}`."
         )
-    champion = ledger.champion()
     done = promote(
         settings, ledger, gated.version.id,
         expected=champion.version if champion else None, actor=actor, reason=reason,

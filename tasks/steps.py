@@ -16,13 +16,14 @@ from tasks.alerts import tell, tell_of_backlog
 from tasks.compact import compact
 from tasks.costs import measured, note_size
 from tasks.edit import edit_job, trained
+from tasks.fold import fold
 from tasks.gate.by_hand import audit
 from tasks.ingest import retry_quarantined, rules_from
 from tasks.judge import Verdict, judge
 from tasks.pages import link_version, show_verdict
 from tasks.plan import plan
 from tasks.reconcile import reconcile
-from tasks.register import register, roll_back
+from tasks.register import log_audit, log_fruitless, register, roll_back
 from tasks.register.promote import advance
 from tasks.retries import PATIENT, passes
 from tasks.similar import group_similar
@@ -77,7 +78,9 @@ def gate(home: str, job: JobRef) -> Verdict:
             result = edit_job(settings, ledger, work.held(ledger, job))
         with measured(ledger, "gate", job=job.id):
             verdict = judge(settings, ledger, work.held(ledger, job), result)
-        if verdict.version is not None:
+        if verdict.version is None:
+            log_fruitless(settings, ledger, job.id, result.candidate)
+        else:
             note_size(settings, ledger, verdict.version)
         show_verdict(settings, ledger, verdict)
     if verdict.rejected or not verdict.passed:
@@ -120,7 +123,9 @@ def audit_champion(home: str) -> bool:
     with open_ledger(settings) as ledger:
         if ledger.champion() is None:
             return True
-        return bool(audit(settings, ledger).passed)
+        result = audit(settings, ledger)
+        log_audit(settings, ledger, result.candidate)
+        return bool(result.passed)
 
 
 @task(name="keep-dates", **PATIENT)
@@ -141,9 +146,10 @@ def retry_lines(home: str) -> int:
 
 @task(name="sweep", **PATIENT)
 def sweep(home: str) -> dict[str, int]:
-    """Free what no version on record refers to."""
+    """Fold what the champion has in many shards; free what no version on record refers to."""
     settings = load(home)
     with open_ledger(settings) as ledger:
+        fold(settings, ledger)
         return asdict(compact(settings, ledger))
 
 

@@ -169,9 +169,16 @@ def resolve(ledger: Ledger, name: str) -> str:
         ) from None
 
 
+def forget_open_versions() -> None:
+    """Open versions anew when they are asked for next: their files were moved."""
+    _version.cache_clear()
+
+
 def candidate(ledger: Ledger) -> str:
     """The newest version that passed its gate. Raises UnknownVersion."""
-    passed = [v.id for v in ledger.versions() if v.verdict == "passed"]
+    passed = [
+        v.id for v in ledger.versions() if v.verdict == "passed" and not v.info.get("deleted")
+    ]
     if not passed:
         raise UnknownVersion("no version has passed its gate yet. Run `melo run`.")
     return passed[-1]
@@ -184,7 +191,8 @@ def head(ledger: Ledger) -> str | None:
     since = champion.at if champion else None
     for version in ledger.versions():
         later = since is None or version.created_at >= since
-        if later and version.verdict == "passed" and version.parent == tip:
+        usable = version.verdict == "passed" and not version.info.get("deleted")
+        if later and usable and version.parent == tip:
             tip = version.id
     return tip
 

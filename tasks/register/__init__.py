@@ -2,6 +2,9 @@
 
 from tasks.register.promote import Promotion, promote, roll_back
 from tasks.register.store import Registry
-from tasks.register.upload import register
+from tasks.register.upload import log_audit, log_fruitless, register, register_whole
 
-__all__ = ["Promotion", "Registry", "promote", "register", "roll_back"]
+__all__ = [
+    "Promotion", "Registry", "log_audit", "log_fruitless", "promote", "register", "register_whole",
+    "roll_back",
+]  # fmt: skip

@@ -83,10 +83,15 @@ def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> 
             )
     except (ChampionMoved, NotPromotable):
         pass
+    overtaken(ledger, version, actor=actor)
+    return None
+
+
+def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
+    """Make the edits of a version ready again that can't serve any more."""
     mine = [edit.id for edit in ledger.edits(state="trained") if edit.version == version]
     why = f"version {version[:12]} was overtaken before it could serve"
     ledger.transition(mine, "ready", actor, why)
-    return None
 
 
 def roll_back(
@@ -140,6 +145,8 @@ def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
 
 
 def _refuse_ungated(settings: Settings, known: Recorded) -> None:
+    if known.info.get("deleted"):
+        raise NotPromotable(f"version {known.id[:12]} was deleted {known.info['deleted']}.")
     if known.verdict != "passed":
         said = f"it says: {known.reason}" if known.verdict else "no gate has spoken"
         raise NotPromotable(f"version {known.id[:12]} did not pass a gate; {said}.")

@@ -6,12 +6,15 @@ are set to what the ledger says, a version is found by its content hash before i
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from config import Settings
 from melo_engine import Backbone
+from tasks.register.contents import REFERENCES, Contents
 
 HASH_TAG, VERDICT_TAG = "melo.content_hash", "melo.gate"
 
@@ -72,6 +75,27 @@ class Registry:
             if found.tags.get(HASH_TAG) == version and found.status == "READY":
                 return str(found.version)
         return None
+
+    def model_of(self, name: str, number: str) -> str:
+        """The logged model behind a registered version."""
+        return str(self.client.get_model_version(name, number).source).rpartition("/")[2]
+
+    def has_model(self, model: str) -> bool:
+        """Whether a logged model is still there."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_logged_model(model).status) == "READY"
+        except MlflowException:
+            return False
+
+    def contents(self, model: str) -> Contents:
+        """Which shards a logged model holds, and where the others are that it needs."""
+        import mlflow
+
+        place = self.client.get_logged_model(model).artifact_location
+        path = mlflow.artifacts.download_artifacts(f"{place}/artifacts/version/{REFERENCES}")
+        return Contents.of(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def set_alias(self, name: str, alias: str, number: str) -> None:
         """Point an alias at a version; nothing is written where it does so already."""

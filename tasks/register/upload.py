@@ -1,7 +1,7 @@
 """Log a version to MLflow: one run for each job, one model version for each passed content hash.
 
-run        parameters, metrics per suite, tags, the edits as a dataset, the gate's report
-model      manifest, edits, projection and the shards that its parent lacks; code: serving/
+run        parameters, metrics per suite, timings, the edits as an input, the gate's report (`run`)
+model      manifest, edits, projection and the shards that are new (`package`); code: serving/
 tags       content hash, gate, parent, edits added and removed
 """
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
+import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from config import Settings
-from ledger import Ledger, SuiteVerdict
+from ledger import Ledger
 from ledger import Version as Recorded
-from melo_engine import Backbone
 from melo_engine.version import read_manifest
 from tasks.errors import RegistryError
+from tasks.register import run as runs
+from tasks.register.contents import Contents
+from tasks.register.package import pack, stored_shards
 from tasks.register.store import HASH_TAG, VERDICT_TAG, Registry
-from tasks.versions import backbone_path, folder_of, open_backbone, shards_of
+from tasks.versions import backbone_path, folder_of, open_backbone, report_folder, shards_of
 
 REQUIREMENTS = ["torch", "transformers", "safetensors", "faiss-cpu", "pyarrow", "pandas", "mlflow"]
 CODE = "serving.pyfunc_model"  # found as a file; nothing of it is imported here
@@ -38,86 +41,111 @@ def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
     name = registry.name_for(backbone)
     client = registry.client
     experiment = registry.experiment(name)
-    if known.verdict == "passed" and (number := registry.find(name, known.id)) is not None:
-        _note(ledger, known, number)
+    passed = known.verdict == "passed"
+    if passed and (number := registry.find(name, known.id)) is not None:
+        if known.registry_version != number or "model" not in known.info:
+            model = registry.model_of(name, number)
+            _note(ledger, known, number, model, registry.contents(model))
         return number
-    run = _finished_run(client, experiment, known.id) if known.verdict != "passed" else None
-    if run is not None:
+    if not passed and _finished_run(client, experiment, f"tags.`{HASH_TAG}` = '{known.id}'"):
         return None
     _close_what_died(client, experiment, known.id)
-    number = _log(settings, ledger, registry, backbone, experiment, name, known)
-    if number is not None:
-        _note(ledger, known, number)
-        registry.set_alias(name, "candidate", number)
-    return number
+    page = runs.page(settings, known)
+    told = runs.tags(known) | {"melo.dashboard": page}
+    job = f"job-{known.job_id or 'none'}"
+    with _run(experiment, job, told, f"[What it changed]({page})") as run:
+        runs.fill_run(settings, ledger, backbone, known)
+        if not passed:
+            return None
+        needed = set(read_manifest(folder_of(settings, known.id))["shards"])
+        stored = stored_shards(ledger, registry, needed)
+        return _model(settings, ledger, registry, name, known, run, stored)
 
 
-def _log(
+def register_whole(settings: Settings, ledger: Ledger, version: str) -> str:
+    """Log a registered version once more with all of its shards; the registry's new number.
+
+    After its shards were folded: later versions refer to these. Its content is the same.
+    """
+    known = ledger.version(version)
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    with _run(registry.experiment(name), f"compact-{known.id[:12]}", runs.tags(known)) as run:
+        return _model(settings, ledger, registry, name, known, run, {})
+
+
+def log_fruitless(settings: Settings, ledger: Ledger, job: str, candidate: str) -> None:
+    """The run of a job of which nothing could be kept: what it tried, and what the gate said."""
+    registry = Registry(settings)
+    backbone = open_backbone(settings)
+    experiment = registry.experiment(registry.name_for(backbone))
+    if _finished_run(registry.client, experiment, f"tags.`melo.job` = '{job}'"):
+        return
+    import mlflow
+
+    tags = {"melo.job": job, VERDICT_TAG: "nothing kept", "melo.candidate": candidate}
+    with _run(experiment, f"job-{job}", tags):
+        champion = ledger.champion()
+        parent = champion.version if champion else None
+        mlflow.log_params(runs.parameters(settings, backbone, parent))
+        runs.log_edits(ledger.job(job).edits)
+        runs.log_report(report_folder(settings, candidate))
+
+
+def log_audit(settings: Settings, ledger: Ledger, version: str) -> None:
+    """Lay the report of a version's last audit beside that of its gate."""
+    known = ledger.version(version)
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    folder = report_folder(settings, known.id) / "audit"
+    if known.registry_version is None or not folder.is_dir():
+        return
+    run = registry.client.get_model_version(name, known.registry_version).run_id
+    registry.client.log_artifacts(run, str(folder), "audit")
+
+
+def _model(
     settings: Settings,
     ledger: Ledger,
     registry: Registry,
-    backbone: Backbone,
-    experiment: str,
     name: str,
     known: Recorded,
-) -> str | None:
+    run: Any,
+    stored: dict[str, str],
+) -> str:
     import mlflow
 
-    suites = ledger.suite_verdicts(known.id)
-    with _quiet(), mlflow.start_run(
-        experiment_id=experiment,
-        run_name=f"job-{known.job_id or 'none'}",
-        tags=_tags(known) | {"melo.dashboard": _page(settings, known)},
-        description=f"[What it changed]({_page(settings, known)})",
-    ) as run:  # fmt: skip
-        mlflow.log_params(_parameters(settings, backbone, known))
-        mlflow.log_metrics(_metrics(known, suites))
-        mlflow.log_dict({"suites": [_row(s) for s in suites]}, "gate.json")
-        mlflow.log_dict(_edits(ledger, known), "edits.json")
-        if known.verdict != "passed":
-            return None
-        registry.ensure_model(name)
-        with tempfile.TemporaryDirectory() as scratch:
-            package = _package(settings, known, Path(scratch))
-            logged = mlflow.pyfunc.log_model(
-                name="version",
-                python_model=_code(),
-                artifacts={"version": str(package)},
-                model_config={
-                    "backbone": _absolute(backbone_path(settings)),
-                    "task": settings.backbone.task,
-                    "shards": str(shards_of(settings).absolute()),
-                    "device": "auto",
-                },
-                signature=_signature(),
-                pip_requirements=REQUIREMENTS,
-                registered_model_name=None,
-            )
-        made = registry.client.create_model_version(
-            name,
-            source=logged.model_uri,
-            run_id=run.info.run_id,
-            model_id=logged.model_id,  # an MLflow server refuses a source without it
-            tags=_tags(known),
-            description=f"{known.info.get('edits', 0)} edits; {known.reason}. "
-            f"[What it changed]({_page(settings, known)})",
+    registry.ensure_model(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        package = Path(scratch) / "version"
+        contents = pack(settings, known, package, stored)
+        logged = mlflow.pyfunc.log_model(
+            name="version",
+            python_model=_code(),
+            artifacts={"version": str(package)},
+            model_config={
+                "backbone": _absolute(backbone_path(settings)),
+                "task": settings.backbone.task,
+                "shards": str(shards_of(settings).absolute()),
+                "device": "auto",
+            },
+            signature=_signature(),
+            pip_requirements=REQUIREMENTS,
+            registered_model_name=None,
         )
-    return str(made.version)
-
-
-def _package(settings: Settings, known: Recorded, scratch: Path) -> Path:
-    """The version's own files and the shards that its parent lacks."""
-    folder, store = folder_of(settings, known.id), shards_of(settings)
-    package = scratch / "version"
-    shutil.copytree(folder, package)
-    before: set[str] = set()
-    if known.parent is not None:
-        with contextlib.suppress(Exception):
-            before = set(read_manifest(folder_of(settings, known.parent))["shards"])
-    for shard in read_manifest(folder)["shards"]:
-        if shard not in before:
-            shutil.copytree(store / shard, package / "shards" / shard)
-    return package
+    made = registry.client.create_model_version(
+        name,
+        source=logged.model_uri,
+        run_id=run.info.run_id,
+        model_id=logged.model_id,  # an MLflow server refuses a source without it
+        tags=runs.tags(known),
+        description=f"{known.info.get('edits', 0)} edits; {known.reason}. "
+        f"[What it changed]({runs.page(settings, known)})",
+    )
+    number = str(made.version)
+    _note(ledger, known, number, str(logged.model_id), contents)
+    registry.set_alias(name, "candidate", number)
+    return number
 
 
 def _code() -> str:
@@ -144,63 +172,9 @@ def _signature() -> Any:
     )  # fmt: skip
 
 
-def _tags(known: Recorded) -> dict[str, str]:
-    return {
-        HASH_TAG: known.id,
-        VERDICT_TAG: known.verdict or "none",
-        "melo.parent": known.parent or "base",
-        "melo.job": known.job_id or "none",
-        "melo.edits_added": str(len(known.edits_added)),
-        "melo.edits_removed": str(len(known.edits_removed)),
-    }
-
-
-def _page(settings: Settings, known: Recorded) -> str:
-    """Where the dashboards show it."""
-    return f"{settings.dashboard_url}/version?version={known.id}"
-
-
-def _parameters(settings: Settings, backbone: Backbone, known: Recorded) -> dict[str, Any]:
-    return {
-        **{f"edit.{k}": v for k, v in settings.edit.model_dump().items()},
-        "backbone": backbone.name,
-        "backbone_hash": backbone.weights_hash[:32],
-        "device": str(backbone.device),
-        "parent": known.parent or "base",
-    }
-
-
-def _metrics(known: Recorded, suites: list[SuiteVerdict]) -> dict[str, float]:
-    found = {
-        f"{s.suite}.{s.metric}".replace(" ", "_"): float(s.value)
-        for s in suites
-        if s.value is not None
-    }
-    for name in ("edits", "gate_seconds", "regenerated", "cached"):
-        value = known.info.get(name)
-        if isinstance(value, int | float):
-            found[name] = float(value)
-    return found
-
-
-def _edits(ledger: Ledger, known: Recorded) -> dict[str, Any]:
-    added = ledger.edits(ids=known.edits_added) if known.edits_added else []
-    return {
-        "added": [
-            {"id": e.id, "prompt": e.prompt, "target": e.target, "subject": e.subject,
-             "source": e.source} for e in added
-        ],
-        "removed": list(known.edits_removed),
-    }  # fmt: skip
-
-
-def _row(suite: SuiteVerdict) -> dict[str, Any]:
-    return {name: getattr(suite, name) for name in SuiteVerdict.__dataclass_fields__}
-
-
-def _finished_run(client: Any, experiment: str, version: str) -> Any:
-    runs = client.search_runs([experiment], f"tags.`{HASH_TAG}` = '{version}'")
-    return next((run for run in runs if run.info.status == "FINISHED"), None)
+def _finished_run(client: Any, experiment: str, which: str) -> Any:
+    runs_found = client.search_runs([experiment], which)
+    return next((run for run in runs_found if run.info.status == "FINISHED"), None)
 
 
 def _close_what_died(client: Any, experiment: str, version: str) -> None:
@@ -210,12 +184,12 @@ def _close_what_died(client: Any, experiment: str, version: str) -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _note(ledger: Ledger, known: Recorded, number: str) -> None:
-    if known.registry_version != number:
-        ledger.record_version(
-            known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
-            registry_version=number,
-        )  # fmt: skip
+def _note(ledger: Ledger, known: Recorded, number: str, model: str, contents: Contents) -> None:
+    ledger.record_version(
+        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
+        registry_version=number,
+        info={"model": model, "shards": list(contents.own), "refers": contents.refers},
+    )  # fmt: skip
 
 
 def _absolute(path: str) -> str:
@@ -223,9 +197,17 @@ def _absolute(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """MLflow writes progress to the terminal on its own; this command line has its own."""
-    import io
+def _run(
+    experiment: str, name: str, tags: dict[str, str], description: str | None = None
+) -> Iterator[Any]:
+    """A run, without the progress that MLflow writes to the terminal on its own."""
+    import mlflow
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        mlflow.start_run(
+            experiment_id=experiment, run_name=name, tags=tags, description=description
+        ) as run,
+    ):
+        yield run

@@ -1,0 +1,90 @@
+"""The step: fold the champion's many small shards into one for each rank.
+
+Every job adds a shard. Folding writes the blocks of the edits in force into one, lets every version
+on this machine refer to it where the block is the same, and logs the champion once more, whole; so
+later versions refer to one place, and what lies elsewhere is needed by nobody new. No block, key or
+answer changes, and no version's name: all of them remain loadable, here and from MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from config import Settings
+from ledger import Ledger
+from melo_engine import Version
+from melo_engine.errors import VersionError
+from melo_engine.version import compact as folded
+from tasks import progress
+from tasks.register import register_whole
+from tasks.register.promote import follow
+from tasks.versions import folder_of, forget_open_versions, open_version, shards_of
+
+MANY = 32  # shards from which on a champion is folded unasked
+
+
+@dataclass(frozen=True)
+class Folded:
+    """before, after: shards of the champion. moved: versions that refer to the new ones now."""
+
+    before: int = 0
+    after: int = 0
+    moved: int = 0
+    number: str | None = None
+
+
+def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
+    """Fold the champion's shards where it has more than `above`. Safe to be killed at any time."""
+    champion = ledger.champion()
+    if champion is None:
+        return Folded()
+    whole = open_version(settings, champion.version)
+    if len(whole.shards) <= above:
+        return Folded(len(whole.shards), len(whole.shards))
+    small = folded(whole)
+    if set(small.shards) == set(whole.shards):
+        return Folded(len(whole.shards), len(whole.shards))
+    small.save(folder_of(settings, small.id), shards_of(settings))
+    moved = _move_others(settings, ledger, small)
+    _spare(settings, set(whole.shards) - set(small.shards))
+    forget_open_versions()
+    number = register_whole(settings, ledger, small.id)
+    follow(settings, ledger)
+    return Folded(len(whole.shards), len(small.shards), moved, number)
+
+
+def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
+    """Let every other version take the blocks that it shares with the folded one from there."""
+    place = {edit.block: (edit.shard, edit.row) for edit in small.edits.values()}
+    others = [v.id for v in ledger.versions() if v.id != small.id]
+    moved = 0
+    for done, version in enumerate(others, 1):
+        progress.report("folding shards", done, len(others))
+        folder = folder_of(settings, version)
+        try:
+            known = Version.load(folder, shards=shards_of(settings))
+        except VersionError:
+            continue  # deleted, or for a person to look at: `melo doctor` and the gate say so
+        edits = {
+            e.id: replace(e, shard=place[e.block][0], row=place[e.block][1])
+            if e.block in place
+            else e
+            for e in known.edits.values()
+        }
+        if edits == known.edits:
+            continue
+        shards = {**known.shards, **small.shards}
+        used = {e.shard for e in edits.values()}
+        changed = replace(known, edits=edits, shards={k: v for k, v in shards.items() if k in used})
+        changed.save(folder, shards_of(settings))
+        moved += 1
+    return moved
+
+
+def _spare(settings: Settings, shards: set[str]) -> None:
+    """What is no longer named stays another day, for processes that have it open."""
+    for shard in shards:
+        path = shards_of(settings) / shard
+        if path.is_dir():
+            os.utime(path)

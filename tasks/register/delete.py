@@ -1,0 +1,68 @@
+"""Delete a version for good: here and in MLflow. Refused while anything stands on it."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+
+from config import Settings
+from ledger import Ledger
+from tasks.errors import NotDeletable
+from tasks.register.store import Registry
+from tasks.versions import folder_of, forget_open_versions, open_backbone
+
+
+def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reason: str) -> str:
+    """Delete a version's files, its model in MLflow and its number; its record stays.
+
+    Raises NotDeletable for the champion, the one before, one whose edits wait to serve, and one
+    whose shards another version refers to; UnknownId.
+    """
+    known = ledger.version(version)
+    name = known.id[:12]
+    champion = ledger.champion()
+    if champion and known.id in (champion.version, champion.previous):
+        which = "serves" if known.id == champion.version else "is what `melo rollback` goes back to"
+        raise NotDeletable(f"version {name} {which}. Promote another one first.")
+    if any(edit.version == known.id for edit in ledger.edits(state="trained")):
+        raise NotDeletable(f"version {name} holds edits that wait to serve. Promote it, or revoke.")
+    model = known.info.get("model")
+    users = [
+        v.id[:12]
+        for v in ledger.versions()
+        if v.id != known.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
+    ]
+    if model and users:
+        more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+        raise NotDeletable(
+            f"version {name} holds blocks that version {users[0]}{more} refers to. Delete those "
+            "first, or fold the champion (`melo versions compact`) so that later ones do not."
+        )
+    _from_registry(settings, known.registry_version, str(model) if model else None)
+    shutil.rmtree(folder_of(settings, known.id), ignore_errors=True)
+    forget_open_versions()
+    ledger.record_version(
+        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
+        info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
+    )  # fmt: skip
+    ledger.record_event("version-deleted", f"by {actor}: {reason}", version=known.id)
+    return known.id
+
+
+def _from_registry(settings: Settings, number: str | None, model: str | None) -> None:
+    from mlflow.exceptions import MlflowException
+
+    registry = Registry(settings)
+    name = registry.name_for(open_backbone(settings))
+    try:
+        if number is not None:
+            registry.client.delete_model_version(name, number)
+        if model is not None:
+            registry.client.delete_logged_model(model)
+    except MlflowException as error:
+        if "not found" not in str(error).lower():
+            raise NotDeletable(f"MLflow did not let go of version {number}: {error}") from None
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
