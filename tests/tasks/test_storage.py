@@ -74,6 +74,11 @@ def asked(home: Settings, number: str) -> list[str]:
     return list(model.predict(PROMPTS)["answer"])
 
 
+def said(home: Settings, version: str) -> list[tuple[str, str | None]]:
+    """What a version answers here, and which edit it was."""
+    return [(a.text, a.edit) for a in open_editor(home, version).answer(PROMPTS)]
+
+
 def with_blocks(version: Version, count: int, like: Edit, seed: int) -> Version:
     """More edits, with blocks of random weights, trained by nobody."""
     shard, _ = version.place(like.id)
@@ -121,7 +126,7 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
     home: Settings, ledger: Ledger
 ) -> None:
     first, second, third = line_of_three(home, ledger)
-    before = {v: open_editor(home, v).answer(PROMPTS) for v in (first, second, third)}
+    before = {v: said(home, v) for v in (first, second, third)}
     done = fold(home, ledger, above=1)
     assert (done.before, done.after, done.moved, done.number) == (3, 1, 2, "4")
     assert fold(home, ledger, above=1).number is None
@@ -130,8 +135,8 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
     (shard,) = [p.name for p in shards_of(home).iterdir()]
     for version, answers in before.items():
         assert read_manifest(folder_of(home, version))["shards"] == [shard]
-        assert open_editor(home, version).answer(PROMPTS) == answers
-    texts = [[a.text for a in before[v]] for v in (first, second, third, third)]
+        assert said(home, version) == answers
+    texts = [[text for text, _ in before[v]] for v in (first, second, third, third)]
     assert [asked(home, n) for n in ("1", "2", "3", "4")] == texts
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
