@@ -1,5 +1,6 @@
 # make demo   the whole story, from error reports to a registered model version
 # make test   the whole test suite
+# make pictures  the dashboards' screenshots in docs/, from the demo's home
 # make check  format, lint, types, import contract
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -13,7 +14,9 @@ export DO_NOT_TRACK ?= true
 # uv does not read pip's configuration; a local wheel folder set there is handed on.
 FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
 
-.PHONY: install demo test check format lock clean
+CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
+
+.PHONY: install browser demo test pictures check format lock clean
 
 install: $(VENV)/.installed
 
@@ -25,13 +28,24 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e .
 	touch $@
 
+# The tests of the pages drive a real chromium, from the system's packages.
+browser:
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "chromium is not here and can't be installed without root: tests in a browser are left out. Install it, or set MELO_CHROMIUM."; fi
+endif
+
 demo: install
 	$(BIN)/melo demo
 
 # Tests start servers beside them: a core is left for those.
 test: export OMP_NUM_THREADS = 1
-test: install
+test: install browser
 	$(BIN)/python -m pytest
+
+pictures: install browser
+	$(BIN)/python -c "from pathlib import Path; from benchmarks.dashboards import documentation_pictures as p; print(*p(Path('.melo'), Path('docs/images')), sep='\n')"
 
 check: install
 	$(BIN)/ruff format --check .

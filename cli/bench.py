@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bench_editor, bench_pipeline, bench_service, bench_unattended
+from cli import bench_dashboards, bench_editor, bench_pipeline, bench_service, bench_unattended
 from cli.bench_record import RESULTS
 from cli.context import new_app
 
@@ -35,6 +35,7 @@ for command in (
     bench_pipeline.contention,
     bench_service.serve,
     bench_unattended.faults,
+    bench_dashboards.dashboards,
 ):
     app.command()(command)
 

@@ -20,7 +20,7 @@ def choice(
 ) -> str:
     """One of the options (value in the address: what people read). A value may be given by prefix."""
     values = list(options)
-    first = default if default in options else values[0]
+    first = default if default is not None and default in options else values[0]
     start = given(key, values, first)
     picked: str = st.selectbox(
         label,

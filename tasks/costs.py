@@ -34,7 +34,7 @@ def measured(
     ledger: Ledger, stage: str, *, job: str | None = None, version: str | None = None
 ) -> Iterator[None]:
     """Record what the block takes. stage: train, gate, register or promote."""
-    gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    gpu = _has_gpu()
     with contextlib.suppress(OSError):
         REFS.write_text("5")  # the highest resident size starts anew
     if gpu:
@@ -43,7 +43,7 @@ def measured(
     try:
         yield
     finally:
-        used = torch.cuda.is_available() and torch.cuda.is_initialized()
+        used = _has_gpu()
         seconds = time.perf_counter() - began
         with contextlib.suppress(LedgerError):  # a figure less is no reason to fail
             ledger.record_cost(
@@ -89,6 +89,11 @@ def _block_size(path: Path) -> int:
     """Parameters of one block of a shard, from the file's header."""
     with safe_open(path, "np") as file:
         return sum(math.prod(file.get_slice(name).get_shape()[1:]) for name in file.keys())  # noqa: SIM118
+
+
+def _has_gpu() -> bool:
+    """Whether this process has begun to use a GPU; asking never begins it."""
+    return bool(torch.cuda.is_available() and torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _highest() -> int | None:

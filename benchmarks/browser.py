@@ -1,0 +1,173 @@
+"""The dashboards in a real browser: a server of a home, chromium, and a page that is fully drawn.
+
+    with served(home) as url, chromium() as browser:
+        visit = open_page(browser, f"{url}/queue")
+
+Chromium is Debian's; `make browser` installs it. Nothing outside 127.0.0.1 is ever asked: what a page
+tries to fetch from elsewhere is refused and listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+PAGES = ("overview", "queue", "version", "edit", "routing", "cost", "ask")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROJECT = Path(__file__).resolve().parents[1]
+WAIT = 120.0  # seconds for a server to answer
+# Streamlit looks for itself below the page's path first, and takes the 404 as an answer.
+PROBED = "/_stcore/"
+
+
+@dataclass
+class Visit:
+    """A page that was opened. seconds: until its last part was drawn."""
+
+    page: Any
+    seconds: float = 0.0
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def browser_path() -> str | None:
+    """Where chromium is, None where it is not installed."""
+    told = os.environ.get("MELO_CHROMIUM")
+    return told or next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def served(home: Path, log: Path | None = None, *, ask: bool = False) -> Iterator[str]:
+    """`melo dashboard` of a home on a free port; its address. Ends the server it started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "cli.main",
+        "--home",
+        str(home),
+        "dashboard",
+        "--port",
+        str(port),
+    ]
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
+        server = subprocess.Popen(
+            [*command, "--ask" if ask else "--no-ask"], cwd=PROJECT, stdout=out, stderr=out,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _healthy(server, f"{url}/_stcore/health")
+            yield url
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser. Raises FileNotFoundError where none is installed."""
+    path = browser_path()
+    if path is None:
+        raise FileNotFoundError("chromium is not installed; run `make browser`.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_page(
+    browser: Any, url: str, *, scheme: str = "light", width: int = 1360, height: int = 900
+) -> Visit:
+    """Open an address in a context of its own and wait until everything on it is drawn."""
+    context = browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce"
+    )
+    visit = Visit(context.new_page())
+    visit.page.on("request", lambda r: _note_outside(visit, r.url))
+    visit.page.on("pageerror", lambda e: visit.errors.append(str(e)))
+    visit.page.on(
+        "response",
+        lambda r: visit.errors.append(f"{r.status} {r.url}")
+        if r.status >= 400 and PROBED not in r.url else None,
+    )  # fmt: skip
+    began = time.perf_counter()
+    visit.page.goto(url, wait_until="commit")
+    wait_until_drawn(visit.page)
+    visit.seconds = time.perf_counter() - began
+    if visit.page.locator('[data-testid="stException"]').count():
+        visit.errors.append(visit.page.locator('[data-testid="stException"]').first.inner_text())
+    return visit
+
+
+def wait_until_drawn(page: Any) -> None:
+    """Until the script has ended and every chart has its marks. Raises playwright's TimeoutError."""
+    page.wait_for_selector('[data-testid="stMain"] h1', timeout=60_000)
+    page.wait_for_function(_DRAWN, timeout=60_000)
+
+
+def picture(visit: Visit, path: Path, *, longest: int = 9000) -> None:
+    """The whole page as a PNG, at most `longest` pixels high."""
+    page = visit.page
+    width = page.viewport_size["width"]
+    for _ in range(2):  # what a taller window shows may be taller itself
+        tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(longest, int(tall))})
+        page.wait_for_timeout(400)
+    wait_until_drawn(page)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path)
+
+
+def _note_outside(visit: Visit, url: str) -> None:
+    found = urlparse(url)
+    if found.scheme in ("http", "https", "ws", "wss") and found.hostname != "127.0.0.1":
+        visit.outside.append(url)
+
+
+def _healthy(server: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the dashboard's server ended with code {server.returncode}.")
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"the dashboard's server did not answer within {WAIT:.0f} s.")
+
+
+# The script has ended, nothing spins, and each chart holds a drawing.
+_DRAWN = """() => {
+    const all = q => [...document.querySelectorAll(q)];
+    const app = document.querySelector('[data-testid="stApp"]');
+    if (!app || app.dataset.testScriptState === 'running' || app.dataset.testScriptState === 'initial')
+        return false;
+    if (all('[data-testid="stSpinner"], [data-testid="stSkeleton"]').length) return false;
+    return all('[data-testid="stVegaLiteChart"]').every(c => c.querySelector('canvas, svg.marks'));
+}"""
