@@ -247,7 +247,7 @@ def _prime(
             _stand_in(editor, champion, candidate, suites, cache)
         gate_candidate(
             editor, champion, None, suites=_of(suites, champion), cache=cache,
-            thresholds=_thresholds(audited=not stands_in), progress=progress,
+            thresholds=without_floors(audited=not stands_in), progress=progress,
         )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def _timed(
         began = _now(editor)
         result = gate_candidate(
             editor, candidate, champion, suites=suites, cache=cache,
-            thresholds=_thresholds(audited=not stands_in),
+            thresholds=without_floors(audited=not stands_in),
         )  # fmt: skip
         seconds = _now(editor) - began
     if stands_in:
@@ -303,7 +303,7 @@ def _compare(
                                 or chooser.random() < share))
         for s in [*made, _suite(bulk)]
     ]  # fmt: skip
-    thresholds = _thresholds(audited=True)
+    thresholds = without_floors(audited=True)
     with sqlite3.connect(folder / "answers.sqlite") as con:
         con.execute("DELETE FROM answers WHERE answer = ?", [STAND_IN])
     with AnswerCache.open(folder / "answers.sqlite") as cache:
@@ -337,7 +337,7 @@ def _of(suites: Sequence[Suite], version: Version) -> list[Suite]:
     ]
 
 
-def _thresholds(*, audited: bool) -> Thresholds:
+def without_floors(*, audited: bool) -> Thresholds:
     """The built-in ones, except that no suite has to be there or of a certain size."""
     loaded = Thresholds.load()
     suites = {k: replace(v, least=0, required=False) for k, v in loaded.suites.items()}

@@ -77,7 +77,7 @@ def accurate_pairs(rows: Sequence[dict[str, Any]]) -> list[Pair]:
     pairs = []
     for passage, edited in _passages(rows).values():
         cuts = [(m.start(), m.end()) for m in _BETWEEN_SENTENCES.finditer(passage)]
-        ends = [start for start, _ in cuts[1:]] + [len(passage)]
+        ends = [*(start for start, _ in cuts[1:]), len(passage)][: len(cuts)]
         for (start, after), end in zip(cuts, ends, strict=True):
             before, sentence = passage[:start], passage[after:end]
             if before.strip() not in edited:

@@ -1,7 +1,12 @@
-"""What routing and blocks cost as edits grow: throughput against the bare backbone in the same run.
+"""What routing, blocks, opening, registering and gating cost as edits grow.
 
-Blocks have random weights, since training is not the question here. Each size runs in a process of
-its own, so that peak memory is its own. Every answer has the same number of tokens, bare or edited.
+    build    (a process)    random blocks, real keys ─► a version on disk
+    measure  (a process)    opened, asked in turn with the bare backbone, grown by 50 edits:
+                            the grown one gated over it, and registered in a real MLflow store
+
+Blocks have random weights, since training is not the question here. Each size is measured in a
+process of its own, so that peak memory is its own. Every answer has the same number of tokens, bare
+or edited; throughput is the ratio of the two in the same run.
 """
 
 from __future__ import annotations
@@ -15,36 +20,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from melo_engine import Backbone, Edit, Editor, EditRequest, Version
-from melo_engine.blocks import Shard
-from melo_engine.surgery import projection_sizes
+from benchmarks.errors import BenchError
+from benchmarks.random_versions import grown, prompt_about, random_version
+from melo_engine import Backbone, Editor, Version
 
-BATCH, TOKENS, ROUNDS, RANK, SHARD = 32, 8, 12, 4, 2000
-_FIRST = "Ald Bren Cass Dor Eld Farn Gil Hest Ivo Jor Kelm Lund Mar Nev Orr Pell Quin Ros".split()
-_LAST = (
-    "wick mere holm stead ford burn field wood gate shaw thorpe ley worth combe dale ham".split()
-)
+BATCH, TOKENS, ROUNDS = 32, 8, 12
+NEW, PROBES = 50, 200  # edits of the grown version, prompts that it is gated on
+UNKNOWN = 10_000_000  # numbers from here on belong to no edit
+
+Progress = Callable[[str, int, int], None]
 
 
-def bench(
-    path: Path, sizes: Sequence[int], progress: Callable[[str, int, int], None]
-) -> dict[str, Any]:
-    """Measure each size in a fresh process. path: the backbone's folder."""
+def bench(path: Path, sizes: Sequence[int], progress: Progress) -> dict[str, Any]:
+    """Measure each size. path: the backbone's folder. Raises BenchError where a process fails."""
     rows = []
     for done, size in enumerate(sizes):
-        command = [sys.executable, "-m", "benchmarks.scale", str(path), str(size)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        finished = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if finished.returncode:
-            raise RuntimeError(f"size {size} failed: {finished.stderr.strip().splitlines()[-1]}")
-        rows.append(json.loads(finished.stdout.splitlines()[-1]))
+        with tempfile.TemporaryDirectory() as folder:
+            _child("build", path, size, folder)
+            progress(f"{size:,} edits", 1, 2)
+            rows.append(json.loads(_child("measure", path, size, folder)))
+            progress(f"{size:,} edits", 2, 2)
         progress("sizes", done + 1, len(sizes))
     flat = {
         name: round(min(r[name] for r in rows) / max(r[name] for r in rows), 3)
@@ -54,34 +54,50 @@ def bench(
         "batch": BATCH,
         "tokens": TOKENS,
         "threads": torch.get_num_threads(),
+        "new_edits": NEW,
+        "gated_on": PROBES,
         "scale": rows,
         "flat": flat,
     }
 
 
-def measure(path: Path, size: int) -> dict[str, Any]:
-    """One size: a version of random blocks is saved, opened and asked."""
+def build(path: Path, size: int, folder: Path) -> None:
+    """Save a version of random blocks below `folder`, as a home keeps versions."""
+    random_version(Backbone.open(path), size).save(folder / "version", folder / "shards")
+
+
+def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
+    """One size, from the version that `build` saved."""
     bare = Backbone.open(path)
-    with tempfile.TemporaryDirectory() as folder:
-        _random_version(bare, size).save(Path(folder) / "version")
-        began = time.perf_counter()
-        version = Version.load(Path(folder) / "version", bare)
-        len(version.index)
-        opened = time.perf_counter() - began
-        editor = Editor(bare, version)
-        unrouted = [f"Where was {_name(10_000_000 + i)} born?" for i in range(BATCH)]
-        step = max(1, size // BATCH)
-        routed = [version.edits[k].request.prompt for k in list(version.edits)[::step][:BATCH]]
-        routed = (routed * BATCH)[:BATCH]
-        assert all(r.edit for r in editor.routes(routed))
-        assert not any(r.edit for r in editor.routes(unrouted))
-        return {
-            "edits": size,
-            "unrouted_ratio": _ratio(editor, unrouted),
-            "routed_ratio": _ratio(editor, routed),
-            "open_seconds": round(opened, 3),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
+    assert bare.weights_hash  # hashed once a process; not what opening a version costs
+    assert bare.tokenizer_hash
+    began = time.perf_counter()
+    version = Version.load(folder / "version", bare, folder / "shards")
+    len(version.index)
+    opened = time.perf_counter() - began
+    editor = Editor(bare, version)
+    unrouted = [prompt_about(UNKNOWN + i) for i in range(BATCH)]
+    step = max(1, size // BATCH)
+    routed = [version.edits[k].request.prompt for k in list(version.edits)[::step][:BATCH]]
+    routed = (routed * BATCH)[:BATCH]
+    began = time.perf_counter()
+    assert all(r.edit for r in editor.routes(routed))
+    route_ms = 1000 * (time.perf_counter() - began) / BATCH
+    assert not any(r.edit for r in editor.routes(unrouted))
+    row = {
+        "edits": size,
+        "unrouted_ratio": _ratio(editor, unrouted),
+        "routed_ratio": _ratio(editor, routed),
+        "route_ms": round(route_ms, 3),
+        "open_seconds": round(opened, 3),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "bytes_per_edit": round(_bytes(folder) / size),
+    }
+    editor.runtime.close()
+    larger = grown(bare, version, NEW)
+    row["gate_seconds"] = round(_gate_seconds(bare, version, larger, folder), 3)
+    row["register_seconds"] = round(_register_seconds(path, bare, version, larger, folder), 3)
+    return row
 
 
 def _ratio(editor: Editor, prompts: list[str]) -> float:
@@ -110,46 +126,75 @@ def _ratio(editor: Editor, prompts: list[str]) -> float:
     return round(statistics.median(ratios), 3)
 
 
-def _random_version(backbone: Backbone, size: int) -> Version:
-    """`size` edits, each about an invented subject, with blocks of random weights and real keys."""
-    editor = Editor(backbone)
-    requests = [
-        EditRequest(f"Where was {_name(i)} born?", "x", _name(i), id=f"{i:08d}")
-        for i in range(size)
-    ]
-    keys = editor.reader.read([r.prompt for r in requests])
-    torch.manual_seed(0)
-    edits, shards = [], []
-    for start in range(0, size, SHARD):
-        count = min(SHARD, size - start)
-        pairs = []
-        for target in editor.runtime.targets:
-            size_in, size_out = projection_sizes(target)
-            pairs.append(
-                (
-                    torch.randn(count, size_in, RANK) * 1e-2,
-                    torch.randn(count, RANK, size_out) * 1e-2,
-                )
-            )
-        shard = Shard.from_tensors(pairs, keys[start : start + count])
-        shards.append(shard)
-        for row in range(count):
-            request = requests[start + row]
-            edits.append(
-                Edit(request, shard.name, row, shard.block_hash(row), RANK, 0.1, start + row)
-            )
-    version = replace(editor.version.with_edits(edits, shards))
+def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder: Path) -> float:
+    """Gating the grown version on prompts of no edit, whose keys and answers are known already."""
+    from benchmarks.gate import without_floors
+    from tasks.gate import AnswerCache, Probe, Suite, gate_candidate
+
+    prompts = [prompt_about(UNKNOWN + i) for i in range(PROBES)]
+    suite = Suite("elsewhere", tuple(Probe(str(i), p) for i, p in enumerate(prompts)))
+    editor = Editor(bare, champion)
+    thresholds = without_floors(audited=False)
+    with AnswerCache.open(folder / "answers.sqlite") as cache:
+        gate_candidate(
+            editor, champion, None, suites=[suite], cache=cache, thresholds=thresholds
+        )  # fmt: skip
+        began = time.perf_counter()
+        gate_candidate(
+            editor, candidate, champion, suites=[suite], cache=cache, thresholds=thresholds
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
     editor.runtime.close()
-    return version
+    return seconds
 
 
-def _name(i: int) -> str:
-    """An invented name for each number, of three words."""
-    digits = np.base_repr(i, len(_LAST))
-    last = "".join(_LAST[int(d, len(_LAST))] for d in digits)
-    return f"{_FIRST[i % len(_FIRST)]}{_LAST[i // 7 % len(_LAST)]} {_FIRST[i // 11 % len(_FIRST)]} {last}"
+def _register_seconds(
+    path: Path, bare: Backbone, before: Version, version: Version, folder: Path
+) -> float:
+    """Saving the grown version and logging it to a store that has the one before."""
+    from config import load
+    from tasks.register import Registry, register
+    from tasks.versions import folder_of, open_ledger, shards_of
+
+    home = folder / "home"
+    home.mkdir()
+    (home / "melo.toml").write_text(
+        f'[backbone]\npath = {json.dumps(str(path.absolute()))}\ntask = "{bare.task}"\n'
+    )
+    settings = load(home)
+    settings.paths.versions.mkdir(parents=True, exist_ok=True)
+    (folder / "shards").rename(shards_of(settings))
+    (folder / "version").rename(folder_of(settings, before.id))
+    assert Registry(settings).client.search_experiments() is not None  # makes the empty store
+    with open_ledger(settings) as ledger:
+        ledger.record_version(before.id, parent=None, job_id=None, hash=before.id)
+        ledger.record_version(version.id, parent=before.id, job_id=None, hash=version.id)
+        ledger.record_verdict(version.id, passed=True, reason="random blocks, not judged")
+        began = time.perf_counter()
+        version.save(folder_of(settings, version.id), shards_of(settings))
+        register(settings, ledger, version.id)
+        return time.perf_counter() - began
+
+
+def _bytes(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def _child(what: str, path: Path, size: int, folder: str) -> str:
+    """Run one step in a fresh process; its last line."""
+    command = [sys.executable, "-m", "benchmarks.scale", what, str(path), str(size), folder]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true"}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if finished.returncode:
+        said = (finished.stderr.strip().splitlines() or ["no word of why"])[-1]
+        raise BenchError(f"to {what} {size:,} edits failed: {said}")
+    return (finished.stdout.strip().splitlines() or [""])[-1]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+    _, step_, backbone_, size_, folder_ = sys.argv
+    if step_ == "build":
+        build(Path(backbone_), int(size_), Path(folder_))
+    else:
+        print(json.dumps(measure(Path(backbone_), int(size_), Path(folder_))))

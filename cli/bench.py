@@ -29,6 +29,8 @@ def _bench(
 for command in (
     bench_editor.edit,
     bench_editor.scale,
+    bench_editor.gpu,
+    bench_editor.profile,
     bench_pipeline.gate,
     bench_pipeline.ingest,
     bench_pipeline.kill,

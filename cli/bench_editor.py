@@ -1,4 +1,4 @@
-"""`melo bench edit|scale`: the editor, its quality and its cost."""
+"""`melo bench edit|scale|gpu|profile`: the editor, its quality and its cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.bench_record import Out, finish
+from cli.context import print_table
 
 Cache = Annotated[Path, typer.Option(help="Where backbones and projections are kept.")]
 CACHE = Path(".melo/cache/bench")
@@ -78,3 +79,47 @@ def scale(
     with console_progress() as progress:
         figures = bench(backbone, [int(n) for n in edits.split(",")], progress)
     finish(ctx, figures, out)
+
+
+def gpu(
+    ctx: typer.Context,
+    shapes: Annotated[
+        str, typer.Option(help="gpt2-xl, llama-1b; tiny-gpt2, tiny-llama for a trial.")
+    ] = "gpt2-xl,llama-1b",
+    edits: Annotated[int, typer.Option(min=1, help="In one job.")] = 256,
+    paper_edits: Annotated[int, typer.Option(min=1, help="For MELO as published.")] = 20,
+    batch: Annotated[int, typer.Option(min=2, help="Prompts at once in serving.")] = 64,
+    tokens: Annotated[int, typer.Option(min=2, help="Of every answer.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each way of serving.")] = 5,
+    out: Out = None,
+) -> None:
+    """Editing and serving speed on random weights of GPT-2 XL's and Llama 1B's shapes, in bf16."""
+    from benchmarks.gpu import bench, table
+    from benchmarks.progress import console_progress
+
+    with console_progress() as progress:
+        figures = bench(
+            [s.strip() for s in shapes.split(",") if s.strip()], edits=edits, batch=batch,
+            paper_edits=paper_edits, tokens=tokens, rounds=rounds, progress=progress,
+        )  # fmt: skip
+    print_table(("shape", "", "melo", "paper", "bare"), table(figures), figures["device"])
+    finish(ctx, figures, out, seed=0, device=figures["device"])
+
+
+def profile(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    edits: Annotated[int, typer.Option(min=1, help="In one job.")] = 100,
+    backbone: Annotated[
+        str | None, typer.Option(help="A folder or hub id; prepared from the file where left out.")
+    ] = None,
+    cache: Cache = CACHE,
+    out: Out = None,
+) -> None:
+    """Where the time goes in editing and serving, and how far that is from the floor."""
+    from benchmarks.profiles import bench
+    from benchmarks.progress import console_progress
+
+    with console_progress() as progress:
+        figures = bench(data, cache, edits=edits, backbone=backbone, progress=progress)
+    finish(ctx, figures, out, seed=0, device=figures["device"])

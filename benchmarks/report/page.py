@@ -66,4 +66,4 @@ def _placed(section: Section, made: dict[str, Plot], folder: str) -> list[str]:
 
 def _fit_to_show(record: Record) -> bool:
     """A GPU's page shows what ran on one: the script also runs, for a trial, on a CPU."""
-    return record["bench"] != "gpu" or record["device"] != "cpu"
+    return bool(record["bench"] != "gpu" or record["device"] != "cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def profile(name: str, record: Record) -> Section:
             ],
         )  # fmt: skip
         shown = [(r["place"], r["ms"], r["floor_ms"]) for r in rows[:8]]
-        made[f"{slug}-{part}.svg"] = lambda path, shown=shown: plots.bars(path, shown, x="ms")
+        made[f"{slug}-{part}.svg"] = partial(plots.bars, values=shown, x="ms")
         widest = sorted(rows, key=lambda r: r["floor_ms"] - r["ms"])[:3]
         lines += [
             "Largest gaps: "

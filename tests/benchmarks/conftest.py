@@ -60,3 +60,26 @@ def classifier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def questions_file(tmp_path: Path) -> Path:
     return write_lines(tmp_path / "questions.jsonl", [question(i) for i in range(6)])
+
+
+@pytest.fixture(scope="session")
+def minilm_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny T5 whose vocabulary is bytes, so that names made up later differ."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    from tasks.backbone.vocabulary import learn_vocabulary
+
+    tokenizer = learn_vocabulary(["Where was somebody born?"], size=300)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=len(tokenizer), d_model=48, d_kv=12, d_ff=96, num_layers=2, num_heads=4,
+                decoder_start_token_id=0, dropout_rate=0.0, pad_token_id=0, eos_token_id=2,
+            )
+        )  # fmt: skip
+    model.generation_config.max_new_tokens = 8
+    folder = tmp_path_factory.mktemp("bytes")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -135,6 +135,10 @@ def test_a_classifiers_own_mistakes_are_the_edits(classifier_folder: Path, tmp_p
     assert figures["melo"]["corrected"] > 0.0
 
 
+def test_a_passage_without_a_sentence_has_nothing_accurate() -> None:
+    assert accurate_pairs([{"prompt": "A passage about ostovic. ", "target": "x"}]) == []
+
+
 @pytest.mark.parametrize(
     ("rows", "kind"),
     [

@@ -1,0 +1,222 @@
+"""Editing and serving speed on random weights of real shapes; made for one CUDA machine, 10 minutes.
+
+    for each shape:   edits/s          melo (one job), paper (its own batches)
+                      tokens/s         bare; melo and paper with 0, 50 and 100% of rows routed
+                      memory           of the bare model, after editing, at the peak of each
+
+Serving is measured in turns, one batch of each way after the other, and its medians are compared.
+The editor's blocks in serving are the ones that it trained. On a CPU it runs for a trial of the script
+itself; the page shows only what ran on a GPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks.baselines.paper import Paper
+from benchmarks.random_versions import RADIUS, invented_name, prompt_about
+from benchmarks.shapes import shaped
+from melo_engine import Backbone, Editor, EditRequest, EditSettings, Version
+from melo_engine.calibrate import Reach
+
+EDITS, PAPER_EDITS, BATCH, TOKENS, ROUNDS = 256, 20, 64, 32, 5
+ROUTED = (0.0, 0.5, 1.0)
+UNKNOWN = 10_000_000
+TOWNS = "Ald Bren Cass Dor Eld Farn Gil Hest Ivo Jor Kelm Lund Mar Nev Orr Pell".split()
+
+Progress = Callable[[str, int, int], None]
+
+
+def bench(
+    shapes: Sequence[str],
+    *,
+    edits: int = EDITS,
+    paper_edits: int = PAPER_EDITS,
+    batch: int = BATCH,
+    tokens: int = TOKENS,
+    rounds: int = ROUNDS,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure each shape in turn. Returns the device's name and a table for each."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16
+    found = []
+    for number, name in enumerate(shapes):
+        began = time.perf_counter()
+        row = _measure(
+            name, device, dtype, edits, min(paper_edits, edits), batch, tokens, rounds, progress
+        )
+        found.append({**row, "seconds": round(time.perf_counter() - began, 1)})
+        if progress is not None:
+            progress("shapes", number + 1, len(shapes))
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "dtype": str(dtype).removeprefix("torch."),
+        "edits": edits,
+        "batch": batch,
+        "tokens": tokens,
+        "shapes": found,
+    }
+
+
+def _measure(
+    name: str, device: str, dtype: torch.dtype, edits: int, paper_edits: int, batch: int,
+    tokens: int, rounds: int, progress: Progress | None,
+) -> dict[str, Any]:  # fmt: skip
+    def say(done: int) -> None:
+        if progress is not None:
+            progress(name, done, 4)
+
+    _forget_peak()
+    backbone = shaped(name, device=device, dtype=dtype, answer_tokens=tokens)
+    parameters = sum(p.numel() for p in backbone.model.parameters())
+    bare_mb = _memory()
+    requests = [
+        EditRequest(prompt_about(i), f"in {TOWNS[i % len(TOWNS)]}", invented_name(i), id=f"{i:06d}")
+        for i in range(edits)
+    ]
+    # Random weights have no near-misses to calibrate on: the reach is given.
+    editor = Editor(backbone, settings=EditSettings(max_rank=4), reach=Reach(RADIUS, RADIUS))
+    _warm_up(editor, requests[0])
+    say(1)
+    _forget_peak()
+    melo_rate, version = _timed_edit(editor, requests)
+    trained = sum(o.status == "trained" for o in version.outcomes)
+    melo_edit_mb = _peak()
+    say(2)
+    paper = Paper(backbone)
+    _forget_peak()
+    began = _clock()
+    paper.edit(requests[:paper_edits])
+    paper_rate = paper_edits / (_clock() - began)
+    paper_edit_mb = _peak()
+    say(3)
+    _answer_in_full(backbone, tokens)
+    known = [r.prompt for r in requests if r.id in version][:batch]
+    rows: list[dict[str, Any]] = [
+        {"what": "edits a second", "melo": melo_rate, "paper": paper_rate},
+        {"what": "edits trained, share", "melo": trained / edits},
+        {"what": "peak memory while editing, MB", "melo": melo_edit_mb, "paper": paper_edit_mb,
+         "bare": bare_mb},
+    ]  # fmt: skip
+    for share in ROUTED if known else ():
+        prompts = _prompts(known, batch, share)
+        rows += _served(backbone, editor, paper, prompts, share, tokens, rounds)
+    say(4)
+    paper.close()
+    editor.runtime.close()
+    return {
+        "shape": name,
+        "parameters": parameters,
+        "parameters_per_edit": version.place(next(iter(version.edits)))[0].parameters_per_block
+        if len(version)
+        else None,
+        "rows": [{k: _rounded(v) for k, v in row.items()} for row in rows],
+    }
+
+
+def _timed_edit(editor: Editor, requests: Sequence[EditRequest]) -> tuple[float, Version]:
+    """Edits a second of one job, whether or not a random model could learn each of them."""
+    began = _clock()
+    version = editor.edit(requests)
+    return len(requests) / (_clock() - began), version
+
+
+def _served(
+    backbone: Backbone, editor: Editor, paper: Paper, prompts: list[str], share: float, tokens: int,
+    rounds: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Tokens a second and peak memory of the three ways, measured in turns."""
+    from benchmarks.baselines.base import generate
+
+    def bare() -> None:
+        with torch.inference_mode():
+            generate(backbone, backbone.encode(prompts))
+
+    ways: dict[str, Callable[[], Any]] = {
+        "bare": bare,
+        "melo": lambda: editor.answer(prompts, batch_size=len(prompts)),
+        "paper": lambda: paper.editor.answer(prompts, batch_size=len(prompts)),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    peaks: dict[str, float | None] = {}
+    for turn in range(rounds + 1):
+        for name in sorted(ways, reverse=bool(turn % 2)):
+            _forget_peak()
+            began = _clock()
+            ways[name]()
+            if turn:  # the first round warms up
+                took[name].append(_clock() - began)
+            peaks[name] = _peak()
+    routed = sum(r.edit is not None for r in editor.routes(prompts)) / len(prompts)
+    rates = {n: len(prompts) * tokens / statistics.median(t) for n, t in took.items()}
+    said = f"{100 * share:.0f}% routed"
+    return [
+        {"what": f"tokens a second, {said}", **rates},
+        {"what": f"of the bare model's speed, {said}",
+         **{n: r / rates["bare"] for n, r in rates.items()}},
+        {"what": f"rows that melo routed, {said}", "melo": routed},
+        {"what": f"peak memory in serving, MB, {said}", **peaks},
+    ]  # fmt: skip
+
+
+def _prompts(known: Sequence[str], batch: int, share: float) -> list[str]:
+    """A batch in which this share of the prompts is an edit's own."""
+    count = round(batch * share)
+    own = [known[i % len(known)] for i in range(count)]
+    return own + [prompt_about(UNKNOWN + i) for i in range(batch - count)]
+
+
+def _warm_up(editor: Editor, request: EditRequest) -> None:
+    """Load kernels and libraries; the edit is taken back."""
+    editor.edit([replace(request, id="warm-up")])
+    editor.revoke(list(editor.version.edits))
+
+
+def _answer_in_full(backbone: Backbone, tokens: int) -> None:
+    """From here on every answer has all its tokens, so that speeds can be compared."""
+    backbone.model.generation_config.min_new_tokens = tokens
+
+
+def _clock() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _forget_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak() -> float | None:
+    """MB at the peak since it was forgotten; None without a GPU."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+
+
+def _memory() -> float | None:
+    return torch.cuda.memory_allocated() / 2**20 if torch.cuda.is_available() else None
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def table(figures: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Rows for the terminal: shape, what, melo, paper, bare."""
+
+    def shown(value: Any) -> str:
+        return "-" if value is None else f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
+
+    return [
+        (shape["shape"], row["what"], *(shown(row.get(m)) for m in ("melo", "paper", "bare")))
+        for shape in figures["shapes"]
+        for row in shape["rows"]
+    ]
