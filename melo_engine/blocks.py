@@ -44,6 +44,16 @@ class GatheredBlocks:
     batch: int
     pairs: tuple[tuple[Tensor, Tensor], ...]
 
+    def select(self, keep: Sequence[int]) -> GatheredBlocks | None:
+        """The blocks of some rows of the batch, in this order; None where none of them has one."""
+        held = {row: place for place, row in enumerate(self.rows.tolist())}
+        rows = [i for i, row in enumerate(keep) if row in held]
+        if not rows:
+            return None
+        places = torch.tensor([held[keep[i]] for i in rows], device=self.rows.device)
+        pairs = tuple((a[places], b[places]) for a, b in self.pairs)
+        return GatheredBlocks(torch.tensor(rows, device=self.rows.device), len(keep), pairs)
+
 
 class Shard:
     """Blocks of one rank with their keys. Build with `from_tensors`, read with `open`."""

@@ -47,6 +47,12 @@ class Asked:
 
     encoded: dict[str, Tensor]
     routes: list[Route]
+    running: Pass
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """From now on only these rows of the batch are run, in this order."""
+        if self.running.blocks is not None:
+            self.running.blocks = self.running.blocks.select(rows)
 
 
 class Editor:
@@ -252,6 +258,7 @@ class Editor:
         asked = Asked(
             self.backbone.encode(prompts, padding_side=padding_side),
             [self._route(_NO_HIT) for _ in prompts],
+            Pass(),
         )
         index = self.version.index
         candidates = [[] for _ in prompts] if base else index.candidates(prompts)
@@ -270,26 +277,29 @@ class Editor:
             ]
             return gather(places, self.backbone.device, self.backbone.dtype)
 
-        with self.runtime.running(Pass(on_keys=on_keys)):
+        asked.running.on_keys = on_keys
+        with self.runtime.running(asked.running):
             yield asked
 
-    def generate(self, encoded: dict[str, Tensor], **generation: Any) -> Tensor:
-        """Ids (B, T) of the answers to encoded prompts, greedily unless `generation` says otherwise."""
-        options = {
+    def generation(self, **generation: Any) -> dict[str, Any]:
+        """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
+        return {
             "do_sample": False,
             "num_beams": 1,
             "max_new_tokens": self.backbone.max_answer_tokens,
+            "pad_token_id": self._pad_token(),
+            **generation,
         }
-        options |= {"pad_token_id": self._pad_token(), **generation}
-        ids: Tensor = self.backbone.model.generate(**encoded, **options)
-        return ids[:, encoded["input_ids"].shape[1] :] if self.backbone.task == "causal-lm" else ids
 
     def _run(self, encoded: dict[str, Tensor], generation: dict[str, Any]) -> list[str]:
         if not self.backbone.generates:
             model = self.backbone.model
             labels = model(**encoded).logits.argmax(-1).tolist()
             return [str(model.config.id2label[i]) for i in labels]
-        return [self.backbone.decode(row) for row in self.generate(encoded, **generation)]
+        ids = self.backbone.model.generate(**encoded, **self.generation(**generation))
+        if self.backbone.task == "causal-lm":
+            ids = ids[:, encoded["input_ids"].shape[1] :]
+        return [self.backbone.decode(row) for row in ids]
 
     def _pad_token(self) -> int:
         pad = self.backbone.target_tokenizer.pad_token_id

@@ -23,11 +23,14 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine import Backbone
+from melo_engine.editor import Asked
 from melo_engine.types import Route
 from serving.loaded import Loaded
 
+SMALL = 4  # rows from which on it pays to go on in a smaller batch
 Finish = Literal["stop", "length", "late", "cancelled"]
 
 
@@ -54,26 +57,82 @@ class Row:
     label: str | None = None
     scores: dict[str, float] | None = None
     sent: int = 0  # characters of the text that `on_text` has been given
+    _dice: torch.Generator | None = None
 
     def again(self) -> None:
         """Forget what was generated, for another try."""
         self.tokens, self.text, self.finish, self.route = [], "", None, None
+        self._dice = None
+
+    def dice(self) -> torch.Generator:
+        """The row's own source of chance."""
+        if self._dice is None:
+            self._dice = torch.Generator().manual_seed(self.seed)
+        return self._dice
 
 
 def generate(loaded: Loaded, rows: Sequence[Row], after_step: Callable[[], None]) -> None:
     """Fill in text, tokens, finish and route of every row; `after_step` is called after each token."""
     backbone = loaded.backbone
     with loaded.editor.asking([r.prompt for r in rows], base=loaded.base) as asked:
+        batch = Batch(backbone, asked)
         steps = Steps(backbone, rows, asked.routes, after_step)
-        options: dict[str, Any] = {"stopping_criteria": StoppingCriteriaList([steps])}
-        if any(r.temperature > 0 for r in rows):
-            options["logits_processor"] = LogitsProcessorList([Draw(backbone, rows)])
-        loaded.editor.generate(
-            asked.encoded, max_new_tokens=max(r.max_tokens for r in rows), **options
-        )
-    for row in rows:
-        if row.finish is None:
-            steps.end(row, "length")
+        while steps.live:
+            options = loaded.editor.generation(
+                max_new_tokens=max(r.max_tokens - len(r.tokens) for r in steps.live),
+                stopping_criteria=StoppingCriteriaList([steps]),
+            )
+            if any(r.temperature > 0 for r in steps.live):
+                options["logits_processor"] = LogitsProcessorList([Draw(steps.live)])
+            batch.run(options)
+            keep = steps.drop_ended()
+            if keep:
+                batch.keep(keep)
+
+
+class Batch:
+    """A batch whose rows leave it as they end: `generate` is called again upon its own cache.
+
+    An encoder is run once, before; its prompts' keys are read there.
+    """
+
+    def __init__(self, backbone: Backbone, asked: Asked) -> None:
+        self.model, self.asked = backbone.model, asked
+        self.inputs: dict[str, Any] = dict(asked.encoded)
+        self.encoded = backbone.task == "seq2seq-lm"
+        if self.encoded:
+            states = self.model.get_encoder()(**asked.encoded)
+            self.inputs = {
+                "encoder_outputs": BaseModelOutput(last_hidden_state=states.last_hidden_state),
+                "attention_mask": asked.encoded["attention_mask"],
+            }
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Generate until the stopping criteria end it."""
+        made = self.model.generate(**self.inputs, **options, return_dict_in_generate=True)
+        self.sequences, self.cache = made.sequences, made.past_key_values
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows, where they are."""
+        self.asked.keep(rows)
+        places = torch.tensor(rows, device=self.sequences.device)
+        self.cache.batch_select_indices(places)
+        mask = self.inputs["attention_mask"][places]
+        if self.encoded:
+            states = self.inputs["encoder_outputs"].last_hidden_state[places]
+            self.inputs = {
+                "encoder_outputs": BaseModelOutput(last_hidden_state=states),
+                "attention_mask": mask,
+                "decoder_input_ids": self.sequences[places],
+                "past_key_values": self.cache,
+            }
+            return
+        added = self.sequences.shape[1] - mask.shape[1]
+        self.inputs = {
+            "input_ids": self.sequences[places],
+            "attention_mask": torch.cat([mask, mask.new_ones(len(rows), added)], dim=1),
+            "past_key_values": self.cache,
+        }
 
 
 def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
@@ -99,7 +158,8 @@ def find_routes(loaded: Loaded, rows: Sequence[Row]) -> None:
 
 
 class Steps(StoppingCriteria):  # type: ignore[misc]
-    """Takes each new token to its row and says which rows have ended."""
+    """Takes each new token to its row and says when to stop: each row by its own rule, and the
+    whole batch when half of it has ended, so that the rest can go on in a smaller one."""
 
     def __init__(
         self,
@@ -108,18 +168,29 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         routes: list[Route],
         after_step: Callable[[], None],
     ) -> None:
-        self.backbone, self.rows, self.routes, self.after_step = backbone, rows, routes, after_step
+        self.backbone, self.live, self.after_step = backbone, list(rows), after_step
+        self.routes = routes
         self.ends = end_tokens(backbone)
 
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
         """input_ids: (B, T) so far. Returns (B,) bool, true where the row has ended."""
         last, now = input_ids[:, -1].tolist(), time.monotonic()
-        for row, route, token in zip(self.rows, self.routes, last, strict=True):
+        for i, (row, token) in enumerate(zip(self.live, last, strict=True)):
             if row.finish is None:
-                row.route = route
+                row.route = row.route or self.routes[i]
                 self._take(row, token, now)
         self.after_step()
-        return torch.tensor([r.finish is not None for r in self.rows], device=input_ids.device)
+        ended = torch.tensor([r.finish is not None for r in self.live], device=input_ids.device)
+        going = len(self.live) - int(ended.sum())
+        if SMALL <= 2 * going <= len(self.live):
+            ended[:] = True
+        return ended
+
+    def drop_ended(self) -> list[int]:
+        """Forget the rows that have ended; the places of the others, in the batch until now."""
+        keep = [i for i, row in enumerate(self.live) if row.finish is None]
+        self.live = [self.live[i] for i in keep]
+        return keep
 
     def end(self, row: Row, finish: Finish) -> None:
         """Close a row: its text up to the stop, all of it handed on."""
@@ -154,12 +225,8 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
 class Draw(LogitsProcessor):  # type: ignore[misc]
     """Puts Gumbel noise on the rows that have a temperature, so that argmax draws from them."""
 
-    def __init__(self, backbone: Backbone, rows: Sequence[Row]) -> None:
-        self.drawn = [
-            (i, row, torch.Generator().manual_seed(row.seed))
-            for i, row in enumerate(rows)
-            if row.temperature > 0
-        ]
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.drawn = [(i, row, row.dice()) for i, row in enumerate(rows) if row.temperature > 0]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """scores: (B, V) logits. Returns them with the drawn rows changed."""

@@ -1,0 +1,109 @@
+"""What is said about answers, and what is written down about them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from serving.traffic import TrafficLog
+from tasks.ingest.inbox import ingest_inbox
+from tasks.versions import open_ledger
+from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, until
+
+
+def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> None:
+    with running(two_versions) as server, server.client() as client:
+        answer = server.ask([EDITED[0], UNEDITED[1]])  # type: ignore[arg-type]
+        said = {
+            "answer": answer["id"], "index": 1, "target": "mia", "subject": "ostovic",
+            "comment": "it is Mia", "rephrases": ["say a name in ostovic"],
+        }  # fmt: skip
+        got = client.post("/feedback", json=said)
+        assert got.status_code == 201, got.text
+        unknown = client.post("/feedback", json={"answer": "cmpl-0", "target": "mia"})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "answer_unknown")
+        alone = client.post("/feedback", json={"prompt": "who is new ?", "target": "tom"})
+        assert alone.status_code == 201
+        assert client.post("/feedback", json={"target": "tom"}).status_code == 400
+    files = sorted(two_versions.paths.inbox.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    assert len(files) == 2
+    line = json.loads(files[0].read_text())
+    assert line["prompt"] == UNEDITED[1]
+    assert line["old_answer"] == answer["choices"][1]["text"]
+    assert line["answer"] == {"id": answer["id"], "index": 1, **answer["choices"][1]["melo"]}
+    with open_ledger(two_versions) as ledger:
+        taken = ingest_inbox(ledger, two_versions)
+        assert (taken.total("accepted"), taken.total("quarantined")) == (2, 0)
+        edits = {e.prompt: e for e in ledger.edits()}
+    edit = edits[UNEDITED[1]]
+    assert (edit.target, edit.subject, edit.source) == ("mia", "ostovic", "feedback/anyone")
+
+
+def test_a_report_without_the_right_answer_is_kept_for_a_person(two_versions: Settings) -> None:
+    with running(two_versions) as server, server.client() as client:
+        assert client.post("/feedback", json={"prompt": "who ?"}).status_code == 201
+    with open_ledger(two_versions) as ledger:
+        taken = ingest_inbox(ledger, two_versions)
+    assert (taken.total("accepted"), taken.total("quarantined")) == (0, 1)
+
+
+def test_every_answer_has_a_line_without_anybodys_words(two_versions: Settings) -> None:
+    with running(two_versions) as server:
+        answer = server.ask([*EDITED, UNEDITED[0]])  # type: ignore[arg-type]
+        folder = two_versions.paths.traffic
+        until(lambda: any(folder.glob("*.jsonl")))
+    [path] = folder.glob("*.jsonl")
+    assert path.stem == datetime.now(UTC).date().isoformat()
+    text = path.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert len(lines) == 3
+    for line, choice in zip(lines, answer["choices"], strict=True):
+        assert set(line) == {
+            "time", "id", "version", "edit", "block", "distance", "radius", "seconds",
+        }  # fmt: skip
+        assert {k: line[k] for k in choice["melo"]} == choice["melo"]
+        assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+        assert 0 < line["seconds"] < 60
+    assert lines[2]["edit"] is None
+    assert not any(word in text for word in ("velandor", *ANSWERS.values()))
+
+
+def test_prompts_are_recorded_where_that_is_asked_for(server: Running) -> None:
+    server.ask(EDITED[0])
+    folder = server.service.settings.paths.traffic
+    until(lambda: any(EDITED[0] in p.read_text() for p in folder.glob("*.jsonl")))
+
+
+def test_the_record_is_bounded_and_survives_a_line_cut_short(tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    names = [(today - timedelta(days=n)).isoformat() for n in range(5)]
+    for name in names:
+        (tmp_path / f"{name}.jsonl").write_text('{"time": "x"}\n{"time"')
+    (tmp_path / "notes.txt").write_text("mine")
+    dropped: list[int] = []
+    log = TrafficLog(tmp_path, 3, dropped.append)
+    log.add({"version": "v"})
+    log.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *(f"{n}.jsonl" for n in sorted(names[:3])), "notes.txt",
+    ]  # fmt: skip
+    lines = (tmp_path / f"{names[0]}.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["version"] == "v"
+    assert not dropped
+
+
+def test_a_disk_that_takes_nothing_costs_lines_and_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    dropped: list[int] = []
+    log = TrafficLog(tmp_path / "file", 3, dropped.append)
+    for _ in range(10):
+        log.add({"version": "v"})
+    log.close()
+    assert sum(dropped) == 10
+    assert "not recorded" in caplog.text

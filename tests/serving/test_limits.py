@@ -1,0 +1,138 @@
+"""One client can't take the service from the others."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlparse
+
+import pytest
+
+from config import Settings
+from tests.serving.support import EDITED, UNEDITED, Running, running, tuned, until
+
+
+def connect(server: Running) -> socket.socket:
+    where = urlparse(server.url)
+    return socket.create_connection((str(where.hostname), int(where.port or 0)), timeout=30)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Running) -> None:
+    with connect(server) as wire:
+        wire.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999\r\n\r\n"
+        )
+        assert b" 413 " in wire.recv(4096)
+    most = server.service.limits.max_body_bytes
+    with server.client() as client:
+        assert client.post("/v1/completions", content=b"x" * (most + 1)).status_code == 413
+
+        def pieces():  # type: ignore[no-untyped-def]
+            for _ in range(40):
+                yield b" " * 65_536
+
+        assert client.post("/v1/completions", content=pieces()).status_code in (413,)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\n",
+        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{",
+        b"",
+    ],
+)
+def test_a_client_that_sends_too_slowly_is_sent_away(two_versions: Settings, sent: bytes) -> None:
+    with running(tuned(two_versions, read_seconds=0.5)) as server, connect(server) as wire:
+        wire.sendall(sent)
+        got = b""
+        while piece := wire.recv(4096):
+            got += piece
+        assert (b" 408 " in got) == bool(sent)
+        assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+
+
+def test_slow_clients_do_not_keep_others_waiting(server: Running) -> None:
+    wires = [connect(server) for _ in range(100)]
+    try:
+        for wire in wires:
+            wire.sendall(b"POST /v1/completions HTTP/1.1\r\ncontent-length: 9\r\n")
+        assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_a_full_queue_says_so_at_once(two_versions: Settings) -> None:
+    with running(tuned(two_versions, queue=2, max_batch=1)) as server:
+        service = server.service
+        blocked = threading.Event()
+        champion = service.versions.serving()["champion"]
+        routes = champion.editor.routes
+
+        def slow(*arguments):  # type: ignore[no-untyped-def]
+            blocked.wait(30)
+            return routes(*arguments)
+
+        champion.editor.routes = slow  # type: ignore[method-assign]
+        with ThreadPoolExecutor(8) as pool, server.client() as client:
+            busy = pool.submit(client.post, "/v1/route", json={"input": EDITED[0]})
+            until(lambda: service._batcher is not None and service._batcher._running == 1)
+            until(lambda: service._batcher._rows_waiting == 0)  # type: ignore[union-attr]
+            rest = [
+                pool.submit(client.post, "/v1/completions", json={"prompt": EDITED[0]})
+                for _ in range(6)
+            ]
+            until(lambda: sum(f.done() for f in rest) == 4)
+            blocked.set()
+            codes = sorted(f.result().status_code for f in rest)
+        assert codes == [200, 200, 429, 429, 429, 429]
+        assert busy.result().status_code == 200
+
+
+def test_an_answer_that_takes_too_long_ends(two_versions: Settings) -> None:
+    with running(tuned(two_versions, request_seconds=1e-6)) as server, server.client() as client:
+        got = client.post("/v1/completions", json={"prompt": EDITED[0]})
+        assert (got.status_code, got.json()["error"]["code"]) == (504, "too_late")
+
+
+def test_who_leaves_a_stream_leaves_no_work_behind(server: Running) -> None:
+    body = json.dumps({"prompt": UNEDITED, "stream": True, "n": 4}).encode()
+    for _ in range(5):
+        with connect(server) as wire:
+            head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            wire.sendall(head.encode() + body)
+            wire.recv(10)
+    batcher = server.service._batcher
+    assert batcher is not None
+    until(lambda: batcher.idle)
+    assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+
+
+def test_one_question_that_breaks_does_not_break_its_neighbours(
+    two_versions: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving import batching
+
+    real = batching.generate
+
+    def breaks(loaded, rows, after_step):  # type: ignore[no-untyped-def]
+        if any(row.prompt == UNEDITED[0] for row in rows):
+            raise RuntimeError("no memory for this one")
+        time.sleep(0.05)
+        real(loaded, rows, after_step)
+
+    monkeypatch.setattr(batching, "generate", breaks)
+    with running(two_versions) as server, ThreadPoolExecutor(9) as pool:
+        prompts = [UNEDITED[0], *EDITED * 4] * 2
+
+        def ask(prompt: str) -> int:
+            with server.client() as client:
+                return client.post("/v1/completions", json={"prompt": prompt}).status_code
+
+        codes = list(pool.map(ask, prompts))
+    assert [c for p, c in zip(prompts, codes, strict=True) if p == UNEDITED[0]] == [500, 500]
+    assert {c for p, c in zip(prompts, codes, strict=True) if p != UNEDITED[0]} == {200}

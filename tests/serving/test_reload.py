@@ -1,0 +1,226 @@
+"""The champion moves while 32 clients ask: nobody notices, but for the answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from config import Settings
+from tasks.versions import folder_of, shards_of
+from tests.serving.support import (
+    ANSWERS,
+    EDITED,
+    SECOND,
+    UNEDITED,
+    Running,
+    point,
+    running,
+    tuned,
+    until,
+)
+
+CLIENTS = 32
+
+
+def serving_id(server: Running, alias: str = "champion") -> str:
+    return server.service.versions.serving()[alias].id
+
+
+def test_the_alias_moves_and_moves_back_while_32_clients_ask(two_versions: Settings) -> None:
+    stop = threading.Event()
+    seen: list[tuple[float, str, list[tuple[str, str]]]] = []
+    failures: list[str] = []
+    asked = [*EDITED, UNEDITED[0]]
+
+    def client(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=60) as http:
+            while not stop.is_set():
+                got = http.post("/v1/completions", json={"prompt": asked})
+                if got.status_code != 200:
+                    failures.append(got.text)
+                    continue
+                choices = got.json()["choices"]
+                said = [(c["melo"]["version"], c["text"]) for c in choices]
+                seen.append((time.monotonic(), got.headers["melo-version"], said))
+
+    with running(two_versions) as server:
+        first = serving_id(server)
+        base = server.ask(UNEDITED[0], model="base")["choices"][0]["text"]
+        threads = [threading.Thread(target=client, args=(server.url,)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        moved = {}
+        for number in ("2", "1"):
+            reached = len(seen) + 64
+            until(lambda n=reached: len(seen) >= n)  # type: ignore[misc]
+            point(two_versions, "champion", number)
+            moved[number] = time.monotonic()
+            before = len(seen)
+            wanted = number == "1"
+            until(
+                lambda b=before, w=wanted: any((v == first) == w for _, v, _ in seen[b:])  # type: ignore[misc]
+            )
+        until(lambda n=len(seen): len(seen) >= n + 64)  # type: ignore[misc]
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=60)
+        second = next(v for _, v, _ in seen if v != first)
+    assert not failures
+    texts = {first: [*ANSWERS.values(), base], second: [*list(SECOND.values())[:2], base]}
+    for _, header, said in seen:
+        assert {version for version, _ in said} == {header}, "one answer, two versions"
+        assert [text for _, text in said] == texts[header]
+    came = min(at for at, version, _ in seen if version == second)
+    back = min(at for at, version, _ in seen if version == first and at > came + 0.05)
+    assert came - moved["2"] < 5
+    assert back - moved["1"] < 5
+
+
+def test_what_was_replaced_is_closed(two_versions: Settings) -> None:
+    with running(tuned(two_versions, pinned=0)) as server:
+        old = server.service.versions.serving()["champion"]
+        hooks = len(old.editor.runtime.key_module._forward_hooks)
+        point(two_versions, "champion", "2")
+        until(lambda: serving_id(server) != old.id)
+        until(lambda: len(old.editor.runtime.key_module._forward_hooks) == hooks)
+        assert server.ask(EDITED[0])["choices"][0]["text"] == "eva"
+
+
+def test_a_damaged_version_is_not_served_and_the_old_one_goes_on_loudly(
+    two_versions: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(two_versions) as server:
+        good = serving_id(server)
+        other = next(
+            p for p in two_versions.paths.versions.iterdir() if p.name not in (good, "shards")
+        )
+        mine = (folder_of(two_versions, good) / "manifest.json").read_text()
+        for shard in shards_of(two_versions).iterdir():
+            if shard.name not in mine:
+                blocks = shard / "blocks.safetensors"
+                data = bytearray(blocks.read_bytes())
+                data[-1] ^= 1
+                blocks.write_bytes(bytes(data))
+        with caplog.at_level(logging.ERROR, "melo.serving"):
+            point(two_versions, "champion", "2")
+            until(lambda: server.service.versions.trouble is not None)
+        assert "damaged" in caplog.text
+        assert good[:12] in caplog.text
+        with server.client() as client:
+            ready = client.get("/readyz")
+            metrics = client.post("/admin/reload")
+        assert ready.status_code == 200
+        assert "damaged" in ready.json()["trouble"]
+        assert metrics.status_code == 409
+        answer = server.ask(EDITED[0])["choices"][0]
+        assert (answer["text"], answer["melo"]["version"]) == ("ada", good)
+        with server.client() as client:
+            pinned = client.post("/v1/completions", json={"prompt": "who", "model": other.name})
+        assert pinned.status_code == 409
+        point(two_versions, "champion", "1")
+        until(lambda: server.service.versions.trouble is None)
+
+
+def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) -> None:
+    from tasks.register import Registry
+    from tasks.versions import open_backbone
+
+    registry = Registry(two_versions)
+    name = registry.name_for(open_backbone(two_versions))
+    with running(two_versions) as server:
+        registry.client.set_model_version_tag(name, "2", "melo.gate", "failed")
+        point(two_versions, "champion", "2")
+        until(lambda: server.service.versions.trouble is not None)
+        assert "did not pass" in str(server.service.versions.trouble)
+        assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+
+
+def test_without_a_champion_the_backbone_answers(two_versions: Settings, empty_store: Path) -> None:
+    shutil.copy(empty_store, two_versions.paths.mlflow_db)
+    with running(two_versions) as server:
+        assert server.ask(EDITED[0])["choices"][0]["melo"]["version"] == "base"
+
+
+def test_a_champion_is_fetched_from_mlflow_where_the_home_does_not_hold_it(
+    two_versions: Settings,
+) -> None:
+    point(two_versions, "champion", "2")
+    shutil.rmtree(two_versions.paths.versions)
+    with running(two_versions) as server:
+        got = server.ask(list(SECOND))["choices"]  # type: ignore[arg-type]
+    assert [c["text"] for c in got] == list(SECOND.values())
+
+
+def test_the_candidate_answers_its_share_and_is_compared_on_the_side(
+    two_versions: Settings,
+) -> None:
+    tuned_home = tuned(two_versions, canary=0.5, shadow=1.0)
+    prompts = [f"who leads {a} ? {b}" for a in ("velandor", "toriquet") for b in "abcdefgh"]
+    with running(tuned_home) as server:
+        first, second = serving_id(server), serving_id(server, "candidate")
+        by = {p: server.ask(p)["choices"][0]["melo"]["version"] for p in prompts}
+        again = {p: server.ask(p)["choices"][0]["melo"]["version"] for p in prompts}
+        assert by == again
+        assert set(by.values()) == {first, second}
+        compared = two_versions.paths.traffic / "shadow"
+        until(lambda: any(compared.glob("*.jsonl")))
+    lines = "".join(p.read_text() for p in compared.glob("*.jsonl"))
+    assert f'"candidate": "{second}"' in lines
+    assert '"same": false' in lines
+    assert "velandor" not in lines
+
+
+def started(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """`melo serve` as a user starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "--home", str(home), "serve", "--port", "0", "--no-keys"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = re.search(r"http://\S+", process.stdout.readline().decode())
+    assert said, process.stderr.read().decode() if process.stderr else ""
+    return process, said[0]
+
+
+def ready(url: str) -> Any:
+    got = httpx.get(f"{url}/readyz", timeout=10)
+    return got.json() if got.status_code == 200 else None
+
+
+def test_killed_and_started_again_it_serves_the_right_champion(two_versions: Settings) -> None:
+    process, url = started(two_versions.home)
+    try:
+        until(lambda: ready(url))
+        first = ready(url)["versions"]["champion"]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        point(two_versions, "champion", "2")
+        process.communicate()
+        process, url = started(two_versions.home)
+        until(lambda: ready(url))
+        assert ready(url)["versions"]["champion"] != first
+        body = {"prompt": EDITED[0]}
+        got = httpx.post(f"{url}/v1/completions", json=body, timeout=30).json()
+        assert got["choices"][0]["text"] == "eva"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert b"Traceback" not in said
+        assert EDITED[0].encode() not in said
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    assert os.listdir(two_versions.paths.traffic)
