@@ -34,6 +34,8 @@ for command in (
     bench_pipeline.kill,
     bench_pipeline.contention,
     bench_unattended.faults,
+    bench_unattended.overhead,
+    bench_unattended.day,
 ):
     app.command()(command)
 
