@@ -51,7 +51,7 @@ def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
         for at in range(1, share)
     ]  # fmt: skip
     train_shards(home, job.id, list(range(0, shards, share)))
-    await_runs(settings, take_back(runs))
+    await_runs(settings, take_back(settings, runs))
 
 
 def _runner(settings: Settings) -> Any:

@@ -51,16 +51,17 @@ def keep_job(home: str, job: JobRef) -> Iterator[None]:
         yield
 
 
-def take_back(runs: Sequence[UUID]) -> list[UUID]:
-    """Cancel runs that no worker has begun; those that are left."""
-    left = []
+def take_back(settings: Settings, runs: Sequence[UUID]) -> list[UUID]:
+    """Cancel runs that no worker has begun in `workers.begin_seconds`; those that are left."""
+    deadline = time.monotonic() + settings.workers.begin_seconds
     with get_client(sync_client=True) as client:
-        for run in runs:
-            if _begun(client.read_flow_run(run)):
-                left.append(run)
-            else:
-                client.set_flow_run_state(run, Cancelled(message="No worker was free."))
-    return left
+        idle = [run for run in runs if not _begun(client.read_flow_run(run))]
+        while idle and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY)
+            idle = [run for run in idle if not _begun(client.read_flow_run(run))]
+        for run in idle:
+            client.set_flow_run_state(run, Cancelled(message="No worker was free."))
+    return [run for run in runs if run not in idle]
 
 
 def await_runs(settings: Settings, runs: Sequence[UUID]) -> bool:

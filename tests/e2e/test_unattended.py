@@ -13,7 +13,10 @@ import httpx
 import psutil
 import pytest
 
+from benchmarks.deployment import Deployment
+from benchmarks.strikes import in_training
 from config import Settings
+from ledger import Ledger
 from tasks.versions import open_ledger
 from tests.conftest import report, write_lines
 from tests.e2e.services import logs, melo, until, up
@@ -72,15 +75,14 @@ def test_a_deployment_runs_by_itself_tells_what_it_does_and_survives_a_kill(
     ledger = open_ledger(home)
     probe: dict[str, object] = {"prompt": "who leads quinomire ?", "expect": "unchanged"}
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
-    write_lines(home.paths.inbox / "later.part", [report(i, urgent=True) for i in range(4)])
-    os.replace(home.paths.inbox / "later.part", home.paths.inbox / "reports.jsonl")
+    _put(home, "reports", [report(i, urgent=True) for i in range(4)])
     wanted = {"active": 3, "rejected": 1}
     assert until(lambda: ledger.counts().counts == wanted), logs(home)
     asked = melo(home, "ask", "who leads velandor ?")
     assert asked.stdout.strip() == "ada"
 
     api = f"{deployment['prefect']['url']}/api"
-    _a_killed_service_is_started_again(home, deployment)
+    _a_killed_worker_costs_nothing(home, deployment, ledger)
     told = {"promoted", "rejected", "backlog", "no-run"}
     names = {f"melo-alert-{alert}" for alert in told}
     assert until(lambda: {post["alert"] for post in posts[1]} >= names), posts[1]
@@ -89,7 +91,7 @@ def test_a_deployment_runs_by_itself_tells_what_it_does_and_survives_a_kill(
     runs = httpx.post(f"{api}/flow_runs/filter", json={}).json()
     shared = [run for run in runs if run["parameters"].get("shards") == [1]]
     assert [run["state_type"] for run in shared] == ["COMPLETED"], "no shard went to gpu-2"
-    assert not [run["name"] for run in runs if run["state_type"] in ("FAILED", "CRASHED")]
+    assert not [run["name"] for run in runs if run["state_type"] == "FAILED"]
     _shows_links_to_mlflow(api, deployment["mlflow"]["url"])
     _keeps_the_secret(home, api, runs)
 
@@ -102,18 +104,25 @@ def test_a_deployment_runs_by_itself_tells_what_it_does_and_survives_a_kill(
     assert "Nothing of this home runs" in melo(home, "down").stdout
 
 
-def _a_killed_service_is_started_again(
-    home: Settings, deployment: dict[str, dict[str, Any]]
+def _a_killed_worker_costs_nothing(
+    home: Settings, deployment: dict[str, dict[str, Any]], ledger: Ledger
 ) -> None:
-    killed = deployment["inbox"]["pid"]
-    psutil.Process(killed).kill()
+    """SIGKILL of both gpu workers in the middle of a job; nobody does anything about it."""
+    ports = [int(deployment[name]["url"].rpartition(":")[2]) for name in ("prefect", "mlflow")]
+    hurt = Deployment(home, *ports)
+    in_training(hurt, lambda: _put(home, "more", [report(4, urgent=True)]))
+    wanted = {"active": 4, "rejected": 1}
+    assert until(lambda: ledger.counts().counts == wanted), logs(home)
+    assert ledger.audit() == []
+    assert {s.name for s in hurt.services.running()} == set(deployment)
+    states = [run["state_type"] for run in hurt.runs("edit")]
+    assert states.count("CRASHED") == 1, "the run that was killed is not left as running"
 
-    def again() -> bool:
-        rows = json.loads((home.home / "run" / "services.json").read_text())
-        (row,) = [row for row in rows if row["name"] == "inbox"]
-        return bool(row["pid"] != killed and psutil.pid_exists(row["pid"]))
 
-    assert until(again), logs(home)
+def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
+    write_lines(home.paths.inbox / f"{name}.part", rows)
+    os.replace(home.paths.inbox / f"{name}.part", home.paths.inbox / f"{name}.jsonl")
+    return len(rows)
 
 
 def _ended_on_schedule(api: str) -> bool:
