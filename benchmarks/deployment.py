@@ -98,7 +98,7 @@ def deployed(
     """
     end_with_us()
     ports = ports or (free_port(), free_port())
-    told = {**_clean(), **OFTEN, **QUICK, **(environment or {})}
+    told = {**clean_environment(), **OFTEN, **QUICK, **(environment or {})}
     command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
     up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     try:
@@ -131,11 +131,12 @@ def as_json(settings: Settings, *arguments: str) -> Any:
     """What a command prints with --json."""
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "--home", str(settings.home), *arguments, "--json"],
-        cwd=PROJECT, env=_clean(), capture_output=True, text=True, check=False,
+        cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     return json.loads(done.stdout)
 
 
-def _clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """The environment without anybody's settings."""
     away = ("PREFECT", "MLFLOW", "MELO")
     return {k: v for k, v in os.environ.items() if not k.startswith(away)}

@@ -48,7 +48,7 @@ def in_training(deployment: Deployment, put: Put) -> None:
     """Kill the gpu worker while a job has a worker and no result."""
     put()
     job = _leased(deployment)
-    deployment.kill("gpu-1")
+    _kill_gpu(deployment)
     if _result(deployment, job).exists():
         raise Missed("its training was over")
 
@@ -58,7 +58,7 @@ def in_the_gate(deployment: Deployment, put: Put) -> None:
     put()
     job = _leased(deployment)
     _wait(lambda: _result(deployment, job).exists() or _ended(deployment, job), every=0.005)
-    deployment.kill("gpu-1")
+    _kill_gpu(deployment)
     if _ended(deployment, job):
         raise Missed("its gate was over")
 
@@ -74,7 +74,7 @@ def before_promotion(deployment: Deployment, put: Put) -> None:
         return made[0].id if made else None
 
     version = _wait(registered, every=0.005)
-    deployment.kill("gpu-1")
+    _kill_gpu(deployment)
     champion = ledger.champion()
     if champion is not None and champion.version == version:
         raise Missed("it served already")
@@ -198,6 +198,12 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def _kill_gpu(deployment: Deployment) -> None:
+    for service in deployment.services.known():
+        if service.name.startswith("gpu"):
+            deployment.kill(service.name)
 
 
 def _leased(deployment: Deployment) -> Job:

@@ -124,6 +124,12 @@ def make_home(folder: Path, backbone: Path, *, edits: int = 50, more: str = "") 
     return settings
 
 
+def write_lines(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def put(settings: Settings, name: str, rows: list[dict[str, str]], junk: list[str] = ()) -> int:  # type: ignore[assignment]
     """Lay a file into the inbox, whole at once; how many lines it has. junk: lines as they are."""
     lines = [json.dumps(row) for row in rows] + list(junk)

@@ -38,6 +38,8 @@ for command in (
     bench_service.serve,
     bench_unattended.faults,
     bench_dashboards.dashboards,
+    bench_unattended.overhead,
+    bench_unattended.day,
 ):
     app.command()(command)
 

@@ -1,4 +1,4 @@
-"""`melo bench faults`: the pipeline when nobody is at it."""
+"""`melo bench faults|overhead|day`: the pipeline when nobody is at it."""
 
 from __future__ import annotations
 
@@ -29,4 +29,33 @@ def faults(
     )  # fmt: skip
     finish(ctx, figures, out)
     if figures["survived"] < figures["of"]:
+        raise typer.Exit(1)
+
+
+def overhead(
+    ctx: typer.Context,
+    few: Annotated[int, typer.Option(min=1, help="Edits of the small run.")] = 1,
+    many: Annotated[int, typer.Option(min=2, help="Edits of the large run.")] = 500,
+    out: Out = None,
+) -> None:
+    """What a run costs beyond training and generating, with few and with many edits."""
+    from benchmarks.overhead import bench
+
+    figures = bench(few, many, lambda text: typer.echo(text, err=True))
+    finish(ctx, figures, out)
+    if not figures["met"]:
+        raise typer.Exit(1)
+
+
+def day(
+    ctx: typer.Context,
+    runs: Annotated[int, typer.Option(min=1, help="Edit runs of the day.")] = 100,
+    out: Out = None,
+) -> None:
+    """A day of a deployment in seconds: memory stays flat, no run is orphaned, counts add up."""
+    from benchmarks.day import bench
+
+    figures = bench(runs, lambda text: typer.echo(text, err=True))
+    finish(ctx, figures, out)
+    if not (figures["flat"] and figures["adds_up"] and not figures["orphaned"]):
         raise typer.Exit(1)

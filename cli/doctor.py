@@ -23,6 +23,8 @@ PINNED = {
 }  # fmt: skip
 LEAST_DISK = 2 * 2**30  # bytes
 LATE = timedelta(minutes=10)
+PORTS = {"--prefect-port": 4200, "--mlflow-port": 5000}  # where `melo up` listens unless told
+KEPT = "The keeper starts it again within a minute; if it does not stay, see its log."
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Finding:
 
 @app.command()
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Look at versions, disk, backbone, ledger, services and schedules. Exit code 1 if unwell."""
+    """Look at versions, disk, GPU, backbone, ledger, ports, services, schedules and runs.
+
+    Exit code 1 if anything is unwell.
+    """
     found = list(examine(state(ctx)))
     if as_json:
         print_json(found)
@@ -58,6 +63,7 @@ def examine(here: State) -> Iterator[Finding]:
     yield _device(settings)
     yield _backbone(settings)
     yield from _ledger(here)
+    yield from _database(settings)
     yield from _services(settings)
 
 
@@ -131,6 +137,20 @@ def _ledger(here: State) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _database(settings: Any) -> Iterator[Finding]:
+    from cli.databases import ensure_databases
+    from cli.errors import UsageProblem
+
+    if settings.database.url is None:
+        return
+    try:
+        ensure_databases(settings)
+    except UsageProblem as error:
+        yield Finding("database", False, "can't be used", str(error))
+        return
+    yield Finding("database", True, "PostgreSQL, for Prefect and MLflow")
+
+
 def _services(settings: Any) -> Iterator[Finding]:
     from cli.services import Services
 
@@ -138,20 +158,38 @@ def _services(settings: Any) -> Iterator[Finding]:
     known = services.known()
     if not known:
         yield Finding("services", True, "none started here")
+        yield from _ports()
         return
+    keeper = any(s.name == "keeper" and s.process() is not None for s in known)
     for service in known:
         alive = service.process() is not None
         found = service.url or f"process {service.pid}" if alive else f"ended; see {service.log}"
-        remedy = "" if alive else "`melo down`, then `melo up`."
+        remedy = "" if alive else KEPT if keeper else "`melo down`, then `melo up`."
         yield Finding(service.name, alive, found, remedy)
     server = next((s for s in known if s.name == "prefect"), None)
     if server is not None and server.process() is not None:
         yield from _schedules(f"{server.url}/api")
 
 
+def _ports() -> Iterator[Finding]:
+    """Whether those that `melo up` would take are free."""
+    import socket
+
+    for option, port in PORTS.items():
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                remedy = f"`melo up {option} N` with a free one."
+                yield Finding(f"port {port}", False, "taken by another program", remedy)
+
+
 def _schedules(api: str) -> Iterator[Finding]:
     """Deployments whose schedule is off, and runs that nobody has begun or nobody is at."""
     import httpx
+
+    from cli.runs import orphaned
 
     try:
         deployments = httpx.post(f"{api}/deployments/filter", json={}, timeout=10).json()
@@ -170,9 +208,15 @@ def _schedules(api: str) -> Iterator[Finding]:
         "" if deployments and not off else "`melo down`, then `melo up` applies them anew.",
     )  # fmt: skip
     late = [run["name"] for run in runs if _overdue(run)]
-    yield Finding(
-        "runs", not late, f"{len(late)} late", "A worker is missing: `melo up`." if late else ""
+    lost = [run["name"] for run in orphaned(runs)]
+    remedies = ["A worker is missing: `melo down`, then `melo up`."] if late else []
+    remedies += (
+        ["The keeper clears them; without one, `melo down`, then `melo up`."] if lost else []
     )
+    yield Finding(
+        "runs", not late and not lost, f"{len(late)} late, {len(lost)} without a living process",
+        " ".join(remedies),
+    )  # fmt: skip
 
 
 def _all_off(schedules: list[dict[str, Any]]) -> bool:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 STARTING = timedelta(minutes=10)  # a run without a process id may still be starting
+PATIENCE = 60.0  # seconds for the server to answer
 RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
@@ -46,7 +47,7 @@ def unfinished(api: str) -> list[dict[str, Any]]:
         {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
         {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}},
     ):
-        answer = httpx.post(f"{api}/flow_runs/filter", json={"flow_runs": wanted}, timeout=10)
+        answer = httpx.post(f"{api}/flow_runs/filter", json={"flow_runs": wanted}, timeout=PATIENCE)
         found += answer.raise_for_status().json()
     return found
 
@@ -86,5 +87,5 @@ def _set(api: str, run: dict[str, Any], state: str, why: str) -> None:
     httpx.post(
         f"{api}/flow_runs/{run['id']}/set_state",
         json={"state": {"type": state, "message": why}, "force": state == "CRASHED"},
-        timeout=10,
+        timeout=PATIENCE,
     ).raise_for_status()

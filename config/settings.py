@@ -229,6 +229,9 @@ class WorkerSettings(Section):
     address: str | None = Field(
         default=None, description="of a Dask or Ray cluster; none: processes of this machine"
     )
+    begin_seconds: float = Field(
+        default=60.0, gt=0, description="after which a shard that no worker has begun is taken back"
+    )
     patience_seconds: float = Field(
         default=3600.0, gt=0, description="after which a shard that is not there is trained here"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.spread import spread
 from tasks.judge import Verdict
 from tasks.steps import (
     gate,
@@ -28,6 +29,7 @@ def edit(home: str) -> list[Verdict]:
     verdicts = []
     while job := next_job(home):
         with working_on(home, job):
+            spread(home, job)
             train(home, job)
             verdict = gate(home, job)
             verdicts.append(verdict)

@@ -106,7 +106,8 @@ def train_chunk(
                 f"the loss of edit {', '.join(bad)} is not a number at step {step}. "
                 "Lower edit.learning_rate."
             )
-        finished = margins >= settings.margin  # (n,)
+        enough = settings.margin if step <= settings.patience else settings.margin / 2
+        finished = margins >= enough  # (n,)
         last = step == settings.max_steps
         leaving = torch.ones_like(finished) if last else finished
         for i in leaving.nonzero()[:, 0].tolist():

@@ -95,7 +95,7 @@ class EditSettings:
     rank, max_rank: of a block; doubled where training does not get there. max_steps: optimiser steps
     for each try. chunk: blocks trained in one forward pass; part of the recipe, since floating point
     sums depend on it. margin: how far the target must lead at every token before a block stops, in
-    standard deviations of the backbone's own logits. views: other questions about the subject that a
+    standard deviations of the backbone's own logits; half of it is enough after `patience` steps. views: other questions about the subject that a
     block is trained to answer alike. weight_scale: of the random A at the start, in 1/sqrt(in).
     """
 
@@ -104,7 +104,8 @@ class EditSettings:
     learning_rate: float = 2e-2
     max_steps: int = 60
     chunk: int = 64
-    margin: float = 1.0
+    margin: float = 2.0
+    patience: int = 12
     weight_scale: float = 3.0
     false_activations: float = 0.005
     seed: int = 0

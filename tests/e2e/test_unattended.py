@@ -4,75 +4,149 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterator
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from benchmarks.deployment import Deployment
+from benchmarks.strikes import in_training
 from config import Settings
+from ledger import Ledger
+from tasks.versions import open_ledger
 from tests.conftest import report, write_lines
+from tests.e2e.services import logs, melo, until, up
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 420.0  # seconds for what takes some twenty on a machine that is not busy
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
-OFTEN = {"MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * *"}
+SECRET = "9f8e7d6c5b4a"
+MORE = """
+[workers]
+gpu = 2
+shard_edits = 2
 
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "--home", str(home.home), *arguments],
-        capture_output=True, text=True, check=False, env={**CLEAN, **OFTEN}, cwd=ROOT,
-    )  # fmt: skip
+[alerts]
+webhook_url = "http://127.0.0.1:{port}/{secret}"
+backlog_hours = 0.000001
+no_run_hours = 0.003
+"""
 
 
 @pytest.fixture
-def deployment(home: Settings) -> Iterator[dict[str, str]]:
-    """Everything up; where each service is."""
-    ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
-    done = melo(home, "up", "--json", *ports)
-    try:
-        assert done.returncode == 0, done.stderr
-        started = json.loads(done.stdout)
-        yield {service["name"]: service["url"] for service in started}
-    finally:
-        assert melo(home, "down").returncode == 0
+def posts() -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Somebody's webhook: its port, and what was posted to the secret place."""
+    got: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == f"/{SECRET}":
+                got.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port, got
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def deployment(
+    home: Settings, posts: tuple[int, list[dict[str, Any]]]
+) -> Iterator[dict[str, dict[str, Any]]]:
+    with up(home, MORE.format(port=posts[0], secret=SECRET)) as services:
+        yield services
 
 
 @pytest.mark.slow
-def test_what_is_put_into_the_inbox_is_answered_with_nobody_at_it(
-    home: Settings, deployment: dict[str, str]
+def test_a_deployment_runs_by_itself_tells_what_it_does_and_survives_a_kill(
+    home: Settings,
+    deployment: dict[str, dict[str, Any]],
+    posts: tuple[int, list[dict[str, Any]]],
 ) -> None:
-    assert set(deployment) == {"prefect", "mlflow", "cpu", "gpu-1", "inbox", "keeper"}
-    assert httpx.get(f"{deployment['mlflow']}/health").status_code == 200
-    write_lines(home.paths.inbox / "later.part", [report(0), report(1)])
-    os.replace(home.paths.inbox / "later.part", home.paths.inbox / "reports.jsonl")
-    deadline = time.monotonic() + PATIENCE
-    counts: dict[str, int] = {}
-    while time.monotonic() < deadline and counts != {"active": 2}:
-        time.sleep(3)
-        counts = json.loads(melo(home, "status", "--json").stdout)["counts"]
-    assert counts == {"active": 2}, (home.home / "logs" / "gpu-1.log").read_text()[-3000:]
+    assert set(deployment) == {"prefect", "mlflow", "cpu", "gpu-1", "gpu-2", "inbox", "keeper"}
+    ledger = open_ledger(home)
+    probe: dict[str, object] = {"prompt": "who leads quinomire ?", "expect": "unchanged"}
+    write_lines(home.home / "suites" / "guarded.jsonl", [probe])
+    _put(home, "reports", [report(i, urgent=True) for i in range(4)])
+    wanted = {"active": 3, "rejected": 1}
+    assert until(lambda: ledger.counts().counts == wanted), logs(home)
     asked = melo(home, "ask", "who leads velandor ?")
     assert asked.stdout.strip() == "ada"
-    runs = httpx.post(f"{deployment['prefect']}/api/flow_runs/filter", json={}).json()
-    assert {run["created_by"]["type"] for run in runs if run["created_by"]} >= {"SCHEDULE"}
-    assert not [run["name"] for run in runs if run["state_type"] in ("FAILED", "CRASHED")]
-    unwell = json.loads(melo(home, "doctor", "--json").stdout)
-    assert [finding["what"] for finding in unwell if not finding["well"]] == []
+
+    api = f"{deployment['prefect']['url']}/api"
+    _a_killed_worker_costs_nothing(home, deployment, ledger)
+    told = {"promoted", "rejected", "backlog", "no-run"}
+    names = {f"melo-alert-{alert}" for alert in told}
+    assert until(lambda: {post["alert"] for post in posts[1]} >= names), posts[1]
+    assert {post["home"] for post in posts[1]} == {str(home.home)}
+    assert until(lambda: _ended_on_schedule(api)), logs(home)
+    runs = httpx.post(f"{api}/flow_runs/filter", json={}).json()
+    shared = [run for run in runs if run["parameters"].get("shards") == [1]]
+    assert [run["state_type"] for run in shared] == ["COMPLETED"], "no shard went to gpu-2"
+    assert not [run["name"] for run in runs if run["state_type"] == "FAILED"]
+    _shows_links_to_mlflow(api, deployment["mlflow"]["url"])
+    _keeps_the_secret(home, api, runs)
+
+    found = json.loads(melo(home, "doctor", "--json").stdout)
+    assert [finding["what"] for finding in found if not finding["well"]] == []
     assert melo(home, "up").returncode == 2
     assert melo(home, "down").returncode == 0
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"{deployment['prefect']}/api/health")
+        httpx.get(f"{api}/health")
     assert "Nothing of this home runs" in melo(home, "down").stdout
+
+
+def _a_killed_worker_costs_nothing(
+    home: Settings, deployment: dict[str, dict[str, Any]], ledger: Ledger
+) -> None:
+    """SIGKILL of both gpu workers in the middle of a job; nobody does anything about it."""
+    ports = [int(deployment[name]["url"].rpartition(":")[2]) for name in ("prefect", "mlflow")]
+    hurt = Deployment(home, *ports)
+    in_training(hurt, lambda: _put(home, "more", [report(4, urgent=True)]))
+    wanted = {"active": 4, "rejected": 1}
+    assert until(lambda: ledger.counts().counts == wanted), logs(home)
+    assert ledger.audit() == []
+    assert {s.name for s in hurt.services.running()} == set(deployment)
+    states = [run["state_type"] for run in hurt.runs("edit")]
+    assert states.count("CRASHED") == 1, "the run that was killed is not left as running"
+
+
+def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
+    write_lines(home.paths.inbox / f"{name}.part", rows)
+    os.replace(home.paths.inbox / f"{name}.part", home.paths.inbox / f"{name}.jsonl")
+    return len(rows)
+
+
+def _ended_on_schedule(api: str) -> bool:
+    wanted = {"flows": {"name": {"any_": ["edit"]}},
+              "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}  # fmt: skip
+    runs = httpx.post(f"{api}/flow_runs/filter", json=wanted).json()
+    return any((run["created_by"] or {}).get("type") == "SCHEDULE" for run in runs)
+
+
+def _shows_links_to_mlflow(api: str, page: str) -> None:
+    found = httpx.post(f"{api}/artifacts/filter", json={}).json()
+    links = [artifact["data"] for artifact in found if artifact["key"].startswith("mlflow-")]
+    assert links
+    assert all(f"{page}/#/models/" in link for link in links)
+    assert any(artifact["key"].startswith("verdict-") for artifact in found)
+
+
+def _keeps_the_secret(home: Settings, api: str, runs: list[dict[str, Any]]) -> None:
+    """Nowhere but in the home's settings and, obfuscated, in the block of the server."""
+    assert SECRET not in json.dumps(runs)
+    said = httpx.post(f"{api}/logs/filter", json={"limit": 200}).text
+    blocks = httpx.post(f"{api}/block_documents/filter", json={}).text
+    assert SECRET not in said + blocks
+    for log in (home.home / "logs").glob("*.log"):
+        assert SECRET not in log.read_text(errors="replace"), log.name
+    for process in psutil.process_iter(["cmdline"]):
+        assert SECRET not in " ".join(process.info["cmdline"] or ())

@@ -1,0 +1,71 @@
+"""A job's training on several workers at once: Prefect's work pool, or its Dask or Ray task runner.
+
+    pool         a run of train-shards for every other worker of the pool; the worker that has the job
+                 trains its own share, and then what nobody has begun
+    dask, ray    one run of train-shards, whose tasks the cluster takes
+
+What does not arrive is trained by whoever merges: a worker that dies costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.deployments import run_deployment
+from prefect.runtime import deployment
+
+from config import Settings, load
+from flows.train_shards import train_shards
+from tasks.spread import await_runs, cut_job, keep_job, take_back
+from tasks.work import JobRef
+
+DEPLOYMENT = "train-shards/train-shards"
+
+
+def spread(home: str, job: JobRef) -> int:
+    """Have the shards of a job trained; how many there are, 0 where it is trained at once."""
+    settings = load(home)
+    workers = settings.workers
+    if workers.runner == "pool" and (workers.gpu == 1 or deployment.id is None):
+        return 0  # nobody is beside this one
+    shards = cut_job(home, job)
+    if not shards:
+        return 0
+    with keep_job(home, job):
+        if workers.runner == "pool":
+            _by_pool(settings, home, job, shards)
+        else:
+            runner = _runner(settings)
+            spread_out = train_shards.with_options(task_runner=runner)
+            spread_out(home, job.id, list(range(shards)), return_state=True)
+    return shards
+
+
+def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
+    share = min(settings.workers.gpu, shards)
+    runs = [
+        run_deployment(
+            DEPLOYMENT, timeout=0,
+            parameters={"home": home, "job": job.id, "shards": list(range(at, shards, share))},
+        ).id
+        for at in range(1, share)
+    ]  # fmt: skip
+    train_shards(home, job.id, list(range(0, shards, share)))
+    await_runs(settings, take_back(settings, runs))
+
+
+def _runner(settings: Settings) -> Any:
+    """Prefect's task runner on a cluster, or on processes of this machine."""
+    workers = settings.workers
+    if workers.runner == "dask":
+        from prefect_dask import DaskTaskRunner
+
+        if workers.address:
+            return DaskTaskRunner(address=workers.address)
+        one = {"n_workers": workers.gpu, "threads_per_worker": 1, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=one)
+    from prefect_ray import RayTaskRunner
+
+    if workers.address:
+        return RayTaskRunner(address=workers.address)
+    return RayTaskRunner(init_kwargs={"num_cpus": workers.gpu})

@@ -1,0 +1,115 @@
+"""Only what may pass by itself is tried again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from benchmarks.strikes import HOLD
+from config import Settings
+from ledger import Ledger, LedgerError
+from melo_engine import Version
+from melo_engine.errors import VersionError
+from tasks.errors import TaskError
+from tasks.ingest.errors import IngestError
+from tasks.ingest.step import find_files
+from tasks.plan import plan
+from tasks.retries import fills_a_disk, passes
+from tasks.versions import open_ledger
+from tasks.work import Became, hand_back, lease
+from tests.conftest import report
+from tests.e2e.services import free_port
+from tests.pipeline import promoted, take
+
+AWAY = """
+import os, sys
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+from mlflow import MlflowClient
+from tasks.retries import passes
+try:
+    MlflowClient(sys.argv[1]).get_registered_model("none")
+except Exception as error:
+    print(passes(error))
+"""
+
+
+def test_a_server_that_is_away_may_come_back() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(httpx.ConnectError) as caught:
+        httpx.get(url)
+    assert passes(caught.value)
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY, url], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_ledger_that_another_program_holds_may_be_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path).close()
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path, "60"], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    try:
+        with pytest.raises(LedgerError) as caught:
+            Ledger.open(path, timeout=0.2)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert passes(caught.value)
+
+
+def test_a_full_disk_may_be_freed_but_not_within_seconds() -> None:
+    try:
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"0")
+    except OSError as error:
+        cause = error
+    wrapped = RuntimeError("the version can't be written")
+    wrapped.__cause__ = cause
+    assert cause.errno == errno.ENOSPC
+    assert passes(wrapped)
+    assert fills_a_disk(wrapped)
+
+
+def test_bad_input_stays_bad(tmp_path: Path) -> None:
+    errors: list[Exception] = []
+    for attempt in (
+        lambda: find_files([tmp_path / "none.jsonl"]),
+        lambda: Version.load(tmp_path),
+        lambda: (tmp_path / "none").read_text(),
+        lambda: duckdb.sql("SELECT nothing FROM nowhere"),
+    ):
+        with pytest.raises((IngestError, VersionError, OSError, duckdb.Error)) as caught:
+            attempt()
+        errors.append(caught.value)
+    errors += [TaskError("no backbone is set"), ValueError("x"), PermissionError(errno.EACCES, "x")]
+    assert [error for error in errors if passes(error)] == []
+
+
+def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: Settings) -> None:
+    ledger = open_ledger(home)
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    most = home.plan.max_attempts
+    for _ in range(most + 2):
+        ref = lease(home, ledger)
+        assert ref is not None
+        assert hand_back(home, ledger, ref, "disk full", its_own=False) is Became.POSTPONED
+    for attempt in range(most):
+        ref = lease(home, ledger)
+        assert ref is not None
+        became = hand_back(home, ledger, ref, "its block breaks down")
+        assert became is (Became.SET_ASIDE if attempt == most - 1 else Became.TRIED_AGAIN)
+    assert ledger.counts().counts == {"rejected": 1}
+    take(home, ledger, report(1))
+    promoted(home, ledger)
+    assert os.path.exists(home.paths.ledger)
