@@ -52,7 +52,7 @@ class EditSettings(Section):
 
     rank: int = Field(default=4, ge=1)
     max_rank: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=2e-2, gt=0)
+    learning_rate: float = Field(default=1.5e-2, gt=0)
     max_steps: int = Field(default=60, ge=1, description="of the first try")
     false_activation_rate: float = Field(default=0.005, gt=0, lt=1)
     threads: int = Field(default=2, ge=1)

@@ -33,7 +33,7 @@ from melo_engine.near_misses import SLOT
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
-from melo_engine.training import Lesson, Trained, attempts, train_chunk
+from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, train_chunk
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
 from melo_engine.version import Edit, Version
 
@@ -59,7 +59,7 @@ class Editor:
     """Edits, asks and restores one backbone. Holds one current version; versions are immutable.
 
     projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
-    reach: measured on the requests of the first edits where None.
+    reach: kept as it is; where None, measured on the first edits, until they are enough.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Editor:
         self.reader = KeyReader(backbone, self.runtime, chosen)
         self.version = version or Version.empty(backbone, self.reader.projection)
         self.reach = reach or _reach_of(self.version)
+        self._reach_given = reach is not None
 
     def edit(
         self,
@@ -105,7 +106,7 @@ class Editor:
                 except MeloError as error:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
         valid = [r for r in requests if r.id in lessons]
-        keys = dict(zip(lessons, self._keys_of(valid), strict=True)) if valid else {}
+        keys = self._keys_of(valid, lessons)
         reach = self._reach(valid, keys, near) if valid else None
         losers = contradicted(valid, keys, reach, self.version) if reach else {}
         for loser, winner in losers.items():
@@ -147,7 +148,12 @@ class Editor:
 
         Editors of several processes that are to train parts of one call each take it over.
         """
-        return self._reach(requests, near)
+        keys = {r.id: self.reader.read_alone(r.prompt) for r in requests}
+        return self._reach(requests, keys, near)
+
+    def keep_reach(self, reach: Reach) -> None:
+        """Take a reach that was measured elsewhere, and measure none here."""
+        self.reach, self._reach_given = reach, True
 
     def revoke(self, edits: Sequence[str]) -> Version:
         """Take edits out of the index; nothing is trained. Raises UnknownEdit."""
@@ -429,8 +435,15 @@ class Editor:
         )
         places = [(shard, i) for i in range(len(lessons))]
         blocks = gather(places, self.backbone.device, self.backbone.dtype)
+        prompts = [x.prompts[0] for x in lessons]
+        known = {i: x.states for i, x in enumerate(lessons) if x.states is not None}
+        encoded = (
+            encoder_inputs(self.backbone, prompts, known)
+            if known
+            else self.backbone.encode(prompts)
+        )
         with self.runtime.running(Pass(blocks)):
-            texts = self._run(self.backbone.encode([x.prompts[0] for x in lessons]), {})
+            texts = self._run(encoded, {})
         return {x.id: text for x, text in zip(lessons, texts, strict=True)}
 
     def _expected(self, lesson: Lesson) -> str:
@@ -438,9 +451,19 @@ class Editor:
             return self.backbone.decode(list(lesson.target))
         return str(self.backbone.model.config.id2label[lesson.target[0]])
 
-    def _keys_of(self, requests: Sequence[EditRequest]) -> np.ndarray:
-        """Keys (N, K) as each prompt has it alone: what is stored does not depend on a batch."""
-        return np.stack([self.reader.read_alone(r.prompt) for r in requests])
+    def _keys_of(
+        self, requests: Sequence[EditRequest], lessons: dict[str, Lesson]
+    ) -> dict[str, np.ndarray]:
+        """Keys (K,) as each prompt has it alone: what is stored does not depend on a batch.
+
+        Where a key is made from the encoder's output, the lessons go on from that output.
+        """
+        keys = {}
+        for request in requests:
+            keys[request.id], states = self.reader.read_with_states(request.prompt)
+            if self.reader.reads_the_encoder:
+                lessons[request.id] = replace(lessons[request.id], states=states.clone())
+        return keys
 
     def _reach(
         self,
@@ -448,7 +471,7 @@ class Editor:
         keys: Mapping[str, np.ndarray],
         near: Sequence[EditRequest],
     ) -> Reach:
-        if self.reach is None or not self.reach.settled:
+        if self.reach is None or not (self.reach.settled or self._reach_given):
             known = [e.request for e in self.version.edits.values()]
             self.reach = measure_reach(
                 self.reader,

@@ -64,7 +64,7 @@ class FrozenPrefix:
 
     def rows(self, keep: Tensor) -> FrozenPrefix:
         """The same recording for some rows of the batch. keep: (R,) int64."""
-        cut = {m: _rows(out, keep, self.batch) for m, out in self._outputs.items()}
+        cut = {m: cut_rows(out, keep, self.batch) for m, out in self._outputs.items()}
         return FrozenPrefix(cut, len(keep))
 
     @contextmanager
@@ -83,17 +83,17 @@ def _returning(output: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: output
 
 
-def _rows(value: Any, keep: Tensor, batch: int) -> Any:
+def cut_rows(value: Any, keep: Tensor, batch: int) -> Any:
     """Index the batch dimension of every tensor in a nest of tuples, lists, dicts and outputs."""
     if isinstance(value, Tensor):
         return value[keep] if value.dim() and value.shape[0] == batch else value
     if isinstance(value, dict):
-        cut = {k: _rows(v, keep, batch) for k, v in value.items()}
+        cut = {k: cut_rows(v, keep, batch) for k, v in value.items()}
         return type(value)(**cut) if is_dataclass(value) else cut
     if is_dataclass(value) and not isinstance(value, type):
         return type(value)(
-            **{f.name: _rows(getattr(value, f.name), keep, batch) for f in fields(value)}
+            **{f.name: cut_rows(getattr(value, f.name), keep, batch) for f in fields(value)}
         )
     if isinstance(value, tuple | list):
-        return type(value)(_rows(v, keep, batch) for v in value)
+        return type(value)(cut_rows(v, keep, batch) for v in value)
     return value

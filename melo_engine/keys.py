@@ -37,12 +37,24 @@ class KeyReader:
             keys[rows] = self.project(states, mask)
         return keys
 
-    @torch.inference_mode()
     def read_alone(self, prompt: str) -> np.ndarray:
         """Key (K,) of one prompt in a batch of its own, without padding: the one that counts."""
+        return self.read_with_states(prompt)[0]
+
+    @torch.inference_mode()
+    def read_with_states(self, prompt: str) -> tuple[np.ndarray, Tensor]:
+        """The key (K,) as `read_alone` gives it, and the states (T, H) that it was made from."""
         states, mask = self.states([prompt])
         key: np.ndarray = self.project(states, mask)[0]
-        return key
+        return key, states[0]
+
+    @property
+    def reads_the_encoder(self) -> bool:
+        """Whether the states are the whole encoder's output, which the decoder can go on from."""
+        backbone = self.backbone
+        if backbone.task != "seq2seq-lm":
+            return False
+        return self.runtime.key_module is backbone.model.get_encoder()
 
     def project(self, states: Tensor, mask: Tensor) -> np.ndarray:
         """states (B, T, H), mask (B, T) -> keys (B, K) float32."""

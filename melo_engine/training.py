@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.errors import TrainingError
-from melo_engine.frozen import FrozenPrefix
+from melo_engine.frozen import FrozenPrefix, cut_rows
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import projection_sizes
 from melo_engine.types import EditSettings
@@ -34,12 +36,14 @@ MORE_STEPS, SLOWER = 5, 0.3  # of each further try
 class Lesson:
     """What one block has to learn: each of `prompts` is to be answered with `target`.
 
-    target: token ids with the end token, or [label] for a classifier.
+    target: token ids with the end token, or [label] for a classifier. states: (T, H), the encoder's
+    output for the first prompt, where it is known already.
     """
 
     id: str
     prompts: tuple[str, ...]
     target: tuple[int, ...]
+    states: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -187,10 +191,7 @@ class LessonBatch:
         new[lessons] = torch.arange(len(lessons), device=self.owner.device)
         owner = new[self.owner]
         rows = (owner >= 0).nonzero()[:, 0]
-        inputs = {
-            k: v[rows] if isinstance(v, Tensor) and v.dim() and v.shape[0] == len(owner) else v
-            for k, v in self.inputs.items()
-        }
+        inputs = {k: cut_rows(v, rows, len(owner)) for k, v in self.inputs.items()}
         return rows, LessonBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
 
 
@@ -209,7 +210,11 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
         )
     width = max(len(t) for t in targets)
     if backbone.task == "seq2seq-lm":
-        inputs: dict[str, Any] = dict(backbone.encode(prompts))
+        starts = accumulate((len(x.prompts) for x in lessons), initial=0)
+        known = {
+            row: x.states for row, x in zip(starts, lessons, strict=False) if x.states is not None
+        }
+        inputs = encoder_inputs(backbone, prompts, known)
         labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
         decoder = torch.tensor(
             [
@@ -222,6 +227,31 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
         labels = labels.to(backbone.device)
         return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
     return _causal_batch(backbone, prompts, owner, targets)
+
+
+@torch.no_grad()
+def encoder_inputs(
+    backbone: Backbone, prompts: Sequence[str], known: Mapping[int, Tensor]
+) -> dict[str, Any]:
+    """Inputs of an encoder-decoder, the encoder's output for the prompts of `known` taken from there.
+
+    known: row -> states (T, H). With none known the model runs its encoder itself.
+    """
+    inputs: dict[str, Any] = dict(backbone.encode(prompts, padding_side="right"))
+    if not known:
+        return inputs
+    ids, mask = inputs.pop("input_ids"), inputs["attention_mask"]
+    inputs = {"attention_mask": mask}  # (B, T)
+    width = next(iter(known.values())).shape[-1]
+    hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
+    others = [row for row in range(len(prompts)) if row not in known]
+    if others:
+        read = backbone.model.get_encoder()(input_ids=ids[others], attention_mask=mask[others])
+        hidden[others] = read.last_hidden_state.to(hidden.dtype)
+    for row, states in known.items():
+        hidden[row, : len(states)] = states
+    inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
+    return inputs
 
 
 def _causal_batch(

@@ -95,13 +95,14 @@ class EditSettings:
     rank, max_rank: of a block; doubled where training does not get there. max_steps: optimiser steps
     for each try. chunk: blocks trained in one forward pass; part of the recipe, since floating point
     sums depend on it. margin: how far the target must lead at every token before a block stops, in
-    standard deviations of the backbone's own logits; half of it is enough after `patience` steps. views: other questions about the subject that a
-    block is trained to answer alike. weight_scale: of the random A at the start, in 1/sqrt(in).
+    standard deviations of the backbone's own logits; half of it is enough after `patience` steps.
+    views: other questions about the subject that a block is trained to answer alike. weight_scale:
+    of the random A at the start, in 1/sqrt(in).
     """
 
     rank: int = 4
     max_rank: int = 16
-    learning_rate: float = 2e-2
+    learning_rate: float = 1.5e-2
     max_steps: int = 60
     chunk: int = 64
     margin: float = 2.0

@@ -32,7 +32,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free: the reach common to all of them."""
+    """How a job is cut. shards: ids of edits. bound, free, sample: the reach of all."""
 
     job: str
     base: str
@@ -40,6 +40,7 @@ class Plan:
     shards: tuple[tuple[str, ...], ...]
     bound: float
     free: float
+    sample: int
 
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
@@ -62,7 +63,7 @@ def cut(settings: Settings, ledger: Ledger, job: Job) -> Plan | None:
     near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
     reach = editor.measure([request_of(edit) for edit in job.edits], near)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
-    plan = Plan(job.id, base, removals, shards, reach.bound, reach.free)
+    plan = Plan(job.id, base, removals, shards, reach.bound, reach.free, reach.sample)
     _write(_plan_file(settings, job.id), asdict(plan))
     return plan
 
@@ -113,7 +114,7 @@ def merged(settings: Settings, ledger: Ledger, plan: Plan) -> Version:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]
     base = _editor(settings, plan).version
-    return merge_parts(base, parts, Reach(plan.bound, plan.free))
+    return merge_parts(base, parts, Reach(plan.bound, plan.free, plan.sample))
 
 
 def forget_shards(settings: Settings, job: str) -> None:
@@ -127,7 +128,7 @@ def _editor(settings: Settings, plan: Plan) -> Editor:
     editor = open_editor(settings, plan.base)
     if plan.removals:
         editor.revoke(plan.removals)
-    editor.reach = Reach(plan.bound, plan.free)
+    editor.keep_reach(Reach(plan.bound, plan.free, plan.sample))
     return editor
 
 
