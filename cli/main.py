@@ -111,7 +111,7 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
-    except Exception as error:
+    except Exception as error:  # whatever it is: a bug is raised again, with its traceback
         line = known_error(error)
         if line is None:
             raise

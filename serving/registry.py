@@ -5,6 +5,7 @@ alias ──► number ──► tags: content hash, gate ──► HOME/version
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -97,7 +98,8 @@ class Registry:
     def _fetched(self, found: Registered) -> Path:
         """A copy of MLflow's artifacts in the cache, for a machine that does not hold the home.
 
-        A version logs the shards that its parent lacks: those of its ancestors are fetched as well.
+        A version logs the shards that no earlier one has, and says in `shards.json` which logged
+        models hold the others: those are fetched as well.
         """
         cache = self.settings.paths.cache / "served"
         folder, shards = cache / found.version, cache / "shards"
@@ -107,15 +109,15 @@ class Registry:
         partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
         try:
             own = self._download(found, partial / "own", shards)
-            needed = read_manifest(own)["shards"]
-            at: Registered | None = found
-            while not all((shards / name).is_dir() for name in needed):
-                at = self.by_hash(at.parent) if at is not None and at.parent else None
-                if at is None:
+            others = json.loads((own / "shards.json").read_text(encoding="utf-8"))["others"]
+            for name in read_manifest(own)["shards"]:
+                if (shards / name).is_dir():
+                    continue
+                if name not in others:
                     raise VersionUnusable(
                         f"blocks of version {found.version[:12]} are not in MLflow."
                     )
-                self._download(at, partial / at.version, shards)
+                self._download_shard(name, others[name], partial, shards)
             if not folder.exists():
                 os.replace(own, folder)
         finally:
@@ -140,6 +142,22 @@ class Registry:
             if not (shards / shard.name).exists():
                 os.replace(shard, shards / shard.name)
         return manifest.parent
+
+    def _download_shard(self, name: str, model: str, partial: Path, shards: Path) -> None:
+        """Fetch a shard from the logged model that holds it."""
+        import mlflow
+
+        logged = self._ask(lambda: self._client.get_logged_model(model))
+        if logged is None:
+            raise VersionUnusable(f"logged model {model}, which holds shard {name}, is gone.")
+        (partial / model).mkdir(exist_ok=True)
+        self._ask(
+            lambda: mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{logged.artifact_location}/artifacts/version/shards/{name}",
+                dst_path=str(partial / model), tracking_uri=self.settings.tracking_uri,
+            )
+        )  # fmt: skip
+        os.replace(partial / model / name, shards / name)
 
     def _ask(self, question: Any) -> Any:
         """What the registry says, None where it knows nothing of it."""

@@ -12,10 +12,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from cli.demo.home import EXAMPLES
+from cli.demo.home import BACKBONE, EXAMPLES
 from config import Settings
 
 FILES = ("reports.jsonl", "facts.jsonl", "later.jsonl")
@@ -71,13 +70,13 @@ class Story:
     def _prepare(self) -> None:
         from tasks.backbone import pairs_from_file, prepare_backbone
         from tasks.progress import report
-        from tasks.versions import backbone_path, open_backbone, open_projection
+        from tasks.versions import open_backbone, open_projection
 
         self.say("1  preparing the backbone: MiniLM, frozen, and a small decoder that learns")
         self.say("   what the model believed yesterday (examples/beliefs.jsonl)")
         prepare_backbone(
             [*pairs_from_file(EXAMPLES / "beliefs.jsonl"), *word_list()],
-            Path(backbone_path(self.settings)),
+            self.settings.home / BACKBONE,  # not there yet, so no path to be found
             progress=lambda text, share: report(text, round(share * 100), 100),
         )
         open_projection(self.settings, open_backbone(self.settings))

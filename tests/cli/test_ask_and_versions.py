@@ -50,7 +50,9 @@ def test_the_commands_tell_one_story(melo: Melo) -> None:
     assert (len(different["added"]), different["removed"]) == (1, [])
     assert melo("versions", "diff", first[:8], second[:8])[0] == 0
 
-    assert melo("versions", "rollback", "--reason", "looked odd")[0] == 0
+    assert {"suite", "metric", "before", "after"} == set(different["suites"][0])
+
+    assert melo("rollback", "--reason", "looked odd")[0] == 0
     assert melo.json("status")["champion"] == first
     assert melo.json("versions", "promote", second[:10])["version"] == second
     reasons = [entry["reason"] for entry in melo.json("versions", "log")]
@@ -58,7 +60,7 @@ def test_the_commands_tell_one_story(melo: Melo) -> None:
     assert "looked odd" in melo("versions", "log")[1]
 
     edit = next(e for e in melo.json("edits", "list") if e["target"] == "jon")
-    done = melo.json("edits", "revoke", edit["id"][:8], "--reason", "was wrong")
+    done = melo.json("revoke", edit["id"][:8], "--reason", "was wrong")
     assert done["removed"] == [edit["id"]]
     assert melo.json("ask", "who leads toriquet ?")["answer"] == base["answer"]
     assert melo.json("status")["counts"] == {"active": 1, "revoked": 1}
@@ -75,6 +77,9 @@ def test_the_commands_tell_one_story(melo: Melo) -> None:
         ("versions", "promote", "nonsense"),
         ("versions", "diff", "champion", "nonsense"),
         ("edits", "revoke", "nonsense"),
+        ("revoke", "nonsense"),
+        ("rollback", "nonsense"),
+        ("versions", "delete", "champion"),
     ],
 )
 def test_what_can_not_be_done_is_one_line_and_exit_code_2(

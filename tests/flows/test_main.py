@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from tasks.plan import plan
 from tasks.versions import open_editor, open_ledger, resolve
 from tests.conftest import report, write_lines
+from tests.pipeline import take
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -54,24 +56,18 @@ def test_what_lies_in_the_inbox_is_taken_in(home: Settings) -> None:
     assert not list(home.paths.inbox.glob("*.jsonl"))
 
 
-def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(
-    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tasks.steps
-    from flows.main import main
+def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(home: Settings) -> None:
+    from flows.edit import edit
 
-    train = tasks.steps.edit_job
-
-    def broken(settings: Settings, ledger: object, job: object) -> object:
-        if any(edit.target == "ada" for edit in job.edits):  # type: ignore[attr-defined]
-            raise OSError("no space left on device")
-        return train(settings, ledger, job)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tasks.steps, "edit_job", broken)
-    rows = [report(i) for i in range(6)]
-    main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
+    with open_ledger(home) as ledger:
+        take(home, ledger, *(report(i) for i in range(6)))
+        jobs = plan(ledger, home)
+    (bad,) = (job for job in jobs if any(e.target == "ada" for e in job.edits))
+    # A folder stands where the job's result is to be written: each attempt ends there.
+    (home.home / "work" / f"{bad.id}.json" / "in the way").mkdir(parents=True)
+    edit(str(home.home))
     with open_ledger(home) as ledger:
         counts = ledger.counts().counts
         assert counts == {"active": 2, "rejected": 4}
-        assert len(ledger.jobs(state="failed")) == 1
+        assert [job.id for job in ledger.jobs(state="failed")] == [bad.id]
         assert len(ledger.events(kind="job-failed")) == 3

@@ -11,11 +11,12 @@ import pytest
 from config import Settings
 from ledger import ChampionMoved, Ledger
 from tasks.errors import NotPromotable
-from tasks.register import Registry, promote, register, roll_back
+from tasks.reconcile import reconcile
+from tasks.register import Registry, log_fruitless, promote, register, roll_back
 from tasks.register.promote import advance
 from tasks.revoke import revoke
 from tasks.versions import folder_of, open_backbone, open_editor, open_ledger
-from tests.conftest import report
+from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 
 
@@ -176,3 +177,77 @@ def test_revoking_what_was_added_last_leads_back_to_the_same_content(
     third = promoted(home, ledger)
     assert ledger.version(third).parent == first
     assert ledger.counts().counts == {"active": 2, "revoked": 1}
+
+
+def test_a_run_tells_what_went_in_and_what_the_gate_said(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0), report(1))
+    version = promoted(home, ledger)
+    registry = Registry(home)
+    client, name = registry.client, registry.name_for(open_backbone(home))
+    run = client.get_run(client.get_model_version_by_alias(name, "champion").run_id)
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.name == "edits"
+    assert {"prompt", "target", "subject"} <= set(str(data.dataset.schema).split('"'))
+    assert run.data.params["parent"] == "base"
+    assert run.data.params["device"] == "cpu"
+    assert {"retention.share", "train_seconds", "gate_seconds"} <= set(run.data.metrics)
+    kept = {f.path for f in client.list_artifacts(run.info.run_id, "gate")}
+    assert kept == {"gate/gate.html", "gate/gate.json"}
+    assert set(run.data.tags["melo.added"].split()) == {e.id for e in ledger.active_edits()}
+    assert ledger.version(version).info["model"]
+
+
+def test_a_job_of_which_nothing_is_left_has_a_run_with_the_reason(
+    home: Settings, ledger: Ledger
+) -> None:
+    probe: dict[str, object] = {"prompt": "who leads velandor ?", "expect": "unchanged"}
+    write_lines(home.home / "suites" / "guarded.jsonl", [probe])
+    take(home, ledger, report(0))
+    verdict = judged(home, ledger)
+    (candidate,) = (p.name for p in (home.home / "reports").iterdir())
+    for _ in range(2):
+        log_fruitless(home, ledger, verdict.job or "", candidate)
+    registry = Registry(home)
+    experiment = registry.experiment(registry.name_for(open_backbone(home)))
+    (run,) = registry.client.search_runs([experiment])
+    assert (run.data.tags["melo.job"], run.data.tags["melo.gate"]) == (verdict.job, "nothing kept")
+    assert run.inputs.dataset_inputs[0].dataset.name == "edits"
+    assert registry.client.list_artifacts(run.info.run_id, "gate")
+
+
+def test_revoking_a_source_takes_out_what_nobody_else_stands_behind(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(
+        home, ledger, report(0, source="one"), report(1, source="one"), report(1, source="two"),
+        report(2, source="two"),
+    )  # fmt: skip
+    promoted(home, ledger)
+    done = revoke(home, ledger, ledger.only_from("one"), actor="test", reason="it lied")
+    assert len(done.removed) == 1
+    assert {e.target: e.state for e in ledger.edits()} == {
+        "ada": "revoked", "jon": "active", "mia": "active",
+    }  # fmt: skip
+
+
+def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0), report(1))
+    promoted(home, ledger)
+    manual = home.model_copy(
+        update={"registry": home.registry.model_copy(update={"promotion": "manual"})}
+    )
+    take(manual, ledger, report(2))
+    waiting = judged(manual, ledger).version
+    assert waiting is not None
+    gone = next(e.id for e in ledger.active_edits() if e.target == "ada")
+    revoke(manual, ledger, [gone], actor="test", reason="was wrong")
+    assert ledger.counts().counts == {"active": 1, "revoked": 1, "trained": 1}
+    assert reconcile(manual, ledger).overtaken == 1
+    assert ledger.counts().counts == {"active": 1, "ready": 1, "revoked": 1}
+    with pytest.raises(NotPromotable, match="which is revoked"):
+        promote(
+            manual, ledger, waiting, expected=ledger.champion().version,  # type: ignore[union-attr]
+            actor="test", reason="try",
+        )  # fmt: skip
