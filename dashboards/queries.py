@@ -219,7 +219,7 @@ class Records:
     @property
     def traffic_folder(self) -> Path:
         """Where the service writes a line an answer."""
-        return self.settings.home / "traffic"
+        return self.settings.paths.traffic
 
     def registered(self, version: str) -> Registered | None:
         """A version in MLflow, None where it was never logged. Raises RegistryAway."""

@@ -95,7 +95,7 @@ SELECT d.n, edit_name(d.n) AS id, v, coalesce(m.failed, false) AS version_failed
        (hash(d.n::BIGINT * 1000 + 18) % 6)::INTEGER AS relation
 FROM drawn d LEFT JOIN made_versions m ON m.n = d.v;
 
-INSERT INTO sources
+INSERT INTO sources (source, trust, policy, quorum, max_per_hour, blocked, first_seen)
 SELECT source, 20 + (hash(source) % 75)::INTEGER,
        ['auto', 'auto', 'quorum', 'review'][1 + (hash(source || 'p') % 4)::INTEGER], 2, NULL,
        source = 'forum', at_second(0.0)
@@ -143,7 +143,7 @@ FROM made_edits e, LATERAL (
 WHERE s.place <= CASE state WHEN 'held' THEN 1 WHEN 'ready' THEN 1 WHEN 'planned' THEN 2
     WHEN 'rejected' THEN 3 WHEN 'active' THEN 4 ELSE 5 END;
 
-INSERT INTO transitions
+INSERT INTO transitions (edit_id, from_state, to_state, happened_at, actor, reason, version, job_id)
 SELECT id, from_state::edit_state, to_state::edit_state, at_second(least(moment, (SELECT seconds
     FROM size))),
        actor, reason, CASE WHEN place >= 3 THEN version_name(v) END, CASE WHEN place >= 2
@@ -160,7 +160,7 @@ FROM made_edits e JOIN (SELECT id, max(moment) AS moment FROM made_steps GROUP B
 
 INSERT INTO files (name, content_hash, lines, done, started_at)
 SELECT 'reports.jsonl', 'made up', edits, true, at_second(0.0) FROM size;
-INSERT INTO reports
+INSERT INTO reports (file_id, line, outcome, edit_id, source, raw, reason, received_at)
 SELECT 1, row_number() OVER (ORDER BY moment, place, n), outcome, edit_id, source, raw, reason,
     at_second(moment)
 FROM (
@@ -175,34 +175,40 @@ FROM (
                'target must be a string or a number'],
                n, 28), came_at
     FROM made_edits WHERE u(n, 27) < 0.03);
-INSERT INTO questions SELECT hash(prompt)::UHUGEINT, edit_id FROM edits;
+INSERT INTO questions (key, edit_id)
+SELECT hash(prompt)::UHUGEINT, edit_id FROM edits;
 UPDATE files SET lines = (SELECT count(*) FROM reports);
 
-INSERT INTO contests
+INSERT INTO contests (winner, loser, rule, key, decided_at, settled)
 SELECT CASE WHEN u(a.n, 31) < 0.08 THEN NULL ELSE a.id END, b.id,
        CASE WHEN u(a.n, 31) < 0.08 THEN 'undecided'
             ELSE one(['valid-from', 'trust', 'newest', 'sources', 'supersedes'], a.n, 32) END,
        a.subject, at_second(a.came_at + 1), u(a.n, 31) >= 0.08
 FROM made_edits a JOIN made_edits b ON b.n = a.n + 6
 WHERE u(a.n, 30) < 0.03 AND NOT (a.state = 'active' AND b.state = 'active');
-INSERT INTO questions
+INSERT INTO questions (key, edit_id)
 SELECT hash('both ' || b.id)::UHUGEINT, unnest([a.id, b.id])
 FROM made_edits a JOIN made_edits b ON b.n = a.n + 6 JOIN contests c ON c.loser = b.id;
 
-INSERT INTO jobs
+INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
+    version, error)
 SELECT job, 'done', 1.0, at_second(made_at - 900), 'gpu-1', 1, NULL, at_second(made_at), id, NULL
 FROM made_versions;
-INSERT INTO jobs
+INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
+    version, error)
 SELECT job_name(-n), 'failed', 1.0, at_second(seconds * u(n, 33)), 'gpu-1', 3, NULL,
        at_second(seconds * u(n, 33) + 900), NULL, 'CUDA out of memory'
 FROM range(1, 9) t(n), size;
-INSERT INTO jobs
+INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
+    version, error)
 SELECT DISTINCT job_name(v), 'open', 1.0, (SELECT now FROM size), NULL, 0, NULL, NULL, NULL, NULL
 FROM made_edits WHERE state = 'planned';
-INSERT INTO job_edits SELECT job_name(v), id, 'edit' FROM made_edits WHERE state NOT IN ('held',
+INSERT INTO job_edits (job_id, edit_id, role)
+SELECT job_name(v), id, 'edit' FROM made_edits WHERE state NOT IN ('held',
     'ready');
 
-INSERT INTO versions
+INSERT INTO versions (version_id, parent, job_id, hash, created_at, edits_added, edits_removed,
+    registry_version, info)
 WITH added AS (
     SELECT v, list(id ORDER BY n) FILTER (WHERE state <> 'rejected') AS ids, count(*) AS tried
     FROM made_edits WHERE state NOT IN ('held', 'ready', 'planned') GROUP BY v),
@@ -220,7 +226,7 @@ SELECT m.id, version_name((SELECT max(p.n) FROM made_versions p WHERE p.n < m.n 
                    'new_bytes', 104000 * 180)
 FROM made_versions m LEFT JOIN added a ON a.v = m.n LEFT JOIN removed r ON r.v = m.n ORDER BY m.n;
 
-INSERT INTO verdicts
+INSERT INTO verdicts (version_id, happened_at, passed, reason)
 SELECT id, at_second(made_at), NOT failed,
        CASE WHEN failed THEN 'locality, share: 3 of 86 fail; first: "What is the capital of France?"'
             ELSE 'passed 42 checks on ' || probes || ' probes' END
@@ -235,7 +241,8 @@ SELECT * FROM (VALUES
     (9, 'hallucination-agreement', 0.93, 0.01, 0.85), (10, 'hallucination-fluency', 0.985, -0.01, 0.9),
     (11, 'hallucination-consistency', 0.97, 0.0, 0.5)) t(place, suite, level, drift, threshold);
 
-INSERT INTO suite_verdicts
+INSERT INTO suite_verdicts (version_id, happened_at, suite, metric, value, threshold, passed,
+    probes, failed)
 WITH drawn AS (
     SELECT m.*, s.*, 200 + 4 * m.n + (hash(s.suite) % 300)::BIGINT AS count,
            least(1.0, level + drift * m.n / versions + 0.006 * normal(m.n * 20 + s.place, 50)
@@ -248,12 +255,15 @@ SELECT id, at_second(made_at), suite, 'share',
        CASE WHEN failed AND suite = 'locality' THEN 3 WHEN threshold = 1.0 THEN 0
             ELSE ((1 - greatest(value, threshold)) * count)::BIGINT END
 FROM drawn ORDER BY n, place;
-INSERT INTO suite_verdicts
+INSERT INTO suite_verdicts (version_id, happened_at, suite, metric, value, threshold, passed,
+    probes, failed)
 SELECT id, at_second(made_at), 'accurate-retention', 'perplexity ratio', 1 + 0.004 * u(n, 60),
     1.02, true, 62, 0
 FROM made_versions ORDER BY n;
 
-INSERT INTO probe_results
+INSERT INTO probe_results (version_id, happened_at, suite, probe_id, prompt, expected,
+    answer_before, answer_after,
+                           passed, edit_id, cached, distance)
 WITH asked AS (
     SELECT m.n AS v, m.id, m.made_at, m.failed, p, m.n * 100000 + p AS k,
            ((m.n - 1) * edits / (1.012 * versions) + p * 7 % (edits / versions + 1))::BIGINT AS owner,
@@ -277,7 +287,7 @@ SELECT a.id, at_second(a.made_at), s.suite,
             WHEN s.place = 6 THEN 0.95 + 0.14 * normal(k, 73) END
 FROM asked a JOIN made_suites s ON s.place = a.place ORDER BY v, p;
 
-INSERT INTO champions
+INSERT INTO champions (seq, version, happened_at, actor, reason, previous)
 WITH moves AS (
     SELECT n, 0 AS part, id AS version, made_at + 30 AS moment, 'run' AS actor, 'passed its gate'
         AS reason
@@ -289,12 +299,13 @@ WITH moves AS (
 SELECT row_number() OVER (ORDER BY n, part), version, at_second(moment), actor, reason,
        lag(version) OVER (ORDER BY n, part) FROM moves ORDER BY n, part;
 
-INSERT INTO events
+INSERT INTO events (happened_at, kind, severity, message, version, edit_id)
 SELECT at_second(seconds - n * 7000.0), one(['job-failed', 'backlog-old', 'probe-sample'], n, 80),
        one(['warning', 'error', 'info'], n, 81), 'made-up event number ' || n, NULL, NULL
 FROM range(1, 200) t(n), size;
 
-INSERT INTO stage_costs
+INSERT INTO stage_costs (job_id, version_id, stage, happened_at, seconds, memory_bytes, gpu_bytes,
+    device, edits)
 SELECT m.job, m.id, s.stage, at_second(m.made_at), s.base * (0.8 + 0.4 * u(m.n * 10 + s.k, 90))
            * (1 + s.growth * m.n / versions),
        (s.memory * (1 + 0.3 * m.n / versions))::BIGINT, s.gpu, CASE WHEN s.gpu IS NULL THEN 'cpu'
