@@ -89,7 +89,7 @@ def gpu(
     edits: Annotated[int, typer.Option(min=1, help="In one job.")] = 256,
     paper_edits: Annotated[int, typer.Option(min=1, help="For MELO as published.")] = 20,
     batch: Annotated[int, typer.Option(min=2, help="Prompts at once in serving.")] = 64,
-    tokens: Annotated[int, typer.Option(min=2, help="Of every answer.")] = 32,
+    tokens: Annotated[int, typer.Option(min=8, help="Of every answer.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Of each way of serving.")] = 5,
     out: Out = None,
 ) -> None:

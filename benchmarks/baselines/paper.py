@@ -42,7 +42,12 @@ class Paper(Method):
         self.editor = PaperEditor(asked, settings)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        self.editor.edit(requests)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.backbone.dtype)  # its blocks are drawn in torch's default type
+        try:
+            self.editor.edit(requests)
+        finally:
+            torch.set_default_dtype(before)
 
     @contextmanager
     def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:

@@ -17,7 +17,7 @@ from tests.conftest import Melo
 
 def test_every_row_of_the_table_is_measured() -> None:
     figures = bench(
-        ["tiny-gpt2", "tiny-llama"], edits=8, paper_edits=4, batch=4, tokens=4, rounds=1
+        ["tiny-gpt2", "tiny-llama"], edits=8, paper_edits=4, batch=4, tokens=8, rounds=1
     )
     assert figures["device"] == ("cpu" if not torch.cuda.is_available() else figures["device"])
     for shape in figures["shapes"]:
@@ -50,7 +50,7 @@ def test_another_shape_is_refused_by_name() -> None:
 def test_the_command_prints_one_table(tmp_path: Path, melo_in: Callable[[Path], Melo]) -> None:
     code, out, err = melo_in(tmp_path)(
         "bench", "--results", str(tmp_path / "results"), "gpu", "--shapes", "tiny-llama",
-        "--edits", "4", "--batch", "4", "--tokens", "4", "--rounds", "1",
+        "--edits", "4", "--batch", "4", "--tokens", "8", "--rounds", "1",
     )  # fmt: skip
     assert code == 0, err
     assert "tokens a second, 50% routed" in out
