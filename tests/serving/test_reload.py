@@ -72,7 +72,8 @@ def test_the_alias_moves_and_moves_back_while_32_clients_ask(two_versions: Setti
             until(
                 lambda b=before, w=wanted: any((v == first) == w for _, v, _ in seen[b:])  # type: ignore[misc]
             )
-        until(lambda n=len(seen): len(seen) >= n + 64)  # type: ignore[misc]
+        reached = len(seen) + 64
+        until(lambda: len(seen) >= reached)
         stop.set()
         for thread in threads:
             thread.join(timeout=60)
