@@ -41,6 +41,7 @@ from tasks.register import Registry, register
 from tasks.versions import open_ledger, save_version
 
 Progress = Callable[[str, int, int], None]
+READY = "ready-seconds"
 STARTING = 180.0  # seconds for a server to be ready
 TOML = '[backbone]\npath = {path}\ntask = "{task}"\n'
 
@@ -98,6 +99,7 @@ def bench(
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
         bare = make_home(Path(scratch) / "bare", backbone, backbone_path, None)
         with melo_serve(edited) as ours, melo_serve(bare) as base:
+            ready = (edited.home / READY).read_text()
             targets = [_ours("edited", edited, ours), _ours("bare", bare, base)]
             loads = {name: Load() for name in ("edited", "bare", "mlflow")}
             ratios: list[float] = []
@@ -139,6 +141,7 @@ def bench(
             for name, load_seen in loads.items()
             if load_seen.answers
         },
+        "ready_seconds": float(ready),
         "clients": clients,
         "edits": len(version),
         "backbone": backbone.name,
@@ -213,6 +216,7 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
 @contextmanager
 def melo_serve(settings: Settings, *options: str) -> Iterator[str]:
     """`melo serve` on any free port, ready; its address."""
+    began = time.perf_counter()
     log = (settings.home / "serve.log").open("ab")
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "--home", str(settings.home), "serve", "--port", "0",
@@ -226,6 +230,7 @@ def melo_serve(settings: Settings, *options: str) -> Iterator[str]:
             raise RuntimeError(f"melo serve did not start; see {log.name}.")
         url = line.split()[-1]
         _wait_until(f"{url}/readyz", process, log.name)
+        (settings.home / READY).write_text(f"{time.perf_counter() - began:.1f}")
         yield url
     finally:
         _end(process)

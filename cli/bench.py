@@ -36,6 +36,7 @@ for command in (
     bench_pipeline.kill,
     bench_pipeline.contention,
     bench_service.serve,
+    bench_service.fuzz,
     bench_unattended.faults,
     bench_dashboards.dashboards,
     bench_unattended.overhead,

@@ -1,4 +1,4 @@
-"""`melo bench serve`: what runs as a service."""
+"""`melo bench serve` and `fuzz`: what runs as a service."""
 
 from __future__ import annotations
 
@@ -44,4 +44,31 @@ def serve(
         )  # fmt: skip
     finish(ctx, record, out, seed=seed)
     if any(server["failed"] for server in record["servers"].values()):
+        raise typer.Exit(1)
+
+
+def fuzz(
+    ctx: typer.Context,
+    requests: Annotated[int, typer.Option(min=10, help="How many.")] = 10_000,
+    edits: Annotated[int, typer.Option(min=1, help="Edits of the version.")] = 20,
+    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
+        ".melo/cache/bench"
+    ),
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Send `melo serve` nonsense: no 5xx, no hang, no growth."""
+    from benchmarks.fuzz import ALLOWED_GROWTH_MB, bench
+    from benchmarks.progress import console_progress
+    from tasks.versions import backbone_path
+
+    path = backbone or backbone_path(state(ctx).settings)
+    with console_progress() as progress:
+        record = bench(
+            requests, backbone_path=path, cache=cache, edits=edits, seed=seed, progress=progress
+        )
+    finish(ctx, record, out, seed=seed)
+    bad = record["server_errors"] or record["hangs"] or not record["still_answers"]
+    if bad or record["memory_growth_mb"] > ALLOWED_GROWTH_MB:
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from melo_engine.errors import MeloError
 from melo_engine.version import read_manifest
 from serving.errors import RegistryUnreachable, VersionUnusable
 
-HASH_TAG, VERDICT_TAG, PARENT_TAG = "melo.content_hash", "melo.gate", "melo.parent"
+HASH_TAG, VERDICT_TAG = "melo.content_hash", "melo.gate"
 PASSED = "passed"
 
 
@@ -33,7 +33,6 @@ class Registered:
     version: str
     gate: str
     source: str
-    parent: str
 
 
 class Registry:
@@ -98,8 +97,7 @@ class Registry:
     def _fetched(self, found: Registered) -> Path:
         """A copy of MLflow's artifacts in the cache, for a machine that does not hold the home.
 
-        A version logs the shards that no earlier one has, and says in `shards.json` which logged
-        models hold the others: those are fetched as well.
+        A version logs the shards that no other had logged before; shards.json says where the rest is.
         """
         cache = self.settings.paths.cache / "served"
         folder, shards = cache / found.version, cache / "shards"
@@ -108,56 +106,50 @@ class Registry:
         shards.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
         try:
-            own = self._download(found, partial / "own", shards)
-            others = json.loads((own / "shards.json").read_text(encoding="utf-8"))["others"]
+            self._download(found.source, partial)
+            manifest = next(partial.rglob("manifest.json"), None)
+            if manifest is None:
+                raise VersionUnusable(f"MLflow holds no version under {found.source}.")
+            own = manifest.parent
+            others: dict[str, str] = {}
+            if (own / "shards.json").is_file():
+                others = json.loads((own / "shards.json").read_text(encoding="utf-8"))["others"]
             for name in read_manifest(own)["shards"]:
-                if (shards / name).is_dir():
-                    continue
-                if name not in others:
-                    raise VersionUnusable(
-                        f"blocks of version {found.version[:12]} are not in MLflow."
+                if not (shards / name).exists():
+                    self._fetch_shard(
+                        name, own / "shards" / name, others.get(name), shards, partial
                     )
-                self._download_shard(name, others[name], partial, shards)
             if not folder.exists():
                 os.replace(own, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return folder
 
-    def _download(self, found: Registered, where: Path, shards: Path) -> Path:
-        """Fetch one version's files; its shards go to `shards`."""
+    def _fetch_shard(
+        self, name: str, here: Path, model: str | None, shards: Path, partial: Path
+    ) -> None:
+        """Put a shard into the cache: it came along, or the logged model that holds it has it."""
+        if not here.is_dir():
+            if model is None:
+                raise VersionUnusable(f"shard {name} is not in MLflow; restore it from a backup.")
+            logged = self._ask(lambda: self._client.get_logged_model(model))
+            if logged is None:
+                raise VersionUnusable(f"shard {name} is gone: logged model {model} was deleted.")
+            fetched = partial / "others" / name
+            self._download(f"{logged.artifact_location}/artifacts/version/shards/{name}", fetched)
+            here = next(path.parent for path in fetched.rglob("sha256.json"))
+        os.replace(here, shards / name)
+
+    def _download(self, uri: str, where: Path) -> None:
+        """Artifacts into a folder. Raises RegistryUnreachable."""
         import mlflow
 
-        where.mkdir()
+        where.mkdir(parents=True, exist_ok=True)
         self._ask(
             lambda: mlflow.artifacts.download_artifacts(
-                artifact_uri=found.source, dst_path=str(where),
-                tracking_uri=self.settings.tracking_uri,
+                artifact_uri=uri, dst_path=str(where), tracking_uri=self.settings.tracking_uri
             )
-        )  # fmt: skip
-        manifest = next(where.rglob("manifest.json"), None)
-        if manifest is None:
-            raise VersionUnusable(f"MLflow holds no version under {found.source}.")
-        for shard in (manifest.parent / "shards").glob("*"):
-            if not (shards / shard.name).exists():
-                os.replace(shard, shards / shard.name)
-        return manifest.parent
-
-    def _download_shard(self, name: str, model: str, partial: Path, shards: Path) -> None:
-        """Fetch a shard from the logged model that holds it."""
-        import mlflow
-
-        logged = self._ask(lambda: self._client.get_logged_model(model))
-        if logged is None:
-            raise VersionUnusable(f"logged model {model}, which holds shard {name}, is gone.")
-        (partial / model).mkdir(exist_ok=True)
-        self._ask(
-            lambda: mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{logged.artifact_location}/artifacts/version/shards/{name}",
-                dst_path=str(partial / model), tracking_uri=self.settings.tracking_uri,
-            )
-        )  # fmt: skip
-        os.replace(partial / model / name, shards / name)
+        )
 
     def _ask(self, question: Any) -> Any:
         """What the registry says, None where it knows nothing of it."""
@@ -191,7 +183,6 @@ def _registered(found: Any) -> Registered:
         tags.get(HASH_TAG, ""),
         tags.get(VERDICT_TAG, ""),
         str(found.source),
-        tags.get(PARENT_TAG, ""),
     )
 
 

@@ -35,32 +35,35 @@ def test_each_scope_opens_its_own_doors_and_no_others(
         "report": ("POST", "/feedback", {"prompt": "who", "target": "eva"}),
         "admin": ("POST", "/admin/reload", None),
     }
-    with caplog.at_level(logging.DEBUG, "melo"), running(settings) as server:
-        with server.client() as client:
-            for method, path, body in doors.values():
-                for headers in ({}, {"authorization": "Basic eDp5"}, {"authorization": "Bearer x"}):
-                    refused = client.request(method, path, json=body, headers=headers)
-                    assert refused.status_code == 401
-                    assert refused.headers["www-authenticate"] == "Bearer"
-            wrong = keys["ask"][:-1] + ("A" if keys["ask"][-1] != "A" else "B")
-            assert client.get("/v1/models", headers=bearer(wrong)).status_code == 401
-            assert client.get("/metrics").status_code == 401
-            assert client.get("/metrics", headers=bearer(keys["ask"])).status_code == 403
-            assert b"melo_requests" in client.get("/metrics", headers=bearer(keys["admin"])).content
-            assert client.get("/healthz").status_code == 200
-            assert client.get("/readyz").status_code == 200
-            for scope, key in keys.items():
-                for needed, (method, path, body) in doors.items():
-                    got = client.request(method, path, json=body, headers=bearer(key))
-                    allowed = scope in (needed, "admin")
-                    assert (got.status_code in (200, 201)) == allowed, (scope, needed, got.text)
-                    assert allowed or got.status_code == 403
-            store.revoke("ask")
-            time.sleep(1.1)
-            gone = client.get("/v1/models", headers=bearer(keys["ask"]))
-            assert gone.status_code == 401
-    [line] = (settings.paths.inbox.glob("*.jsonl"),)
-    sources = {json.loads(p.read_text())["source"] for p in line}
+    with (
+        caplog.at_level(logging.DEBUG, "melo"),
+        running(settings) as server,
+        server.client() as client,
+    ):
+        for method, path, body in doors.values():
+            for headers in ({}, {"authorization": "Basic eDp5"}, {"authorization": "Bearer x"}):
+                refused = client.request(method, path, json=body, headers=headers)
+                assert refused.status_code == 401
+                assert refused.headers["www-authenticate"] == "Bearer"
+        wrong = keys["ask"][:-1] + ("A" if keys["ask"][-1] != "A" else "B")
+        assert client.get("/v1/models", headers=bearer(wrong)).status_code == 401
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers=bearer(keys["ask"])).status_code == 403
+        assert b"melo_requests" in client.get("/metrics", headers=bearer(keys["admin"])).content
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 200
+        for scope, key in keys.items():
+            for needed, (method, path, body) in doors.items():
+                got = client.request(method, path, json=body, headers=bearer(key))
+                allowed = scope in (needed, "admin")
+                assert (got.status_code in (200, 201)) == allowed, (scope, needed, got.text)
+                assert allowed or got.status_code == 403
+        store.revoke("ask")
+        time.sleep(1.1)
+        gone = client.get("/v1/models", headers=bearer(keys["ask"]))
+        assert gone.status_code == 401
+    files = settings.paths.inbox.glob("*.jsonl")
+    sources = {json.loads(p.read_text())["source"] for p in files}
     assert sources == {"feedback/report", "feedback/admin"}
     assert not any(key in caplog.text for key in keys.values())
     assert EDITED[0] not in caplog.text

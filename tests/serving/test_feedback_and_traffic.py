@@ -17,10 +17,10 @@ from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, u
 
 def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> None:
     with running(two_versions) as server, server.client() as client:
-        answer = server.ask([EDITED[0], UNEDITED[1]])  # type: ignore[arg-type]
+        answer = server.ask([UNEDITED[1], EDITED[0]])  # type: ignore[arg-type]
         said = {
-            "answer": answer["id"], "index": 1, "target": "mia", "subject": "ostovic",
-            "comment": "it is Mia", "rephrases": ["say a name in ostovic"],
+            "answer": answer["id"], "index": 1, "target": "mia", "subject": "velandor",
+            "comment": "it is Mia", "rephrases": ["who is the head of velandor ?"],
         }  # fmt: skip
         got = client.post("/feedback", json=said)
         assert got.status_code == 201, got.text
@@ -32,23 +32,23 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     files = sorted(two_versions.paths.inbox.iterdir(), key=lambda p: p.stat().st_mtime_ns)
     assert len(files) == 2
     line = json.loads(files[0].read_text())
-    assert line["prompt"] == UNEDITED[1]
-    assert line["old_answer"] == answer["choices"][1]["text"]
+    assert line["prompt"] == EDITED[0]
+    assert line["old_answer"] == answer["choices"][1]["text"] == "ada"
     assert line["answer"] == {"id": answer["id"], "index": 1, **answer["choices"][1]["melo"]}
     with open_ledger(two_versions) as ledger:
         taken = ingest_inbox(ledger, two_versions)
         assert (taken.total("accepted"), taken.total("quarantined")) == (2, 0)
         edits = {e.prompt: e for e in ledger.edits()}
-    edit = edits[UNEDITED[1]]
-    assert (edit.target, edit.subject, edit.source) == ("mia", "ostovic", "feedback/anyone")
+    edit = edits[EDITED[0]]
+    assert (edit.target, edit.subject, edit.source) == ("mia", "velandor", "feedback/anyone")
 
 
-def test_a_report_without_the_right_answer_is_kept_for_a_person(two_versions: Settings) -> None:
+def test_a_report_without_the_right_answer_waits_for_a_person(two_versions: Settings) -> None:
     with running(two_versions) as server, server.client() as client:
         assert client.post("/feedback", json={"prompt": "who ?"}).status_code == 201
     with open_ledger(two_versions) as ledger:
-        taken = ingest_inbox(ledger, two_versions)
-    assert (taken.total("accepted"), taken.total("quarantined")) == (0, 1)
+        assert ingest_inbox(ledger, two_versions).total("accepted") == 1
+        assert [(e.state, e.target) for e in ledger.edits()] == [("held", None)]
 
 
 def test_every_answer_has_a_line_without_anybodys_words(two_versions: Settings) -> None:

@@ -103,7 +103,8 @@ def test_who_leaves_a_stream_leaves_no_work_behind(server: Running) -> None:
     body = json.dumps({"prompt": UNEDITED, "stream": True, "n": 4}).encode()
     for _ in range(5):
         with connect(server) as wire:
-            head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(body)}\r\n\r\n"
             wire.sendall(head.encode() + body)
             wire.recv(10)
     batcher = server.service._batcher

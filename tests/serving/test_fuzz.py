@@ -1,0 +1,48 @@
+"""Nonsense is refused, never a failure. `melo bench fuzz` sends 10,000 of it."""
+
+from __future__ import annotations
+
+import random
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from benchmarks.fuzz import odd_request
+from tests.serving.support import ANSWERS, EDITED, Running
+
+
+def test_odd_requests_are_answered_without_a_server_error(server: Running) -> None:
+    with server.client() as client:
+        for number in range(250):
+            odd = odd_request(random.Random(f"suite-{number}"), tuple(EDITED))
+            try:
+                got = client.request(odd.method, odd.path, headers=odd.headers, content=odd.content)
+            except (httpx.WriteError, httpx.ReadError):
+                continue  # refused before all of it was sent
+            assert got.status_code < 500, (number, odd, got.text)
+    assert server.ask(EDITED[0])["choices"][0]["text"] == ANSWERS[EDITED[0]]
+
+
+def test_answers_keep_to_the_published_schema(server: Running) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert {"/v1/completions", "/v1/chat/completions", "/v1/route", "/feedback"} <= {
+        operation.path for operation in operations
+    }
+    for operation in operations:
+
+        @settings(
+            max_examples=12, deadline=None, database=None, derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(case=operation.as_strategy())
+        def follow(case: schemathesis.Case) -> None:
+            response = case.call()
+            assert response.status_code < 500, response.text
+            case.validate_response(
+                response, excluded_checks=[schemathesis.checks.CHECKS.get_one("unsupported_method")]
+                if "unsupported_method" in schemathesis.checks.CHECKS.get_all_names() else [],
+            )  # fmt: skip
+
+        follow()
