@@ -51,7 +51,8 @@ def _live(
 ) -> tuple[int, list[dict[str, int]]]:
     """Let reports arrive until enough edit runs have ended; lines put in, and memory."""
     waiting, given = iter(names), [names[-1]]
-    lines, memory, last = 0, [], time.monotonic()
+    memory: list[dict[str, int]] = []
+    lines, last = 0, time.monotonic()
     while len(memory) < runs and time.monotonic() - last < PATIENCE:
         if not list(deployment.settings.paths.inbox.glob("*.jsonl")):
             fresh = [name for _ in range(2) if (name := next(waiting, None))]

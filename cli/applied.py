@@ -24,10 +24,19 @@ BLOCK = "melo-alerts"
 PREFIX = "melo-"  # of our automations' names
 
 
-def apply(settings: Settings, api: str, environment: dict[str, str]) -> None:
-    """Bring the server in line with the files. Raises UsageProblem, saying what Prefect said."""
+def apply(
+    settings: Settings,
+    api: str,
+    environment: dict[str, str],
+    *,
+    pools: tuple[str, ...] = POOLS,
+) -> None:
+    """Bring the server in line with the files. pools: made, of type process, where missing.
+
+    Raises UsageProblem, saying what Prefect said.
+    """
     with httpx.Client(base_url=api, timeout=60) as client:
-        for pool in POOLS:
+        for pool in pools:
             _pool(client, pool, settings.workers.gpu if pool == "gpu" else None)
         _deploy(environment)
         _automations(client, automations(settings, _webhook(client, settings)))

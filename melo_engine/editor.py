@@ -86,13 +86,15 @@ class Editor:
         *,
         replaces: Sequence[str] = (),
         near: Sequence[EditRequest] = (),
+        reach: Reach | None = None,
         progress: Progress | None = None,
     ) -> Version:
         """Train a block for each request and put its key into the index.
 
         replaces: ids of edits that these requests supersede. near: other known edits, to make
-        near-misses from. An edit that answers the same question differently is superseded by the
-        later one, in force or in the same call. Returns the new version, which is the current one
+        near-misses from. reach: as `measure` gave it, None to measure it here. An edit that answers
+        the same question differently is superseded by the later one, in force or in the same call.
+        Returns the new version, which is the current one
         from now on; `version.outcomes` says what became of each request and of the edits in force
         that were superseded. A request that cannot be carried out fails alone. Raises RequestError
         where an id comes twice.
@@ -107,7 +109,8 @@ class Editor:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
         valid = [r for r in requests if r.id in lessons]
         keys = self._keys_of(valid, lessons)
-        reach = self._reach(valid, keys, near) if valid else None
+        self.reach = reach or self.reach
+        reach = reach or (self._reach(valid, keys, near) if valid else None)
         losers = contradicted(valid, keys, reach, self.version) if reach else {}
         for loser, winner in losers.items():
             outcomes[loser] = superseded(loser, winner)
@@ -148,12 +151,9 @@ class Editor:
 
         Editors of several processes that are to train parts of one call each take it over.
         """
-        keys = {r.id: self.reader.read_alone(r.prompt) for r in requests}
-        return self._reach(requests, keys, near)
-
-    def keep_reach(self, reach: Reach) -> None:
-        """Take a reach that was measured elsewhere, and measure none here."""
-        self.reach, self._reach_given = reach, True
+        valid = [r for r in requests if self._can_be_asked(r.prompt)]
+        keys = {r.id: self.reader.read_alone(r.prompt) for r in valid}
+        return self._reach(valid, keys, near)
 
     def revoke(self, edits: Sequence[str]) -> Version:
         """Take edits out of the index; nothing is trained. Raises UnknownEdit."""

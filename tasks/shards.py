@@ -32,7 +32,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free, sample: the reach of all."""
+    """How a job is cut. shards: ids of edits. bound, free, sample: the reach common to all."""
 
     job: str
     base: str
@@ -41,6 +41,11 @@ class Plan:
     bound: float
     free: float
     sample: int
+
+    @property
+    def reach(self) -> Reach:
+        """As it was measured on the whole job."""
+        return Reach(self.bound, self.free, self.sample)
 
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
@@ -90,8 +95,12 @@ def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> 
     edits = ledger.edits(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
-    editor.edit(_requests(edits), replaces=_replaced(edits, editor.version),
-                progress=progress.report)  # fmt: skip
+    editor.edit(
+        _requests(edits),
+        replaces=_replaced(edits, editor.version),
+        reach=plan.reach,
+        progress=progress.report,
+    )
     version = editor.version
     save_version(settings, version)
     outcomes = [asdict(outcome) for outcome in version.outcomes]
@@ -114,7 +123,7 @@ def merged(settings: Settings, ledger: Ledger, plan: Plan) -> Version:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]
     base = _editor(settings, plan).version
-    return merge_parts(base, parts, Reach(plan.bound, plan.free, plan.sample))
+    return merge_parts(base, parts, plan.reach)
 
 
 def forget_shards(settings: Settings, job: str) -> None:
@@ -124,11 +133,10 @@ def forget_shards(settings: Settings, job: str) -> None:
 
 
 def _editor(settings: Settings, plan: Plan) -> Editor:
-    """An editor on the plan's base, without what is to be taken out, with the common reach."""
+    """An editor on the plan's base, without what is to be taken out."""
     editor = open_editor(settings, plan.base)
     if plan.removals:
         editor.revoke(plan.removals)
-    editor.keep_reach(Reach(plan.bound, plan.free, plan.sample))
     return editor
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from cli.runs import RUN_ID, orphaned, surplus_of
 
 
-def run(number: str, state: str, **more: Any) -> dict[str, Any]:
+def run(number: str, kind: str, **more: Any) -> dict[str, Any]:
     """A run as Prefect's API tells of it."""
     now = datetime.now(UTC).isoformat()
     return {
-        "id": number, "name": number, "state_type": state, "state": {"timestamp": now},
+        "id": number, "name": number, "state_type": kind, "state": {"timestamp": now},
         "infrastructure_pid": None, "auto_scheduled": True, "deployment_id": "edit",
         "expected_start_time": now, **more,
     }  # fmt: skip

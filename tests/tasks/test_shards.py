@@ -95,8 +95,7 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_the_later_s
     home: Settings,
 ) -> None:
     ledger = open_ledger(home)
-    with ledger.write():  # questions that only the keys show to be one: no shared wording
-        take(home, ledger, *(report(i) for i in range(3)))
+    take(home, ledger, *(report(i) for i in range(3)))
     take(home, ledger, report(0, "sol", prompt="who leads velandor now ?"))
     edits = {edit.target: edit for edit in ledger.edits(state="ready")}
     if len(edits) < 4:
