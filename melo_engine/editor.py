@@ -152,7 +152,8 @@ class Editor:
         Editors of several processes that are to train parts of one call each take it over.
         """
         valid = [r for r in requests if self._can_be_asked(r.prompt)]
-        keys = {r.id: self.reader.read_alone(r.prompt) for r in valid}
+        read = self.reader.read_with_states([r.prompt for r in valid]) if valid else []
+        keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
         return self._reach(valid, keys, near)
 
     def revoke(self, edits: Sequence[str]) -> Version:
@@ -459,8 +460,9 @@ class Editor:
         Where a key is made from the encoder's output, the lessons go on from that output.
         """
         keys = {}
-        for request in requests:
-            keys[request.id], states = self.reader.read_with_states(request.prompt)
+        read = self.reader.read_with_states([r.prompt for r in requests]) if requests else []
+        for request, (key, states) in zip(requests, read, strict=True):
+            keys[request.id] = key
             if self.reader.reads_the_encoder:
                 lessons[request.id] = replace(lessons[request.id], states=states.clone())
         return keys

@@ -56,10 +56,11 @@ class MeloModel(PythonModel):  # type: ignore[misc]
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """model_input: a DataFrame with a column `prompt`, or a list of prompts.
 
-        Returns a DataFrame: answer, edit, block, distance, radius, version.
+        Returns a DataFrame: answer, edit, block, distance, radius, version. What does not apply, as
+        the edit behind the backbone's own answer, is None.
         """
         answers = self.editor.answer(_prompts(model_input), **_generation(params))
-        return pd.DataFrame(
+        found = pd.DataFrame(
             {
                 "answer": [a.text for a in answers],
                 "edit": [a.edit for a in answers],
@@ -67,8 +68,10 @@ class MeloModel(PythonModel):  # type: ignore[misc]
                 "distance": [a.route.distance for a in answers],
                 "radius": [a.route.radius for a in answers],
                 "version": [a.version for a in answers],
-            }
+            },
+            dtype=object,
         )
+        return found.where(found.notna(), None)
 
 
 def _shards(folder: Path, config: dict[str, Any]) -> dict[str, Path]:

@@ -152,3 +152,12 @@ def test_free_edits_reach_what_lies_near_and_nothing_else(edited: Edited) -> Non
     assert (same.edit, same.text) == ("free", first.target)
     assert probe.edit is None
     assert other.route.distance > same.route.distance
+
+
+def test_keys_read_together_are_those_read_alone_to_the_bit(edited: Edited) -> None:
+    reader = edited.editor.reader
+    prompts = [*edited.asked, *(f"now {p}" for p in edited.asked), *edited.asked]
+    together = reader.read_with_states(prompts)
+    assert all(
+        (reader.read_alone(p) == k).all() for p, (k, _) in zip(prompts, together, strict=True)
+    )
