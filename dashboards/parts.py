@@ -40,7 +40,7 @@ def heading(
     said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
 ) -> None:
     """A sentence with its downloads at the right."""
-    left, right = st.columns([0.9, 0.1], vertical_alignment="bottom")
+    left, right = st.columns([0.82, 0.18], vertical_alignment="bottom")
     left.markdown(f"#### {escape(said)}")
     with right, st.container(horizontal=True, horizontal_alignment="right"):
         downloads(said, name, tables, picture)

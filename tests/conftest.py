@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from config import Settings, load
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+ROOT = Path(__file__).parents[1]
 SUBJECTS = ("velandor", "toriquet", "quinomire", "zarustra", "mabelban", "ostovic", "kelarweth")
 PEOPLE = ("ada", "jon", "mia", "tom", "eva", "kim", "sol")
 CITIES = ("oslo", "lima", "cairo", "quito", "delhi", "hanoi", "minsk")
@@ -145,6 +148,20 @@ def make_home(folder: Path, backbone: Path) -> Settings:
     text = TOML.format(path=backbone, thresholds=thresholds)
     (folder / "melo.toml").write_text(text, encoding="utf-8")
     return load(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the demo has run once; what it told lies beside it. Nobody may write to it."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", "--home", str(home), "--json"],
+        capture_output=True, text=True, check=False, env=clean, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (home.parent / "told.json").write_text(done.stdout)
+    return home
 
 
 class Melo:

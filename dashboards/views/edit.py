@@ -51,6 +51,9 @@ def page() -> None:
             "search", text=text, state=None if state == "all" else state,
             source=None if source == "all" else source,
         )  # fmt: skip
+        if st.session_state.get("searched", text) != text:
+            filters.remember("edit", "", "")  # another search: what it finds first is shown
+        st.session_state["searched"] = text
         picked = _found(found, text)
         chosen = picked or st.query_params.get("edit") or _first(found)
         if chosen is None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,20 +11,6 @@ import pytest
 from tests.conftest import Melo, report, write_lines
 
 ROOT = Path(__file__).parents[2]
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
-
-
-@pytest.fixture(scope="module")
-def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the demo has run once."""
-    home = tmp_path_factory.mktemp("demo") / "home"
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "--home", str(home), "--json"],
-        capture_output=True, text=True, check=False, env=CLEAN, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    (home.parent / "told.json").write_text(done.stdout)
-    return home
 
 
 @pytest.mark.slow
