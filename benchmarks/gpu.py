@@ -4,9 +4,9 @@
                       tokens/s         bare; melo and paper with 0, 50 and 100% of rows routed
                       memory           of the bare model, after editing, at the peak of each
 
-Serving is measured in turns, one batch of each way after the other, and its medians are compared.
-The editor's blocks in serving are the ones that it trained. On a CPU it runs for a trial of the script
-itself; the page shows only what ran on a GPU.
+Serving is measured in turns, one batch of each way after the other, and its medians are compared. It
+uses blocks that are drawn: a random model need not learn each edit, and speed does not ask what a block
+says. On a CPU it runs for a trial of the script itself; the page shows only what ran on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.baselines.paper import Paper
-from benchmarks.random_versions import RADIUS, invented_name, prompt_about
+from benchmarks.random_versions import RADIUS, invented_name, prompt_about, random_version
 from benchmarks.shapes import shaped
 from melo_engine import Backbone, Editor, EditRequest, EditSettings, Version
 from melo_engine.calibrate import Reach
@@ -98,15 +98,15 @@ def _measure(
     paper_edit_mb = _peak()
     say(3)
     _answer_in_full(backbone, tokens)
-    known = [r.prompt for r in requests if r.id in version][:batch]
+    editor.use(random_version(backbone, edits))
     rows: list[dict[str, Any]] = [
         {"what": "edits a second", "melo": melo_rate, "paper": paper_rate},
         {"what": "edits trained, share", "melo": trained / edits},
         {"what": "peak memory while editing, MB", "melo": melo_edit_mb, "paper": paper_edit_mb,
          "bare": bare_mb},
     ]  # fmt: skip
-    for share in ROUTED if known else ():
-        prompts = _prompts(known, batch, share)
+    for share in ROUTED:
+        prompts = _prompts([r.prompt for r in requests], batch, share)
         rows += _served(backbone, editor, paper, prompts, share, tokens, rounds)
     say(4)
     paper.close()
@@ -114,9 +114,6 @@ def _measure(
     return {
         "shape": name,
         "parameters": parameters,
-        "parameters_per_edit": version.place(next(iter(version.edits)))[0].parameters_per_block
-        if len(version)
-        else None,
         "rows": [{k: _rounded(v) for k, v in row.items()} for row in rows],
     }
 
