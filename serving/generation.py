@@ -182,7 +182,7 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         self.after_step()
         ended = torch.tensor([r.finish is not None for r in self.live], device=input_ids.device)
         going = len(self.live) - int(ended.sum())
-        if SMALL <= 2 * going <= len(self.live):
+        if len(self.live) >= SMALL and 2 * going <= len(self.live):
             ended[:] = True
         return ended
 

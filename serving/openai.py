@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from serving.schemas import ChatRequest, CompletionRequest, Sampling
 from serving.service import Service, origin_of
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
+Pieces = asyncio.Queue[tuple[int, str] | None]  # (choice, text), None at the end
 FINISH = {"stop": "stop", "length": "length", "late": "length", "cancelled": "stop"}
 
 
@@ -149,8 +150,14 @@ async def _answer(
     headers = {"melo-version": loaded.id}
     if body.stream:
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        pieces = _stream(exchange, usage)
-        return StreamingResponse(pieces, media_type="text/event-stream", headers=headers)
+        pieces: Pieces = asyncio.Queue()
+        for index, row in enumerate(rows):
+            row.on_text = _to(pieces, index)
+        # Queued here, so that a full queue is a 429 and the version is released in any case.
+        future = service.submit("generate", loaded, rows)
+        future.add_done_callback(lambda done: pieces.put_nowait(None))
+        events = _stream(exchange, future, pieces, usage)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
     await service.wait(service.submit("generate", loaded, rows), rows)
     exchange.record()
     content = {
@@ -173,18 +180,11 @@ def _choice(exchange: Exchange, index: int, row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _stream(exchange: Exchange, usage: bool) -> AsyncIterator[str]:
+async def _stream(
+    exchange: Exchange, future: asyncio.Future[None], pieces: Pieces, usage: bool
+) -> AsyncIterator[str]:
     """Server-sent events: pieces of text as they settle, then how each choice ended, then [DONE]."""
     rows = exchange.rows
-    pieces: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
-    for index, row in enumerate(rows):
-        row.on_text = _to(pieces, index)
-    try:
-        future = exchange.service.submit("generate", exchange.loaded, rows)
-    except Refused as refused:
-        yield _event(error_body(refused))
-        return
-    future.add_done_callback(lambda done: pieces.put_nowait(None))
     try:
         if exchange.chat:
             for index in range(len(rows)):
@@ -213,7 +213,7 @@ async def _stream(exchange: Exchange, usage: bool) -> AsyncIterator[str]:
             row.cancelled = True  # a client that left; those that ended do not mind
 
 
-def _to(pieces: asyncio.Queue[tuple[int, str] | None], index: int) -> Any:
+def _to(pieces: Pieces, index: int) -> Callable[[str], None]:
     return lambda text: pieces.put_nowait((index, text))
 
 
