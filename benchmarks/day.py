@@ -81,8 +81,7 @@ def _record(
     counts = deployment.ledger.counts()
     states: dict[str, int] = {}
     for run in deployment.runs():
-        if run["state_type"] != "SCHEDULED":
-            states[run["state_type"].lower()] = states.get(run["state_type"].lower(), 0) + 1
+        states[run["state_type"].lower()] = states.get(run["state_type"].lower(), 0) + 1
     orphans = orphaned(unfinished(deployment.api))
     growth = {name: _growth([read[name] for read in memory]) for name in SERVICES}
     problems = deployment.ledger.audit()

@@ -66,9 +66,12 @@ class Deployment:
                 one.suspend() if frozen else one.resume()
 
     def runs(self, flow: str | None = None) -> list[dict[str, Any]]:
-        """Flow runs that were begun or are due, newest first."""
+        """Flow runs that are no longer just scheduled, newest first."""
         found: list[dict[str, Any]] = []
-        wanted: dict[str, Any] = {"sort": "EXPECTED_START_TIME_DESC", "limit": 200}
+        begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        wanted: dict[str, Any] = {
+            "sort": "EXPECTED_START_TIME_DESC", "limit": 200, "flow_runs": begun,
+        }  # fmt: skip
         if flow:
             wanted["flows"] = {"name": {"any_": [flow]}}
         while True:

@@ -7,6 +7,8 @@ that nothing goes that a worker is about to use.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -36,7 +38,8 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
         return Compacted()
     recorded = {v.id for v in ledger.versions() if not v.info.get("deleted")}
     before = time.time() - older_than
-    stale = [p for p in _folders(folder) if p.name not in recorded and p != store]
+    kept = recorded | _at_work(settings)
+    stale = [p for p in _folders(folder) if p.name not in kept and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
     named = {shard for path in _folders(folder) if path != store for shard in _shards(path)}
@@ -44,6 +47,16 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     freed += sum(_remove(path) for path in unused)
     ledger.publish()
     return Compacted(len(stale), len(unused), freed)
+
+
+def _at_work(settings: Settings) -> set[str]:
+    """Versions that an open job goes on from, however old the clock says they are."""
+    found = set()
+    for file in (settings.home / "work").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            told = json.loads(file.read_text(encoding="utf-8"))
+            found |= {told.get("candidate"), told.get("version")}
+    return found - {None}
 
 
 def _folders(folder: Path) -> list[Path]:

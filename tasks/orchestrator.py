@@ -12,11 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from config import Settings
+
+STARTING = 120.0  # seconds
 
 _starting: list[threading.Thread] = []
 _guards: list[subprocess.Popen[bytes]] = []  # kept: a forgotten one would close its pipe
@@ -52,10 +56,10 @@ def start(settings: Settings) -> None:
         from prefect.server.api.server import SubprocessASGIServer
 
         server = SubprocessASGIServer()
+        guarding = threading.Thread(target=_guard_once_there, args=(server, settings), daemon=True)
+        guarding.start()
         server.start()
-        if server.server_process is not None:
-            _write(_note(settings), server.server_process.pid)
-            _guard(server.server_process.pid)
+        guarding.join()
 
     thread = threading.Thread(target=begin, name="prefect-server", daemon=True)
     _starting.append(thread)
@@ -82,6 +86,16 @@ def _write(note: Path, pid: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     born = psutil.Process(pid).create_time()
     note.write_text(json.dumps({"pid": pid, "born": born, "of": os.getpid()}), encoding="utf-8")
+
+
+def _guard_once_there(server: Any, settings: Settings) -> None:
+    """Guard the server from its first moment: it takes long to come up."""
+    deadline = time.monotonic() + STARTING
+    while server.server_process is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if server.server_process is not None:
+        _guard(server.server_process.pid)
+        _write(_note(settings), server.server_process.pid)
 
 
 def _guard(server: int) -> None:

@@ -8,6 +8,7 @@ tags       content hash, gate, parent, edits added and removed
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import io
 import tempfile
@@ -33,8 +34,14 @@ CODE = "serving.pyfunc_model"  # found as a file; nothing of it is imported here
 def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
     """Log a recorded version; returns the registry's number, None for one that failed its gate.
 
-    Done before: nothing is logged twice. Raises UnknownId, RegistryError.
+    Done before: nothing is logged twice, nor by two processes at once. Raises UnknownId,
+    RegistryError.
     """
+    with _alone(settings):
+        return _register(settings, ledger, version)
+
+
+def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
     known = ledger.version(version)
     registry = Registry(settings)
     backbone = open_backbone(settings)
@@ -60,6 +67,16 @@ def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
         needed = set(read_manifest(folder_of(settings, known.id))["shards"])
         stored = stored_shards(ledger, registry, needed)
         return _model(settings, ledger, registry, name, known, run, stored)
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One process at a time looks for a version and logs it; the kernel frees a dead one's lock."""
+    lock = settings.home / "run" / "register.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def register_whole(settings: Settings, ledger: Ledger, version: str) -> str:

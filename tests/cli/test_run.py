@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from config import Settings
@@ -39,6 +41,22 @@ def test_a_run_takes_in_edits_and_serves(home: Settings, tmp_path: Path) -> None
     assert again.returncode == 0, again.stderr
     assert "Nothing waits" in again.stdout
     assert (again.stderr, done.stderr) == ("", "")
+
+
+def test_a_run_that_is_killed_leaves_no_server_behind(home: Settings) -> None:
+    run = subprocess.Popen(
+        [*MELO, "--home", str(home.home), "run"], env=CLEAN, cwd=Path(__file__).parents[2]
+    )
+    note = home.home / "run" / "ephemeral.json"
+    deadline = time.monotonic() + 300
+    while not note.exists() and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server = psutil.Process(json.loads(note.read_text())["pid"])
+    assert server.is_running()
+    run.kill()
+    run.wait()
+    _, left = psutil.wait_procs([server], timeout=60)
+    assert not left
 
 
 @pytest.mark.parametrize("what", ["not there", "no weights", "no config", "not set"])

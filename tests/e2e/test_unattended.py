@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.deployment import Deployment
-from benchmarks.strikes import in_training
+from benchmarks.strikes import Missed, in_training
 from config import Settings
 from ledger import Ledger
 from tasks.versions import open_ledger
@@ -110,13 +111,18 @@ def _a_killed_worker_costs_nothing(
     """SIGKILL of both gpu workers in the middle of a job; nobody does anything about it."""
     ports = [int(deployment[name]["url"].rpartition(":")[2]) for name in ("prefect", "mlflow")]
     hurt = Deployment(home, *ports)
-    in_training(hurt, lambda: _put(home, "more", [report(4, urgent=True)]))
-    wanted = {"active": 4, "rejected": 1}
+    for number in (4, 5, 6):
+        with contextlib.suppress(Missed):  # training that was over at once is no proof
+            in_training(hurt, lambda n=number: _put(home, f"more-{n}", [report(n, urgent=True)]))
+            break
+    else:
+        pytest.fail("no worker was ever hit in training")
+    wanted = {"active": number, "rejected": 1}
     assert until(lambda: ledger.counts().counts == wanted), logs(home)
     assert ledger.audit() == []
     assert {s.name for s in hurt.services.running()} == set(deployment)
     states = [run["state_type"] for run in hurt.runs("edit")]
-    assert states.count("CRASHED") == 1, "the run that was killed is not left as running"
+    assert "CRASHED" in states, "the run that was killed is left as running"
 
 
 def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
