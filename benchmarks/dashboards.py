@@ -45,7 +45,8 @@ def bench(
             found = {}
             for number, name in enumerate(PAGES):
                 say(f"opening {name}", number, len(PAGES))
-                cold, warm = [], []
+                cold: list[float] = []
+                warm: list[float] = []
                 for _ in range(ROUNDS):
                     _publish_again(home)
                     for series in (cold, warm):
