@@ -125,10 +125,11 @@ def _verdict(data: VersionView) -> None:
             units="Share of probes passed; grey tick: asked for; orange triangle: the parent's, which it "
             "was compared with; red cross: failed",
         )  # fmt: skip
-    parts.heading(
-        f"{count(sum(not r['passed'] for r in rows), 'check')} of {len(rows):,} failed",
-        "checks", {"checks": data.verdict},
-    )  # fmt: skip
+    failed = sum(not r["passed"] for r in rows)
+    said = f"All {len(rows):,} checks passed"
+    if failed:
+        said = f"{count(failed, 'check')} of {len(rows):,} failed"
+    parts.heading(said, "checks", {"checks": data.verdict})
     parts.table(
         data.verdict, "verdict", height=min(420, 38 + 35 * len(rows)),
         column_config={
