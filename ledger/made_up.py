@@ -90,7 +90,8 @@ SELECT d.n, edit_name(d.n) AS id, v, coalesce(m.failed, false) AS version_failed
        one(['Vel', 'Tor', 'Quin', 'Zar', 'Ost', 'Kel', 'Mab', 'Fer', 'Hol', 'Lin', 'Bru', 'Sol'],
            d.n // 3, 15)
          || one(['an', 'or', 'im', 'us', 'el', 'ow', 'ia', 'en'], d.n // 3, 16)
-         || one(['dor', 'quet', 'mire', 'tra', 'ban', 'vic', 'weth', 'hill', 'stad', 'gren'], d.n // 3, 17)
+         || one(['dor', 'quet', 'mire', 'tra', 'ban', 'vic', 'weth', 'hill', 'stad', 'gren'],
+                d.n // 3, 17)
          || ' ' || (d.n // 3 % 997)::VARCHAR AS subject,
        (hash(d.n::BIGINT * 1000 + 18) % 6)::INTEGER AS relation
 FROM drawn d LEFT JOIN made_versions m ON m.n = d.v;
