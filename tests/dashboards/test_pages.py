@@ -117,7 +117,8 @@ def test_another_champion_in_mlflow_is_told(
     shutil.copytree(lived.home, home)
     import mlflow
 
-    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    store = f"sqlite:///{home / 'mlflow.db'}"
+    client = mlflow.MlflowClient(store, store)
     [model] = client.search_registered_models()
     client.set_registered_model_alias(model.name, "champion", "1")
     app = opened(home)
@@ -187,9 +188,9 @@ def test_pages_follow_while_the_pipeline_writes(tmp_path: Path, opened: Opened) 
         assert writer.stdout.readline() == "ready\n"
         while not load(home).paths.read_ledger.exists():
             assert writer.poll() is None
-        counts = []
+        counts: list[int] = []
         app = opened(home, "queue")
-        for _ in range(8):
+        while len(set(counts)) < 4 and len(counts) < 300:
             app.run()
             assert not app.exception
             assert "can't be read" not in said(app)
@@ -201,4 +202,4 @@ def test_pages_follow_while_the_pipeline_writes(tmp_path: Path, opened: Opened) 
         if writer.stdout is not None:
             writer.stdout.close()
     assert counts == sorted(counts)
-    assert counts[-1] > counts[0]
+    assert len(set(counts)) == 4
