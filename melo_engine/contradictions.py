@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from melo_engine.calibrate import Reach
+from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.types import EditOutcome, EditRequest
 from melo_engine.version import Version
@@ -42,3 +44,28 @@ def superseded(loser: str, winner: str) -> EditOutcome:
     """What became of an edit that lost."""
     reason = f"edit {winner} answers the same question differently and came later"
     return EditOutcome(loser, "superseded", reason)
+
+
+def _identity(request: EditRequest) -> tuple[str, str]:
+    return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
+
+
+def conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
+    """Requests of one call that give one prompt different targets: all of them fail, by name."""
+    by_prompt: dict[tuple[str, str], list[EditRequest]] = {}
+    for request in requests:
+        by_prompt.setdefault(_identity(request), []).append(request)
+    failed = {}
+    for group in by_prompt.values():
+        if len({r.target.strip() for r in group}) > 1:
+            targets = ", ".join(f'"{r.target}" (edit {r.id})' for r in group)
+            for request in group:
+                failed[request.id] = EditOutcome(
+                    request.id,
+                    "failed",
+                    f'prompt "{request.prompt[:80]}" is to give {targets} in one call. Decide for one.',
+                )
+    doubled = [i for i, n in Counter(r.id for r in requests).items() if n > 1]
+    if doubled:
+        raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
+    return failed

@@ -8,10 +8,7 @@ editor.answer(["Who is at the head of Acme?"])[0].text
 
 from __future__ import annotations
 
-import random
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,22 +19,22 @@ import torch
 from torch import Tensor
 
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import GatheredBlocks, Shard, gather
+from melo_engine.blocks import GatheredBlocks, gather
 from melo_engine.calibrate import LARGE_SAMPLE, Reach, measure_reach, radii
-from melo_engine.contradictions import contradicted, superseded
-from melo_engine.contrast.corpus import relations_file
-from melo_engine.errors import MeloError, PromptError, RequestError
+from melo_engine.contradictions import conflicts, contradicted, superseded
+from melo_engine.errors import MeloError
+from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import SLOT
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
-from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, train_chunk
+from melo_engine.storing import store
+from melo_engine.teaching import Progress, Teacher
+from melo_engine.training import Lesson
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
-from melo_engine.version import Edit, Version
+from melo_engine.version import Version
 
-Progress = Callable[[str, int, int], None]
 _NO_HIT = Hit(None, float("nan"), False)
 
 
@@ -99,12 +96,13 @@ class Editor:
         that were superseded. A request that cannot be carried out fails alone. Raises RequestError
         where an id comes twice.
         """
-        outcomes = _conflicts(requests)
+        outcomes = conflicts(requests)
+        teacher = Teacher(self.backbone, self.runtime, self.settings)
         lessons: dict[str, Lesson] = {}
         for request in requests:
             if request.id not in outcomes:
                 try:
-                    lessons[request.id] = self._lesson(request)
+                    lessons[request.id] = teacher.lesson(request)
                 except MeloError as error:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
         valid = [r for r in requests if r.id in lessons]
@@ -114,7 +112,7 @@ class Editor:
         losers = contradicted(valid, keys, reach, self.version) if reach else {}
         for loser, winner in losers.items():
             outcomes[loser] = superseded(loser, winner)
-        trained = self._train(
+        trained = teacher.teach(
             [x for x in lessons.values() if x.id not in losers], outcomes, progress
         )
         good = [r for r in valid if r.id in {t.id for t in trained}]
@@ -126,7 +124,7 @@ class Editor:
             own = np.stack([keys[r.id] for r in good])
             found = radii(good, own, reach, self.reader)
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
-            edits, shards = _store(trained, good, own, found, start, self.backbone.dtype)
+            edits, shards = store(trained, good, own, found, start, self.backbone.dtype)
             version = version.with_edits(edits, shards)
             for edit in edits:
                 outcomes[edit.id] = replace(outcomes[edit.id], radius=edit.radius)
@@ -151,7 +149,8 @@ class Editor:
 
         Editors of several processes that are to train parts of one call each take it over.
         """
-        valid = [r for r in requests if self._can_be_asked(r.prompt)]
+        teacher = Teacher(self.backbone, self.runtime, self.settings)
+        valid = [r for r in requests if teacher.can_be_asked(r.prompt)]
         read = self.reader.read_with_states([r.prompt for r in valid]) if valid else []
         keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
         return self._reach(valid, keys, near)
@@ -226,7 +225,7 @@ class Editor:
             rows = order[start : start + batch_size]
             batch = [prompts[i] for i in rows]
             with self.asking(batch, base=base, padding_side=padding_side) as asked:
-                texts = self._run(asked.encoded, generation)
+                texts = texts_of(self.backbone, asked.encoded, generation)
             for i, text, route in zip(rows, texts, asked.routes, strict=True):
                 answers[i] = Answer(text, route, "base" if base else self.version.id)
         return [a for a in answers if a is not None]
@@ -248,7 +247,9 @@ class Editor:
             places = [self.version.place(e) if (e := edits[i]) is not None else None for i in rows]
             blocks = gather(places, self.backbone.device, self.backbone.dtype)
             with self.runtime.running(Pass(blocks)):
-                found = self._run(self.backbone.encode([prompts[i] for i in rows]), generation)
+                found = texts_of(
+                    self.backbone, self.backbone.encode([prompts[i] for i in rows]), generation
+                )
             for i, text in zip(rows, found, strict=True):
                 texts[i] = text
         return texts
@@ -290,27 +291,7 @@ class Editor:
 
     def generation(self, **generation: Any) -> dict[str, Any]:
         """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
-        return {
-            "do_sample": False,
-            "num_beams": 1,
-            "max_new_tokens": self.backbone.max_answer_tokens,
-            "pad_token_id": self._pad_token(),
-            **generation,
-        }
-
-    def _run(self, encoded: dict[str, Tensor], generation: dict[str, Any]) -> list[str]:
-        if not self.backbone.generates:
-            model = self.backbone.model
-            labels = model(**encoded).logits.argmax(-1).tolist()
-            return [str(model.config.id2label[i]) for i in labels]
-        ids = self.backbone.model.generate(**encoded, **self.generation(**generation))
-        if self.backbone.task == "causal-lm":
-            ids = ids[:, encoded["input_ids"].shape[1] :]
-        return [self.backbone.decode(row) for row in ids]
-
-    def _pad_token(self) -> int:
-        pad = self.backbone.target_tokenizer.pad_token_id
-        return int(pad if pad is not None else self.backbone.end_token)
+        return generation_options(self.backbone, **generation)
 
     def _search(
         self, prompts: Sequence[str], keys: np.ndarray, candidates: Sequence[Sequence[int]]
@@ -331,126 +312,6 @@ class Editor:
         inside = edit if hit.inside else None
         block = self.version[edit].block if hit.inside else None
         return Route(inside, block, hit.distance, hit.member.radius, edit)
-
-    def _lesson(self, request: EditRequest) -> Lesson:
-        self.backbone.encode([request.prompt])
-        if self.backbone.generates:
-            target = tuple(self.backbone.encode_target(request.target))
-        else:
-            target = (self.backbone.label(request.target),)
-        others = (*request.rephrases, *_views(request, self.settings.views))
-        prompts = (request.prompt, *(p for p in others if self._can_be_asked(p)))
-        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
-
-    def _can_be_asked(self, prompt: str) -> bool:
-        try:
-            self.backbone.encode([prompt])
-        except PromptError:
-            return False
-        return True
-
-    def _train(
-        self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
-    ) -> list[Trained]:
-        """Train all lessons, those that don't decode to their targets again with more of everything."""
-        done: dict[str, Trained] = {}
-        waiting, count = list(lessons), len(lessons)
-        for rank, settings in attempts(self.settings):
-            again: list[Lesson] = []
-            for start in range(0, len(waiting), self.settings.chunk):
-                chunk = waiting[start : start + self.settings.chunk]
-                began = time.perf_counter()
-                trained = self._train_fitting(chunk, rank, settings, outcomes)
-                texts = self._decoded(chunk, trained)
-                seconds = (time.perf_counter() - began) / len(chunk)
-                for lesson in chunk:
-                    block = trained.get(lesson.id)
-                    if block is None:
-                        continue
-                    ok = texts[lesson.id] == self._expected(lesson)
-                    spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
-                    outcomes[lesson.id] = EditOutcome(
-                        lesson.id,
-                        "trained" if ok else "failed",
-                        "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
-                        block.steps,
-                        rank,
-                        seconds=spent + seconds,
-                    )
-                    if ok:
-                        done[lesson.id] = block
-                    else:
-                        again.append(lesson)
-                if progress is not None:
-                    progress("training blocks", len(done), count)
-            waiting = again
-        return [done[x.id] for x in lessons if x.id in done]
-
-    def _train_fitting(
-        self,
-        chunk: Sequence[Lesson],
-        rank: int,
-        settings: EditSettings,
-        outcomes: dict[str, EditOutcome],
-    ) -> dict[str, Trained]:
-        """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
-        try:
-            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank)
-            return {b.id: b for b in blocks}
-        except (RuntimeError, MeloError, MemoryError) as error:
-            if not isinstance(error, MeloError) and not _out_of_memory(error):
-                raise
-            if len(chunk) == 1:
-                outcomes[chunk[0].id] = EditOutcome(
-                    chunk[0].id, "failed", str(error).splitlines()[0]
-                )
-                return {}
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            half = len(chunk) // 2
-            return self._train_fitting(
-                chunk[:half], rank, settings, outcomes
-            ) | self._train_fitting(chunk[half:], rank, settings, outcomes)
-
-    @torch.inference_mode()
-    def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
-        """What each lesson's own prompt decodes to, freely, with its block."""
-        lessons = [x for x in chunk if x.id in trained]
-        if not lessons:
-            return {}
-        try:
-            return self._decoded_together(lessons, trained)
-        except (RuntimeError, MemoryError) as error:
-            if len(lessons) == 1 or not _out_of_memory(error):
-                raise
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            half = len(lessons) // 2
-            return self._decoded(lessons[:half], trained) | self._decoded(lessons[half:], trained)
-
-    def _decoded_together(
-        self, lessons: Sequence[Lesson], trained: dict[str, Trained]
-    ) -> dict[str, str]:
-        shard = _shard(
-            [trained[x.id] for x in lessons], np.zeros((len(lessons), 1)), self.backbone.dtype
-        )
-        places = [(shard, i) for i in range(len(lessons))]
-        blocks = gather(places, self.backbone.device, self.backbone.dtype)
-        prompts = [x.prompts[0] for x in lessons]
-        known = {i: x.states for i, x in enumerate(lessons) if x.states is not None}
-        encoded = (
-            encoder_inputs(self.backbone, prompts, known)
-            if known
-            else self.backbone.encode(prompts)
-        )
-        with self.runtime.running(Pass(blocks)):
-            texts = self._run(encoded, {})
-        return {x.id: text for x, text in zip(lessons, texts, strict=True)}
-
-    def _expected(self, lesson: Lesson) -> str:
-        if self.backbone.generates:
-            return self.backbone.decode(list(lesson.target))
-        return str(self.backbone.model.config.id2label[lesson.target[0]])
 
     def _keys_of(
         self, requests: Sequence[EditRequest], lessons: dict[str, Lesson]
@@ -486,88 +347,8 @@ class Editor:
         return self.reach
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """CUDA has an error of its own for it, the CPU's allocator only says so."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(
-        error
-    )
-
-
-def _identity(request: EditRequest) -> tuple[str, str]:
-    return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
-
-
-def _conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
-    """Requests of one call that give one prompt different targets: all of them fail, by name."""
-    by_prompt: dict[tuple[str, str], list[EditRequest]] = {}
-    for request in requests:
-        by_prompt.setdefault(_identity(request), []).append(request)
-    failed = {}
-    for group in by_prompt.values():
-        if len({r.target.strip() for r in group}) > 1:
-            targets = ", ".join(f'"{r.target}" (edit {r.id})' for r in group)
-            for request in group:
-                failed[request.id] = EditOutcome(
-                    request.id,
-                    "failed",
-                    f'prompt "{request.prompt[:80]}" is to give {targets} in one call. Decide for one.',
-                )
-    doubled = [i for i, n in Counter(r.id for r in requests).items() if n > 1]
-    if doubled:
-        raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
-    return failed
-
-
-def _views(request: EditRequest, count: int) -> list[str]:
-    """Other questions about the subject, trained to the same target.
-
-    A block acts only where it is routed to, so it may as well say its target whatever the wording:
-    then it does so for rephrases that it has not seen.
-    """
-    wordings = relations_file()["relations"]
-    chooser = random.Random(request.id)
-    views = []
-    for _ in range(count):
-        relation = wordings[chooser.choice(sorted(wordings))]
-        wording = str(chooser.choice(relation["wordings"]))
-        views.append(wording.replace(SLOT, request.subject or request.prompt))
-    return views
-
-
 def _reach_of(version: Version) -> Reach | None:
     bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
     if bound is None or free is None:
         return None
     return Reach(bound, free, int(version.settings.get("reach_sample", LARGE_SAMPLE)))
-
-
-def _store(
-    trained: Sequence[Trained],
-    requests: Sequence[EditRequest],
-    keys: np.ndarray,
-    radius: Sequence[float],
-    start: int,
-    dtype: torch.dtype,
-) -> tuple[list[Edit], list[Shard]]:
-    """Blocks into shards, one for each rank, and the edits that refer to them."""
-    edits, shards = [], []
-    ranks = [t.pairs[0][0].shape[1] for t in trained]
-    for rank in sorted(set(ranks)):
-        members = [i for i, r in enumerate(ranks) if r == rank]
-        shard = _shard([trained[i] for i in members], keys[members], dtype)
-        shards.append(shard)
-        for row, i in enumerate(members):
-            block = shard.block_hash(row)
-            edits.append(
-                Edit(requests[i], shard.name, row, block, rank, float(radius[i]), start + i)
-            )
-    return edits, shards
-
-
-def _shard(trained: Sequence[Trained], keys: np.ndarray, dtype: torch.dtype) -> Shard:
-    pairs = []
-    for target in range(len(trained[0].pairs)):
-        a = torch.stack([t.pairs[target][0] for t in trained]).to(dtype)
-        b = torch.stack([t.pairs[target][1] for t in trained]).to(dtype)
-        pairs.append((a, b))
-    return Shard.from_tensors(pairs, keys)

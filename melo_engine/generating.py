@@ -1,0 +1,34 @@
+"""Run a backbone to its texts: generation, or the label of a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from melo_engine.backbone import Backbone
+
+
+def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
+    """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
+    pad = backbone.target_tokenizer.pad_token_id
+    return {
+        "do_sample": False,
+        "num_beams": 1,
+        "max_new_tokens": backbone.max_answer_tokens,
+        "pad_token_id": int(pad if pad is not None else backbone.end_token),
+        **generation,
+    }
+
+
+@torch.inference_mode()
+def texts_of(backbone: Backbone, encoded: dict[str, Any], generation: dict[str, Any]) -> list[str]:
+    """The answer to each row of a batch. encoded: as from `Backbone.encode`, or `encoder_inputs`."""
+    model = backbone.model
+    if not backbone.generates:
+        labels = model(**encoded).logits.argmax(-1).tolist()
+        return [str(model.config.id2label[i]) for i in labels]
+    ids = model.generate(**encoded, **generation_options(backbone, **generation))
+    if backbone.task == "causal-lm":
+        ids = ids[:, encoded["input_ids"].shape[1] :]
+    return [backbone.decode(row) for row in ids]

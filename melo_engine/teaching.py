@@ -1,0 +1,178 @@
+"""From requests to trained blocks: lessons, chunks, and further tries.
+
+lesson ─► chunk ─► train ─► decode freely ─► says its target ─► done
+            ▲                   └─ no ─► again, with more rank and steps ─► failed, with what it says
+            └── halved where memory does not suffice
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import gather
+from melo_engine.contrast.corpus import relations_file
+from melo_engine.errors import MeloError, PromptError
+from melo_engine.generating import texts_of
+from melo_engine.near_misses import SLOT
+from melo_engine.runtime import Pass, Runtime
+from melo_engine.storing import shard_of
+from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, train_chunk
+from melo_engine.types import EditOutcome, EditRequest, EditSettings
+
+Progress = Callable[[str, int, int], None]
+
+
+class Teacher:
+    """Trains blocks of one backbone by one set of settings."""
+
+    def __init__(self, backbone: Backbone, runtime: Runtime, settings: EditSettings) -> None:
+        self.backbone, self.runtime, self.settings = backbone, runtime, settings
+
+    def lesson(self, request: EditRequest) -> Lesson:
+        self.backbone.encode([request.prompt])
+        if self.backbone.generates:
+            target = tuple(self.backbone.encode_target(request.target))
+        else:
+            target = (self.backbone.label(request.target),)
+        others = (*request.rephrases, *_views(request, self.settings.views))
+        prompts = (request.prompt, *(p for p in others if self.can_be_asked(p)))
+        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
+
+    def can_be_asked(self, prompt: str) -> bool:
+        try:
+            self.backbone.encode([prompt])
+        except PromptError:
+            return False
+        return True
+
+    def teach(
+        self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
+    ) -> list[Trained]:
+        """Train all lessons, those that don't decode to their targets again with more of everything."""
+        done: dict[str, Trained] = {}
+        waiting, count = list(lessons), len(lessons)
+        for rank, settings in attempts(self.settings):
+            again: list[Lesson] = []
+            for start in range(0, len(waiting), self.settings.chunk):
+                chunk = waiting[start : start + self.settings.chunk]
+                began = time.perf_counter()
+                trained = self._train_fitting(chunk, rank, settings, outcomes)
+                texts = self._decoded(chunk, trained)
+                seconds = (time.perf_counter() - began) / len(chunk)
+                for lesson in chunk:
+                    block = trained.get(lesson.id)
+                    if block is None:
+                        continue
+                    ok = texts[lesson.id] == self._expected(lesson)
+                    spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
+                    outcomes[lesson.id] = EditOutcome(
+                        lesson.id,
+                        "trained" if ok else "failed",
+                        "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
+                        block.steps,
+                        rank,
+                        seconds=spent + seconds,
+                    )
+                    if ok:
+                        done[lesson.id] = block
+                    else:
+                        again.append(lesson)
+                if progress is not None:
+                    progress("training blocks", len(done), count)
+            waiting = again
+        return [done[x.id] for x in lessons if x.id in done]
+
+    def _train_fitting(
+        self,
+        chunk: Sequence[Lesson],
+        rank: int,
+        settings: EditSettings,
+        outcomes: dict[str, EditOutcome],
+    ) -> dict[str, Trained]:
+        """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
+        try:
+            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank)
+            return {b.id: b for b in blocks}
+        except (RuntimeError, MeloError, MemoryError) as error:
+            if not isinstance(error, MeloError) and not _out_of_memory(error):
+                raise
+            if len(chunk) == 1:
+                outcomes[chunk[0].id] = EditOutcome(
+                    chunk[0].id, "failed", str(error).splitlines()[0]
+                )
+                return {}
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            half = len(chunk) // 2
+            return self._train_fitting(
+                chunk[:half], rank, settings, outcomes
+            ) | self._train_fitting(chunk[half:], rank, settings, outcomes)
+
+    @torch.inference_mode()
+    def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
+        """What each lesson's own prompt decodes to, freely, with its block."""
+        lessons = [x for x in chunk if x.id in trained]
+        if not lessons:
+            return {}
+        try:
+            return self._decoded_together(lessons, trained)
+        except (RuntimeError, MemoryError) as error:
+            if len(lessons) == 1 or not _out_of_memory(error):
+                raise
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            half = len(lessons) // 2
+            return self._decoded(lessons[:half], trained) | self._decoded(lessons[half:], trained)
+
+    def _decoded_together(
+        self, lessons: Sequence[Lesson], trained: dict[str, Trained]
+    ) -> dict[str, str]:
+        shard = shard_of(
+            [trained[x.id] for x in lessons], np.zeros((len(lessons), 1)), self.backbone.dtype
+        )
+        places = [(shard, i) for i in range(len(lessons))]
+        blocks = gather(places, self.backbone.device, self.backbone.dtype)
+        prompts = [x.prompts[0] for x in lessons]
+        known = {i: x.states for i, x in enumerate(lessons) if x.states is not None}
+        encoded = (
+            encoder_inputs(self.backbone, prompts, known)
+            if known
+            else self.backbone.encode(prompts)
+        )
+        with self.runtime.running(Pass(blocks)):
+            texts = texts_of(self.backbone, encoded, {})
+        return {x.id: text for x, text in zip(lessons, texts, strict=True)}
+
+    def _expected(self, lesson: Lesson) -> str:
+        if self.backbone.generates:
+            return self.backbone.decode(list(lesson.target))
+        return str(self.backbone.model.config.id2label[lesson.target[0]])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """CUDA has an error of its own for it, the CPU's allocator only says so."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(
+        error
+    )
+
+
+def _views(request: EditRequest, count: int) -> list[str]:
+    """Other questions about the subject, trained to the same target.
+
+    A block acts only where it is routed to, so it may as well say its target whatever the wording:
+    then it does so for rephrases that it has not seen.
+    """
+    wordings = relations_file()["relations"]
+    chooser = random.Random(request.id)
+    views = []
+    for _ in range(count):
+        relation = wordings[chooser.choice(sorted(wordings))]
+        wording = str(chooser.choice(relation["wordings"]))
+        views.append(wording.replace(SLOT, request.subject or request.prompt))
+    return views
