@@ -83,6 +83,11 @@ def served(home: Path, log: Path | None = None, *, ask: bool = False) -> Iterato
                 server.wait()
 
 
+def address(url: str, page: str) -> str:
+    """Where a page is: the first one is the server's own address."""
+    return url if page == PAGES[0] else f"{url}/{page}"
+
+
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless browser. Raises FileNotFoundError where none is installed."""
