@@ -27,7 +27,7 @@ from urllib.parse import urlparse
 PAGES = ("overview", "queue", "version", "edit", "routing", "cost", "ask")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PROJECT = Path(__file__).resolve().parents[1]
-WAIT = 120.0  # seconds for a server to answer
+WAIT = 180.0  # seconds for a server to answer and for a page to be drawn, on a busy machine
 # Streamlit looks for itself below the page's path first, and takes the 404 as an answer.
 PROBED = "/_stcore/"
 
@@ -83,6 +83,11 @@ def served(home: Path, log: Path | None = None, *, ask: bool = False) -> Iterato
                 server.wait()
 
 
+def address(url: str, page: str) -> str:
+    """Where a page is: the first one is the server's own address."""
+    return url if page == PAGES[0] else f"{url}/{page}"
+
+
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless browser. Raises FileNotFoundError where none is installed."""
@@ -127,8 +132,8 @@ def open_page(
 
 def wait_until_drawn(page: Any) -> None:
     """Until the script has ended and every chart has its marks. Raises playwright's TimeoutError."""
-    page.wait_for_selector('[data-testid="stMain"] h1', timeout=60_000)
-    page.wait_for_function(_DRAWN, timeout=60_000)
+    page.wait_for_selector('[data-testid="stMain"] h1', timeout=1000 * WAIT)
+    page.wait_for_function(_DRAWN, timeout=1000 * WAIT)
 
 
 def picture(visit: Visit, path: Path, *, longest: int = 9000) -> None:

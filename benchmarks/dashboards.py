@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.browser import PAGES, chromium, open_page, picture, served
+from benchmarks.browser import PAGES, address, chromium, open_page, picture, served
 from benchmarks.large_home import make_home
 
 LIMIT = 2.0  # seconds that a page may take
@@ -50,7 +50,7 @@ def bench(
                 for _ in range(ROUNDS):
                     _publish_again(home)
                     for series in (cold, warm):
-                        visit = open_page(browser, f"{url}/{name}")
+                        visit = open_page(browser, address(url, name))
                         if visit.errors or visit.outside:
                             raise RuntimeError(f"page {name}: {(visit.errors + visit.outside)[0]}")
                         series.append(visit.seconds)
@@ -78,7 +78,7 @@ def shoot(browser: Any, url: str, folder: Path, say: Callable[[str, int, int], N
         say(f"photographing {name}", number, len(PAGES))
         for scheme in ("light", "dark"):
             for width, kind in ((1360, "wide"), (420, "narrow")):
-                visit = open_page(browser, f"{url}/{name}", scheme=scheme, width=width)
+                visit = open_page(browser, address(url, name), scheme=scheme, width=width)
                 written.append(folder / f"{name}-{scheme}-{kind}.png")
                 picture(visit, written[-1])
                 visit.page.context.close()
@@ -91,7 +91,7 @@ def documentation_pictures(home: Path, folder: Path) -> list[Path]:
     written = []
     with served(home) as url, chromium() as browser:
         for name, page, scheme in wanted:
-            visit = open_page(browser, f"{url}/{page}", scheme=scheme, width=1280)
+            visit = open_page(browser, address(url, page), scheme=scheme, width=1280)
             picture(visit, folder / f"{name}.png", longest=900 if page == "overview" else 1500)
             visit.page.context.close()
             written.append(folder / f"{name}.png")

@@ -64,9 +64,7 @@ def downloads(
 ) -> None:
     """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
     about = f"Download: {said}"
-    with st.popover(
-        " ", icon=":material/download:", help=about, key=f"get-{name}", type="tertiary"
-    ):
+    with st.popover("Save", help=about, key=f"get-{name}", type="tertiary"):
         for file, table in tables.items():
             st.download_button(
                 f"CSV, {table.num_rows:,} rows", partial(csv_of, table), f"{file}.csv", "text/csv",

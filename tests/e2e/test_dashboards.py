@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.browser import PAGES, Visit, browser_path, chromium, open_page, picture, served
+from benchmarks.browser import (
+    PAGES,
+    Visit,
+    address,
+    browser_path,
+    chromium,
+    open_page,
+    picture,
+    served,
+)
 from benchmarks.large_home import make_home
 
 PICTURES = Path(__file__).parents[2] / "build" / "pictures"
@@ -48,6 +57,7 @@ def clean(visit: Visit) -> None:
     """Nothing failed and nothing outside was asked for."""
     assert visit.errors == []
     assert visit.outside == []
+    assert visit.page.get_by_text("Page not found").count() == 0
 
 
 @pytest.mark.slow
@@ -56,7 +66,7 @@ def clean(visit: Visit) -> None:
 def test_a_page_is_drawn_whole_and_asks_nothing_outside(
     home: str, page: str, browser: Any, addresses: dict[str, str]
 ) -> None:
-    visit = open_page(browser, f"{addresses[home]}/{page}")
+    visit = open_page(browser, address(addresses[home], page))
     picture(visit, PICTURES / f"{home}-{page}.png")
     clean(visit)
     assert visit.page.locator("h1").inner_text().lower() == page
@@ -75,7 +85,7 @@ def test_a_page_is_drawn_whole_and_asks_nothing_outside(
 @pytest.mark.slow
 def test_dark_and_narrow_pages_fit(browser: Any, addresses: dict[str, str]) -> None:
     for page in ("overview", "edit"):
-        visit = open_page(browser, f"{addresses['demo']}/{page}", scheme="dark", width=400)
+        visit = open_page(browser, address(addresses["demo"], page), scheme="dark", width=400)
         picture(visit, PICTURES / f"demo-{page}-dark-narrow.png")
         clean(visit)
         wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
