@@ -7,7 +7,6 @@ import random
 import httpx
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
