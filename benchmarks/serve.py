@@ -330,7 +330,7 @@ def _ours(name: str, settings: Settings, url: str) -> Target:
 
 def _mlflow(url: str) -> Target:
     def read(content: Any) -> tuple[int, bool]:
-        return 0, content["predictions"][0]["edit"] is not None
+        return 0, isinstance(content["predictions"][0]["edit"], str)
 
     return Target(
         "mlflow", url, "/invocations", "none", lambda p: json.dumps({"inputs": [p]}).encode(), read

@@ -69,7 +69,9 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     """400 as OpenAI has it. Says which field and what is allowed, never what was sent."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")[:200]
+    # The names of fields only: a union's branches have names of their own, a sender's may be anything.
+    parts = [str(p) for p in first["loc"][1:] if str(p).isidentifier() or isinstance(p, int)]
+    where = ".".join(parts)[:200]
     shown = where.encode("utf-8", "replace").decode()
     said = f"{shown or 'body'}: {first['msg']}."
     refused = Refused(400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown)

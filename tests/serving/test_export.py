@@ -1,4 +1,4 @@
-"""A version taken out of here: standard adapters, the index as data, MLflow's own server."""
+"""A version taken out of here: standard adapters, the index as data, a router."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.serve import mlflow_serve
 from config import Settings
 from melo_engine.blocks import gather
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
 from tasks.versions import open_backbone, open_editor, open_ledger
 from tests.conftest import Melo
-from tests.serving.support import ANSWERS, EDITED, SECOND, UNEDITED
+from tests.serving.support import EDITED, SECOND, UNEDITED, running
 
 PAGE = Path(__file__).parents[2] / "docs" / "vllm.md"
 
@@ -93,22 +92,9 @@ def test_what_can_not_be_exported_is_said(
         assert len(said.strip().splitlines()) == 1
 
 
-def test_mlflows_own_server_serves_the_version(two_versions: Settings) -> None:
-    import httpx
-
-    backbone = open_backbone(two_versions)
-    with mlflow_serve(two_versions, backbone, True) as url:
-        got = httpx.post(f"{url}/invocations", json={"inputs": [*EDITED, UNEDITED[0]]}, timeout=60)
-    rows = got.json()["predictions"]
-    assert [row["answer"] for row in rows[:2]] == list(ANSWERS.values())
-    assert [row["edit"] is None for row in rows] == [False, False, True]
-
-
 def test_the_page_on_vllm_shows_a_router_that_finds_the_adapters(
     exported: Path, two_versions: Settings
 ) -> None:
-    from tests.serving.support import running
-
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     index = json.loads((exported / "index.json").read_text())
     by_prompt = {entry["prompt"]: entry["adapter"] for entry in index["adapters"]}
