@@ -16,7 +16,7 @@ from prefect.runtime import deployment
 
 from config import Settings, load
 from flows.train_shards import train_shards
-from tasks.spread import await_runs, cut_job, keep_job, take_back
+from tasks.spread import await_shards, cut_job, keep_job, take_back
 from tasks.work import JobRef
 
 DEPLOYMENT = "train-shards/train-shards"
@@ -51,7 +51,7 @@ def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
         for at in range(1, share)
     ]  # fmt: skip
     train_shards(home, job.id, list(range(0, shards, share)))
-    await_runs(settings, take_back(settings, runs))
+    await_shards(settings, job.id, take_back(settings, runs))
 
 
 def _runner(settings: Settings) -> Any:

@@ -119,6 +119,14 @@ def trained_shard(settings: Settings, plan: Plan, number: int) -> Version | None
     return replace(version, outcomes=outcomes)
 
 
+def all_there(settings: Settings, job: str) -> bool:
+    """Whether every shard of a job has been brought."""
+    plan = read_plan(settings, job)
+    return plan is not None and all(
+        _shard_file(settings, plan, number).exists() for number in range(len(plan.shards))
+    )
+
+
 def merged(settings: Settings, ledger: Ledger, plan: Plan) -> Version:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]

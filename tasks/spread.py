@@ -15,7 +15,7 @@ from prefect.states import Cancelled
 from config import Settings, load
 from tasks import work
 from tasks.retries import PATIENT
-from tasks.shards import cut, read_plan, train_shard
+from tasks.shards import all_there, cut, read_plan, train_shard
 from tasks.versions import open_ledger
 from tasks.work import JobRef
 
@@ -64,16 +64,18 @@ def take_back(settings: Settings, runs: Sequence[UUID]) -> list[UUID]:
     return [run for run in runs if run not in idle]
 
 
-def await_runs(settings: Settings, runs: Sequence[UUID]) -> bool:
-    """Wait until runs have ended, for `workers.patience_seconds` at most; whether they have."""
+def await_shards(settings: Settings, job: str, runs: Sequence[UUID]) -> bool:
+    """Wait for a job's shards until all are there or the runs that train them have ended.
+
+    For `workers.patience_seconds` at most; whether all are there.
+    """
     deadline = time.monotonic() + settings.workers.patience_seconds
     waiting = list(runs)
     with get_client(sync_client=True) as client:
-        while waiting and time.monotonic() < deadline:
+        while waiting and not all_there(settings, job) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY)
             waiting = [run for run in waiting if not _ended(client.read_flow_run(run))]
-            if waiting:
-                time.sleep(LOOK_EVERY)
-    return not waiting
+    return all_there(settings, job)
 
 
 def _begun(run: FlowRun) -> bool:
