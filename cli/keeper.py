@@ -19,7 +19,7 @@ from config import load
 from ledger import Ledger, LedgerError
 
 LOOK_EVERY = 1.0  # seconds
-TIDY_EVERY = 5.0  # seconds
+TIDY_EVERY = 10.0  # seconds
 STAYED = 60.0  # seconds after which a service counts as well again
 LONGEST_PAUSE = 60.0  # seconds
 

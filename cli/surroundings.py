@@ -26,6 +26,9 @@ USUAL = {
     ),
     # 2 + 4 + ... + 128 s: a server that starts again is waited for.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # Of SQLite on a busy machine, where ten seconds are not enough for a lock to be let go.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
