@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 _NOT_WORD = re.compile(r"[^\w]+|_")
 MIN_TYPO_LENGTH = 6
@@ -132,15 +133,24 @@ class SubjectIndex:
             if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
                 for variant in _gaps(token):
                     candidates |= self._by_gap.get(variant, set())
-        found = [n for n in candidates if n in self._by_name and self._stands_in(n, tokens)]
+        if not candidates:
+            return []
+        places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
+        found = [n for n in candidates if n in self._by_name and self._stands_in(n, tokens, places)]
         return sorted(found, key=lambda n: (-len(n), n))
 
-    def _stands_in(self, name: str, tokens: Sequence[str]) -> bool:
+    def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
         limit = 2 if len(name) >= LONG_TYPO_LENGTH else 1
-        size = len(self._words[name])
-        for width in (size, size - 1, size + 1):
-            for start in range(max(0, len(tokens) - width + 1) if width > 0 else 0):
-                if _same_but_for_typos(name, "".join(tokens[start : start + width]), limit):
+        size, letters, first = len(self._words[name]), len(name), name[0]
+        for start, token in enumerate(tokens):
+            if token[0] != first:
+                continue
+            for end in (start + size, start + size - 1, start + size + 1):
+                if not start < end <= len(tokens):
+                    continue
+                if abs(places[end] - places[start] - letters) > limit:
+                    continue
+                if _same_but_for_typos(name, "".join(tokens[start:end]), limit):
                     return True
         return False
 
@@ -148,9 +158,9 @@ class SubjectIndex:
 def _same_but_for_typos(name: str, other: str, limit: int) -> bool:
     if not other or name[0] != other[0]:
         return False
-    if re.sub(r"\D", "", name) != re.sub(r"\D", "", other):
+    if edit_distance(name, other, limit) > limit:
         return False
-    return edit_distance(name, other, limit) <= limit
+    return re.sub(r"\D", "", name) == re.sub(r"\D", "", other)
 
 
 def _gaps(word: str) -> set[str]:
