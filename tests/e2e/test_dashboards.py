@@ -106,7 +106,7 @@ def test_a_chart_is_downloaded_and_a_filter_kept_by_keyboard(
     page.keyboard.press("Enter")
     for name, start in (("CSV", b"state"), ("PNG", b"\x89PNG")):
         with page.expect_download() as download:
-            page.get_by_role("button", name=name).first.click()
+            page.get_by_test_id("stDownloadButton").get_by_role("button", name=name).first.click()
         assert start in Path(download.value.path()).read_bytes()[:40]
     page.keyboard.press("Escape")
     box = page.get_by_role("combobox").first
