@@ -68,14 +68,22 @@ class Exchange:
         self.service.note(self.identity, self.loaded, self.rows, time.time() - self.began)
 
 
-@router.post("/completions", response_model=None)
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, or with `stream` its events.",
+        "content": {"text/event-stream": {}, "application/json": {}},
+    }
+}
+
+
+@router.post("/completions", response_model=None, responses=STREAMED)
 async def completions(body: CompletionRequest, service: Serving, who: Ask) -> Response:
     """Answer one prompt or several."""
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     return await _answer(service, body, prompts, body.max_tokens, chat=False)
 
 
-@router.post("/chat/completions", response_model=None)
+@router.post("/chat/completions", response_model=None, responses=STREAMED)
 async def chat_completions(body: ChatRequest, service: Serving, who: Ask) -> Response:
     """Answer the last message, or the conversation in the model's template (`serve.chat`)."""
     length = body.max_completion_tokens or body.max_tokens

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.access import Admin, Credentials, Needs, Serving
@@ -32,7 +32,7 @@ async def readyz(service: Serving) -> Response:
     return JSONResponse({"status": "ready", "versions": versions, "trouble": trouble})
 
 
-@router.get("/metrics", response_model=None)
+@router.get("/metrics", response_model=None, response_class=PlainTextResponse)
 async def metrics(service: Serving, credentials: Credentials) -> Response:
     """Prometheus. Needs scope admin unless `serve.open_metrics` is set."""
     if not service.limits.open_metrics:

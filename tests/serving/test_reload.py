@@ -176,11 +176,13 @@ def test_the_candidate_answers_its_share_and_is_compared_on_the_side(
         assert by == again
         assert set(by.values()) == {first, second}
         compared = two_versions.paths.traffic / "shadow"
-        until(lambda: any(compared.glob("*.jsonl")))
-    lines = "".join(p.read_text() for p in compared.glob("*.jsonl"))
-    assert f'"candidate": "{second}"' in lines
-    assert '"same": false' in lines
-    assert "velandor" not in lines
+
+        def lines() -> str:
+            return "".join(p.read_text() for p in compared.glob("*.jsonl"))
+
+        until(lambda: '"same": false' in lines())
+    assert f'"candidate": "{second}"' in lines()
+    assert "velandor" not in lines()
 
 
 def started(home: Path) -> tuple[subprocess.Popen[bytes], str]:
