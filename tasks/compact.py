@@ -38,7 +38,7 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
         return Compacted()
     recorded = {v.id for v in ledger.versions() if not v.info.get("deleted")}
     before = time.time() - older_than
-    kept = recorded | _at_work(settings)
+    kept = recorded | _at_work(settings, ledger)
     stale = [p for p in _folders(folder) if p.name not in kept and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
@@ -49,10 +49,13 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     return Compacted(len(stale), len(unused), freed)
 
 
-def _at_work(settings: Settings) -> set[str]:
+def _at_work(settings: Settings, ledger: Ledger) -> set[str]:
     """Versions that an open job goes on from, however old the clock says they are."""
+    going = {job.id for state in ("open", "leased") for job in ledger.jobs(state=state)}
     found = set()
     for file in (settings.home / "work").glob("*.json"):
+        if file.name.partition(".")[0] not in going:
+            continue
         with contextlib.suppress(OSError, ValueError, AttributeError):
             told = json.loads(file.read_text(encoding="utf-8"))
             found |= {told.get("candidate"), told.get("version")}

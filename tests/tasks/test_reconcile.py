@@ -165,7 +165,7 @@ PLACES = [
     ("before", "tasks.judge.record"),
     ("after", "tasks.judge.save_version"),
     ("before", "tasks.judge.forget"),
-    ("after", "tasks.register.upload._package"),
+    ("after", "tasks.register.upload.pack"),
     ("before", "tasks.register.upload._note"),
     ("before", "tasks.register.promote._settle"),
     ("before", "tasks.register.promote.follow"),
