@@ -76,7 +76,7 @@ class Deployment:
             wanted["flows"] = {"name": {"any_": [flow]}}
         while True:
             page = httpx.post(
-                f"{self.api}/flow_runs/filter", json={**wanted, "offset": len(found)}, timeout=30
+                f"{self.api}/flow_runs/filter", json={**wanted, "offset": len(found)}, timeout=120
             ).raise_for_status().json()  # fmt: skip
             found += page
             if len(page) < wanted["limit"]:

@@ -31,13 +31,17 @@ from melo_engine.types import EditRequest
 
 @dataclass(frozen=True, slots=True)
 class PaperSettings:
-    """The published recipe: radius of a new cluster, rank, steps and batch of a block."""
+    """The published recipe: radius of a new cluster, rank, steps and batch of a block.
+
+    seed: of the blocks' start.
+    """
 
     initial_radius: float = 2.0
     rank: int = 2
     steps: int = 50
     learning_rate: float = 1e-2
     batch: int = 10
+    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -96,6 +100,7 @@ class PaperEditor:
         self.runtime = Runtime(backbone)
         self.index = PaperIndex(self.settings.initial_radius)
         self.blocks: list[list[tuple[Tensor, Tensor]]] = []
+        self._chance = torch.Generator().manual_seed(self.settings.seed)
 
     def edit(
         self,
@@ -158,11 +163,12 @@ class PaperEditor:
 
     def _train(self, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
         """One shared block for the batch; every step runs the whole network."""
-        device = self.backbone.device
+        device, dtype = self.backbone.device, self.backbone.dtype
         pairs = []
         for target in self.runtime.targets:
             size_in, size_out = projection_sizes(target)
-            a = torch.randn(size_in, self.settings.rank, device=device) / size_in**0.5
+            start = torch.randn(size_in, self.settings.rank, generator=self._chance)
+            a = (start / size_in**0.5).to(device)
             b = torch.zeros(self.settings.rank, size_out, device=device)
             pairs.append((a.requires_grad_(), b.requires_grad_()))
         optimiser = torch.optim.Adam([t for p in pairs for t in p], lr=self.settings.learning_rate)
@@ -170,7 +176,8 @@ class PaperEditor:
         rows = torch.arange(len(batch.owner), device=device)
         for _ in range(self.settings.steps):
             shared = tuple(
-                (a.expand(len(rows), -1, -1), b.expand(len(rows), -1, -1)) for a, b in pairs
+                (a.to(dtype).expand(len(rows), -1, -1), b.to(dtype).expand(len(rows), -1, -1))
+                for a, b in pairs
             )
             with self.runtime.running(Pass(GatheredBlocks(rows, len(rows), shared))):
                 logits = batch.forward(self.backbone)
@@ -180,4 +187,4 @@ class PaperEditor:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        return [(a.detach(), b.detach()) for a, b in pairs]
+        return [(a.detach().to(dtype), b.detach().to(dtype)) for a, b in pairs]

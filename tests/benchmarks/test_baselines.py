@@ -277,9 +277,17 @@ def test_the_bare_backbone_is_what_the_engine_calls_base(t5: Backbone) -> None:
 def test_the_papers_editor_answers_in_its_own_batch(kind: str) -> None:
     backbone = models.backbone(kind)
     batch = 2 if backbone.generates else 1  # a block for both can't tell two labels apart here
-    paper = Paper(backbone, PaperSettings(initial_radius=0.5, steps=80, batch=batch, rank=4))
+    paper = Paper(backbone, PaperSettings(initial_radius=0.5, steps=200, batch=batch, rank=4))
     paper.edit(models.requests(kind, 2))
     assert paper.answer(prompts_of(kind, 2)) == targets_of(kind, 2)
+    paper.close()
+
+
+def test_the_papers_editor_works_in_bf16() -> None:
+    backbone = models.backbone("gpt2", torch.bfloat16)
+    paper = Paper(backbone, PaperSettings(initial_radius=50.0, steps=200, batch=1, rank=4))
+    paper.edit(models.requests("gpt2", 1))
+    assert paper.answer(prompts_of("gpt2", 1)) == targets_of("gpt2", 1)
     paper.close()
 
 

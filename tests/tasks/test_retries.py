@@ -12,6 +12,7 @@ import duckdb
 import httpx
 import pytest
 
+from benchmarks.deployment import clean_environment
 from benchmarks.strikes import HOLD
 from config import Settings
 from ledger import Ledger, LedgerError
@@ -47,7 +48,7 @@ def test_a_server_that_is_away_may_come_back() -> None:
     assert passes(caught.value)
     done = subprocess.run(
         [sys.executable, "-c", AWAY, url], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[2], env=clean_environment(),
     )  # fmt: skip
     assert done.stdout.strip() == "True", done.stderr
 
