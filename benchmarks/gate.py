@@ -1,6 +1,7 @@
 """What a gate costs when it reads the index, against generating every answer anew.
 
-    champion with 1,000 edits ──► gated once: keys and answers of all probes are known
+    1,000 edits and some spare ──► gated once: what is left of 1,000 is the champion, and keys,
+                                  routes and answers of all probes are known
     candidate, 50 edits more  ──► gated on N/10 and on N probes      timed: growth_10x
                               ──► every answer anew, on a sample      timed: speedup
                               ──► both ways on a part of the probes   compared: identical
@@ -84,15 +85,20 @@ def bench(
     """
     backbone = Backbone.open(backbone_path)
     material = read_material(data, seed)
-    editor, champion, candidate = _versions(backbone, material, edits, new, cache, progress)
-    made = _made(champion, candidate, seed)
-    own = sum(len(s.probes) for s in made)
-    bulk = _bulk(material, candidate, max(0, probes - own), seed)
-    rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]] or [made[0].probes[0].prompt])
+    spare = max(2, edits // 20)
+    editor, wide = _wide(backbone, material, edits + spare, new, cache, progress)
+    bulk = _bulk(material, edits + spare + new, probes, seed)
+    rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]])
     stands_in = len(bulk) / rate > affordable
-    few = max(0, probes // 10 - own)
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "known"
+        champion = _champion(editor, wide, edits, bulk, stands_in, known, progress)
+        candidate = _candidate(
+            Editor(backbone, champion), material.requests[edits + spare :][:new], progress
+        )
+        made = _made(champion, candidate, seed)
+        own = sum(len(s.probes) for s in made)
+        bulk, few = bulk[: max(0, probes - own)], max(0, probes // 10 - own)
         _prime(editor, champion, candidate, [*made, _suite(bulk)], stands_in, known, progress)
         runs = [
             _timed(editor, champion, candidate, [*made, _suite(bulk[:count])], stands_in,
@@ -160,39 +166,59 @@ def read_material(data: Sequence[Path], seed: int = 0) -> Material:
     return Material(list(facts.values()), list(locality), [t for t in templates if t], names)
 
 
-def _versions(
+def _wide(
     backbone: Backbone, material: Material, edits: int, new: int, cache: Path,
     progress: Progress | None,
-) -> tuple[Editor, Version, Version]:  # fmt: skip
-    """Champion and candidate, trained once and kept."""
-    wanted = material.requests[: edits + new]
-    if len(wanted) < edits + new:
+) -> tuple[Editor, Version]:  # fmt: skip
+    """The version that becomes the champion, trained once and kept."""
+    if len(material.requests) < edits + new:
         raise ValueError(
-            f"the data gives {len(wanted):,} edits; {edits + new:,} are asked for. "
+            f"the data gives {len(material.requests):,} edits; {edits + new:,} are needed. "
             "Name more files, or ask for fewer with --edits."
         )
+    wanted = material.requests[:edits]
     recipe = Recipe(steps=200, relations=64)
-    folder = cache / "gate" / f"{backbone.weights_hash[:12]}-{edits}-{new}-{wanted[-1].id}"
+    folder = cache / "gate" / f"{backbone.weights_hash[:12]}-{edits}-{wanted[-1].id}"
     learned = cache / f"projection-{backbone.weights_hash[:12]}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
     if not learned.exists():
         learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)
     projection = KeyProjection.from_bytes(learned.read_bytes())
-    editor = Editor(backbone, projection=projection)
-    if not (folder / "candidate").exists():
-        editor.edit(wanted[:edits], progress=progress)
+    if not (folder / "champion").exists():
+        editor = Editor(backbone, projection=projection)
+        editor.edit(wanted, progress=progress)
         editor.save(folder / "champion", folder / "shards")
-        editor.edit(wanted[edits:], progress=progress)
-        editor.save(folder / "candidate", folder / "shards")
-    champion, candidate = (
-        Version.load(folder / n, backbone, folder / "shards") for n in ("champion", "candidate")
-    )
-    return Editor(backbone, candidate), champion, candidate
+    wide = Version.load(folder / "champion", backbone, folder / "shards")
+    return Editor(backbone, wide), wide
 
 
-def _bulk(material: Material, version: Version, count: int, seed: int) -> list[Probe]:
-    """Locality questions, then wordings about names that no edit has."""
-    taken = {joined(n) for e in version.edits.values() for n in e.request.names}
+def _champion(
+    editor: Editor, wide: Version, edits: int, bulk: Sequence[Probe], stands_in: bool,
+    folder: Path, progress: Progress | None,
+) -> Version:  # fmt: skip
+    """What a gate leaves of a version, cut to so many edits."""
+    suites = [*_made(wide, wide, 0), _suite(bulk)]
+    with AnswerCache.open(folder / "answers.sqlite") as cache:
+        if stands_in:
+            _stand_in(editor, [wide], suites, cache)
+        gated = gate_candidate(
+            editor, wide, None, suites=suites, cache=cache,
+            thresholds=without_floors(audited=False), progress=progress,
+        ).version  # fmt: skip
+    latest = sorted(gated.edits, key=lambda e: gated[e].order)[edits:]
+    return gated.without(latest)
+
+
+def _candidate(
+    editor: Editor, requests: Sequence[EditRequest], progress: Progress | None
+) -> Version:
+    editor.edit(requests, progress=progress)
+    return editor.version
+
+
+def _bulk(material: Material, edits: int, count: int, seed: int) -> list[Probe]:
+    """Locality questions, then wordings about names that none of the first edits has."""
+    taken = {joined(n) for request in material.requests[:edits] for n in request.names}
     names = [n for n in material.names if joined(n) not in taken]
     prompts = dict.fromkeys(material.locality)
     chooser = random.Random(seed)
@@ -244,7 +270,7 @@ def _prime(
     """Gate the champion, so that its keys and answers are known."""
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         if stands_in:
-            _stand_in(editor, champion, candidate, suites, cache)
+            _stand_in(editor, [champion, candidate], suites, cache)
         gate_candidate(
             editor, champion, None, suites=_of(suites, champion), cache=cache,
             thresholds=without_floors(audited=not stands_in), progress=progress,
@@ -274,21 +300,24 @@ def _timed(
 
 
 def _stand_in(
-    editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
-    cache: AnswerCache,
-) -> None:  # fmt: skip
+    editor: Editor, versions: Sequence[Version], suites: Sequence[Suite], cache: AnswerCache
+) -> None:
     """Give the bulk's base answers a stand-in, except where an edit catches the probe."""
     desk = Desk(editor, cache)
     bulk = [p.prompt for s in suites if s.name == "bulk" for p in s.probes]
     caught = {
         prompt
-        for version in (champion, candidate)
+        for version in versions
         for prompt, route in zip(bulk, desk.router.routes(version, bulk), strict=True)
         if route.edit is not None
     }
-    far = [p for p in bulk if p not in caught]
     scope = cache.scope(desk.answerer.scope)
-    cache.put(scope, {(probe_hash(p), BASE): STAND_IN for p in far})
+    with sqlite3.connect(cache.path) as con:
+        con.executemany(
+            "DELETE FROM answers WHERE probe = ? AND answer = ?",
+            [(probe_hash(p), STAND_IN) for p in caught],
+        )
+    cache.put(scope, {(probe_hash(p), BASE): STAND_IN for p in bulk if p not in caught})
 
 
 def _compare(

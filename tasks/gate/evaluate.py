@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from melo_engine import Backbone, MeloError, Route, Version
@@ -32,20 +32,29 @@ def evaluate(
     suites: Sequence[Suite],
     version: Version,
     champion: Version | None,
+    earlier: Evaluation | None = None,
 ) -> Evaluation:
-    """Ask all probes whose edit is in force."""
+    """Ask all probes whose edit is in force.
+
+    earlier: of the same suites and champion, before surgery: what goes where it went is taken over.
+    """
     live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)
     before = _champion_routes(desk, champion, prompts)
     routes = dict(zip(prompts, desk.router.routes(version, prompts), strict=True))
+    settled = _settled(earlier, live, routes)
+    open_ = {
+        name: [p for p in probes if (name, p.id) not in settled] for name, probes in live.items()
+    }
+    prompts = prompts_of(p for probes in open_.values() for p in probes)
     after_texts = desk.answers(version, [(p, routes[p].edit) for p in prompts])
-    bases = {p for probes in live.values() for x in probes if x.expect.kind in _NEED_BASE
-             for p in (x.prompt,)}  # fmt: skip
-    bases |= {p for p in prompts if before[p].edit is None}
-    base_texts = desk.answers(version, [(p, None) for p in prompts if p in bases])
+    bases = {x.prompt for probes in open_.values() for x in probes if x.expect.kind in _NEED_BASE}
+    base_texts = desk.answers(
+        version, [(p, None) for p in prompts if p in bases or before[p].edit is None]
+    )
     old_texts: dict[tuple[str, str | None], str] = {}
     if champion is not None:
-        caught = [(p, r.edit) for p, r in before.items() if r.edit is not None]
+        caught = [(p, before[p].edit) for p in prompts if before[p].edit is not None]
         old_texts = desk.answers(champion, caught)
 
     wanted = Written(desk.editor.backbone)
@@ -53,6 +62,10 @@ def evaluate(
     for suite in suites:
         rows = []
         for probe in live[suite.name]:
+            kept = settled.get((suite.name, probe.id))
+            if kept is not None:
+                rows.append(kept)
+                continue
             prompt, route = probe.prompt, routes[probe.prompt]
             after = after_texts[prompt, route.edit]
             base = base_texts.get((prompt, None))
@@ -77,6 +90,36 @@ def evaluate(
             )  # fmt: skip
         results[suite.name] = rows
     return Evaluation(results, routes)
+
+
+def _settled(
+    earlier: Evaluation | None, live: Mapping[str, Sequence[Probe]], routes: Mapping[str, Route]
+) -> dict[tuple[str, str], ProbeResult]:
+    """Results of an earlier evaluation that hold: nothing that they rest on has another route.
+
+    Edits may only have gone, or become smaller, since: the champion lacks no more than it did.
+    """
+    if earlier is None:
+        return {}
+    same = {p for p, route in routes.items() if earlier.routes.get(p) is route}
+    return {
+        (name, probe.id): result
+        for name, probes in live.items()
+        for result, probe in _paired(earlier.results[name], probes)
+        if probe.prompt in same and (probe.expect.kind != "agrees" or probe.expect.value in same)
+    }
+
+
+def _paired(
+    results: Sequence[ProbeResult], probes: Sequence[Probe]
+) -> Iterator[tuple[ProbeResult, Probe]]:
+    """Each probe with its result; results of probes that are gone are passed over."""
+    found = iter(results)
+    for probe in probes:
+        result = next(found)
+        while result.probe_id != probe.id:
+            result = next(found)
+        yield result, probe
 
 
 def prompts_of(probes: Iterable[Probe]) -> list[str]:

@@ -107,8 +107,9 @@ class _Gate:
         for known in (champion, version):
             if known is not None:
                 desk.router.remember(known, prompts)
+        found = None
         while True:
-            found = evaluate(desk, answered, version, champion)
+            found = evaluate(desk, answered, version, champion, found)
             self.rounds += 1
             failed = [r for rows in found.results.values() for r in rows if not r.passed]
             if not failed or self.rounds > self.thresholds.surgery.rounds:

@@ -23,7 +23,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.ingest.lines import BLOCK, Chunk, marked_row, open_bytes, read_lines, too_long
+from tasks.ingest.lines import BLOCK, Chunk, ahead, marked_row, open_bytes, read_lines, too_long
 
 Record = tuple[str, str | None]  # text, and why it can't be read
 RECORDS_AT_ONCE = 20_000
@@ -39,10 +39,10 @@ def read(
     """
     kind = kind_of(path)
     if kind == "lines":
-        yield from read_lines(
+        yield from ahead(read_lines(
             path, first_line=first_line, offset=offset, chunk_lines=chunk_lines,
             max_line_bytes=max_line_bytes, max_file_bytes=max_file_bytes,
-        )  # fmt: skip
+        ))  # fmt: skip
         return
     records = {"csv": _csv, "parquet": _parquet, "json": _json}[kind](path, max_file_bytes)
     yield from chunks(records, first_line, min(chunk_lines, RECORDS_AT_ONCE), max_line_bytes)

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -31,6 +32,15 @@ class Chunk:
     table: pa.Table
     offset: int
     last: bool
+
+
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each read by a thread while the one before it is being used."""
+    with ThreadPoolExecutor(1, "read-ahead") as reader:
+        waiting = reader.submit(next, chunks, None)
+        while (chunk := waiting.result()) is not None:
+            waiting = reader.submit(next, chunks, None)
+            yield chunk
 
 
 def content_hash(path: Path) -> str:
