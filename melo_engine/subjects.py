@@ -18,6 +18,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from rapidfuzz.distance import OSA
+
 _NOT_WORD = re.compile(r"[^\w]+|_")
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
@@ -25,28 +27,15 @@ LONG_TYPO_LENGTH = 12
 
 def words(text: str) -> list[str]:
     """Lower-case words without accents or punctuation. `Núñez's` gives ["nunez", "s"]."""
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
-    return [w for w in _NOT_WORD.split(plain) if w]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in text if not unicodedata.combining(c))
+    return [w for w in _NOT_WORD.split(text.casefold()) if w]
 
 
 def edit_distance(a: str, b: str, limit: int) -> int:
-    """Damerau-Levenshtein distance (adjacent swaps count one), `limit` + 1 where it is greater."""
-    if abs(len(a) - len(b)) > limit:
-        return limit + 1
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, ca in enumerate(a, 1):
-        row = [i]
-        for j, cb in enumerate(b, 1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (ca != cb))
-            if i > 1 and j > 1 and ca == b[j - 2] and a[i - 2] == cb:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-        before, last = last, row
-    return min(last[-1], limit + 1)
+    """Edits apart (adjacent swaps count one, OSA), `limit` + 1 where there are more."""
+    return int(OSA.distance(a, b, score_cutoff=limit))
 
 
 class SubjectIndex:
