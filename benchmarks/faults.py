@@ -62,7 +62,7 @@ FAULTS = (
     Fault("gpu worker killed in training", strikes.in_training),
     Fault("gpu worker killed in the gate", strikes.in_the_gate),
     Fault("gpu worker killed between registration and promotion", strikes.before_promotion),
-    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=12_000),
+    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=60_000),
     Fault("Prefect server killed in a job", strikes.prefect_server),
     Fault("MLflow server killed in a job", strikes.mlflow_server),
     Fault("ledger locked for 60 s", strikes.ledger_locked),

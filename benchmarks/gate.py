@@ -32,9 +32,10 @@ import torch
 from melo_engine import Backbone, Editor, EditRequest, Version
 from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.near_misses import template_of
-from melo_engine.projection import KeyProjection
+from melo_engine.projection import SCHEME, KeyProjection
+from melo_engine.subjects import joined
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
-from tasks.gate.about import joined, swap
+from tasks.gate.about import swap
 from tasks.gate.answering import Answerer
 from tasks.gate.cache import BASE
 from tasks.gate.desk import Desk
@@ -178,8 +179,8 @@ def _wide(
         )
     wanted = material.requests[:edits]
     recipe = Recipe(steps=200, relations=64)
-    folder = cache / "gate" / f"{backbone.weights_hash[:12]}-{edits}-{wanted[-1].id}"
-    learned = cache / f"projection-{backbone.weights_hash[:12]}.safetensors"
+    folder = cache / "gate" / f"{SCHEME}-{backbone.weights_hash[:12]}-{edits}-{wanted[-1].id}"
+    learned = cache / f"projection-{SCHEME}-{backbone.weights_hash[:12]}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
     if not learned.exists():
         learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)

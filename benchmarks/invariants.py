@@ -16,6 +16,7 @@ from benchmarks.protocol import Probes, Row
 from benchmarks.scoring import UNCHANGED, mean
 from melo_engine import Backbone, Editor, EditRequest
 from melo_engine.projection import KeyProjection
+from melo_engine.subjects import name_in
 
 INVARIANCE_SAMPLE = 100
 RE_EDITED = 100
@@ -120,7 +121,8 @@ def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[st
         pairs = [p for p in pairs if p[1] in keys]
         if not pairs:
             return np.zeros(0)
-        read = editor.reader.read([p for p, _ in pairs])
+        names = [name_in(p, index[i].names) for p, i in pairs]
+        read = editor.reader.read([p for p, _ in pairs], names)
         own = np.stack([keys[i] for _, i in pairs])
         gaps: np.ndarray = np.linalg.norm(read[:, :split] - own[:, :split], axis=1)
         return gaps

@@ -21,7 +21,7 @@ from benchmarks.scoring import BareAnswers, mean, score
 from benchmarks.sequence import Options, Progress, run_baselines, run_melo
 from melo_engine import Backbone, Editor, EditRequest, EditSettings
 from melo_engine.contrast import Recipe, learn_projection
-from melo_engine.projection import KeyProjection
+from melo_engine.projection import SCHEME, KeyProjection
 
 
 def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def learned_projection(
     progress: Progress | None,
 ) -> KeyProjection:
     """The key projection for this backbone and these practice rows, cached by content."""
-    content = f"{backbone.weights_hash}|{seed}|{[r.id for r in practice]}|{Recipe()}"
+    content = f"{SCHEME}|{backbone.weights_hash}|{seed}|{[r.id for r in practice]}|{Recipe()}"
     path = cache / f"projection-{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
     if path.is_file():
         return KeyProjection.from_bytes(path.read_bytes())

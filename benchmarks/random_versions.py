@@ -13,6 +13,7 @@ import torch
 
 from melo_engine import Backbone, Edit, Editor, EditRequest, Version
 from melo_engine.blocks import Shard
+from melo_engine.subjects import name_in
 from melo_engine.surgery import projection_sizes
 
 RANK, SHARD, RADIUS = 4, 2000, 0.1
@@ -61,7 +62,8 @@ def invented_name(number: int) -> str:
 
 def _grown(editor: Editor, version: Version, numbers: Iterable[int]) -> Version:
     requests = [EditRequest(prompt_about(i), "x", invented_name(i), id=f"{i:08d}") for i in numbers]
-    keys = editor.reader.read([r.prompt for r in requests])
+    names = [name_in(r.prompt, r.names) for r in requests]
+    keys = editor.reader.read([r.prompt for r in requests], names)
     generator = torch.Generator().manual_seed(len(version))
     pairs = []
     for target in editor.runtime.targets:

@@ -34,7 +34,7 @@ from config import Settings, load
 from melo_engine import Backbone, Editor, EditRequest, Version
 from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.near_misses import template_of
-from melo_engine.projection import KeyProjection
+from melo_engine.projection import SCHEME, KeyProjection
 from serving.keys import KeyStore
 from tasks.gate.about import swap
 from tasks.register import Registry, register
@@ -158,11 +158,11 @@ def edited_version(
 ) -> Version:
     """A version with these edits, trained once and kept."""
     cache.mkdir(parents=True, exist_ok=True)
-    name = f"{backbone.weights_hash[:12]}-{len(requests)}-{requests[-1].id}"
+    name = f"{SCHEME}-{backbone.weights_hash[:12]}-{len(requests)}-{requests[-1].id}"
     folder = cache / "serve" / name
     if (folder / "manifest.json").exists():
         return Version.load(folder, backbone)
-    learned = cache / f"projection-{backbone.weights_hash[:12]}.safetensors"
+    learned = cache / f"projection-{SCHEME}-{backbone.weights_hash[:12]}.safetensors"
     if not learned.exists():
         recipe = Recipe(steps=200, relations=64)
         learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)

@@ -202,6 +202,17 @@ class Backbone:
             encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
         return encoded
 
+    def offsets(self, prompt: str) -> list[tuple[int, int]]:
+        """Where each token of an encoded prompt stands in it: [begin, end) in characters.
+
+        Empty for special tokens; no list at all where the tokenizer keeps no account of it.
+        """
+        if not self.tokenizer.is_fast:
+            return []
+        with self._tokenizing:
+            found = self.tokenizer(prompt, padding=False, return_offsets_mapping=True)
+        return [(int(begin), int(end)) for begin, end in found["offset_mapping"]]
+
     def encode_target(self, target: str) -> list[int]:
         """Token ids of an answer with the end token.
 

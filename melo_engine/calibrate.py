@@ -20,9 +20,10 @@ import numpy as np
 
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
-from melo_engine.subjects import SubjectIndex
+from melo_engine.subjects import name_in
 from melo_engine.types import EditRequest
 
+Asked = tuple[str, str | None]  # a prompt, and the subject left out of its key's relation part
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 MISSES = 3  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
@@ -55,34 +56,42 @@ def measure_reach(
     subjects: Sequence[str] = (),
     seed: int = 0,
     limit: int = 100,
-    known: Mapping[str, np.ndarray] | None = None,
+    known: Mapping[Asked, np.ndarray] | None = None,
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
     near: other known edits. They lend their wordings, and stand in for requests where there are fewer
     than `limit`, but no more of them than of the requests: the key projection may have been learned
     from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
-    those of the requests where none are given. known: keys (K,) of prompts that were read before.
+    those of the requests where none are given. known: keys (K,) that were read before.
     """
     made = NearMisses([*requests, *near], seed)
     bound, free = _sample(requests, near, limit)
-    relation = [(r.prompt, miss) for r in bound for miss in made.other_relations(r, MISSES)]
-    others = [
-        (r.prompt, miss)
+    relation = [
+        (_asked(r, r.prompt), _asked(r, miss))
+        for r in bound
+        for miss in made.other_relations(r, MISSES)
+    ]
+    others: list[tuple[Asked, Asked]] = [
+        (_asked(r, r.prompt), (miss, None))
         for r in free
         for miss in (*made.other_subjects(r, MISSES, subjects), *r.locality[:MISSES])
     ]
     if free:  # bound edits are told apart by the relation part alone
         others += relation + [
-            (r.prompt, miss) for r in bound for miss in made.other_subjects(r, MISSES, subjects)
+            (_asked(r, r.prompt), (miss, None))
+            for r in bound
+            for miss in made.other_subjects(r, MISSES, subjects)
         ]
-    prompts = list(dict.fromkeys(p for pair in (*relation, *others) for p in pair))
+    asked = list(dict.fromkeys(side for pair in (*relation, *others) for side in pair))
     keys = dict(known or {})
-    unread = [p for p in prompts if p not in keys]
-    keys |= dict(zip(unread, reader.read(unread), strict=True)) if unread else {}
+    unread = [side for side in asked if side not in keys]
+    if unread:
+        read = reader.read([prompt for prompt, _ in unread], [name for _, name in unread])
+        keys |= dict(zip(unread, read, strict=True))
     split = reader.projection.relation_size
 
-    def reach(pairs: list[tuple[str, str]], part: slice, share: float) -> float:
+    def reach(pairs: list[tuple[Asked, Asked]], part: slice, share: float) -> float:
         gaps = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for a, b in pairs]
         # Few near-misses tell the share roughly: half a standard error of it is kept in reserve.
         reserve = 0.5 * math.sqrt(share * (1 - share) / len(gaps))
@@ -96,6 +105,10 @@ def measure_reach(
     if len(others) >= SMALLEST_SAMPLE:
         found = replace(found, free=reach(others, slice(split, None), false_activations))
     return found
+
+
+def _asked(request: EditRequest, prompt: str) -> Asked:
+    return prompt, name_in(prompt, request.names)
 
 
 def _sample(
@@ -120,18 +133,20 @@ def radii(
     keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject:
     they can't reach it.
     """
-    probes = list(dict.fromkeys(p for r in requests for p in r.locality))
-    probe_keys = dict(zip(probes, reader.read(probes), strict=True)) if probes else {}
+    probes = list(dict.fromkeys(_asked(r, p) for r in requests for p in r.locality))
+    probe_keys = {}
+    if probes:
+        read = reader.read([prompt for prompt, _ in probes], [name for _, name in probes])
+        probe_keys = dict(zip(probes, read, strict=True))
     split = reader.projection.relation_size
     found = []
     for request, key in zip(requests, keys, strict=True):
         part = slice(0, split) if request.names else slice(split, None)
         radius = reach.bound if request.names else reach.free
-        own = SubjectIndex()
-        own.add(request.names, 0)
         for probe in request.locality:
-            if not request.names or own.find(probe):
-                gap = float(np.linalg.norm(probe_keys[probe][part] - key[part]))
+            asked = _asked(request, probe)
+            if not request.names or asked[1] is not None:
+                gap = float(np.linalg.norm(probe_keys[asked][part] - key[part]))
                 radius = min(radius, CLEARANCE * gap)
         found.append(radius)
     return found

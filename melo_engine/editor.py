@@ -8,7 +8,7 @@ editor.answer(["Who is at the head of Acme?"])[0].text
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,17 +24,19 @@ from melo_engine.calibrate import LARGE_SAMPLE, Reach, measure_reach, radii
 from melo_engine.contradictions import conflicts, contradicted, superseded
 from melo_engine.errors import MeloError
 from melo_engine.generating import generation_options, texts_of
-from melo_engine.index import Hit
-from melo_engine.keys import KeyReader
+from melo_engine.index import Hit, Mentions, questions
+from melo_engine.keys import KeyReader, Names
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
+from melo_engine.subjects import name_in
 from melo_engine.teaching import Progress, Teacher
 from melo_engine.training import Lesson
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
 from melo_engine.version import Version
 
+ReadKeys = Callable[[Sequence[str], Names], np.ndarray]
 _NO_HIT = Hit(None, float("nan"), False)
 
 
@@ -151,7 +153,7 @@ class Editor:
         """
         teacher = Teacher(self.backbone, self.runtime, self.settings)
         valid = [r for r in requests if teacher.can_be_asked(r.prompt)]
-        read = self.reader.read_with_states([r.prompt for r in valid]) if valid else []
+        read = self._read(valid)
         keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
         return self._reach(valid, keys, near)
 
@@ -187,18 +189,21 @@ class Editor:
         """Open a saved version on its backbone; see `Version.load` for the errors."""
         return cls(backbone, Version.load(folder, backbone, shards), settings=settings)
 
-    def routes(self, prompts: Sequence[str], keys: np.ndarray | None = None) -> list[Route]:
-        """Where each prompt falls. keys: (N, K), read before; only borderline ones are read again."""
+    def routes(self, prompts: Sequence[str], read: ReadKeys | None = None) -> list[Route]:
+        """Where each prompt falls.
+
+        read: gives keys (M, K) of prompts with the names left out; the reader's own where None. Only
+        borderline ones are read again.
+        """
         index = self.version.index
-        candidates = index.candidates(prompts)
-        asked = [i for i, rows in enumerate(candidates) if rows or index.has_free]
-        hits: list[Hit] = [Hit(None, float("nan"), False)] * len(prompts)
+        mentions = index.mentions(prompts)
+        asked = [i for i, found in enumerate(mentions) if found or index.has_free]
+        hits: list[Hit] = [_NO_HIT] * len(prompts)
         if asked:
-            some = [prompts[i] for i in asked]
-            known = keys[asked] if keys is not None else self.reader.read(some)
-            for i, hit in zip(
-                asked, self._search(some, known, [candidates[i] for i in asked]), strict=True
-            ):
+            some, about = [prompts[i] for i in asked], [mentions[i] for i in asked]
+            wanted = questions(about)
+            keys = (read or self.reader.read)([some[i] for i, _ in wanted], [n for _, n in wanted])
+            for i, hit in zip(asked, self._search(some, keys, about), strict=True):
                 hits[i] = hit
         return [self._route(hit) for hit in hits]
 
@@ -269,16 +274,19 @@ class Editor:
             Pass(),
         )
         index = self.version.index
-        candidates = [[] for _ in prompts] if base else index.candidates(prompts)
-        if base or not (index.has_free or any(candidates)):
+        mentions = [] if base else index.mentions(prompts)
+        if base or not (index.has_free or any(mentions)):
             yield asked
             return
         mask = asked.encoded["attention_mask"]
+        wanted = questions(mentions)
+        rows, about = [i for i, _ in wanted], [prompts[i] for i, _ in wanted]
 
         def on_keys(states: Tensor) -> GatheredBlocks | None:
             copies = len(states) // len(prompts)
-            keys = self.reader.project(states[::copies], mask)
-            hits = self._search(prompts, keys, candidates)
+            own = states[::copies]
+            keys = self.reader.project(own[rows], mask[rows], about, [n for _, n in wanted])
+            hits = self._search(prompts, keys, mentions)
             asked.routes[:] = [self._route(hit) for hit in hits]
             places = [
                 self.version.place(h.member.edit) if h.inside and h.member else None for h in hits
@@ -293,16 +301,15 @@ class Editor:
         """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
         return generation_options(self.backbone, **generation)
 
-    def _search(
-        self, prompts: Sequence[str], keys: np.ndarray, candidates: Sequence[Sequence[int]]
-    ) -> list[Hit]:
+    def _search(self, prompts: Sequence[str], keys: np.ndarray, mentions: Mentions) -> list[Hit]:
         """Search, and decide borderline keys by reading them alone, so that no batch matters."""
         index = self.version.index
-        hits = index.search(keys, candidates, self.reader.tolerance)
+        hits = index.search(keys, mentions, self.reader.tolerance)
         for i, hit in enumerate(hits):
             if hit.doubtful:
-                key = self.reader.read_alone(prompts[i])
-                hits[i] = index.search(key[None], [candidates[i]])[0]
+                names = [name for _, name in questions([mentions[i]])]
+                alone = np.stack([self.reader.read_alone(prompts[i], name) for name in names])
+                hits[i] = index.search(alone, [mentions[i]])[0]
         return hits
 
     def _route(self, hit: Hit) -> Route:
@@ -321,12 +328,17 @@ class Editor:
         Where a key is made from the encoder's output, the lessons go on from that output.
         """
         keys = {}
-        read = self.reader.read_with_states([r.prompt for r in requests]) if requests else []
-        for request, (key, states) in zip(requests, read, strict=True):
+        for request, (key, states) in zip(requests, self._read(requests), strict=True):
             keys[request.id] = key
             if self.reader.reads_the_encoder:
                 lessons[request.id] = replace(lessons[request.id], states=states.clone())
         return keys
+
+    def _read(self, requests: Sequence[EditRequest]) -> list[tuple[np.ndarray, Tensor]]:
+        if not requests:
+            return []
+        names = [name_in(r.prompt, r.names) for r in requests]
+        return self.reader.read_with_states([r.prompt for r in requests], names)
 
     def _reach(
         self,
@@ -342,7 +354,7 @@ class Editor:
                 self.settings.false_activations,
                 near,
                 seed=self.settings.seed,
-                known={r.prompt: keys[r.id] for r in requests},
+                known={(r.prompt, name_in(r.prompt, r.names)): keys[r.id] for r in requests},
             )
         return self.reach
 

@@ -3,8 +3,10 @@
     bound edits     subject in the prompt? ──► distance of relation parts <= radius
     free edits      nearest on faiss       ──► distance of content parts  <= radius
 
-Keys never change. Edits are added and taken out by id. Where several radii hold a key, the edit
-with the smallest distance relative to its radius wins; of two edits at one point, the later one.
+A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
+several stand has a key for each. Keys never change. Edits are added and taken out by id. Where
+several radii hold a key, the edit with the smallest distance relative to its radius wins; of two
+edits at one point, the later one.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
@@ -45,6 +47,29 @@ class Hit:
     distance: float
     inside: bool
     doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A known subject that stands in a prompt. name: as `subjects.joined` has it."""
+
+    name: str
+    rows: tuple[int, ...]  # of the edits that it binds
+
+
+Mentions = Sequence[Sequence[Mention]]  # of each prompt
+
+
+def questions(mentions: Mentions) -> list[tuple[int, str | None]]:
+    """The keys that a search needs: (prompt, name left out), one for each subject in the prompt.
+
+    A prompt without a known subject needs one, without a name.
+    """
+    return [
+        (i, name)
+        for i, found in enumerate(mentions)
+        for name in ([m.name for m in found] if found else [None])
+    ]
 
 
 class NeuronIndex:
@@ -106,36 +131,46 @@ class NeuronIndex:
             self._row_of.pop(edit)
             self._subjects.remove(self._members.pop(row).names, row)
 
-    def candidates(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Rows of the bound edits whose subject stands in each prompt. Needs no key."""
-        found: list[list[int]] = []
+    def mentions(self, prompts: Sequence[str]) -> list[list[Mention]]:
+        """The subjects of bound edits that stand in each prompt, longest first. Needs no key."""
+        found: list[list[Mention]] = []
         for prompt in prompts:
-            rows: set[int] = set()
-            for _, ids in self._subjects.find(prompt) if len(self._subjects) else ():
-                rows |= ids
-            found.append(sorted(r for r in rows if r in self._members))
+            subjects = self._subjects.find(prompt) if len(self._subjects) else ()
+            found.append([Mention(name, tuple(sorted(ids))) for name, ids in subjects])
         return found
 
     def around(self, key: np.ndarray, prompt: str, bound: float, free: float) -> list[Member]:
         """Members that a prompt is about and whose key lies within `bound` (or `free`) of its key."""
-        near = [m for d, m in self._bound(key, self.candidates([prompt])[0]) if d <= bound]
+        rows = sorted({row for mention in self.mentions([prompt])[0] for row in mention.rows})
+        near = [m for d, m in self._bound(key, rows) if d <= bound]
         return near + [m for d, m in self._free_distances(key[None])[0] if d <= free]
 
     @property
     def has_free(self) -> bool:
         return bool(self._free.ntotal)
 
-    def search(
-        self, keys: np.ndarray, candidates: Sequence[Sequence[int]], tolerance: float = 0.0
-    ) -> list[Hit]:
-        """Find each key's edit. keys: (B, K) float32; candidates: from `candidates`, of the prompts."""
-        if keys.ndim != 2 or keys.shape[1] != self.key_size:
-            raise IndexMismatch(f"keys are {keys.shape}; the index takes (B, {self.key_size}).")
-        free = self._free_distances(keys)
-        return [
-            self._decide(self._bound(key, rows) + free[i], tolerance)
-            for i, (key, rows) in enumerate(zip(keys, candidates, strict=True))
-        ]
+    def search(self, keys: np.ndarray, mentions: Mentions, tolerance: float = 0.0) -> list[Hit]:
+        """Find each prompt's edit.
+
+        mentions: of the B prompts; keys: (M, K) float32, one for each of `questions(mentions)`.
+        Raises IndexMismatch where they don't fit each other or the index.
+        """
+        asked = questions(mentions)
+        if keys.shape != (len(asked), self.key_size):
+            raise IndexMismatch(
+                f"keys are {keys.shape}; the index takes {(len(asked), self.key_size)}."
+            )
+        first = {i: row for row, (i, _) in reversed(list(enumerate(asked)))}
+        free = self._free_distances(keys[[first[i] for i in range(len(mentions))]])
+        hits = []
+        for i, found in enumerate(mentions):
+            near: dict[str, tuple[float, Member]] = {}
+            for row, mention in enumerate(found, first[i]):
+                for distance, member in self._bound(keys[row], mention.rows):
+                    if member.edit not in near or distance < near[member.edit][0]:
+                        near[member.edit] = distance, member
+            hits.append(self._decide([*near.values(), *free[i]], tolerance))
+        return hits
 
     def _row(self, edit: str) -> int:
         try:

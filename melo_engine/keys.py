@@ -12,7 +12,9 @@ from torch import Tensor
 from melo_engine.backbone import Backbone
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Runtime
+from melo_engine.subjects import spans
 
+Names = Sequence[str | None]  # of each prompt the subject that is left out, see `subjects.joined`
 SAME_LENGTH = 8  # prompts of one length that are read together
 
 
@@ -31,56 +33,69 @@ class KeyReader:
         self.tolerance = 1e-4 if backbone.dtype == torch.float32 else 3e-2
 
     @torch.inference_mode()
-    def read(self, prompts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """Keys (N, K) float32, computed in batches of similar length."""
+    def read(
+        self, prompts: Sequence[str], names: Names | None = None, batch_size: int = 64
+    ) -> np.ndarray:
+        """Keys (N, K) float32, computed in batches of similar length.
+
+        names: the subject left out of each prompt's relation part, None for none.
+        """
+        names = names or [None] * len(prompts)
         keys = np.empty((len(prompts), self.projection.size), dtype=np.float32)
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            states, mask = self.states([prompts[i] for i in rows])
-            keys[rows] = self.project(states, mask)
+            some = [prompts[i] for i in rows]
+            states, mask = self.states(some)
+            keys[rows] = self.project(states, mask, some, [names[i] for i in rows])
         return keys
 
-    def read_alone(self, prompt: str) -> np.ndarray:
+    def read_alone(self, prompt: str, name: str | None = None) -> np.ndarray:
         """Key (K,) of one prompt in a batch of its own, without padding: the one that counts."""
-        return self.read_with_states([prompt])[0][0]
+        return self.read_with_states([prompt], [name])[0][0]
 
     @torch.inference_mode()
-    def read_with_states(self, prompts: Sequence[str]) -> list[tuple[np.ndarray, Tensor]]:
+    def read_with_states(
+        self, prompts: Sequence[str], names: Names | None = None
+    ) -> list[tuple[np.ndarray, Tensor]]:
         """For each prompt its key (K,) as `read_alone` gives it, and the states (T, H) behind it.
 
         Prompts of one length are read together where that gives the same numbers to the bit, as it
         does where a row's sums do not depend on the batch. It is tried out for each shape of batch.
         """
+        names = names or [None] * len(prompts)
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, prompt in enumerate(prompts):
             by_length[self.backbone.encode([prompt])["input_ids"].shape[1]].append(i)
         found: dict[int, tuple[np.ndarray, Tensor]] = {}
         for length, rows in by_length.items():
             for start in range(0, len(rows), SAME_LENGTH):
-                some = [prompts[i] for i in rows[start : start + SAME_LENGTH]]
-                read = self._together(some, length)
-                found |= zip(rows[start : start + SAME_LENGTH], read, strict=True)
+                some = rows[start : start + SAME_LENGTH]
+                read = self._together([(prompts[i], names[i]) for i in some], length)
+                found |= zip(some, read, strict=True)
         return [found[i] for i in range(len(prompts))]
 
-    def _together(self, prompts: list[str], length: int) -> list[tuple[np.ndarray, Tensor]]:
+    def _together(
+        self, asked: list[tuple[str, str | None]], length: int
+    ) -> list[tuple[np.ndarray, Tensor]]:
         """Keys and states of prompts of one length, as each has them alone."""
 
-        def read(some: list[str]) -> list[tuple[np.ndarray, Tensor]]:
-            states, mask = self.states(some)
-            return list(zip(self.project(states, mask), states, strict=True))
+        def read(some: list[tuple[str, str | None]]) -> list[tuple[np.ndarray, Tensor]]:
+            prompts, names = [p for p, _ in some], [n for _, n in some]
+            states, mask = self.states(prompts)
+            return list(zip(self.project(states, mask, prompts, names), states, strict=True))
 
-        if len(prompts) == 1:
-            return read(prompts)
-        shape = (length, len(prompts))
+        if len(asked) == 1:
+            return read(asked)
+        shape = (length, len(asked))
         if self._exact.get(shape, True):
-            together = read(prompts)
+            together = read(asked)
             if shape not in self._exact:
-                alone = read(prompts[-1:])[0][0]
+                alone = read(asked[-1:])[0][0]
                 self._exact[shape] = bool(np.array_equal(alone, together[-1][0]))
             if self._exact[shape]:
                 return together
-        return [read([p])[0] for p in prompts]
+        return [read([one])[0] for one in asked]
 
     @property
     def reads_the_encoder(self) -> bool:
@@ -90,10 +105,34 @@ class KeyReader:
             return False
         return self.runtime.key_module is backbone.model.get_encoder()
 
-    def project(self, states: Tensor, mask: Tensor) -> np.ndarray:
-        """states (B, T, H), mask (B, T) -> keys (B, K) float32."""
-        keys: np.ndarray = self.projection(states, mask).cpu().numpy()
+    def project(
+        self, states: Tensor, mask: Tensor, prompts: Sequence[str], names: Names
+    ) -> np.ndarray:
+        """states (B, T, H), mask (B, T) -> keys (B, K) float32. names: left out of the relation."""
+        kept = self.without(mask, prompts, names) if any(names) else None
+        keys: np.ndarray = self.projection(states, mask, kept).cpu().numpy()
         return keys
+
+    def without(self, mask: Tensor, prompts: Sequence[str], names: Names) -> Tensor:
+        """The mask (B, T) less the tokens of each prompt's name; all of it where nothing else is."""
+        kept = mask.bool().clone()
+        for row, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
+            if name is None:
+                continue
+            left_out = self._tokens_of(prompt, name)
+            places = mask[row].nonzero().flatten()
+            if left_out and len(left_out) < len(places):
+                kept[row, places[left_out]] = False
+        return kept
+
+    def _tokens_of(self, prompt: str, name: str) -> list[int]:
+        """The prompt's tokens that a name is written with; none where the tokenizer can't tell."""
+        places = spans(prompt, name)
+        return [
+            token
+            for token, (begin, end) in enumerate(self.backbone.offsets(prompt))
+            if begin < end and any(begin < b and a < end for a, b in places)
+        ]
 
     def states(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Hidden states (B, T, H) at the key module, and the mask (B, T) of real tokens."""

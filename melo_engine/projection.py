@@ -1,6 +1,6 @@
 """From the hidden states of a prompt's tokens to its key: one vector, two parts.
 
-    states (T, H) ─┬─ standardise ─ attention pooling, `heads` of them ─ linear ─ unit length ──► relation
+    states (T, H) ─┬─ without the subject's tokens ─ attention pooling ─ linear ─ unit length ──► relation
                    └─ mean over the prompt's own tokens ──────────────── unit length ──────────► content
 
 The relation part says what is asked, whatever the subject and the wording: it is learned once for
@@ -24,18 +24,26 @@ from melo_engine.errors import VersionError
 
 RELATION_SIZE = 128
 HEADS = 4
+SCHEME = 2  # of how keys are made; keys of another scheme are never compared with these
 
 
 class KeyProjection(torch.nn.Module):
-    """The learned part of a key. forward: states (B, T, H), mask (B, T) -> keys (B, K) float32."""
+    """The learned part of a key. forward: states (B, T, H), masks (B, T) -> keys (B, K) float32.
+
+    leaves_subject_out: whether the relation part is made without the subject's own tokens. Those
+    that were learned before it could be are not.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, hidden_size: int, *, learned: bool = True) -> None:
+    def __init__(
+        self, hidden_size: int, *, learned: bool = True, leaves_subject_out: bool = True
+    ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.learned = learned
+        self.leaves_subject_out = leaves_subject_out
         self.score = torch.nn.Linear(hidden_size, 64)
         self.query = torch.nn.Linear(64, HEADS)
         self.value = torch.nn.Linear(hidden_size, RELATION_SIZE)
@@ -54,12 +62,13 @@ class KeyProjection(torch.nn.Module):
     def size(self) -> int:
         return self.relation_size + self.hidden_size
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, states: Tensor, mask: Tensor, kept: Tensor | None = None) -> Tensor:
+        """mask: real tokens; kept: those of them that the relation part is made of, all where None."""
         states, mask = states.float(), mask.bool()
+        kept = mask if kept is None or not self.leaves_subject_out else kept.bool()
         states = (states - self.mean) / self.deviation  # (B, T, H)
-        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        content = normalize(pooled, dim=1)  # (B, H)
-        relation = self.relation(states, mask) if self.learned else content
+        content = _mean(states, mask)  # (B, H)
+        relation = self.relation(states, kept) if self.learned else _mean(states, kept)
         return torch.cat([relation, content], 1)
 
     def relation(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -72,7 +81,10 @@ class KeyProjection(torch.nn.Module):
     def to_bytes(self) -> bytes:
         """The projection as a safetensors file."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        return bytes(save({**tensors, "learned": torch.tensor(self.learned)}))
+        marks = {"learned": torch.tensor(self.learned)}
+        if self.leaves_subject_out:
+            marks["leaves_subject_out"] = torch.tensor(True)
+        return bytes(save({**tensors, **marks}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> KeyProjection:
@@ -80,10 +92,11 @@ class KeyProjection(torch.nn.Module):
         try:
             tensors = load(data)
             learned = bool(tensors.pop("learned"))
+            without = bool(tensors.pop("leaves_subject_out", False))
         except (KeyError, SafetensorError) as error:
             raise VersionError(f"the key projection cannot be read: {error}") from None
         hidden = len(tensors["mean"])
-        projection = cls(hidden, learned=learned)
+        projection = cls(hidden, learned=learned, leaves_subject_out=without)
         projection.load_state_dict(tensors)
         return projection.eval().requires_grad_(False)
 
@@ -92,3 +105,8 @@ class KeyProjection(torch.nn.Module):
 
     def content_hash(self) -> str:
         return hashlib.sha256(self.to_bytes()).hexdigest()[:32]
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return normalize(pooled, dim=1)

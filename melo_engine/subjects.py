@@ -21,6 +21,7 @@ from itertools import accumulate
 from rapidfuzz.distance import OSA
 
 _NOT_WORD = re.compile(r"[^\w]+|_")
+_WORD = re.compile(r"[^\W_]+")
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
 
@@ -31,6 +32,52 @@ def words(text: str) -> list[str]:
         text = unicodedata.normalize("NFKD", text)
         text = "".join(c for c in text if not unicodedata.combining(c))
     return [w for w in _NOT_WORD.split(text.casefold()) if w]
+
+
+def joined(name: str) -> str:
+    """A name as the index knows it: its words glued together, or itself where it has none."""
+    return "".join(words(name)) or name.strip().casefold()
+
+
+def spans(prompt: str, name: str) -> list[tuple[int, int]]:
+    """Where a name, as `joined` or `SubjectIndex.find` give it, stands: [begin, end) in characters.
+
+    Every place where it is spelled exactly; where there is none, the place most like it.
+    """
+    plain, origin = _with_origin(prompt)
+    found = list(_WORD.finditer(plain))
+    limit, best = _typos_in(name), 0
+    exact: list[tuple[int, int]] = []
+    alike: list[tuple[int, int]] = []
+    for i, first in enumerate(found):
+        text = ""
+        for last in found[i:]:
+            text += last.group()
+            if len(text) > len(name) + limit:
+                break
+            place = origin[first.start()], origin[last.end() - 1] + 1
+            if text == name:
+                exact.append(place)
+            elif len(name) >= MIN_TYPO_LENGTH and _same_but_for_typos(name, text, limit):
+                distance = edit_distance(name, text, limit)
+                if not alike or distance < best:
+                    alike, best = [place], distance
+    if not _WORD.search(name) and (at := plain.find(name)) >= 0:
+        exact = [(origin[at], origin[at + len(name) - 1] + 1)]
+    return exact or alike
+
+
+def _with_origin(text: str) -> tuple[str, Sequence[int]]:
+    """The text as `words` sees it, and which character each of its characters came from."""
+    if text.isascii():
+        return text.casefold(), range(len(text))
+    plain, origin = "", []
+    for i, char in enumerate(text):
+        parts = unicodedata.normalize("NFKD", char)
+        parts = "".join(c for c in parts if not unicodedata.combining(c)).casefold()
+        plain += parts
+        origin += [i] * len(parts)
+    return plain, origin
 
 
 def edit_distance(a: str, b: str, limit: int) -> int:
@@ -55,21 +102,21 @@ class SubjectIndex:
         """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
         for name in names:
             parts = words(name) or [name.strip().casefold()]
-            joined = "".join(parts)
-            if joined not in self._words:
-                self._words[joined] = parts
-                self._index_for_typos(joined, parts)
-                self._longest = max(self._longest, len(joined))
-            self._by_name[joined].add(member)
+            whole = "".join(parts)
+            if whole not in self._words:
+                self._words[whole] = parts
+                self._index_for_typos(whole, parts)
+                self._longest = max(self._longest, len(whole))
+            self._by_name[whole].add(member)
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
         for name in names:
-            joined = "".join(words(name)) or name.strip().casefold()
-            if joined in self._by_name:
-                self._by_name[joined].discard(member)
-                if not self._by_name[joined]:
-                    del self._by_name[joined]
+            whole = joined(name)
+            if whole in self._by_name:
+                self._by_name[whole].discard(member)
+                if not self._by_name[whole]:
+                    del self._by_name[whole]
 
     def find(self, prompt: str) -> list[tuple[str, set[int]]]:
         """The subjects in the prompt, longest first, each with its ids. [] where there is none.
@@ -85,35 +132,35 @@ class SubjectIndex:
         return [(name, self._by_name[name]) for name in names]
 
     def _exact(self, tokens: Sequence[str]) -> list[str]:
-        spans: list[tuple[int, int, str]] = []
+        runs: list[tuple[int, int, str]] = []
         for start in range(len(tokens)):
-            joined = ""
+            run = ""
             for end in range(start, len(tokens)):
-                joined += tokens[end]
-                if len(joined) > self._longest:
+                run += tokens[end]
+                if len(run) > self._longest:
                     break
-                if joined in self._by_name:
-                    spans.append((start, end + 1, joined))
-        spans.sort(key=lambda s: (-len(s[2]), s[0]))
+                if run in self._by_name:
+                    runs.append((start, end + 1, run))
+        runs.sort(key=lambda s: (-len(s[2]), s[0]))
         taken: list[tuple[int, int]] = []
         found: list[str] = []
-        for start, end, joined in spans:
+        for start, end, run in runs:
             if all(end <= a or start >= b for a, b in taken):
                 taken.append((start, end))
-                if joined not in found:
-                    found.append(joined)
+                if run not in found:
+                    found.append(run)
         return found
 
-    def _index_for_typos(self, joined: str, parts: list[str]) -> None:
-        if len(joined) < MIN_TYPO_LENGTH:
+    def _index_for_typos(self, whole: str, parts: list[str]) -> None:
+        if len(whole) < MIN_TYPO_LENGTH:
             return
         if len(parts) == 1:
-            for variant in _gaps(joined):
-                self._by_gap[variant].add(joined)
+            for variant in _gaps(whole):
+                self._by_gap[variant].add(whole)
             return
         # With one typo at least one of any two words is intact: file under the two longest.
         for part in sorted(set(parts), key=lambda p: (-len(p), p))[:2]:
-            self._by_word[part].add(joined)
+            self._by_word[part].add(whole)
 
     def _with_typos(self, tokens: Sequence[str]) -> list[str]:
         candidates: set[str] = set()
@@ -129,7 +176,7 @@ class SubjectIndex:
         return sorted(found, key=lambda n: (-len(n), n))
 
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
-        limit = 2 if len(name) >= LONG_TYPO_LENGTH else 1
+        limit = _typos_in(name)
         size, letters, first = len(self._words[name]), len(name), name[0]
         for start, token in enumerate(tokens):
             if token[0] != first:
@@ -142,6 +189,19 @@ class SubjectIndex:
                 if _same_but_for_typos(name, "".join(tokens[start:end]), limit):
                     return True
         return False
+
+
+def name_in(prompt: str, names: Iterable[str]) -> str | None:
+    """The longest of these names that stands in the prompt, as `joined`; None where none does."""
+    index = SubjectIndex()
+    index.add(names, 0)
+    found = index.find(prompt)
+    return found[0][0] if found else None
+
+
+def _typos_in(name: str) -> int:
+    """How many typos a name may have."""
+    return 2 if len(name) >= LONG_TYPO_LENGTH else 1
 
 
 def _same_but_for_typos(name: str, other: str, limit: int) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from config import Settings
 from ledger import Ledger, Question
 from melo_engine.index import Member, NeuronIndex
+from melo_engine.subjects import name_in
 from tasks import progress
 from tasks.gate.keys import ProbeKeys
 from tasks.ingest import rules_from
@@ -52,7 +53,7 @@ def group_similar(settings: Settings, ledger: Ledger) -> Likeness:
     ledger.come_due(rules)  # what comes in by its date is compared with the others
     fresh = ledger.uncompared(space, limit=limit)
     known = ledger.compared(space)
-    keys = _keys(settings, [question.prompt for question in (*known, *fresh)])
+    keys = _keys(settings, [*known, *fresh])
     groups = similar(known, fresh, keys, projection.relation_size, alike)
     found = ledger.set_groups(
         {edit: name for name, members in groups.items() for edit in members},
@@ -120,12 +121,15 @@ class _Roots:
         return self._names[root]
 
 
-def _keys(settings: Settings, prompts: list[str]) -> np.ndarray:
+def _keys(settings: Settings, questions: list[Question]) -> np.ndarray:
     store = ProbeKeys(open_editor(settings, BASE), answers_file(settings).with_suffix(".keys"))
+    prompts = [question.prompt for question in questions]
+    names = [name_in(question.prompt, question.names) for question in questions]
     for start in range(0, len(prompts), AT_ONCE):
-        store.of(prompts[start : start + AT_ONCE])
-        progress.report("comparing questions", min(start + AT_ONCE, len(prompts)), len(prompts))
-    return store.of(prompts)
+        end = min(start + AT_ONCE, len(prompts))
+        store.of(prompts[start:end], names[start:end])
+        progress.report("comparing questions", end, len(prompts))
+    return store.of(prompts, names)
 
 
 def _member(question: Question, key: np.ndarray) -> Member:

@@ -22,8 +22,8 @@ def relations_file() -> dict[str, Any]:
     return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
-def labelled_prompts(seed: int) -> list[tuple[str, int, int]]:
-    """(prompt, relation, kind of subject that the relation is about) for every wording.
+def labelled_prompts(seed: int) -> list[tuple[str, int, int, str]]:
+    """(prompt, relation, kind of subject that the relation is about, subject) for every wording.
 
     In traffic a wording comes with subjects that it does not fit, so half of the prompts are such:
     what a key says of the relation must not hang on the kind of subject.
@@ -38,8 +38,9 @@ def labelled_prompts(seed: int) -> list[tuple[str, int, int]]:
             for copy in range(COPIES):
                 misfit = chooser.random() < MISFITS
                 kind = chooser.choice(kinds) if misfit else entry["subject"]
-                prompt = wording.replace(SLOT, chooser.choice(source["subjects"][kind]))
+                subject = chooser.choice(source["subjects"][kind])
+                prompt = wording.replace(SLOT, subject)
                 if copy == COPIES - 1 and chooser.random() < 0.5:
                     prompt = f"{chooser.choice(source['noise'])} {prompt}"
-                rows.append((prompt, number, kinds.index(entry["subject"])))
+                rows.append((prompt, number, kinds.index(entry["subject"]), subject))
     return rows

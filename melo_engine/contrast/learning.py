@@ -21,6 +21,7 @@ from melo_engine.contrast.corpus import labelled_prompts
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
 from melo_engine.projection import KeyProjection
+from melo_engine.subjects import name_in
 from melo_engine.types import EditRequest
 
 MAX_TOKENS = 40
@@ -58,13 +59,14 @@ def learn_projection(
     corpus = labelled_prompts(recipe.seed)
     pairs = _practice(practice, recipe.seed)
     corpus_states = _read(
-        reader, [p for p, _, _ in corpus], progress, "reading the contrast corpus"
-    )
+        reader, [(p, subject) for p, _, _, subject in corpus], progress,
+        "reading the contrast corpus",
+    )  # fmt: skip
     practice_states = _read(
-        reader, [p for row in pairs for p in row], progress, "reading practice edits"
+        reader, [asked for row in pairs for asked in row], progress, "reading practice edits"
     )
-    relation = torch.tensor([r for _, r, _ in corpus])
-    kind = torch.tensor([k for _, _, k in corpus])
+    relation = torch.tensor([r for _, r, _, _ in corpus])
+    kind = torch.tensor([k for _, _, k, _ in corpus])
     torch.manual_seed(recipe.seed)
     projection = KeyProjection(reader.projection.hidden_size).to(reader.backbone.device)
     real = corpus_states[0][corpus_states[1]].float()  # (tokens, H)
@@ -98,37 +100,47 @@ def learn_projection(
     return projection.eval().requires_grad_(False)
 
 
-def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:
-    """[prompt, rephrase, near-miss, ...] of each usable request."""
+def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[tuple[str, str]]]:
+    """[prompt, rephrase, near-miss, ...] of each usable request, each with the subject."""
     near = NearMisses(requests, seed)
     rows = []
     for request in requests:
         misses = near.other_relations(request, NEGATIVES)
         if request.rephrases and len(misses) == NEGATIVES:
-            rows.append([request.prompt, request.rephrases[0], *misses])
+            prompts = (request.prompt, request.rephrases[0], *misses)
+            rows.append([(prompt, request.subject or "") for prompt in prompts])
     return rows
 
 
 def _read(
-    reader: KeyReader, prompts: list[str], progress: Progress | None, what: str
+    reader: KeyReader, asked: list[tuple[str, str]], progress: Progress | None, what: str
 ) -> tuple[Tensor, Tensor]:
-    """States (N, MAX_TOKENS, H) float16 and mask (N, MAX_TOKENS), the end of longer prompts kept."""
-    states = torch.zeros(
-        len(prompts), MAX_TOKENS, reader.projection.hidden_size, dtype=torch.float16
-    )
-    mask = torch.zeros(len(prompts), MAX_TOKENS, dtype=torch.bool)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    """States (N, MAX_TOKENS, H) float16 and mask (N, MAX_TOKENS) of the tokens beside the subject's.
+
+    asked: (prompt, subject). Of longer prompts the end is kept.
+    """
+    states = torch.zeros(len(asked), MAX_TOKENS, reader.projection.hidden_size, dtype=torch.float16)
+    mask = torch.zeros(len(asked), MAX_TOKENS, dtype=torch.bool)
+    order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]))
     for start in range(0, len(order), 128):
         rows = order[start : start + 128]
+        prompts = [asked[i][0] for i in rows]
+        names = [name_in(*_named(asked[i])) for i in rows]
         with torch.inference_mode():
-            hidden, real = reader.states([prompts[i] for i in rows])
-        for row, h, m in zip(rows, hidden, real.bool(), strict=True):
+            hidden, real = reader.states(prompts)
+            kept = reader.without(real, prompts, names)
+        for row, h, m in zip(rows, hidden, kept, strict=True):
             own = h[m][-MAX_TOKENS:]
             states[row, : len(own)] = own.to("cpu", torch.float16)
             mask[row, : len(own)] = True
         if progress is not None:
             progress(what, min(start + 128, len(order)), len(order))
     return states, mask
+
+
+def _named(asked: tuple[str, str]) -> tuple[str, tuple[str, ...]]:
+    prompt, subject = asked
+    return prompt, (subject,) if subject else ()
 
 
 def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Tensor) -> Tensor:

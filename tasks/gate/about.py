@@ -69,11 +69,6 @@ def own_template(request: EditRequest) -> str | None:
     return template_of(request.prompt, request.subject) if request.subject else None
 
 
-def joined(name: str) -> str:
-    """A name as it is compared: case, accents, spaces and punctuation aside."""
-    return "".join(words(name)) or name.strip().casefold()
-
-
 def says(text: str, phrase: str) -> bool:
     """Whether the phrase stands in the text, word for word."""
     wanted, found = words(phrase), words(text)

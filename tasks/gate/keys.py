@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from melo_engine import Editor
+from melo_engine.keys import Names
 from tasks.gate.answering import engine_hash
 from tasks.gate.types import probe_hash
 
@@ -38,11 +39,12 @@ class ProbeKeys:
         self._loaded = False
         self.read = 0
 
-    def of(self, prompts: Sequence[str]) -> np.ndarray:
-        """Keys (N, K) float32 of prompts, in their order."""
+    def of(self, prompts: Sequence[str], names: Names | None = None) -> np.ndarray:
+        """Keys (N, K) float32 of prompts, in their order. names: left out, see `KeyReader.read`."""
         self._load()
-        named = [probe_hash(p) for p in prompts]
-        missing = list({h: p for h, p in zip(named, prompts, strict=True) if h not in self._rows}
+        asked = list(zip(prompts, names or [None] * len(prompts), strict=True))
+        named = [_asked_hash(*one) for one in asked]
+        missing = list({h: one for h, one in zip(named, asked, strict=True) if h not in self._rows}
                        .items())  # fmt: skip
         for start in range(0, len(missing), CHUNK):
             self._add(missing[start : start + CHUNK])
@@ -52,8 +54,8 @@ class ProbeKeys:
             keys[i] = self._parts[part][row]
         return keys
 
-    def _add(self, missing: Sequence[tuple[bytes, str]]) -> None:
-        keys = self._reader.read([prompt for _, prompt in missing])
+    def _add(self, missing: Sequence[tuple[bytes, tuple[str, str | None]]]) -> None:
+        keys = self._reader.read([p for _, (p, _) in missing], [n for _, (_, n) in missing])
         self.read += len(missing)
         names = np.frombuffer(b"".join(name for name, _ in missing), dtype=np.uint8)
         self._take(names.reshape(-1, 16), keys)
@@ -86,3 +88,7 @@ class ProbeKeys:
         joined = np.ascontiguousarray(names).tobytes()
         for row in range(len(keys)):
             self._rows[joined[16 * row : 16 * row + 16]] = (part, row)
+
+
+def _asked_hash(prompt: str, name: str | None) -> bytes:
+    return probe_hash(prompt if name is None else f"{prompt}\x1f{name}")

@@ -29,8 +29,8 @@ from pathlib import Path
 import yaml
 
 from melo_engine import Edit, EditRequest, Version
-from melo_engine.subjects import SubjectIndex
-from tasks.gate.about import Wordings, joined, own_template, says, swap, unique
+from melo_engine.subjects import SubjectIndex, joined
+from tasks.gate.about import Wordings, own_template, says, swap, unique
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 
 PER_EDIT = 2  # near-misses of each sort

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from melo_engine.subjects import SubjectIndex, words
+from melo_engine.subjects import joined as glued
 from tasks.gate.about import COMMON
-from tasks.gate.about import joined as glued
 
 
 class Mentions:

@@ -161,11 +161,11 @@ class Router:
             return found
         self.looked_up += len(prompts)
         index = version.index
-        asked = [i for i, rows in enumerate(index.candidates(prompts)) if rows or index.has_free]
+        asked = [i for i, found in enumerate(index.mentions(prompts)) if found or index.has_free]
         if asked:
             some = [prompts[i] for i in asked]
             with using(self._editor, version):
-                routes = self._editor.routes(some, self._keys.of(some))
+                routes = self._editor.routes(some, self._keys.of)
             for i, route in zip(asked, routes, strict=True):
                 found[i] = route
         return found

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from melo_engine import Version
+from melo_engine.subjects import name_in
 from tasks.gate.desk import Desk
 from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import ProbeResult, Rejection, Repair
@@ -98,7 +99,7 @@ def _keeps_its_own(
     split = version.projection.relation_size
     part = slice(0, split) if member.names else slice(split, None)
     prompts = [version[edit].request.prompt, *wordings.get(edit, ())]
-    keys = desk.keys.of(prompts)  # (n, K)
+    keys = desk.keys.of(prompts, [name_in(p, member.names) for p in prompts])  # (n, K)
     distances = np.linalg.norm(keys[:, part] - member.key[part], axis=1)
     inside = distances <= member.radius
     return bool((distances[inside] <= radius).all())

@@ -18,6 +18,7 @@ from melo_engine.calibrate import (
 )
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
+from melo_engine.subjects import name_in
 from tests.melo_engine import models
 
 WORDINGS = ("who leads {} ?", "which river lies in {} ?", "where was {} built ?")
@@ -55,8 +56,9 @@ def test_the_reach_catches_no_more_near_misses_than_allowed(reader, requests) ->
     reach = measure_reach(reader, requests, 0.02)
     near = NearMisses(requests)
     pairs = [(r.prompt, miss) for r in requests for miss in near.other_relations(r, 4)]
+    names = [name_in(r.prompt, r.names) for r in requests for _ in near.other_relations(r, 4)]
     split = reader.projection.relation_size
-    own, other = (reader.read(list(side)) for side in zip(*pairs, strict=True))
+    own, other = (reader.read(list(side), names) for side in zip(*pairs, strict=True))
     caught = np.linalg.norm(own[:, :split] - other[:, :split], axis=1) <= reach.bound + 1e-6
     assert caught.mean() <= 0.02 * 10 + 1 / len(pairs)  # 9 prompts about others for each of these
 
@@ -65,7 +67,7 @@ def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader
     request = EditRequest("who leads velandor ?", "ada", subject="velandor", id="a")
     near, far = "who leads velandor now ?", "who leads toriquet now ?"
     split = reader.projection.relation_size
-    keys = reader.read([request.prompt, near])
+    keys = reader.read([request.prompt, near], ["velandor"] * 2)
     gap = float(np.linalg.norm(keys[0, :split] - keys[1, :split]))
     wide = Reach(9.0, 9.0)
     bound, free = (

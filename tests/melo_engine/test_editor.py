@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,8 +190,30 @@ def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
 def test_routes_agree_with_answers(edited: Edited) -> None:
     routes = edited.editor.routes(edited.asked)
     assert [r.edit for r in routes] == [a.edit for a in edited.editor.answer(edited.asked)]
-    keys = edited.editor.reader.read(edited.asked)
-    assert [r.edit for r in edited.editor.routes(edited.asked, keys)] == [r.edit for r in routes]
+    reader = edited.editor.reader
+
+    def one_by_one(prompts: Sequence[str], names: Sequence[str | None]) -> np.ndarray:
+        return np.stack([reader.read_alone(*asked) for asked in zip(prompts, names, strict=True)])
+
+    again = edited.editor.routes(edited.asked, one_by_one)
+    assert [r.edit for r in again] == [r.edit for r in routes]
+
+
+def test_a_subject_that_becomes_known_later_leaves_the_routes_of_others_alone() -> None:
+    editor = Editor(models.backbone("t5"), settings=models.SETTINGS)
+    prompt = "who leads velandor of toriquet ?"
+    first = EditRequest(prompt, "ada", subject="velandor", id="first")
+    editor.edit([first])
+    assert editor.answer([prompt])[0].edit == "first"
+    before = editor.routes([prompt])[0].distance
+    editor.edit([EditRequest("is toriquet of velandor ?", "jon", subject="toriquet", id="second")])
+    assert {n for m in editor.version.index.mentions([prompt])[0] for n in [m.name]} >= {
+        "velandor", "toriquet",
+    }  # fmt: skip
+    found = editor.answer([prompt])[0]
+    assert (found.edit, found.text) == ("first", "ada")
+    assert editor.routes([prompt])[0].distance == pytest.approx(before, abs=1e-5)
+    editor.runtime.close()
 
 
 def test_closing_the_runtime_takes_every_hook_out() -> None:

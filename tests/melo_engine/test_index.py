@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melo_engine.errors import IndexMismatch, UnknownEdit
-from melo_engine.index import Hit, Member, NeuronIndex
+from melo_engine.index import Hit, Member, NeuronIndex, questions
 
 RELATION, SIZE = 3, 6
 NAMES = ("apple", "apple chip", "chip", "velandor", "velandur river", "toriquet")
@@ -38,7 +38,8 @@ def members(draw: st.DrawFn, names: tuple[str, ...] = ("", *NAMES)) -> list[Memb
 
 
 def ask(index: NeuronIndex, keys: np.ndarray) -> list[tuple[str | None, bool]]:
-    hits = index.search(keys, index.candidates(PROMPTS))
+    mentions = index.mentions(PROMPTS)
+    hits = index.search(keys[[i for i, _ in questions(mentions)]], mentions)
     return [(h.member.edit if h.member else None, h.inside) for h in hits]
 
 
@@ -59,9 +60,9 @@ def by_hand(made: list[Member], key: np.ndarray) -> str | None:
 def test_bound_edits_are_found_as_by_hand(made: list[Member], seed: int) -> None:
     index = NeuronIndex(SIZE, SIZE, made)
     keys = some_keys(seed)
-    hit = index.search(keys[:1], index.candidates(["where is velandor ?"]))[0]
+    hit = index.search(keys[:1], index.mentions(["where is velandor ?"]))[0]
     assert (hit.member.edit if hit.member and hit.inside else None) == by_hand(made, keys[0])
-    assert index.search(keys[:1], index.candidates(["what now ?"]))[0].member is None
+    assert index.search(keys[:1], index.mentions(["what now ?"]))[0].member is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,6 +98,24 @@ def test_the_order_of_adding_does_not_matter(made: list[Member], mixer, seed: in
     for member in mixed:
         index.add([member])
     assert ask(index, some_keys(seed)) == expected
+
+
+def test_a_prompt_with_two_subjects_has_a_key_for_each() -> None:
+    one, other = np.eye(SIZE, dtype=np.float32)[:2]
+    made = [Member("a", one, 0.5, ("velandor",)), Member("b", other, 0.5, ("toriquet",))]
+    index = NeuronIndex(SIZE, SIZE, made)
+    mentions = index.mentions(["is velandor in toriquet ?"])
+    names = [name for _, name in questions(mentions)]
+    assert sorted(names) == ["toriquet", "velandor"]  # type: ignore[type-var]
+    right = {"velandor": one, "toriquet": -other}
+    keys = np.stack([right[str(name)] for name in names])
+    hit = index.search(keys, mentions)[0]
+    assert hit.member is not None
+    assert (hit.member.edit, hit.inside) == ("a", True)
+    swapped = np.stack([-right[str(name)] for name in names])
+    hit = index.search(swapped, mentions)[0]
+    assert hit.member is not None
+    assert (hit.member.edit, hit.inside) == ("b", True)
 
 
 def test_of_two_edits_at_one_point_the_later_one_wins() -> None:

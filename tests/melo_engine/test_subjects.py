@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melo_engine.subjects import SubjectIndex, edit_distance, words
+from melo_engine.subjects import SubjectIndex, edit_distance, name_in, spans, words
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORD = st.text(LETTERS, min_size=3, max_size=9)
@@ -94,6 +95,37 @@ def test_edit_distance_is_a_capped_distance(a: str, b: str) -> None:
     assert (exact == 0) == (a == b)
     assert abs(len(a) - len(b)) <= exact <= max(len(a), len(b))
     assert edit_distance(a, b, 1) == min(exact, 2)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "found"),
+    [
+        ("who leads Volvo B-12 m?", "volvob12m", ["Volvo B-12 m"]),
+        ("Where was JOSÉ Núñez born?", "josenunez", ["JOSÉ Núñez"]),
+        (
+            "Where was Jose\u0301 Nu\u0301n\u0303ez born?",
+            "josenunez",
+            ["Jose\u0301 Nu\u0301n\u0303ez"],
+        ),
+        ("is Apple bigger than apple's rival?", "apple", ["Apple", "apple"]),
+        ("who wrote Quinomrie?", "quinomire", ["Quinomrie"]),
+        ("where is ½ Moon Bay?", "moonbay", ["Moon Bay"]),
+        ("what is +++ ?", "+++", ["+++"]),
+        ("who leads Acme?", "volvo", []),
+    ],
+)
+def test_where_a_name_stands(prompt: str, name: str, found: list[str]) -> None:
+    assert [prompt[a:b] for a, b in spans(prompt, name)] == found
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=12))
+def test_what_is_found_has_a_place(text: str, name: str) -> None:
+    for prompt in (text, f"{text} {name} {text}"):
+        known = name_in(prompt, [name]) if name.strip() else None
+        if known is not None:
+            assert all(prompt[a:b].strip() for a, b in spans(prompt, known))
+            assert spans(prompt, known) or known not in "".join(words(prompt))
 
 
 def test_words_are_plain() -> None:

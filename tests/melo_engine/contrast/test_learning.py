@@ -14,6 +14,7 @@ from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
+from melo_engine.subjects import joined
 from tests.melo_engine import models
 
 RELATIONS = {
@@ -50,8 +51,9 @@ def accuracy(reader: KeyReader) -> float:
     """How often a third wording about an unseen subject lies nearest its own relation's first."""
     subject = models.SUBJECTS[5]
     split = reader.projection.relation_size
-    first = reader.read([f[0].format(subject) for f in RELATIONS.values()])[:, :split]
-    own = reader.read([f[1].format(subject) for f in RELATIONS.values()])[:, :split]
+    names = [joined(subject)] * len(RELATIONS)
+    first = reader.read([f[0].format(subject) for f in RELATIONS.values()], names)[:, :split]
+    own = reader.read([f[1].format(subject) for f in RELATIONS.values()], names)[:, :split]
     distance = np.linalg.norm(own[:, None] - first[None], axis=2)
     gap = distance - np.diag(distance)[:, None]  # > 0: farther than the right one
     return float(gap[~np.eye(len(gap), dtype=bool)].mean())
