@@ -25,7 +25,6 @@ Strike: TypeAlias = Callable[[Deployment, Put], None]
 
 SOON = 300.0  # seconds for a moment to come
 LOCKED = 60.0  # seconds
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 HOLD = """
 import sys, time, duckdb
 while True:
@@ -158,29 +157,32 @@ def clock_jump(deployment: Deployment, put: Put) -> None:
     """Set the clock of every process a day ahead while a job has a worker."""
     put()
     _leased(deployment)
-    clock = deployment.settings.home / "clock"
-    fresh = clock.with_name(".clock")
-    fresh.write_text("+1d\n", encoding="utf-8")
-    os.replace(fresh, clock)
+    set_clock(deployment.settings.home, 86_400)
 
 
 def settable_clock(home: Path) -> dict[str, str]:
-    """An environment whose processes read the clock's offset from HOME/clock."""
-    (home / "clock").write_text("+0\n", encoding="utf-8")
-    return {
-        "LD_PRELOAD": FAKETIME,
-        "FAKETIME_TIMESTAMP_FILE": str(home / "clock"),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    """An environment whose processes read their wall clock's offset from HOME/clock."""
+    library = home / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    command = [str(shutil.which("cc")), "-O2", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run([*command, "-ldl"], check=True)
+    set_clock(home, 0)
+    return {"LD_PRELOAD": str(library), "MELO_CLOCK": str(home / "clock")}
+
+
+def set_clock(home: Path, seconds: int) -> None:
+    """Put the clock of the home's processes so many seconds ahead, from this moment on."""
+    path = home / "clock"
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
 
 def missing(strike: Strike) -> str | None:
     """What a strike needs and is not here; None where it can be done."""
     if strike is disk_full and not may_mount():
         return "a small disk can't be mounted here; run it as root"
-    if strike is clock_jump and not Path(FAKETIME).exists():
-        return "libfaketime is not here; `apt-get install faketime`"
+    if strike is clock_jump and not shutil.which("cc"):
+        return "no C compiler is here to build the clock with; `apt-get install gcc libc6-dev`"
     return None
 
 
