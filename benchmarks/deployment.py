@@ -27,6 +27,7 @@ OFTEN = {  # schedules of seconds, where the last of six places is the second
     "MELO_CRON_EDIT": "* * * * * 10,30,50",
 }
 QUICK = {"PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60"}
+WITHOUT_PAGES = {"MELO_UP__SERVE": "false", "MELO_UP__DASHBOARD": "false"}
 
 
 class Deployment:
@@ -101,7 +102,9 @@ def deployed(
     """
     end_with_us()
     ports = ports or (free_port(), free_port())
-    told = {**clean_environment(), **OFTEN, **QUICK, **(environment or {})}
+    told = {
+        **clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})
+    }  # fmt: skip
     command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
     up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     try:

@@ -23,7 +23,6 @@ PINNED = {
 }  # fmt: skip
 LEAST_DISK = 2 * 2**30  # bytes
 LATE = timedelta(minutes=10)
-PORTS = {"--prefect-port": 4200, "--mlflow-port": 5000}  # where `melo up` listens unless told
 KEPT = "The keeper starts it again within a minute; if it does not stay, see its log."
 
 
@@ -158,12 +157,12 @@ def _services(settings: Any) -> Iterator[Finding]:
     known = services.known()
     if not known:
         yield Finding("services", True, "none started here")
-        yield from _ports()
+        yield from _ports(services)
         return
     keeper = any(s.name == "keeper" and s.process() is not None for s in known)
     for service in known:
         alive = service.process() is not None
-        found = service.url or f"process {service.pid}" if alive else f"ended; see {service.log}"
+        found = _asked(service) if alive else f"ended; see {service.log}"
         remedy = "" if alive else KEPT if keeper else "`melo down`, then `melo up`."
         yield Finding(service.name, alive, found, remedy)
     server = next((s for s in known if s.name == "prefect"), None)
@@ -171,18 +170,27 @@ def _services(settings: Any) -> Iterator[Finding]:
         yield from _schedules(f"{server.url}/api")
 
 
-def _ports() -> Iterator[Finding]:
+def _ports(services: Any) -> Iterator[Finding]:
     """Whether those that `melo up` would take are free."""
-    import socket
+    from cli.ports import taken
 
-    for option, port in PORTS.items():
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                remedy = f"`melo up {option} N` with a free one."
-                yield Finding(f"port {port}", False, "taken by another program", remedy)
+    for name, port in services.wanted_ports().items():
+        if taken(port):
+            remedy = f"`melo up --{name}-port N` with a free one."
+            yield Finding(f"port {port}", False, "taken by another program", remedy)
+
+
+def _asked(service: Any) -> str:
+    """Where a service is; of the HTTP service also whether its model is open."""
+    import httpx
+
+    if service.name != "serve":
+        return service.url or f"process {service.pid}"
+    try:
+        ready = httpx.get(f"{service.url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        ready = False
+    return f"{service.url}, ready" if ready else f"{service.url}, the model is not open yet"
 
 
 def _schedules(api: str) -> Iterator[Finding]:

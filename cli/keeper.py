@@ -1,4 +1,4 @@
-"""Keep a deployment alive: `python -m cli.keeper HOME PREFECT_PORT MLFLOW_PORT`.
+"""Keep a deployment alive: `python -m cli.keeper HOME PORT...`.
 
 A service that ended is started again, with growing pauses where it does not stay; runs whose
 process died are marked as crashed, so that the next one of their kind may begin. Ended first by
@@ -79,14 +79,15 @@ class Keeper:
             print(error, flush=True)
 
 
-def main(home: str, prefect_port: str, mlflow_port: str) -> None:
-    """Look after it until told to end."""
-    ports = {"prefect_port": int(prefect_port), "mlflow_port": int(mlflow_port)}
-    keeper = Keeper(Services(load(home), **ports))
+def main(home: str, *ports: str) -> None:
+    """Look after it until told to end. ports: of Prefect, MLflow, the service, the pages."""
+    names = ("prefect_port", "mlflow_port", "serve_port", "dashboard_port")
+    told = {name: int(port) for name, port in zip(names, ports, strict=True)}
+    keeper = Keeper(Services(load(home), **told))
     while True:
         keeper.look()
         time.sleep(LOOK_EVERY)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:])

@@ -20,6 +20,9 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="None: serve.port, 8080; 0: any.")
     ] = None,
     no_keys: Annotated[bool, typer.Option("--no-keys", help="Without keys, on loopback.")] = False,
+    keys_later: Annotated[
+        bool, typer.Option("--keys-later", help="Start without a key; nobody is answered yet.")
+    ] = False,
 ) -> None:
     """Serve the champion over HTTP: OpenAI's interface, with the edit behind each answer."""
     from serving.server import serve as run
@@ -33,4 +36,5 @@ def serve(
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})
     backbone_path(settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run(Service(settings, lambda: open_backbone(settings), Registry(settings).name_for))
+    service = Service(settings, lambda: open_backbone(settings), Registry(settings).name_for)
+    run(service, keys_later=keys_later)

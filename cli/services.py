@@ -2,7 +2,8 @@
 
     prefect   server, scheduler, triggers       cpu, gpu-1, gpu-2 ...   workers of the two pools
     mlflow    registry to look at               inbox    tells Prefect of files that arrive
-                                                keeper   starts again what died (`keeper`)
+    serve     the champion over HTTP            keeper   starts again what died (`keeper`)
+    dashboard the pages to look at
 
 Who runs is written to HOME/run/services.json: process id and start time, so that a number that the
 system has given to somebody else meanwhile is never taken for ours.
@@ -22,12 +23,18 @@ import httpx
 import psutil
 
 from cli.errors import UsageProblem
+from cli.ports import free_port, taken
 from cli.surroundings import PROJECT, surroundings
 from config import Settings
 
 WAIT = 180.0  # seconds for a server to be healthy
 GRACE = 20.0  # seconds for a process to end by itself
 SERVERS = ("prefect", "mlflow")
+PAGES = ("serve", "dashboard")  # started last: MLflow's store is whole by then
+HEALTH = {
+    "prefect": "/api/health", "mlflow": "/health", "serve": "/healthz",
+    "dashboard": "/_stcore/health",
+}  # fmt: skip
 KEEPER = "keeper"
 
 
@@ -52,13 +59,26 @@ class Service:
 
 
 class Services:
-    """The services of one home."""
+    """The services of one home. Ports of service and pages: None as the settings say, 0 a free one."""
 
-    def __init__(self, settings: Settings, *, prefect_port: int = 4200, mlflow_port: int = 5000):
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prefect_port: int = 4200,
+        mlflow_port: int = 5000,
+        serve_port: int | None = None,
+        dashboard_port: int | None = None,
+    ) -> None:
         self.settings = settings
         self.home = settings.home.absolute()
-        self.prefect_url = f"http://127.0.0.1:{prefect_port}"
-        self.mlflow_url = f"http://127.0.0.1:{mlflow_port}"
+        serve_port = settings.serve.port if serve_port is None else serve_port
+        dashboard_port = settings.dashboard.port if dashboard_port is None else dashboard_port
+        self.ports = {
+            "prefect": prefect_port, "mlflow": mlflow_port, "serve": serve_port or free_port(),
+            "dashboard": dashboard_port or free_port(),
+        }  # fmt: skip
+        self.prefect_url, self.mlflow_url = self._url("prefect"), self._url("mlflow")
         self._state = self.home / "run" / "services.json"
 
     def known(self) -> list[Service]:
@@ -88,6 +108,7 @@ class Services:
         (self.home / "run").mkdir(parents=True, exist_ok=True)
         self._state.unlink(missing_ok=True)
         ensure_databases(self.settings)
+        self._refuse_taken_ports()
         servers = self._servers()
         try:
             for name in servers:
@@ -97,9 +118,14 @@ class Services:
                 self.wait_healthy(name)
             say("applying prefect.yaml and automations.yaml")
             apply(self.settings, f"{self.prefect_url}/api", self.environment())
-            for name in self._commands():
-                if name not in servers:
-                    self.start(name)
+            rest = [name for name in self._commands() if name not in servers]
+            for name in rest:
+                if name in PAGES:
+                    say(f"starting {name}")
+                self.start(name)
+            for name in rest:
+                if name in PAGES:
+                    self.wait_healthy(name)
             self._all_alive()
         except BaseException:
             self.down(say)
@@ -128,7 +154,7 @@ class Services:
                 start_new_session=True,
             )  # fmt: skip
         created = psutil.Process(process.pid).create_time()
-        url = {"prefect": self.prefect_url, "mlflow": self.mlflow_url}.get(name, "")
+        url = self._url(name) if name in self.ports else ""
         service = Service(name, process.pid, created, url, str(log))
         rows = [asdict(known) for known in self.known() if known.name != name]
         fresh = self._state.with_name(".services.json")
@@ -139,7 +165,7 @@ class Services:
     def wait_healthy(self, name: str) -> None:
         """Return once a server answers. Raises UsageProblem where it does not come up."""
         service = next(known for known in self.known() if known.name == name)
-        health = f"{service.url}/api/health" if name == "prefect" else f"{service.url}/health"
+        health = f"{service.url}{HEALTH[name]}"
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline and service.process() is not None:
             try:
@@ -150,9 +176,29 @@ class Services:
             time.sleep(0.3)
         raise UsageProblem(f"{name} did not come up at {service.url}; see {service.log}.")
 
+    def wanted_ports(self) -> dict[str, int]:
+        """Where each server of this home is to listen, by its name."""
+        started = self._commands()
+        return {name: port for name, port in self.ports.items() if name in started}
+
     def environment(self) -> dict[str, str]:
         """What every process of the deployment is told; secrets travel here and nowhere else."""
-        return surroundings(self.settings, self.prefect_url, self._mlflow_page())
+        told = surroundings(self.settings, self.prefect_url, self._mlflow_page())
+        if self.settings.up.dashboard:
+            told["MELO_DASHBOARD__PORT"] = str(self.ports["dashboard"])  # links lead there
+        return told
+
+    def _url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def _refuse_taken_ports(self) -> None:
+        """Another program's answer is not to be taken for the health of ours."""
+        for name, port in self.wanted_ports().items():
+            if taken(port):
+                raise UsageProblem(
+                    f"port {port}, for {name}, is taken by another program. End that, or give a free "
+                    f"one: `melo up --{name}-port N`."
+                )
 
     def _servers(self) -> tuple[str, ...]:
         """The servers that are started here: no MLflow server where one elsewhere is named."""
@@ -168,21 +214,26 @@ class Services:
     def _commands(self) -> dict[str, list[str]]:
         """Command of each service, servers first, the keeper last."""
         python, home = sys.executable, str(self.home)
-        prefect_port, mlflow_port = (
-            url.rsplit(":", 1)[1] for url in (self.prefect_url, self.mlflow_url)
-        )
+        ports = {name: str(port) for name, port in self.ports.items()}
         server = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port"]
-        commands = {"prefect": [*server, prefect_port]}
+        commands = {"prefect": [*server, ports["prefect"]]}
         if self._own_mlflow():
             commands["mlflow"] = [
-                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port,
+                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", ports["mlflow"],
                 "--workers", "1",
             ]  # fmt: skip
         commands["cpu"] = _worker("cpu", "cpu")
         for number in range(1, self.settings.workers.gpu + 1):
             commands[f"gpu-{number}"] = [*_worker("gpu", f"gpu-{number}"), "--limit", "1"]
         commands["inbox"] = [python, "-m", "tasks.watch", home]
-        commands[KEEPER] = [python, "-m", "cli.keeper", home, prefect_port, mlflow_port]
+        melo = [python, "-m", "cli.main", "--home", home]
+        if self.settings.up.serve and self.settings.backbone.path is not None:
+            commands["serve"] = [
+                *melo, "serve", "--host", "127.0.0.1", "--port", ports["serve"], "--keys-later",
+            ]  # fmt: skip
+        if self.settings.up.dashboard:
+            commands["dashboard"] = [*melo, "dashboard", "--port", ports["dashboard"]]
+        commands[KEEPER] = [python, "-m", "cli.keeper", home, *ports.values()]
         return commands
 
     def _all_alive(self) -> None:

@@ -193,6 +193,13 @@ class DashboardSettings(Section):
     )
 
 
+class UpSettings(Section):
+    """What `melo up` starts beside servers, workers and schedules, at the ports of their sections."""
+
+    serve: bool = Field(default=True, description="the HTTP service, where a backbone is set")
+    dashboard: bool = Field(default=True, description="the pages to look at")
+
+
 class DatabaseSettings(Section):
     """A PostgreSQL server for Prefect and MLflow, in place of SQLite in the home."""
 
@@ -320,6 +327,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     workers: WorkerSettings = WorkerSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    up: UpSettings = UpSettings()
 
     @property
     def dashboard_url(self) -> str:

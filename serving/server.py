@@ -82,14 +82,17 @@ class Server(uvicorn.Server):
             print(f"listening on {self.url}", flush=True)
 
 
-def serve(service: Service) -> None:
-    """Serve until a signal. Raises CanNotServe, and what kept the backbone from opening."""
-    build(service).run()
+def serve(service: Service, *, keys_later: bool = False) -> None:
+    """Serve until a signal. Raises CanNotServe, and what kept the backbone from opening.
+
+    keys_later: start though no key is valid; a key that is made later is let in at once.
+    """
+    build(service, keys_later=keys_later).run()
     if service.failure is not None:
         raise service.failure
 
 
-def build(service: Service) -> Server:
+def build(service: Service, *, keys_later: bool = False) -> Server:
     """The server, not yet listening. Raises CanNotServe where keys are missing."""
     limits = service.limits
     if limits.auth == "none" and not _loopback(limits.host):
@@ -97,7 +100,8 @@ def build(service: Service) -> Server:
             f"serve.auth is none and serve.host is {limits.host}: without keys the service listens "
             "on loopback only. Make a key with `melo keys add NAME`, or set serve.host to 127.0.0.1."
         )
-    if limits.auth == "keys" and not any(key.valid for key in service.keys.entries()):
+    no_key = not any(key.valid for key in service.keys.entries())
+    if limits.auth == "keys" and no_key and not keys_later:
         raise CanNotServe(
             "there is no key yet. Make one with `melo keys add NAME`, or set serve.auth to none "
             "to serve without keys on loopback."

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 420.0  # seconds for what takes some thirty on a machine that is not busy
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
 OFTEN = {"MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30"}
+WITHOUT_PAGES = "\n[up]\nserve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
 
 
 def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +34,7 @@ def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
 def up(home: Settings, more: str = "") -> Iterator[dict[str, dict[str, Any]]]:
     """Everything up on free ports; each service as `melo up` tells of it. more: for melo.toml."""
     with (home.home / "melo.toml").open("a", encoding="utf-8") as file:
-        file.write(more)
+        file.write(more + WITHOUT_PAGES)
     ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
     done = melo(home, "up", "--json", *ports)
     try:

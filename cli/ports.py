@@ -1,0 +1,23 @@
+"""Ports of loopback: is one taken, and which is free."""
+
+from __future__ import annotations
+
+import socket
+
+
+def taken(port: int) -> bool:
+    """Whether a program listens there."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def free_port() -> int:
+    """One that nobody listens at now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
