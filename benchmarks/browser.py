@@ -27,6 +27,7 @@ from urllib.parse import urlparse
 PAGES = ("overview", "queue", "version", "edit", "routing", "cost", "ask")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PROJECT = Path(__file__).resolve().parents[1]
+MARGIN = 12  # pixels around a part of a page
 WAIT = 180.0  # seconds for a server to answer and for a page to be drawn, on a busy machine
 # Streamlit looks for itself below the page's path first, and takes the 404 as an answer.
 PROBED = "/_stcore/"
@@ -136,8 +137,14 @@ def wait_until_drawn(page: Any) -> None:
     page.wait_for_function(_DRAWN, timeout=1000 * WAIT)
 
 
-def picture(visit: Visit, path: Path, *, longest: int = 9000) -> None:
-    """The whole page as a PNG, at most `longest` pixels high."""
+def picture(
+    visit: Visit, path: Path, *, longest: int = 9000, start: str = "", end: str = ""
+) -> None:
+    """The whole page as a PNG, at most `longest` pixels high.
+
+    start, end: selectors of the first and the last part, where only those and what is between
+    them is wanted, without the side bar.
+    """
     page = visit.page
     width = page.viewport_size["width"]
     for _ in range(2):  # what a taller window shows may be taller itself
@@ -146,7 +153,15 @@ def picture(visit: Visit, path: Path, *, longest: int = 9000) -> None:
         page.wait_for_timeout(400)
     wait_until_drawn(page)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=path)
+    if not start:
+        page.screenshot(path=path)
+        return
+    first = page.locator(start).first.bounding_box()
+    last = page.locator(end).last.bounding_box()
+    main = page.locator('[data-testid="stMain"]').bounding_box()
+    top, bottom = first["y"] - MARGIN, last["y"] + last["height"] + MARGIN
+    clip = {"x": main["x"], "y": top, "width": main["width"], "height": bottom - top}
+    page.screenshot(path=path, clip=clip)
 
 
 def _note_outside(visit: Visit, url: str) -> None:

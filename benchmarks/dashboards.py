@@ -17,6 +17,9 @@ from typing import Any
 
 from benchmarks.browser import PAGES, address, chromium, open_page, picture, served
 from benchmarks.large_home import make_home
+from config import load
+from ledger.insight import ReadCopy
+from ledger.insight.readcopy import row
 
 LIMIT = 2.0  # seconds that a page may take
 ROUNDS = 3
@@ -37,17 +40,16 @@ def bench(
     say = progress or (lambda text, done, total: None)
     with tempfile.TemporaryDirectory() as scratch:
         if home is None:
-            say("making up a home", 0, 1)
             home = Path(scratch) / "home"
-            make_home(home, edits=edits, versions=versions)
+            make_home(home, edits=edits, versions=versions, progress=say)
         with served(home) as url, chromium() as browser:
             open_page(browser, url).page.context.close()
             found = {}
-            for number, name in enumerate(PAGES):
-                say(f"opening {name}", number, len(PAGES))
+            for name in PAGES:
                 cold: list[float] = []
                 warm: list[float] = []
-                for _ in range(ROUNDS):
+                for turn in range(ROUNDS):
+                    say(f"opening {name}", turn, ROUNDS)
                     _publish_again(home)
                     for series in (cold, warm):
                         visit = open_page(browser, address(url, name))
@@ -55,6 +57,7 @@ def bench(
                             raise RuntimeError(f"page {name}: {(visit.errors + visit.outside)[0]}")
                         series.append(visit.seconds)
                         visit.page.context.close()
+                say(f"opening {name}", ROUNDS, ROUNDS)
                 found[name] = {"cold": _median(cold), "warm": _median(warm)}
             if pictures is not None:
                 shoot(browser, url, pictures, say)
@@ -87,24 +90,46 @@ def shoot(browser: Any, url: str, folder: Path, say: Callable[[str, int, int], N
 
 def documentation_pictures(home: Path, folder: Path) -> list[Path]:
     """The two small pictures of the documentation: the overview in light, an edit in dark."""
-    wanted = (("dashboard-overview", "overview", "light"), ("dashboard-edit", "edit", "dark"))
-    written = []
+    written = [folder / "dashboard-overview.png", folder / "dashboard-edit.png"]
+    edit = f"{address('', 'edit')}?edit={telling_edit(home)}"
     with served(home) as url, chromium() as browser:
-        for name, page, scheme in wanted:
-            visit = open_page(browser, address(url, page), scheme=scheme, width=1280)
-            picture(visit, folder / f"{name}.png", longest=900 if page == "overview" else 1500)
-            visit.page.context.close()
-            written.append(folder / f"{name}.png")
+        visit = open_page(browser, url, width=1280)
+        picture(visit, written[0], longest=940)
+        visit.page.context.close()
+        visit = open_page(browser, url + edit, scheme="dark", width=1280)
+        picture(visit, written[1], start="h3", end='[data-testid="stVegaLiteChart"]')
+        visit.page.context.close()
     return [smaller(path) for path in written]
 
 
-def smaller(path: Path, colours: int = 128) -> Path:
+def telling_edit(home: Path) -> str:
+    """The edit in use with the most kinds of probes near it: there is most to see on its page."""
+    with ReadCopy(load(home).paths.read_ledger).open() as con:
+        found = row(con, _TELLING)
+    if found is None:
+        raise RuntimeError(f"{home.name} has no edit in use whose probes are on record.")
+    return str(found["edit_id"])
+
+
+def smaller(path: Path, colours: int = 256) -> Path:
     """The picture with a palette instead of true colour: a third of its bytes."""
     from PIL import Image
 
     with Image.open(path) as full:
-        full.convert("RGB").quantize(colours).save(path, optimize=True)
+        # A colour that only a few points have is kept: it tells what they are.
+        few = full.convert("RGB").quantize(colours, method=Image.Quantize.MAXCOVERAGE)
+        few.save(path, optimize=True)
     return path
+
+
+_TELLING = """
+SELECT s.edit_id
+FROM edit_states s JOIN edits e USING (edit_id)
+     JOIN probe_results p ON split_part(p.probe_id, ':', 2) = s.edit_id
+WHERE s.state = 'active' AND NOT isnan(p.distance)
+GROUP BY s.edit_id, e.seq ORDER BY count(DISTINCT p.suite) DESC, count(DISTINCT p.prompt) DESC, e.seq
+LIMIT 1
+"""
 
 
 def _publish_again(home: Path) -> None:

@@ -22,7 +22,8 @@ import httpx
 import psutil
 
 from benchmarks.gate import read_material
-from benchmarks.serve import edited_version, make_home, melo_serve, questions
+from benchmarks.serve import edited_version, make_home, questions
+from benchmarks.servers import melo_serve
 from melo_engine import Backbone
 
 Progress = Callable[[str, int, int], None]

@@ -5,6 +5,7 @@
     same version    ──► mlflow models serve ┘  in turn, round after round; ratios within a round
 
 Every server is a process of its own, started as a user starts it, with one key and all defaults.
+How long one takes to be there again after a kill is measured by `restart`.
 """
 
 from __future__ import annotations
@@ -14,22 +15,17 @@ import json
 import os
 import platform
 import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks.gate import read_material
+from benchmarks.restart import restarts
+from benchmarks.servers import melo_serve, mlflow_serve
 from config import Settings, load
 from melo_engine import Backbone, Editor, EditRequest, Version
 from melo_engine.contrast import Recipe, learn_projection
@@ -41,8 +37,6 @@ from tasks.register import Registry, register
 from tasks.versions import open_ledger, save_version
 
 Progress = Callable[[str, int, int], None]
-READY = "ready-seconds"
-STARTING = 180.0  # seconds for a server to be ready
 TOML = '[backbone]\npath = {path}\ntask = "{task}"\n'
 
 
@@ -98,8 +92,8 @@ def bench(
         say("starting the servers", 0, 3)
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
         bare = make_home(Path(scratch) / "bare", backbone, backbone_path, None)
+        starts = restarts(edited, backbone_path, version.id, say)
         with melo_serve(edited) as ours, melo_serve(bare) as base:
-            ready = (edited.home / READY).read_text()
             targets = [_ours("edited", edited, ours), _ours("bare", bare, base)]
             loads = {name: Load() for name in ("edited", "bare", "mlflow")}
             ratios: list[float] = []
@@ -141,7 +135,7 @@ def bench(
             for name, load_seen in loads.items()
             if load_seen.answers
         },
-        "ready_seconds": float(ready),
+        **starts,
         "clients": clients,
         "edits": len(version),
         "backbone": backbone.name,
@@ -211,57 +205,6 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", number)
     return number
-
-
-@contextmanager
-def melo_serve(settings: Settings, *options: str) -> Iterator[str]:
-    """`melo serve` on any free port, ready; its address."""
-    began = time.perf_counter()
-    log = (settings.home / "serve.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "--home", str(settings.home), "serve", "--port", "0",
-         *options],
-        stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        if "http" not in line:
-            raise RuntimeError(f"melo serve did not start; see {log.name}.")
-        url = line.split()[-1]
-        _wait_until(f"{url}/readyz", process, log.name)
-        (settings.home / READY).write_text(f"{time.perf_counter() - began:.1f}")
-        yield url
-    finally:
-        _end(process)
-        log.close()
-
-
-@contextmanager
-def mlflow_serve(settings: Settings, backbone: Backbone, wanted: bool) -> Iterator[str | None]:
-    """`mlflow models serve` of the champion, ready; its address."""
-    if not wanted:
-        yield None
-        return
-    port = free_port()
-    name = Registry(settings).name_for(backbone)
-    log = (settings.home / "mlflow-serve.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
-         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
-        stdout=log, stderr=log, start_new_session=True,
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": settings.tracking_uri,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # uvicorn's
-        },
-    )  # fmt: skip
-    try:
-        _wait_until(f"http://127.0.0.1:{port}/ping", process, log.name)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(process)
-        log.close()
 
 
 async def put_load(
@@ -335,41 +278,6 @@ def _mlflow(url: str) -> Target:
     return Target(
         "mlflow", url, "/invocations", "none", lambda p: json.dumps({"inputs": [p]}).encode(), read
     )
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def _wait_until(url: str, process: subprocess.Popen[bytes], log: str) -> None:
-    deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            last = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
-            raise RuntimeError(f"the server for {url} ended: {' | '.join(last)}")
-        try:
-            if httpx.get(url, timeout=2.0).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"{url} was not ready after {STARTING:.0f} s.")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server and whatever it started: they share a session of their own."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _add(to: Load, part: Load) -> None:

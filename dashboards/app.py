@@ -52,7 +52,7 @@ def _follow() -> None:
         st.session_state.stamp = known
         st.rerun()
     st.session_state.stamp = known
-    st.caption(f"Home `{session.settings().home}`")
+    st.caption(f"Home `{session.settings().home.name}`")
     st.caption("No ledger is published here" if known is None else f"Ledger of {_published()}")
 
 

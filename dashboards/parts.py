@@ -12,12 +12,13 @@ import altair as alt
 import pyarrow as pa
 import streamlit as st
 
-from config import ConfigError
+from config import ConfigError, default_home
 from dashboards.charts.base import csv_of, png
 from dashboards.errors import DashboardError
+from dashboards.words import from_home
 from ledger import LedgerError
 
-CARD = 168  # pixels: five in a row on a laptop, two on a phone
+CARD = 172  # pixels: five in a row on a laptop, two on a phone; 20 letters below the figure
 
 
 def title(name: str, question: str) -> None:
@@ -28,7 +29,7 @@ def title(name: str, question: str) -> None:
 
 def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = ()) -> None:
     """Figures in a row that wraps: label, value, and what stands small below it."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="xsmall"):
         for place, (label, value, below) in enumerate(items):
             st.metric(
                 label, value, below, border=True, delta_color="off", delta_arrow="off", width=CARD,
@@ -114,7 +115,7 @@ def away(what: str, error: Exception) -> None:
     """A source that can't be read now; the rest of the page stands."""
     with st.container(border=True):
         st.markdown(f":material/cloud_off: **{escape(what)}**")
-        st.markdown(escape(str(error)))
+        st.markdown(escape(from_home(str(error), default_home())))
 
 
 @contextlib.contextmanager

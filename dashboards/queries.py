@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from config import Settings
 from dashboards import keymap, registry
 from dashboards.errors import RegistryAway, UnknownRecord, VersionAway
 from dashboards.registry import Registered
+from dashboards.words import from_home
 from ledger.insight import ReadCopy, costs, gated, lives, overview, traffic, waiting
 
 
@@ -117,7 +119,7 @@ class Records:
                 overview.releases(con, last, since),
                 overview.live_times(con, since),
                 overview.backlog(con, now),
-                overview.alerts(con, now),
+                [a | {"message": self._told(a["message"])} for a in overview.alerts(con, now)],
             )
 
     def queue(self, now: datetime, state: str | None = None, source: str | None = None) -> Queue:
@@ -175,7 +177,7 @@ class Records:
             facts = lives.facts(con, edit)
             if facts is None:
                 raise UnknownRecord(f"No edit {edit} is on record. Search for it above.")
-            timeline = lives.timeline(con, facts["edit"])
+            timeline = self._told_of(lives.timeline(con, facts["edit"]))
             distances = lives.distances(con, facts["edit"])
         radius, problem = None, None
         gated_in = distances["version"][0].as_py() if distances.num_rows else facts["version"]
@@ -183,7 +185,7 @@ class Records:
             try:
                 radius = keymap.read_radius(self.settings.paths.versions, gated_in, facts["edit"])
             except VersionAway as error:
-                problem = str(error)
+                problem = self._told(str(error))
         return EditView(facts, timeline, distances, radius, problem)
 
     def texts(self, edits: list[str]) -> pa.Table:
@@ -230,5 +232,15 @@ class Records:
         try:
             found = registry.champion_hash(self.settings)
         except RegistryAway as error:
-            return Agreement(False, None, str(error))
+            return Agreement(False, None, self._told(str(error)))
         return Agreement(found == champion, found)
+
+    def _told(self, text: str) -> str:
+        return from_home(text, self.settings.home)
+
+    def _told_of(self, timeline: pa.Table) -> pa.Table:
+        """The same rows; what failed may have named a file of the home."""
+        place = timeline.column_names.index("detail")
+        home = self.settings.home.absolute()
+        details = pc.replace_substring(timeline["detail"], str(home), home.name)
+        return timeline.set_column(place, "detail", details)

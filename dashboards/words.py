@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 NOTHING = "–"
 
@@ -65,3 +66,9 @@ def cut(text: str | None, length: int = 80) -> str:
     """A text that fits a line."""
     flat = " ".join((text or "").split())
     return flat if len(flat) <= length else flat[: length - 1] + "…"
+
+
+def from_home(text: str, home: Path) -> str:
+    """A text whose paths begin at the home's own name: where it lies on this machine is left out."""
+    place = str(home.absolute())
+    return text.replace(place, home.absolute().name) if home.absolute().name else text

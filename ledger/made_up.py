@@ -8,6 +8,7 @@ Shapes and shares follow what real homes hold; texts, ids and figures are made u
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -25,8 +26,12 @@ def make_up(
     now: datetime,
     seed: int = 0,
     read_copy: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ledger:
-    """Write a new ledger. probes: rows for each version. Raises FileExistsError."""
+    """Write a new ledger. probes: rows for each version. Raises FileExistsError.
+
+    progress: told how many of how many steps are done; each writes one table.
+    """
     if path.exists():
         raise FileExistsError(
             f"{path} is there already; a made-up ledger takes no place of another."
@@ -36,11 +41,15 @@ def make_up(
         seed=int(seed), edits=int(edits), versions=int(versions), probes=int(probes), days=DAYS,
         now=now.isoformat(),
     )  # fmt: skip
+    steps = [s for s in (*macros.split(";\n"), *_ROWS.split(";\n")) if s.strip()]
     with ledger.write() as con:
-        for statement in (*macros.split(";\n"), *_ROWS.split(";\n")):
-            if statement.strip():
-                con.execute(statement)
+        for number, statement in enumerate(steps):
+            con.execute(statement)
+            if progress is not None:
+                progress(number + 1, len(steps) + 1)
     ledger.publish()
+    if progress is not None:
+        progress(len(steps) + 1, len(steps) + 1)
     return ledger
 
 

@@ -36,29 +36,30 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
     """A strip for each kind of probe: distance to the nearest key, caught or left alone, the radius."""
     kinds = [k for k in KINDS if k in set(table["kind"].to_pylist())]
     shown = alt.Chart(table).transform_calculate(
-        who=f"datum.caught_by == '{edit}' ? 'answered by this edit' : "
-        "(datum.caught_by ? 'answered by another edit' : 'left to the backbone')",
+        who=f"datum.caught_by == '{edit}' ? 'this edit' : "
+        "(datum.caught_by ? 'another edit' : 'the backbone')",
         jitter="random() - 0.5",
     )
-    domain = ["answered by this edit", "answered by another edit", "left to the backbone"]
+    domain = ["this edit", "another edit", "the backbone"]
     points = (
         shown.transform_filter("isValid(datum.distance)")
         .mark_point(filled=True, size=80, opacity=0.8)
         .encode(
             x=alt.X(
                 "distance:Q", scale=alt.Scale(domainMin=0, nice=True),
-                axis=alt.Axis(title="distance to the nearest key looked at (0 to 2)", tickCount=6),
+                axis=alt.Axis(title="distance to the nearest key, 0 to 2", tickCount=6),
             ),
             y=alt.Y("kind:N", sort=kinds, axis=alt.Axis(title=None, labelLimit=200)),
             yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
             color=alt.Color(
                 "who:N", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE, GREY]),
-                legend=alt.Legend(orient="top", title=None, labelLimit=240),
+                legend=alt.Legend(orient="top", title="answered by"),
             ),
             shape=alt.Shape(
                 "who:N", scale=alt.Scale(domain=domain, range=["circle", "triangle-up", "square"])
             ),
-            tooltip=["prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"), "who:N",
+            tooltip=["prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"),
+                     alt.Tooltip("who:N", title="answered by"),
                      "passed:N", "suite:N"],
         )
     )  # fmt: skip

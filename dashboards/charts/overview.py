@@ -101,7 +101,9 @@ def live_times(table: pa.Table) -> alt.LayerChart:
         alt.Tooltip("week:T"), alt.Tooltip("edits:Q"), alt.Tooltip("part:N"),
         alt.Tooltip("seconds:Q", format=",.0f", title="seconds"),
     ]  # fmt: skip
-    line = base.mark_line().encode(x=x, y=y, color=colour, strokeDash=alt.StrokeDash("part:N"))
+    line = base.mark_line().encode(
+        x=x, y=y, color=colour, strokeDash=alt.StrokeDash("part:N", legend=None)
+    )
     points = base.mark_point(filled=True, size=45, opacity=1).encode(
         x=x, y=y, color=colour, shape=alt.Shape("part:N"), tooltip=tips
     )
@@ -116,7 +118,8 @@ def backlog(table: pa.Table) -> alt.Chart:
         alt.Chart(table)
         .mark_bar()
         .encode(
-            y=alt.Y("age:N", sort=ages, scale=alt.Scale(domain=ages), axis=alt.Axis(title=None)),
+            y=alt.Y("age:N", sort=ages, scale=alt.Scale(domain=ages), 
+                    axis=alt.Axis(title=None, labelOverlap=False)),
             x=alt.X("edits:Q", axis=alt.Axis(title="edits", tickMinStep=1, tickCount=5, format=",d")),
             color=alt.Color(
                 "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]),

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboards import filters, parts, session
 from dashboards.errors import DashboardError
-from dashboards.words import duration, short
+from dashboards.words import duration, from_home, short
 
 
 def page() -> None:
@@ -79,7 +79,9 @@ def _answer(answer: dict[str, Any], numbers: dict[str, int]) -> None:
     name = {"base": "Backbone", "champion": "Champion"}.get(answer["asked"], "Version")
     if "error" in answer:
         st.markdown(f"**{name}**")
-        st.markdown(f":material/error: {parts.escape(answer['error'])}")
+        st.markdown(
+            f":material/error: {parts.escape(from_home(answer['error'], session.settings().home))}"
+        )
         return
     number = numbers.get(answer["version"])
     st.markdown(f"**{name}**" + (f" v{number} `{short(answer['version'])}`" if number else ""))

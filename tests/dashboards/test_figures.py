@@ -81,7 +81,7 @@ def test_the_overview_page_shows_these_figures(made_up: Settings, opened: Opened
         "Champion": f"v{data.champion['number']}",
         "Edits in use": f"{head['active']:,}",
         "Waiting": f"{head['waiting']:,}",
-        "Report to live, median": duration(head["live_p50"]),
+        "Report to live": duration(head["live_p50"]),
         "Past the gate": f"{head['gates_passed']} of {head['gates_passed'] + head['gates_failed']}",
     }
 

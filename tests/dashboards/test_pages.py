@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from config import Settings, load
+from dashboards.queries import Records
+from dashboards.report import as_text
 from ledger import Ledger
 from tasks.ingest import ingest_paths
 from tests.conftest import report, write_lines
@@ -59,6 +62,7 @@ def test_a_home_without_a_ledger_says_so(page: str, tmp_path: Path, opened: Open
     app = opened(tmp_path / "nothing", page)
     assert not app.exception
     assert "nothing has been published yet" in said(app)
+    assert str(tmp_path) not in said(app)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -84,11 +88,26 @@ def test_a_copy_that_is_no_ledger_is_named(page: str, tmp_path: Path, opened: Op
     assert "The ledger can't be read at the moment" in said(app)
 
 
+def test_what_failed_is_told_without_where_the_home_lies(tmp_path: Path, opened: Opened) -> None:
+    settings = load(tmp_path / "mine")
+    with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
+        ledger.record_event("job-failed", f"{settings.home}/cache/x is gone", severity="error")
+        ingest_paths(ledger, [write_lines(tmp_path / "in.jsonl", [report(0)])], settings)
+    told = "mine/cache/x is gone"
+    app = opened(settings.home)
+    assert told in said(app)
+    now = datetime.now(UTC)
+    text = as_text(Records(settings).overview(now), now)
+    assert told in text
+    assert str(tmp_path) not in said(app) + text
+
+
 def test_mlflow_being_away_leaves_the_page(made_up: Settings, opened: Opened) -> None:
     for page in ("overview", "version"):
         app = opened(made_up.home, page)
         assert not app.exception
-        assert "mlflow.db is not there" in said(app)
+        assert "home/mlflow.db is not there" in said(app)
+        assert str(made_up.home) not in said(app)
         assert len(app.metric) == 5
 
 

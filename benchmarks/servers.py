@@ -1,0 +1,136 @@
+"""Servers of a home as a user starts them, each a process of its own on a free port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from config import Settings
+from melo_engine import Backbone
+from tasks.register import Registry
+
+STARTING = 180.0  # seconds for a server to be ready
+
+
+@dataclass
+class Started:
+    """A `melo serve` that is ready. seconds: from the command to /readyz."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    seconds: float
+
+    def kill(self) -> None:
+        """SIGKILL, with whatever it started."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.end()
+
+    def end(self) -> None:
+        """End it, if it has not ended."""
+        _end(self.process)
+
+
+def start_serve(settings: Settings, *options: str) -> Started:
+    """`melo serve` on any free port, ready. Raises RuntimeError where it does not come up."""
+    began = time.perf_counter()
+    log = settings.home / "serve.log"
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "--home", str(settings.home), "serve", "--port", "0",
+             *options],
+            stdout=subprocess.PIPE, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        if "http" not in line:
+            raise RuntimeError(f"melo serve did not start; see {log}.")
+        url = line.split()[-1]
+        _wait_until(f"{url}/readyz", process, str(log))
+    except BaseException:
+        _end(process)
+        raise
+    return Started(process, url, time.perf_counter() - began)
+
+
+@contextmanager
+def melo_serve(settings: Settings, *options: str) -> Iterator[str]:
+    """`melo serve` on any free port, ready; its address."""
+    started = start_serve(settings, *options)
+    try:
+        yield started.url
+    finally:
+        started.end()
+
+
+@contextmanager
+def mlflow_serve(settings: Settings, backbone: Backbone, wanted: bool) -> Iterator[str | None]:
+    """`mlflow models serve` of the champion, ready; its address."""
+    if not wanted:
+        yield None
+        return
+    port = free_port()
+    name = Registry(settings).name_for(backbone)
+    log = (settings.home / "mlflow-serve.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
+         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
+        stdout=log, stderr=log, start_new_session=True,
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": settings.tracking_uri,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # uvicorn's
+        },
+    )  # fmt: skip
+    try:
+        _wait_until(f"http://127.0.0.1:{port}/ping", process, log.name)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end(process)
+        log.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_until(url: str, process: subprocess.Popen[bytes], log: str) -> None:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            last = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
+            raise RuntimeError(f"the server for {url} ended: {' | '.join(last)}")
+        try:
+            if httpx.get(url, timeout=2.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"{url} was not ready after {STARTING:.0f} s.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and whatever it started: they share a session of their own."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
