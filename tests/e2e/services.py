@@ -18,7 +18,10 @@ from config import Settings
 ROOT = Path(__file__).parents[2]
 PATIENCE = 420.0  # seconds for what takes some thirty on a machine that is not busy
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
-OFTEN = {"MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30"}
+OFTEN = {
+    "MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "180",
+}  # fmt: skip
 WITHOUT_PAGES = "\n[up]\nserve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
 
 
