@@ -25,8 +25,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 OFTEN = {  # schedules of seconds, where the last of six places is the second
     "MELO_CRON_INGEST": "* * * * * */20",
     "MELO_CRON_EDIT": "* * * * * 10,30,50",
-    # Runs are made this many seconds ahead, not for the hour that fits schedules of minutes.
-    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "120",
+    # Runs are made so far ahead, not for the hour that fits schedules of minutes.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT2M",
 }
 QUICK = {"PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60"}
 WITHOUT_PAGES = {"MELO_UP__SERVE": "false", "MELO_UP__DASHBOARD": "false"}

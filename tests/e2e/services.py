@@ -20,7 +20,7 @@ PATIENCE = 420.0  # seconds for what takes some thirty on a machine that is not 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
 OFTEN = {
     "MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "180",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT3M",
 }  # fmt: skip
 WITHOUT_PAGES = "\n[up]\nserve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
 
