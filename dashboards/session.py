@@ -6,7 +6,7 @@ query, and a new copy is seen at once.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ def stamp() -> str | None:
 
 
 def now() -> datetime:
-    """The minute that it is, in UTC: a page asked twice in it is answered from the cache."""
-    return datetime.now(UTC).replace(second=0, microsecond=0)
+    """The end of the minute that it is, in UTC: what has just happened lies before it, and a page
+    asked twice in the minute is answered from the cache."""
+    return datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def ask(name: str, **arguments: Any) -> Any:

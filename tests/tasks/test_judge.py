@@ -115,7 +115,7 @@ def test_an_edit_that_fails_again_is_rejected_with_both_reasons(
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
     (bad,) = ledger.edits(state="rejected")
     reason = ledger.history(bad.id)[-1].reason
-    assert "its own prompt lies outside" in reason
+    assert 'its own prompt is answered "jon", not "ada"' in reason
     assert "trained again from rank 8 with 2 steps" in reason
 
 
