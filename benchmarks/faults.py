@@ -49,7 +49,10 @@ SMALL_DISK = "64m"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done. edits, junk: lines of its file. clock: its processes' clock can be set."""
+    """What is done. edits, junk: lines of its file. clock: its processes' clock can be set.
+
+    A transaction takes `ingest.chunk_lines` lines: a file that is to be half read has some of these.
+    """
 
     name: str
     strike: Strike
@@ -62,7 +65,7 @@ FAULTS = (
     Fault("gpu worker killed in training", strikes.in_training),
     Fault("gpu worker killed in the gate", strikes.in_the_gate),
     Fault("gpu worker killed between registration and promotion", strikes.before_promotion),
-    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=60_000),
+    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=1_000_000),
     Fault("Prefect server killed in a job", strikes.prefect_server),
     Fault("MLflow server killed in a job", strikes.mlflow_server),
     Fault("ledger locked for 60 s", strikes.ledger_locked),
