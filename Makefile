@@ -39,10 +39,10 @@ endif
 demo: install
 	$(BIN)/melo demo
 
-# Tests start servers beside them: a core is left for those.
+# Two processes, each with one thread: most of the long tests wait for servers they have started.
 test: export OMP_NUM_THREADS = 1
 test: install browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 pictures: install browser
 	$(BIN)/python -c "from pathlib import Path; from benchmarks.dashboards import documentation_pictures as p; print(*p(Path('.melo'), Path('docs/images')), sep='\n')"

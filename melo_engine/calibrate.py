@@ -28,7 +28,7 @@ SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the sam
 MISSES = 3  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
-SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 200
+SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def measure_reach(
     near: Sequence[EditRequest] = (),
     subjects: Sequence[str] = (),
     seed: int = 0,
-    limit: int = 100,
+    limit: int = 200,
     known: Mapping[Asked, np.ndarray] | None = None,
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).

@@ -72,6 +72,11 @@ def write_lines(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first: processes that share the rest then end together."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small T5 with random weights, always the same ones, saved as transformers saves models."""
