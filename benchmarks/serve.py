@@ -56,6 +56,11 @@ class Load:
         """Answers a second."""
         return self.answers / self.seconds if self.seconds else 0.0
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens of answers a second; edits may make answers longer."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
 
 @dataclass(frozen=True)
 class Target:
@@ -97,6 +102,7 @@ def bench(
             targets = [_ours("edited", edited, ours), _ours("bare", bare, base)]
             loads = {name: Load() for name in ("edited", "bare", "mlflow")}
             ratios: list[float] = []
+            token_ratios: list[float] = []
             mlflow_ratios: list[float] = []
             with mlflow_serve(edited, backbone, with_mlflow) as other:
                 if other is not None:
@@ -112,16 +118,20 @@ def bench(
                         )
                         seen[target.name] = load_seen
                         _add(loads[target.name], load_seen)
-                    ratios.append(seen["edited"].throughput / seen["bare"].throughput)
+                    mine, its = seen["edited"], seen["bare"]
+                    ratios.append(mine.throughput / its.throughput)
+                    token_ratios.append(mine.tokens_per_second / its.tokens_per_second)
                     if "mlflow" in seen:
                         mlflow_ratios.append(seen["edited"].throughput / seen["mlflow"].throughput)
     ours_seen = loads["edited"]
     return {
         "throughput_ratio": round(statistics.median(ratios), 3),
+        "token_throughput_ratio": round(statistics.median(token_ratios), 3),
         "mlflow_ratio": round(statistics.median(mlflow_ratios), 2) if mlflow_ratios else None,
         "p50_ms": _quantile(ours_seen, 0.5),
         "p95_ms": _quantile(ours_seen, 0.95),
         "throughput_ratios": [round(r, 3) for r in ratios],
+        "token_throughput_ratios": [round(r, 3) for r in token_ratios],
         "mlflow_ratios": [round(r, 2) for r in mlflow_ratios],
         "servers": {
             name: {
