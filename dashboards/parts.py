@@ -13,7 +13,7 @@ import pyarrow as pa
 import streamlit as st
 
 from config import ConfigError, default_home
-from dashboards.charts.base import csv_of, png
+from dashboards.charts.base import Picture, csv_of, png
 from dashboards.errors import DashboardError
 from dashboards.words import from_home
 from ledger import LedgerError
@@ -38,7 +38,7 @@ def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = (
 
 
 def heading(
-    said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
+    said: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
 ) -> None:
     """A sentence with its downloads at the right."""
     left, right = st.columns([0.82, 0.18], vertical_alignment="bottom")
@@ -61,7 +61,7 @@ def chart(
 
 
 def downloads(
-    said: str, name: str, tables: dict[str, pa.Table], picture: alt.TopLevelMixin | None = None
+    said: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
 ) -> None:
     """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
     about = f"Download: {said}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import altair as alt
 import pyarrow as pa
 from pyarrow import csv
 
 alt.data_transformers.disable_max_rows()
+
+Picture: TypeAlias = alt.TopLevelMixin | Callable[[], alt.TopLevelMixin]  # drawn when asked for
 
 HEIGHT = 260
 # Seconds on an axis, in the unit that fits.
@@ -27,10 +30,11 @@ def versions_axis(title: str | None = "version", **more: Any) -> alt.X:
     return alt.X("number:Q", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=8), **more)
 
 
-def png(chart: alt.TopLevelMixin, title: str) -> bytes:
+def png(chart: Picture, title: str) -> bytes:
     """The chart as a picture on white, its title above it."""
     import vl_convert
 
+    chart = chart if isinstance(chart, alt.TopLevelMixin) else chart()
     picture: bytes = vl_convert.vegalite_to_png(_printed(chart, title), scale=2)
     return picture
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
 import altair as alt
 import pyarrow as pa
 
@@ -11,15 +15,36 @@ from dashboards.palette import BLUE, FATE_SHAPES, FATES, GREY, ORANGE, RED, STAT
 
 def suite(table: pa.Table, *, ratio: bool = False) -> alt.LayerChart:
     """One suite over versions: value, its 95% interval, what is asked for, versions that failed."""
+    return _suite(alt.Chart(table), _domain(table, ratio), ratio)
+
+
+def suite_spec(table: pa.Table, *, ratio: bool = False) -> dict[str, Any]:
+    """What `suite` gives, as a Vega-Lite specification without its data: a page shows many of them."""
+    spec = deepcopy(_suite_template(ratio))
+    for layer in spec["layer"]:
+        layer["encoding"]["y"]["scale"]["domain"] = _domain(table, ratio)
+    return spec
+
+
+@cache
+def _suite_template(ratio: bool) -> dict[str, Any]:
+    found: dict[str, Any] = _suite(alt.Chart(), [0.0, 1.0], ratio).to_dict()
+    return found
+
+
+def _domain(table: pa.Table, ratio: bool) -> list[float]:
     values = [v for name in ("low", "value", "high", "threshold") for v in table[name].to_pylist()
               if v is not None]  # fmt: skip
     low, high = min(values, default=0.0), max(values, default=1.0)
     pad = max(0.01, 0.08 * (high - low))
-    domain = [max(0.0, low - pad), high + pad if ratio else min(1.0, high + pad)]
+    return [max(0.0, low - pad), high + pad if ratio else min(1.0, high + pad)]
+
+
+def _suite(chart: alt.Chart, domain: list[float], ratio: bool) -> alt.LayerChart:
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     axis = alt.Axis(format=".3~f" if ratio else ".3~%", tickCount=4, title=None)
     y = alt.Y("value:Q", scale=scale, axis=axis)
-    base = alt.Chart(table).encode(x=versions_axis(None))
+    base = chart.encode(x=versions_axis(None))
     band = base.mark_area(opacity=0.22, color=BLUE).encode(
         y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q"
     )

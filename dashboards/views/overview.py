@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import altair as alt
 import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
@@ -113,23 +113,22 @@ def _suites(data: Overview) -> None:
         return
     said = conclusions.of_suites(groups)
     tables = {name: table.filter(pc.equal(table["suite"], name)) for name in groups}
-    pictures = {
-        name: charts.suite(tables[name], ratio=rows[-1]["metric"] != "share")
-        for name, rows in groups.items()
-    }
-    parts.heading(said, "suites", {"suites": table}, together(data))
+    parts.heading(said, "suites", {"suites": table}, partial(together, data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed. accurate-retention is a ratio of perplexities, 1 is unchanged."
     )
-    parts.grid([_small(name, groups[name], pictures[name]) for name in groups], 3)
+    parts.grid([_small(name, groups[name], tables[name]) for name in groups], 3)
 
 
-def _small(name: str, rows: list[dict[str, Any]], picture: alt.LayerChart) -> Callable[[], None]:
+def _small(name: str, rows: list[dict[str, Any]], table: pa.Table) -> Callable[[], None]:
     def show() -> None:
         said = conclusions.of_suite(rows)
         st.markdown(f"**{parts.escape(said)}**")
-        st.altair_chart(picture, width="stretch", key=f"suite-{name}", alt=f"{said}, by version")
+        st.vega_lite_chart(
+            table, charts.suite_spec(table, ratio=rows[-1]["metric"] != "share"),
+            width="stretch", key=f"suite-{name}", alt=f"{said}, by version",
+        )  # fmt: skip
 
     return show
 
