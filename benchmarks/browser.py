@@ -107,13 +107,29 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-def open_page(
-    browser: Any, url: str, *, scheme: str = "light", width: int = 1360, height: int = 900
-) -> Visit:
-    """Open an address in a context of its own and wait until everything on it is drawn."""
-    context = browser.new_context(
+def fresh_context(
+    browser: Any, *, scheme: str = "light", width: int = 1360, height: int = 900
+) -> Any:
+    """A browser that has been nowhere yet."""
+    return browser.new_context(
         color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce"
     )
+
+
+def open_page(
+    browser: Any,
+    url: str,
+    *,
+    scheme: str = "light",
+    width: int = 1360,
+    height: int = 900,
+    context: Any = None,
+) -> Visit:
+    """Open an address and wait until everything on it is drawn.
+
+    context: opens a tab there, whose files the browser may have from before; None for a fresh one.
+    """
+    context = context or fresh_context(browser, scheme=scheme, width=width, height=height)
     visit = Visit(context.new_page())
     visit.page.on("request", lambda r: _note_outside(visit, r.url))
     visit.page.on("pageerror", lambda e: visit.errors.append(str(e)))
