@@ -205,5 +205,7 @@ _DRAWN = """() => {
     if (!app || app.dataset.testScriptState === 'running' || app.dataset.testScriptState === 'initial')
         return false;
     if (all('[data-testid="stSpinner"], [data-testid="stSkeleton"]').length) return false;
+    const own = all('[data-testid^="stBidiComponent"]').map(c => c.shadowRoot || c.querySelector('*'));
+    if (!own.every(c => c && c.querySelector('svg'))) return false;
     return all('[data-testid="stVegaLiteChart"]').every(c => c.querySelector('canvas, svg.marks'));
 }"""

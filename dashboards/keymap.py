@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from dashboards.errors import VersionAway
 
-SHOWN = 3000  # points on the map
+SHOWN = 1500  # points on the map
 FITTED = 4000  # keys that the directions are found from
 PAIRS = 200  # crowding pairs listed
 Array = np.ndarray[Any, np.dtype[Any]]

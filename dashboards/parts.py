@@ -14,10 +14,19 @@ import streamlit as st
 
 from config import ConfigError, default_home
 from dashboards.charts.base import Picture, csv_of, png
+from dashboards.charts.multiples import STYLE, multiples
 from dashboards.errors import DashboardError
 from dashboards.words import from_home
 from ledger import LedgerError
 
+_multiples = st.components.v2.component(
+    "multiples",
+    html='<div class="multiples"></div>',
+    css=STYLE,
+    js="export default ({parentElement, data}) => "
+    "{ parentElement.querySelector('.multiples').innerHTML = data }",
+)
+CANVAS = {"embedOptions": {"renderer": "canvas"}}
 CARD = 172  # pixels: five in a row on a laptop, two on a phone; 20 letters below the figure
 
 
@@ -57,7 +66,14 @@ def chart(
     heading(said, name, {name: table}, picture)
     if units:
         st.caption(escape(units))
-    st.altair_chart(picture, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
+    # On one canvas: hundreds of marks, each an element with a label of its own, would be late.
+    drawn = picture.properties(usermeta=CANVAS).configure_mark(aria=False)
+    st.altair_chart(drawn, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
+
+
+def small_multiples(charts: Sequence[tuple[str, str]]) -> None:
+    """Many small drawings below their sentences, as `dashboards.charts.multiples` makes them."""
+    _multiples(data=multiples(charts), key="multiples")
 
 
 def downloads(
@@ -108,7 +124,12 @@ def empty(what: str, why: str, command: str | None = None) -> None:
         st.markdown(f":material/inbox: **{escape(what)}**")
         st.markdown(escape(why))
         if command:
-            st.code(command, language="sh")
+            commands(command)
+
+
+def commands(*lines: str) -> None:
+    """Commands to type, a line each; a block of code would fetch a highlighter for every language."""
+    st.markdown("  \n".join(f"`{line}`" for line in lines))
 
 
 def away(what: str, error: Exception) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from functools import cache
-from typing import Any
-
 import altair as alt
 import pyarrow as pa
 
@@ -14,22 +10,8 @@ from dashboards.palette import BLUE, FATE_SHAPES, FATES, GREY, ORANGE, RED, STAT
 
 
 def suite(table: pa.Table, *, ratio: bool = False) -> alt.LayerChart:
-    """One suite over versions: value, its 95% interval, what is asked for, versions that failed."""
+    """One suite over versions, to take away: value, 95% interval, what is asked for, what failed."""
     return _suite(alt.Chart(table), _domain(table, ratio), ratio)
-
-
-def suite_spec(table: pa.Table, *, ratio: bool = False) -> dict[str, Any]:
-    """What `suite` gives, as a Vega-Lite specification without its data: a page shows many of them."""
-    spec = deepcopy(_suite_template(ratio))
-    for layer in spec["layer"]:
-        layer["encoding"]["y"]["scale"]["domain"] = _domain(table, ratio)
-    return spec
-
-
-@cache
-def _suite_template(ratio: bool) -> dict[str, Any]:
-    found: dict[str, Any] = _suite(alt.Chart(), [0.0, 1.0], ratio).to_dict()
-    return found
 
 
 def _domain(table: pa.Table, ratio: bool) -> list[float]:

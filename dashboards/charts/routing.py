@@ -58,10 +58,10 @@ def share(table: pa.Table) -> alt.LayerChart:
     ]  # fmt: skip
     y = alt.Axis(title="requests an hour", tickCount=5, format=",d")
     all_of_them = base.mark_area(color=GREY, opacity=0.3, line={"color": GREY}).encode(
-        y=alt.Y("answers:Q", axis=y), tooltip=tips
+        y=alt.Y("answers:Q", axis=y)
     )
     edited = base.mark_area(color=BLUE, opacity=0.7, line={"color": BLUE}).encode(
-        y=alt.Y("edited:Q", axis=y), tooltip=tips
+        y=alt.Y("edited:Q", axis=y)
     )
     points = base.mark_point(filled=True, size=18, color=BLUE).encode(y="edited:Q", tooltip=tips)
     return alt.layer(all_of_them, edited, points).properties(height=240)

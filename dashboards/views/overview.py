@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import streamlit as st
 
 from dashboards import conclusions, filters, parts, session
 from dashboards.charts import overview as charts
+from dashboards.charts.multiples import suite
 from dashboards.errors import RegistryAway
 from dashboards.palette import SEVERITIES
 from dashboards.queries import Overview
 from dashboards.report import figures, together
 from dashboards.words import count, cut, short, when
+
+SHOWN = 8  # alerts
 
 
 def page() -> None:
@@ -87,16 +88,18 @@ def _alerts(alerts: list[dict[str, Any]]) -> None:
         parts.nothing("No alert in the last 24 hours.")
         return
     st.markdown(f"#### {count(len(alerts), 'alert')} in the last 24 hours")
-    for alert in alerts[:8]:
+    lines = []
+    for alert in alerts[:SHOWN]:
         icon = SEVERITIES.get(alert["severity"], SEVERITIES["warning"])
         name = f" `{short(alert['version'])}`" if alert["version"] else ""
-        st.markdown(
+        lines.append(
             f"{icon} **{parts.escape(alert['kind'])}**{name} {when(alert['happened_at'])}: "
             f"{parts.escape(cut(alert['message'], 240))}"
         )
-    if len(alerts) > 8:
-        with st.expander(f"{len(alerts) - 8} more"):
-            parts.table(alerts[8:], "alerts")
+    st.markdown("\n\n".join(lines))
+    if len(alerts) > SHOWN:
+        with st.expander(f"{len(alerts) - SHOWN} more"):
+            parts.table(alerts[SHOWN:], "alerts")
 
 
 def _suites(data: Overview) -> None:
@@ -112,25 +115,19 @@ def _suites(data: Overview) -> None:
         )
         return
     said = conclusions.of_suites(groups)
-    tables = {name: table.filter(pc.equal(table["suite"], name)) for name in groups}
     parts.heading(said, "suites", {"suites": table}, partial(together, data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
-        "a red cross: the suite failed. accurate-retention is a ratio of perplexities, 1 is unchanged."
+        "a red cross: the suite failed; a point leads to its version. accurate-retention is a ratio of "
+        "perplexities, 1 is unchanged."
     )
-    parts.grid([_small(name, groups[name], tables[name]) for name in groups], 3)
-
-
-def _small(name: str, rows: list[dict[str, Any]], table: pa.Table) -> Callable[[], None]:
-    def show() -> None:
-        said = conclusions.of_suite(rows)
-        st.markdown(f"**{parts.escape(said)}**")
-        st.vega_lite_chart(
-            table, charts.suite_spec(table, ratio=rows[-1]["metric"] != "share"),
-            width="stretch", key=f"suite-{name}", alt=f"{said}, by version",
-        )  # fmt: skip
-
-    return show
+    drawn = []
+    for rows in groups.values():
+        told = conclusions.of_suite(rows)
+        drawn.append(
+            (told, suite(f"{told}, by version", rows, ratio=rows[-1]["metric"] != "share"))
+        )
+    parts.small_multiples(drawn)
 
 
 def _releases(table: pa.Table) -> None:

@@ -12,7 +12,7 @@ from dashboards.charts import queue as charts
 from dashboards.queries import Queue
 from dashboards.words import count, duration, short, when
 
-EACH = 10  # contradictions on a page
+EACH = 5  # contradictions on a page
 WAITING = ("received", "held", "ready", "planned", "trained")
 
 
@@ -90,7 +90,7 @@ def _quarantine(data: Queue) -> None:
         "lines": st.column_config.NumberColumn(format="localized"),
         "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
     })  # fmt: skip
-    st.code("melo quarantine list\nmelo quarantine retry", language="sh")
+    parts.commands("melo quarantine list", "melo quarantine retry")
 
 
 def _review(data: Queue) -> None:
@@ -114,10 +114,9 @@ def _review(data: Queue) -> None:
     st.markdown(
         f"**{parts.escape(row['prompt'])}** → {parts.escape(row['target'] or 'no answer yet')}"
     )
-    st.code(
-        f'melo review approve {row["edit"]}{answer} --reason "..."\n'
+    parts.commands(
+        f'melo review approve {row["edit"]}{answer} --reason "..."',
         f'melo review reject {row["edit"]} --reason "..."',
-        language="sh",
     )
     parts.link("edit", "See its whole life", edit=row["edit"])
 
@@ -158,15 +157,14 @@ def _pair(row: dict[str, Any], number: int) -> None:
                 if row[side] is None:
                     st.markdown(f"**Undecided**\n\n{parts.escape('About ' + row['key'])}")
                     continue
+                told = (
+                    f"{row[f'{side}_source']}, {when(row[f'{side}_received'])}, "
+                    f"now {row[f'{side}_state']}"
+                )
                 st.markdown(
                     f"**{title}**: {parts.escape(row[f'{side}_prompt'] or '')}\n\n"
-                    f"→ **{parts.escape(row[f'{side}_target'] or 'no answer')}**"
-                )
-                st.caption(
-                    parts.escape(
-                        f"{row[f'{side}_source']}, {when(row[f'{side}_received'])}, "
-                        f"now {row[f'{side}_state']}"
-                    )
+                    f"→ **{parts.escape(row[f'{side}_target'] or 'no answer')}**\n\n"
+                    f":small[:gray[{parts.escape(told)}]]"
                 )
                 parts.link("edit", short(row[side]), edit=row[side])
 

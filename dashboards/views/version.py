@@ -15,7 +15,7 @@ from dashboards.errors import RegistryAway
 from dashboards.queries import VersionView
 from dashboards.words import NOTHING, count, cut, duration, short, size, when
 
-SHOWN = 6  # probes as cards; the table has more
+SHOWN = 5  # probes as cards; the table has more
 
 
 def page() -> None:
@@ -167,27 +167,28 @@ def _probes(data: VersionView) -> None:
 def _probe(row: dict[str, Any]) -> None:
     before, after = marked(row["before"], row["after"])
     with st.container(border=True):
-        st.markdown(f"**{parts.escape(row['prompt'])}** · {parts.escape(row['suite'])}")
+        st.markdown(
+            f"**{parts.escape(row['prompt'])}** · {parts.escape(row['suite'])}\n\n"
+            f":small[:gray[{parts.escape(_caught(row))}]]"
+        )
         left, right = st.columns(2)
         left.markdown(f"Before: {before}")
         right.markdown(f"After: {after}")
-        wanted = f"Expected: {row['expected']}. " if row["expected"] else ""
-        if row["edit"] is None:
-            near = (
-                ""
-                if row["distance"] is None
-                else f"; the nearest key lies {row['distance']:.3f} away"
-            )
-            st.caption(parts.escape(f"{wanted}The backbone answered{near}."))
-            return
-        where = "" if row["distance"] is None else f" at distance {row['distance']:.3f}"
-        st.caption(
-            parts.escape(
-                f"{wanted}Caught by the edit “{cut(row['edit_prompt'])}” → "
-                f"“{cut(row['edit_target'], 40)}”{where}."
-            )
-        )
-        parts.link("edit", f"Edit {short(row['edit'])}", edit=row["edit"])
+        if row["edit"] is not None:
+            parts.link("edit", f"Edit {short(row['edit'])}", edit=row["edit"])
+
+
+def _caught(row: dict[str, Any]) -> str:
+    wanted = f"Expected: {row['expected']}. " if row["expected"] else ""
+    distance = None if row["distance"] is None else f"{row['distance']:.3f}"
+    if row["edit"] is None:
+        near = "" if distance is None else f"; the nearest key lies {distance} away"
+        return f"{wanted}The backbone answered{near}."
+    where = "" if distance is None else f" at distance {distance}"
+    return (
+        f"{wanted}Caught by the edit “{cut(row['edit_prompt'])}” → "
+        f"“{cut(row['edit_target'], 40)}”{where}."
+    )
 
 
 def _changes(data: VersionView) -> None:
