@@ -98,7 +98,7 @@ def live_times(table: pa.Table) -> alt.LayerChart:
     y = alt.Y(
         "seconds:Q",
         scale=alt.Scale(type="log", nice=True),
-        axis=alt.Axis(title="time from report to use", labelExpr=DURATION, tickCount=5),
+        axis=alt.Axis(title="time from report to use", labelExpr=DURATION, values=_round(table)),
     )
     colour = alt.Color(
         "part:N", scale=alt.Scale(domain=["p50", "p95"], range=[BLUE, ORANGE]),
@@ -115,6 +115,14 @@ def live_times(table: pa.Table) -> alt.LayerChart:
         x=x, y=y, color=colour, shape=alt.Shape("part:N"), tooltip=tips
     )
     return alt.layer(line, points).properties(height=HEIGHT)
+
+
+def _round(table: pa.Table) -> list[float]:
+    """Durations that people say, in seconds, around those of the table."""
+    seen = [v for name in ("p50", "p95") for v in table[name].to_pylist() if v is not None]
+    low, high = min(seen, default=1.0) / 2, max(seen, default=86400.0) * 2
+    steps = (1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
+    return [step for step in steps if low <= step <= high]
 
 
 def backlog(table: pa.Table) -> alt.Chart:
