@@ -29,7 +29,11 @@ def answer(settings: Settings, prompt: str, name: str) -> dict[str, Any]:
     try:
         with open_ledger(settings) as ledger:
             version = resolve(ledger, name)
-        found = open_editor(settings, version).answer([prompt], base=version == BASE)[0]
+        editor = open_editor(settings, version)
+        try:
+            found = editor.answer([prompt], base=version == BASE)[0]
+        finally:
+            editor.runtime.close()  # the backbone stays, and another editor will hang on it
     except Exception as error:
         return {"asked": name, "error": known_error(error) or f"{type(error).__name__}: {error}"}
     route = found.route

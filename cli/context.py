@@ -82,6 +82,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     """Print a table that fits the terminal; piped, its lines are never cut."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
@@ -90,8 +91,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(_text(value) for value in row))
-    console.print(table, markup=False)
+        table.add_row(*(Text(_text(value)) for value in row))
+    console.print(table)
 
 
 def short(text: str | None, length: int = 60) -> str:
@@ -105,7 +106,7 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return str(value).replace("[", "\\[")
+    return "".join(c if c.isprintable() else " " for c in str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ process died are marked as crashed, so that the next one of their kind may begin
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -56,11 +57,18 @@ class Keeper:
             pause = self.pauses.setdefault(service.name, Pause())
             if now >= pause.until:
                 pause.next(now)
-                self.services.start(service.name)
-                self._record("service-restarted", f"{service.name} had ended; it runs again")
+                self._start(service.name)
         if now - self.tidied >= TIDY_EVERY:
             self.tidied = now
             self._tidy()
+
+    def _start(self, name: str) -> None:
+        try:
+            self.services.start(name)
+        except OSError as error:  # a full disk; the next look tries again
+            _say(f"{name} could not be started: {error}")
+            return
+        self._record("service-restarted", f"{name} had ended; it runs again")
 
     def _tidy(self) -> None:
         try:
@@ -71,12 +79,17 @@ class Keeper:
             self._record("runs-crashed", f"{done.crashed} runs whose process had died")
 
     def _record(self, kind: str, message: str) -> None:
-        print(f"{kind}: {message}", flush=True)
+        _say(f"{kind}: {message}")
         try:
             with Ledger.open(self.services.settings.paths.ledger, timeout=10) as ledger:
                 ledger.record_event(kind, message, severity="warning")
         except LedgerError as error:
-            print(error, flush=True)
+            _say(str(error))
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log is on the disk that may be full
+        print(text, flush=True)
 
 
 def main(home: str, *ports: str) -> None:

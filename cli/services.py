@@ -156,11 +156,20 @@ class Services:
         created = psutil.Process(process.pid).create_time()
         url = self._url(name) if name in self.ports else ""
         service = Service(name, process.pid, created, url, str(log))
-        rows = [asdict(known) for known in self.known() if known.name != name]
+        try:
+            self._note(service)
+        except OSError:
+            process.kill()  # what nobody knows of, nobody could end
+            process.wait()
+            raise
+        return service
+
+    def _note(self, service: Service) -> None:
+        """Write down that it runs, in the place of what had its name before."""
+        rows = [asdict(known) for known in self.known() if known.name != service.name]
         fresh = self._state.with_name(".services.json")
         fresh.write_text(json.dumps([*rows, asdict(service)], indent=1), encoding="utf-8")
         os.replace(fresh, self._state)
-        return service
 
     def wait_healthy(self, name: str) -> None:
         """Return once a server answers. Raises UsageProblem where it does not come up."""

@@ -16,17 +16,26 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from config.errors import ConfigError
 
 Policy = Literal["auto", "quorum", "review"]
-SECRET = {"alerts.webhook_url", "database.url"}  # never shown, not even in an error
+SECRET = {"alerts", "database"}  # sections that are never shown, not even in an error
 
 
 class Section(BaseModel):
@@ -51,11 +60,17 @@ class EditSettings(Section):
     """How a block is trained and how a prompt is routed to it."""
 
     rank: int = Field(default=4, ge=1)
-    max_rank: int = Field(default=16, ge=1)
+    max_rank: int = Field(default=16, ge=1, description="of the last try; at least rank")
     learning_rate: float = Field(default=1.5e-2, gt=0)
     max_steps: int = Field(default=60, ge=1, description="of the first try")
     false_activation_rate: float = Field(default=0.005, gt=0, lt=1)
     threads: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _room_for_the_first_try(self) -> EditSettings:
+        if self.max_rank < self.rank:
+            raise ValueError(f"max_rank must be at least rank, which is {self.rank}")
+        return self
 
 
 class PlanSettings(Section):
@@ -393,6 +408,12 @@ def load(home: Path | str | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        got = "a value that is kept secret" if name in SECRET else repr(first.get("input"))
+        kept = first["loc"][:1] and first["loc"][0] in SECRET
+        got = "a value that is kept secret" if kept else repr(first.get("input"))
         raise ConfigError(f"setting {name}: {first['msg']} (got {got}).") from None
+    except SettingsError as error:
+        raise ConfigError(
+            f"the environment: {error}. MELO_ and a section's name, like MELO_PLAN, take JSON; one "
+            "setting of it is MELO_PLAN__MAX_EDITS_PER_JOB=20."
+        ) from None
     return settings.model_copy(update={"home": where})

@@ -41,7 +41,8 @@ def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = (
     with st.container(horizontal=True, gap="xsmall"):
         for place, (label, value, below) in enumerate(items):
             st.metric(
-                label, value, below, border=True, delta_color="off", delta_arrow="off", width=CARD,
+                label, escape(value), escape(below), border=True, delta_color="off",
+                delta_arrow="off", width=CARD,
                 help=escape(helps[place] or "") if place < len(helps) and helps[place] else None,
             )  # fmt: skip
 
@@ -80,7 +81,7 @@ def downloads(
     said: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
 ) -> None:
     """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
-    about = f"Download: {said}"
+    about = f"Download: {escape(said)}"
     with st.popover("Save", help=about, key=f"get-{name}", type="tertiary"):
         for file, table in tables.items():
             st.download_button(

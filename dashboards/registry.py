@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from config import Settings
 from dashboards.errors import RegistryAway
 
 HASH_TAG = "melo.content_hash"
+CONNECTING = 3.0  # seconds
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
@@ -77,7 +81,7 @@ def links(settings: Settings) -> dict[str, str]:
     except (OSError, ValueError, TypeError, KeyError):
         pass
     if settings.tracking_uri.startswith("http"):
-        found["mlflow"] = settings.tracking_uri.rstrip("/")
+        found["mlflow"] = _without_secrets(settings.tracking_uri).rstrip("/")
     return {name: url for name, url in found.items() if name in ("mlflow", "prefect")}
 
 
@@ -88,6 +92,8 @@ def _client(settings: Settings) -> Any:
             f"MLflow's store {uri.removeprefix('sqlite:///')} is not there. It is made when the "
             "first version is registered."
         )
+    if uri.startswith("postgresql"):
+        _answers(settings, uri)
     for name, value in {**PATIENCE, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
                         "GIT_PYTHON_REFRESH": "quiet"}.items():  # fmt: skip
         os.environ.setdefault(name, value)
@@ -101,6 +107,21 @@ def _client(settings: Settings) -> Any:
         raise RegistryAway(_said(settings, error)) from None
 
 
+def _answers(settings: Settings, uri: str) -> None:
+    """Whether a database takes connections: MLflow itself would try again for hours."""
+    address = urlsplit(uri)
+    place = (address.hostname or "127.0.0.1", address.port or 5432)
+    try:
+        socket.create_connection(place, timeout=CONNECTING).close()
+    except OSError as error:
+        raise RegistryAway(_said(settings, error)) from None
+
+
 def _said(settings: Settings, error: Exception) -> str:
     said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return f"MLflow at {settings.tracking_uri} can't be read: {said}"
+    return _without_secrets(f"MLflow at {settings.tracking_uri} can't be read: {said}")
+
+
+def _without_secrets(text: str) -> str:
+    """A text whose addresses have lost user and password: whoever sees the pages may read it."""
+    return re.sub(r"://[^/@\s]*@", "://", text)

@@ -9,7 +9,7 @@ version. The others are found by the hash of their content, in this order:
     a store on this machine        model_config "shards", or MELO_SHARDS
     the versions that logged them  shards.json says which; fetched from the tracking server
 
-    model_config  backbone   folder or hub id of the frozen model; MELO_BACKBONE names another place
+    model_config  backbone   folder or hub id of the frozen model; MELO_MODEL_BACKBONE names another place
                   task       what it does
                   shards     a store of shards on this machine, where there is one
                   device     auto, cpu, cuda
@@ -43,7 +43,7 @@ class MeloModel(PythonModel):  # type: ignore[misc]
         config = context.model_config or {}
         folder = Path(context.artifacts["version"])
         backbone = Backbone.open(
-            os.environ.get("MELO_BACKBONE") or config["backbone"],
+            os.environ.get("MELO_MODEL_BACKBONE") or config["backbone"],
             config.get("task"),
             device=config.get("device", "auto"),
         )

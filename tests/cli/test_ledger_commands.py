@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.context import print_table
 from cli.main import run
 
 
@@ -179,3 +180,12 @@ def test_status_does_not_load_the_model(melo: Melo) -> None:
         "sys.exit(bool({'torch', 'mlflow', 'prefect', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_table_shows_brackets_as_they_are_and_no_control_character(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(["prompt"], [["y [bold]z\x1b[2J"]])
+    out = capsys.readouterr().out
+    assert "y [bold]z [2J" in out
+    assert "\x1b" not in out

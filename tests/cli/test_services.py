@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from cli.errors import UsageProblem
@@ -83,6 +84,40 @@ def test_the_service_answers_without_a_champion_is_kept_alive_and_ends(
     for url in (serve.url, dashboard.url):
         with pytest.raises(httpx.TransportError):
             httpx.get(url, timeout=2)
+
+
+def test_a_keeper_outlives_a_service_that_cannot_be_started(home: Settings) -> None:
+    services = Services(
+        home, prefect_port=free_port(), mlflow_port=free_port(), serve_port=0, dashboard_port=0
+    )
+    (home.home / "run").mkdir()
+    try:
+        dashboard = services.start("dashboard")
+        process = dashboard.process()
+        assert process is not None
+        process.kill()
+        process.wait(10)
+        at_rest = home.home / "logs" / "dashboard.log"
+        at_rest.unlink()
+        at_rest.mkdir()  # where its log should be
+        keeper = Keeper(services)
+        keeper.look()
+        assert services.running() == []
+        at_rest.rmdir()
+        assert until(lambda: keeper.look() or services.running())
+    finally:
+        services.down(lambda said: None)
+
+
+def test_what_cannot_be_written_down_is_not_left_running(home: Settings) -> None:
+    services = Services(
+        home, prefect_port=free_port(), mlflow_port=free_port(), serve_port=0, dashboard_port=0
+    )
+    (home.home / "run" / ".services.json").mkdir(parents=True)
+    with pytest.raises(OSError, match="services"):
+        services.start("dashboard")
+    mine = psutil.Process().children()
+    assert not any("dashboard" in " ".join(child.cmdline()) for child in mine)
 
 
 def _code(url: str) -> int:

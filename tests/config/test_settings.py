@@ -38,6 +38,7 @@ def test_the_environment_is_stronger_than_the_file(
         ("[nothing]\nx = 1\n", "setting nothing"),
         ("[plan\n", "can't be read"),
         ("[backbone]\ntask = 'image'\n", "seq2seq-lm"),
+        ("[edit]\nrank = 32\n", "max_rank must be at least rank, which is 32"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
@@ -46,6 +47,30 @@ def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, me
         load(tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "database = 'postgresql://melo:HIDDEN@db/melo'\n",
+        "[database]\nurll = 'postgresql://melo:HIDDEN@db/melo'\n",
+        "[database]\nurl = 'mysql://melo:HIDDEN@db/melo'\n",
+        "[alerts]\nwebhook = 'https://HIDDEN'\n",
+    ],
+)
+def test_a_secret_is_not_shown_in_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "melo.toml").write_text(text)
+    with pytest.raises(ConfigError, match="a value that is kept secret") as caught:
+        load(tmp_path)
+    assert "HIDDEN" not in str(caught.value)
+
+
+def test_a_section_in_the_environment_that_is_no_json_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELO_BACKBONE", "/models/mine")
+    with pytest.raises(ConfigError, match=r"backbone.*MELO_PLAN__MAX_EDITS_PER_JOB"):
+        load(tmp_path)
 
 
 def test_the_home_is_absolute_wherever_one_stands(

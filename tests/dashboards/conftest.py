@@ -83,7 +83,7 @@ def said(app: AppTest) -> str:
 
 def figures(app: AppTest) -> dict[str, str]:
     """The cards of a page: label and value."""
-    return {metric.label: str(metric.value) for metric in app.metric}
+    return {metric.label: str(metric.value).replace("\\", "") for metric in app.metric}
 
 
 def address(app: AppTest, name: str) -> str:

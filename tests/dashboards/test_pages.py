@@ -66,6 +66,17 @@ def test_a_home_without_a_ledger_says_so(page: str, tmp_path: Path, opened: Open
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_stores_password_is_not_shown(
+    made_up: Settings, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "postgresql+psycopg2://melo:HIDDEN@127.0.0.1:1/melo"
+    monkeypatch.setenv("MELO_REGISTRY__TRACKING_URI", uri)
+    app = opened(made_up.home)
+    assert "MLflow can't be compared" in said(app)
+    assert "postgresql+psycopg2://127.0.0.1:1/melo" in said(app)
+    assert "HIDDEN" not in said(app)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_ledger_says_what_would_fill_the_page(
     page: str, tmp_path: Path, opened: Opened
