@@ -8,8 +8,9 @@ content; on disk it is a folder:
     <hash>/blocks.safetensors    A.<i> (n, in, r), B.<i> (n, r, out) for target module i
     <hash>/keys.safetensors      keys (n, K) float32
 
-Files are mapped into memory, and the blocks' checksum is verified when the first one is used, so
-opening costs the same for ten blocks and ten thousand.
+Files are mapped into memory. When the first block is used all of them are hashed and compared with the
+shard's name, and with the hashes that whoever opened it knows them by, so opening costs the same for
+ten blocks and ten thousand.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -64,11 +65,13 @@ class Shard:
         keys: np.ndarray,
         pairs: list[tuple[Tensor, Tensor]] | None,
         folder: Path | None,
+        known: Sequence[tuple[int, str]] = (),
     ) -> None:
         self.name = name
         self.keys = keys  # (n, K) float32
         self._pairs = pairs
         self.folder = folder
+        self._known = known
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -86,14 +89,14 @@ class Shard:
         """pairs[i]: A (n, in, r), B (n, r, out) of target i. keys: (n, K)."""
         kept = [(a.detach().cpu().contiguous(), b.detach().cpu().contiguous()) for a, b in pairs]
         keys = np.ascontiguousarray(keys, dtype=np.float32)
-        digest = hashlib.sha256()
-        for row in range(len(keys)):
-            digest.update(_block_hash(kept, keys, row).encode())
-        return cls(digest.hexdigest()[:32], keys, kept, None)
+        return cls(_name(_block_hashes(kept, keys)), keys, kept, None)
 
     @classmethod
-    def open(cls, folder: Path, name: str) -> Shard:
-        """Map a saved shard. Raises VersionError where files are missing or the keys are damaged."""
+    def open(cls, folder: Path, name: str, known: Sequence[tuple[int, str]] = ()) -> Shard:
+        """Map a saved shard. Raises VersionError where files are missing or the keys are damaged.
+
+        known: rows and the hashes of the blocks that have to lie there, see `block_hash`.
+        """
         path = folder / name
         if not (path / BLOCKS_FILE).is_file() or not (path / KEYS_FILE).is_file():
             raise VersionError(
@@ -101,24 +104,49 @@ class Shard:
             )
         sums = _read_sums(path)
         _verify(path / KEYS_FILE, sums.get(KEYS_FILE, ""))
-        with safe_open(path / KEYS_FILE, "np") as file:
-            keys = file.get_tensor("keys")
-        return cls(name, keys, None, path)
+        try:
+            with safe_open(path / KEYS_FILE, "np") as file:
+                keys = file.get_tensor("keys")
+        except SafetensorError:
+            raise _damaged(path / KEYS_FILE) from None
+        for row, block in known:
+            if not 0 <= row < len(keys):
+                raise _without(name, row, block)
+        return cls(name, keys, None, path, known)
 
     @property
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """A (n, in, r), B (n, r, out) of each target.
+
+        Read on first use. Raises VersionError where they are not the blocks that the shard is named
+        after, or not those that it was opened for.
+        """
         if self._pairs is None:
             assert self.folder is not None
-            path = self.folder / BLOCKS_FILE
-            _verify(path, _read_sums(self.folder).get(BLOCKS_FILE, ""))
+            self._pairs = self._read(self.folder / BLOCKS_FILE)
+        return self._pairs
+
+    def _read(self, path: Path) -> list[tuple[Tensor, Tensor]]:
+        try:
             tensors = load_file(path)
             count = sum(name.startswith("A.") for name in tensors)
-            self._pairs = [(tensors[f"A.{i}"], tensors[f"B.{i}"]) for i in range(count)]
-        return self._pairs
+            pairs = [(tensors[f"A.{i}"], tensors[f"B.{i}"]) for i in range(count)]
+        except (SafetensorError, KeyError):
+            raise _damaged(path) from None
+        if any(len(tensor) != len(self.keys) for pair in pairs for tensor in pair):
+            raise _damaged(path)
+        hashes = _block_hashes(pairs, self.keys)
+        if _name(hashes) != self.name:
+            raise _damaged(path)
+        for row, block in self._known:
+            if hashes[row] != block:
+                raise _without(self.name, row, block)
+        return pairs
 
     def block_hash(self, row: int) -> str:
         """sha256 over the row's pairs and key: the name of the block's content."""
-        return _block_hash(self.pairs, self.keys, row)
+        own = [(a[row : row + 1], b[row : row + 1]) for a, b in self.pairs]
+        return _block_hashes(own, self.keys[row : row + 1])[0]
 
     def save(self, folder: Path) -> Path:
         """Write to folder/<name> unless it is there already. Never leaves half a shard behind."""
@@ -187,14 +215,26 @@ def _padded(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _block_hash(pairs: Sequence[tuple[Tensor, Tensor]], keys: np.ndarray, row: int) -> str:
-    digest = hashlib.sha256()
-    for a, b in pairs:
-        for tensor in (a[row], b[row]):
-            digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-    digest.update(np.ascontiguousarray(keys[row]).data)
-    return digest.hexdigest()[:32]
+def _block_hashes(pairs: Sequence[tuple[Tensor, Tensor]], keys: np.ndarray) -> list[str]:
+    """The hash of each row's pairs and key; see `Shard.block_hash`."""
+    parts = []
+    for tensor in (t for pair in pairs for t in pair):
+        content = tensor.contiguous().flatten(1).view(torch.uint8).numpy()  # (n, bytes)
+        parts.append((str((tensor.dtype, tuple(tensor.shape[1:]))).encode(), content))
+    hashes = []
+    for row, key in enumerate(np.ascontiguousarray(keys)):
+        digest = hashlib.sha256()
+        for kind, content in parts:
+            digest.update(kind)
+            digest.update(content[row].data)
+        digest.update(key.data)
+        hashes.append(digest.hexdigest()[:32])
+    return hashes
+
+
+def _name(hashes: Sequence[str]) -> str:
+    """The name of a shard that holds these blocks, in this order."""
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
 
 
 def _read_sums(path: Path) -> dict[str, str]:
@@ -207,7 +247,18 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 def _verify(path: Path, expected: str) -> None:
     if file_hash(path) != expected:
-        raise VersionError(
-            f'"{path.parent.name}/{path.name}" is damaged: its sha256 is not the one on record. '
-            "Restore it from a backup."
-        )
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> VersionError:
+    return VersionError(
+        f'"{path.parent.name}/{path.name}" is damaged: its content is not the one on record. '
+        "Restore it from a backup."
+    )
+
+
+def _without(name: str, row: int, block: str) -> VersionError:
+    return VersionError(
+        f'shard "{name}" has no block {block[:12]} in row {row}, where the version says it is; '
+        "restore the version from a backup."
+    )

@@ -205,7 +205,7 @@ class Version:
     def load(
         cls, folder: str | Path, backbone: Backbone | None = None, shards: str | Path | None = None
     ) -> Version:
-        """Open a saved version; blocks are mapped, not read.
+        """Open a saved version; blocks are mapped, not read, and verified when they are first used.
 
         Raises VersionError where a file is missing or damaged, the schema is unknown, or `backbone`
         is not the one that the version was made for.
@@ -219,13 +219,17 @@ class Version:
         if backbone is not None:
             _check_backbone(manifest, backbone)
         store = Path(shards) if shards else folder / "shards"
-        opened = {name: Shard.open(store, name) for name in manifest["shards"]}
+        edits = _edits(pq.read_table(folder / EDITS))
+        blocks: dict[str, list[tuple[int, str]]] = {name: [] for name in manifest["shards"]}
+        for edit in edits:
+            blocks.setdefault(edit.shard, []).append((edit.row, edit.block))
+        opened = {name: Shard.open(store, name, known) for name, known in blocks.items()}
         version = cls(
             manifest["backbone"]["weights"],
             manifest["tokenizer"],
             manifest["backbone"]["name"],
             KeyProjection.from_bytes((folder / PROJECTION).read_bytes()),
-            {e.id: e for e in _edits(pq.read_table(folder / EDITS))},
+            {e.id: e for e in edits},
             opened,
             manifest["parent"],
             manifest["settings"],

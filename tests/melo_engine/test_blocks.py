@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from melo_engine.blocks import BLOCKS_FILE, KEYS_FILE, Shard, gather
+from melo_engine.blocks import BLOCKS_FILE, KEYS_FILE, Shard, file_hash, gather
 from melo_engine.errors import VersionError
 from melo_engine.runtime import apply_blocks
 
@@ -23,6 +25,14 @@ def shard(count: int, rank: int, seed: int = 0) -> Shard:
     b = torch.randn(count, rank, OUT, generator=generator)
     keys = torch.randn(count, 3, generator=generator).numpy()
     return Shard.from_tensors([(a, b)], keys)
+
+
+def rewrite(folder: Path, name: str, tensors: dict[str, torch.Tensor | None]) -> None:
+    """Change tensors of a saved shard, None to leave them out, and its checksums with them."""
+    content = {**load_file(folder / name), **tensors}
+    save_file({k: v for k, v in content.items() if v is not None}, folder / name)
+    sums = {file: file_hash(folder / file) for file in (BLOCKS_FILE, KEYS_FILE)}
+    (folder / "sha256.json").write_text(json.dumps(sums))
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,6 +90,40 @@ def test_a_damaged_shard_is_refused(tmp_path: Path, name: str) -> None:
     file.write_bytes(bytes(content))
     with pytest.raises(VersionError, match=rf"{name}\" is damaged"):
         Shard.open(tmp_path, made.name).block_hash(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"), [(BLOCKS_FILE, "A.0"), (BLOCKS_FILE, "B.0"), (KEYS_FILE, "keys")]
+)
+def test_other_content_under_the_name_of_a_shard_is_refused_whatever_the_checksums_say(
+    tmp_path: Path, name: str, tensor: str
+) -> None:
+    made = shard(4, 2)
+    folder = made.save(tmp_path)
+    rewrite(folder, name, {tensor: load_file(folder / name)[tensor] + 1})
+    opened = Shard.open(tmp_path, made.name)
+    with pytest.raises(VersionError, match="is damaged"):
+        opened.block_hash(0)
+
+
+@pytest.mark.parametrize("tensors", [{"B.0": None}, {"B.0": torch.zeros(3, 2, OUT)}])
+def test_blocks_that_do_not_fit_each_other_are_refused(tmp_path: Path, tensors: dict) -> None:
+    made = shard(4, 2)
+    rewrite(made.save(tmp_path), BLOCKS_FILE, tensors)
+    with pytest.raises(VersionError, match="is damaged"):
+        Shard.open(tmp_path, made.name).block_hash(0)
+
+
+def test_a_shard_is_refused_where_another_block_lies_in_a_row(tmp_path: Path) -> None:
+    made = shard(4, 2)
+    made.save(tmp_path)
+    known = [(row, made.block_hash(row)) for row in range(4)]
+    assert len(Shard.open(tmp_path, made.name, known).pairs) == 1
+    opened = Shard.open(tmp_path, made.name, [(0, known[1][1])])
+    with pytest.raises(VersionError, match=r"has no block .* in row 0"):
+        opened.pairs  # noqa: B018
+    with pytest.raises(VersionError, match=r"has no block .* in row 4"):
+        Shard.open(tmp_path, made.name, [(4, known[0][1])])
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from melo_engine import Backbone, Edit, Editor, EditRequest, MeloError, Version
-from melo_engine.blocks import Shard
+from melo_engine.blocks import Shard, file_hash
 from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.version import compact
 from tests.melo_engine import models
@@ -96,6 +98,24 @@ def test_damaged_blocks_are_noticed_before_they_act(edited_t5: Edited, saved: Pa
     with pytest.raises(VersionError, match="is damaged"):
         editor.answer(edited_t5.prompts)
     editor.runtime.close()
+
+
+def test_edits_that_point_to_each_others_blocks_are_noticed_before_they_act(
+    edited_t5: Edited, saved: Path
+) -> None:
+    table = pq.read_table(saved / "edits.parquet")
+    rows = table.column("row").to_pylist()
+    rows[:2] = rows[1::-1]
+    place = table.schema.get_field_index("row")
+    swapped = table.set_column(place, table.schema.field(place), pa.array(rows, pa.int32()))
+    pq.write_table(swapped, saved / "edits.parquet")
+    manifest = json.loads((saved / "manifest.json").read_text())
+    manifest["sha256"]["edits.parquet"] = file_hash(saved / "edits.parquet")
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    version = Version.load(saved)
+    assert version.id == edited_t5.editor.version.id
+    with pytest.raises(VersionError, match="has no block"):
+        version.place(edited_t5.requests[0].id)[0].pairs  # noqa: B018
 
 
 def test_saving_again_replaces_and_shares_shards(edited_t5: Edited, tmp_path: Path) -> None:
