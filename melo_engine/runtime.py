@@ -104,9 +104,10 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     """Add the blocks' update to the rows that have one.
 
     x: (B*k, T, in), y: (B*k, T, out), with k beams or samples a prompt, those of one prompt side by
-    side. Rows without a block are left as they are, to the bit.
+    side. Rows without a block are left as they are, to the bit. Some models keep a module in another
+    number format than the rest: the update is computed in that of x.
     """
-    a, b = blocks.pairs[target]  # (R, in, r), (R, r, out)
+    a, b = (part.to(x.dtype) for part in blocks.pairs[target])  # (R, in, r), (R, r, out)
     rows = blocks.rows  # (R,)
     copies = x.shape[0] // blocks.batch
     if copies > 1:
@@ -117,7 +118,7 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     chosen = x if every else x[rows]
     chosen = chosen[:, None] if flat else chosen
     delta = torch.bmm(torch.bmm(chosen, a), b)  # (R, T, out)
-    delta = delta[:, 0] if flat else delta
+    delta = (delta[:, 0] if flat else delta).to(y.dtype)
     return y + delta if every else y.index_add(0, rows, delta)
 
 

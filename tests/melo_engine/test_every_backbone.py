@@ -161,3 +161,16 @@ def test_keys_read_together_are_those_read_alone_to_the_bit(edited: Edited) -> N
     assert all(
         (reader.read_alone(p) == k).all() for p, (k, _) in zip(prompts, together, strict=True)
     )
+
+
+def test_a_model_that_keeps_some_modules_in_another_format_is_edited(tmp_path: Path) -> None:
+    models.model("t5").save_pretrained(tmp_path)
+    models.tokenizer().save_pretrained(tmp_path)
+    backbone = Backbone.open(tmp_path, device="cpu", dtype=torch.float16)
+    editor = Editor(backbone, settings=models.SETTINGS)
+    assert len({target.weight.dtype for target in editor.runtime.targets}) == 2
+    requests = models.requests("t5", 3)
+    editor.edit(requests)
+    answers = editor.answer([r.prompt for r in requests])
+    assert [(a.text, a.edit) for a in answers] == [(r.target, r.id) for r in requests]
+    editor.runtime.close()
