@@ -17,6 +17,10 @@ class RequestError(MeloError):
     """An edit request cannot be carried out as it stands (empty target, unknown label, ...)."""
 
 
+class SettingsError(MeloError):
+    """Settings that nothing can be trained with."""
+
+
 class IndexMismatch(MeloError):
     """A key or an edit does not fit the neuron index."""
 

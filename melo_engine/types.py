@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from melo_engine.errors import SettingsError
+
 Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
 TASKS: tuple[Task, ...] = ("seq2seq-lm", "causal-lm", "sequence-classification")
 
@@ -97,7 +99,8 @@ class EditSettings:
     sums depend on it. margin: how far the target must lead at every token before a block stops, in
     standard deviations of the backbone's own logits; half of it is enough after `patience` steps.
     views: other questions about the subject that a block is trained to answer alike. weight_scale:
-    of the random A at the start, in 1/sqrt(in).
+    of the random A at the start, in 1/sqrt(in). Raises SettingsError where not even one try would be
+    made.
     """
 
     rank: int = 4
@@ -111,3 +114,13 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rank <= self.max_rank:
+            raise SettingsError(
+                f"rank is {self.rank} and max_rank {self.max_rank}; a block's rank is from 1 to "
+                "max_rank. Raise max_rank or lower rank."
+            )
+        for name in ("max_steps", "chunk"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1.")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Backbone, Editor, EditRequest
-from melo_engine.errors import PromptError, RequestError, UnknownEdit
+from melo_engine import Backbone, Editor, EditRequest, EditSettings
+from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -77,6 +77,20 @@ def test_an_unknown_label_is_named_with_those_allowed(make_edited) -> None:
         'label "merry" is unknown; allowed: calm, glad, angry, sad.',
     )
     assert outcomes(editor)["good"][0] == "trained"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rank": 32}, "rank is 32 and max_rank 16; .* Raise max_rank or lower rank"),
+        ({"rank": 0}, "rank is 0 and max_rank 16"),
+        ({"max_steps": 0}, "max_steps is 0; it must be at least 1"),
+        ({"chunk": 0}, "chunk is 0; it must be at least 1"),
+    ],
+)
+def test_settings_that_allow_no_try_are_refused(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        EditSettings(**wrong)  # type: ignore[arg-type]
 
 
 def test_two_targets_for_one_prompt_in_a_call_both_fail(editor: Editor) -> None:
