@@ -7,6 +7,7 @@ content; on disk it is a folder:
 
     <hash>/blocks.safetensors    A.<i> (n, in, r), B.<i> (n, r, out) for target module i
     <hash>/keys.safetensors      keys (n, K) float32
+    <hash>/sha256.json           of both files
 
 Files are mapped into memory. When the first block is used all of them are hashed and compared with the
 shard's name, and with the hashes that whoever opened it knows them by, so opening costs the same for
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from melo_engine.errors import VersionError
 
 BLOCKS_FILE = "blocks.safetensors"
 KEYS_FILE = "keys.safetensors"
+SUMS_FILE = "sha256.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,25 +152,31 @@ class Shard:
         return _block_hashes(own, self.keys[row : row + 1])[0]
 
     def save(self, folder: Path) -> Path:
-        """Write to folder/<name> unless it is there already. Never leaves half a shard behind."""
+        """Write to folder/<name> unless it lies there whole; a damaged one is replaced.
+
+        Never leaves half a shard behind: it is on disk before it has its name.
+        """
         path = folder / self.name
-        if path.is_dir():
+        if path.is_dir() and (self._lies_at(path) or _is_whole(path)):
             return path
         partial = folder / f".{self.name}.{os.getpid()}.partial"
-        partial.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         tensors = {}
         for i, (a, b) in enumerate(self.pairs):
             tensors[f"A.{i}"], tensors[f"B.{i}"] = a.contiguous(), b.contiguous()
         save_file(tensors, partial / BLOCKS_FILE)
         save_file({"keys": torch.from_numpy(self.keys)}, partial / KEYS_FILE)
         sums = {name: file_hash(partial / name) for name in (BLOCKS_FILE, KEYS_FILE)}
-        (partial / "sha256.json").write_text(json.dumps(sums, indent=1, sort_keys=True))
-        try:
-            os.replace(partial, path)
-        except OSError:
-            if not path.is_dir():  # another process wrote the same content first
-                raise
+        (partial / SUMS_FILE).write_text(json.dumps(sums, indent=1, sort_keys=True))
+        for written in (*partial.iterdir(), partial):
+            _to_disk(written)
+        _put(partial, path)
         return path
+
+    def _lies_at(self, path: Path) -> bool:
+        """Whether this shard was opened there, so that nothing better could be written."""
+        return self.folder is not None and self.folder.resolve() == path.resolve()
 
 
 def gather(
@@ -205,6 +214,39 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        Shard.open(path.parent, path.name).pairs  # noqa: B018  read, and compared with the name
+    except VersionError:
+        return False
+    return True
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Give a shard its name, in the place of a damaged one if there is any."""
+    aside = path.with_name(f".{path.name}.before.{os.getpid()}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.is_dir() and not _is_whole(path):
+        os.replace(path, aside)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        if not path.is_dir():  # else another process wrote the same content first
+            raise
+    _to_disk(path.parent)
+    for left in (partial, aside):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or what a folder names, would survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _padded(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     missing = rank - a.shape[2]
     if missing == 0:
@@ -239,7 +281,7 @@ def _name(hashes: Sequence[str]) -> str:
 
 def _read_sums(path: Path) -> dict[str, str]:
     try:
-        sums = json.loads((path / "sha256.json").read_text())
+        sums = json.loads((path / SUMS_FILE).read_text())
     except (OSError, ValueError) as error:
         raise VersionError(f'shard "{path.name}" has no readable checksums: {error}') from None
     return dict(sums)

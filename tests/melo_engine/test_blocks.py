@@ -76,6 +76,29 @@ def test_a_saved_shard_is_the_one_that_was_made(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [made.name]
 
 
+@pytest.mark.parametrize("name", [BLOCKS_FILE, KEYS_FILE, "sha256.json"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_saving_replaces_a_damaged_shard(tmp_path: Path, name: str, how: str) -> None:
+    made = shard(4, 2)
+    file = made.save(tmp_path) / name
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        file.unlink()
+    made.save(tmp_path)
+    assert Shard.open(tmp_path, made.name).block_hash(3) == made.block_hash(3)
+    assert [p.name for p in tmp_path.iterdir()] == [made.name]
+
+
+def test_a_whole_shard_is_not_written_again(tmp_path: Path) -> None:
+    made = shard(4, 2)
+    before = (made.save(tmp_path) / BLOCKS_FILE).stat().st_ino
+    opened = Shard.open(tmp_path, made.name)
+    for again in (made, opened, shard(4, 2)):
+        assert (again.save(tmp_path) / BLOCKS_FILE).stat().st_ino == before
+    assert opened._pairs is None
+
+
 def test_the_name_of_a_shard_is_its_content() -> None:
     assert shard(4, 2).name == shard(4, 2).name
     assert shard(4, 2).name != shard(4, 2, seed=9).name
