@@ -6,7 +6,8 @@
 A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
 several stand has a key for each. Keys never change. Edits are added and taken out by id. Where
 several radii hold a key, the edit with the smallest distance relative to its radius wins; of two
-edits at one point, the later one.
+edits at one point, the later one. A decision that another key within the tolerance would change is
+marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
@@ -40,7 +41,8 @@ class Member:
 class Hit:
     """The member that a key was compared with. `inside`: distance <= radius.
 
-    doubtful: within the tolerance of another decision, so the key should be read alone.
+    doubtful: a key within the tolerance of this one may fall to another member, or to none, so the
+    key should be read alone.
     """
 
     member: Member | None
@@ -82,6 +84,7 @@ class NeuronIndex:
         self._row_of: dict[str, int] = {}
         self._subjects = SubjectIndex()
         self._free = faiss.IndexIDMap2(faiss.IndexFlatL2(key_size - relation_size))
+        self._free_reach = 0.0  # no free radius is larger
         self._next = 0
         self.add(members)
 
@@ -116,6 +119,7 @@ class NeuronIndex:
                 self._subjects.add(member.names, row)
             else:
                 free.append(row)
+                self._free_reach = max(self._free_reach, member.radius)
         if free:
             content = np.stack([self._members[r].key[self.relation_size :] for r in free])
             self._free.add_with_ids(content, np.asarray(free, dtype=np.int64))
@@ -143,7 +147,7 @@ class NeuronIndex:
         """Members that a prompt is about and whose key lies within `bound` (or `free`) of its key."""
         rows = sorted({row for mention in self.mentions([prompt])[0] for row in mention.rows})
         near = [m for d, m in self._bound(key, rows) if d <= bound]
-        return near + [m for d, m in self._free_distances(key[None])[0] if d <= free]
+        return near + [m for d, m in self._free_distances(key[None], free)[0] if d <= free]
 
     @property
     def has_free(self) -> bool:
@@ -161,7 +165,8 @@ class NeuronIndex:
                 f"keys are {keys.shape}; the index takes {(len(asked), self.key_size)}."
             )
         first = {i: row for row, (i, _) in reversed(list(enumerate(asked)))}
-        free = self._free_distances(keys[[first[i] for i in range(len(mentions))]])
+        one_each = keys[[first[i] for i in range(len(mentions))]]
+        free = self._free_distances(one_each, self._free_reach + tolerance)
         hits = []
         for i, found in enumerate(mentions):
             near: dict[str, tuple[float, Member]] = {}
@@ -186,16 +191,30 @@ class NeuronIndex:
         distances = np.linalg.norm(known - key[: self.relation_size], axis=1)
         return list(zip(distances.tolist(), members, strict=True))
 
-    def _free_distances(self, keys: np.ndarray) -> list[list[tuple[float, Member]]]:
+    def _free_distances(self, keys: np.ndarray, reach: float) -> list[list[tuple[float, Member]]]:
+        """Of each key the nearest free members: a few, and all that lie within reach of it."""
         if not self._free.ntotal:
             return [[] for _ in keys]
         content = np.ascontiguousarray(keys[:, self.relation_size :], dtype=np.float32)
-        squared, rows = self._free.search(content, min(NEAREST_FREE, self._free.ntotal))
-        distances = np.sqrt(np.maximum(squared, 0.0))
-        return [
-            [(float(d), self._members[int(r)]) for d, r in zip(ds, rs, strict=True) if r >= 0]
-            for ds, rs in zip(distances, rows, strict=True)
-        ]
+        _, rows = self._free.search(content, min(NEAREST_FREE, self._free.ntotal))
+        found = [self._measured(own, near) for own, near in zip(content, rows, strict=True)]
+        for i, own in enumerate(content):
+            while (
+                len(found[i]) < self._free.ntotal
+                and max((d for d, _ in found[i]), default=INFINITE) <= reach
+            ):
+                count = min(4 * len(found[i]), self._free.ntotal)
+                found[i] = self._measured(own, self._free.search(own[None], count)[1][0])
+        return found
+
+    def _measured(self, content: np.ndarray, rows: np.ndarray) -> list[tuple[float, Member]]:
+        """Free members and their distances, which faiss rounds otherwise in a large batch."""
+        members = [self._members[row] for row in rows.tolist() if row >= 0]
+        if not members:  # a key that is not a number
+            return []
+        known = np.stack([m.key[self.relation_size :] for m in members])
+        distances = np.linalg.norm(known - content, axis=1)
+        return list(zip(distances.tolist(), members, strict=True))
 
     @staticmethod
     def _decide(pairs: list[tuple[float, Member]], tolerance: float) -> Hit:
@@ -204,10 +223,27 @@ class NeuronIndex:
         ranked = sorted(pairs, key=lambda p: (_share(p), -p[1].order, p[1].edit))
         distance, member = ranked[0]
         inside = distance <= member.radius
-        doubtful = abs(distance - member.radius) <= tolerance
-        if inside and len(ranked) > 1 and ranked[1][0] <= ranked[1][1].radius + tolerance:
-            doubtful |= abs(_share(ranked[1]) - _share(ranked[0])) * member.radius <= 2 * tolerance
+        rivals = ranked[1:] if inside else ranked
+        doubtful = abs(distance - member.radius) <= tolerance or any(
+            _may_win(rival, ranked[0] if inside else None, tolerance) for rival in rivals
+        )
         return Hit(member, distance, inside, doubtful)
+
+
+def _may_win(
+    rival: tuple[float, Member], winner: tuple[float, Member] | None, tolerance: float
+) -> bool:
+    """Whether a key within the tolerance may fall to the rival. winner: None where no radius holds it.
+
+    The share of a radius is the less certain the smaller the radius is.
+    """
+    distance, member = rival
+    if distance > member.radius + tolerance:
+        return False
+    if winner is None or member.radius == 0 or winner[1].radius == 0:
+        return True
+    uncertain = tolerance / member.radius + tolerance / winner[1].radius
+    return _share(rival) - _share(winner) <= uncertain
 
 
 def _share(pair: tuple[float, Member]) -> float:

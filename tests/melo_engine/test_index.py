@@ -135,6 +135,83 @@ def test_a_key_near_the_edge_is_doubtful_within_the_tolerance_only() -> None:
     assert not index.search(at, [[]], tolerance=1e-4)[0].doubtful
 
 
+@settings(max_examples=300, deadline=None)
+@given(members(names=("", "velandor", "toriquet")), st.integers(0, 10_000), st.data())
+def test_a_key_within_the_tolerance_changes_no_answer_that_is_not_doubtful(
+    made: list[Member], seed: int, data: st.DataObject
+) -> None:
+    """Many keys lie close to one another, and small radii beside large ones."""
+    tolerance, chooser = 0.05, np.random.default_rng(seed)
+    closer = data.draw(st.sampled_from([1.0, 0.3, 0.05]))
+    radii = data.draw(st.sampled_from([(0.0, 0.06), (0.01, 0.5), (0.1, 3.0)]))
+    close = [
+        Member(m.edit, m.key * np.float32(closer), float(chooser.uniform(*radii)), m.names, m.order)
+        for m in made
+    ]
+    index = NeuronIndex(SIZE, RELATION, close)
+    prompts = ["is velandor in toriquet ?", "where is velandor ?", "what now ?"]
+    mentions = index.mentions(prompts)
+    keys = some_keys(seed)[: len(questions(mentions))] * np.float32(closer)
+    moved = chooser.normal(size=keys.shape)
+    moved *= 0.99 * tolerance / np.linalg.norm(moved, axis=1, keepdims=True)
+    hits = index.search(keys, mentions, tolerance)
+    others = index.search((keys + moved).astype(np.float32), mentions, tolerance)
+    for hit, other in zip(hits, others, strict=True):
+        answers = [h.member.edit if h.member and h.inside else None for h in (hit, other)]
+        assert hit.doubtful or answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("names", [(), ("velandor",)])
+def test_the_smaller_of_two_radii_decides_how_sure_a_route_is(names: tuple[str, ...]) -> None:
+    wide, narrow = np.zeros(SIZE, dtype=np.float32), np.zeros(SIZE, dtype=np.float32)
+    narrow[0] = 0.26
+    size = 0 if not names else SIZE
+    index = NeuronIndex(
+        SIZE, size, [Member("wide", wide, 0.5, names), Member("narrow", narrow, 0.01, names)]
+    )
+    mentions = index.mentions(["where is velandor ?"])
+    found = []
+    for at in (0.25488, 0.25497):  # half of the wide radius and of the narrow one
+        key = np.zeros((1, SIZE), dtype=np.float32)
+        key[0, 0] = at
+        found.append(index.search(key, mentions, tolerance=1e-4)[0])
+    assert [h.member.edit for h in found if h.member] == ["wide", "narrow"]
+    assert [h.doubtful for h in found] == [True, True]
+
+
+def test_a_radius_that_nearly_holds_a_key_makes_it_doubtful_behind_a_wide_one() -> None:
+    wide, narrow = np.zeros(SIZE, dtype=np.float32), np.zeros(SIZE, dtype=np.float32)
+    narrow[0] = 1.03
+    index = NeuronIndex(
+        SIZE, 0, [Member("wide", wide, 1.0, ()), Member("narrow", narrow, 0.01, ())]
+    )
+    key = np.zeros((1, SIZE), dtype=np.float32)
+    key[0, 0] = 1.01995
+    hit = index.search(key, [[]], tolerance=1e-4)[0]
+    assert hit.member is not None
+    assert (hit.inside, hit.doubtful) == (False, True)
+
+
+def test_every_free_edit_within_reach_is_weighed() -> None:
+    wide = Member("wide", np.full(SIZE, 0.2, dtype=np.float32), 5.0, (), 0)
+    near = [Member(f"near-{i}", some_keys(i)[0] * np.float32(0.01), 0.05, (), 1) for i in range(40)]
+    index = NeuronIndex(SIZE, 0, [*near, wide])
+    key = np.zeros((1, SIZE), dtype=np.float32)
+    assert by_hand([*near, wide], key[0]) == "wide"
+    hit = index.search(key, [[]])[0]
+    assert hit.member is not None
+    assert (hit.member.edit, hit.inside) == ("wide", True)
+
+
+def test_distances_to_free_edits_do_not_depend_on_the_batch() -> None:
+    keys = np.random.default_rng(0).normal(size=(64, 96)).astype(np.float32)
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    index = NeuronIndex(96, 0, [Member(f"e{i}", k, 0.5, (), i) for i, k in enumerate(keys)])
+    together = index.search(keys, [[]] * len(keys))
+    assert [h.distance for h in together] == [0.0] * len(keys)
+    assert together == [index.search(key[None], [[]])[0] for key in keys]
+
+
 @pytest.mark.parametrize(
     ("member", "message"),
     [
