@@ -7,17 +7,27 @@ from typing import Any
 import torch
 
 from melo_engine.backbone import Backbone
+from melo_engine.errors import RequestError
 
 
 def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
-    """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
+    """What `model.generate` is called with: greedily, unless `generation` says otherwise.
+
+    Raises RequestError for several answers to a prompt.
+    """
+    answers = generation.get("num_return_sequences")
+    if answers is not None and answers != 1:
+        raise RequestError(
+            f"num_return_sequences is {answers}; each prompt gets one answer. Ask it several times."
+        )
     pad = backbone.target_tokenizer.pad_token_id
     return {
         "do_sample": False,
         "num_beams": 1,
+        "num_return_sequences": 1,
         "max_new_tokens": backbone.max_answer_tokens,
         "pad_token_id": int(pad if pad is not None else backbone.end_token),
-        **generation,
+        **{k: v for k, v in generation.items() if k != "num_return_sequences"},
     }
 
 

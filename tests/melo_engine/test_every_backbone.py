@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from melo_engine import Answer, Backbone, Editor, EditRequest
+from melo_engine.errors import RequestError
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -125,6 +126,20 @@ def test_beams_and_samples_keep_the_route(make_edited, kind: str, options: dict)
             assert beam.edit or beam.text == plain.text
         found = [a.text for a in answers[: len(edited.requests)]]
         assert found != [a.text for a in bare[: len(edited.requests)]]
+
+
+def test_several_answers_to_a_prompt_are_refused_before_any_is_generated() -> None:
+    backbone = models.backbone("gpt2")
+    backbone.model.generation_config.num_return_sequences = 3
+    editor, prompt = Editor(backbone, settings=models.SETTINGS), "who leads velandor ?"
+    ran: list[int] = []
+    backbone.model.register_forward_pre_hook(lambda *_: ran.append(1))
+    for ask in (editor.answer, lambda prompts, **more: editor.answer_with(prompts, [None], **more)):
+        with pytest.raises(RequestError, match="num_return_sequences is 2; each prompt gets one"):
+            ask([prompt], do_sample=True, num_return_sequences=2)
+    assert not ran
+    assert len(editor.answer([prompt], do_sample=True)) == 1
+    assert ran
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
