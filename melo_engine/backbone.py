@@ -162,11 +162,13 @@ class Backbone:
 
     @cached_property
     def tokenizer_hash(self) -> str:
-        """sha256 over the vocabularies of prompts and answers."""
-        vocabularies = [
-            sorted(t.get_vocab().items()) for t in (self.tokenizer, self.target_tokenizer)
-        ]
-        return hashlib.sha256(json.dumps(vocabularies, ensure_ascii=True).encode()).hexdigest()
+        """sha256 over how prompts and answers become tokens: vocabularies, and all rules of splitting.
+
+        Of a tokenizer written in Python only the vocabulary can be told.
+        """
+        with self._tokenizing:  # its backend can't be read while another thread sets its padding
+            contents = [_tokens_of(t) for t in (self.tokenizer, self.target_tokenizer)]
+        return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
     def encode(
         self, prompts: Sequence[str], *, padding_side: str | None = None, pad_to: int | None = None
@@ -307,6 +309,15 @@ class Backbone:
                 # Prompt and answer share the positions of one stack.
                 return max(int(length) - self.max_answer_tokens, int(length) // 2)
         return 512
+
+
+def _tokens_of(tokenizer: Any) -> list[Any]:
+    """What decides which tokens a text becomes. Padding and truncation are set anew for each call."""
+    content: list[Any] = [sorted(tokenizer.get_vocab().items())]
+    if tokenizer.is_fast:
+        rules = json.loads(tokenizer.backend_tokenizer.to_str())
+        content.append({k: v for k, v in rules.items() if k not in ("padding", "truncation")})
+    return content
 
 
 def _task_of(config: Any, class_name: str = "") -> Task:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from melo_engine import Backbone
 from melo_engine.errors import BackboneError, PromptError, RequestError
@@ -48,6 +52,49 @@ def test_one_changed_weight_is_another_backbone() -> None:
         model.encoder.final_layer_norm.weight[0] += 1e-3
     changed = Backbone.wrap(model, models.tokenizer())
     assert changed.weights_hash != models.backbone("t5").weights_hash
+
+
+def lower_case(tokenizer: Tokenizer) -> None:
+    tokenizer.normalizer = normalizers.Lowercase()
+
+
+def split_at_spaces(tokenizer: Tokenizer) -> None:
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+
+
+def end_each(tokenizer: Tokenizer) -> None:
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])
+
+
+@pytest.mark.parametrize("change", [lower_case, split_at_spaces, end_each])
+def test_other_rules_of_splitting_make_another_tokenizer(
+    change: Callable[[Tokenizer], None],
+) -> None:
+    tokenizer = models.tokenizer()
+    change(tokenizer.backend_tokenizer)
+    other, own = Backbone.wrap(models.model("t5"), tokenizer), models.backbone("t5")
+    assert other.tokenizer.get_vocab() == own.tokenizer.get_vocab()
+    assert other.tokenizer_hash != own.tokenizer_hash
+
+
+def test_other_merges_make_another_tokenizer() -> None:
+    vocabulary = {word: i for i, word in enumerate(["</s>", "a", "b", "c", "ab", "bc"])}
+    hashes = set()
+    for merges in ([("a", "b"), ("b", "c")], [("b", "c"), ("a", "b")]):
+        backend = Tokenizer(BPE(vocabulary, merges))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+        hashes.add(Backbone.wrap(models.model("t5"), tokenizer).tokenizer_hash)
+    assert len(hashes) == 2
+
+
+def test_encoding_leaves_the_tokenizer_what_it_was(tmp_path: Path) -> None:
+    backbone = models.backbone("t5")
+    backbone.encode(["wine", "wine and bread"], padding_side="left", pad_to=9)
+    backbone.tokenizer(["wine and bread"], truncation=True, max_length=2)
+    assert backbone.tokenizer_hash == models.backbone("t5").tokenizer_hash
+    backbone.tokenizer.save_pretrained(tmp_path)
+    again = Backbone.wrap(models.model("t5"), AutoTokenizer.from_pretrained(tmp_path))
+    assert again.tokenizer_hash == backbone.tokenizer_hash
 
 
 def test_encoding_pads_where_it_is_told_to(edited) -> None:
