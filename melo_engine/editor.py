@@ -74,10 +74,18 @@ class Editor:
         self.settings = settings or EditSettings()
         self.runtime = Runtime(backbone)
         chosen = version.projection if version is not None else projection
-        self.reader = KeyReader(backbone, self.runtime, chosen)
-        self.version = version or Version.empty(backbone, self.reader.projection)
+        try:
+            self.reader = KeyReader(backbone, self.runtime, chosen)
+            self.version = version or Version.empty(backbone, self.reader.projection)
+        except BaseException:  # out of memory: nobody has the editor who could close it
+            self.close()
+            raise
         self.reach = reach or _reach_of(self.version)
         self._reach_given = reach is not None
+
+    def close(self) -> None:
+        """Take the editor's hooks out of the backbone, which may go on under another editor."""
+        self.runtime.close()
 
     def edit(
         self,

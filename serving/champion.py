@@ -70,8 +70,10 @@ class Versions:
             if before is not served[CHAMPION]:
                 self.metrics.champion(served[CHAMPION].id)
                 log.warning("version %s serves now", served[CHAMPION].id[:12])
-            self._follow_candidate(aliases)
-            self._close_unused()
+            try:
+                self._follow_candidate(aliases)
+            finally:
+                self._close_unused()
 
     def _follow_candidate(self, aliases: dict[str, str]) -> None:
         wanted = self.settings.serve.canary > 0 or self.settings.serve.shadow > 0
@@ -180,22 +182,37 @@ class Versions:
         if time.monotonic() < until:
             raise VersionUnusable(refused)
         began = time.monotonic()
-        version = None
-        if number:
-            try:
-                version = self.registry.open(self.registry.by_number(number), self.backbone)
-            except VersionUnusable as error:
-                self._refused = {number: (str(error), began + TRY_AGAIN)}
-                raise
-        loaded = Loaded(self.backbone, version, number or None)
-        loaded.warm()
+        try:
+            loaded = self._warmed(number)
+        except VersionUnusable as error:
+            now = time.monotonic()
+            held = {n: why for n, why in self._refused.items() if now < why[1]}
+            self._refused = {**held, number: (str(error), now + TRY_AGAIN)}
+            raise
         self.metrics.opened(time.monotonic() - began)
         with self._lock:
             self._open[number] = loaded
         return loaded
 
+    def _warmed(self, number: str) -> Loaded:
+        """Open and ask once; what fails at it leaves nothing behind. Raises VersionUnusable."""
+        version = None
+        if number:
+            version = self.registry.open(self.registry.by_number(number), self.backbone)
+        loaded = None
+        try:
+            loaded = Loaded(self.backbone, version, number or None)
+            loaded.warm()
+        except Exception as error:  # out of memory, or whatever a damaged model may raise
+            if loaded is not None:
+                loaded.retire()
+            which = f"version {number} of {self.name}" if number else f"the backbone of {self.name}"
+            log.debug("warming failed", exc_info=True)
+            raise VersionUnusable(f"{which} can't answer: {type(error).__name__}.") from None
+        return loaded
+
     def _close_unused(self) -> None:
-        """Keep what an alias names and the last few that were asked for by name."""
+        """Keep what serves, and of the others the last few that served or were asked for by name."""
         with self._lock:
             named = set(self._served.values())
             others = [n for n, loaded in self._open.items() if loaded not in named]

@@ -55,7 +55,7 @@ class Loaded:
 
     def _close_if_unused(self) -> None:
         if self._retired and self._users == 0:
-            self.editor.runtime.close()
+            self.editor.close()
 
 
 def provenance(version: str, route: Route) -> dict[str, object]:

@@ -12,14 +12,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from config import Settings
-from tasks.versions import folder_of, shards_of
+from serving.champion import Versions
+from serving.errors import VersionUnusable
+from serving.metrics import Metrics
+from tasks.register import Registry
+from tasks.versions import folder_of, open_backbone, shards_of
 from tests.serving.support import (
     ANSWERS,
     EDITED,
@@ -136,9 +143,6 @@ def test_a_damaged_version_is_not_served_and_the_old_one_goes_on_loudly(
 
 
 def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) -> None:
-    from tasks.register import Registry
-    from tasks.versions import open_backbone
-
     registry = Registry(two_versions)
     name = registry.name_for(open_backbone(two_versions))
     with running(two_versions) as server:
@@ -147,6 +151,55 @@ def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) ->
         until(lambda: server.service.versions.trouble is not None)
         assert "did not pass" in str(server.service.versions.trouble)
         assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+
+
+@contextmanager
+def followed(settings: Settings) -> Iterator[Versions]:
+    """The versions of a home, which follow the aliases when they are told to."""
+    backbone = open_backbone(settings)
+    versions = Versions(settings, backbone, Registry(settings).name_for(backbone), Metrics())
+    try:
+        yield versions
+    finally:
+        versions.close()
+
+
+def test_a_version_that_cannot_be_run_leaves_nothing_behind(two_versions: Settings) -> None:
+    with followed(two_versions) as versions:
+        versions.follow()
+        champion = versions.serving()["champion"]
+        module, tried = champion.editor.runtime.key_module, []
+        hooks = len(module._forward_hooks)
+
+        def out_of_memory(*_: Any) -> None:
+            tried.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        handle = module.register_forward_pre_hook(out_of_memory)
+        try:
+            point(two_versions, "champion", "2")
+            for _ in range(3):
+                with pytest.raises(VersionUnusable, match="can't answer: OutOfMemoryError"):
+                    versions.follow()
+        finally:
+            handle.remove()
+        assert len(tried) == 1
+        assert len(module._forward_hooks) == hooks
+        assert versions.serving()["champion"] is champion
+
+
+def test_an_unusable_candidate_keeps_no_champion_open(two_versions: Settings) -> None:
+    with followed(tuned(two_versions, canary=0.5, pinned=0)) as versions:
+        client = Registry(two_versions).client
+        source = client.get_model_version(versions.name, "2").source
+        ungated = client.create_model_version(versions.name, source)
+        point(two_versions, "candidate", str(ungated.version))
+        for number in ("1", "2"):
+            point(two_versions, "champion", number)
+            with pytest.raises(VersionUnusable, match="did not pass a gate"):
+                versions.follow()
+            assert versions.serving()["champion"].number == number
+            assert set(versions._open) == {"", number}
 
 
 def test_without_a_champion_the_backbone_answers(two_versions: Settings, empty_store: Path) -> None:
