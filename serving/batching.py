@@ -247,7 +247,8 @@ class Turn:
         self._flush()
 
     def _given_up(self, job: Job, now: float) -> bool:
-        """A job that nobody waits for any more, or whose time is up, is not begun."""
+        """A job that was cancelled, as a stream whose client has gone is, or whose time is up, is not
+        begun."""
         if all(row.cancelled for row in job.rows):
             self._finish(job, Refused(499, "cancelled", "the client has gone."))
         elif now > job.rows[0].deadline:

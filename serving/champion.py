@@ -4,7 +4,8 @@
                                                   └── unusable: the old one goes on, loudly
 
 A request takes hold of one version when it comes in and keeps it to its end, so no answer mixes
-two. A version that was replaced closes when its last request is done.
+two. A version that was replaced stays open as one of the last `serve.pinned` that are not served any
+more, and closes after its last request once there are newer ones.
 """
 
 from __future__ import annotations
@@ -152,8 +153,9 @@ class Versions:
                 return self._served[CHAMPION].acquire()
             if name in self._served:
                 return self._served[name].acquire()
-            for loaded in self._open.values():
+            for number, loaded in self._open.items():
                 if name == loaded.id:
+                    self._open.move_to_end(number)
                     return loaded.acquire()
         if name not in ALIASES and not _HASH.fullmatch(name):
             raise _unknown(name)

@@ -4,8 +4,9 @@
     rows with temperature  argmax of logits / temperature + Gumbel noise from the row's own seed,
                            which is a draw from the softmax: the same alone and in any batch
 
-A row ends at its end token, its stop text, its length, its deadline, or when nobody waits for it
-any more; the others go on.
+A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled, as those
+of a stream are whose client has gone; the others go on. Who hangs up on an answer in one piece is not
+noticed: it is generated to its end.
 """
 
 from __future__ import annotations

@@ -202,6 +202,20 @@ def test_an_unusable_candidate_keeps_no_champion_open(two_versions: Settings) ->
             assert set(versions._open) == {"", number}
 
 
+def test_of_the_versions_asked_for_by_name_the_one_not_asked_for_longest_closes(
+    two_versions: Settings,
+) -> None:
+    with followed(two_versions) as versions:
+        Registry(two_versions).drop_alias(versions.name, "champion")
+        versions.follow()
+        ids = [versions.registry.by_number(number).version for number in ("1", "2")]
+        for name in (*ids, ids[0]):
+            versions.take(name).release()
+        versions.settings = tuned(two_versions, pinned=1)
+        versions.follow()
+        assert set(versions._open) == {"", "1"}
+
+
 def test_without_a_champion_the_backbone_answers(two_versions: Settings, empty_store: Path) -> None:
     shutil.copy(empty_store, two_versions.paths.mlflow_db)
     with running(two_versions) as server:
