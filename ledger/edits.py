@@ -38,7 +38,10 @@ class Edits(Intake):
 
     def edit(self, edit_id: str) -> Edit:
         """One edit by its id or an unambiguous prefix. Raises UnknownId."""
-        return self.edits(ids=[edit_id])[0]
+        found = self.edits(ids=[edit_id])
+        if not found:
+            raise _unknown(edit_id)
+        return found[0]
 
     def active_edits(self) -> list[Edit]:
         """What the champion answers differently from the backbone."""
@@ -64,6 +67,8 @@ class Edits(Intake):
                 "reason, version, job_id FROM transitions WHERE edit_id = ? ORDER BY rowid",
                 [_full_id(con, edit_id)],
             ).fetchall()
+        if not rows:
+            raise _unknown(edit_id)
         return [Transition(*row) for row in rows]
 
     def raw_lines(self, edit_id: str) -> list[tuple[str, int, str, str]]:
@@ -245,7 +250,10 @@ def _end_retirements(con: Connection, version: str, at: datetime, actor: str) ->
 
 
 def _full_id(con: Connection, edit_id: str) -> str:
-    """The one edit that an id or a prefix of at least four characters names. Raises UnknownId."""
+    """The one edit that a prefix of at least four characters names; a whole id as it stands.
+
+    Raises UnknownId for a prefix that fits none or several.
+    """
     if len(edit_id) == 32:
         return edit_id
     found = con.execute(
@@ -254,8 +262,11 @@ def _full_id(con: Connection, edit_id: str) -> str:
     ).fetchall()
     if len(found) == 1:
         return str(found[0][0])
-    problem = "fits several edits" if found else "is not on record"
-    raise UnknownId(f"edit {edit_id!r} {problem}. See `melo edits list`.")
+    raise _unknown(edit_id, "fits several edits" if found else "is not on record")
+
+
+def _unknown(edit_id: str, problem: str = "is not on record") -> UnknownId:
+    return UnknownId(f"edit {edit_id!r} {problem}. See `melo edits list`.")
 
 
 _EDITS = """

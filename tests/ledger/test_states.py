@@ -25,6 +25,9 @@ def test_an_unknown_edit_or_state_is_told_as_such(ledger: Ledger) -> None:
     take(ledger, [report("a?")])
     with pytest.raises(UnknownId):
         ledger.transition(["0" * 32], "held", "test", "x")
+    for look in (ledger.edit, ledger.history):
+        with pytest.raises(UnknownId, match="is not on record"):
+            look("0" * 32)
     with pytest.raises(IllegalTransition, match="is no state"):
         ledger.transition([ledger.edits()[0].id], "done", "test", "x")
 
