@@ -4,6 +4,9 @@
                                               BEGIN ... COMMIT        closes it, lock released
                                               read copy published (os.replace)
 
+What is committed stays committed: a read copy that can't be published is logged, and published
+with a later change or when the ledger is closed.
+
 DuckDB lets one process write a file or many read it. The lock file beside the ledger is a queue
 in front of that: a waiting process sleeps in the kernel, and the kernel frees the lock of a process
 that dies. A foreign process that holds the file itself (a DuckDB shell) is waited for with
@@ -14,8 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
+import logging
 import os
 import random
+import secrets
 import shutil
 import threading
 import time
@@ -29,6 +35,7 @@ from ledger import schema
 from ledger.errors import LedgerBusy, LedgerError, NotALedger
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
+log = logging.getLogger(__name__)
 
 BETWEEN_TRIES = 0.004  # seconds, at our own lock
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds, at a file that a foreign process holds
@@ -114,7 +121,10 @@ class Store:
                     con.close()
 
     def publish(self) -> None:
-        """Publish the read copy now if anything changed since the last time."""
+        """Publish the read copy now if anything changed since the last time.
+
+        Where it can't be written, that is logged and the copy there is stays.
+        """
         if self._unpublished and self._read_copy is not None:
             with self._guard, self._locked(fcntl.LOCK_SH):
                 self._copy()
@@ -219,18 +229,32 @@ class Store:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _publish_if_due(self) -> None:
+        """Under the exclusive lock: what lies beside the read copy is of writers that died."""
         if self._read_copy is not None and time.monotonic() >= self._next_publication:
+            self._sweep_copies()
             self._copy()
+
+    def _sweep_copies(self) -> None:
+        assert self._read_copy is not None
+        with contextlib.suppress(OSError):
+            for left in self._read_copy.parent.glob(f".{glob.escape(self._read_copy.name)}.*"):
+                left.unlink(missing_ok=True)
 
     def _copy(self) -> None:
         """Copy the closed file beside its place and move it there: readers see old or new."""
         assert self._read_copy is not None
         started = time.monotonic()
-        self._read_copy.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._read_copy.with_name(f".{self._read_copy.name}.{os.getpid()}")
-        shutil.copyfile(self.path, fresh)
-        os.replace(fresh, self._read_copy)
-        self._unpublished = False
+        name = f".{self._read_copy.name}.{os.getpid()}-{secrets.token_hex(4)}"
+        fresh = self._read_copy.with_name(name)
+        try:
+            self._read_copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.path, fresh)
+            os.replace(fresh, self._read_copy)
+            self._unpublished = False
+        except OSError as error:
+            log.warning("%s can't be published, later then: %s", self._read_copy, error)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
         spent = time.monotonic() - started
         self._next_publication = time.monotonic() + max(0.5, 10 * spent)
 

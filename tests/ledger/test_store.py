@@ -88,6 +88,37 @@ def test_the_read_copy_follows_the_ledger_and_is_never_half_written(tmp_path: Pa
     assert [entry.name for entry in copy.parent.iterdir() if entry.name.startswith(".")] == []
 
 
+def test_what_is_committed_is_told_as_such_though_the_read_copy_can_not_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, copy = tmp_path / "read", tmp_path / "read" / "ledger.duckdb"
+    copy.mkdir(parents=True)  # a folder in its place: written beside it, never moved there
+    with Ledger.open(tmp_path / "ledger.duckdb", read_copy=copy) as ledger:
+        assert take(ledger, [report("a?")]).accepted == 1
+        assert "can't be published" in caplog.text
+        assert list(folder.iterdir()) == [copy]
+        copy.rmdir()
+        folder.rmdir()
+        folder.write_text("no folder")
+        ledger.publish()
+        folder.unlink()
+    assert Ledger.open(copy, read_only=True).counts().lines == 1
+
+
+def test_what_a_process_left_that_died_while_publishing_goes_with_the_next_change(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "read" / "ledger.duckdb"
+    copy.parent.mkdir()
+    left, other = copy.with_name(".ledger.duckdb.4711"), copy.with_name(".other.duckdb.4711")
+    for file in (left, other):
+        file.write_bytes(b"half")
+    with Ledger.open(tmp_path / "ledger.duckdb", read_copy=copy) as ledger:
+        ledger.record_event("a", "b")
+        assert not left.exists()
+    assert sorted(copy.parent.iterdir()) == [other, copy]
+
+
 def test_a_busy_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
     path = tmp_path / "ledger.duckdb"
     Ledger.open(path).close()
