@@ -1,5 +1,9 @@
-"""What can go wrong with an input before its first line is read."""
+"""What can go wrong with an input."""
 
 
 class IngestError(Exception):
     """A path or preset that can't be used; the message says which and what to do."""
+
+
+class UnpacksTooLarge(Exception):
+    """A file that holds more bytes than is allowed: read up to there, the rest is left."""

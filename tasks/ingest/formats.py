@@ -23,7 +23,19 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.ingest.lines import BLOCK, Chunk, ahead, marked_row, open_bytes, read_lines, too_long
+from tasks.ingest.errors import UnpacksTooLarge
+from tasks.ingest.lines import (
+    BLOCK,
+    DAMAGE,
+    Chunk,
+    ahead,
+    broken,
+    first_line,
+    marked_row,
+    open_bytes,
+    read_lines,
+    too_long,
+)
 
 Record = tuple[str, str | None]  # text, and why it can't be read
 RECORDS_AT_ONCE = 20_000
@@ -96,7 +108,7 @@ def _text_blocks(file: IO[bytes], max_file_bytes: int) -> Iterator[str]:
     while block := file.read(BLOCK):
         passed += len(block)
         if passed > max_file_bytes:
-            raise OSError(f"it unpacks to more than {max_file_bytes} bytes")
+            raise UnpacksTooLarge(f"it unpacks to more than {max_file_bytes} bytes")
         yield decoder.decode(block)
     yield decoder.decode(b"", True)
 
@@ -121,7 +133,7 @@ def _csv(path: Path, max_file_bytes: int) -> Iterator[Record]:
                     continue
                 cells = {name: _cell(cell) for name, cell in zip(header, row, strict=False) if cell}
                 yield _safe(json.dumps(cells, ensure_ascii=False)), None
-    except (OSError, EOFError, csv.Error, ValueError) as error:
+    except (*DAMAGE, csv.Error, ValueError) as error:
         yield "", broken(error)
 
 
@@ -151,7 +163,7 @@ def _parquet(path: Path, max_file_bytes: int) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=RECORDS_AT_ONCE):
                 for row in batch.to_pylist():
                     yield _safe(to_json(row)), None
-    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
+    except (*DAMAGE, ValueError, OverflowError) as error:
         yield "", broken(error)
 
 
@@ -204,7 +216,7 @@ def _json(path: Path, max_file_bytes: int) -> Iterator[Record]:
                     end = len(text)
                 yield _safe(text[place:end]), None
                 place, comma = end, True
-    except (OSError, EOFError) as error:
+    except DAMAGE as error:
         yield "", broken(error)
 
 
@@ -228,13 +240,3 @@ def _safe(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def broken(error: BaseException) -> str:
-    """The mark of a file that can't be read to its end."""
-    return f"the file breaks off here: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

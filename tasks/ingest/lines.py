@@ -20,9 +20,12 @@ from typing import IO, cast
 import numpy as np
 import pyarrow as pa
 
+from tasks.ingest.errors import UnpacksTooLarge
+
 BLOCK = 8 * 1024 * 1024
 BATCH = 16_384  # rows of an Arrow batch: DuckDB reads batches in parallel
 KEPT_OF_LONG_LINE = 2_000  # characters of an over-long line that are kept as evidence
+DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException, UnpacksTooLarge)  # for `broken`
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def read_lines(
     """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
 
     A line longer than `max_line_bytes` is kept cut short and marked; bytes that are no UTF-8 too.
-    An unpacking error ends the input with one marked line.
+    An unpacking error ends the input with one marked line. Raises OSError where the disk fails.
     """
     parts: list[pa.Table] = []
     waiting = 0
@@ -94,7 +97,7 @@ def _tables(
             while block := file.read(block_size):
                 data = rest + block
                 if offset + skipping + len(data) > max_file_bytes:
-                    raise OSError(f"it unpacks to more than {max_file_bytes} bytes")
+                    raise UnpacksTooLarge(f"it unpacks to more than {max_file_bytes} bytes")
                 end = data.rfind(b"\n") + 1
                 if skipping:
                     end = data.find(b"\n") + 1
@@ -117,9 +120,8 @@ def _tables(
                     number += table.num_rows
                     offset += end
                     yield table, offset, False
-        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            problem = f"the file breaks off here: {said}"
+        except DAMAGE as error:
+            problem = broken(error)
         if skipping:
             offset += skipping
             yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, problem is None
@@ -214,3 +216,18 @@ def _cut(line: bytes) -> str:
 def too_long(max_line_bytes: int) -> str:
     """The reason for a record over the limit."""
     return f"the line has more than {max_line_bytes} bytes"
+
+
+def broken(error: BaseException) -> str:
+    """The mark of a file whose content can't be read to its end.
+
+    Raises the error of a disk or a mount (it has a number): that may pass, and the content be well.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+    return f"the file breaks off here: {first_line(error)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,13 +3,15 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest import IngestError, ingest_paths, ingest_rows
+from tasks.ingest import IngestError, formats, ingest_paths, ingest_rows, lines
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
 
@@ -113,6 +115,45 @@ def test_a_file_that_breaks_off_keeps_what_came_before(tmp_path: Path, name: str
     outcome = ingest_paths(ledger, [path], settings)
     assert outcome.total("quarantined") >= 1
     assert adds_up(ledger, outcome.total("lines"))
+
+
+def fail_the_disk_under(path: Path) -> None:
+    """Let the kernel answer the next read of an open file as it does for a broken disk: EIO."""
+    nothing = os.open("/proc/self/mem", os.O_RDONLY)
+    for entry in Path("/proc/self/fd").iterdir():
+        if entry.is_symlink() and os.readlink(entry) == str(path):
+            os.dup2(nothing, int(entry.name))
+    os.close(nothing)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.csv"])
+def test_what_a_disk_failed_to_give_is_read_when_it_is_back(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (lines, formats):
+        monkeypatch.setattr(module, "BLOCK", 200_000)
+    ledger, settings = opened(tmp_path / "home")
+    some = {"chunk_lines": 1, "max_line_bytes": 200_000}
+    few = settings.model_copy(update={"ingest": settings.ingest.model_copy(update=some)})
+    pads = [random.Random(n).randbytes(50_000).hex() for n in range(14)]
+    rows: list[dict[str, object]] = [
+        {"prompt": f"Who wrote book {n}?", "target": f"author {n}", "pad": pad}
+        for n, pad in enumerate(pads)
+    ]
+    data = lines_of(rows)
+    if name == "a.csv":
+        data = b"".join(b"%s\n" % ",".join(map(str, row)).encode()
+                        for row in [rows[0].keys(), *(row.values() for row in rows)])  # fmt: skip
+    pack = {".gz": gzip.compress, ".zst": zstd}.get(Path(name).suffix, bytes)
+    path = tmp_path / name
+    path.write_bytes(pack(data))
+    with pytest.raises(OSError, match="Input/output error"):
+        ingest_paths(ledger, [path], few, lambda *_: fail_the_disk_under(path))
+    before = ledger.counts().lines
+    assert 0 < before < 14
+    again = ingest_paths(ledger, [path], few)
+    assert (again.total("accepted"), again.total("quarantined")) == (14 - before, 0)
+    assert adds_up(ledger, 14)
 
 
 def test_a_zip_bomb_is_stopped(tmp_path: Path) -> None:
