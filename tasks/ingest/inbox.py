@@ -1,39 +1,89 @@
 """The watched folder: what is put there is taken in and moved to `done/`.
 
-    inbox/feed.jsonl ──taken──► inbox/done/<hash>-feed.jsonl
+    inbox/feed.jsonl ──claimed──► .taking/<token>/feed.jsonl ──taken──► done/<hash>-feed.jsonl
 
-A file is moved only after its last line is in the ledger; one that was taken but not yet moved
-when a process died is recognised by its content. A file counts as complete when its name does not
-end in `.part` or `.tmp` and does not begin with a dot: write under such a name, then rename.
+A claimed file has a place of its own: what is put into the inbox under its name meanwhile is another
+file, and waits. It goes on to `done/` only after its last line is in the ledger; what was claimed
+when a process died is taken up by the next one. Several may take files at once: the ledger lets
+them share one, and who finds it gone knows that it was taken.
+
+A file counts as complete when its name does not end in `.part` or `.tmp` and does not begin with a
+dot: write under such a name, then rename.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Generator
+import stat
+import uuid
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from config import Settings
 from ledger import Ledger
+from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import content_hash
 from tasks.ingest.step import IngestOutcome, Progress, ingest_paths
 
 LOOK_EVERY = 2000  # milliseconds
 UNFINISHED = (".part", ".tmp")
+CLAIMED = ".taking"
+log = logging.getLogger(__name__)
 
 
 def ingest_inbox(
     ledger: Ledger, settings: Settings, progress: Progress | None = None
 ) -> IngestOutcome:
-    """Take in every finished file of the inbox, oldest first. Links are passed over."""
+    """Take in every finished file of the inbox, oldest first. Links are passed over.
+
+    Raises OSError for the first file that can't be read or moved, after all others are taken.
+    """
     outcome = IngestOutcome()
-    done = settings.paths.inbox / "done"
-    for path in _finished(settings.paths.inbox):
-        taken = ingest_paths(ledger, [path], settings, progress)
-        outcome.files.extend(taken.files)
-        done.mkdir(exist_ok=True)
-        os.replace(path, done / f"{content_hash(path)[:12]}-{path.name}")
+    inbox = settings.paths.inbox
+    problem: OSError | None = None
+    for path in [*_claimed(inbox), *_finished(inbox)]:
+        try:
+            claimed = path if path.parent != inbox else _claim(path)
+            if claimed is not None:
+                _take(ledger, claimed, settings, progress, outcome)
+        except OSError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
     return outcome
+
+
+def _claim(path: Path) -> Path | None:
+    """Move a file to a place of its own; None where another process was faster."""
+    own = path.parent / CLAIMED / uuid.uuid4().hex
+    own.mkdir(parents=True)
+    try:
+        return path.rename(own / path.name)
+    except FileNotFoundError:
+        own.rmdir()
+        return None
+
+
+def _take(
+    ledger: Ledger, claimed: Path, settings: Settings, progress: Progress | None,
+    outcome: IngestOutcome,
+) -> None:  # fmt: skip
+    """Take a claimed file in and move it on, unless another process does so first."""
+    inbox = settings.paths.inbox
+    done = inbox / "done"
+    try:
+        for taken in ingest_paths(ledger, [claimed], settings, progress).files:
+            taken.name = str(inbox / claimed.name)
+            outcome.files.append(taken)
+        done.mkdir(exist_ok=True)
+        os.replace(claimed, done / f"{content_hash(claimed)[:12]}-{claimed.name}")
+    except (FileNotFoundError, IngestError):
+        if claimed.exists():
+            raise
+    with contextlib.suppress(OSError):
+        claimed.parent.rmdir()
 
 
 def watch_inbox(ledger: Ledger, settings: Settings) -> Generator[IngestOutcome, None, None]:
@@ -41,7 +91,7 @@ def watch_inbox(ledger: Ledger, settings: Settings) -> Generator[IngestOutcome, 
     from watchfiles import watch
 
     settings.paths.inbox.mkdir(parents=True, exist_ok=True)
-    yield ingest_inbox(ledger, settings)
+    yield _look(ledger, settings)
     # A look every few seconds besides: what came before the watching began raises no event.
     for _ in watch(
         settings.paths.inbox,
@@ -50,20 +100,39 @@ def watch_inbox(ledger: Ledger, settings: Settings) -> Generator[IngestOutcome, 
         yield_on_timeout=True,
         rust_timeout=LOOK_EVERY,
     ):
-        taken = ingest_inbox(ledger, settings)
+        taken = _look(ledger, settings)
         if taken.files:
             yield taken
 
 
+def _look(ledger: Ledger, settings: Settings) -> IngestOutcome:
+    """One look of the watch, which a file that can't be read does not end."""
+    try:
+        return ingest_inbox(ledger, settings)
+    except OSError as error:
+        log.warning("a file of the inbox could not be taken, later then: %s", error)
+        return IngestOutcome()
+
+
+def _claimed(inbox: Path) -> list[Path]:
+    """What was claimed and is not in `done/`: it is being taken, or whoever took it died."""
+    return _by_age(inbox.glob(f"{CLAIMED}/*/*"))
+
+
 def _finished(inbox: Path) -> list[Path]:
-    if not inbox.is_dir():
-        return []
-    files = [
+    return _by_age(
         entry
-        for entry in inbox.iterdir()
-        if entry.is_file()
-        and not entry.is_symlink()
-        and not entry.name.startswith(".")
-        and entry.suffix not in UNFINISHED
-    ]
-    return sorted(files, key=lambda entry: (entry.stat().st_mtime, entry.name))
+        for entry in inbox.glob("*")
+        if not entry.name.startswith(".") and entry.suffix not in UNFINISHED
+    )
+
+
+def _by_age(entries: Iterable[Path]) -> list[Path]:
+    """The files among them, oldest first; what goes away while one looks is left out."""
+    files = []
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):
+            seen = entry.lstat()
+            if stat.S_ISREG(seen.st_mode):
+                files.append((seen.st_mtime, entry.name, entry))
+    return [entry for _, _, entry in sorted(files)]
