@@ -35,6 +35,12 @@ def compact(ctx: typer.Context, as_json: Json = False) -> None:
         f"{freed.versions} versions and {freed.shards} shards went, {freed.bytes / 2**20:.1f} MiB. "
         "What was folded away goes a day later."
     )
+    if freed.unreadable:
+        typer.echo(
+            f"{freed.unreadable} versions can't be read, so all shards stay: see `melo doctor`. "
+            "Restore them from a backup, or `melo versions delete` them.",
+            err=True,
+        )
 
 
 def delete(

@@ -2,7 +2,8 @@
 
 Versions that a gate recorded stay, and so do their shards: MLflow's versions refer to them by
 content. What goes was trained for jobs that never got to a verdict, and is older than a day, so
-that nothing goes that a worker is about to use.
+that nothing goes that a worker is about to use. While a version can't be read nobody knows which
+shards it names: none goes then.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ YOUNG = 24 * 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Compacted:
-    """What was removed."""
+    """What was removed. unreadable: versions for whose sake all shards stayed."""
 
     versions: int = 0
     shards: int = 0
     bytes: int = 0
+    unreadable: int = 0
 
 
 def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) -> Compacted:
@@ -42,11 +44,15 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     stale = [p for p in _folders(folder) if p.name not in kept and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
-    named = {shard for path in _folders(folder) if path != store for shard in _shards(path)}
-    unused = [p for p in _folders(store) if p.name not in named and p.stat().st_mtime < before]
+    there = {p.name for p in _folders(folder) if p != store}
+    named = {version: _shards(folder / version) for version in there | recorded}
+    unreadable = sum(shards is None for shards in named.values())
+    needed = {shard for shards in named.values() for shard in shards or ()}
+    unused = [p for p in _folders(store) if p.name not in needed and p.stat().st_mtime < before]
+    unused = [] if unreadable else unused
     freed += sum(_remove(path) for path in unused)
     ledger.publish()
-    return Compacted(len(stale), len(unused), freed)
+    return Compacted(len(stale), len(unused), freed, unreadable)
 
 
 def _at_work(settings: Settings, ledger: Ledger) -> set[str]:
@@ -68,11 +74,12 @@ def _folders(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
 
-def _shards(version: Path) -> list[str]:
+def _shards(version: Path) -> list[str] | None:
+    """The shards that a version names; None where it can't be read."""
     try:
         return list(read_manifest(version)["shards"])
     except VersionError:
-        return []
+        return None
 
 
 def _remove(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from config import Settings
@@ -41,6 +43,24 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     assert not folder_of(home, lost).exists()
     assert len(list(shards_of(home).iterdir())) == before - 1
     assert held_edits(home, second) > held_edits(home, first)
+
+
+def test_no_shard_goes_while_a_version_can_not_be_read(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    manifest = folder_of(home, first) / "manifest.json"
+    said, kept = manifest.read_text(), sorted(shards_of(home).iterdir())
+    shutil.copytree(kept[0], shards_of(home) / "unused")
+    manifest.write_text(said[:-40])
+    done = compact(home, ledger, older_than=-1)
+    assert (done.shards, done.unreadable) == (0, 1)
+    folder_of(home, first).rename(home.home / "aside")
+    assert compact(home, ledger, older_than=-1).unreadable == 1
+    (home.home / "aside").rename(folder_of(home, first))
+    manifest.write_text(said)
+    done = compact(home, ledger, older_than=-1)
+    assert (done.shards, done.unreadable) == (1, 0)
+    assert sorted(shards_of(home).iterdir()) == kept
 
 
 def test_a_home_without_versions_is_left_as_it_is(home: Settings, ledger: Ledger) -> None:
