@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from melo_engine.errors import VersionError
+from melo_engine.whole import beside, put
 
 BLOCKS_FILE = "blocks.safetensors"
 KEYS_FILE = "keys.safetensors"
@@ -159,7 +159,7 @@ class Shard:
         path = folder / self.name
         if path.is_dir() and (self._lies_at(path) or _is_whole(path)):
             return path
-        partial = folder / f".{self.name}.{os.getpid()}.partial"
+        partial = beside(path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         tensors = {}
@@ -169,9 +169,7 @@ class Shard:
         save_file({"keys": torch.from_numpy(self.keys)}, partial / KEYS_FILE)
         sums = {name: file_hash(partial / name) for name in (BLOCKS_FILE, KEYS_FILE)}
         (partial / SUMS_FILE).write_text(json.dumps(sums, indent=1, sort_keys=True))
-        for written in (*partial.iterdir(), partial):
-            _to_disk(written)
-        _put(partial, path)
+        put(partial, path)
         return path
 
     def _lies_at(self, path: Path) -> bool:
@@ -220,31 +218,6 @@ def _is_whole(path: Path) -> bool:
     except VersionError:
         return False
     return True
-
-
-def _put(partial: Path, path: Path) -> None:
-    """Give a shard its name, in the place of a damaged one if there is any."""
-    aside = path.with_name(f".{path.name}.before.{os.getpid()}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    if path.is_dir() and not _is_whole(path):
-        os.replace(path, aside)
-    try:
-        os.replace(partial, path)
-    except OSError:
-        if not path.is_dir():  # else another process wrote the same content first
-            raise
-    _to_disk(path.parent)
-    for left in (partial, aside):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or what a folder names, would survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _padded(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:

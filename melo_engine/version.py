@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +31,7 @@ from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditOutcome, EditRequest
+from melo_engine.whole import beside, put
 
 SCHEMA = 1
 MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
@@ -171,10 +171,13 @@ class Version:
         )
 
     def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
-        """Write the version. shards: a store that versions share. Never leaves half a version."""
+        """Write the version. shards: a store that versions share.
+
+        It is on disk when this returns. Never leaves half a version.
+        """
         folder = Path(folder)
         store = Path(shards) if shards else folder / "shards"
-        partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+        partial = beside(folder)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for shard in self.shards.values():
@@ -193,12 +196,7 @@ class Version:
             "sha256": {name: file_hash(partial / name) for name in (EDITS, PROJECTION)},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-        aside = partial.with_suffix(".before")
-        shutil.rmtree(aside, ignore_errors=True)
-        if folder.exists():  # the only whole copy is moved, never deleted first
-            os.replace(folder, aside)
-        os.replace(partial, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        put(partial, folder)
         return folder
 
     @classmethod

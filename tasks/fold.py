@@ -45,9 +45,9 @@ def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
     small = folded(whole)
     if set(small.shards) == set(whole.shards):
         return Folded(len(whole.shards), len(whole.shards))
+    _spare(settings, set(whole.shards) - set(small.shards))
     small.save(folder_of(settings, small.id), shards_of(settings))
     moved = _move_others(settings, ledger, small)
-    _spare(settings, set(whole.shards) - set(small.shards))
     forget_open_versions()
     number = register_whole(settings, ledger, small.id)
     follow(settings, ledger)
@@ -83,7 +83,7 @@ def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
 
 
 def _spare(settings: Settings, shards: set[str]) -> None:
-    """What is no longer named stays another day, for processes that have it open."""
+    """What will no longer be named stays another day, for processes that have it open."""
     for shard in shards:
         path = shards_of(settings) / shard
         if path.is_dir():

@@ -1,6 +1,7 @@
 """The step at the start of every run: finish or undo what a dead process left half done.
 
-folder half written        never visible: written beside its place and moved there
+folder half written        never visible: written beside its place and moved there; put back
+                           where its writer died between moving the old one and the new one
 lease of a dead worker     given back at once where that worker ran on this machine
 verdict without promotion  registered and promoted, or its edits made ready again
 promotion without alias    aliases set to what the ledger says
@@ -9,13 +10,13 @@ promotion without alias    aliases set to what the ledger says
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from dataclasses import dataclass
 
 from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
+from melo_engine.whole import sweep
 from tasks.register import register
 from tasks.register.promote import advance, descends, follow, overtaken
 from tasks.work import JobRef, hand_back
@@ -82,15 +83,9 @@ def _alive(pid: int) -> bool:
 
 
 def _sweep(settings: Settings) -> int:
-    """Remove what writers that died left beside its place; those of living processes stay."""
-    swept = 0
-    for folder in (settings.paths.versions, settings.paths.versions / "shards"):
-        for partial in folder.glob(".*.partial") if folder.is_dir() else ():
-            pid = partial.name.split(".")[-2]
-            if pid.isdigit() and not _alive(int(pid)):
-                shutil.rmtree(partial, ignore_errors=True)
-                swept += 1
-    return swept
+    """Put right what writers that died left beside its place; those of living processes stay."""
+    versions = settings.paths.versions
+    return sweep(versions) + sweep(versions / "shards")
 
 
 def _aliases_unsure(ledger: Ledger) -> bool:

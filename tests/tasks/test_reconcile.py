@@ -99,8 +99,8 @@ def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: 
 def test_what_dead_writers_left_is_swept_and_versions_stay(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
     version = promoted(home, ledger)
-    pid = dead_worker().rsplit(":", 1)[1]
-    left = home.paths.versions / f".abc.{pid}.partial"
+    dead = dead_worker().replace(":", ".")
+    left = home.paths.versions / f".abc.{dead}.partial"
     left.mkdir()
     assert reconcile(home, ledger).swept == 1
     assert not left.exists()

@@ -1,0 +1,116 @@
+"""Folders that are there whole or not at all, whatever dies when.
+
+    .<name>.<host>.<pid>.partial ──forced to disk──► <name>
+                    <name> of before ──► .<name>.<host>.<pid>.before ──► gone
+
+A folder takes another's place by changing places with it, in one step where the file system can.
+Where it can't there is a moment without either; what a writer left that died in it is put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+
+LEFT_FOR = 24 * 3600.0
+HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+
+
+def beside(folder: Path) -> Path:
+    """Where this process writes what is to become `folder`."""
+    return folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.partial")
+
+
+def settle(partial: Path) -> None:
+    """Force a folder and everything in it to disk."""
+    for folder, _, files in os.walk(partial):
+        for file in files:
+            force(Path(folder, file))
+        force(Path(folder))
+
+
+def put(partial: Path, folder: Path) -> None:
+    """Let a folder that was written beside its place take it, over what is there."""
+    settle(partial)
+    aside = partial.with_suffix(".before")
+    shutil.rmtree(aside, ignore_errors=True)
+    if _placed(partial, folder):
+        pass
+    elif _exchanged(partial, folder):
+        shutil.rmtree(partial, ignore_errors=True)
+    else:  # the only whole copy is moved, never deleted first
+        os.replace(folder, aside)
+        os.replace(partial, folder)
+    force(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _placed(partial: Path, folder: Path) -> bool:
+    """Whether there was nothing in the way, also not of a writer who came in between."""
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+def sweep(parent: Path, *, left_for: float = LEFT_FOR) -> int:
+    """Remove what writers that died left in a folder, and put back what they had moved aside.
+
+    left_for: seconds after which one that can't be asked for, on another host, counts as dead.
+    """
+    left = [*parent.glob(".*.before"), *parent.glob(".*.partial")]
+    left = [path for path in left if _abandoned(path, left_for)]
+    for path in left:
+        folder = path.with_name(path.name[1:].partition(".")[0])
+        if path.suffix == ".before" and not folder.exists():
+            os.replace(path, folder)
+            force(parent)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+    return len(left)
+
+
+def _abandoned(path: Path, left_for: float) -> bool:
+    """Its writer was of this host and is gone, or nothing has happened to it for so long."""
+    _, _, writer = path.stem[1:].partition(".")
+    host, _, pid = writer.rpartition(".")
+    if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+        return True
+    with contextlib.suppress(OSError):
+        return path.stat().st_ctime < time.time() - left_for
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def force(path: Path) -> None:
+    """Force one file, or the names in one folder, to disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where that can't be done here."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    return rename is not None and not rename(
+        HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE
+    )
