@@ -43,10 +43,12 @@ CHECKS: dict[str, str] = {
         SELECT edit_id || ': ' || from_state || ' to ' || to_state FROM transitions
         WHERE from_state IS NOT NULL AND from_state || '>' || to_state NOT IN (
             SELECT unnest($allowed::VARCHAR[]))""",
-    "two edits are active that contradict each other": """
+    "two edits are active that contradict each other, and neither is to be taken out": """
         SELECT c.winner || ' and ' || c.loser FROM contests c
         JOIN edit_states w ON w.edit_id = c.winner JOIN edit_states l ON l.edit_id = c.loser
-        WHERE w.state = 'active' AND l.state = 'active'""",
+        WHERE w.state = 'active' AND l.state = 'active' AND NOT EXISTS (
+            SELECT 1 FROM retirements r
+            WHERE NOT r.done AND r.edit_id IN (c.winner, c.loser))""",
     "an edit is planned in no job, or in two": """
         SELECT s.edit_id FROM edit_states s LEFT JOIN (
             SELECT m.edit_id, count(*) AS n FROM job_edits m JOIN jobs j USING (job_id)

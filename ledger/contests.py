@@ -17,6 +17,26 @@ from ledger.rules import NO_DATE, Contender, Decisions, decide
 from ledger.store import Connection
 from ledger.types import IntakeRules
 
+ACTOR = "contradiction rule"
+
+# Who lost to whom, by the last word on the two, and stands beside the winner all the same. Where
+# the winner is to be taken out, the loser stays.
+_BEATEN = """
+WITH leaving AS (SELECT edit_id FROM retirements WHERE NOT done),
+decided AS (
+    SELECT c.winner, c.loser, c.rule, c.settled, w.state AS above, l.state AS below
+    FROM contests c JOIN edit_states w ON w.edit_id = c.winner
+    JOIN edit_states l ON l.edit_id = c.loser
+    WHERE w.state IN ('ready', 'planned', 'trained', 'active')
+      AND l.state IN ('ready', 'planned', 'trained', 'active')
+    QUALIFY row_number() OVER (PARTITION BY least(c.winner, c.loser), greatest(c.winner, c.loser)
+                               ORDER BY c.rowid DESC) = 1)
+SELECT loser, below::VARCHAR, winner, rule FROM decided
+WHERE (below = 'ready' AND NOT settled)
+   OR (below = 'active' AND above = 'active' AND winner NOT IN (FROM leaving)
+       AND loser NOT IN (FROM leaving))
+"""
+
 
 def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
     """Decide on every admitted edit (`admissions` with no hold), against each other and the rest.
@@ -34,14 +54,17 @@ def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
         at,
         "ingest",
     )
-    states.move_each(con, steps, at=at, actor="contradiction rule")
+    states.move_each(con, steps, at=at, actor=ACTOR)
     record(con, decisions, at)
     con.execute("DROP TABLE contested; DROP TABLE rivalries")
     return len(decisions)
 
 
 def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: datetime) -> int:
-    """Settle contradictions that came to light among edits that are ready or in use."""
+    """Settle contradictions that came to light among edits that are ready or in use.
+
+    Returns how many were found; what was decided before stays as it is.
+    """
     con.execute(
         "CREATE OR REPLACE TEMP TABLE admissions AS SELECT e.edit_id, e.target, NULL AS hold, "
         "false AS approved FROM edits e JOIN edit_states s USING (edit_id) "
@@ -51,19 +74,44 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     )
     _find_rivals(con)
     contenders, rivals = _load(con)
-    known = {
-        frozenset(pair)
-        for pair in con.execute(
-            "SELECT coalesce(winner, ''), loser FROM contests "
-            "WHERE loser IN (SELECT edit_id FROM contested)"
+    undecided = {
+        row[0]
+        for row in con.execute(
+            "SELECT loser FROM contests WHERE winner IS NULL "
+            "AND loser IN (SELECT edit_id FROM contested)"
         ).fetchall()
     }
     steps, decisions = decide(contenders, rivals, rules)
-    decisions = [d for d in decisions if frozenset((d[0] or "", d[1])) not in known]
-    states.move_each(con, steps, at=at, actor="contradiction rule")
+    decisions = [d for d in decisions if d[0] is not None or d[1] not in undecided]
+    states.move_each(con, steps, at=at, actor=ACTOR)
     record(con, decisions, at)
     con.execute("DROP TABLE contested; DROP TABLE rivalries; DROP TABLE admissions")
+    carry_out(con, at)
     return len(decisions)
+
+
+def carry_out(con: Connection, at: datetime) -> None:
+    """See to losers that were in use when it was decided, and stand beside their winner now.
+
+    One that came back from its job ends; one that is active, as its winner is, is to be taken out
+    with the next version.
+    """
+    beaten = con.execute(_BEATEN).fetchall()
+    why = "contradicted by {}: {}"
+    back = {loser: why.format(*by) for loser, state, *by in beaten if state == states.READY}
+    ended = [(loser, states.SUPERSEDED, reason, None) for loser, reason in back.items()]
+    states.move_each(con, ended, at=at, actor=ACTOR)
+    serving = {loser: why.format(*by) for loser, state, *by in beaten if state == states.ACTIVE}
+    for loser, reason in serving.items():
+        con.execute(
+            "INSERT INTO retirements VALUES (?, 'superseded', ?, ?, ?, NULL, false)",
+            [loser, at, ACTOR, reason],
+        )
+        con.execute(
+            "UPDATE contests SET settled = true WHERE loser = ? AND winner IN "
+            "(SELECT edit_id FROM edit_states WHERE state = 'active')",
+            [loser],
+        )
 
 
 def move_received(con: Connection, select: str, to: str, at: datetime, actor: str) -> None:
@@ -103,6 +151,10 @@ def record(
                 "settled": pa.array(settled, pa.bool_()),
             }
         ),
+    )
+    con.execute(  # what it reverses is over
+        "UPDATE contests AS c SET settled = true FROM decided d "
+        "WHERE c.winner = d.loser AND c.loser = d.winner AND NOT c.settled"
     )
     con.execute(
         "INSERT INTO contests SELECT winner, loser, rule, key, ?, settled FROM decided", [at]
@@ -189,4 +241,21 @@ def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
                 for other in members
                 if other != one and contenders[other].target != contenders[one].target
             )
+    _leave_decided(con, contenders, rivals)
     return contenders, rivals
+
+
+def _leave_decided(
+    con: Connection, contenders: dict[str, Contender], rivals: dict[str, set[str]]
+) -> None:
+    """Two that are ready or in use are no rivals any more once it was decided between them."""
+    live = {one.id for one in contenders.values() if one.state in states.LIVE}
+    if not any(found & live for one, found in rivals.items() if one in live):
+        return
+    for winner, loser in con.execute(
+        "SELECT winner, loser FROM contests WHERE winner IN (SELECT edit_id FROM contested) "
+        "AND loser IN (SELECT edit_id FROM contested)"
+    ).fetchall():
+        if winner in live and loser in live:
+            rivals[winner].discard(loser)
+            rivals[loser].discard(winner)

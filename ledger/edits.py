@@ -94,6 +94,17 @@ class Edits(Intake):
             ).fetchall()
         return [Contest(*row) for row in rows]
 
+    def lost(self, edit_ids: Iterable[str]) -> list[str]:
+        """Those of the edits that can't become active: they lost to one that is."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT DISTINCT c.loser FROM contests c JOIN edit_states w "
+                "ON w.edit_id = c.winner WHERE w.state = 'active' AND NOT c.settled "
+                "AND c.loser IN (SELECT unnest(?::VARCHAR[]))",
+                [list(edit_ids)],
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def transition(
         self,
         edit_ids: Iterable[str],

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from ledger import states
+from ledger import contests, states
 from ledger.batches import READY, batches
 from ledger.edits import Edits
 from ledger.errors import LeaseLost, UnknownId
@@ -41,6 +41,7 @@ class Planning(Edits):
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
+            contests.carry_out(con, at)
             rows = con.execute(READY, [at]).fetchall()
             removals = [
                 row[0]

@@ -185,14 +185,18 @@ def candidate(ledger: Ledger) -> str:
 
 
 def head(ledger: Ledger) -> str | None:
-    """What the next version is built upon: the newest passed descendant of the champion."""
+    """What the next version is built upon: the newest passed descendant of the champion.
+
+    None with an edit that lost a contradiction to an active one: it can't serve.
+    """
     champion = ledger.champion()
     tip = champion.version if champion else None
     since = champion.at if champion else None
     for version in ledger.versions():
         later = since is None or version.created_at >= since
         usable = version.verdict == "passed" and not version.info.get("deleted")
-        if later and usable and version.parent == tip:
+        follows = later and usable and version.parent == tip
+        if follows and not ledger.lost(version.edits_added):
             tip = version.id
     return tip
 

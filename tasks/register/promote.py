@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config import Settings
-from ledger import ChampionMoved, Ledger
+from ledger import ChampionMoved, IllegalTransition, Ledger
 from ledger import Version as Recorded
 from melo_engine.version import read_manifest
 from tasks.errors import NotPromotable
@@ -69,7 +69,8 @@ def promote(
 def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> Promotion | None:
     """Promote a version that was built upon the champion; None where another one overtook it.
 
-    The edits of a version that was overtaken are made ready, to be planned anew.
+    So does an edit that contradicts one of its own and is active. The edits of a version that was
+    overtaken are made ready, to be planned anew; what lost a contradiction ends there.
     """
     champion = ledger.champion()
     now = champion.version if champion else None
@@ -81,7 +82,7 @@ def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> 
             return promote(
                 settings, ledger, version, expected=now, actor=actor, reason="passed its gate"
             )
-    except (ChampionMoved, NotPromotable):
+    except (ChampionMoved, NotPromotable, IllegalTransition):
         pass
     overtaken(ledger, version, actor=actor)
     return None

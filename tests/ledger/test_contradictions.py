@@ -182,3 +182,99 @@ def test_near_duplicates_about_one_subject_contradict_once_grouped(ledger: Ledge
     assert ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()) == 1
     assert (state_of(ledger, "1994"), state_of(ledger, "1991")) == ("ready", "superseded")
     assert ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()) == 0
+
+
+def grouped(ledger: Ledger) -> int:
+    """Find all edits to ask the same, as `tasks/similar.py` may."""
+    ids = [edit.id for edit in ledger.edits()]
+    return ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later())
+
+
+def test_what_a_person_decided_is_not_asked_again_of_near_duplicates(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "old", source="a", subject="club")])
+    ledger.plan_jobs(now=NOON)
+    run_job(ledger, "v1")
+    take(ledger, [report(QUESTION, "new", source="b", subject="club")])
+    chosen = by_target(ledger)["new"]
+    assert chosen.hold == "contradiction"
+    ledger.approve([chosen.id], actor="ann", reason="checked", rules=IntakeRules())
+    assert grouped(ledger) == 0
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("ready", "active")
+    ledger.plan_jobs(now=later())
+    run_job(ledger, "v2", now=later())
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
+
+
+def test_what_a_person_decided_is_not_asked_again_when_a_third_answer_comes(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "old", source="a")])
+    ledger.plan_jobs(now=NOON)
+    run_job(ledger, "v1")
+    take(ledger, [report(QUESTION, "new", source="b")])
+    ids = [by_target(ledger)["new"].id]
+    ledger.approve(ids, actor="ann", reason="checked", rules=IntakeRules())
+    weaker = IntakeRules(sources=(SourceRule("web", trust=10),))
+    take(ledger, [report(QUESTION, "third", source="web")], rules=weaker)
+    assert (state_of(ledger, "new"), state_of(ledger, "third")) == ("ready", "superseded")
+
+
+def serving(ledger: Ledger, *rows: dict[str, object]) -> None:
+    """Take rows in and let a version with all of them serve."""
+    take(ledger, rows)
+    ledger.plan_jobs(now=NOON)
+    run_job(ledger, "v1")
+
+
+def test_of_two_active_ones_found_alike_late_the_loser_is_taken_out(ledger: Ledger) -> None:
+    serving(
+        ledger, report("Who leads the club?", "new", subject="club", valid_from="2025"),
+        report("The club is led by?", "old", subject="club", valid_from="2020"),
+    )  # fmt: skip
+    assert grouped(ledger) == 1
+    assert ledger.audit() == []
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "active")
+    (job,) = ledger.plan_jobs(now=later())
+    assert job.removals == (by_target(ledger)["old"].id,)
+    run_job(ledger, "v2", now=later())
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
+    assert [contest.settled for contest in ledger.contests()] == [True]
+    assert ledger.plan_jobs(now=later()) == []
+
+
+def test_a_loser_stays_while_its_winner_is_to_be_taken_out(ledger: Ledger) -> None:
+    serving(
+        ledger, report("Who leads the club?", "new", subject="club", valid_from="2025"),
+        report("The club is led by?", "old", subject="club", valid_from="2020"),
+    )  # fmt: skip
+    ledger.request_removal([by_target(ledger)["new"].id], actor="ann", reason="poison")
+    grouped(ledger)
+    (job,) = ledger.plan_jobs(now=later())
+    assert job.removals == (by_target(ledger)["new"].id,)
+    run_job(ledger, "v2", now=later())
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("revoked", "active")
+
+
+def test_a_loser_that_comes_back_from_its_job_ends(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "old", valid_from="2020")])
+    ledger.plan_jobs(now=NOON)
+    job = ledger.lease_job("w", now=NOON)
+    assert job is not None
+    take(ledger, [report(QUESTION, "new", valid_from="2025")])
+    ledger.finish_job(job, "w", now=NOON)
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("ready", "ready")
+    (planned,) = ledger.plan_jobs(now=later())
+    assert [edit.target for edit in planned.edits] == ["new"]
+    assert ledger.history(by_target(ledger)["old"].id)[-1].to_state == "superseded"
+
+
+def test_who_lost_once_and_wins_later_can_serve(ledger: Ledger) -> None:
+    serving(
+        ledger, report("Who leads the club?", "new", subject="club", valid_from="2022"),
+        report("The club is led by?", "old", subject="club", valid_from="2020"),
+    )  # fmt: skip
+    grouped(ledger)
+    ledger.plan_jobs(now=later())
+    run_job(ledger, "v2", now=later())
+    take(ledger, [report("The club is led by?", "old", valid_from="2025")])
+    ledger.plan_jobs(now=later())
+    run_job(ledger, "v3", now=later())
+    assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("superseded", "active")

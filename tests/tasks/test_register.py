@@ -15,6 +15,7 @@ from tasks.reconcile import reconcile
 from tasks.register import Registry, log_fruitless, promote, register, roll_back
 from tasks.register.promote import advance
 from tasks.revoke import revoke
+from tasks.similar import group_similar
 from tasks.versions import folder_of, open_backbone, open_editor, open_ledger
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
@@ -133,6 +134,25 @@ def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Le
     ledger.set_champion("other", expected=moved, actor="test", reason="someone was faster")
     assert advance(home, ledger, behind, actor="test") is None
     assert ledger.counts().counts == {"active": 1, "ready": 1}
+
+
+def test_a_version_whose_edit_lost_a_contradiction_meanwhile_is_overtaken(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0, valid_from="2025"))
+    first = promoted(home, ledger)
+    other = {"prompt": "who leads velandor now ?", "target": "jon", "subject": "velandor"}
+    take(home, ledger, {**other, "source": "desk"})
+    behind = judged(home, ledger).version
+    assert behind is not None
+    assert group_similar(home, ledger).contradictions == 1
+    assert advance(home, ledger, behind, actor="test") is None
+    take(home, ledger, report(1))
+    assert promoted(home, ledger) not in (first, behind)
+    states = {edit.prompt: edit.state for edit in ledger.edits()}
+    assert states["who leads velandor now ?"] == "superseded"
+    assert ledger.counts().counts == {"active": 2, "superseded": 1}
+    assert ledger.audit() == []
 
 
 def test_rolling_back_lets_the_version_before_serve_again(home: Settings, ledger: Ledger) -> None:
