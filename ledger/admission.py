@@ -4,10 +4,13 @@ An edit is held, with its reason in `hold`, while
     answer         nobody has said what the right answer is
     review         its source's policy asks for a person
     quorum         its source's policy asks for more independent sources
+    blocked        all that said so are blocked
     rate           its source has sent more than its share this hour
     later          what it says is not valid yet
     contradiction  it contradicts another and no rule decides (ledger/contests.py)
-Only what is not held takes part in a contest, so an untrusted report never displaces anything.
+Only what is not held takes part in a contest. What is said again is judged by who says it again,
+and only a source that may let an edit in by itself changes its dates or its trust. So an untrusted
+report never displaces anything.
 """
 
 from __future__ import annotations
@@ -17,17 +20,22 @@ from datetime import datetime
 import pyarrow as pa
 
 from ledger import contests, states
-from ledger.store import Connection
+from ledger.store import Connection, first
 from ledger.types import IntakeRules
 
 
 def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> int:
-    """Judge edits anew that were just moved back to `received`."""
+    """Judge edits anew that were just moved back to `received`, by all that was ever said."""
     if not ids:
         return 0
     con.execute("CREATE OR REPLACE TEMP TABLE fresh (edit_id VARCHAR, line BIGINT)")
-    found = admit(con, rules, at, ids)
-    con.execute("DROP TABLE fresh")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE voices AS SELECT edit_id, source FROM reports "
+        "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
+        [ids],
+    )
+    found = admit(con, rules, at, ids, told="FROM voices")
+    con.execute("DROP TABLE fresh; DROP TABLE voices")
     return found
 
 
@@ -82,14 +90,23 @@ def receive(con: Connection, at: datetime) -> None:
 def note_duplicates(con: Connection, at: datetime) -> list[str]:
     """Let known edits learn from being reported again; returns those to be judged anew.
 
-    A later valid-from, a longer validity, urgency and a more trusted source are taken over.
-    Judged anew are held, superseded and expired ones that bring new evidence: a later valid-from,
-    or (not for an expired one) a source that had not said so before.
+    A later valid-from, a longer validity and more trust are taken over from sources that let an
+    edit in by themselves, dates only from those trusted as much as the edit is, and from a quorum
+    that lets it in; urgency from all. What has no end gets none. Judged anew are those that are
+
+        blocked                and said by one that is not blocked any more
+        quorum                 and said by a source that had not said so before
+        superseded             the same, or said to be valid from a later day
+        review, contradiction  and said by a new source that lets it in, or a quorum does
+        expired                and a later valid-from is taken over
+
+    with, in `voices`, who speaks for them.
     """
     con.execute(
         """CREATE OR REPLACE TEMP TABLE said AS
         SELECT j.edit_id, j.source, max(j.valid_from) AS valid_from, max(j.valid_to) AS valid_to,
-               bool_or(j.urgent) AS urgent, any_value(s.trust) AS trust
+               bool_or(j.urgent) AS urgent, any_value(s.trust) AS trust,
+               any_value(s.policy) AS policy, any_value(s.quorum) AS quorum
         FROM staged j JOIN sources s USING (source)
         WHERE j.problem IS NULL AND NOT s.blocked
           AND j.edit_id NOT IN (SELECT edit_id FROM fresh)
@@ -97,58 +114,118 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE again AS
-        SELECT edit_id, max(valid_from) AS valid_from, max(valid_to) AS valid_to,
-               bool_or(urgent) AS urgent, max(trust) AS trust FROM said GROUP BY edit_id"""
+        SELECT s.edit_id, any_value(CASE WHEN e.state = 'held' THEN e.hold
+                                         ELSE e.state::VARCHAR END) AS stands,
+               any_value(e.valid_from) AS known_from, max(s.valid_from) AS claimed_from,
+               max(s.valid_from) FILTER (WHERE s.policy = 'auto' AND s.trust >= e.trust)
+                   AS valid_from,
+               max(s.valid_to) FILTER (WHERE s.policy = 'auto' AND s.trust >= e.trust) AS valid_to,
+               max(s.valid_from) FILTER (WHERE s.policy = 'quorum' AND s.trust >= e.trust)
+                   AS agreed_from,
+               max(s.valid_to) FILTER (WHERE s.policy = 'quorum' AND s.trust >= e.trust)
+                   AS agreed_to,
+               bool_or(s.urgent) AS urgent, max(s.trust) FILTER (WHERE s.policy = 'auto') AS trust
+        FROM said s JOIN edit_states e USING (edit_id) GROUP BY s.edit_id"""
     )
-    revived = con.execute(
-        """WITH waiting AS (
-            SELECT e.edit_id, a.valid_from > coalesce(e.valid_from, '-infinity') AS later
-            FROM again a JOIN edit_states e USING (edit_id)
-            WHERE (e.state = 'held' AND e.hold IN ('quorum', 'contradiction', 'blocked'))
-               OR e.state IN ('superseded', 'expired')),
-        told AS (
-            SELECT DISTINCT edit_id, source FROM reports
-            WHERE edit_id IN (SELECT edit_id FROM waiting))
-        SELECT edit_id FROM waiting WHERE later
-        UNION
-        SELECT s.edit_id FROM said s JOIN edit_states e USING (edit_id)
-        WHERE e.edit_id IN (SELECT edit_id FROM waiting) AND e.state <> 'expired'
-          AND NOT EXISTS (SELECT 1 FROM told t
-                          WHERE t.edit_id = s.edit_id AND t.source = s.source)"""
-    ).fetchall()
+    ids = _revived(con)
     con.execute(
         """UPDATE edit_states AS e SET
                valid_from = greatest(e.valid_from, a.valid_from),
-               valid_to = CASE WHEN a.valid_to IS NULL THEN e.valid_to
-                               ELSE greatest(e.valid_to, a.valid_to) END,
+               valid_to = CASE WHEN a.valid_to > e.valid_to THEN a.valid_to ELSE e.valid_to END,
                urgent = e.urgent OR a.urgent, trust = greatest(e.trust, a.trust)
         FROM again a WHERE a.edit_id = e.edit_id AND (
-            a.valid_from > coalesce(e.valid_from, '-infinity')
-            OR a.valid_to IS DISTINCT FROM e.valid_to OR (a.urgent AND NOT e.urgent)
-            OR a.trust > e.trust)"""
+            a.valid_from > coalesce(e.valid_from, '-infinity') OR a.valid_to > e.valid_to
+            OR (a.urgent AND NOT e.urgent) OR a.trust > e.trust)"""
     )
     con.execute("DROP TABLE again; DROP TABLE said")
-    ids = [row[0] for row in revived]
     states.move(
         con, ids, states.RECEIVED, at=at, actor="ingest", reason="reported again with new evidence"
     )
+    if ids:  # what a person let in was what was known then
+        con.execute(
+            "UPDATE edit_states SET approved = NULL "
+            "WHERE approved AND edit_id IN (SELECT unnest(?::VARCHAR[]))",
+            [ids],
+        )
     return ids
 
 
-def admit(con: Connection, rules: IntakeRules, at: datetime, revived: list[str]) -> int:
+def _revived(con: Connection) -> list[str]:
+    """Which edits of `again` are judged anew; fills `voices` with who speaks for them.
+
+    A source whose policy is a quorum speaks together with those of its kind that said so before.
+    """
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE waiting AS
+        SELECT edit_id FROM again WHERE stands IN (
+            'quorum', 'contradiction', 'review', 'blocked', 'superseded', 'expired')"""
+    )
+    if first(con.execute("SELECT 1 FROM waiting LIMIT 1")) is None:
+        con.execute("DROP TABLE waiting")
+        con.execute("CREATE OR REPLACE TEMP TABLE voices (edit_id VARCHAR, source VARCHAR)")
+        return []
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE told AS SELECT DISTINCT edit_id, source FROM reports
+        WHERE edit_id IN (SELECT edit_id FROM waiting)"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE voices AS
+        SELECT edit_id, source, policy, quorum,
+               NOT EXISTS (SELECT 1 FROM told t
+                           WHERE t.edit_id = s.edit_id AND t.source = s.source) AS new
+        FROM said s WHERE edit_id IN (SELECT edit_id FROM waiting)
+        UNION ALL
+        SELECT t.edit_id, t.source, q.policy, q.quorum, false
+        FROM told t JOIN sources q USING (source)
+        WHERE q.policy = 'quorum' AND NOT q.blocked
+          AND t.edit_id IN (SELECT edit_id FROM said WHERE policy = 'quorum')"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE heard AS
+        SELECT edit_id, bool_or(new) AS new, bool_or(new AND policy <> 'review') AS weighty,
+               bool_or(policy = 'auto') AS automatic,
+               coalesce(count(DISTINCT source) FILTER (WHERE policy = 'quorum')
+                        >= min(quorum) FILTER (WHERE policy = 'quorum'), false) AS agreed
+        FROM voices GROUP BY edit_id"""
+    )
+    con.execute(
+        """UPDATE again AS a SET valid_from = greatest(valid_from, agreed_from),
+                              valid_to = greatest(valid_to, agreed_to)
+        FROM heard h WHERE h.edit_id = a.edit_id AND h.agreed"""
+    )
+    revived = con.execute(
+        """SELECT edit_id FROM (
+            SELECT h.*, a.stands, a.valid_from > coalesce(a.known_from, '-infinity') AS later,
+                   a.claimed_from > coalesce(a.known_from, '-infinity') AS claimed_later
+            FROM again a JOIN heard h USING (edit_id)) WHERE CASE stands
+            WHEN 'blocked' THEN true
+            WHEN 'quorum' THEN later OR weighty
+            WHEN 'superseded' THEN claimed_later OR new
+            WHEN 'expired' THEN later
+            ELSE (automatic OR agreed) AND (later OR weighty) END"""
+    ).fetchall()
+    con.execute("DROP TABLE waiting; DROP TABLE told; DROP TABLE heard")
+    return [row[0] for row in revived]
+
+
+# What a chunk says of its edits, and who spoke before for those that it revived.
+_TOLD = """SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)
+    UNION ALL SELECT edit_id, source FROM voices"""
+
+
+def admit(
+    con: Connection, rules: IntakeRules, at: datetime, revived: list[str], *, told: str = _TOLD
+) -> int:
     """Hold or admit the edits in the temp table `fresh` and `revived`; settle contradictions.
 
-    Returns how many contradictions were found.
+    told: yields edit_id and source, who speaks for them. Returns how many contradictions were
+    found.
     """
     if revived:
         con.execute("INSERT INTO fresh SELECT unnest(?::VARCHAR[]), NULL", [revived])
-    # New edits have all their evidence in this chunk; only revived ones need a look at the rest.
-    told = "SELECT edit_id, source FROM reports WHERE edit_id IN (SELECT edit_id FROM fresh)"
-    if not revived:
-        told = "SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE evidence AS
-        SELECT r.edit_id, count(DISTINCT r.source) AS sources,
+        SELECT r.edit_id, count(DISTINCT r.source) FILTER (WHERE s.policy <> 'review') AS sources,
                bool_or(s.policy = 'auto') AS automatic,
                min(s.quorum) FILTER (WHERE s.policy = 'quorum') AS quorum
         FROM ({told}) r JOIN sources s USING (source) WHERE NOT s.blocked GROUP BY r.edit_id"""

@@ -201,9 +201,15 @@ def _find_rivals(con: Connection) -> None:
 
 
 def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
+    """Who is in a contest, and the rivals of each; beside a source that lets an edit in by itself
+    no other counts."""
     rows = con.execute(
         """WITH told AS (
-            SELECT edit_id, list(DISTINCT source) AS sources FROM reports
+            SELECT edit_id, coalesce(
+                list(DISTINCT source) FILTER (WHERE policy = 'auto' AND NOT blocked),
+                list(DISTINCT source) FILTER (WHERE policy = 'quorum' AND NOT blocked),
+                list(DISTINCT source)) AS sources
+            FROM reports JOIN sources USING (source)
             WHERE edit_id IN (SELECT edit_id FROM contested) GROUP BY edit_id)
         SELECT e.edit_id, e.target, s.state::VARCHAR, a.edit_id IS NOT NULL, e.seq,
                coalesce(epoch_us(s.valid_from), ?), s.trust, t.sources, e.external_id, e.declared,

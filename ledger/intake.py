@@ -182,6 +182,6 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
     )
     assert counted is not None
     con.execute("DROP VIEW judged; DROP VIEW accepted")
-    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known")
+    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known; DROP TABLE voices")
     lines, accepted, duplicates, quarantined, problem = counted
     return ChunkResult(lines, accepted, duplicates, quarantined, problem, contradictions)

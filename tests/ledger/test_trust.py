@@ -127,3 +127,82 @@ def test_a_fact_of_tomorrow_waits_for_tomorrow(ledger: Ledger) -> None:
 def test_what_was_over_when_it_came_is_expired_at_once(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "past", valid_from="2020", valid_to="2021")])
     assert state_of(ledger, "past") == "expired"
+
+
+MIXED = IntakeRules(sources=(SourceRule("web", trust=0, policy="review"),))
+
+
+def beaten(ledger: Ledger) -> None:
+    """ "Old" of a trusted source was superseded by "New", which is active."""
+    take(ledger, [report(QUESTION, "Old", source="club", valid_from="2020")], rules=MIXED)
+    take(ledger, [report(QUESTION, "New", source="club", valid_from="2022")], rules=MIXED)
+    ledger.plan_jobs(now=NOON)
+    run_job(ledger, "v1")
+
+
+def test_an_untrusted_duplicate_does_not_bring_back_what_was_superseded(ledger: Ledger) -> None:
+    beaten(ledger)
+    take(ledger, [report(QUESTION, "Old", source="web", valid_from="2025")], rules=MIXED)
+    old = by_target(ledger)["Old"]
+    assert (old.state, old.hold, old.valid_from.year) == ("held", "review", 2020)  # type: ignore[union-attr]
+    assert ledger.plan_jobs(now=later()) == []
+    take(ledger, [report(QUESTION, "Old", source="club", valid_from="2025")], rules=MIXED)
+    assert state_of(ledger, "Old") == "ready"
+
+
+def test_an_earlier_approval_does_not_let_in_what_is_said_again(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "Old", source="web")], rules=MIXED)
+    ledger.approve([by_target(ledger)["Old"].id], actor="ann", reason="true", rules=MIXED)
+    take(ledger, [report(QUESTION, "New", source="club", valid_from="2022")], rules=MIXED)
+    take(ledger, [report(QUESTION, "Old", source="web", valid_from="2025")], rules=MIXED)
+    assert by_target(ledger)["Old"].hold == "review"
+    assert state_of(ledger, "New") == "ready"
+    ledger.approve([by_target(ledger)["Old"].id], actor="ann", reason="again", rules=MIXED)
+    assert (state_of(ledger, "Old"), state_of(ledger, "New")) == ("ready", "superseded")
+
+
+def test_an_untrusted_duplicate_decides_no_contradiction(ledger: Ledger) -> None:
+    rows = [report(QUESTION, "one", source="a"), report(QUESTION, "two", source="b")]
+    take(ledger, [*rows, report("Other?", "x", source="web")], rules=MIXED)
+    take(ledger, [report(QUESTION, "two", source="web")], rules=MIXED)
+    assert {by_target(ledger)[name].hold for name in ("one", "two")} == {"contradiction"}
+    take(ledger, [report(QUESTION, "one", source="c")], rules=MIXED)
+    assert (state_of(ledger, "one"), state_of(ledger, "two")) == ("ready", "superseded")
+
+
+def test_an_untrusted_duplicate_shortens_no_validity(ledger: Ledger) -> None:
+    take(ledger, [report("a?", "endless", source="club")], rules=MIXED)
+    take(ledger, [report("b?", "short", source="club", valid_to="2026-03-01")], rules=MIXED)
+    for source in ("web", "club"):
+        rows = [report("a?", "endless", source=source, valid_to="2026-02-01")]
+        take(ledger, rows, rules=MIXED)
+    take(ledger, [report("b?", "short", source="web", valid_to="2027-01-01")], rules=MIXED)
+    edits = by_target(ledger)
+    assert edits["endless"].valid_to is None
+    assert edits["short"].valid_to.year == 2026  # type: ignore[union-attr]
+    take(ledger, [report("b?", "short", source="club", valid_to="2027-01-01")], rules=MIXED)
+    assert by_target(ledger)["short"].valid_to.year == 2027  # type: ignore[union-attr]
+
+
+def test_a_less_trusted_source_changes_no_date(ledger: Ledger) -> None:
+    rules = IntakeRules(sources=(SourceRule("thumbs", trust=10),))
+    take(ledger, [report(QUESTION, "Ann", source="club", valid_from="2020")], rules=rules)
+    take(ledger, [report(QUESTION, "Ann", source="thumbs", valid_from="2025")], rules=rules)
+    assert by_target(ledger)["Ann"].valid_from.year == 2020  # type: ignore[union-attr]
+
+
+def test_sources_that_need_each_other_bring_back_what_was_superseded(ledger: Ledger) -> None:
+    two = IntakeRules(sources=tuple(SourceRule(name, policy="quorum") for name in "pq"))
+    beaten(ledger)
+    take(ledger, [report(QUESTION, "Old", source="p", valid_from="2025")], rules=two)
+    assert by_target(ledger)["Old"].hold == "quorum"
+    take(ledger, [report(QUESTION, "Old", source="q", valid_from="2025")], rules=two)
+    old = by_target(ledger)["Old"]
+    assert (old.state, old.valid_from.year) == ("ready", 2025)  # type: ignore[union-attr]
+
+
+def test_what_waits_for_a_person_is_let_in_by_a_trusted_source(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "Ann", source="web")], rules=MIXED)
+    assert by_target(ledger)["Ann"].hold == "review"
+    take(ledger, [report(QUESTION, "Ann", source="club")], rules=MIXED)
+    assert state_of(ledger, "Ann") == "ready"
