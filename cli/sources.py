@@ -66,4 +66,7 @@ def unblock(ctx: typer.Context, name: Name) -> None:
     """Take lines of a source again."""
     with state(ctx).ledger(create=False) as ledger:
         ledger.unblock_source(name)
-    typer.echo(f"{name} is no longer blocked. What was revoked stays so until reported again.")
+    typer.echo(
+        f"{name} is no longer blocked. What was revoked stays revoked; what is held as blocked is "
+        "judged anew once it is reported again."
+    )

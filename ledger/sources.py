@@ -43,7 +43,11 @@ class Sources(Likeness):
             )  # fmt: skip
 
     def unblock_source(self, source: str) -> None:
-        """Take lines of a source again. What was revoked stays revoked until reported again."""
+        """Take lines of a source again.
+
+        What was revoked stays revoked. What is held as `blocked` is judged anew once it is
+        reported again.
+        """
         with self.write() as con:
             _block(con, source, False)
 

@@ -1,11 +1,14 @@
 """The life of an edit. `move` is the only way to change a state.
 
-                    ┌──────────────── again, with new evidence ────────────────┐
+                    ┌─────────── superseded, expired: said again ──────────────┐
                     ▼                                                          │
     (line) ──► received ──► ready ──► planned ──► trained ──► active ──► superseded, revoked,
                     │  ▲      ▲  ▲        │           │                  expired, rejected
                     ▼  │      │  └────────┴───────────┘ job failed, try again
                    held ──────┘ reviewed, quorum met, time come
+
+What was revoked or rejected stays so whoever reports it again; only a version from before that is
+made to serve again brings it back.
 
 Every step is a row in `transitions` with time, actor and reason; rows are only ever added.
 """

@@ -206,3 +206,12 @@ def test_what_waits_for_a_person_is_let_in_by_a_trusted_source(ledger: Ledger) -
     assert by_target(ledger)["Ann"].hold == "review"
     take(ledger, [report(QUESTION, "Ann", source="club")], rules=MIXED)
     assert state_of(ledger, "Ann") == "ready"
+
+
+def test_what_is_held_as_blocked_is_judged_anew_once_its_source_is_not(ledger: Ledger) -> None:
+    take(ledger, [report("a?", "revoked", source="web")])
+    ledger.block_source("web", actor="bob", reason="poison")
+    take(ledger, [report("b?", "blocked", source="web")])
+    ledger.unblock_source("web")
+    take(ledger, [report("a?", "revoked", source="web"), report("b?", "blocked", source="web")])
+    assert (state_of(ledger, "revoked"), state_of(ledger, "blocked")) == ("revoked", "ready")
