@@ -181,7 +181,10 @@ class Edits(Intake):
                 "UPDATE contests SET settled = true WHERE winner IN (SELECT unnest(?::VARCHAR[]))",
                 [ids],
             )
-            _end_retirements(con, version, at, actor)
+            removed = con.execute(
+                "SELECT unnest(edits_removed) FROM versions WHERE version_id = ?", [version]
+            ).fetchall()
+            _end_retirements(con, [row[0] for row in removed], version, at, actor)
             return [edit_id for edit_id, _ in losers]
 
     def request_removal(
@@ -223,6 +226,41 @@ class Edits(Intake):
                 [ids],
             )
 
+    def end_removals(
+        self, edit_ids: Iterable[str], version: str, *, actor: str, now: datetime | None = None
+    ) -> list[str]:
+        """End those active edits that were asked to go, as was asked, now that `version` serves.
+
+        Returns them; the others keep their state.
+        """
+        with self.write() as con:
+            ids = [_full_id(con, edit_id) for edit_id in edit_ids]
+            return _end_retirements(con, ids, version, now or datetime.now(UTC), actor)
+
+    def removing_versions(self) -> list[str]:
+        """Versions of ended jobs that lack an active edit which was asked to go."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT DISTINCT j.version FROM retirements r JOIN jobs j USING (job_id) "
+                "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
+                "AND j.state = 'done' AND j.version IS NOT NULL ORDER BY j.version"
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def free_removals(self, *, waiting: Iterable[str] = ()) -> int:
+        """Let removals be planned anew whose job ended without them; returns how many.
+
+        waiting: versions that may still be promoted; removals that they carry out stay theirs.
+        """
+        with self.write() as con:
+            freed = con.execute(
+                "UPDATE retirements SET job_id = NULL WHERE NOT done AND job_id IN ("
+                "SELECT job_id FROM jobs WHERE state IN ('done', 'failed') AND (version IS NULL "
+                "OR version NOT IN (SELECT unnest(?::VARCHAR[])))) RETURNING edit_id",
+                [list(waiting)],
+            ).fetchall()
+        return len(freed)
+
 
 def remove_in(
     con: Connection, ids: list[str], to: str, *, actor: str, reason: str, at: datetime
@@ -248,16 +286,25 @@ def remove_in(
     return at_once, later
 
 
-def _end_retirements(con: Connection, version: str, at: datetime, actor: str) -> None:
-    for edit_id, to, reason in con.execute(
+def _end_retirements(
+    con: Connection, ids: list[str], version: str, at: datetime, actor: str
+) -> list[str]:
+    """End those of the edits that are active and were asked to go, as was asked."""
+    found = con.execute(
         "SELECT r.edit_id, any_value(r.to_state)::VARCHAR, any_value(r.reason) FROM retirements r "
         "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
-        "AND r.edit_id IN (SELECT unnest(edits_removed) FROM versions WHERE version_id = ?) "
-        "GROUP BY r.edit_id",
-        [version],
-    ).fetchall():
-        states.move(con, [edit_id], to, at=at, actor=actor, reason=reason, version=version)
-        con.execute("UPDATE retirements SET done = true WHERE edit_id = ?", [edit_id])
+        "AND r.edit_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY r.edit_id",
+        [ids],
+    ).fetchall()
+    states.move_each(
+        con, [(edit_id, to, reason, None) for edit_id, to, reason in found],
+        at=at, actor=actor, version=version,
+    )  # fmt: skip
+    ended = [edit_id for edit_id, _, _ in found]
+    con.execute(
+        "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [ended]
+    )
+    return ended
 
 
 def _full_id(con: Connection, edit_id: str) -> str:

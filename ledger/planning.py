@@ -46,7 +46,9 @@ class Planning(Edits):
             removals = [
                 row[0]
                 for row in con.execute(
-                    "SELECT edit_id FROM retirements WHERE NOT done AND job_id IS NULL"
+                    "SELECT DISTINCT edit_id FROM retirements JOIN edit_states s USING (edit_id) "
+                    "WHERE NOT done AND retirements.job_id IS NULL AND s.state = 'active' "
+                    "ORDER BY edit_id"
                 ).fetchall()
             ]
             jobs = []
@@ -273,7 +275,6 @@ def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
         ).fetchall()
     ]
     states.move(con, planned, states.REJECTED, at=at, actor="plan", reason=f"job failed: {error}")
-    con.execute("UPDATE retirements SET job_id = NULL WHERE job_id = ? AND NOT done", [job_id])
     con.execute(
         "UPDATE jobs SET state = 'failed', finished_at = ?, error = ?, lease_until = NULL "
         "WHERE job_id = ?",

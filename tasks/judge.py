@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from config import Settings
 from ledger import Job, Ledger, SuiteVerdict
@@ -172,6 +173,8 @@ def record(
         edits_removed=removed,
         info={
             "edits": len(version),
+            "built": {"upon": parent, "at": datetime.now(UTC).isoformat()},
+            "deleted": None,  # content that was deleted is here again
             "backbone": version.backbone_name,
             "superseded": dict(superseded),
             "asked": dict(asked),

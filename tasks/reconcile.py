@@ -4,6 +4,7 @@ folder half written        never visible: written beside its place and moved the
                            where its writer died between moving the old one and the new one
 lease of a dead worker     given back at once where that worker ran on this machine
 verdict without promotion  registered and promoted, or its edits made ready again
+removal that did not serve planned anew, once its job's version can't be promoted any more
 promotion without alias    aliases set to what the ledger says
 """
 
@@ -18,7 +19,8 @@ from ledger import Ledger
 from ledger import Version as Recorded
 from melo_engine.whole import sweep
 from tasks.register import register
-from tasks.register.promote import advance, descends, follow, overtaken
+from tasks.register.promote import advance, follow, overtaken
+from tasks.versions import descends
 from tasks.work import JobRef, hand_back
 
 
@@ -30,6 +32,7 @@ class Mended:
     registered: int = 0
     promoted: int = 0
     overtaken: int = 0
+    removals: int = 0
     swept: int = 0
 
 
@@ -39,6 +42,7 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
     jobs = _free_leases(settings, ledger)
     registered = promoted = late = 0
     champion = ledger.champion()
+    waiting = []
     for version in _unfinished(ledger):
         if version.registry_version is None:
             register(settings, ledger, version.id)
@@ -49,14 +53,18 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
         elif not descends(ledger, version.id, champion.version if champion else None):
             overtaken(ledger, version.id, actor="reconcile")
             late += 1
+        else:
+            waiting.append(version.id)
+    removals = ledger.free_removals(waiting=waiting)
     if registered or promoted or _aliases_unsure(ledger):
         follow(settings, ledger)
-    return Mended(jobs, registered, promoted, late, swept)
+    return Mended(jobs, registered, promoted, late, removals, swept)
 
 
 def _unfinished(ledger: Ledger) -> list[Recorded]:
-    """Passed versions whose edits are trained and serve nowhere yet, oldest first."""
+    """Passed versions whose edits are trained, or taken out, and that never served, oldest first."""
     waiting = {edit.version for edit in ledger.edits(state="trained")}
+    waiting |= set(ledger.removing_versions())
     return [v for v in ledger.versions() if v.verdict == "passed" and v.id in waiting]
 
 

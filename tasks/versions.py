@@ -14,6 +14,8 @@ Backbone, projection and versions stay open for the life of the process.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from config import Settings
 from ledger import Ledger, UnknownId
+from ledger import Version as Recorded
 from melo_engine import Backbone, Editor, EditSettings, MeloError, Version
 from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.errors import VersionError
@@ -192,13 +195,47 @@ def head(ledger: Ledger) -> str | None:
     champion = ledger.champion()
     tip = champion.version if champion else None
     since = champion.at if champion else None
-    for version in ledger.versions():
-        later = since is None or version.created_at >= since
+    for version, built in sorted(_built(ledger), key=lambda item: item[1].at):
+        later = since is None or built.at >= since
         usable = version.verdict == "passed" and not version.info.get("deleted")
-        follows = later and usable and version.parent == tip
+        follows = later and usable and built.upon == tip
         if follows and not ledger.lost(version.edits_added):
             tip = version.id
     return tip
+
+
+@dataclass(frozen=True)
+class Built:
+    """upon: the version that another was built upon, None for the backbone; at: when."""
+
+    upon: str | None
+    at: datetime
+
+    @classmethod
+    def of(cls, version: Recorded) -> Built:
+        """The last time: the same content can be built again, upon a version that came later."""
+        told = version.info.get("built")
+        if not isinstance(told, dict):
+            return cls(version.parent, version.created_at)
+        upon = None if told["upon"] == BASE else str(told["upon"])
+        return cls(upon, datetime.fromisoformat(told["at"]))
+
+
+def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
+    """Whether a version was built upon the champion, at once or through others."""
+    built = {known.id: made for known, made in _built(ledger)}
+    seen: set[str] = set()
+    at: str | None = version
+    while at in built and at not in seen:
+        if built[at].upon == champion:
+            return True
+        seen.add(at)
+        at = built[at].upon
+    return False
+
+
+def _built(ledger: Ledger) -> list[tuple[Recorded, Built]]:
+    return [(version, Built.of(version)) for version in ledger.versions()]
 
 
 @lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ from melo_engine.version import read_manifest
 from tasks.errors import NotPromotable
 from tasks.register.store import Registry
 from tasks.register.upload import register
-from tasks.versions import folder_of, open_backbone, open_version
+from tasks.versions import descends, folder_of, open_backbone, open_version
 
 BACK = ("received", "ready", "planned", "trained")  # the way of an edit that serves again
 WITHDRAWN = ("revoked", "expired", "rejected")
@@ -134,17 +134,6 @@ def follow(settings: Settings, ledger: Ledger) -> None:
     )  # fmt: skip
 
 
-def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
-    """Whether a version was built upon the champion, at once or through versions that passed."""
-    parents = {v.id: v.parent for v in ledger.versions()}
-    seen: set[str] = set()
-    at: str | None = parents.get(version)
-    while at is not None and at != champion and at not in seen:
-        seen.add(at)
-        at = parents.get(at)
-    return at == champion
-
-
 def _refuse_ungated(settings: Settings, known: Recorded) -> None:
     if known.info.get("deleted"):
         raise NotPromotable(f"version {known.id[:12]} was deleted {known.info['deleted']}.")
@@ -179,7 +168,8 @@ def _settle(
         ledger.transition(coming, state, actor, f"serves again: {reason}", known.id)
     ready = [edit for edit, state in states.items() if state != "active"]
     superseded = ledger.activate(ready, known.id, actor=actor, reason=reason)
-    still = {edit.id for edit in ledger.active_edits()}
+    ended = ledger.end_removals(leaving, known.id, actor=actor)
+    still = {edit.id for edit in ledger.active_edits()}.difference(ended)
     for edit in leaving:
         if edit not in still:
             continue

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ledger import LeaseLost, Ledger, UnknownId
-from tests.ledger.support import NOON, later, report, state_of, take
+from tests.ledger.support import NOON, by_target, later, report, run_job, state_of, take
 
 
 def test_jobs_hold_at_most_so_many_edits_and_all_of_them(ledger: Ledger) -> None:
@@ -117,3 +117,61 @@ def test_edits_that_a_finished_job_does_not_name_are_ready_again(ledger: Ledger)
 def test_an_unknown_job_is_told_as_such(ledger: Ledger) -> None:
     with pytest.raises(UnknownId, match="no job"):
         ledger.job("nope")
+
+
+def served(ledger: Ledger, *targets: str) -> list[str]:
+    """Edits that are active, one for each answer; their ids."""
+    take(ledger, [report(f"{target}?", target) for target in targets])
+    ledger.plan_jobs(now=NOON)
+    run_job(ledger, "v1")
+    return [by_target(ledger)[target].id for target in targets]
+
+
+def test_a_removal_is_planned_anew_once_its_job_ended_without_it(ledger: Ledger) -> None:
+    (edit,) = served(ledger, "x")
+    ledger.request_removal([edit], actor="ann", reason="wrong")
+    for _ in range(2):
+        (job,) = ledger.plan_jobs(now=NOON)
+        assert job.removals == (edit,)
+        assert ledger.free_removals() == 0
+        taken = ledger.lease_job("w", now=NOON)
+        assert taken is not None
+        ledger.finish_job(taken, "w", now=NOON)
+        assert ledger.plan_jobs(now=NOON) == []
+        assert ledger.free_removals() == 1
+
+
+def test_a_removal_whose_job_is_given_up_is_not_planned_before_it_is_freed(ledger: Ledger) -> None:
+    (edit,) = served(ledger, "x")
+    ledger.request_removal([edit], actor="ann", reason="wrong")
+    ledger.plan_jobs(now=NOON)
+    taken = ledger.lease_job("w", now=NOON)
+    assert taken is not None
+    assert not ledger.fail_job(taken, "w", "broken", max_attempts=1, now=NOON)
+    assert ledger.plan_jobs(now=NOON) == []
+    assert ledger.free_removals() == 1
+    assert ledger.plan_jobs(now=NOON)[0].removals == (edit,)
+
+
+def test_a_removal_stays_with_a_version_that_waits_for_promotion(ledger: Ledger) -> None:
+    (edit,) = served(ledger, "x")
+    ledger.request_removal([edit], actor="ann", reason="wrong")
+    ledger.plan_jobs(now=NOON)
+    taken = ledger.lease_job("w", now=NOON)
+    assert taken is not None
+    ledger.finish_job(taken, "w", version="v2", now=NOON)
+    assert ledger.removing_versions() == ["v2"]
+    assert ledger.free_removals(waiting=["v2"]) == 0
+    assert ledger.free_removals() == 1
+
+
+def test_an_edit_that_was_asked_to_go_ends_as_was_asked(ledger: Ledger) -> None:
+    over, wrong, kept = served(ledger, "over", "wrong", "kept")
+    ledger.request_removal([over], to="expired", actor="calendar", reason="it is over")
+    ledger.request_removal([wrong], actor="ann", reason="it is wrong")
+    ended = ledger.end_removals([over, wrong, kept], "v9", actor="ann")
+    assert sorted(ended) == sorted([over, wrong])
+    states = {target: state_of(ledger, target) for target in ("over", "wrong", "kept")}
+    assert states == {"over": "expired", "wrong": "revoked", "kept": "active"}
+    assert ledger.history(over)[-1].reason == "it is over"
+    assert ledger.plan_jobs(now=NOON) == []

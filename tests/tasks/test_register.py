@@ -271,3 +271,61 @@ def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
             manual, ledger, waiting, expected=ledger.champion().version,  # type: ignore[union-attr]
             actor="test", reason="try",
         )  # fmt: skip
+
+
+def manual_of(home: Settings) -> Settings:
+    """The home, where a person promotes."""
+    registry = home.registry.model_copy(update={"promotion": "manual"})
+    return home.model_copy(update={"registry": registry})
+
+
+def test_a_removal_that_leads_back_to_old_content_serves_in_the_same_run(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    promoted(home, ledger)
+    edit = next(e for e in ledger.active_edits() if e.target == "jon")
+    ledger.request_removal([edit.id], to="expired", actor="calendar", reason="it is over")
+    assert promoted(home, ledger) == first
+    assert ledger.counts().counts == {"active": 1, "expired": 1}
+    assert ledger.history(edit.id)[-1].reason == "it is over"
+
+
+def test_a_removal_outlives_the_promotion_that_did_not_come(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    gone = next(e.id for e in ledger.active_edits() if e.target == "jon")
+    ledger.request_removal([gone], actor="test", reason="was wrong")
+    assert judged(home, ledger).version == first
+    ledger.record_version("other", parent=None, job_id=None, hash="other")
+    ledger.set_champion("other", expected=second, actor="test", reason="someone was faster")
+    assert advance(home, ledger, first, actor="test") is None
+    ledger.set_champion(second, expected="other", actor="test", reason="it was wrong")
+    assert reconcile(home, ledger).promoted == 1
+    assert ledger.champion().version == first  # type: ignore[union-attr]
+    assert ledger.counts().counts == {"active": 1, "revoked": 1}
+
+
+def test_an_edit_asked_to_go_ends_so_where_a_person_skips_its_version(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0), report(1))
+    promoted(home, ledger)
+    manual = manual_of(home)
+    gone = next(e.id for e in ledger.active_edits() if e.target == "ada")
+    ledger.request_removal([gone], to="expired", actor="calendar", reason="it is over")
+    without = judged(manual, ledger).version
+    assert reconcile(manual, ledger).removals == 0
+    take(manual, ledger, report(2))
+    after = judged(manual, ledger).version
+    assert after is not None
+    assert ledger.version(after).parent == without
+    promote(
+        manual, ledger, after, expected=ledger.champion().version,  # type: ignore[union-attr]
+        actor="test", reason="looked at it",
+    )  # fmt: skip
+    assert ledger.counts().counts == {"active": 2, "expired": 1}
