@@ -222,11 +222,18 @@ class Built:
 
 
 def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
-    """Whether a version was built upon the champion, at once or through others."""
+    """Whether a version was built upon the champion, at once or through others.
+
+    Not where it, or one of these, has served since it was built and was taken back: what a person
+    undid would return.
+    """
     built = {known.id: made for known, made in _built(ledger)}
+    ended = {c.previous: c.at for c in reversed(ledger.champion_history(limit=2**62))}
     seen: set[str] = set()
     at: str | None = version
     while at in built and at not in seen:
+        if at in ended and ended[at] >= built[at].at:
+            return False
         if built[at].upon == champion:
             return True
         seen.add(at)

@@ -329,3 +329,21 @@ def test_an_edit_asked_to_go_ends_so_where_a_person_skips_its_version(
         actor="test", reason="looked at it",
     )  # fmt: skip
     assert ledger.counts().counts == {"active": 2, "expired": 1}
+
+
+def test_what_was_built_upon_a_version_that_was_rolled_back_does_not_bring_it_back(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    promoted(home, ledger)
+    take(home, ledger, report(2))
+    flying = judged(home, ledger).version
+    assert flying is not None
+    roll_back(home, ledger, None, actor="test", reason="it said something odd")
+    assert advance(home, ledger, flying, actor="test") is None
+    assert ledger.champion().version == first  # type: ignore[union-attr]
+    assert {e.target: e.state for e in ledger.edits()} == {
+        "ada": "active", "jon": "superseded", "mia": "ready",
+    }  # fmt: skip
