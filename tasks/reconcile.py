@@ -5,7 +5,7 @@ folder half written        never visible: written beside its place and moved the
 lease of a dead worker     given back at once where that worker ran on this machine
 verdict without promotion  registered and promoted, or its edits made ready again
 removal that did not serve planned anew, once its job's version can't be promoted any more
-promotion without alias    aliases set to what the ledger says
+alias elsewhere            aliases set to what the ledger says
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
         else:
             waiting.append(version.id)
     removals = ledger.free_removals(waiting=waiting)
-    if registered or promoted or _aliases_unsure(ledger):
-        follow(settings, ledger)
+    follow(settings, ledger)
     return Mended(jobs, registered, promoted, late, removals, swept)
 
 
@@ -94,12 +93,3 @@ def _sweep(settings: Settings) -> int:
     """Put right what writers that died left beside its place; those of living processes stay."""
     versions = settings.paths.versions
     return sweep(versions) + sweep(versions / "shards")
-
-
-def _aliases_unsure(ledger: Ledger) -> bool:
-    """The last promotion is not marked as followed by the registry."""
-    champion = ledger.champion()
-    if champion is None:
-        return False
-    done = ledger.version(champion.version).info.get("followed")
-    return done != champion.at.isoformat()

@@ -18,7 +18,7 @@ from ledger import Version as Recorded
 from melo_engine.version import read_manifest
 from tasks.errors import NotPromotable
 from tasks.register.store import Registry
-from tasks.register.upload import register
+from tasks.register.upload import alone, register, register_alone
 from tasks.versions import descends, folder_of, open_backbone, open_version
 
 BACK = ("received", "ready", "planned", "trained")  # the way of an edit that serves again
@@ -113,25 +113,24 @@ def roll_back(
 
 
 def follow(settings: Settings, ledger: Ledger) -> None:
-    """Set the registry's aliases to what the ledger says. Safe to call at any time."""
-    champion = ledger.champion()
-    if champion is None:
-        return
-    if ledger.version(champion.version).registry_version is None:
-        register(settings, ledger, champion.version)
-    registry = Registry(settings)
-    name = registry.name_for(open_backbone(settings))
-    for alias, version in (("champion", champion.version), ("previous", champion.previous)):
-        number = ledger.version(version).registry_version if version else None
-        if number is not None:
-            registry.set_alias(name, alias, number)
-        elif version is None:
-            registry.drop_alias(name, alias)
-    known = ledger.version(champion.version)
-    ledger.record_version(
-        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
-        info={"followed": champion.at.isoformat()},
-    )  # fmt: skip
+    """Set the registry's aliases to what the ledger says. Safe to call at any time.
+
+    One process at a time reads the champion and sets them, so the last one to do so has read last.
+    """
+    with alone(settings):
+        champion = ledger.champion()
+        if champion is None:
+            return
+        registry = Registry(settings)
+        name = registry.name_for(open_backbone(settings))
+        if not registry.holds(name, ledger.version(champion.version).registry_version):
+            register_alone(settings, ledger, champion.version)
+        for alias, version in (("champion", champion.version), ("previous", champion.previous)):
+            number = ledger.version(version).registry_version if version else None
+            if number is not None and registry.holds(name, number):
+                registry.set_alias(name, alias, number)
+            elif version is None:
+                registry.drop_alias(name, alias)
 
 
 def _refuse_ungated(settings: Settings, known: Recorded) -> None:

@@ -80,6 +80,15 @@ class Registry:
         """The logged model behind a registered version."""
         return str(self.client.get_model_version(name, number).source).rpartition("/")[2]
 
+    def holds(self, name: str, number: str | None) -> bool:
+        """Whether a number of a registered model is there."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return number is not None and bool(self.client.get_model_version(name, number))
+        except MlflowException:
+            return False
+
     def has_model(self, model: str) -> bool:
         """Whether a logged model is still there."""
         from mlflow.exceptions import MlflowException

@@ -37,11 +37,12 @@ def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
     Done before: nothing is logged twice, nor by two processes at once. Raises UnknownId,
     RegistryError.
     """
-    with _alone(settings):
-        return _register(settings, ledger, version)
+    with alone(settings):
+        return register_alone(settings, ledger, version)
 
 
-def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
+def register_alone(settings: Settings, ledger: Ledger, version: str) -> str | None:
+    """As `register`, for a caller that holds the lock `alone`."""
     known = ledger.version(version)
     registry = Registry(settings)
     backbone = open_backbone(settings)
@@ -70,8 +71,8 @@ def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One process at a time looks for a version and logs it; the kernel frees a dead one's lock."""
+def alone(settings: Settings) -> Iterator[None]:
+    """One process at a time logs versions and sets aliases; the kernel frees a dead one's lock."""
     lock = settings.home / "run" / "register.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tasks.edit import edit_job
 from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import Registry, register
-from tasks.register.promote import promote
+from tasks.register.promote import follow, promote
 from tasks.versions import open_backbone, open_ledger
 from tasks.work import held, lease
 from tests.conftest import report
@@ -81,6 +83,41 @@ def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> Non
     name = registry.name_for(open_backbone(home))
     aliases = registry.client.get_registered_model(name).aliases
     assert {k: str(v) for k, v in aliases.items() if k == "champion"} == {"champion": "2"}
+
+
+def alias_of(home: Settings, alias: str) -> str:
+    """The number that an alias of the home's registered model points at."""
+    registry = Registry(home)
+    name = registry.name_for(open_backbone(home))
+    return str(registry.client.get_registered_model(name).aliases[alias])
+
+
+def test_an_alias_that_was_moved_is_put_back(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    take(home, ledger, report(1))
+    promoted(home, ledger)
+    registry = Registry(home)
+    registry.set_alias(registry.name_for(open_backbone(home)), "champion", "1")
+    reconcile(home, ledger)
+    assert alias_of(home, "champion") == "2"
+
+
+def test_who_sets_the_aliases_reads_the_champion_when_no_other_can_set_them(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    late = threading.Thread(target=follow, args=(home, open_ledger(home)))
+    with (home.home / "run" / "register.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        late.start()
+        late.join(timeout=5)
+        ledger.set_champion(first, expected=second, actor="test", reason="rolled back")
+    late.join()
+    assert alias_of(home, "champion") == "1"
 
 
 def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: Ledger) -> None:
