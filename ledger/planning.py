@@ -120,18 +120,21 @@ class Planning(Edits):
     ) -> None:
         """End a job: `trained` edits move on with the version, `rejected` (id: reason) end.
 
-        An edit named by neither and still planned becomes ready again. Raises LeaseLost.
+        An edit named by neither and still planned becomes ready again; one that was withdrawn
+        meanwhile stays as it is. Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
             _still_held(con, job, worker, at)
+            mine = set(_planned(con, job.id))
             states.move(
-                con, trained, states.TRAINED, at=at, actor=worker, reason="block trained",
-                version=version, job_id=job.id,
+                con, [i for i in trained if i in mine], states.TRAINED, at=at, actor=worker,
+                reason="block trained", version=version, job_id=job.id,
             )  # fmt: skip
             states.move_each(
                 con,
-                [(i, states.REJECTED, reason, None) for i, reason in (rejected or {}).items()],
+                [(i, states.REJECTED, reason, None)
+                 for i, reason in (rejected or {}).items() if i in mine],
                 at=at, actor=worker, version=version, job_id=job.id,
             )  # fmt: skip
             _back_to_ready(con, job.id, "its job ended without it", at, worker)
@@ -265,15 +268,18 @@ def _postponed(con: Connection, job_id: str) -> int:
     return int(row[0] or 0) if row else 0
 
 
+def _planned(con: Connection, job_id: str) -> list[str]:
+    """Edits of a job that nobody has withdrawn or ended since it was planned."""
+    rows = con.execute(
+        "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
+        "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
+        [job_id, job_id],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
-    planned = [
-        row[0]
-        for row in con.execute(
-            "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
-            "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
-            [job_id, job_id],
-        ).fetchall()
-    ]
+    planned = _planned(con, job_id)
     states.move(con, planned, states.REJECTED, at=at, actor="plan", reason=f"job failed: {error}")
     con.execute(
         "UPDATE jobs SET state = 'failed', finished_at = ?, error = ?, lease_until = NULL "
@@ -283,12 +289,5 @@ def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
 
 
 def _back_to_ready(con: Connection, job_id: str, reason: str, at: datetime, actor: str) -> None:
-    left = [
-        row[0]
-        for row in con.execute(
-            "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
-            "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
-            [job_id, job_id],
-        ).fetchall()
-    ]
+    left = _planned(con, job_id)
     states.move(con, left, states.READY, at=at, actor=actor, reason=reason)

@@ -37,6 +37,7 @@ from tasks.versions import (
     report_folder,
     save_version,
 )
+from tasks.work import JobRef, held
 
 ROUNDS = 5  # of taking edits out or putting old ones back
 
@@ -55,8 +56,35 @@ class Verdict:
 
 
 def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
-    """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it."""
-    gated, reasons = gate(settings, ledger, result, job)
+    """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
+
+    Edits that were withdrawn while the candidate was made or gated are taken out of it, and what is
+    left is gated again: no version on record holds one.
+    """
+    ref = JobRef(job.id, job.attempt, job.worker or "")
+    job = held(ledger, ref)
+    while True:
+        gated, reasons = gate(settings, ledger, result, job)
+        with ledger.write():
+            left = held(ledger, ref)
+            if [edit.id for edit in left.edits] == [edit.id for edit in job.edits]:
+                verdict = _end(settings, ledger, job, result, gated, reasons)
+                break
+            ledger.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
+        job = left
+    forget(settings, job.id)
+    return verdict
+
+
+def _end(
+    settings: Settings,
+    ledger: Ledger,
+    job: Job,
+    result: Trained,
+    gated: GateResult,
+    reasons: Mapping[str, str],
+) -> Verdict:
+    """Put version, verdict and the job's end on record, in the caller's transaction."""
     base = open_version(settings, result.base)
     version = gated.version
     own = {edit.id for edit in job.edits}
@@ -68,29 +96,26 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
         rejected |= dict.fromkeys(own - set(rejected), why)
     added = tuple(edit for edit in version.edits if edit not in base)
     removed = tuple(edit for edit in base.edits if edit not in version)
-    nothing = version.id == base.id
-    with ledger.write():
-        if not nothing:
-            asked = dict.fromkeys(job.removals, "taken out as asked")
-            asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
-            record(
-                ledger, gated, result.base, job.id, added, removed, beaten, asked,
-                train_seconds=round(sum(result.seconds.values()), 2),
-                device=str(open_backbone(settings).device),
-            )  # fmt: skip
-        for old, new in lost.items():
-            why = f"edit {new} answers the same question differently and came later"
-            ledger.transition([old], "superseded", "edit", why, None if nothing else version.id)
-        ledger.finish_job(
-            job,
-            job.worker or "",
-            version=None if nothing else version.id,
-            trained=[edit for edit in added if edit in own and gated.passed],
-            rejected={edit: why for edit, why in rejected.items() if edit not in lost},
-        )
-    forget(settings, job.id)
-    said = "nothing of the job could be kept" if nothing else gated.reason
-    kept = None if nothing else version.id
+    kept = None if version.id == base.id else version.id
+    if kept is not None:
+        asked = dict.fromkeys(job.removals, "taken out as asked")
+        asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
+        record(
+            ledger, gated, result.base, job.id, added, removed, beaten, asked,
+            train_seconds=round(sum(result.seconds.values()), 2),
+            device=str(open_backbone(settings).device),
+        )  # fmt: skip
+    for old, new in lost.items():
+        why = f"edit {new} answers the same question differently and came later"
+        ledger.transition([old], "superseded", "edit", why, kept)
+    ledger.finish_job(
+        job,
+        job.worker or "",
+        version=kept,
+        trained=[edit for edit in added if edit in own and gated.passed],
+        rejected={edit: why for edit, why in rejected.items() if edit not in lost},
+    )
+    said = gated.reason if kept else "nothing of the job could be kept"
     return Verdict(job.id, kept, gated.passed, said, len(added), len(removed), len(rejected))
 
 
@@ -107,7 +132,7 @@ def gate(
     """
     base = open_version(settings, result.base)
     champion = None if result.base == BASE else base
-    version = open_version(settings, result.candidate)
+    version = _of_the_job(open_version(settings, result.candidate), result, base, job)
     editor = open_editor(settings, result.base)
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
@@ -145,6 +170,15 @@ def gate(
     kept = result.candidate if gated.version.id == base.id else gated.version.id
     write_report(gated, report_folder(settings, kept))
     return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
+
+
+def _of_the_job(version: Version, result: Trained, base: Version, job: Job | None) -> Version:
+    """The candidate without new edits that the job no longer has: they were withdrawn meanwhile."""
+    own = {edit.id for edit in job.edits} if job else set()
+    withdrawn = {edit for edit in version.edits if edit not in base and edit not in own}
+    if not withdrawn:
+        return version
+    return restored(result, withdrawn, base, version.without(sorted(withdrawn)))
 
 
 def record(

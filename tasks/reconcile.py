@@ -20,7 +20,7 @@ from ledger import Version as Recorded
 from melo_engine.whole import sweep
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
-from tasks.versions import descends
+from tasks.versions import descends, stands
 from tasks.work import JobRef, hand_back
 
 
@@ -50,7 +50,7 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
         if settings.registry.promotion == "auto":
             done = advance(settings, ledger, version.id, actor="reconcile")
             promoted, late = promoted + bool(done), late + (done is None)
-        elif not descends(ledger, version.id, champion.version if champion else None):
+        elif not _can_serve(ledger, version.id, champion.version if champion else None):
             overtaken(ledger, version.id, actor="reconcile")
             late += 1
         else:
@@ -65,6 +65,17 @@ def _unfinished(ledger: Ledger) -> list[Recorded]:
     waiting = {edit.version for edit in ledger.edits(state="trained")}
     waiting |= set(ledger.removing_versions())
     return [v for v in ledger.versions() if v.verdict == "passed" and v.id in waiting]
+
+
+def _can_serve(ledger: Ledger, version: str, champion: str | None) -> bool:
+    """Whether a version was built upon the champion and nothing on the way to it was withdrawn."""
+    known = {v.id: v for v in ledger.versions()}
+    at: str | None = version
+    while at is not None and at != champion and at in known:
+        if not stands(ledger, known[at]):
+            return False
+        at = known[at].parent
+    return descends(ledger, version, champion)
 
 
 def _free_leases(settings: Settings, ledger: Ledger) -> int:

@@ -190,7 +190,8 @@ def candidate(ledger: Ledger) -> str:
 def head(ledger: Ledger) -> str | None:
     """What the next version is built upon: the newest passed descendant of the champion.
 
-    None with an edit that lost a contradiction to an active one: it can't serve.
+    One with an edit that was withdrawn or made ready again since, or that lost a contradiction to an
+    active one, can't serve: nothing is built on it.
     """
     champion = ledger.champion()
     tip = champion.version if champion else None
@@ -199,7 +200,7 @@ def head(ledger: Ledger) -> str | None:
         later = since is None or built.at >= since
         usable = version.verdict == "passed" and not version.info.get("deleted")
         follows = later and usable and built.upon == tip
-        if follows and not ledger.lost(version.edits_added):
+        if follows and stands(ledger, version) and not ledger.lost(version.edits_added):
             tip = version.id
     return tip
 
@@ -243,6 +244,12 @@ def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
 
 def _built(ledger: Ledger) -> list[tuple[Recorded, Built]]:
     return [(version, Built.of(version)) for version in ledger.versions()]
+
+
+def stands(ledger: Ledger, version: Recorded) -> bool:
+    """Whether every edit that a version brought may still serve with it."""
+    brought = ledger.edits(ids=version.edits_added) if version.edits_added else []
+    return all(edit.state in ("trained", "active", "superseded") for edit in brought)
 
 
 @lru_cache(maxsize=2)

@@ -43,8 +43,10 @@ def lease(settings: Settings, ledger: Ledger) -> JobRef | None:
 
 
 def held(ledger: Ledger, ref: JobRef) -> Job:
-    """The job with its edits, as this attempt holds it."""
-    return replace(ledger.job(ref.id), attempt=ref.attempt, worker=ref.worker)
+    """The job as this attempt holds it, without edits that were withdrawn since it was planned."""
+    job = ledger.job(ref.id)
+    mine = tuple(e for e in job.edits if (e.state, e.job_id) == ("planned", ref.id))
+    return replace(job, edits=mine, attempt=ref.attempt, worker=ref.worker)
 
 
 class Became(Enum):

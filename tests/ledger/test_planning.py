@@ -114,6 +114,22 @@ def test_edits_that_a_finished_job_does_not_name_are_ready_again(ledger: Ledger)
     assert states == {"done": "trained", "left": "ready", "bad": "rejected"}
 
 
+def test_an_edit_that_was_withdrawn_meanwhile_stays_so_and_the_others_go_on(
+    ledger: Ledger,
+) -> None:
+    take(ledger, [report("a?", "kept"), report("b?", "gone"), report("c?", "ended")])
+    ledger.plan_jobs(now=NOON)
+    job = ledger.lease_job("w", now=NOON)
+    assert job is not None
+    ids = {edit.target: edit.id for edit in job.edits}
+    ledger.request_removal([ids["gone"], ids["ended"]], actor="bob", reason="invented", now=NOON)
+    ledger.finish_job(
+        job, "w", trained=[ids["kept"], ids["gone"]], rejected={ids["ended"]: "loops"}, now=NOON
+    )
+    states = {target: state_of(ledger, target) for target in ("kept", "gone", "ended")}
+    assert states == {"kept": "trained", "gone": "revoked", "ended": "revoked"}
+
+
 def test_an_unknown_job_is_told_as_such(ledger: Ledger) -> None:
     with pytest.raises(UnknownId, match="no job"):
         ledger.job("nope")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from config import Settings
 from ledger import Job, LeaseLost, Ledger
 from tasks.edit import Trained, edit_job, trained
 from tasks.gate import Thresholds
-from tasks.judge import judge
+from tasks.judge import gate, judge
 from tasks.plan import plan
+from tasks.register.promote import advance
 from tasks.versions import open_editor, open_ledger, open_version, report_folder, save_version
 from tasks.work import held, lease
 from tests.conftest import report, write_lines
@@ -151,3 +153,66 @@ def test_an_edit_in_force_that_a_new_suite_condemns_does_not_fail_the_jobs_after
     assert {e.target: e.state for e in ledger.edits()} == {"ada": "revoked", "jon": "active"}
     (old,) = ledger.edits(state="revoked")
     assert "watched" in ledger.history(old.id)[-1].reason
+
+
+@pytest.mark.parametrize("when", ["planned", "trained", "gated"])
+def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
+    home: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    take(home, ledger, report(0, "ada", valid_from="2024-01-01"))
+    promoted(home, ledger)
+    take(home, ledger, report(0, "eva", valid_from="2025-01-01"), report(1))
+    (wrong,) = (edit for edit in ledger.edits(state="ready") if edit.target == "eva")
+    plan(ledger, home)
+    ref = lease(home, ledger)
+    assert ref is not None
+
+    def revoke_at(moment: str) -> None:
+        if moment == when and ledger.edit(wrong.id).state == "planned":
+            ledger.request_removal([wrong.id], actor="bob", reason="invented")
+
+    def gate_then_revoke(*given: Any) -> Any:
+        gated = gate(*given)
+        revoke_at("gated")
+        return gated
+
+    revoke_at("planned")
+    result = edit_job(home, ledger, held(ledger, ref))
+    revoke_at("trained")
+    monkeypatch.setattr("tasks.judge.gate", gate_then_revoke)
+    verdict = judge(home, ledger, held(ledger, ref), result)
+    assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 0)
+    version = open_version(home, verdict.version or "")
+    assert wrong.id not in version
+    assert advance(home, ledger, version.id, actor="test") is not None
+    states = {e.target: e.state for e in ledger.edits()}
+    assert states == {"ada": "active", "eva": "revoked", "jon": "active"}
+    answers = open_editor(home, version.id).answer(["who leads velandor ?"])
+    assert [answer.text for answer in answers] == ["ada"]
+
+
+def test_a_job_whose_edits_were_all_revoked_ends_without_a_version(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    ref = lease(home, ledger)
+    assert ref is not None
+    ledger.request_removal([ledger.edits()[0].id], actor="bob", reason="invented")
+    verdict = judge(home, ledger, held(ledger, ref), edit_job(home, ledger, held(ledger, ref)))
+    assert (verdict.version, verdict.rejected) == (None, 0)
+    assert (ledger.job(ref.id).state, ledger.counts().counts) == ("done", {"revoked": 1})
+
+
+def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_others(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0), report(1))
+    first = judged(home, ledger).version
+    assert first is not None
+    (wrong,) = (edit for edit in ledger.edits() if edit.target == "ada")
+    ledger.request_removal([wrong.id], actor="bob", reason="invented")
+    assert advance(home, ledger, first, actor="test") is None
+    version = promoted(home, ledger)
+    assert wrong.id not in open_version(home, version)
+    assert {e.target: e.state for e in ledger.edits()} == {"ada": "revoked", "jon": "active"}
