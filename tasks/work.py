@@ -7,6 +7,7 @@ its lease can't end the job of another.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -16,6 +17,8 @@ from enum import Enum
 
 from config import Settings
 from ledger import Job, LeaseLost, Ledger
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,25 @@ def hand_back(
 
 @contextlib.contextmanager
 def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]:
-    """Prolong the lease from a thread for the time of the block, also during long GPU work."""
+    """Prolong the lease from a thread for the time of the block, also during long GPU work.
+
+    A beat that fails is tried again soon, until the lease is another's.
+    """
     ended = threading.Event()
     job = held(ledger, ref)
 
     def beat() -> None:
-        while not ended.wait(settings.plan.lease_seconds / 3):
+        lease = settings.plan.lease_seconds
+        pause = lease / 3
+        while not ended.wait(pause):
             try:
-                ledger.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
+                ledger.heartbeat(job, ref.worker, lease_seconds=lease)
+                pause = lease / 3
             except LeaseLost:
                 return  # the step's own end finds out and throws its work away
+            except Exception as error:  # a ledger that is busy, a disk that is full
+                log.warning("job %s: its lease was not prolonged: %s", ref.id, error)
+                pause = lease / 30
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{ref.id}", daemon=True)
     thread.start()

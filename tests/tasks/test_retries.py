@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -24,7 +25,7 @@ from tasks.ingest.step import find_files
 from tasks.plan import plan
 from tasks.retries import fills_a_disk, passes
 from tasks.versions import open_ledger
-from tasks.work import Became, hand_back, lease
+from tasks.work import Became, hand_back, heartbeat, lease
 from tests.conftest import report
 from tests.e2e.services import free_port
 from tests.pipeline import promoted, take
@@ -94,6 +95,30 @@ def test_bad_input_stays_bad(tmp_path: Path) -> None:
         errors.append(caught.value)
     errors += [TaskError("no backbone is set"), ValueError("x"), PermissionError(errno.EACCES, "x")]
     assert [error for error in errors if passes(error)] == []
+
+
+def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
+    home: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = open_ledger(home)
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    short = home.model_copy(update={"plan": home.plan.model_copy(update={"lease_seconds": 3.0})})
+    ref = lease(short, ledger)
+    assert ref is not None
+    before = ledger.job(ref.id).lease_until
+    path = home.paths.ledger
+    aside = path.with_suffix(".aside")
+    with heartbeat(short, ledger, ref):
+        path.rename(aside)
+        path.mkdir()  # where a folder stands no ledger can be opened
+        while "was not prolonged" not in caplog.text:
+            time.sleep(0.05)
+        path.rmdir()
+        aside.rename(path)
+        while ledger.job(ref.id).lease_until == before:
+            time.sleep(0.05)
+    assert ledger.job(ref.id).state == "leased"
 
 
 def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: Settings) -> None:
