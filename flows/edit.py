@@ -17,6 +17,7 @@ from tasks.steps import (
     next_job,
     promote_version,
     register_version,
+    show,
     train,
     working_on,
 )
@@ -33,6 +34,7 @@ def edit(home: str) -> list[Verdict]:
             train(home, job)
             verdict = gate(home, job)
             verdicts.append(verdict)
+            show(home, verdict, return_state=True)  # a page that can't be drawn holds up nothing
             if verdict.version:
                 register_version(home, verdict.version)
             if verdict.version and verdict.passed:

@@ -187,7 +187,7 @@ class Planning(Edits):
             row = first(
                 con.execute(
                     "SELECT job_id, attempt, worker, lease_until, state, priority, created_at, "
-                    "error FROM jobs WHERE job_id = ?",
+                    "error, version FROM jobs WHERE job_id = ?",
                     [job_id],
                 )
             )
@@ -209,6 +209,7 @@ class Planning(Edits):
                 priority=row[5],
                 created_at=row[6],
                 error=row[7],
+                version=row[8],
             )
 
     def jobs(self, *, state: str | None = None) -> list[Job]:

@@ -59,6 +59,7 @@ class Job:
     priority: float = 0.0
     created_at: datetime | None = None
     error: str | None = None
+    version: str | None = None  # what it ended with
 
 
 @dataclass(frozen=True)

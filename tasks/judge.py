@@ -40,6 +40,7 @@ from tasks.versions import (
 from tasks.work import JobRef, held
 
 ROUNDS = 5  # of taking edits out or putting old ones back
+NOTHING = "nothing of the job could be kept"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Verdict:
     added: int = 0
     removed: int = 0
     rejected: int = 0
+    candidate: str | None = None  # what went through the gate, where that is still known
 
 
 def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
@@ -74,6 +76,21 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
         job = left
     forget(settings, job.id)
     return verdict
+
+
+def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
+    """What was said when this very attempt ended the job; None where it has not."""
+    job = ledger.job(ref.id)
+    if (job.state, job.attempt, job.worker) != ("done", ref.attempt, ref.worker):
+        return None
+    rejected = sum((e.state, e.job_id) == ("rejected", job.id) for e in job.edits)
+    if job.version is None:
+        return Verdict(job.id, None, False, NOTHING, rejected=rejected)
+    known = ledger.version(job.version)
+    return Verdict(
+        job.id, known.id, known.verdict == "passed", known.reason or "",
+        len(known.edits_added), len(known.edits_removed), rejected,
+    )  # fmt: skip
 
 
 def _end(
@@ -115,8 +132,10 @@ def _end(
         trained=[edit for edit in added if edit in own and gated.passed],
         rejected={edit: why for edit, why in rejected.items() if edit not in lost},
     )
-    said = gated.reason if kept else "nothing of the job could be kept"
-    return Verdict(job.id, kept, gated.passed, said, len(added), len(removed), len(rejected))
+    said = gated.reason if kept else NOTHING
+    return Verdict(
+        job.id, kept, gated.passed, said, len(added), len(removed), len(rejected), result.candidate
+    )
 
 
 def gate(

@@ -19,7 +19,7 @@ from tasks.edit import edit_job, trained
 from tasks.fold import fold
 from tasks.gate.by_hand import audit
 from tasks.ingest import retry_quarantined, rules_from
-from tasks.judge import Verdict, judge
+from tasks.judge import Verdict, judge, verdict_on_record
 from tasks.pages import link_version, show_verdict
 from tasks.plan import plan
 from tasks.reconcile import reconcile
@@ -70,26 +70,37 @@ def train(home: str, job: JobRef) -> str:
 
 @task(name="gate", **PATIENT)
 def gate(home: str, job: JobRef) -> Verdict:
-    """Gate a job's candidate and end the job."""
+    """Gate a job's candidate and end the job; tried again after that, the verdict on record."""
     settings = load(home)
-    with open_ledger(settings) as ledger, work.heartbeat(settings, ledger, job):
-        result = trained(settings, job.id)
-        if result is None:
-            result = edit_job(settings, ledger, work.held(ledger, job))
-        with measured(ledger, "gate", job=job.id):
-            verdict = judge(settings, ledger, work.held(ledger, job), result)
-        if verdict.version is None:
-            log_fruitless(settings, ledger, job.id, result.candidate)
-        else:
+    with open_ledger(settings) as ledger:
+        known = verdict_on_record(ledger, job)
+        if known is not None:
+            return known
+        with work.heartbeat(settings, ledger, job):
+            result = trained(settings, job.id)
+            if result is None:
+                result = edit_job(settings, ledger, work.held(ledger, job))
+            with measured(ledger, "gate", job=job.id):
+                return judge(settings, ledger, work.held(ledger, job), result)
+
+
+@task(name="show-verdict", **PATIENT)
+def show(home: str, verdict: Verdict) -> None:
+    """Bring what the gate said to the pages of MLflow and Prefect, and tell of what it rejected."""
+    settings = load(home)
+    job = verdict.job or ""
+    with open_ledger(settings) as ledger:
+        if verdict.version is not None:
             note_size(settings, ledger, verdict.version)
+        elif verdict.candidate is not None:
+            log_fruitless(settings, ledger, job, verdict.candidate)
         show_verdict(settings, ledger, verdict)
     if verdict.rejected or not verdict.passed:
         tell(
-            home, "version.rejected", f"job {job.id}: {verdict.rejected} edits rejected; "
-            f"{verdict.reason}", job=job.id, version=verdict.version, rejected=verdict.rejected,
+            home, "version.rejected", f"job {job}: {verdict.rejected} edits rejected; "
+            f"{verdict.reason}", job=job, version=verdict.version, rejected=verdict.rejected,
             passed=verdict.passed,
         )  # fmt: skip
-    return verdict
 
 
 @task(name="register", **PATIENT)
