@@ -25,10 +25,12 @@ from tasks.steps import (
 
 @flow(name="edit", description=__doc__)
 def edit(home: str) -> list[Verdict]:
-    """Run every job that waits; what the gate said about each."""
+    """Run every job that waits, each once; what the gate said about each."""
     mend(home)
     verdicts = []
-    while job := next_job(home):
+    taken: list[str] = []
+    while job := next_job(home, taken):
+        taken.append(job.id)
         with working_on(home, job):
             spread(home, job)
             train(home, job)

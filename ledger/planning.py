@@ -4,6 +4,9 @@
       ▲                │ fail, or lease run out
       └────────────────┘ ... until max_attempts, then failed and its edits rejected
 
+A try that ended for a reason that is surely not the job's does not count; one of which nobody knows
+(its worker died, no memory was left) weighs a third.
+
 `attempt` is the fencing token: a worker whose lease ran out and was given to another gets
 LeaseLost at its next heartbeat, finish or fail, and must throw its work away.
 """
@@ -20,6 +23,8 @@ from ledger.edits import Edits
 from ledger.errors import LeaseLost, UnknownId
 from ledger.store import Connection, first
 from ledger.types import Job
+
+DOUBTS = 3  # doubtful tries that weigh as much as one failure
 
 
 class Planning(Edits):
@@ -67,31 +72,32 @@ class Planning(Edits):
         *,
         lease_seconds: float = 600,
         max_attempts: int = 3,
+        but: Iterable[str] = (),
         now: datetime | None = None,
     ) -> Job | None:
         """Take the most pressing job that nobody holds; None where there is none.
 
-        A job whose lease ran out is taken up again; one that ran out of attempts fails.
+        A job whose lease ran out is taken up again; one that ran out of attempts fails. but: jobs
+        that are not to be taken.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
-            for (job_id,) in con.execute(
-                "SELECT job_id FROM jobs WHERE attempt - coalesce(postponed, 0) >= ? "
-                "AND (state = 'open' "
-                "OR (state = 'leased' AND lease_until <= ?))",
-                [max_attempts, at],
+            for job_id, attempts in con.execute(
+                _WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]
             ).fetchall():
-                _give_up(con, job_id, f"no worker finished it in {max_attempts} attempts", at)
+                _give_up(con, job_id, f"no worker finished it in {attempts} attempts", at)
             row = first(
                 con.execute(
                     """UPDATE jobs SET state = 'leased', worker = ?, attempt = attempt + 1,
-                       lease_until = ?
+                       lease_until = ?,
+                       doubtful = coalesce(doubtful, 0) + (state = 'leased')::INTEGER
                 WHERE job_id = (
                     SELECT job_id FROM jobs
-                    WHERE state = 'open' OR (state = 'leased' AND lease_until <= ?)
+                    WHERE (state = 'open' OR (state = 'leased' AND lease_until <= ?))
+                    AND job_id NOT IN (SELECT unnest(?::VARCHAR[]))
                     ORDER BY priority DESC, created_at, job_id LIMIT 1)
                 RETURNING job_id""",
-                    [worker, at + timedelta(seconds=lease_seconds), at],
+                    [worker, at + timedelta(seconds=lease_seconds), at, list(but)],
                 )
             )
             return self.job(row[0]) if row else None
@@ -157,15 +163,30 @@ class Planning(Edits):
         at = now or datetime.now(UTC)
         with self.write() as con:
             _still_held(con, job, worker, at)
-            if job.attempt - _postponed(con, job.id) >= max_attempts:
-                _give_up(con, job.id, error, at)
-                return False
+            con.execute(_BACK, [error[:2000], job.id])
+            return not _worn_out(con, job.id, max_attempts, error, at)
+
+    def doubt_job(
+        self,
+        job: Job,
+        worker: str,
+        error: str,
+        *,
+        max_attempts: int = 3,
+        now: datetime | None = None,
+    ) -> bool:
+        """Give a job back after an error that may lie in it or in the machine: a third of a failure.
+
+        True where it will be tried again. Raises LeaseLost.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            _still_held(con, job, worker, at)
+            con.execute(_BACK, [error[:2000], job.id])
             con.execute(
-                "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ? "
-                "WHERE job_id = ?",
-                [error[:2000], job.id],
+                "UPDATE jobs SET doubtful = coalesce(doubtful, 0) + 1 WHERE job_id = ?", [job.id]
             )
-            return True
+            return not _worn_out(con, job.id, max_attempts, error, at)
 
     def postpone_job(self, job: Job, worker: str, error: str) -> None:
         """Give a job back after an error that is not its own: the try does not count.
@@ -175,10 +196,9 @@ class Planning(Edits):
         at = datetime.now(UTC)
         with self.write() as con:
             _still_held(con, job, worker, at)
+            con.execute(_BACK, [error[:2000], job.id])
             con.execute(
-                "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ?, "
-                "postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?",
-                [error[:2000], job.id],
+                "UPDATE jobs SET postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?", [job.id]
             )
 
     def job(self, job_id: str) -> Job:
@@ -264,9 +284,26 @@ def _still_held(con: Connection, job: Job, worker: str, at: datetime) -> None:
         )
 
 
-def _postponed(con: Connection, job_id: str) -> int:
-    row = first(con.execute("SELECT postponed FROM jobs WHERE job_id = ?", [job_id]))
-    return int(row[0] or 0) if row else 0
+# Jobs that nobody holds and that have failed or been doubtful too often, with their attempts. Where a
+# lease ran out its worker died: that try is doubtful too.
+_WORN_OUT = """
+SELECT job_id, attempt FROM (
+    SELECT *, coalesce(doubtful, 0) + (state = 'leased')::INTEGER AS doubts FROM jobs
+    WHERE state = 'open' OR (state = 'leased' AND lease_until <= ?))
+WHERE attempt - coalesce(postponed, 0) - doubts >= ? OR doubts >= ?
+"""
+_BACK = (
+    "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ? WHERE job_id = ?"
+)
+
+
+def _worn_out(con: Connection, job_id: str, max_attempts: int, error: str, at: datetime) -> bool:
+    """Give a job up that was handed back too often; whether it was."""
+    worn = con.execute(_WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]).fetchall()
+    if job_id not in {row[0] for row in worn}:
+        return False
+    _give_up(con, job_id, error, at)
+    return True
 
 
 def _planned(con: Connection, job_id: str) -> list[str]:

@@ -17,12 +17,20 @@ from pathlib import Path
 
 from config import Settings
 from ledger import Job, Ledger
-from melo_engine import Version
+from melo_engine import MeloError, Version
 from melo_engine.errors import VersionError
 from tasks import progress
+from tasks.errors import TaskError
 from tasks.requests import NEAR, request_of
 from tasks.shards import cut, forget_shards, merged
-from tasks.versions import BASE, head, open_editor, open_version, save_version
+from tasks.versions import (
+    BASE,
+    forget_open_versions,
+    head,
+    open_editor,
+    open_version,
+    save_version,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,16 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
     )
     _write(settings, result)
     return result
+
+
+def base_opens(settings: Settings, ledger: Ledger) -> bool:
+    """Whether the head of the line can be read from disk: where not, no job can be trained."""
+    forget_open_versions()
+    try:
+        open_version(settings, head(ledger) or BASE)
+    except (MeloError, TaskError, OSError):
+        return False
+    return True
 
 
 def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> Version:

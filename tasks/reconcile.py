@@ -20,6 +20,7 @@ from ledger import Version as Recorded
 from melo_engine.whole import sweep
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
+from tasks.retries import Fault
 from tasks.versions import descends, stands
 from tasks.work import JobRef, hand_back
 
@@ -85,7 +86,7 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
         host, _, pid = (job.worker or "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
-            hand_back(settings, ledger, ref, "its worker died")
+            hand_back(settings, ledger, ref, "its worker died", Fault.DOUBTFUL)
             freed += 1
     return freed
 

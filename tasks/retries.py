@@ -3,12 +3,16 @@
     passes      the ledger is busy, a server is away or overloaded, a disk is full, a connection broke
     stays       everything else: bad input, a damaged version, a bug. Trying again changes nothing
 
+What stays may still not be the job's own: `fault_of` says what an error says of the job it ended.
+
 `PATIENT` is what a task takes to try again with growing pauses while an error is one that passes.
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 from ledger import LedgerBusy
@@ -20,28 +24,50 @@ AWAY = ("httpx.", "httpcore.", "requests.exceptions.", "urllib3.exceptions.")
 TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 SAID = ("database is locked", "could not connect", "connection refused", "api request to")
 SAID_OF_DISK = "no space left on device"
+SHORT = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+SHORT_KINDS = ("OutOfMemoryError", "AcceleratorError", "MemoryError")
+SAID_OF_SHORTAGE = ("out of memory", "allocate memory", "cuda error")
+
+
+class Fault(Enum):
+    """Whether an error lies in the job that it ended."""
+
+    OWN = "own"
+    DOUBTFUL = "doubtful"  # in the job or in the machine: no memory, no file handle, a dead worker
+    NOT_ITS = "not its"
 
 
 def passes(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, may be gone at a later try."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if _passes(error):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+    return any(_passes(e) for e in _line_of(error))
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What an error, or what it came from, says of the job that it ended."""
+    if passes(error) or not isinstance(error, Exception):
+        return Fault.NOT_ITS
+    return Fault.DOUBTFUL if any(_of_shortage(e) for e in _line_of(error)) else Fault.OWN
 
 
 def fills_a_disk(error: BaseException | None) -> bool:
     """Whether a disk is full: that passes, but not within seconds."""
+    return any(isinstance(e, OSError) and e.errno in FULL for e in _line_of(error))
+
+
+def _line_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _of_shortage(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in SHORT
+    said = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return type(error).__name__ in SHORT_KINDS or any(s in said for s in SAID_OF_SHORTAGE)
 
 
 def _passes(error: BaseException) -> bool:

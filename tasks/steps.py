@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from prefect import task
 from prefect.events import emit_event
 
 from config import Settings, load
+from ledger import Ledger
 from tasks import work
 from tasks.alerts import tell, tell_of_backlog
 from tasks.compact import compact
 from tasks.costs import measured, note_size
-from tasks.edit import edit_job, trained
+from tasks.edit import base_opens, edit_job, trained
 from tasks.fold import fold
 from tasks.gate.by_hand import audit
 from tasks.ingest import retry_quarantined, rules_from
@@ -25,7 +26,7 @@ from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import log_audit, log_fruitless, register, roll_back
 from tasks.register.promote import advance
-from tasks.retries import PATIENT, passes
+from tasks.retries import PATIENT, Fault, fault_of
 from tasks.similar import group_similar
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
@@ -41,18 +42,19 @@ def mend(home: str) -> dict[str, int]:
 
 
 @task(name="next-job", **PATIENT)
-def next_job(home: str) -> JobRef | None:
-    """Take the most pressing job; where none waits, plan what is ready and look again.
+def next_job(home: str, taken: Sequence[str] = ()) -> JobRef | None:
+    """Take the most pressing job that this run has not; where none waits, plan and look again.
 
-    Questions that are alike are found first, so that they come into one job.
+    Questions that are alike are found first, so that they come into one job. taken: the jobs of
+    this run. What one of them could not take out is planned by the next run.
     """
     settings = load(home)
     with open_ledger(settings) as ledger:
-        ref = work.lease(settings, ledger)
-        if ref is None:
+        ref = work.lease(settings, ledger, taken)
+        if ref is None and not _freed(ledger, taken):
             group_similar(settings, ledger)
             if plan(ledger, settings):
-                ref = work.lease(settings, ledger)
+                ref = work.lease(settings, ledger, taken)
         return ref
 
 
@@ -190,17 +192,20 @@ def call_for_editing(home: str) -> bool:
 def working_on(home: str, job: JobRef) -> Iterator[None]:
     """Put on record what fails inside, and hand the job back, to be tried again or set aside.
 
-    What may pass by itself ends the run instead, without counting against the job: the next run
-    goes on from there.
+    What is not the job's own fault ends the run instead, without counting against the job: an error
+    that may pass, a base that can't be opened, an order to end. The next run goes on from there.
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         settings = load(home)
         said = f"{type(error).__name__}: {error}"
         _keep_traceback(settings, job)
         with open_ledger(settings) as ledger:
-            became = work.hand_back(settings, ledger, job, said, its_own=not passes(error))
+            fault = fault_of(error)
+            if fault is not Fault.NOT_ITS and not base_opens(settings, ledger):
+                fault = Fault.NOT_ITS
+            became = work.hand_back(settings, ledger, job, said, fault)
             ledger.record_event(
                 "job-failed",
                 f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",
@@ -208,8 +213,14 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             )
         if became is work.Became.SET_ASIDE:
             tell(home, "job.set-aside", f"job {job.id} is set aside: {said[:500]}", job=job.id)
-        if passes(error):
+        if fault is Fault.NOT_ITS:
             raise
+
+
+def _freed(ledger: Ledger, jobs: Sequence[str]) -> bool:
+    """Whether a job was set aside with edits that it was to take out."""
+    ended = [ledger.job(job) for job in jobs]
+    return any(job.state == "failed" and job.removals for job in ended)
 
 
 def _keep_traceback(settings: Settings, job: JobRef) -> None:

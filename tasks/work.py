@@ -11,12 +11,13 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from config import Settings
 from ledger import Job, LeaseLost, Ledger
+from tasks.retries import Fault
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,13 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def lease(settings: Settings, ledger: Ledger) -> JobRef | None:
-    """Take the most pressing job; None where nothing waits."""
+def lease(settings: Settings, ledger: Ledger, but: Sequence[str] = ()) -> JobRef | None:
+    """Take the most pressing job but for some; None where no other waits."""
     job = ledger.lease_job(
         this_worker(),
         lease_seconds=settings.plan.lease_seconds,
         max_attempts=settings.plan.max_attempts,
+        but=but,
     )
     return JobRef(job.id, job.attempt, job.worker or "") if job else None
 
@@ -55,23 +57,24 @@ def held(ledger: Ledger, ref: JobRef) -> Job:
 class Became(Enum):
     """What became of a job that was handed back, as a user reads it."""
 
-    TRIED_AGAIN = "it is tried again"
+    TRIED_AGAIN = "the next run tries it again"
     POSTPONED = "that may pass: the next run goes on from here"
     SET_ASIDE = "it is set aside"
     ENDED = "it had ended before; the next run finishes what is left"
 
 
 def hand_back(
-    settings: Settings, ledger: Ledger, ref: JobRef, error: str, *, its_own: bool = True
+    settings: Settings, ledger: Ledger, ref: JobRef, error: str, fault: Fault = Fault.OWN
 ) -> Became:
-    """Hand a job back after an error. its_own: the error may lie in the job, so the try counts."""
+    """Hand a job back after an error; by its fault the try counts, counts for less, or does not."""
+    most = settings.plan.max_attempts
     try:
-        if not its_own:
-            ledger.postpone_job(held(ledger, ref), ref.worker, error)
+        job = held(ledger, ref)
+        if fault is Fault.NOT_ITS:
+            ledger.postpone_job(job, ref.worker, error)
             return Became.POSTPONED
-        again = ledger.fail_job(
-            held(ledger, ref), ref.worker, error, max_attempts=settings.plan.max_attempts
-        )
+        give = ledger.fail_job if fault is Fault.OWN else ledger.doubt_job
+        again = give(job, ref.worker, error, max_attempts=most)
         return Became.TRIED_AGAIN if again else Became.SET_ASIDE
     except LeaseLost:
         return Became.ENDED

@@ -65,7 +65,8 @@ def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(home: Sett
     (bad,) = (job for job in jobs if any(e.target == "ada" for e in job.edits))
     # A folder stands where the job's result is to be written: each attempt ends there.
     (home.home / "work" / f"{bad.id}.json" / "in the way").mkdir(parents=True)
-    edit(str(home.home))
+    for _ in range(home.plan.max_attempts):
+        edit(str(home.home))
     with open_ledger(home) as ledger:
         counts = ledger.counts().counts
         assert counts == {"active": 2, "rejected": 4}

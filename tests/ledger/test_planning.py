@@ -96,11 +96,35 @@ def test_a_job_that_fails_too_often_rejects_its_edits_with_the_reason(ledger: Le
 def test_a_job_whose_workers_all_die_is_given_up(ledger: Ledger) -> None:
     take(ledger, [report("q?", "x")])
     ledger.plan_jobs(now=NOON)
-    for hour in range(3):
+    for hour in range(9):  # a death weighs a third of a failure
         assert ledger.lease_job("w", lease_seconds=60, now=later(hours=hour)) is not None
-    assert ledger.lease_job("w", now=later(hours=4)) is None
+    assert ledger.lease_job("w", now=later(hours=10)) is None
     assert state_of(ledger, "x") == "rejected"
     assert ledger.jobs(state="failed")[0].error is not None
+
+
+def test_deaths_of_workers_do_not_use_up_the_tries_of_a_job(ledger: Ledger) -> None:
+    take(ledger, [report("q?", "x")])
+    ledger.plan_jobs(now=NOON)
+    for hour in range(4):
+        assert ledger.lease_job("w", lease_seconds=60, now=later(hours=hour)) is not None
+    for attempt in (1, 2, 3):
+        job = ledger.lease_job("w", now=later(hours=5))
+        assert job is not None
+        assert ledger.doubt_job(job, "w", "no memory is left") is True
+        job = ledger.lease_job("w", now=later(hours=5))
+        assert job is not None
+        assert ledger.fail_job(job, "w", "loss is NaN") is (attempt < 3)
+    assert state_of(ledger, "x") == "rejected"
+
+
+def test_a_worker_can_leave_jobs_to_others(ledger: Ledger) -> None:
+    take(ledger, [report("a?"), report("b?")])
+    one, other = ledger.plan_jobs(max_edits=1, now=NOON)
+    job = ledger.lease_job("w", but=[one.id], now=NOON)
+    assert job is not None
+    assert job.id == other.id
+    assert ledger.lease_job("w", but=[one.id], now=NOON) is None
 
 
 def test_edits_that_a_finished_job_does_not_name_are_ready_again(ledger: Ledger) -> None:

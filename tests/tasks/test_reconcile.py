@@ -48,6 +48,19 @@ def test_a_job_of_a_dead_worker_is_given_back_at_once(home: Settings, ledger: Le
     assert ledger.counts().counts == {"active": 1}
 
 
+def test_a_job_outlives_three_workers_that_were_killed_but_not_any_number(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    plan(ledger, home)
+    worker = dead_worker()
+    for death in range(1, 10):
+        job = ledger.lease_job(worker, lease_seconds=900)
+        assert job is not None
+        assert reconcile(home, ledger).jobs == 1
+        assert ledger.job(job.id).state == ("failed" if death == 9 else "open")
+
+
 def test_a_job_of_a_living_worker_is_left_alone(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
     plan(ledger, home)

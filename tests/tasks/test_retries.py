@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import duckdb
 import httpx
 import pytest
+import torch
 
 from benchmarks.deployment import clean_environment
 from benchmarks.strikes import HOLD
@@ -23,7 +25,7 @@ from tasks.errors import TaskError
 from tasks.ingest.errors import IngestError
 from tasks.ingest.step import find_files
 from tasks.plan import plan
-from tasks.retries import fills_a_disk, passes
+from tasks.retries import Fault, fault_of, fills_a_disk, passes
 from tasks.versions import open_ledger
 from tasks.work import Became, hand_back, heartbeat, lease
 from tests.conftest import report
@@ -97,6 +99,27 @@ def test_bad_input_stays_bad(tmp_path: Path) -> None:
     assert [error for error in errors if passes(error)] == []
 
 
+def test_a_shortage_of_the_machine_is_not_held_to_be_the_jobs_own_fault() -> None:
+    def too_large() -> object:
+        return torch.empty(2**60)
+
+    def too_many() -> object:
+        return os.open(".", os.O_RDONLY)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as files:
+            too_many()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with pytest.raises(RuntimeError) as memory:
+        too_large()
+    assert [fault_of(e.value) for e in (files, memory)] == [Fault.DOUBTFUL, Fault.DOUBTFUL]
+    assert fault_of(ValueError("x")) is Fault.OWN
+    assert fault_of(ConnectionError("x")) is fault_of(SystemExit(143)) is Fault.NOT_ITS
+
+
 def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
     home: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,7 +152,7 @@ def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: 
     for _ in range(most + 2):
         ref = lease(home, ledger)
         assert ref is not None
-        assert hand_back(home, ledger, ref, "disk full", its_own=False) is Became.POSTPONED
+        assert hand_back(home, ledger, ref, "disk full", Fault.NOT_ITS) is Became.POSTPONED
     for attempt in range(most):
         ref = lease(home, ledger)
         assert ref is not None

@@ -1,0 +1,118 @@
+"""The steps of a run, one after the other: what a failure of one does to its job and to the rest."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from config import Settings
+from ledger import Ledger
+from melo_engine.errors import VersionError
+from tasks.edit import edit_job
+from tasks.orchestrator import end_with_us
+from tasks.plan import plan
+from tasks.steps import gate, next_job, working_on
+from tasks.versions import folder_of, forget_open_versions, open_ledger
+from tasks.work import Became, JobRef, hand_back, held, lease
+from tests.conftest import report
+from tests.pipeline import promoted, take
+
+pytestmark = pytest.mark.usefixtures("prefect_server")  # a job that is set aside is told of
+
+
+@pytest.fixture
+def ledger(home: Settings) -> Ledger:
+    return open_ledger(home)
+
+
+@pytest.fixture
+def told_to_end() -> Iterator[None]:
+    """This process ends by itself when it is told to, as a worker does."""
+    before = signal.getsignal(signal.SIGTERM)
+    end_with_us()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def leased(settings: Settings, ledger: Ledger) -> JobRef:
+    plan(ledger, settings)
+    ref = lease(settings, ledger)
+    assert ref is not None
+    return ref
+
+
+def run_that_fails(settings: Settings) -> list[str]:
+    """The jobs of a run in which each one fails."""
+    home, taken = str(settings.home), list[str]()
+    while ref := next_job.fn(home, taken):
+        taken.append(ref.id)
+        with working_on(home, ref):
+            raise ValueError("its block breaks down")
+    return taken
+
+
+def test_a_run_takes_each_job_once_and_the_third_that_fails_sets_it_aside(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, *(report(i) for i in range(6)))
+    jobs = {job.id for job in plan(ledger, home)}
+    for _ in range(3):
+        assert ledger.jobs(state="failed") == []
+        assert set(run_that_fails(home)) == jobs
+    assert {job.id for job in ledger.jobs(state="failed")} == jobs
+    assert ledger.counts().counts == {"rejected": 6}
+    assert run_that_fails(home) == []
+
+
+def test_a_removal_that_can_not_be_done_ends_the_run_and_is_planned_by_the_next(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    text = home.paths.settings.read_text().replace("[plan]", "[plan]\nmax_attempts = 1")
+    home.paths.settings.write_text(text)
+    ledger.request_removal([ledger.edits()[0].id], actor="bob", reason="invented")
+    first, second = run_that_fails(home), run_that_fails(home)
+    assert (len(first), len(second)) == (1, 1)
+    assert ledger.job(second[0]).removals == ledger.job(first[0]).removals != ()
+
+
+def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    champion = promoted(home, ledger)
+    (folder_of(home, champion) / "manifest.json").write_text("{}")
+    take(home, ledger, report(1))
+    plan(ledger, home)
+    for _ in range(4):
+        ref = leased(home, ledger)
+        forget_open_versions()
+        with pytest.raises(VersionError), working_on(str(home.home), ref):
+            edit_job(home, ledger, held(ledger, ref))
+    assert ledger.counts().counts == {"active": 1, "planned": 1}
+
+
+@pytest.mark.usefixtures("told_to_end")
+def test_a_worker_that_is_told_to_end_hands_its_job_back(home: Settings, ledger: Ledger) -> None:
+    take(home, ledger, report(0))
+    for _ in range(4):
+        ref = leased(home, ledger)
+        with pytest.raises(SystemExit), working_on(str(home.home), ref):
+            signal.raise_signal(signal.SIGTERM)
+        assert ledger.job(ref.id).state == "open"
+    assert hand_back(home, ledger, leased(home, ledger), "a bug") is Became.TRIED_AGAIN
+
+
+def test_a_gate_that_is_tried_again_after_its_verdict_gives_that_verdict(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    ref = leased(home, ledger)
+    first = gate.fn(str(home.home), ref)
+    second = gate.fn(str(home.home), ref)
+    assert first.version is not None
+    assert (second.version, second.passed, second.added) == (first.version, True, 1)
+    assert list((home.home / "work").iterdir()) == []
