@@ -35,7 +35,7 @@ QUICK = {
 def bench(runs: int = 100, say: Callable[[str], None] = print) -> dict[str, Any]:
     """The record that `melo bench day` prints."""
     names = subjects(6 * runs + 40)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         backbone = make_backbone(Path(scratch, "backbone"), names)
         settings = make_home(Path(scratch, "home"), backbone)
         with deployed(settings, environment=QUICK) as deployment:

@@ -11,6 +11,7 @@ system has given to somebody else meanwhile is never taken for ours.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -267,13 +268,16 @@ def _ended(service: Service, say: Callable[[str], None]) -> bool:
 
 def _end(process: psutil.Process, *, alone: bool) -> None:
     """Ask a process to end, with its children unless `alone`; those left in the end are killed."""
-    family = [process]
-    try:
-        family += [] if alone else process.children(recursive=True)
+    family = {process}
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-    except psutil.NoSuchProcess:
-        pass
-    _, left = psutil.wait_procs(family, timeout=GRACE)
+    left, deadline = [process], time.monotonic() + GRACE
+    while left and time.monotonic() < deadline:
+        # A worker may be about to start a run: what it starts while it ends is of the family too.
+        for one in () if alone else tuple(family):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family |= set(one.children(recursive=True))
+        left = psutil.wait_procs(family, timeout=0.2)[1]
     for one in left:
         try:
             one.kill()
