@@ -130,7 +130,7 @@ def test_beams_and_samples_keep_the_route(make_edited, kind: str, options: dict)
 
 def test_several_answers_to_a_prompt_are_refused_before_any_is_generated() -> None:
     backbone = models.backbone("gpt2")
-    backbone.model.generation_config.num_return_sequences = 3
+    backbone.model.generation_config.update(do_sample=True, num_return_sequences=3)
     editor, prompt = Editor(backbone, settings=models.SETTINGS), "who leads velandor ?"
     ran: list[int] = []
     backbone.model.register_forward_pre_hook(lambda *_: ran.append(1))

@@ -13,7 +13,7 @@ from melo_engine.errors import VersionError
 from tasks.edit import edit_job
 from tasks.orchestrator import end_with_us
 from tasks.plan import plan
-from tasks.steps import gate, next_job, working_on
+from tasks.steps import gate, mend, next_job, working_on
 from tasks.versions import folder_of, forget_open_versions, open_ledger
 from tasks.work import Became, JobRef, hand_back, held, lease
 from tests.conftest import report
@@ -46,6 +46,7 @@ def leased(settings: Settings, ledger: Ledger) -> JobRef:
 def run_that_fails(settings: Settings) -> list[str]:
     """The jobs of a run in which each one fails."""
     home, taken = str(settings.home), list[str]()
+    mend.fn(home)
     while ref := next_job.fn(home, taken):
         taken.append(ref.id)
         with working_on(home, ref):
