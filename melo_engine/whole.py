@@ -82,14 +82,15 @@ def _abandoned(path: Path, left_for: float) -> bool:
     """Its writer was of this host and is gone, or nothing has happened to it for so long."""
     _, _, writer = path.stem[1:].partition(".")
     host, _, pid = writer.rpartition(".")
-    if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+    if host == socket.gethostname() and pid.isdigit() and not alive(int(pid)):
         return True
     with contextlib.suppress(OSError):
         return path.stat().st_ctime < time.time() - left_for
     return False
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this host runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

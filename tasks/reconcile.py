@@ -10,14 +10,13 @@ alias elsewhere            aliases set to what the ledger says
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 
 from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
-from melo_engine.whole import sweep
+from melo_engine.whole import alive, sweep
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
 from tasks.retries import Fault
@@ -84,21 +83,11 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
     freed = 0
     for job in ledger.jobs(state="leased"):
         host, _, pid = (job.worker or "").rpartition(":")
-        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+        if host == socket.gethostname() and pid.isdigit() and not alive(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
             hand_back(settings, ledger, ref, "its worker died", Fault.DOUBTFUL)
             freed += 1
     return freed
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sweep(settings: Settings) -> int:
