@@ -157,34 +157,20 @@ class Planning(Edits):
         error: str,
         *,
         max_attempts: int = 3,
+        doubtful: bool = False,
         now: datetime | None = None,
     ) -> bool:
-        """Give a job back after an error; True where it will be tried again. Raises LeaseLost."""
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            _still_held(con, job, worker, at)
-            con.execute(_BACK, [error[:2000], job.id])
-            return not _worn_out(con, job.id, max_attempts, error, at)
+        """Give a job back after an error; True where it will be tried again. Raises LeaseLost.
 
-    def doubt_job(
-        self,
-        job: Job,
-        worker: str,
-        error: str,
-        *,
-        max_attempts: int = 3,
-        now: datetime | None = None,
-    ) -> bool:
-        """Give a job back after an error that may lie in it or in the machine: a third of a failure.
-
-        True where it will be tried again. Raises LeaseLost.
+        doubtful: the error may lie in the job or in the machine; it weighs a third of a failure.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
             _still_held(con, job, worker, at)
             con.execute(_BACK, [error[:2000], job.id])
             con.execute(
-                "UPDATE jobs SET doubtful = coalesce(doubtful, 0) + 1 WHERE job_id = ?", [job.id]
+                "UPDATE jobs SET doubtful = coalesce(doubtful, 0) + ? WHERE job_id = ?",
+                [int(doubtful), job.id],
             )
             return not _worn_out(con, job.id, max_attempts, error, at)
 

@@ -73,8 +73,8 @@ def hand_back(
         if fault is Fault.NOT_ITS:
             ledger.postpone_job(job, ref.worker, error)
             return Became.POSTPONED
-        give = ledger.fail_job if fault is Fault.OWN else ledger.doubt_job
-        again = give(job, ref.worker, error, max_attempts=most)
+        doubtful = fault is Fault.DOUBTFUL
+        again = ledger.fail_job(job, ref.worker, error, max_attempts=most, doubtful=doubtful)
         return Became.TRIED_AGAIN if again else Became.SET_ASIDE
     except LeaseLost:
         return Became.ENDED

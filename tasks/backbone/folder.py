@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+from melo_engine.whole import alive
 from tasks.backbone.encoder import WEIGHTS, sha256
 from tasks.backbone.errors import BackboneError, OutputTaken
 
@@ -105,15 +106,5 @@ def undisturbed(threads: int) -> Iterator[None]:
 def _clear_leftovers(out: Path) -> None:
     for part in out.parent.glob(f".{out.name}.*.part"):
         owner = part.name.removeprefix(f".{out.name}.").split(".")[0]
-        if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
+        if owner.isdigit() and (int(owner) == os.getpid() or not alive(int(owner))):
             shutil.rmtree(part, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -111,7 +111,7 @@ def test_deaths_of_workers_do_not_use_up_the_tries_of_a_job(ledger: Ledger) -> N
     for attempt in (1, 2, 3):
         job = ledger.lease_job("w", now=later(hours=5))
         assert job is not None
-        assert ledger.doubt_job(job, "w", "no memory is left") is True
+        assert ledger.fail_job(job, "w", "no memory is left", doubtful=True) is True
         job = ledger.lease_job("w", now=later(hours=5))
         assert job is not None
         assert ledger.fail_job(job, "w", "loss is NaN") is (attempt < 3)
