@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -92,28 +93,56 @@ def address(url: str, page: str) -> str:
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless browser. Raises FileNotFoundError where none is installed."""
-    path = browser_path()
-    if path is None:
-        raise FileNotFoundError("chromium is not installed; run `make browser`.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    with _play() as (kind, options):
+        browser = kind.launch(**options)
         try:
             yield browser
         finally:
             browser.close()
 
 
+@contextlib.contextmanager
+def returning() -> Iterator[Any]:
+    """The browser of somebody who comes back: its profile keeps files and compiled scripts on disk.
+
+    Yields a context for `open_page`. Raises FileNotFoundError where no browser is installed.
+    """
+    with (
+        _play() as (kind, options),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+    ):
+        context = kind.launch_persistent_context(profile, **options, **_window())
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+@contextlib.contextmanager
+def _play() -> Iterator[tuple[Any, dict[str, Any]]]:
+    path = browser_path()
+    if path is None:
+        raise FileNotFoundError("chromium is not installed; run `make browser`.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        yield play.chromium, {"executable_path": path, "args": args}
+
+
 def fresh_context(
     browser: Any, *, scheme: str = "light", width: int = 1360, height: int = 900
 ) -> Any:
     """A browser that has been nowhere yet."""
-    return browser.new_context(
-        color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce"
-    )
+    return browser.new_context(**_window(scheme, width, height))
+
+
+def _window(scheme: str = "light", width: int = 1360, height: int = 900) -> dict[str, Any]:
+    return {
+        "color_scheme": scheme,
+        "viewport": {"width": width, "height": height},
+        "reduced_motion": "reduce",
+    }
 
 
 def open_page(

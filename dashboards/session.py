@@ -6,10 +6,12 @@ query, and a new copy is seen at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import streamlit as st
 
 from config import Settings, default_home, load
@@ -54,6 +56,12 @@ def _ask(home: str, stamp: str, name: str, **arguments: Any) -> Any:
     return getattr(Records(load(Path(home))), name)(**arguments)
 
 
+def texts(edits: Sequence[str]) -> pa.Table:
+    """edit, prompt, target, state of edits: one question for all texts of a page."""
+    home = settings()
+    return _texts(str(home.home), Records(home).copy.stamp(), "\n".join(edits))
+
+
 def served(days: int) -> Traffic | None:
     """What was served in the last days, None where nothing was written."""
     home, moment = settings(), now()
@@ -87,6 +95,12 @@ def servers() -> dict[str, str]:
 def asker() -> Asker:
     """The one answering process of this server."""
     return Asker()
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _texts(home: str, stamp: str, edits: str) -> pa.Table:
+    # One string, since the cache hashes a list item by item.
+    return Records(load(Path(home))).texts(edits.split("\n"))
 
 
 @st.cache_data(max_entries=20, show_spinner=False)

@@ -130,23 +130,27 @@ def radii(
 ) -> list[float]:
     """Each request's radius: the common reach, cut to leave its locality probes outside.
 
-    keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject:
-    they can't reach it.
+    keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject,
+    which can't reach it; they are not even read.
     """
-    probes = list(dict.fromkeys(_asked(r, p) for r in requests for p in r.locality))
+    near = [
+        [
+            asked
+            for asked in (_asked(request, probe) for probe in request.locality)
+            if not request.names or asked[1] is not None
+        ]
+        for request in requests
+    ]
+    probes = list(dict.fromkeys(asked for some in near for asked in some))
     probe_keys = {}
     if probes:
         read = reader.read([prompt for prompt, _ in probes], [name for _, name in probes])
         probe_keys = dict(zip(probes, read, strict=True))
     split = reader.projection.relation_size
     found = []
-    for request, key in zip(requests, keys, strict=True):
+    for request, key, some in zip(requests, keys, near, strict=True):
         part = slice(0, split) if request.names else slice(split, None)
-        radius = reach.bound if request.names else reach.free
-        for probe in request.locality:
-            asked = _asked(request, probe)
-            if not request.names or asked[1] is not None:
-                gap = float(np.linalg.norm(probe_keys[asked][part] - key[part]))
-                radius = min(radius, CLEARANCE * gap)
-        found.append(radius)
+        gaps = [float(np.linalg.norm(probe_keys[asked][part] - key[part])) for asked in some]
+        common = reach.bound if request.names else reach.free
+        found.append(min([common, *(CLEARANCE * gap for gap in gaps)]))
     return found

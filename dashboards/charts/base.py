@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 import altair as alt
 import pyarrow as pa
+from altair.utils.schemapi import disable_debug_mode
 from pyarrow import csv
 
 alt.data_transformers.disable_max_rows()
+disable_debug_mode()  # charts are held against Vega-Lite's schema by the tests, not at every drawing
 
 Picture: TypeAlias = alt.TopLevelMixin | Callable[[], alt.TopLevelMixin]  # drawn when asked for
 
@@ -28,6 +30,11 @@ def versions_axis(title: str | None = "version", **more: Any) -> alt.X:
     """The number of a version, whole numbers only."""
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False, title=title)
     return alt.X("number:Q", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=8), **more)
+
+
+def tooltips(*fields: str | alt.Tooltip) -> list[alt.Tooltip]:
+    """What is shown at the pointer. As objects: altair would look each shorthand up by schema."""
+    return [alt.Tooltip(f) if isinstance(f, str) else f for f in fields]
 
 
 def png(chart: Picture, title: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import DURATION, HEIGHT, versions_axis
+from dashboards.charts.base import DURATION, HEIGHT, tooltips, versions_axis
 from dashboards.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
 STAGES = {"train": BLUE, "gate": ORANGE, "register": GREEN, "promote": PURPLE}
@@ -29,7 +29,9 @@ def seconds(table: pa.Table) -> alt.Chart:
             ),
             color=_stages(table),
             order=alt.Order("stage:N"),
-            tooltip=["number:Q", "stage:N", alt.Tooltip("seconds:Q", format=",.1f"), "device:N"],
+            tooltip=tooltips(
+                "number:Q", "stage:N", alt.Tooltip("seconds:Q", format=",.1f"), "device:N"
+            ),
         )
         .properties(height=HEIGHT)
     )
@@ -39,8 +41,8 @@ def memory(table: pa.Table) -> alt.LayerChart:
     """Peak memory of each stage; on a GPU as a dashed line."""
     base = alt.Chart(table).encode(x=versions_axis(), color=_stages(table))
     axis = alt.Axis(title="peak memory", labelExpr=BYTES, tickCount=5)
-    tips = ["number:Q", "stage:N", alt.Tooltip("memory_bytes:Q", format=".3s"),
-            alt.Tooltip("gpu_bytes:Q", format=".3s"), "device:N"]  # fmt: skip
+    tips = tooltips("number:Q", "stage:N", alt.Tooltip("memory_bytes:Q", format=".3s"),
+            alt.Tooltip("gpu_bytes:Q", format=".3s"), "device:N")  # fmt: skip
     cpu = base.mark_line(point=alt.OverlayMarkDef(size=18)).encode(
         y=alt.Y("memory_bytes:Q", axis=axis), tooltip=tips
     )
@@ -73,7 +75,7 @@ def gate(table: pa.Table) -> alt.Chart:
                 "kind:N", scale=alt.Scale(domain=domain, range=[SKY, ORANGE]),
                 legend=alt.Legend(orient="top", title=None),
             ),
-            tooltip=["number:Q", "kind:N", alt.Tooltip("answers:Q", format=",d")],
+            tooltip=tooltips("number:Q", "kind:N", alt.Tooltip("answers:Q", format=",d")),
         )
         .properties(height=HEIGHT)
     )  # fmt: skip
@@ -88,7 +90,7 @@ def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None
             x=versions_axis(),
             y=alt.Y(f"{field}:Q", axis=alt.Axis(title=title, tickCount=5, **told),
                     scale=alt.Scale(zero=True)),
-            tooltip=["number:Q", "version:N", alt.Tooltip(f"{field}:Q", format=".4s"), "edits:Q"],
+            tooltip=tooltips("number:Q", "version:N", alt.Tooltip(f"{field}:Q", format=".4s"), "edits:Q"),
         )
         .properties(height=HEIGHT)
     )  # fmt: skip

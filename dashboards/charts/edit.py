@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
+from dashboards.charts.base import tooltips
 from dashboards.palette import BLUE, GREY, ORANGE, STATES
 
 KINDS = ["own prompt", "own prompt, retired", "rephrase", "other relation", "other subject",
@@ -19,15 +20,15 @@ def life(spans: pa.Table) -> alt.LayerChart:
         color=alt.Color(
             "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]), legend=None
         ),
-        tooltip=[
+        tooltip=tooltips(
             "state:N", alt.Tooltip("start:T", format="%Y-%m-%d %H:%M:%S"),
             alt.Tooltip("end:T", format="%Y-%m-%d %H:%M:%S"), alt.Tooltip("lasted:N"),
             alt.Tooltip("reason:N"),
-        ],
+        ),
     )  # fmt: skip
     x = alt.X("start:T", axis=alt.Axis(title="time, UTC", tickCount=6, labelOverlap=True),
               scale=alt.Scale(type="utc"))  # fmt: skip
-    bars = base.mark_bar(height=12, cornerRadius=3).encode(x=x, x2="end:T")
+    bars = base.mark_bar(height=12, cornerRadius=3).encode(x=x, x2=alt.X2("end:T"))
     starts = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
     return alt.layer(bars, starts).properties(height=alt.Step(28))
 
@@ -58,18 +59,18 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
             shape=alt.Shape(
                 "who:N", scale=alt.Scale(domain=domain, range=["circle", "triangle-up", "square"])
             ),
-            tooltip=["prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"),
+            tooltip=tooltips("prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"),
                      alt.Tooltip("who:N", title="answered by"),
-                     "passed:N", "suite:N"],
+                     "passed:N", "suite:N"),
         )
     )  # fmt: skip
     layers: list[alt.Chart] = [points]
     if radius is not None:
-        rule = alt.Chart(pa.table({"radius": [radius]})).encode(x="radius:Q")
+        rule = alt.Chart(pa.table({"radius": [radius]})).encode(x=alt.X("radius:Q"))
         layers.append(rule.mark_rule(strokeDash=[5, 4], strokeWidth=2, color=BLUE))
         layers.append(
             rule.transform_calculate(said=f"'radius {radius:.2f}'")
             .mark_text(align="left", dx=5, baseline="top", color=BLUE, fontWeight="bold")
-            .encode(y=alt.value(2), text="said:N")
+            .encode(y=alt.value(2), text=alt.Text("said:N"))
         )
     return alt.layer(*layers).properties(height=alt.Step(46))

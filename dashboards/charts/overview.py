@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import DURATION, HEIGHT, versions_axis
+from dashboards.charts.base import DURATION, HEIGHT, tooltips, versions_axis
 from dashboards.palette import BLUE, FATE_SHAPES, FATES, GREY, ORANGE, RED, STATES
 
 
@@ -28,7 +28,7 @@ def _suite(chart: alt.Chart, domain: list[float], ratio: bool) -> alt.LayerChart
     y = alt.Y("value:Q", scale=scale, axis=axis)
     base = chart.encode(x=versions_axis(None))
     band = base.mark_area(opacity=0.22, color=BLUE).encode(
-        y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q"
+        y=alt.Y("low:Q", scale=scale, axis=axis), y2=alt.Y2("high:Q")
     )
     asked = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(
         x=alt.X(), y=alt.Y("max(threshold):Q", scale=scale, axis=axis)
@@ -69,7 +69,7 @@ def releases(table: pa.Table) -> alt.LayerChart:
     )
     kinds = list(FATES)
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        y="added:Q",
+        y=alt.Y("added:Q"),
         color=alt.Color(
             "fate:N", scale=alt.Scale(domain=kinds, range=[FATES[k] for k in kinds]),
             legend=alt.Legend(orient="top", title=None),
@@ -82,7 +82,9 @@ def releases(table: pa.Table) -> alt.LayerChart:
     back = (
         base.transform_filter("datum.rollback > 0")
         .mark_point(shape="triangle-left", filled=True, size=140, color=ORANGE, yOffset=-14)
-        .encode(y="added:Q", tooltip=[*tips, alt.Tooltip("rollback:Q", title="gone back to")])
+        .encode(
+            y=alt.Y("added:Q"), tooltip=[*tips, alt.Tooltip("rollback:Q", title="gone back to")]
+        )
     )
     return alt.layer(bars, points, back).properties(height=220)
 
@@ -140,7 +142,7 @@ def backlog(table: pa.Table) -> alt.Chart:
                 "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]),
                 legend=alt.Legend(orient="top", title=None),
             ),
-            tooltip=["age:N", "state:N", alt.Tooltip("edits:Q", format=",d")],
+            tooltip=tooltips("age:N", "state:N", alt.Tooltip("edits:Q", format=",d")),
         )
         .properties(height=220)
     )  # fmt: skip

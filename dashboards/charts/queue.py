@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
+from dashboards.charts.base import tooltips
 from dashboards.palette import BLUE, GREY, STATES
 
 
@@ -22,10 +23,10 @@ def reasons(table: pa.Table) -> alt.Chart:
                 "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]),
                 legend=alt.Legend(orient="top", title=None),
             ),
-            tooltip=[
+            tooltip=tooltips(
                 "why:N", "state:N", alt.Tooltip("edits:Q", format=",d"), "urgent:Q",
                 alt.Tooltip("hours:Q", format=".1f", title="oldest, hours"),
-            ],
+            ),
         )
         .properties(height=alt.Step(26))
     )  # fmt: skip
@@ -40,11 +41,11 @@ def acceptance(table: pa.Table) -> alt.LayerChart:
         "acceptance:Q", scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", title="in use, of what was decided", tickCount=5),
     )  # fmt: skip
-    tips = [
+    tips = tooltips(
         "source:N", alt.Tooltip("acceptance:Q", format=".1%"), alt.Tooltip("active:Q", format=",d"),
         alt.Tooltip("rejected:Q", format=",d"), alt.Tooltip("lines:Q", format=",d"),
         alt.Tooltip("trust:Q"),
-    ]  # fmt: skip
+    )  # fmt: skip
     bars = base.mark_bar().encode(
         x=x, tooltip=tips,
         color=alt.condition("datum.blocked", alt.value(GREY), alt.value(BLUE)),
@@ -52,6 +53,6 @@ def acceptance(table: pa.Table) -> alt.LayerChart:
     numbers = (
         base.transform_calculate(said="format(datum.active + datum.rejected, ',d')")
         .mark_text(align="right", dx=-5, color="white", fontSize=11)
-        .encode(x=x, text="said:N")
+        .encode(x=x, text=alt.Text("said:N"))
     )
     return alt.layer(bars, numbers).properties(height=alt.Step(24))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
+from dashboards.charts.base import tooltips
 from dashboards.palette import BLUE, GREEN, GREY, ORANGE, RED
 
 KINDS = {"answers traffic": GREEN, "never hit": GREY, "an edit": BLUE, "crowded": RED}
@@ -37,9 +38,9 @@ def key_map(points: pa.Table) -> alt.Chart:
             shape=alt.Shape(
                 "kind:N", scale=alt.Scale(domain=kinds, range=[SHAPES[k] for k in kinds])
             ),
-            tooltip=["prompt:N", "target:N", "subject:N", alt.Tooltip("radius:Q", format=".3f"),
+            tooltip=tooltips("prompt:N", "target:N", "subject:N", alt.Tooltip("radius:Q", format=".3f"),
                      alt.Tooltip("crowd:Q", title="others within reach"),
-                     alt.Tooltip("answers:Q", format=",d"), "edit:N"],
+                     alt.Tooltip("answers:Q", format=",d"), "edit:N"),
         )
         .properties(height=460)
         .interactive()
@@ -63,7 +64,9 @@ def share(table: pa.Table) -> alt.LayerChart:
     edited = base.mark_area(color=BLUE, opacity=0.7, line={"color": BLUE}).encode(
         y=alt.Y("edited:Q", axis=y)
     )
-    points = base.mark_point(filled=True, size=18, color=BLUE).encode(y="edited:Q", tooltip=tips)
+    points = base.mark_point(filled=True, size=18, color=BLUE).encode(
+        y=alt.Y("edited:Q"), tooltip=tips
+    )
     return alt.layer(all_of_them, edited, points).properties(height=240)
 
 
@@ -77,18 +80,18 @@ def reach(table: pa.Table) -> alt.LayerChart:
         .encode(
             x=alt.X("ratio:Q", scale=alt.Scale(domain=[0, 2.05]),
                     axis=alt.Axis(title="distance / radius of the nearest edit", tickCount=8)),
-            x2="end:Q",
+            x2=alt.X2("end:Q"),
             y=alt.Y("answers:Q", stack=True, axis=alt.Axis(title="requests", tickCount=5, format=",d")),
             color=alt.Color(
                 "who:N", title="answered by", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE]),
                 legend=alt.Legend(orient="top"),
             ),
-            tooltip=[alt.Tooltip("ratio:Q"), "who:N", alt.Tooltip("answers:Q", format=",d")],
+            tooltip=tooltips(alt.Tooltip("ratio:Q"), "who:N", alt.Tooltip("answers:Q", format=",d")),
         )
     )  # fmt: skip
     border = (
         alt.Chart(pa.table({"ratio": [1.0]}))
         .mark_rule(strokeDash=[5, 4], color=GREY)
-        .encode(x="ratio:Q")
+        .encode(x=alt.X("ratio:Q"))
     )
     return alt.layer(bars, border).properties(height=240)

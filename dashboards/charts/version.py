@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
+from dashboards.charts.base import tooltips
 from dashboards.palette import BLUE, GREY, ORANGE, RED
 
 
@@ -19,13 +20,13 @@ def margins(table: pa.Table) -> alt.LayerChart:
         scale=scale,
         axis=alt.Axis(format=".3~%", title="share of probes passed", tickCount=6),
     )
-    tips = [
+    tips = tooltips(
         "suite:N", alt.Tooltip("value:Q", format=".4f"),
         alt.Tooltip("threshold:Q", format=".4f", title="asked for"),
         alt.Tooltip("before:Q", format=".4f", title="parent"), "probes:Q", "failed:Q",
-    ]  # fmt: skip
+    )  # fmt: skip
     span = base.mark_rule(strokeWidth=5, opacity=0.35, color=GREY).encode(
-        x=alt.X("threshold:Q", scale=scale), x2="value:Q"
+        x=alt.X("threshold:Q", scale=scale), x2=alt.X2("value:Q")
     )
     asked = base.mark_tick(color=GREY, thickness=3, size=16).encode(
         x=alt.X("threshold:Q", scale=scale), tooltip=tips

@@ -40,15 +40,25 @@ def page() -> None:
             found = session.key_map(version)
         except VersionAway as error:
             parts.away("The map of keys can't be drawn", error)
-        _cards(found, served)
+        never = _never_hit(found, served)
+        _cards(found, served, never)
         _traffic(served)
         if found is not None:
-            _map(found, served)
-            _unused(found, served)
-            _crowded(found)
+            texts = session.texts(_shown(found, served, never))
+            _map(found, served, texts)
+            _unused(served, never, texts)
+            _crowded(found, texts)
 
 
-def _cards(found: KeyMap | None, served: Traffic | None) -> None:
+def _never_hit(found: KeyMap | None, served: Traffic | None) -> list[str]:
+    """Edits of the version that answered nothing; none where either is not known."""
+    if found is None or served is None:
+        return []
+    hit = set(served.hits["edit"].to_pylist())
+    return [edit for edit in found.edits if edit not in hit]
+
+
+def _cards(found: KeyMap | None, served: Traffic | None, never: list[str]) -> None:
     totals = served.totals if served else None
     parts.cards(
         [
@@ -58,16 +68,20 @@ def _cards(found: KeyMap | None, served: Traffic | None) -> None:
              f"95%; median {duration(totals['p50'])}" if totals else "no traffic written"),
             ("Edits in the version", f"{len(found.edits):,}" if found else NOTHING,
              "each with a key and a block"),
-            ("Never hit", _never(found, served), "of its edits, in these days"),
+            ("Never hit", f"{len(never):,}" if found and served else NOTHING,
+             "of its edits, in these days"),
             ("Crowded", f"{found.crowded:,}" if found else NOTHING, "within another's reach"),
         ]
     )  # fmt: skip
 
 
-def _never(found: KeyMap | None, served: Traffic | None) -> str:
-    if found is None or served is None:
-        return NOTHING
-    return f"{len(set(found.edits) - set(served.hits['edit'].to_pylist())):,}"
+def _shown(found: KeyMap, served: Traffic | None, never: list[str]) -> list[str]:
+    """Every edit whose text stands somewhere on the page."""
+    ids = [*found.points["edit"].to_pylist(), *found.pairs["edit"].to_pylist()]
+    ids += found.pairs["other"].to_pylist()
+    if served:
+        ids += served.hits["edit"].slice(0, SHOWN).to_pylist() + never[:SHOWN]
+    return list(dict.fromkeys(ids))
 
 
 def _traffic(served: Traffic | None) -> None:
@@ -96,11 +110,11 @@ def _traffic(served: Traffic | None) -> None:
             parts.nothing(said + ".")
 
 
-def _map(found: KeyMap, served: Traffic | None) -> None:
+def _map(found: KeyMap, served: Traffic | None, texts: pa.Table) -> None:
     if not found.edits:
         parts.empty("This version holds no edit", "Its keys would show here.")
         return
-    points = _told(found.points, served)
+    points = _told(found.points, served, texts)
     said = conclusions.of_map(len(found.edits), found.crowded)
     some = (
         ""
@@ -114,53 +128,55 @@ def _map(found: KeyMap, served: Traffic | None) -> None:
     )  # fmt: skip
 
 
-def _told(points: pa.Table, served: Traffic | None) -> pa.Table:
+def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table:
     """The points with their texts, what they answered and what kind of edit that makes them."""
-    ids = points["edit"].to_pylist()
-    texts = {r["edit"]: r for r in session.ask("texts", edits=ids).to_pylist()}
-    hits = {r["edit"]: r["answers"] for r in served.hits.to_pylist()} if served else {}
-    crowd = points["crowd"].to_pylist()
-    other = "never hit" if served else "an edit"
-    kinds = [
-        "crowded" if c else "answers traffic" if hits.get(e) else other
-        for e, c in zip(ids, crowd, strict=True)
-    ]
+    answers = pa.repeat(pa.scalar(0, pa.int64()), points.num_rows)
+    if served:
+        place = pc.index_in(points["edit"], served.hits["edit"])
+        answers = pc.fill_null(served.hits["answers"].take(place), 0)
+    kind = pc.if_else(
+        pc.greater(answers, 0), "answers traffic", "never hit" if served else "an edit"
+    )
+    kind = pc.if_else(pc.greater(points["crowd"], 0), "crowded", kind)
+    about = _of(texts, points["edit"])
     for name, values in (
-        ("prompt", [texts.get(e, {}).get("prompt") for e in ids]),
-        ("target", [texts.get(e, {}).get("target") for e in ids]),
-        ("answers", [hits.get(e, 0) for e in ids]),
-        ("kind", kinds),
-    ):
-        points = points.append_column(name, pa.array(values))
+        ("prompt", about["prompt"]), ("target", about["target"]), ("answers", answers), ("kind", kind),
+    ):  # fmt: skip
+        points = points.append_column(name, values)
     return points
 
 
-def _unused(found: KeyMap, served: Traffic | None) -> None:
+def _of(texts: pa.Table, edits: pa.ChunkedArray) -> pa.Table:
+    """The texts of these edits in this order; nulls for those that are not known."""
+    return texts.take(pc.index_in(edits, texts["edit"]))
+
+
+def _unused(served: Traffic | None, never: list[str], texts: pa.Table) -> None:
     if served is None:
         return
-    hit = set(served.hits["edit"].to_pylist())
-    never = [edit for edit in found.edits if edit not in hit]
     left, right = st.columns(2)
     with left:
-        top = session.ask("texts", edits=served.hits["edit"].to_pylist()[:SHOWN])
-        used = top.join(served.hits, "edit", join_type="inner").sort_by([("answers", "descending")])
+        top = served.hits.slice(0, SHOWN)
+        about = _of(texts, top["edit"])
+        used = top.append_column("prompt", about["prompt"]).append_column("target", about["target"])
         parts.heading(
-            f"{count(len(hit), 'edit')} answered something", "hits", {"hits": served.hits}
-        )
+            f"{count(served.hits.num_rows, 'edit')} answered something", "hits",
+            {"hits": served.hits},
+        )  # fmt: skip
         parts.table(
             used.select(["answers", "prompt", "target", "nearest", "farthest", "edit"]), "hits"
         )
     with right:
-        texts = session.ask("texts", edits=never[:SHOWN])
+        some = _of(texts, pa.chunked_array([never[:SHOWN]], pa.string()))
         said = f"{count(len(never), 'edit')} of this version answered nothing"
-        if texts.num_rows:
-            parts.heading(said, "never-hit", {"never-hit": texts})
-            parts.table(texts, "never-hit")
+        if some.num_rows:
+            parts.heading(said, "never-hit", {"never-hit": some})
+            parts.table(some, "never-hit")
         else:
             parts.nothing(said + ".")
 
 
-def _crowded(found: KeyMap) -> None:
+def _crowded(found: KeyMap, texts: pa.Table) -> None:
     if found.pairs.num_rows == 0:
         parts.nothing("No edit lies within another's reach about the same subject.")
         return
@@ -168,12 +184,10 @@ def _crowded(found: KeyMap) -> None:
         f"{count(found.pairs.num_rows, 'pair')} of edits that crowd each other, the nearest first",
         "crowded", {"crowded": found.pairs},
     )  # fmt: skip
-    ids = list(dict.fromkeys(found.pairs["edit"].to_pylist() + found.pairs["other"].to_pylist()))
-    prompts = {r["edit"]: r["prompt"] for r in session.ask("texts", edits=ids).to_pylist()}
     shown = found.pairs
     for name in ("edit", "other"):
-        texts = [prompts.get(e, e) for e in found.pairs[name].to_pylist()]
-        shown = shown.set_column(shown.column_names.index(name), name, pa.array(texts))
+        prompts = pc.coalesce(_of(texts, found.pairs[name])["prompt"], found.pairs[name])
+        shown = shown.set_column(shown.column_names.index(name), name, prompts)
     parts.table(
         shown.set_column(2, "distance", pc.round(shown["distance"], 3)), "crowded",
         column_config={

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from altair.utils.schemapi import enable_debug_mode
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.large_home import make_home as made_up_home
 from config import Settings
+from dashboards.charts import base as _base  # noqa: F401  which turns it off
 from ledger.insight import ReadCopy
 from ledger.store import Connection
 from tests.conftest import make_home, report
 from tests.pipeline import promoted, take
+
+enable_debug_mode()  # every chart that a test draws is held against Vega-Lite's schema
 
 APP = Path(__file__).parents[2] / "dashboards" / "app.py"
 
