@@ -13,8 +13,8 @@ reach are a contradiction, which is settled before training (`editor`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from melo_engine.subjects import name_in
 from melo_engine.types import EditRequest
 
 Asked = tuple[str, str | None]  # a prompt, and the subject left out of its key's relation part
+Pair = tuple[Asked, Asked]
+PairsOf = Callable[[EditRequest], list[Pair]]
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 MISSES = 3  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
@@ -32,20 +34,35 @@ SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
 
 
 @dataclass(frozen=True, slots=True)
+class Gaps:
+    """Distances between requests and their near-misses, in units of the key space; of: whose they are."""
+
+    of: frozenset[str] = frozenset()
+    found: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """The reach common to all bound and to all free edits, in units of the key space.
 
-    sample: near-misses it was measured on; with few of them it is measured again as more come.
+    sample, free_sample: near-misses that bound and free were measured on; with few of them they are
+    measured again as more come. gaps, free_gaps: of the requests they were measured on, which are not
+    read again then; empty where the reach comes from a file.
     """
 
     bound: float
     free: float
     sample: int = 0
+    free_sample: int = 0
+    gaps: Gaps = field(default_factory=Gaps, repr=False, compare=False)
+    free_gaps: Gaps = field(default_factory=Gaps, repr=False, compare=False)
 
-    @property
-    def settled(self) -> bool:
-        """Whether it was measured on enough."""
-        return self.sample >= LARGE_SAMPLE
+    def settled(self, requests: Sequence[EditRequest]) -> bool:
+        """Whether it was measured on enough for these."""
+        bound, free = any(r.subject for r in requests), not all(r.subject for r in requests)
+        return (not bound or self.sample >= LARGE_SAMPLE) and (
+            not free or self.free_sample >= LARGE_SAMPLE
+        )
 
 
 def measure_reach(
@@ -57,71 +74,88 @@ def measure_reach(
     seed: int = 0,
     limit: int = 200,
     known: Mapping[Asked, np.ndarray] | None = None,
+    before: Reach | None = None,
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
     near: other known edits. They lend their wordings, and stand in for requests where there are fewer
     than `limit`, but no more of them than of the requests: the key projection may have been learned
     from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
-    those of the requests where none are given. known: keys (K,) that were read before.
+    those of the requests where none are given. known: keys (K,) that were read before. before: what was
+    measured earlier; its requests count, and are not measured again.
     """
+    before = before or Reach(FALLBACK_BOUND, FALLBACK_FREE)
     made = NearMisses([*requests, *near], seed)
-    bound, free = _sample(requests, near, limit)
-    relation = [
-        (_asked(r, r.prompt), _asked(r, miss))
-        for r in bound
-        for miss in made.other_relations(r, MISSES)
-    ]
-    others: list[tuple[Asked, Asked]] = [
-        (_asked(r, r.prompt), (miss, None))
-        for r in free
-        for miss in (*made.other_subjects(r, MISSES, subjects), *r.locality[:MISSES])
-    ]
-    if free:  # bound edits are told apart by the relation part alone
-        others += relation + [
-            (_asked(r, r.prompt), (miss, None))
-            for r in bound
-            for miss in made.other_subjects(r, MISSES, subjects)
-        ]
-    asked = list(dict.fromkeys(side for pair in (*relation, *others) for side in pair))
     keys = dict(known or {})
-    unread = [side for side in asked if side not in keys]
+    split = reader.projection.relation_size
+    lenders = [r for r in near if r.subject]
+
+    def measured(
+        gaps: Gaps, some: Sequence[EditRequest], pairs_of: PairsOf, part: slice
+    ) -> tuple[Gaps, tuple[float, ...]]:
+        """The gaps of these and of earlier requests, and with them those of lenders where few are."""
+        own = _spread([r for r in some if r.id not in gaps.of], limit - len(gaps.of))
+        count = len(gaps.of) + len(own)
+        lent = lenders[: min(max(limit - count, 0), max(count, 1))]
+        pairs = [(r, pair) for r in (*own, *lent) for pair in pairs_of(r)]
+        _read_into(keys, reader, [side for _, pair in pairs for side in pair])
+        found = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for _, (a, b) in pairs]
+        ids = frozenset(r.id for r in own)
+        mine = [gap for gap, (r, _) in zip(found, pairs, strict=True) if r.id in ids]
+        all_of_them = (*gaps.found, *found)
+        return Gaps(gaps.of | ids, (*gaps.found, *mine)), all_of_them
+
+    def relation(request: EditRequest) -> list[Pair]:
+        """To its subject in other wordings: by these bound edits are told apart."""
+        misses = made.other_relations(request, MISSES)
+        return [(_asked(request, request.prompt), _asked(request, miss)) for miss in misses]
+
+    def content(request: EditRequest) -> list[Pair]:
+        """To everything that must not reach a free edit."""
+        misses = made.other_subjects(request, MISSES, subjects)
+        if not request.subject:
+            misses += request.locality[:MISSES]
+        others: list[Pair] = [(_asked(request, request.prompt), (miss, None)) for miss in misses]
+        return relation(request) + others
+
+    found = before
+    if bound := [r for r in requests if r.subject]:
+        gaps, sample = measured(before.gaps, bound, relation, slice(0, split))
+        found = replace(found, gaps=gaps, sample=len(sample))
+        if len(sample) >= SMALLEST_SAMPLE:
+            # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
+            allowed = min(1.0, false_activations * (SUBJECT_SHARE + 1))
+            found = replace(found, bound=_quantile(sample, allowed))
+    if not all(r.subject for r in requests):
+        gaps, sample = measured(before.free_gaps, requests, content, slice(split, None))
+        found = replace(found, free_gaps=gaps, free_sample=len(sample))
+        if len(sample) >= SMALLEST_SAMPLE:
+            found = replace(found, free=_quantile(sample, false_activations))
+    return found
+
+
+def _quantile(gaps: Sequence[float], share: float) -> float:
+    # Few near-misses tell the share roughly: half a standard error of it is kept in reserve.
+    reserve = 0.5 * math.sqrt(share * (1 - share) / len(gaps))
+    return float(np.quantile(gaps, max(0.0, share - reserve), method="lower"))
+
+
+def _read_into(keys: dict[Asked, np.ndarray], reader: KeyReader, asked: Sequence[Asked]) -> None:
+    """Read the keys that are not there yet."""
+    unread = [side for side in dict.fromkeys(asked) if side not in keys]
     if unread:
         read = reader.read([prompt for prompt, _ in unread], [name for _, name in unread])
-        keys |= dict(zip(unread, read, strict=True))
-    split = reader.projection.relation_size
-
-    def reach(pairs: list[tuple[Asked, Asked]], part: slice, share: float) -> float:
-        gaps = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for a, b in pairs]
-        # Few near-misses tell the share roughly: half a standard error of it is kept in reserve.
-        reserve = 0.5 * math.sqrt(share * (1 - share) / len(gaps))
-        return float(np.quantile(gaps, max(0.0, share - reserve), method="lower"))
-
-    found = Reach(FALLBACK_BOUND, FALLBACK_FREE, len(others) if free else len(relation))
-    if len(relation) >= SMALLEST_SAMPLE:
-        # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
-        allowed = min(1.0, false_activations * (SUBJECT_SHARE + 1))
-        found = replace(found, bound=reach(relation, slice(0, split), allowed))
-    if len(others) >= SMALLEST_SAMPLE:
-        found = replace(found, free=reach(others, slice(split, None), false_activations))
-    return found
+        keys |= zip(unread, read, strict=True)
 
 
 def _asked(request: EditRequest, prompt: str) -> Asked:
     return prompt, name_in(prompt, request.names)
 
 
-def _sample(
-    requests: Sequence[EditRequest], near: Sequence[EditRequest], limit: int
-) -> tuple[list[EditRequest], list[EditRequest]]:
-    """Up to `limit` requests with a subject and without, spread over all of them."""
-    own = [r for r in requests if r.subject]
-    lent = [r for r in near if r.subject][: min(max(limit - len(own), 0), max(len(own), 1))]
-    free = [r for r in requests if not r.subject]
-    return _spread([*own, *lent], limit), _spread(free, limit)
-
-
 def _spread(items: list[EditRequest], limit: int) -> list[EditRequest]:
+    """Up to `limit` of them, spread over all."""
+    if limit <= 0:
+        return []
     return items[:: max(1, len(items) // limit)][:limit]
 
 
@@ -141,11 +175,8 @@ def radii(
         ]
         for request in requests
     ]
-    probes = list(dict.fromkeys(asked for some in near for asked in some))
-    probe_keys = {}
-    if probes:
-        read = reader.read([prompt for prompt, _ in probes], [name for _, name in probes])
-        probe_keys = dict(zip(probes, read, strict=True))
+    probe_keys: dict[Asked, np.ndarray] = {}
+    _read_into(probe_keys, reader, [asked for some in near for asked in some])
     split = reader.projection.relation_size
     found = []
     for request, key, some in zip(requests, keys, near, strict=True):

@@ -148,6 +148,7 @@ class Editor:
                 "reach_bound": self.reach.bound if self.reach else None,
                 "reach_free": self.reach.free if self.reach else None,
                 "reach_sample": self.reach.sample if self.reach else 0,
+                "reach_free_sample": self.reach.free_sample if self.reach else 0,
                 "false_activations": self.settings.false_activations,
             },
         )
@@ -354,15 +355,18 @@ class Editor:
         keys: Mapping[str, np.ndarray],
         near: Sequence[EditRequest],
     ) -> Reach:
-        if self.reach is None or not (self.reach.settled or self._reach_given):
-            known = [e.request for e in self.version.edits.values()]
+        if self.reach is None or not (self.reach.settled(requests) or self._reach_given):
+            others = [e.request for e in self.version.edits.values() if e.id not in keys]
+            keys = {**{r.id: self.version.index[r.id].key for r in others}, **keys}
+            asked = [*requests, *others]
             self.reach = measure_reach(
                 self.reader,
-                [*requests, *known],
+                asked,
                 self.settings.false_activations,
                 near,
                 seed=self.settings.seed,
-                known={(r.prompt, name_in(r.prompt, r.names)): keys[r.id] for r in requests},
+                known={(r.prompt, name_in(r.prompt, r.names)): keys[r.id] for r in asked},
+                before=self.reach,
             )
         return self.reach
 
@@ -371,4 +375,5 @@ def _reach_of(version: Version) -> Reach | None:
     bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
     if bound is None or free is None:
         return None
-    return Reach(bound, free, int(version.settings.get("reach_sample", LARGE_SAMPLE)))
+    sample = int(version.settings.get("reach_sample", LARGE_SAMPLE))
+    return Reach(bound, free, sample, int(version.settings.get("reach_free_sample", sample)))

@@ -32,7 +32,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free, sample: the reach common to all."""
+    """How a job is cut. shards: ids of edits. bound, free and their samples: the reach common to all."""
 
     job: str
     base: str
@@ -41,11 +41,12 @@ class Plan:
     bound: float
     free: float
     sample: int
+    free_sample: int
 
     @property
     def reach(self) -> Reach:
         """As it was measured on the whole job."""
-        return Reach(self.bound, self.free, self.sample)
+        return Reach(self.bound, self.free, self.sample, self.free_sample)
 
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
@@ -68,7 +69,9 @@ def cut(settings: Settings, ledger: Ledger, job: Job) -> Plan | None:
     near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
     reach = editor.measure([request_of(edit) for edit in job.edits], near)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
-    plan = Plan(job.id, base, removals, shards, reach.bound, reach.free, reach.sample)
+    plan = Plan(
+        job.id, base, removals, shards, reach.bound, reach.free, reach.sample, reach.free_sample
+    )
     _write(_plan_file(settings, job.id), asdict(plan))
     return plan
 

@@ -63,6 +63,48 @@ def test_the_reach_catches_no_more_near_misses_than_allowed(reader, requests) ->
     assert caught.mean() <= 0.02 * 10 + 1 / len(pairs)  # 9 prompts about others for each of these
 
 
+def test_what_was_measured_before_counts_and_is_not_read_again(
+    reader: KeyReader, requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = len(requests) // 2
+    first = measure_reach(reader, requests[:half], 0.02)
+    read: list[str] = []
+    reads = reader.read
+    monkeypatch.setattr(
+        reader, "read", lambda prompts, names: read.extend(prompts) or reads(prompts, names)
+    )
+    both = measure_reach(reader, requests, 0.02, before=first)
+    assert both.gaps.of == {r.id for r in requests}
+    assert both.gaps.found[: first.sample] == first.gaps.found
+    assert both.sample == len(both.gaps.found) > first.sample
+    assert not {r.prompt for r in requests[:half]} & set(read)
+    read.clear()
+    assert measure_reach(reader, requests, 0.02, before=both) == both
+    assert read == []
+
+
+def test_lenders_count_only_while_requests_are_few(reader: KeyReader, requests) -> None:
+    few, others = requests[:6], requests[6:]
+    lent = measure_reach(reader, few, 0.02, others, limit=12)
+    assert lent.sample > len(lent.gaps.found) > 0
+    assert lent.gaps.of == {r.id for r in few}
+
+
+def test_free_edits_are_measured_where_only_bound_ones_came_before(
+    reader: KeyReader, requests
+) -> None:
+    bound = measure_reach(reader, requests, 0.02)
+    assert bound.free == FALLBACK_FREE
+    free = EditRequest("how old is the bridge ?", "nine", id="free")
+    known = replace(bound, sample=10**6)
+    assert known.settled(requests)
+    assert not known.settled([free])
+    found = measure_reach(reader, [free, *requests], 0.02, before=bound)
+    assert found.bound == bound.bound
+    assert found.free_sample >= 20
+    assert found.free != FALLBACK_FREE
+
+
 def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader) -> None:
     request = EditRequest("who leads velandor ?", "ada", subject="velandor", id="a")
     near, far = "who leads velandor now ?", "who leads toriquet now ?"
