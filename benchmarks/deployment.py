@@ -29,6 +29,7 @@ OFTEN = {  # schedules of seconds, where the last of six places is the second
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT2M",
 }
 QUICK = {"PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60"}
+SILENCE = 600.0  # seconds that a server may say nothing
 WITHOUT_PAGES = {"MELO_UP__SERVE": "false", "MELO_UP__DASHBOARD": "false"}
 
 
@@ -78,12 +79,25 @@ class Deployment:
         if flow:
             wanted["flows"] = {"name": {"any_": [flow]}}
         while True:
-            page = httpx.post(
-                f"{self.api}/flow_runs/filter", json={**wanted, "offset": len(found)}, timeout=120
-            ).raise_for_status().json()  # fmt: skip
+            page = self._ask("flow_runs/filter", {**wanted, "offset": len(found)})
             found += page
             if len(page) < wanted["limit"]:
                 return found
+
+    def _ask(self, what: str, wanted: dict[str, Any]) -> Any:
+        """The server's answer, asked for again while it is too busy or just started anew."""
+        deadline = time.monotonic() + SILENCE
+        while True:
+            try:
+                return (
+                    httpx.post(f"{self.api}/{what}", json=wanted, timeout=60)
+                    .raise_for_status()
+                    .json()
+                )
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def memory(self, name: str) -> int:
         """Bytes that a service itself holds, without what it started."""

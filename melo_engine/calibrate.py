@@ -78,9 +78,9 @@ def measure_reach(
 ) -> Reach:
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
-    near: other known edits. They lend their wordings, and stand in for requests where there are fewer
-    than `limit`, but no more of them than of the requests: the key projection may have been learned
-    from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
+    limit: requests looked at. near: other known edits. They lend their wordings, and stand in for
+    requests where there are fewer than half of `limit`, but no more of them than of the requests: the key
+    projection may have been learned from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
     those of the requests where none are given. known: keys (K,) that were read before. before: what was
     measured earlier; its requests count, and are not measured again.
     """
@@ -96,7 +96,7 @@ def measure_reach(
         """The gaps of these and of earlier requests, and with them those of lenders where few are."""
         own = _spread([r for r in some if r.id not in gaps.of], limit - len(gaps.of))
         count = len(gaps.of) + len(own)
-        lent = lenders[: min(max(limit - count, 0), max(count, 1))]
+        lent = lenders[: min(max(limit // 2 - count, 0), max(count, 1))]
         pairs = [(r, pair) for r in (*own, *lent) for pair in pairs_of(r)]
         _read_into(keys, reader, [side for _, pair in pairs for side in pair])
         found = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for _, (a, b) in pairs]

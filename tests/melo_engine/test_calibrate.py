@@ -85,9 +85,11 @@ def test_what_was_measured_before_counts_and_is_not_read_again(
 
 def test_lenders_count_only_while_requests_are_few(reader: KeyReader, requests) -> None:
     few, others = requests[:6], requests[6:]
-    lent = measure_reach(reader, few, 0.02, others, limit=12)
+    lent = measure_reach(reader, few, 0.02, others, limit=20)
     assert lent.sample > len(lent.gaps.found) > 0
     assert lent.gaps.of == {r.id for r in few}
+    enough = measure_reach(reader, few, 0.02, others, limit=2 * len(few))
+    assert enough.sample == len(enough.gaps.found)
 
 
 def test_free_edits_are_measured_where_only_bound_ones_came_before(
