@@ -13,6 +13,7 @@ reach are a contradiction, which is settled before training (`editor`).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,11 +21,11 @@ import numpy as np
 
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
-from melo_engine.subjects import name_in
+from melo_engine.subjects import name_in, words
 from melo_engine.types import EditRequest
 
 Asked = tuple[str, str | None]  # a prompt, and the subject left out of its key's relation part
-Pair = tuple[Asked, Asked]
+Pair = tuple[tuple[Asked, ...], Asked]  # edits' prompts, and one that none of them must catch
 PairsOf = Callable[[EditRequest], list[Pair]]
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 MISSES = 3  # made for each request and kind
@@ -79,16 +80,21 @@ def measure_reach(
     """The largest common reach at which near-misses stay within `false_activations` (0..1).
 
     limit: requests looked at. near: other known edits. They lend their wordings, and stand in for
-    requests where there are fewer than half of `limit`, but no more of them than of the requests: the key
-    projection may have been learned from them, and keeps apart best what it has seen. subjects: names to put into the requests' prompts,
-    those of the requests where none are given. known: keys (K,) that were read before. before: what was
-    measured earlier; its requests count, and are not measured again.
+    requests where there are fewer than half of `limit`, but no more of them than of the requests: the
+    key projection may have been learned from them, and keeps apart best what it has seen. subjects:
+    names to put into the requests' prompts, those of the requests where none are given. known: keys
+    (K,) that were read before. before: what was measured earlier; its requests count, and are not
+    measured again.
     """
     before = before or Reach(FALLBACK_BOUND, FALLBACK_FREE)
     made = NearMisses([*requests, *near], seed)
     keys = dict(known or {})
     split = reader.projection.relation_size
     lenders = [r for r in near if r.subject]
+    by_subject: defaultdict[str, list[EditRequest]] = defaultdict(list)
+    for request in requests:
+        if request.subject:
+            by_subject[_subject(request)].append(request)
 
     def measured(
         gaps: Gaps, some: Sequence[EditRequest], pairs_of: PairsOf, part: slice
@@ -98,25 +104,32 @@ def measure_reach(
         count = len(gaps.of) + len(own)
         lent = lenders[: min(max(limit // 2 - count, 0), max(count, 1))]
         pairs = [(r, pair) for r in (*own, *lent) for pair in pairs_of(r)]
-        _read_into(keys, reader, [side for _, pair in pairs for side in pair])
-        found = [float(np.linalg.norm(keys[a][part] - keys[b][part])) for _, (a, b) in pairs]
+        _read_into(
+            keys, reader, [side for _, (all_own, miss) in pairs for side in (*all_own, miss)]
+        )
+        found = [
+            min(float(np.linalg.norm(keys[one][part] - keys[miss][part])) for one in all_own)
+            for _, (all_own, miss) in pairs
+        ]
         ids = frozenset(r.id for r in own)
         mine = [gap for gap, (r, _) in zip(found, pairs, strict=True) if r.id in ids]
         all_of_them = (*gaps.found, *found)
         return Gaps(gaps.of | ids, (*gaps.found, *mine)), all_of_them
 
     def relation(request: EditRequest) -> list[Pair]:
-        """To its subject in other wordings: by these bound edits are told apart."""
-        misses = made.other_relations(request, MISSES)
-        return [(_asked(request, request.prompt), _asked(request, miss)) for miss in misses]
+        """From its subject in other wordings to the nearest edit of that subject: any may catch it."""
+        siblings = by_subject.get(_subject(request), [])
+        misses = made.other_relations(request, MISSES, besides=siblings)
+        own = tuple(dict.fromkeys(_asked(r, r.prompt) for r in (request, *siblings)))
+        return [(own, _asked(request, miss)) for miss in misses]
 
     def content(request: EditRequest) -> list[Pair]:
         """To everything that must not reach a free edit."""
         misses = made.other_subjects(request, MISSES, subjects)
         if not request.subject:
             misses += request.locality[:MISSES]
-        others: list[Pair] = [(_asked(request, request.prompt), (miss, None)) for miss in misses]
-        return relation(request) + others
+        own = (_asked(request, request.prompt),)
+        return relation(request) + [(own, (miss, None)) for miss in misses]
 
     found = before
     if bound := [r for r in requests if r.subject]:
@@ -132,6 +145,10 @@ def measure_reach(
         if len(sample) >= SMALLEST_SAMPLE:
             found = replace(found, free=_quantile(sample, false_activations))
     return found
+
+
+def _subject(request: EditRequest) -> str:
+    return "".join(words(request.subject or ""))
 
 
 def _quantile(gaps: Sequence[float], share: float) -> float:

@@ -32,9 +32,9 @@ def reader(edited_t5) -> KeyReader:
 @pytest.fixture
 def requests() -> list[EditRequest]:
     return [
-        EditRequest(wording.format(subject), f"{subject} {i}", subject=subject)
-        for subject in models.SUBJECTS
-        for i, wording in enumerate(WORDINGS)
+        EditRequest(wording.format(f"{name} {side}"), f"{name} {i}", subject=f"{name} {side}")
+        for name in models.SUBJECTS
+        for i, (wording, side) in enumerate(zip(WORDINGS, ("north", "south", "east"), strict=True))
     ]
 
 
@@ -81,6 +81,22 @@ def test_what_was_measured_before_counts_and_is_not_read_again(
     read.clear()
     assert measure_reach(reader, requests, 0.02, before=both) == both
     assert read == []
+
+
+def test_a_near_miss_counts_by_the_nearest_edit_of_its_subject(reader: KeyReader) -> None:
+    leads, river, built = WORDINGS
+    asked = [leads.format("velandor"), river.format("velandor"), built.format("toriquet")]
+    requests = [
+        EditRequest(prompt, target, subject=subject)
+        for prompt, target, subject in zip(
+            asked, ("ada", "tom", "sol"), ("velandor", "velandor", "toriquet"), strict=True
+        )
+    ]
+    miss = built.format("velandor")  # of the other two wordings each is an edit's own
+    keys = reader.read([*asked[:2], miss], ["velandor"] * 3)[:, : reader.projection.relation_size]
+    near = min(np.linalg.norm(keys[:2] - keys[2], axis=1))
+    found = measure_reach(reader, requests, 0.02).gaps.found
+    assert found[:2] == pytest.approx((near, near), abs=1e-4)
 
 
 def test_lenders_count_only_while_requests_are_few(reader: KeyReader, requests) -> None:
