@@ -52,15 +52,9 @@ class Deployment:
         """One service as it is now; the keeper may have started it again."""
         return next(service for service in self.services.known() if service.name == name)
 
-    def kill(self, name: str, *, family: bool = True) -> None:
+    def kill(self, name: str) -> None:
         """SIGKILL a service, and what it started."""
-        process = self.service(name).process()
-        if process is None:
-            return
-        children = process.children(recursive=True) if family else []
-        for one in [process, *children]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        self.service(name).kill()
 
     def freeze(self, name: str, *, frozen: bool) -> None:
         """Stop what a service started, or let it go on, so that it can be looked at in between."""

@@ -1,8 +1,9 @@
 """Keep a deployment alive: `python -m cli.keeper HOME PORT...`.
 
-A service that ended is started again, with growing pauses where it does not stay; runs whose
-process died are marked as crashed, so that the next one of their kind may begin. Ended first by
-`melo down`. What it did is on record as events of the ledger.
+A service that ended is started again, with growing pauses where it does not stay, and so is a server
+that has answered once and then says nothing for ten minutes; runs whose process died are marked as
+crashed, so that the next one of their kind may begin. Ended first by `melo down`. What it did is on
+record as events of the ledger.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from dataclasses import dataclass
 import httpx
 
 from cli.runs import tidy
-from cli.services import KEEPER, Services
+from cli.services import HEALTH, KEEPER, Services
 from config import load
 from ledger import Ledger, LedgerError
 
 LOOK_EVERY = 1.0  # seconds
 TIDY_EVERY = 10.0  # seconds
+PATIENCE = 10.0  # seconds for a server to say that it is well
+SILENT = 60  # times in a row that it does not, TIDY_EVERY apart, until it is started anew
 STAYED = 60.0  # seconds after which a service counts as well again
 LONGEST_PAUSE = 60.0  # seconds
 
@@ -47,6 +50,7 @@ class Keeper:
         self.services = services
         self.pauses: dict[str, Pause] = {}
         self.tidied = 0.0
+        self.unheard: dict[int, int] = {}  # by process id, of servers that have answered once
 
     def look(self) -> None:
         """Once: start what is dead, put runs in order."""
@@ -60,6 +64,7 @@ class Keeper:
                 self._start(service.name)
         if now - self.tidied >= TIDY_EVERY:
             self.tidied = now
+            self._listen()
             self._tidy()
 
     def _start(self, name: str) -> None:
@@ -69,6 +74,19 @@ class Keeper:
             _say(f"{name} could not be started: {error}")
             return
         self._record("service-restarted", f"{name} had ended; it runs again")
+
+    def _listen(self) -> None:
+        """End a server that lives but answers no more: the next look starts it again."""
+        for service in self.services.known():
+            if service.name not in HEALTH or service.process() is None:
+                continue
+            if service.answers(PATIENCE):
+                self.unheard[service.pid] = 0
+            elif service.pid in self.unheard:
+                self.unheard[service.pid] += 1
+                if self.unheard[service.pid] >= SILENT:
+                    service.kill()
+                    self._record("service-silent", f"{service.name} said nothing; it was ended")
 
     def _tidy(self) -> None:
         try:

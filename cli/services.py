@@ -58,6 +58,22 @@ class Service:
         except psutil.NoSuchProcess:
             return None
 
+    def answers(self, patience: float) -> bool:
+        """Whether a server says within so many seconds that it is well."""
+        try:
+            return httpx.get(f"{self.url}{HEALTH[self.name]}", timeout=patience).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        """End it and what it started at once."""
+        process = self.process()
+        family = [process, *process.children(recursive=True)] if process else []
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, timeout=5)
+
 
 class Services:
     """The services of one home. Ports of service and pages: None as the settings say, 0 a free one."""
@@ -175,14 +191,10 @@ class Services:
     def wait_healthy(self, name: str) -> None:
         """Return once a server answers. Raises UsageProblem where it does not come up."""
         service = next(known for known in self.known() if known.name == name)
-        health = f"{service.url}{HEALTH[name]}"
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline and service.process() is not None:
-            try:
-                if httpx.get(health, timeout=2.0).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
+            if service.answers(2.0):
+                return
             time.sleep(0.3)
         raise UsageProblem(f"{name} did not come up at {service.url}; see {service.log}.")
 

@@ -13,6 +13,7 @@ from cli.errors import UsageProblem
 from cli.keeper import Keeper
 from cli.services import HEALTH, Services
 from config import Settings, load
+from ledger import Ledger
 from serving.keys import KeyStore
 from tests.e2e.services import free_port, logs, until
 
@@ -84,6 +85,38 @@ def test_the_service_answers_without_a_champion_is_kept_alive_and_ends(
     for url in (serve.url, dashboard.url):
         with pytest.raises(httpx.TransportError):
             httpx.get(url, timeout=2)
+
+
+def test_a_keeper_starts_a_server_again_that_says_nothing(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TIDY_EVERY", 0.0), ("PATIENCE", 1.0), ("SILENT", 3)):
+        monkeypatch.setattr(f"cli.keeper.{name}", value)
+    services = Services(
+        home, prefect_port=free_port(), mlflow_port=free_port(), serve_port=0, dashboard_port=0
+    )
+    (home.home / "run").mkdir()
+    keeper = Keeper(services)
+    try:
+        silent = services.start("dashboard")
+        process = silent.process()
+        assert process is not None
+        process.suspend()
+        for _ in range(4):  # it has never answered yet: it may still be loading
+            keeper.look()
+        assert silent.process() is not None
+        process.resume()
+        services.wait_healthy("dashboard")
+        keeper.look()
+        process.suspend()
+        assert until(lambda: keeper.look() or silent.process() is None)
+        assert until(lambda: keeper.look() or services.running())
+        services.wait_healthy("dashboard")
+    finally:
+        services.down(lambda said: None)
+    with Ledger.open(home.paths.ledger) as ledger:
+        kinds = [event.kind for event in ledger.events()]
+    assert {"service-silent", "service-restarted"} <= set(kinds)
 
 
 def test_a_keeper_outlives_a_service_that_cannot_be_started(home: Settings) -> None:
