@@ -26,7 +26,6 @@ from melo_engine.types import EditRequest
 
 Asked = tuple[str, str | None]  # a prompt, and the subject left out of its key's relation part
 Pair = tuple[tuple[Asked, ...], Asked]  # edits' prompts, and one that none of them must catch
-PairsOf = Callable[[EditRequest], list[Pair]]
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 MISSES = 3  # made for each request and kind
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
@@ -86,65 +85,88 @@ def measure_reach(
     (K,) that were read before. before: what was measured earlier; its requests count, and are not
     measured again.
     """
-    before = before or Reach(FALLBACK_BOUND, FALLBACK_FREE)
-    made = NearMisses([*requests, *near], seed)
-    keys = dict(known or {})
-    split = reader.projection.relation_size
+    found = before = before or Reach(FALLBACK_BOUND, FALLBACK_FREE)
+    ruler = _Ruler(reader, requests, near, subjects, seed, known or {})
     lenders = [r for r in near if r.subject]
-    by_subject: defaultdict[str, list[EditRequest]] = defaultdict(list)
-    for request in requests:
-        if request.subject:
-            by_subject[_subject(request)].append(request)
-
-    def measured(
-        gaps: Gaps, some: Sequence[EditRequest], pairs_of: PairsOf, part: slice
-    ) -> tuple[Gaps, tuple[float, ...]]:
-        """The gaps of these and of earlier requests, and with them those of lenders where few are."""
-        own = _spread([r for r in some if r.id not in gaps.of], limit - len(gaps.of))
-        count = len(gaps.of) + len(own)
-        lent = lenders[: min(max(limit // 2 - count, 0), max(count, 1))]
-        pairs = [(r, pair) for r in (*own, *lent) for pair in pairs_of(r)]
-        _read_into(
-            keys, reader, [side for _, (all_own, miss) in pairs for side in (*all_own, miss)]
-        )
-        found = [
-            min(float(np.linalg.norm(keys[one][part] - keys[miss][part])) for one in all_own)
-            for _, (all_own, miss) in pairs
-        ]
-        ids = frozenset(r.id for r in own)
-        mine = [gap for gap, (r, _) in zip(found, pairs, strict=True) if r.id in ids]
-        all_of_them = (*gaps.found, *found)
-        return Gaps(gaps.of | ids, (*gaps.found, *mine)), all_of_them
-
-    def relation(request: EditRequest) -> list[Pair]:
-        """From its subject in other wordings to the nearest edit of that subject: any may catch it."""
-        siblings = by_subject.get(_subject(request), [])
-        misses = made.other_relations(request, MISSES, besides=siblings)
-        own = tuple(dict.fromkeys(_asked(r, r.prompt) for r in (request, *siblings)))
-        return [(own, _asked(request, miss)) for miss in misses]
-
-    def content(request: EditRequest) -> list[Pair]:
-        """To everything that must not reach a free edit."""
-        misses = made.other_subjects(request, MISSES, subjects)
-        if not request.subject:
-            misses += request.locality[:MISSES]
-        own = (_asked(request, request.prompt),)
-        return relation(request) + [(own, (miss, None)) for miss in misses]
-
-    found = before
     if bound := [r for r in requests if r.subject]:
-        gaps, sample = measured(before.gaps, bound, relation, slice(0, split))
+        gaps, sample = _grown(before.gaps, bound, lenders, limit, ruler.relation_gaps)
         found = replace(found, gaps=gaps, sample=len(sample))
         if len(sample) >= SMALLEST_SAMPLE:
             # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
             allowed = min(1.0, false_activations * (SUBJECT_SHARE + 1))
             found = replace(found, bound=_quantile(sample, allowed))
     if not all(r.subject for r in requests):
-        gaps, sample = measured(before.free_gaps, requests, content, slice(split, None))
+        gaps, sample = _grown(before.free_gaps, requests, lenders, limit, ruler.content_gaps)
         found = replace(found, free_gaps=gaps, free_sample=len(sample))
         if len(sample) >= SMALLEST_SAMPLE:
             found = replace(found, free=_quantile(sample, false_activations))
     return found
+
+
+class _Ruler:
+    """Makes near-misses of requests and measures how far from an edit's key they lie."""
+
+    def __init__(
+        self,
+        reader: KeyReader,
+        requests: Sequence[EditRequest],
+        near: Sequence[EditRequest],
+        subjects: Sequence[str],
+        seed: int,
+        known: Mapping[Asked, np.ndarray],
+    ) -> None:
+        self._reader, self._subjects, self._keys = reader, subjects, dict(known)
+        self._made = NearMisses([*requests, *near], seed)
+        self._siblings: defaultdict[str, list[EditRequest]] = defaultdict(list)
+        for request in requests:
+            if request.subject:
+                self._siblings[_subject(request)].append(request)
+
+    def relation_gaps(self, requests: Sequence[EditRequest]) -> tuple[float, ...]:
+        """To their subjects in other wordings: by these bound edits are told apart."""
+        part = slice(0, self._reader.projection.relation_size)
+        return self._gaps([pair for r in requests for pair in self._relation(r)], part)
+
+    def content_gaps(self, requests: Sequence[EditRequest]) -> tuple[float, ...]:
+        """To everything that must not reach a free edit."""
+        part = slice(self._reader.projection.relation_size, None)
+        return self._gaps([pair for r in requests for pair in self._content(r)], part)
+
+    def _relation(self, request: EditRequest) -> list[Pair]:
+        """A near-miss counts by the nearest edit of its subject: any of them may catch it."""
+        siblings = self._siblings.get(_subject(request), [])
+        misses = self._made.other_relations(request, MISSES, besides=siblings)
+        own = tuple(dict.fromkeys(_asked(r, r.prompt) for r in (request, *siblings)))
+        return [(own, _asked(request, miss)) for miss in misses]
+
+    def _content(self, request: EditRequest) -> list[Pair]:
+        misses = self._made.other_subjects(request, MISSES, self._subjects)
+        if not request.subject:
+            misses += request.locality[:MISSES]
+        own = (_asked(request, request.prompt),)
+        return self._relation(request) + [(own, (miss, None)) for miss in misses]
+
+    def _gaps(self, pairs: Sequence[Pair], part: slice) -> tuple[float, ...]:
+        _read_into(self._keys, self._reader, [a for own, miss in pairs for a in (*own, miss)])
+
+        def gap(one: Asked, other: Asked) -> float:
+            return float(np.linalg.norm(self._keys[one][part] - self._keys[other][part]))
+
+        return tuple(min(gap(one, miss) for one in own) for own, miss in pairs)
+
+
+def _grown(
+    gaps: Gaps,
+    requests: Sequence[EditRequest],
+    lenders: Sequence[EditRequest],
+    limit: int,
+    measure: Callable[[Sequence[EditRequest]], tuple[float, ...]],
+) -> tuple[Gaps, tuple[float, ...]]:
+    """The gaps with those of new requests, as room allows; and the sample: lent ones too where few."""
+    own = _spread([r for r in requests if r.id not in gaps.of], limit - len(gaps.of))
+    gaps = Gaps(gaps.of | {r.id for r in own}, gaps.found + measure(own))
+    lent = lenders[: min(max(limit // 2 - len(gaps.of), 0), max(len(gaps.of), 1))]
+    return gaps, gaps.found + measure(lent)
 
 
 def _subject(request: EditRequest) -> str:
