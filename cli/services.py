@@ -67,8 +67,10 @@ class Service:
 
     def kill(self) -> None:
         """End it and what it started at once."""
-        process = self.process()
-        family = [process, *process.children(recursive=True)] if process else []
+        process, family = self.process(), []
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+                family = [process, *process.children(recursive=True)]
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
