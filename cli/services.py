@@ -268,7 +268,7 @@ class Services:
 
 
 def _worker(pool: str, name: str) -> list[str]:
-    start = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
+    start = [sys.executable, "-m", "cli.worker", "--pool", pool]
     return [*start, "--type", "process", "--name", f"melo-{name}"]
 
 
