@@ -174,8 +174,8 @@ def _subject(request: EditRequest) -> str:
 
 
 def _quantile(gaps: Sequence[float], share: float) -> float:
-    # Few near-misses tell the share roughly: half a standard error of it is kept in reserve.
-    reserve = 0.5 * math.sqrt(share * (1 - share) / len(gaps))
+    # Few near-misses tell the share roughly: a standard error of it is kept in reserve.
+    reserve = math.sqrt(share * (1 - share) / len(gaps))
     return float(np.quantile(gaps, max(0.0, share - reserve), method="lower"))
 
 
