@@ -12,7 +12,6 @@ reach are a contradiction, which is settled before training (`editor`).
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ Asked = tuple[str, str | None]  # a prompt, and the subject left out of its key'
 Pair = tuple[tuple[Asked, ...], Asked]  # edits' prompts, and one that none of them must catch
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 MISSES = 3  # made for each request and kind
+RESERVE = 0.2  # of the allowance: wordings that nobody has sent yet lie nearer than those at hand
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
 SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
@@ -174,9 +174,7 @@ def _subject(request: EditRequest) -> str:
 
 
 def _quantile(gaps: Sequence[float], share: float) -> float:
-    # Few near-misses tell the share roughly: a standard error of it is kept in reserve.
-    reserve = math.sqrt(share * (1 - share) / len(gaps))
-    return float(np.quantile(gaps, max(0.0, share - reserve), method="lower"))
+    return float(np.quantile(gaps, share * (1 - RESERVE), method="lower"))
 
 
 def _read_into(keys: dict[Asked, np.ndarray], reader: KeyReader, asked: Sequence[Asked]) -> None:
