@@ -109,7 +109,7 @@ class EditSettings:
     max_steps: int = 60
     chunk: int = 64
     margin: float = 2.0
-    patience: int = 12
+    patience: int = 6
     weight_scale: float = 3.0
     false_activations: float = 0.005
     seed: int = 0
