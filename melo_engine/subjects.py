@@ -5,6 +5,8 @@
         joined   every run of words, glued together, is looked up:  josenunezortega  -> found
         typos    else every subject that shares one of its long words (or, for one word, all but one
                  letter) with the prompt is compared by edit distance
+        order    else a subject of three words or more may stand scattered: "the mother of Ada Lovelace"
+                 in "Who was Ada Lovelace's mother?"; words of one or two letters may be missing
 
 The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
 "Apple A5" is known. Digits are never typos.
@@ -24,6 +26,10 @@ _NOT_WORD = re.compile(r"[^\w]+|_")
 _WORD = re.compile(r"[^\W_]+")
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
+TELLING_LENGTH, TELLING_WORDS = (
+    3,
+    3,
+)  # letters of a word, and such words of a name, to stand scattered
 
 
 def words(text: str) -> list[str]:
@@ -42,7 +48,8 @@ def joined(name: str) -> str:
 def spans(prompt: str, name: str) -> list[tuple[int, int]]:
     """Where a name, as `joined` or `SubjectIndex.find` give it, stands: [begin, end) in characters.
 
-    Every place where it is spelled exactly; where there is none, the place most like it.
+    Every place where it is spelled exactly; where there is none, the place most like it, and where
+    there is none either its words.
     """
     plain, origin = _with_origin(prompt)
     found = list(_WORD.finditer(plain))
@@ -64,7 +71,15 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
                     alike, best = [place], distance
     if not _WORD.search(name) and (at := plain.find(name)) >= 0:
         exact = [(origin[at], origin[at + len(name) - 1] + 1)]
-    return exact or alike
+    return (
+        exact
+        or alike
+        or [
+            (origin[word.start()], origin[word.end() - 1] + 1)
+            for word in found
+            if _telling(word.group()) and word.group() in name
+        ]
+    )
 
 
 def _with_origin(text: str) -> tuple[str, Sequence[int]]:
@@ -122,11 +137,11 @@ class SubjectIndex:
         """The subjects in the prompt, longest first, each with its ids. [] where there is none.
 
         Subjects spelled exactly come alone; subjects with typos are looked for only where no exact
-        one stands in the prompt.
+        one stands in the prompt, scattered ones only where there is neither.
         """
         tokens = words(prompt)
         exact = self._exact(tokens)
-        names = exact or self._with_typos(tokens)
+        names = exact or self._not_exact(tokens)
         if not names and not tokens:
             names = [n for n in (prompt.strip().casefold(),) if n in self._by_name]
         return [(name, self._by_name[name]) for name in names]
@@ -162,17 +177,21 @@ class SubjectIndex:
         for part in sorted(set(parts), key=lambda p: (-len(p), p))[:2]:
             self._by_word[part].add(whole)
 
-    def _with_typos(self, tokens: Sequence[str]) -> list[str]:
+    def _not_exact(self, tokens: Sequence[str]) -> list[str]:
         candidates: set[str] = set()
         for token in tokens:
             candidates |= self._by_word.get(token, set())
             if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
                 for variant in _gaps(token):
                     candidates |= self._by_gap.get(variant, set())
+        candidates &= self._by_name.keys()
         if not candidates:
             return []
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
-        found = [n for n in candidates if n in self._by_name and self._stands_in(n, tokens, places)]
+        found = [n for n in candidates if self._stands_in(n, tokens, places)]
+        if not found:
+            there = set(tokens)
+            found = [n for n in candidates if _scattered(self._words[n], there)]
         return sorted(found, key=lambda n: (-len(n), n))
 
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
@@ -197,6 +216,16 @@ def name_in(prompt: str, names: Iterable[str]) -> str | None:
     index.add(names, 0)
     found = index.find(prompt)
     return found[0][0] if found else None
+
+
+def _telling(word: str) -> bool:
+    return len(word) >= TELLING_LENGTH or any(c.isdigit() for c in word)
+
+
+def _scattered(parts: Sequence[str], there: set[str]) -> bool:
+    """Whether a name of these words stands among those, in any order."""
+    telling = {word for word in parts if _telling(word)}
+    return len(telling) >= TELLING_WORDS and telling <= there
 
 
 def _typos_in(name: str) -> int:

@@ -82,6 +82,32 @@ def test_the_longest_subject_wins_where_two_overlap() -> None:
     assert found(index, "is the Apple A5 made by Apple?") == {1, 2}
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt", "there"),
+    [
+        ("the mother of Ada Byron Lovelace", "Who was the Ada Byron Lovelace's mother?", True),
+        (
+            "Andes, Antioquia, Colombia",
+            "In which year was Andes, in Antioquia of Colombia, founded?",
+            True,
+        ),
+        ("Rhythm 4 (1974)", "Where did she perform Rhythm 4 in 1974?", True),
+        ("Rhythm 4 (1974)", "Where did she perform Rhythm 5 in 1974?", False),
+        ("Dev Jung Bahadur Rana", "When did Padma Jung Bahadur Rana rule?", False),
+        ("John Smith", "Did Smith know a John?", False),
+        ("Bank of the Bank", "Is the Bank a Bank?", False),
+    ],
+)
+def test_a_name_of_three_words_may_stand_scattered(name: str, prompt: str, there: bool) -> None:
+    assert (found(only(name), prompt) == {7}) == there
+
+
+def test_a_scattered_name_gives_way_to_one_that_is_spelled_out() -> None:
+    index = only("Andes, Antioquia, Colombia")
+    index.add(["Bogota"], 8)
+    assert found(index, "Is Bogota, Colombia, near Andes in Antioquia?") == {8}
+
+
 def test_a_name_without_letters_is_found_as_it_is() -> None:
     assert found(only("+++"), " +++ ") == {7}
     assert found(only("+++"), "what is C?") == set()
@@ -112,6 +138,11 @@ def test_edit_distance_is_a_capped_distance(a: str, b: str) -> None:
         ("where is ½ Moon Bay?", "moonbay", ["Moon Bay"]),
         ("what is +++ ?", "+++", ["+++"]),
         ("who leads Acme?", "volvo", []),
+        (
+            "is Colombia home of Andes, Antioquia?",
+            "andesantioquiacolombia",
+            ["Colombia", "Andes", "Antioquia"],
+        ),
     ],
 )
 def test_where_a_name_stands(prompt: str, name: str, found: list[str]) -> None:
