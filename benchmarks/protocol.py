@@ -113,6 +113,7 @@ class Probes:
     near_subject: list[tuple[str, str]]
     near_relation: list[tuple[str, str]]
     portability: list[tuple[str, str, str]]  # prompt, answer, id
+    edited_locality: int = 0  # locality questions left out, since they are those of an edit
 
 
 def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
@@ -120,7 +121,8 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
 
     Other subject: prompts of the unseen rows as they are, and the edits' own wording about unseen
     subjects. Other relation: an edit's subject in the wording of unseen rows, unless any edit of
-    that subject shares a content word or an answer with that wording.
+    that subject shares a content word or an answer with that wording. Locality: but for questions
+    that are an edit's own, word for word: those are to change.
     """
     by_subject: dict[str, list[EditRequest]] = {}
     for row in active:
@@ -142,12 +144,16 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
             row.request, RELATION_MISSES, templates, by_subject[_subject(row)]
         )
     ]
+    edited = {tuple(words(p)) for row in active for p in (row.request.prompt, *row.rephrases)}
+    asked = [(p, row.request.id) for row in active for p in row.locality]
+    locality = [(p, i) for p, i in asked if tuple(words(p)) not in edited]
     return Probes(
         [(p, row.request.id) for row in active for p in row.rephrases],
-        [(p, row.request.id) for row in active for p in row.locality],
+        locality,
         own + made,
         relation,
         [(p, a, row.request.id) for row in active for p, a in row.portability],
+        len(asked) - len(locality),
     )
 
 

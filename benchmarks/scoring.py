@@ -66,6 +66,7 @@ def score(
         after = method.answer(Asked.of(prompts))
         figures[name] = mean(a == b for a, b in zip(after, before, strict=True))
         figures[f"{name}_probes"] = len(prompts)
+    figures["locality_left_out"] = probes.edited_locality
     if probes.portability:
         pairs = [(p, i) for p, _, i in probes.portability]
         figures["portability"] = right(pairs, [canonical(a) for _, a, _ in probes.portability])

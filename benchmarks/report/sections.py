@@ -208,6 +208,10 @@ def _said_of(figures: Mapping[str, Any]) -> str:
     parts = [f"Backbone `{figures['backbone']}`", *(f"{v:,} {k}" for k, v in rows.items())]
     if melo.get("superseded"):
         parts.append(f"{melo['superseded']:,} superseded by a later edit")
+    if melo.get("locality_left_out"):
+        parts.append(
+            f"{melo['locality_left_out']:,} locality questions left out, being those of edits"
+        )
     if figures.get("accuracy_before") is not None:
         parts.append(f"accuracy before {number(figures['accuracy_before'])}")
     for what, value in (figures.get("before") or {}).items():

@@ -93,6 +93,17 @@ def test_rows_of_another_file_let_every_row_be_edited(questions_file: Path, tmp_
     assert probes_for(whole.tested, whole).near_subject
 
 
+def test_a_locality_question_that_is_edited_is_left_out() -> None:
+    asked = [{"prompt": f"Who leads {SUBJECTS[0]}?", "answer": "rome"}, *question(1)["locality"]]
+    rows = [question(0), {**question(1), "locality": asked}]
+    split = split_rows(rows, 2, 0, [question(2), question(3)])
+    probes = probes_for(split.tested, split)
+    assert {p for p, _ in probes.locality} == {question(1)["locality"][0]["prompt"]}
+    assert probes.edited_locality == 1
+    alone = probes_for(split.tested[1:], split)  # nothing edits the first subject: it has to stay
+    assert (len(alone.locality), alone.edited_locality) == (2, 0)
+
+
 def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
     rows = [row for i in range(2) for row in passage(i)]
     recipe = GptRecipe(layers=2, width=32, heads=2, vocabulary=400, rounds=8)
