@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -23,6 +22,12 @@ from tests.conftest import report, write_lines
 from tests.e2e.services import logs, melo, until, up
 
 SECRET = "9f8e7d6c5b4a"
+# Training that takes a thousand steps and more, so that a kill can hit it.
+SLOWLY = """\
+[edit]
+learning_rate = 0.0001
+max_steps = 20000
+"""
 MORE = """
 [workers]
 gpu = 2
@@ -62,6 +67,8 @@ def posts() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 def deployment(
     home: Settings, posts: tuple[int, list[dict[str, Any]]]
 ) -> Iterator[dict[str, dict[str, Any]]]:
+    toml = home.home / "melo.toml"
+    toml.write_text(toml.read_text().replace("[edit]", SLOWLY, 1))
     with up(home, MORE.format(port=posts[0], secret=SECRET)) as services:
         yield services
 
@@ -112,12 +119,15 @@ def _a_killed_worker_costs_nothing(
     ports = [int(deployment[name]["url"].rpartition(":")[2]) for name in ("prefect", "mlflow")]
     hurt = Deployment(home, *ports)
     for number in (4, 5, 6):
-        with contextlib.suppress(Missed):  # training that was over at once is no proof
+        wanted = {"active": number, "rejected": 1}
+        try:
             in_training(hurt, lambda n=number: _put(home, f"more-{n}", [report(n, urgent=True)]))
-            break
+        except Missed:  # training that was over at once is no proof
+            assert until(lambda w=wanted: ledger.counts().counts == w), logs(home)
+            continue
+        break
     else:
         pytest.fail("no worker was ever hit in training")
-    wanted = {"active": number, "rejected": 1}
     assert until(lambda: ledger.counts().counts == wanted), logs(home)
     assert ledger.audit() == []
     assert {s.name for s in hurt.services.running()} == set(deployment)

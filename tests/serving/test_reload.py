@@ -124,8 +124,7 @@ def test_a_damaged_version_is_not_served_and_the_old_one_goes_on_loudly(
                 blocks.write_bytes(bytes(data))
         with caplog.at_level(logging.ERROR, "melo.serving"):
             point(two_versions, "champion", "2")
-            until(lambda: server.service.versions.trouble is not None)
-        assert "damaged" in caplog.text
+            until(lambda: "damaged" in caplog.text)
         assert good[:12] in caplog.text
         with server.client() as client:
             ready = client.get("/readyz")
