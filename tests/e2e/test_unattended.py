@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -123,16 +124,20 @@ def _a_killed_worker_costs_nothing(
         try:
             in_training(hurt, lambda n=number: _put(home, f"more-{n}", [report(n, urgent=True)]))
         except Missed:  # training that was over at once is no proof
-            assert until(lambda w=wanted: ledger.counts().counts == w), logs(home)
+            assert until(partial(_has, ledger, wanted)), logs(home)
             continue
         break
     else:
         pytest.fail("no worker was ever hit in training")
-    assert until(lambda: ledger.counts().counts == wanted), logs(home)
+    assert until(partial(_has, ledger, wanted)), logs(home)
     assert ledger.audit() == []
     assert {s.name for s in hurt.services.running()} == set(deployment)
     states = [run["state_type"] for run in hurt.runs("edit")]
     assert "CRASHED" in states, "the run that was killed is left as running"
+
+
+def _has(ledger: Ledger, wanted: dict[str, int]) -> bool:
+    return bool(ledger.counts().counts == wanted)
 
 
 def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
