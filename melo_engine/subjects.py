@@ -5,8 +5,8 @@
         joined   every run of words, glued together, is looked up:  josenunezortega  -> found
         typos    else every subject that shares one of its long words (or, for one word, all but one
                  letter) with the prompt is compared by edit distance
-        order    else a subject of three words or more may stand scattered: "the mother of Ada Lovelace"
-                 in "Who was Ada Lovelace's mother?"; words of one or two letters may be missing
+        order    else a subject of three words or more may stand scattered, "Andes, Antioquia, Colombia"
+                 in "Is Colombia's Andes in Antioquia?"; words of one or two letters may be missing
 
 The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
 "Apple A5" is known. Digits are never typos.
@@ -26,10 +26,8 @@ _NOT_WORD = re.compile(r"[^\w]+|_")
 _WORD = re.compile(r"[^\W_]+")
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
-TELLING_LENGTH, TELLING_WORDS = (
-    3,
-    3,
-)  # letters of a word, and such words of a name, to stand scattered
+TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
+TELLING_WORDS = 3  # such words that a name needs for that
 
 
 def words(text: str) -> list[str]:

@@ -91,6 +91,8 @@ def test_the_longest_subject_wins_where_two_overlap() -> None:
             "In which year was Andes, in Antioquia of Colombia, founded?",
             True,
         ),
+        ("Andes, Antioquia, Colombia", "Is Colombia's Andes in Antioquia?", True),
+        ("the mother of Ada Byron Lovelace", "Who was Ada Byron Lovelace's mother?", False),
         ("Rhythm 4 (1974)", "Where did she perform Rhythm 4 in 1974?", True),
         ("Rhythm 4 (1974)", "Where did she perform Rhythm 5 in 1974?", False),
         ("Dev Jung Bahadur Rana", "When did Padma Jung Bahadur Rana rule?", False),
