@@ -32,6 +32,8 @@ from melo_engine.errors import MeloError
 MEASURED = ("edit_perplexity", "web_ratio", "accurate_ratio")
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z])")
 
+WORDS_A_LINE = 30
+
 Pair = tuple[str, str]
 
 
@@ -161,9 +163,21 @@ def _can_be_forced(backbone: Backbone, pair: Pair) -> bool:
     return True
 
 
+def _word_list(targets: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The targets' words that no text has, in the order of the alphabet, `WORDS_A_LINE` a text.
+
+    A token that a model trained from nothing never saw can't be told from others like it.
+    """
+    known = {word for text in texts for word in text.split()}
+    new = sorted({word for target in targets for word in target.split()} - known)
+    lines = [new[i : i + WORDS_A_LINE] for i in range(0, len(new), WORDS_A_LINE)]
+    return [f" {' '.join(line)}" for line in lines]
+
+
 def _prepared(rows: Sequence[dict[str, Any]], options: Options) -> Path:
     """The small GPT of these rows; cached by content."""
     texts = [passage for passage, _ in _passages(rows).values()]
     texts += [prompt + answer for prompt, answer in _web(rows)]
+    texts += _word_list([row["target"] for row in rows], texts)
     digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
     return prepare_gpt(texts, options.cache / f"gpt-{digest}", progress=options.progress)

@@ -215,6 +215,14 @@ class Backbone:
             found = self.tokenizer(prompt, padding=False, return_offsets_mapping=True)
         return [(int(begin), int(end)) for begin, end in found["offset_mapping"]]
 
+    def takes(self, prompt: str) -> bool:
+        """Whether a prompt can be asked: neither empty nor too long."""
+        try:
+            self.encode([prompt])
+        except PromptError:
+            return False
+        return True
+
     def encode_target(self, target: str) -> list[int]:
         """Token ids of an answer with the end token.
 

@@ -5,7 +5,8 @@ each request near-misses are made (`near_misses`): its wording about other subje
 other wordings, and the locality probes that came with it. In traffic the first kind is by far the
 commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for each one about the
 same subject. The reach common to all keys is the quantile at which the mix stays within the
-allowance. Then each key is cut to leave the locality probes outside that came with it. Keys of
+allowance. Then each key is cut to leave the locality probes outside that came with it, and that of a
+passage to reach no further than half the way to where the passage ends otherwise. Keys of
 different answers need no cut: a prompt goes to the nearest, and two edits within one another's
 reach are a contradiction, which is settled before training (`editor`).
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import NearMisses
+from melo_engine.near_misses import NearMisses, other_places
 from melo_engine.subjects import name_in, words
 from melo_engine.types import EditRequest
 
@@ -29,6 +30,7 @@ SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the sam
 MISSES = 3  # made for each request and kind
 RESERVE = 0.2  # of the allowance: some hundred near-misses tell the share only roughly
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
+HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
 SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
 
@@ -202,15 +204,35 @@ def radii(
     """Each request's radius: the common reach, cut to leave its locality probes outside.
 
     keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject,
-    which can't reach it; they are not even read.
+    which can't reach it; they are not even read. Only a causal model goes on from where a passage
+    ends, so only there its other places are looked at.
     """
+    probes = _own_gaps(requests, keys, [r.locality for r in requests], reader)
+    continues = reader.backbone.task == "causal-lm"
+    passages = [other_places(r) if continues else [] for r in requests]
+    places = _own_gaps(requests, keys, passages, reader)
+    found = []
+    for request, near, elsewhere in zip(requests, probes, places, strict=True):
+        common = reach.bound if request.names else reach.free
+        cuts = [*(CLEARANCE * gap for gap in near), *(HALF_WAY * gap for gap in elsewhere)]
+        found.append(min([common, *cuts]))
+    return found
+
+
+def _own_gaps(
+    requests: Sequence[EditRequest],
+    keys: np.ndarray,
+    probes: Sequence[Sequence[str]],
+    reader: KeyReader,
+) -> list[list[float]]:
+    """From each request's key to those of its probes that can reach it."""
     near = [
         [
             asked
-            for asked in (_asked(request, probe) for probe in request.locality)
+            for asked in (_asked(request, probe) for probe in some if reader.backbone.takes(probe))
             if not request.names or asked[1] is not None
         ]
-        for request in requests
+        for request, some in zip(requests, probes, strict=True)
     ]
     probe_keys: dict[Asked, np.ndarray] = {}
     _read_into(probe_keys, reader, [asked for some in near for asked in some])
@@ -218,7 +240,5 @@ def radii(
     found = []
     for request, key, some in zip(requests, keys, near, strict=True):
         part = slice(0, split) if request.names else slice(split, None)
-        gaps = [float(np.linalg.norm(probe_keys[asked][part] - key[part])) for asked in some]
-        common = reach.bound if request.names else reach.free
-        found.append(min([common, *(CLEARANCE * gap for gap in gaps)]))
+        found.append([float(np.linalg.norm(probe_keys[asked][part] - key[part])) for asked in some])
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from melo_engine.calibrate import Reach
 from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.types import EditOutcome, EditRequest
@@ -15,12 +14,15 @@ from melo_engine.version import Version
 
 
 def contradicted(
-    requests: Sequence[EditRequest], keys: dict[str, np.ndarray], reach: Reach, version: Version
+    requests: Sequence[EditRequest],
+    keys: Mapping[str, np.ndarray],
+    radius: Mapping[str, float],
+    version: Version,
 ) -> dict[str, str]:
     """Edits that a later request contradicts: {loser: winner}.
 
-    Two edits contradict each other where one's prompt lies within the common reach of the other's
-    key, so that they would answer the same question, with different targets. The later one wins.
+    radius: of each request. Two edits contradict each other where one's prompt lies within the radius of
+    the other, so that they would answer the same question, with different targets. The later one wins.
     """
     together = NeuronIndex(version.projection.size, version.projection.relation_size)
     in_force = version.index
@@ -28,15 +30,17 @@ def contradicted(
     targets = {r.id: r.target for r in requests}
     for order, request in enumerate(requests):
         key = keys[request.id]
-        rivals = together.around(key, request.prompt, reach.bound, reach.free)
-        rivals += in_force.around(key, request.prompt, reach.bound, reach.free)
+        own = radius[request.id]
+        bound, free = (own, 0.0) if request.names else (0.0, own)
+        rivals = together.around(key, request.prompt, bound, free)
+        rivals += in_force.around(key, request.prompt, bound, free)
         for rival in rivals:
             target = targets.get(rival.edit) or version[rival.edit].request.target
             if rival.edit != request.id and target.strip() != request.target.strip():
                 losers[rival.edit] = request.id
                 if rival.edit in together:
                     together.remove([rival.edit])
-        together.add([Member(request.id, key, 0.0, request.names, order)])
+        together.add([Member(request.id, key, own, request.names, order)])
     return losers
 
 

@@ -119,7 +119,8 @@ class Editor:
         keys = self._keys_of(valid, lessons)
         self.reach = reach or self.reach
         reach = reach or (self._reach(valid, keys, near) if valid else None)
-        losers = contradicted(valid, keys, reach, self.version) if reach else {}
+        radius = self._radii(valid, keys, reach) if valid and reach else {}
+        losers = contradicted(valid, keys, radius, self.version)
         for loser, winner in losers.items():
             outcomes[loser] = superseded(loser, winner)
         trained = teacher.teach(
@@ -130,9 +131,8 @@ class Editor:
         gone |= {r.id for r in good}
         gone &= set(self.version.edits)
         version = self.version.without(sorted(gone)) if gone else self.version
-        if good and reach:
-            own = np.stack([keys[r.id] for r in good])
-            found = radii(good, own, reach, self.reader)
+        if good:
+            own, found = np.stack([keys[r.id] for r in good]), [radius[r.id] for r in good]
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
             edits, shards = store(trained, good, own, found, start, self.backbone.dtype)
             version = version.with_edits(edits, shards)
@@ -160,8 +160,7 @@ class Editor:
 
         Editors of several processes that are to train parts of one call each take it over.
         """
-        teacher = Teacher(self.backbone, self.runtime, self.settings)
-        valid = [r for r in requests if teacher.can_be_asked(r.prompt)]
+        valid = [r for r in requests if self.backbone.takes(r.prompt)]
         read = self._read(valid)
         keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
         return self._reach(valid, keys, near)
@@ -342,6 +341,13 @@ class Editor:
             if self.reader.reads_the_encoder:
                 lessons[request.id] = replace(lessons[request.id], states=states.clone())
         return keys
+
+    def _radii(
+        self, requests: Sequence[EditRequest], keys: Mapping[str, np.ndarray], reach: Reach
+    ) -> dict[str, float]:
+        own = np.stack([keys[r.id] for r in requests])
+        found = radii(requests, own, reach, self.reader)
+        return dict(zip([r.id for r in requests], found, strict=True))
 
     def _read(self, requests: Sequence[EditRequest]) -> list[tuple[np.ndarray, Tensor]]:
         if not requests:

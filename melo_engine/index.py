@@ -144,10 +144,14 @@ class NeuronIndex:
         return found
 
     def around(self, key: np.ndarray, prompt: str, bound: float, free: float) -> list[Member]:
-        """Members that a prompt is about and whose key lies within `bound` (or `free`) of its key."""
+        """Members that a prompt is about and that its key is near.
+
+        Near is what lies within the member's radius, or within `bound` (`free`, for free members).
+        """
         rows = sorted({row for mention in self.mentions([prompt])[0] for row in mention.rows})
-        near = [m for d, m in self._bound(key, rows) if d <= bound]
-        return near + [m for d, m in self._free_distances(key[None], free)[0] if d <= free]
+        near = [m for d, m in self._bound(key, rows) if d <= max(bound, m.radius)]
+        content = self._free_distances(key[None], max(free, self._free_reach))[0]
+        return near + [m for d, m in content if d <= max(free, m.radius)]
 
     @property
     def has_free(self) -> bool:

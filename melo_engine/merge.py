@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from melo_engine.calibrate import Reach
 from melo_engine.contradictions import contradicted, superseded
 from melo_engine.version import Edit, Version
 
 
-def merge_parts(base: Version, parts: Sequence[Version], reach: Reach) -> Version:
+def merge_parts(base: Version, parts: Sequence[Version]) -> Version:
     """One version of all that the parts add to `base` and take out of it.
 
-    parts: each made by one `Editor.edit` upon `base` with this reach, the earlier edits first. The
+    parts: each made by one `Editor.edit` upon `base` with one reach, the earlier edits first. The
     outcomes are those of all parts; an edit that lost to one of another part is superseded.
     """
     start = max((edit.order for edit in base.edits.values()), default=-1) + 1
@@ -30,7 +29,8 @@ def merge_parts(base: Version, parts: Sequence[Version], reach: Reach) -> Versio
                 new.append(replace(edit, order=start + len(new)))
     keys = {edit.id: shards[edit.shard].keys[edit.row] for edit in new}
     nothing = base.without(list(base.edits))
-    losers = contradicted([edit.request for edit in new], keys, reach, nothing)
+    radius = {edit.id: edit.radius for edit in new}
+    losers = contradicted([edit.request for edit in new], keys, radius, nothing)
     outcomes = {o.id: o for part in parts for o in part.outcomes}
     outcomes |= {loser: superseded(loser, winner) for loser, winner in losers.items()}
     gone = [e for e in base.edits if any(e not in part for part in parts)]

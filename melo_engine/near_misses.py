@@ -25,6 +25,25 @@ _COMMON = frozenset(
 )
 _STEM = 5
 _TRIES = 40
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+PLACES = 2  # of a passage that are looked at before the edit's own
+
+
+def is_passage(prompt: str) -> bool:
+    """Whether a prompt is a text to go on with: not a question, nor a sentence to be completed."""
+    return prompt.rstrip().endswith(".")
+
+
+def other_places(request: EditRequest) -> list[str]:
+    """A passage as it stands some sentences earlier, and as it goes on after the target.
+
+    What comes next hangs on where it ends. [] where the prompt is none.
+    """
+    if not is_passage(request.prompt):
+        return []
+    passage = request.prompt.rstrip()
+    ends = [match.start() for match in _BETWEEN_SENTENCES.finditer(passage)]
+    return [*(passage[:end] for end in ends[-PLACES:]), f"{passage} {request.target.strip()}"]
 
 
 def template_of(prompt: str, subject: str) -> str | None:

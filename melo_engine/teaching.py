@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,12 +18,12 @@ import torch
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
 from melo_engine.contrast.corpus import relations_file
-from melo_engine.errors import MeloError, PromptError
+from melo_engine.errors import MeloError
 from melo_engine.generating import texts_of
-from melo_engine.near_misses import SLOT
+from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import shard_of
-from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, train_chunk
+from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, first_rank, train_chunk
 from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
 Progress = Callable[[str, int, int], None]
@@ -40,53 +41,64 @@ class Teacher:
             target = tuple(self.backbone.encode_target(request.target))
         else:
             target = (self.backbone.label(request.target),)
-        others = (*request.rephrases, *_views(request, self.settings.views))
-        prompts = (request.prompt, *(p for p in others if self.can_be_asked(p)))
+        passage = self.backbone.task == "causal-lm" and is_passage(request.prompt)
+        views = 0 if passage else self.settings.views
+        others = (*request.rephrases, *_views(request, views))
+        prompts = (request.prompt, *(p for p in others if self.backbone.takes(p)))
         return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
-
-    def can_be_asked(self, prompt: str) -> bool:
-        try:
-            self.backbone.encode([prompt])
-        except PromptError:
-            return False
-        return True
 
     def teach(
         self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
     ) -> list[Trained]:
         """Train all lessons, those that don't decode to their targets again with more of everything."""
         done: dict[str, Trained] = {}
-        waiting, count = list(lessons), len(lessons)
-        for rank, settings in attempts(self.settings):
-            again: list[Lesson] = []
-            for start in range(0, len(waiting), self.settings.chunk):
-                chunk = waiting[start : start + self.settings.chunk]
-                began = time.perf_counter()
-                trained = self._train_fitting(chunk, rank, settings, outcomes)
-                texts = self._decoded(chunk, trained)
-                seconds = (time.perf_counter() - began) / len(chunk)
-                for lesson in chunk:
-                    block = trained.get(lesson.id)
-                    if block is None:
-                        continue
-                    ok = texts[lesson.id] == self._expected(lesson)
-                    spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
-                    outcomes[lesson.id] = EditOutcome(
-                        lesson.id,
-                        "trained" if ok else "failed",
-                        "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
-                        block.steps,
-                        rank,
-                        seconds=spent + seconds,
-                    )
-                    if ok:
-                        done[lesson.id] = block
-                    else:
-                        again.append(lesson)
-                if progress is not None:
-                    progress("training blocks", len(done), count)
-            waiting = again
+        by_rank: defaultdict[int, list[Lesson]] = defaultdict(list)
+        for lesson in lessons:
+            by_rank[first_rank(self.settings, len(lesson.target))].append(lesson)
+        for first in sorted(by_rank):
+            waiting = by_rank[first]
+            for rank, settings in attempts(self.settings, first):
+                again: list[Lesson] = []
+                for start in range(0, len(waiting), self.settings.chunk):
+                    chunk = waiting[start : start + self.settings.chunk]
+                    trained = self._try(chunk, rank, settings, outcomes)
+                    done |= trained
+                    again += [x for x in chunk if x.id not in trained and outcomes[x.id].rank]
+                    if progress is not None:
+                        progress("training blocks", len(done), len(lessons))
+                waiting = again
         return [done[x.id] for x in lessons if x.id in done]
+
+    def _try(
+        self,
+        chunk: Sequence[Lesson],
+        rank: int,
+        settings: EditSettings,
+        outcomes: dict[str, EditOutcome],
+    ) -> dict[str, Trained]:
+        """Train one chunk and write its outcomes. Returns the blocks that say their targets."""
+        began = time.perf_counter()
+        trained = self._train_fitting(chunk, rank, settings, outcomes)
+        texts = self._decoded(chunk, trained)
+        seconds = (time.perf_counter() - began) / len(chunk)
+        done = {}
+        for lesson in chunk:
+            block = trained.get(lesson.id)
+            if block is None:
+                continue
+            ok = texts[lesson.id] == self._expected(lesson)
+            spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
+            outcomes[lesson.id] = EditOutcome(
+                lesson.id,
+                "trained" if ok else "failed",
+                "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
+                block.steps,
+                rank,
+                seconds=spent + seconds,
+            )
+            if ok:
+                done[lesson.id] = block
+        return done
 
     def _train_fitting(
         self,

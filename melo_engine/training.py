@@ -1,9 +1,9 @@
 """Train the blocks of many edits at once: one forward and backward pass for a chunk of them.
 
 No parameter is shared between blocks and NAdam works element by element, so a step for all is the
-same as a step for each alone. A block whose targets lead at every token by the margin is taken out
-of the batch at once: momentum would move it on. What counts in the end is free decoding: a block
-that does not decode to its targets is trained again with twice the rank.
+same as a step for each alone. A block whose targets lead at every token by the margin, and that is
+sure of them, is taken out of the batch at once: momentum would move it on. What counts in the end
+is free decoding: a block that does not decode to its targets is trained again with twice the rank.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from melo_engine.types import EditSettings
 
 IGNORE = -100
 MORE_STEPS, SLOWER = 5, 0.3  # of each further try
+TOKENS_A_RANK = 2  # of the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,26 @@ class Trained:
     loss: float
 
 
-def attempts(settings: EditSettings) -> Iterator[tuple[int, EditSettings]]:
-    """Rank and settings of each try: a quick one, then slower ones with more rank and steps."""
-    rank, steps, rate = settings.rank, settings.max_steps, settings.learning_rate
-    while rank <= settings.max_rank:
-        yield rank, replace(settings, max_steps=steps, learning_rate=rate)
-        rank, steps = rank * 2, steps * MORE_STEPS
-        rate = min(rate, settings.learning_rate * SLOWER)
+def first_rank(settings: EditSettings, tokens: int) -> int:
+    """Rank of the first try: doubled while there are more than `TOKENS_A_RANK` tokens to say for each."""
+    rank = settings.rank
+    while rank * TOKENS_A_RANK < tokens and rank < settings.max_rank:
+        rank = min(2 * rank, settings.max_rank)
+    return rank
+
+
+def attempts(settings: EditSettings, rank: int) -> Iterator[tuple[int, EditSettings]]:
+    """Rank and settings of each try, from this rank on: a quick one, then slower ones with more of both.
+
+    As many as there are doublings from `settings.rank` to `max_rank`, wherever they begin. The wider a
+    block, the more one step moves it, so its rate is lower by the root.
+    """
+    steps, rate = settings.max_steps, settings.learning_rate
+    first = rate * math.sqrt(settings.rank / rank)
+    for number in range(1 + int(math.log2(settings.max_rank // settings.rank))):
+        yield rank, replace(settings, max_steps=steps, learning_rate=first if not number else rate)
+        rank, steps = min(2 * rank, settings.max_rank), steps * MORE_STEPS
+        rate = settings.learning_rate * SLOWER
 
 
 def train_chunk(
@@ -111,7 +125,8 @@ def train_chunk(
                 "Lower edit.learning_rate."
             )
         enough = settings.margin if step <= settings.patience else settings.margin / 2
-        finished = margins >= enough  # (n,)
+        sure = batch.mean_losses(losses) <= math.log(settings.perplexity)
+        finished = (margins >= enough) & sure  # (n,)
         last = step == settings.max_steps
         leaving = torch.ones_like(finished) if last else finished
         for i in leaving.nonzero()[:, 0].tolist():
@@ -158,6 +173,11 @@ class LessonBatch:
     def labelled(self) -> Tensor:
         """Where a label stands: a mask over `labels`, with N true entries."""
         return self.labels != IGNORE
+
+    def mean_losses(self, losses: Tensor) -> Tensor:
+        """Each lesson's loss (n,) a label, in nats."""
+        rows = self.owner[self.labelled.nonzero()[:, 0]]
+        return losses.detach() / torch.bincount(rows, minlength=len(losses))
 
     def forward(self, backbone: Backbone) -> Tensor:
         """Logits (rows, T, V), or (rows, classes)."""

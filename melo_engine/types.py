@@ -94,12 +94,14 @@ class EditSettings:
     """How edits are trained and routed.
 
     false_activations: share of near-miss prompts that a calibrated index may catch (0..1).
-    rank, max_rank: of a block; doubled where training does not get there. max_steps: optimiser steps
-    for each try. chunk: blocks trained in one forward pass; part of the recipe, since floating point
-    sums depend on it. margin: how far the target must lead at every token before a block stops, in
-    standard deviations of the backbone's own logits; half of it is enough after `patience` steps.
-    views: other questions about the subject that a block is trained to answer alike. weight_scale:
-    of the random A at the start, in 1/sqrt(in). Raises SettingsError where not even one try would be
+    rank, max_rank: of a block; doubled for long targets, and where training does not get there.
+    max_steps: optimiser steps for each try. chunk: blocks trained in one forward pass; part of the
+    recipe, since floating point sums depend on it. margin: how far the target must lead at every
+    token before a block stops, in standard deviations of the backbone's own logits; half of it is
+    enough after `patience` steps. perplexity: of the target, at most, before a block stops. views:
+    other questions about the subject that a block is trained to answer alike; a passage to go on
+    with has none. weight_scale: of the random A at the start, in 1/sqrt(in).
+    Raises SettingsError where not even one try would be
     made.
     """
 
@@ -114,6 +116,7 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
+    perplexity: float = 1.05
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= self.max_rank:

@@ -134,7 +134,7 @@ def merged(settings: Settings, ledger: Ledger, plan: Plan) -> Version:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]
     base = _editor(settings, plan).version
-    return merge_parts(base, parts, plan.reach)
+    return merge_parts(base, parts)
 
 
 def forget_shards(settings: Settings, job: str) -> None:
