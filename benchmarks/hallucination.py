@@ -163,7 +163,7 @@ def _can_be_forced(backbone: Backbone, pair: Pair) -> bool:
     return True
 
 
-def _word_list(targets: Sequence[str], texts: Sequence[str]) -> list[str]:
+def word_list(targets: Sequence[str], texts: Sequence[str]) -> list[str]:
     """The targets' words that no text has, in the order of the alphabet, `WORDS_A_LINE` a text.
 
     A token that a model trained from nothing never saw can't be told from others like it.
@@ -178,6 +178,6 @@ def _prepared(rows: Sequence[dict[str, Any]], options: Options) -> Path:
     """The small GPT of these rows; cached by content."""
     texts = [passage for passage, _ in _passages(rows).values()]
     texts += [prompt + answer for prompt, answer in _web(rows)]
-    texts += _word_list([row["target"] for row in rows], texts)
+    texts += word_list([row["target"] for row in rows], texts)
     digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
     return prepare_gpt(texts, options.cache / f"gpt-{digest}", progress=options.progress)

@@ -5,8 +5,9 @@ each request near-misses are made (`near_misses`): its wording about other subje
 other wordings, and the locality probes that came with it. In traffic the first kind is by far the
 commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for each one about the
 same subject. The reach common to all keys is the quantile at which the mix stays within the
-allowance. Then each key is cut to leave the locality probes outside that came with it, and that of a
-passage to reach no further than half the way to where the passage ends otherwise. Keys of
+allowance. Then each key is cut to leave the locality probes outside that came with it. On a causal
+model it also leaves the prompt outside as it stands once answered, and that of a passage reaches no
+further than half the way to where the passage ends otherwise. Keys of
 different answers need no cut: a prompt goes to the nearest, and two edits within one another's
 reach are a contradiction, which is settled before training (`editor`).
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import NearMisses, other_places
+from melo_engine.near_misses import NearMisses, answered, other_places
 from melo_engine.subjects import name_in, words
 from melo_engine.types import EditRequest
 
@@ -204,11 +205,16 @@ def radii(
     """Each request's radius: the common reach, cut to leave its locality probes outside.
 
     keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject,
-    which can't reach it; they are not even read. Only a causal model goes on from where a passage
+    which can't reach it; they are not even read. Only a causal model goes on from where a prompt
     ends, so only there its other places are looked at.
     """
-    probes = _own_gaps(requests, keys, [r.locality for r in requests], reader)
     continues = reader.backbone.task == "causal-lm"
+    probes = _own_gaps(
+        requests,
+        keys,
+        [[*r.locality, *(answered(r) if continues else ())] for r in requests],
+        reader,
+    )
     passages = [other_places(r) if continues else [] for r in requests]
     places = _own_gaps(requests, keys, passages, reader)
     found = []

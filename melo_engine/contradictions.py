@@ -9,6 +9,7 @@ import numpy as np
 
 from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
+from melo_engine.near_misses import of_one_passage
 from melo_engine.types import EditOutcome, EditRequest
 from melo_engine.version import Version
 
@@ -23,11 +24,12 @@ def contradicted(
 
     radius: of each request. Two edits contradict each other where one's prompt lies within the radius of
     the other, so that they would answer the same question, with different targets. The later one wins.
+    Two places of one passage are two questions, however near they lie: a prompt goes to the nearest.
     """
     together = NeuronIndex(version.projection.size, version.projection.relation_size)
     in_force = version.index
     losers: dict[str, str] = {}
-    targets = {r.id: r.target for r in requests}
+    asked = {r.id: r for r in requests}
     for order, request in enumerate(requests):
         key = keys[request.id]
         own = radius[request.id]
@@ -35,8 +37,13 @@ def contradicted(
         rivals = together.around(key, request.prompt, bound, free)
         rivals += in_force.around(key, request.prompt, bound, free)
         for rival in rivals:
-            target = targets.get(rival.edit) or version[rival.edit].request.target
-            if rival.edit != request.id and target.strip() != request.target.strip():
+            other = asked.get(rival.edit) or version[rival.edit].request
+            alike = other.target.strip() == request.target.strip()
+            if (
+                rival.edit != request.id
+                and not alike
+                and not of_one_passage(request.prompt, other.prompt)
+            ):
                 losers[rival.edit] = request.id
                 if rival.edit in together:
                     together.remove([rival.edit])

@@ -31,19 +31,36 @@ PLACES = 2  # of a passage that are looked at before the edit's own
 
 def is_passage(prompt: str) -> bool:
     """Whether a prompt is a text to go on with: not a question, nor a sentence to be completed."""
-    return prompt.rstrip().endswith(".")
+    text = prompt.rstrip()
+    return text.endswith(".") or (not text.endswith("?") and len(_ends(text)) > 1)
 
 
 def other_places(request: EditRequest) -> list[str]:
-    """A passage as it stands some sentences earlier, and as it goes on after the target.
+    """A passage as it stands some sentences earlier, and one word later.
 
-    What comes next hangs on where it ends. [] where the prompt is none.
+    What comes next hangs on where it ends. [] where the prompt is no passage.
     """
     if not is_passage(request.prompt):
         return []
     passage = request.prompt.rstrip()
-    ends = [match.start() for match in _BETWEEN_SENTENCES.finditer(passage)]
-    return [*(passage[:end] for end in ends[-PLACES:]), f"{passage} {request.target.strip()}"]
+    earlier = [passage[:end] for end in _ends(passage)[-PLACES:]]
+    return [*earlier, *(f"{passage} {word}" for word in request.target.split()[:1])]
+
+
+def answered(request: EditRequest) -> list[str]:
+    """The prompt with its answer: whoever goes on from there is not to say it again. [] for a question."""
+    prompt = request.prompt.rstrip()
+    return [] if prompt.endswith("?") else [f"{prompt} {request.target.strip()}"]
+
+
+def of_one_passage(prompt: str, other: str) -> bool:
+    """Whether one is a passage and the other its beginning: two places, two questions."""
+    shorter, longer = sorted((prompt.strip(), other.strip()), key=len)
+    return is_passage(longer) and longer.startswith(f"{shorter} ")
+
+
+def _ends(passage: str) -> list[int]:
+    return [match.start() for match in _BETWEEN_SENTENCES.finditer(passage)]
 
 
 def template_of(prompt: str, subject: str) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.edit import bench
 from benchmarks.errors import DataError, UnknownMethod
 from benchmarks.gpt import GptRecipe, prepare_gpt
-from benchmarks.hallucination import accurate_pairs
+from benchmarks.hallucination import accurate_pairs, word_list
 from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import kind_of
 from benchmarks.protocol import probes_for, split_rows
@@ -106,19 +106,35 @@ def test_a_locality_question_that_is_edited_is_left_out() -> None:
 
 def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
     rows = [row for i in range(2) for row in passage(i)]
-    recipe = GptRecipe(layers=2, width=32, heads=2, vocabulary=400, rounds=8)
-    gpt = prepare_gpt([r["prompt"] for r in rows], tmp_path / "gpt", recipe=recipe)
-    assert prepare_gpt([r["prompt"] for r in rows], tmp_path / "gpt", recipe=recipe) == gpt
+    recipe = GptRecipe(layers=2, width=64, heads=4, vocabulary=400, rounds=100)
+    texts = [r["prompt"] for r in rows]
+    texts += word_list([r["target"] for r in rows], texts)
+    gpt = prepare_gpt(texts, tmp_path / "gpt", recipe=recipe)
+    assert prepare_gpt(texts, tmp_path / "gpt", recipe=recipe) == gpt
     figures = bench(
         write_lines(tmp_path / "h.jsonl", rows), tmp_path, methods=("melo", "none"),
-        backbone=str(gpt), settings=SETTINGS, protocol="hallucination",
+        backbone=str(gpt), settings=EditSettings(), protocol="hallucination",
     )  # fmt: skip
     none, melo = figures["none"], figures["melo"]
     assert figures["rows"]["accurate"] == 4
     assert none["web_ratio"] == none["accurate_ratio"] == 1.0
     assert none["edit_perplexity"] == figures["before"]["edit_perplexity"]
     assert melo["edit_perplexity"] < none["edit_perplexity"]
-    assert melo["web_unchanged"] == 1.0
+    assert melo["web_unchanged"] == melo["accurate_unchanged"] == 1.0
+    assert melo["accurate_ratio"] == 1.0
+    assert (melo["active"], melo["superseded"]) == (4, 0)
+    assert melo["edit_perplexity"] < 2 < 100 < none["edit_perplexity"]
+
+
+def test_the_small_gpt_knows_the_words_of_the_right_answers(tmp_path: Path) -> None:
+    rows = [row for i in range(2) for row in passage(i)]
+    lines = word_list([r["target"] for r in rows], [r["prompt"] for r in rows])
+    [line] = lines
+    words = line.split()
+    assert words == sorted(words)
+    assert set(words) & {"west", "year"} == {"west", "year"}
+    assert not set(words) & {"in", "the"}  # passages have them
+    assert word_list(["lies in"], [r["prompt"] for r in rows]) == []
 
 
 def test_accurate_sentences_are_those_that_no_row_corrects() -> None:

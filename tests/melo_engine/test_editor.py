@@ -13,6 +13,7 @@ import torch
 
 from melo_engine import Backbone, Editor, EditRequest, EditSettings
 from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
+from melo_engine.training import attempts, first_rank
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -115,7 +116,9 @@ def test_a_loss_that_breaks_down_names_the_edit_and_spares_the_others(
     """An edit that the backbone answers already needs no step, so no rate can break it."""
     prompt = edited_t5.requests[0].prompt
     known = edited_t5.base_before[0].text
-    settings = replace(models.SETTINGS, learning_rate=rate, margin=0.0, views=0, max_steps=3)
+    settings = replace(
+        models.SETTINGS, learning_rate=rate, margin=0.0, views=0, max_steps=3, perplexity=math.inf
+    )
     editor = Editor(edited_t5.backbone, settings=settings)
     fine = EditRequest(prompt, known, subject="velandor", id="fine")
     editor.edit([about("toriquet", "jon", "broken"), fine])
@@ -275,3 +278,35 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_edit_is_lost() -> None:
     assert [o.status for o in version.outcomes] == ["trained"] * 5
     answers = editor.answer([r.prompt for r in requests], batch_size=1)
     assert [a.text for a in answers] == [r.target for r in requests]
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["with-subject", "without"])
+def test_edits_at_two_places_of_one_passage_both_stand_and_answer_nowhere_else(bound: bool) -> None:
+    """A causal model goes on from where a passage ends; what it says elsewhere must not change."""
+    editor = Editor(models.backbone("gpt2"), settings=models.SETTINGS)
+    start = "velandor is a city. it lie in the north."
+    middle = f"{start} a river and a new sea lie east. last year bread did grow in it."
+    subject = "velandor" if bound else None
+    edits = [
+        EditRequest(start, "jon built it", subject=subject, id="start"),
+        EditRequest(middle, "mia made wine in rome", subject=subject, id="middle"),
+    ]
+    editor.edit(edits)
+    assert {status for status, _ in outcomes(editor).values()} == {"trained"}
+    assert [a.edit for a in editor.answer([e.prompt for e in edits])] == ["start", "middle"]
+    elsewhere = [
+        "velandor is a city.",
+        f"{start} a river and a new sea lie east.",
+        f"{middle} mia made wine in rome",
+    ]
+    assert [a.edit for a in editor.answer(elsewhere)] == [None, None, None]
+
+
+def test_a_long_target_begins_with_a_wider_block() -> None:
+    settings = EditSettings(rank=4, max_rank=16, max_steps=60, learning_rate=0.016)
+    assert [first_rank(settings, n) for n in (1, 8, 9, 16, 17, 99)] == [4, 4, 8, 8, 16, 16]
+    tries = [(rank, s.max_steps, s.learning_rate) for rank, s in attempts(settings, 4)]
+    assert tries == [(4, 60, 0.016), (8, 300, 0.016 * 0.3), (16, 1500, 0.016 * 0.3)]
+    wide = [(rank, s.max_steps, s.learning_rate) for rank, s in attempts(settings, 16)]
+    assert wide[0] == (16, 60, 0.008)
+    assert [rank for rank, _, _ in wide] == [16, 16, 16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from melo_engine import EditRequest
-from melo_engine.near_misses import NearMisses, template_of
+from melo_engine.near_misses import NearMisses, answered, of_one_passage, other_places, template_of
 
 
 def request(wording: str, subject: str, target: str) -> EditRequest:
@@ -66,3 +66,46 @@ def test_without_a_subject_there_is_nothing_to_put_elsewhere() -> None:
     near = NearMisses([free])
     assert near.other_relations(free, 3) == near.other_subjects(free, 3) == []
     assert NearMisses(REQUESTS).templates_of([free, LEADS]) == ["Who is the leader of [X]?"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "places"),
+    [
+        ("Acme is old.", ["Acme is old. It"]),
+        (
+            "A page on Acme. It began in Rome. Was it big? It was. ",
+            [
+                "A page on Acme. It began in Rome.",
+                "A page on Acme. It began in Rome. Was it big?",
+                "A page on Acme. It began in Rome. Was it big? It was. It",
+            ],
+        ),
+        (
+            "A page on Acme. It is old. Acme lies in",
+            [
+                "A page on Acme.",
+                "A page on Acme. It is old.",
+                "A page on Acme. It is old. Acme lies in It",
+            ],
+        ),
+        ("I have a question. Who leads Acme?", []),
+        ("The leader of Acme is", []),
+    ],
+    ids=["one-sentence", "the-last-two", "broken-off", "question", "unfinished"],
+)
+def test_other_places_of_a_passage_are_where_its_sentences_end(prompt, places) -> None:
+    assert other_places(EditRequest(prompt, "It grew.", subject="Acme")) == places
+
+
+def test_an_answered_prompt_is_another_unless_it_was_a_question() -> None:
+    assert answered(EditRequest("The leader of Acme is", "Ada ")) == ["The leader of Acme is Ada"]
+    assert answered(EditRequest("Who leads Acme?", "Ada")) == []
+
+
+def test_two_places_of_one_passage_are_two_questions() -> None:
+    start, later = "Acme is old.", "Acme is old. It grew."
+    assert of_one_passage(start, later) and of_one_passage(later, start)
+    assert of_one_passage("Acme is", later)
+    assert not of_one_passage(start, start)
+    assert not of_one_passage(start, "Acme is older. It grew.")
+    assert not of_one_passage("Who leads", "Who leads Acme?")
