@@ -5,9 +5,11 @@ each request near-misses are made (`near_misses`): its wording about other subje
 other wordings, and the locality probes that came with it. In traffic the first kind is by far the
 commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for each one about the
 same subject. The reach common to all keys is the quantile at which the mix stays within the
-allowance. Then each key is cut to leave the locality probes outside that came with it. On a causal
-model it also leaves the prompt outside as it stands once answered, and that of a passage reaches no
-further than half the way to where the passage ends otherwise. Keys of
+allowance. How near the whole of a prompt must be that only
+partly names a subject (`descriptions`) is the same quantile of the same near-misses, by content. Then
+each key is cut to leave the locality probes outside that came with it. On a causal model it also
+leaves the prompt outside as it stands once answered, and that of a passage reaches no further than
+half the way to where the passage ends otherwise. Keys of
 different answers need no cut: a prompt goes to the nearest, and two edits within one another's
 reach are a contradiction, which is settled before training (`editor`).
 """
@@ -17,9 +19,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from melo_engine.descriptions import Description, describes, stems_of
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses, answered, other_places
 from melo_engine.subjects import name_in, words
@@ -36,18 +40,33 @@ FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure 
 SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
 
 
+class Gap(NamedTuple):
+    """How far a near-miss lies from an edit's key, by each part of it."""
+
+    relation: float
+    content: float
+
+
+class Radii(NamedTuple):
+    """How far one key reaches: its own, and to prompts that name its subject only partly."""
+
+    own: float
+    content: float
+
+
 @dataclass(frozen=True, slots=True)
 class Gaps:
     """Distances between requests and their near-misses, in units of the key space; of: whose they are."""
 
     of: frozenset[str] = frozenset()
-    found: tuple[float, ...] = ()
+    found: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
     """The reach common to all bound and to all free edits, in units of the key space.
 
+    partly: of bound ones to prompts that name their subject partly; 0 where nothing was measured.
     sample, free_sample: near-misses that bound and free were measured on; with few of them they are
     measured again as more come. gaps, free_gaps: of the requests they were measured on, which are not
     read again then; empty where the reach comes from a file.
@@ -57,6 +76,7 @@ class Reach:
     free: float
     sample: int = 0
     free_sample: int = 0
+    partly: float = 0.0
     gaps: Gaps = field(default_factory=Gaps, repr=False, compare=False)
     free_gaps: Gaps = field(default_factory=Gaps, repr=False, compare=False)
 
@@ -92,17 +112,23 @@ def measure_reach(
     ruler = _Ruler(reader, requests, near, subjects, seed, known or {})
     lenders = [r for r in near if r.subject]
     if bound := [r for r in requests if r.subject]:
-        gaps, sample = _grown(before.gaps, bound, lenders, limit, ruler.relation_gaps)
+        gaps, sample = _grown(before.gaps, bound, lenders, limit, ruler.bound_gaps)
         found = replace(found, gaps=gaps, sample=len(sample))
         if len(sample) >= SMALLEST_SAMPLE:
             # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
             allowed = min(1.0, false_activations * (SUBJECT_SHARE + 1))
-            found = replace(found, bound=_quantile(sample, allowed))
+            found = replace(
+                found,
+                bound=_quantile([gap.relation for gap in sample], allowed),
+                partly=_quantile([gap.content for gap in sample], allowed),
+            )
     if not all(r.subject for r in requests):
-        gaps, sample = _grown(before.free_gaps, requests, lenders, limit, ruler.content_gaps)
+        gaps, sample = _grown(before.free_gaps, requests, lenders, limit, ruler.free_gaps)
         found = replace(found, free_gaps=gaps, free_sample=len(sample))
         if len(sample) >= SMALLEST_SAMPLE:
-            found = replace(found, free=_quantile(sample, false_activations))
+            found = replace(
+                found, free=_quantile([gap.content for gap in sample], false_activations)
+            )
     return found
 
 
@@ -125,15 +151,13 @@ class _Ruler:
             if request.subject:
                 self._siblings[_subject(request)].append(request)
 
-    def relation_gaps(self, requests: Sequence[EditRequest]) -> tuple[float, ...]:
+    def bound_gaps(self, requests: Sequence[EditRequest]) -> tuple[Gap, ...]:
         """To their subjects in other wordings: by these bound edits are told apart."""
-        part = slice(0, self._reader.projection.relation_size)
-        return self._gaps([pair for r in requests for pair in self._relation(r)], part)
+        return self._gaps([pair for r in requests for pair in self._relation(r)])
 
-    def content_gaps(self, requests: Sequence[EditRequest]) -> tuple[float, ...]:
+    def free_gaps(self, requests: Sequence[EditRequest]) -> tuple[Gap, ...]:
         """To everything that must not reach a free edit."""
-        part = slice(self._reader.projection.relation_size, None)
-        return self._gaps([pair for r in requests for pair in self._content(r)], part)
+        return self._gaps([pair for r in requests for pair in self._content(r)])
 
     def _relation(self, request: EditRequest) -> list[Pair]:
         """A near-miss counts by the nearest edit of its subject: any of them may catch it."""
@@ -149,13 +173,19 @@ class _Ruler:
         own = (_asked(request, request.prompt),)
         return self._relation(request) + [(own, (miss, None)) for miss in misses]
 
-    def _gaps(self, pairs: Sequence[Pair], part: slice) -> tuple[float, ...]:
+    def _gaps(self, pairs: Sequence[Pair]) -> tuple[Gap, ...]:
         _read_into(self._keys, self._reader, [a for own, miss in pairs for a in (*own, miss)])
-
-        def gap(one: Asked, other: Asked) -> float:
-            return float(np.linalg.norm(self._keys[one][part] - self._keys[other][part]))
-
-        return tuple(min(gap(one, miss) for one in own) for own, miss in pairs)
+        split = self._reader.projection.relation_size
+        found = []
+        for own, miss in pairs:
+            apart = [self._keys[one] - self._keys[miss] for one in own]  # (K,) each
+            found.append(
+                Gap(
+                    min(float(np.linalg.norm(a[:split])) for a in apart),
+                    min(float(np.linalg.norm(a[split:])) for a in apart),
+                )
+            )
+        return tuple(found)
 
 
 def _grown(
@@ -163,8 +193,8 @@ def _grown(
     requests: Sequence[EditRequest],
     lenders: Sequence[EditRequest],
     limit: int,
-    measure: Callable[[Sequence[EditRequest]], tuple[float, ...]],
-) -> tuple[Gaps, tuple[float, ...]]:
+    measure: Callable[[Sequence[EditRequest]], tuple[Gap, ...]],
+) -> tuple[Gaps, tuple[Gap, ...]]:
     """The gaps with those of new requests, as room allows; and the sample: lent ones too where few."""
     own = _spread([r for r in requests if r.id not in gaps.of], limit - len(gaps.of))
     gaps = Gaps(gaps.of | {r.id for r in own}, gaps.found + measure(own))
@@ -201,50 +231,60 @@ def _spread(items: list[EditRequest], limit: int) -> list[EditRequest]:
 
 def radii(
     requests: Sequence[EditRequest], keys: np.ndarray, reach: Reach, reader: KeyReader
-) -> list[float]:
-    """Each request's radius: the common reach, cut to leave its locality probes outside.
+) -> list[Radii]:
+    """Each request's radii: the common reach, cut to leave its locality probes outside.
 
-    keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that lack its subject,
-    which can't reach it; they are not even read. Only a causal model goes on from where a prompt
-    ends, so only there its other places are looked at.
+    keys: (N, K), of the requests' prompts. A bound edit is not cut by probes that don't name its
+    subject, which can't reach it; they are not even read. Only a causal model goes on from where a
+    prompt ends, so only there its other places are looked at.
     """
     continues = reader.backbone.task == "causal-lm"
-    probes = _own_gaps(
-        requests,
-        keys,
-        [[*r.locality, *(answered(r) if continues else ())] for r in requests],
-        reader,
-    )
+    described = [[d for name in r.names if (d := describes(name))] for r in requests]
+    probes = [[*r.locality, *(answered(r) if continues else ())] for r in requests]
+    near = _own_gaps(requests, keys, described, probes, reader)
     passages = [other_places(r) if continues else [] for r in requests]
-    places = _own_gaps(requests, keys, passages, reader)
+    places = _own_gaps(requests, keys, described, passages, reader)
     found = []
-    for request, near, elsewhere in zip(requests, probes, places, strict=True):
-        common = reach.bound if request.names else reach.free
-        cuts = [*(CLEARANCE * gap for gap in near), *(HALF_WAY * gap for gap in elsewhere)]
-        found.append(min([common, *cuts]))
+    for i, request in enumerate(requests):
+        cuts = [(named, CLEARANCE * gap) for named, gap in near[i]]
+        cuts += [(named, HALF_WAY * gap) for named, gap in places[i]]
+        if request.names:
+            own = min([reach.bound, *(cut for named, cut in cuts if named)])
+            content = reach.partly if described[i] else 0.0
+            content = min([content, *(cut for named, cut in cuts if not named)])
+        else:
+            own, content = min([reach.free, *(cut for _, cut in cuts)]), 0.0
+        found.append(Radii(own, content))
     return found
 
 
 def _own_gaps(
     requests: Sequence[EditRequest],
     keys: np.ndarray,
+    described: Sequence[Sequence[Description]],
     probes: Sequence[Sequence[str]],
     reader: KeyReader,
-) -> list[list[float]]:
-    """From each request's key to those of its probes that can reach it."""
-    near = [
-        [
-            asked
-            for asked in (_asked(request, probe) for probe in some if reader.backbone.takes(probe))
-            if not request.names or asked[1] is not None
-        ]
-        for request, some in zip(requests, probes, strict=True)
-    ]
+) -> list[list[tuple[bool, float]]]:
+    """From each request's key to those of its probes that can reach it, and whether these name it.
+
+    By the part of the key by which they would: its relation where the subject is named, else content.
+    """
+    near: list[list[Asked]] = []
+    for request, descriptions, texts in zip(requests, described, probes, strict=True):
+        near.append([])
+        for asked in (_asked(request, text) for text in texts if reader.backbone.takes(text)):
+            stems = stems_of(asked[0]) if descriptions else frozenset()
+            partly = any(description.partly_in(stems) for description in descriptions)
+            if not request.names or asked[1] is not None or partly:
+                near[-1].append(asked)
     probe_keys: dict[Asked, np.ndarray] = {}
     _read_into(probe_keys, reader, [asked for some in near for asked in some])
     split = reader.projection.relation_size
-    found = []
-    for request, key, some in zip(requests, keys, near, strict=True):
-        part = slice(0, split) if request.names else slice(split, None)
-        found.append([float(np.linalg.norm(probe_keys[asked][part] - key[part])) for asked in some])
-    return found
+    apart: list[list[tuple[bool, float]]] = []
+    for key, some in zip(keys, near, strict=True):
+        apart.append([])
+        for asked in some:
+            part = slice(0, split) if asked[1] is not None else slice(split, None)
+            gap = float(np.linalg.norm(probe_keys[asked][part] - key[part]))
+            apart[-1].append((asked[1] is not None, gap))
+    return apart

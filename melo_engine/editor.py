@@ -20,7 +20,7 @@ from torch import Tensor
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks, gather
-from melo_engine.calibrate import LARGE_SAMPLE, Reach, measure_reach, radii
+from melo_engine.calibrate import LARGE_SAMPLE, Radii, Reach, measure_reach, radii
 from melo_engine.contradictions import conflicts, contradicted, superseded
 from melo_engine.errors import MeloError
 from melo_engine.generating import generation_options, texts_of
@@ -30,7 +30,7 @@ from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
-from melo_engine.subjects import name_in
+from melo_engine.subjects import is_letter, name_in
 from melo_engine.teaching import Progress, Teacher
 from melo_engine.training import Lesson
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
@@ -106,6 +106,7 @@ class Editor:
         that were superseded. A request that cannot be carried out fails alone. Raises RequestError
         where an id comes twice.
         """
+        requests = [_bound(r) for r in requests]
         outcomes = conflicts(requests)
         teacher = Teacher(self.backbone, self.runtime, self.settings)
         lessons: dict[str, Lesson] = {}
@@ -120,7 +121,9 @@ class Editor:
         self.reach = reach or self.reach
         reach = reach or (self._reach(valid, keys, near) if valid else None)
         radius = self._radii(valid, keys, reach) if valid and reach else {}
-        losers = contradicted(valid, keys, radius, self.version)
+        losers = contradicted(
+            valid, keys, {edit: found.own for edit, found in radius.items()}, self.version
+        )
         for loser, winner in losers.items():
             outcomes[loser] = superseded(loser, winner)
         trained = teacher.teach(
@@ -147,6 +150,7 @@ class Editor:
             settings={
                 "reach_bound": self.reach.bound if self.reach else None,
                 "reach_free": self.reach.free if self.reach else None,
+                "reach_partly": self.reach.partly if self.reach else None,
                 "reach_sample": self.reach.sample if self.reach else 0,
                 "reach_free_sample": self.reach.free_sample if self.reach else 0,
                 "false_activations": self.settings.false_activations,
@@ -160,7 +164,7 @@ class Editor:
 
         Editors of several processes that are to train parts of one call each take it over.
         """
-        valid = [r for r in requests if self.backbone.takes(r.prompt)]
+        valid = [_bound(r) for r in requests if self.backbone.takes(r.prompt)]
         read = self._read(valid)
         keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
         return self._reach(valid, keys, near)
@@ -344,7 +348,7 @@ class Editor:
 
     def _radii(
         self, requests: Sequence[EditRequest], keys: Mapping[str, np.ndarray], reach: Reach
-    ) -> dict[str, float]:
+    ) -> dict[str, Radii]:
         own = np.stack([keys[r.id] for r in requests])
         found = radii(requests, own, reach, self.reader)
         return dict(zip([r.id for r in requests], found, strict=True))
@@ -377,9 +381,20 @@ class Editor:
         return self.reach
 
 
+def _bound(request: EditRequest) -> EditRequest:
+    """The request without a subject that is but a letter: it would stand in any prompt."""
+    if request.subject and is_letter(request.subject):
+        return replace(request, subject=None)
+    return request
+
+
 def _reach_of(version: Version) -> Reach | None:
     bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
     if bound is None or free is None:
         return None
     sample = int(version.settings.get("reach_sample", LARGE_SAMPLE))
-    return Reach(bound, free, sample, int(version.settings.get("reach_free_sample", sample)))
+    free_sample = int(version.settings.get("reach_free_sample", sample))
+    partly = version.settings.get("reach_partly")
+    if partly is None:  # of an earlier release: to be measured as edits come
+        sample, partly = 0, 0.0
+    return Reach(bound, free, sample, free_sample, partly)

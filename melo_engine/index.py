@@ -1,10 +1,12 @@
 """The neuron index: from the key of a prompt to the edit that it falls to.
 
     bound edits     subject in the prompt? ──► distance of relation parts <= radius
+                    partly named?          ──► distance of content parts  <= content radius
     free edits      nearest on faiss       ──► distance of content parts  <= radius
 
 A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
-several stand has a key for each. Keys never change. Edits are added and taken out by id. Where
+several stand has a key for each. Where none stands in it, a subject that is a description may be named partly
+(`descriptions`): then the prompt as a whole is compared. Keys never change. Edits are added and taken out by id. Where
 several radii hold a key, the edit with the smallest distance relative to its radius wins; of two
 edits at one point, the later one. A decision that another key within the tolerance would change is
 marked as doubtful.
@@ -14,11 +16,12 @@ MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import faiss
 import numpy as np
 
+from melo_engine.descriptions import DescriptionIndex
 from melo_engine.errors import IndexMismatch, UnknownEdit
 from melo_engine.subjects import SubjectIndex
 
@@ -28,18 +31,22 @@ INFINITE = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One key in the index. names: of its subject, () for a free edit; order: later beats earlier."""
+    """One key in the index. names: of its subject, () for a free edit; order: later beats earlier.
+
+    content_radius: for prompts that name its subject partly, 0 where that won't do.
+    """
 
     edit: str
     key: np.ndarray  # (K,) float32
     radius: float
     names: tuple[str, ...]
     order: int = 0
+    content_radius: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """The member that a key was compared with. `inside`: distance <= radius.
+    """The member that a key was compared with, its radius that for this prompt. inside: within it.
 
     doubtful: a key within the tolerance of this one may fall to another member, or to none, so the
     key should be read alone.
@@ -53,9 +60,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A known subject that stands in a prompt. name: as `subjects.joined` has it."""
+    """A known subject that stands in a prompt. name: as `subjects.joined` has it; None: partly named."""
 
-    name: str
+    name: str | None
     rows: tuple[int, ...]  # of the edits that it binds
 
 
@@ -83,6 +90,7 @@ class NeuronIndex:
         self._members: dict[int, Member] = {}
         self._row_of: dict[str, int] = {}
         self._subjects = SubjectIndex()
+        self._descriptions = DescriptionIndex()
         self._free = faiss.IndexIDMap2(faiss.IndexFlatL2(key_size - relation_size))
         self._free_reach = 0.0  # no free radius is larger
         self._next = 0
@@ -106,10 +114,11 @@ class NeuronIndex:
                     f"key of edit {member.edit} is {member.key.dtype}{member.key.shape}; "
                     f"the index takes float32({self.key_size},)."
                 )
-            if not member.radius >= 0:
-                raise IndexMismatch(
-                    f"radius of edit {member.edit} is {member.radius}; it must be >= 0."
-                )
+            for radius in (member.radius, member.content_radius):
+                if not radius >= 0:
+                    raise IndexMismatch(
+                        f"radius of edit {member.edit} is {radius}; it must be >= 0."
+                    )
             if member.edit in self._row_of:
                 raise IndexMismatch(f"edit {member.edit} is in the index already; remove it first.")
             row, self._next = self._next, self._next + 1
@@ -117,6 +126,8 @@ class NeuronIndex:
             self._row_of[member.edit] = row
             if member.names:
                 self._subjects.add(member.names, row)
+                if member.content_radius:
+                    self._descriptions.add(member.names, row)
             else:
                 free.append(row)
                 self._free_reach = max(self._free_reach, member.radius)
@@ -133,22 +144,32 @@ class NeuronIndex:
             self._free.remove_ids(faiss.IDSelectorBatch(np.asarray(free, dtype=np.int64)))
         for edit, row in zip(edits, rows, strict=True):
             self._row_of.pop(edit)
-            self._subjects.remove(self._members.pop(row).names, row)
+            names = self._members.pop(row).names
+            self._subjects.remove(names, row)
+            self._descriptions.remove(names, row)
 
     def mentions(self, prompts: Sequence[str]) -> list[list[Mention]]:
-        """The subjects of bound edits that stand in each prompt, longest first. Needs no key."""
+        """The subjects of bound edits that stand in each prompt, longest first. Needs no key.
+
+        Where none does, all that it names partly are one mention without a name.
+        """
         found: list[list[Mention]] = []
         for prompt in prompts:
             subjects = self._subjects.find(prompt) if len(self._subjects) else ()
-            found.append([Mention(name, tuple(sorted(ids))) for name, ids in subjects])
+            mentions = [Mention(name, tuple(sorted(ids))) for name, ids in subjects]
+            if not mentions and (partly := self._descriptions.find(prompt)):
+                mentions = [Mention(None, tuple(sorted(partly)))]
+            found.append(mentions)
         return found
 
     def around(self, key: np.ndarray, prompt: str, bound: float, free: float) -> list[Member]:
         """Members that a prompt is about and that its key is near.
 
         Near is what lies within the member's radius, or within `bound` (`free`, for free members).
+        Members that are named partly do not count.
         """
-        rows = sorted({row for mention in self.mentions([prompt])[0] for row in mention.rows})
+        mentions = [m for m in self.mentions([prompt])[0] if m.name is not None]
+        rows = sorted({row for mention in mentions for row in mention.rows})
         near = [m for d, m in self._bound(key, rows) if d <= max(bound, m.radius)]
         content = self._free_distances(key[None], max(free, self._free_reach))[0]
         return near + [m for d, m in content if d <= max(free, m.radius)]
@@ -175,7 +196,8 @@ class NeuronIndex:
         for i, found in enumerate(mentions):
             near: dict[str, tuple[float, Member]] = {}
             for row, mention in enumerate(found, first[i]):
-                for distance, member in self._bound(keys[row], mention.rows):
+                compare = self._partly if mention.name is None else self._bound
+                for distance, member in compare(keys[row], mention.rows):
                     if member.edit not in near or distance < near[member.edit][0]:
                         near[member.edit] = distance, member
             hits.append(self._decide([*near.values(), *free[i]], tolerance))
@@ -193,6 +215,13 @@ class NeuronIndex:
         members = [self._members[r] for r in rows]
         known = np.stack([m.key[: self.relation_size] for m in members])
         distances = np.linalg.norm(known - key[: self.relation_size], axis=1)
+        return list(zip(distances.tolist(), members, strict=True))
+
+    def _partly(self, key: np.ndarray, rows: Sequence[int]) -> list[tuple[float, Member]]:
+        """Members and their distances, each with the radius that holds for a prompt's content."""
+        members = [replace(m, radius=m.content_radius) for m in (self._members[r] for r in rows)]
+        known = np.stack([m.key[self.relation_size :] for m in members])
+        distances = np.linalg.norm(known - key[self.relation_size :], axis=1)
         return list(zip(distances.tolist(), members, strict=True))
 
     def _free_distances(self, keys: np.ndarray, reach: float) -> list[list[tuple[float, Member]]]:

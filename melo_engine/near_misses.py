@@ -15,15 +15,11 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from melo_engine.descriptions import COMMON, STEM
 from melo_engine.subjects import words
 from melo_engine.types import EditRequest
 
 SLOT = "[X]"
-_COMMON = frozenset(
-    "a an the of is was were are be been in on at to by with for from and or that this what which who "
-    "whom whose where when how did does do has have had it its as s name".split()
-)
-_STEM = 5
 _TRIES = 40
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 PLACES = 2  # of a passage that are looked at before the edit's own
@@ -48,7 +44,7 @@ def other_places(request: EditRequest) -> list[str]:
 
 
 def answered(request: EditRequest) -> list[str]:
-    """The prompt with its answer: whoever goes on from there is not to say it again. [] for a question."""
+    """The prompt with its answer: it is not to be said again from there. [] for a question."""
     prompt = request.prompt.rstrip()
     return [] if prompt.endswith("?") else [f"{prompt} {request.target.strip()}"]
 
@@ -139,4 +135,4 @@ class NearMisses:
 
 
 def _stems(template: str) -> frozenset[str]:
-    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in _COMMON)
+    return frozenset(w[:STEM] for w in words(template.replace(SLOT, " ")) if w not in COMMON)

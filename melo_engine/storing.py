@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from melo_engine.blocks import Shard
+from melo_engine.calibrate import Radii
 from melo_engine.training import Trained
 from melo_engine.types import EditRequest
 from melo_engine.version import Edit
@@ -17,7 +18,7 @@ def store(
     trained: Sequence[Trained],
     requests: Sequence[EditRequest],
     keys: np.ndarray,
-    radius: Sequence[float],
+    radii: Sequence[Radii],
     start: int,
     dtype: torch.dtype,
 ) -> tuple[list[Edit], list[Shard]]:
@@ -30,9 +31,8 @@ def store(
         shards.append(shard)
         for row, i in enumerate(members):
             block = shard.block_hash(row)
-            edits.append(
-                Edit(requests[i], shard.name, row, block, rank, float(radius[i]), start + i)
-            )
+            own, content = radii[i]
+            edits.append(Edit(requests[i], shard.name, row, block, rank, own, start + i, content))
     return edits, shards
 
 

@@ -9,7 +9,7 @@
                  in "Is Colombia's Andes in Antioquia?"; words of one or two letters may be missing
 
 The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
-"Apple A5" is known. Digits are never typos.
+"Apple A5" is known. Digits are never typos, nor is a Roman numeral.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rapidfuzz.distance import OSA
 
 _NOT_WORD = re.compile(r"[^\w]+|_")
 _WORD = re.compile(r"[^\W_]+")
+_ROMAN = re.compile(r"[ivx]+")
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
 TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
@@ -195,6 +196,7 @@ class SubjectIndex:
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
         limit = _typos_in(name)
         size, letters, first = len(self._words[name]), len(name), name[0]
+        numerals = _numerals(self._words[name])
         for start, token in enumerate(tokens):
             if token[0] != first:
                 continue
@@ -203,7 +205,8 @@ class SubjectIndex:
                     continue
                 if abs(places[end] - places[start] - letters) > limit:
                     continue
-                if _same_but_for_typos(name, "".join(tokens[start:end]), limit):
+                run = tokens[start:end]
+                if _numerals(run) == numerals and _same_but_for_typos(name, "".join(run), limit):
                     return True
         return False
 
@@ -224,6 +227,17 @@ def _scattered(parts: Sequence[str], there: set[str]) -> bool:
     """Whether a name of these words stands among those, in any order."""
     telling = {word for word in parts if _telling(word)}
     return len(telling) >= TELLING_WORDS and telling <= there
+
+
+def is_letter(name: str) -> bool:
+    """Whether a name is a single Latin letter, which stands in prompts about anything."""
+    whole = joined(name)
+    return len(whole) == 1 and whole.isascii() and whole.isalpha()
+
+
+def _numerals(parts: Sequence[str]) -> list[str]:
+    """Roman numerals: Clement XII is another than Clement XIV."""
+    return [word for word in parts if _ROMAN.fullmatch(word)]
 
 
 def _typos_in(name: str) -> int:

@@ -40,7 +40,10 @@ _ENTRIES = frozenset({"id", "parent", "backbone", "tokenizer", "shards", "settin
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit in force: its request, where its block lies, and how far its key reaches."""
+    """One edit in force: its request, where its block lies, and how far its key reaches.
+
+    content_radius: how far it reaches to prompts that name its subject partly.
+    """
 
     request: EditRequest
     shard: str
@@ -49,6 +52,7 @@ class Edit:
     rank: int
     radius: float
     order: int
+    content_radius: float = 0.0
 
     @property
     def id(self) -> str:
@@ -83,7 +87,10 @@ class Version:
         digest = hashlib.sha256(f"{SCHEMA}|{self.backbone}|{self.tokenizer}|".encode())
         digest.update(self.projection_hash.encode())
         for edit in sorted(self.edits.values(), key=lambda e: e.id):
-            content = [edit.id, edit.block, edit.radius.hex(), *edit.request.names]
+            reach = edit.radius.hex()
+            if edit.content_radius:
+                reach += f"+{edit.content_radius.hex()}"
+            content = [edit.id, edit.block, reach, *edit.request.names]
             digest.update(json.dumps(content).encode())
         return digest.hexdigest()[:32]
 
@@ -97,7 +104,14 @@ class Version:
         index = NeuronIndex(self.projection.size, self.projection.relation_size)
         index.add(
             [
-                Member(e.id, self.shards[e.shard].keys[e.row], e.radius, e.request.names, e.order)
+                Member(
+                    e.id,
+                    self.shards[e.shard].keys[e.row],
+                    e.radius,
+                    e.request.names,
+                    e.order,
+                    e.content_radius,
+                )
                 for e in self.edits.values()
             ]
         )
@@ -137,8 +151,17 @@ class Version:
         )
 
     def with_radius(self, edit: str, radius: float) -> Version:
-        """A version in which one edit reaches less (or more) far. Its key and block stay."""
-        changed = {**self.edits, edit: replace(self[edit], radius=float(radius))}
+        """A version in which one edit reaches less (or more) far. Its key and block stay.
+
+        How far it reaches where it is named partly changes in proportion.
+        """
+        found = self[edit]
+        share = radius / found.radius if found.radius > 0 else 0.0
+        content = found.content_radius and found.content_radius * share
+        changed = {
+            **self.edits,
+            edit: replace(found, radius=float(radius), content_radius=float(content)),
+        }
         return self._next(changed, self.shards.values())
 
     def merge(self, other: Version) -> Version:
@@ -303,7 +326,7 @@ def _table(edits: Any) -> pa.Table:
     rows = []
     for edit in edits:
         row = asdict(edit.request)
-        row |= {k: getattr(edit, k) for k in ("shard", "row", "block", "rank", "radius", "order")}
+        row |= {k: getattr(edit, k) for k in (*_PLACE, "content_radius")}
         row |= {k: list(row[k]) for k in ("aliases", "rephrases", "locality")}
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=_PARQUET)
@@ -314,12 +337,14 @@ def _edits(table: pa.Table) -> list[Edit]:
     return [
         Edit(
             EditRequest(**{n: r[n] for n in names}),
-            **{n: r[n] for n in ("shard", "row", "block", "rank", "radius", "order")},
+            **{n: r[n] for n in _PLACE},
+            content_radius=r.get("content_radius") or 0.0,  # of an earlier release: it had none
         )
         for r in table.to_pylist()
     ]
 
 
+_PLACE = ("shard", "row", "block", "rank", "radius", "order")
 _PARQUET = pa.schema(
     [
         ("id", pa.string()),
@@ -335,5 +360,6 @@ _PARQUET = pa.schema(
         ("rank", pa.int32()),
         ("radius", pa.float64()),
         ("order", pa.int64()),
+        ("content_radius", pa.float64()),
     ]
 )

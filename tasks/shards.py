@@ -32,7 +32,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free and their samples: the reach common to all."""
+    """How a job is cut. shards: ids of edits. bound, free, partly and samples: the reach common to all."""
 
     job: str
     base: str
@@ -42,15 +42,23 @@ class Plan:
     free: float
     sample: int
     free_sample: int
+    partly: float = 0.0
 
     @property
     def reach(self) -> Reach:
         """As it was measured on the whole job."""
-        return Reach(self.bound, self.free, self.sample, self.free_sample)
+        return Reach(self.bound, self.free, self.sample, self.free_sample, self.partly)
 
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
-        content = [self.base, self.removals, self.shards[number], self.bound, self.free]
+        content = [
+            self.base,
+            self.removals,
+            self.shards[number],
+            self.bound,
+            self.free,
+            self.partly,
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -70,7 +78,15 @@ def cut(settings: Settings, ledger: Ledger, job: Job) -> Plan | None:
     reach = editor.measure([request_of(edit) for edit in job.edits], near)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
     plan = Plan(
-        job.id, base, removals, shards, reach.bound, reach.free, reach.sample, reach.free_sample
+        job.id,
+        base,
+        removals,
+        shards,
+        reach.bound,
+        reach.free,
+        reach.sample,
+        reach.free_sample,
+        reach.partly,
     )
     _write(_plan_file(settings, job.id), asdict(plan))
     return plan

@@ -1,7 +1,8 @@
 """Does any of a few names stand in a prompt? Asked of very many prompts, so most cost no search.
 
 A name can only be found, spelled as it is or with typos, where the prompt has one of its words whole,
-a word that is one letter off a one-word name, or its letters under other spacing. That is told from
+a word that is one letter off a one-word name, or its letters under other spacing; a description, where
+it has a word of the same stem. That is told from
 the prompt's words, each of which is judged once; only what is left is searched as the index does it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from melo_engine.descriptions import DescriptionIndex, describes, stem
 from melo_engine.subjects import SubjectIndex, words
 from melo_engine.subjects import joined as glued
 from tasks.gate.about import COMMON
@@ -19,6 +21,8 @@ class Mentions:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._index = SubjectIndex()
+        self._descriptions = DescriptionIndex()
+        self._stems: set[str] = set()
         self._words: set[str] = set()
         self._gaps: set[str] = set()
         self._starts: set[str] = set()
@@ -26,6 +30,9 @@ class Mentions:
         self._judged: dict[str, int] = {}  # word as written -> 0 no, 1 maybe under other spacing, 2
         for number, name in enumerate(dict.fromkeys(names)):
             self._index.add([name], number)
+            if (description := describes(name)) is not None:
+                self._descriptions.add([name], number)
+                self._stems.update(description.filed)
             parts = words(name)
             telling = [p for p in parts if p not in COMMON]
             self._words.update(telling if len(telling) > 1 else parts)
@@ -47,7 +54,7 @@ class Mentions:
             if judged > doubt:
                 doubt = judged
                 if doubt == 2:
-                    return bool(self._index.find(prompt))
+                    return bool(self._index.find(prompt) or self._descriptions.find(prompt))
         if doubt == 1:
             whole = glued(prompt)
             return any(name in whole for name in self._joined)
@@ -58,7 +65,9 @@ class Mentions:
         if not found:  # signs alone: a name may consist of them
             return 2 if any(name in written.casefold() for name in self._joined) else 0
         for word in found:
-            if word in self._words or (self._gaps and _gaps(word) & self._gaps):
+            if word in self._words or stem(word) in self._stems:
+                return 2
+            if self._gaps and _gaps(word) & self._gaps:
                 return 2
         whole = "".join(found)
         if any(name in whole for name in self._joined):

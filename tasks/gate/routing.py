@@ -4,7 +4,7 @@
                                 └──► all others                            ──► as they were
 
 A changed edit is one that came, went, or has another key, radius or names. It can touch a prompt in
-which one of its names stands (also with typos), one that it caught or came closest to before, and,
+which one of its names stands (with typos, or partly), one that it caught or came closest to before, and,
 if it is bound to no name, one whose key lies within its radius. No other prompt's route depends on it.
 
     <folder>/<engine>/<version>-<sha256>.parquet    routes by prompt, for the next gate
@@ -79,6 +79,7 @@ class Router:
                 "edit": pa.array([r.edit for _, r in rows], pa.string()).dictionary_encode(),
                 "nearest": pa.array([r.nearest for _, r in rows], pa.string()).dictionary_encode(),
                 "distance": pa.array([r.distance for _, r in rows], pa.float64()),
+                "radius": pa.array([r.radius for _, r in rows], pa.float64()),
             }
         )
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -109,9 +110,8 @@ class Router:
             if not path.stem.endswith(_sha256(path)):
                 continue
             table = pq.read_table(path).to_pydict()
-            rows = zip(table["probe"], table["edit"], table["nearest"], table["distance"],
-                       strict=True)  # fmt: skip
-            kept = {probe: (edit, nearest, distance) for probe, edit, nearest, distance in rows}
+            columns = [table[name] for name in ("probe", "edit", "nearest", "distance", "radius")]
+            kept = {probe: row for probe, *row in zip(*columns, strict=True)}
             found = self._of(version).routes
             for prompt in prompts:
                 row = kept.get(probe_hash(prompt))
@@ -176,17 +176,21 @@ def _changed(one: Version, other: Version) -> set[str]:
     changed = one.edits.keys() ^ other.edits.keys()
     for edit in one.edits.keys() & other.edits.keys():
         a, b = one.edits[edit], other.edits[edit]
-        same = (a.block, a.radius, a.order) == (b.block, b.radius, b.order)
+        same = (a.block, a.radius, a.content_radius, a.order) == (
+            b.block, b.radius, b.content_radius, b.order
+        )  # fmt: skip
         if not same or a.request.names != b.request.names:
             changed.add(edit)
     return changed
 
 
-def _route(version: Version, edit: str | None, nearest: str | None, distance: float) -> Route:
+def _route(
+    version: Version, edit: str | None, nearest: str | None, distance: float, radius: float
+) -> Route:
     if nearest is None:
         return NOWHERE
     block = version[edit].block if edit is not None else None
-    return Route(edit, block, distance, version[nearest].radius, nearest)
+    return Route(edit, block, distance, radius, nearest)
 
 
 def _made(path: Path) -> float:

@@ -4,8 +4,8 @@ an edit's own prompt fails
     answered by its own block, or by none ──► the edit is taken out (worth a second training)
     answered by another edit              ──► that edit reaches too far: see below
 a protected probe fails, answered by an edit, where the backbone would have passed
-    ──► shrink the edit's radius to leave the probe outside,
-        if its own prompt and all wordings that are inside now stay inside;
+    ──► shrink the edit's radius to leave the probe outside (that for prompts that name it partly in
+        proportion), if its own prompt and all wordings that are inside now stay inside;
         else the edit is taken out, with the probe as evidence
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from melo_engine import Version
+from melo_engine.index import Member
 from melo_engine.subjects import name_in
 from tasks.gate.desk import Desk
 from tasks.gate.thresholds import Thresholds
@@ -72,8 +73,9 @@ def operate(
     for edit, probes in caught.items():
         if edit in out:
             continue
-        nearest = min(probes, key=lambda r: (r.distance, r.probe_id))
-        radius = thresholds.surgery.clearance * nearest.distance
+        member = version.index[edit]
+        nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
+        radius = thresholds.surgery.clearance * _share(member, nearest) * member.radius
         if _keeps_its_own(version, edit, radius, wordings, desk):
             done.version = done.version.with_radius(edit, radius)
             done.repairs.append(
@@ -97,12 +99,27 @@ def _keeps_its_own(
     if not 0 < radius < member.radius:
         return False
     split = version.projection.relation_size
-    part = slice(0, split) if member.names else slice(split, None)
     prompts = [version[edit].request.prompt, *wordings.get(edit, ())]
-    keys = desk.keys.of(prompts, [name_in(p, member.names) for p in prompts])  # (n, K)
-    distances = np.linalg.norm(keys[:, part] - member.key[part], axis=1)
-    inside = distances <= member.radius
-    return bool((distances[inside] <= radius).all())
+    names = [name_in(p, member.names) for p in prompts]
+    apart = desk.keys.of(prompts, names) - member.key  # (n, K)
+    for name, gap in zip(names, apart, strict=True):
+        part = slice(0, split) if name is not None else slice(split, None)
+        reach = _reach(member, name is not None)
+        distance = float(np.linalg.norm(gap[part]))
+        if radius / member.radius * reach < distance <= reach:
+            return False
+    return True
+
+
+def _share(member: Member, result: ProbeResult) -> float:
+    """A caught probe's distance relative to the radius that caught it."""
+    reach = _reach(member, name_in(result.prompt, member.names) is not None)
+    return result.distance / reach if reach else 0.0
+
+
+def _reach(member: Member, named: bool) -> float:
+    """The radius that counts for a prompt that names the edit's subject, or does so partly."""
+    return member.radius if named or not member.names else member.content_radius
 
 
 def _later(version: Version, edit: str, owner: str | None) -> str:

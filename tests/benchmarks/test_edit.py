@@ -123,7 +123,7 @@ def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
     assert melo["web_unchanged"] == melo["accurate_unchanged"] == 1.0
     assert melo["accurate_ratio"] == 1.0
     assert (melo["active"], melo["superseded"]) == (4, 0)
-    assert melo["edit_perplexity"] < 2 < 100 < none["edit_perplexity"]
+    assert melo["edit_perplexity"] < 2 < 50 < none["edit_perplexity"]
 
 
 def test_the_small_gpt_knows_the_words_of_the_right_answers(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from melo_engine.calibrate import (
     CLEARANCE,
     FALLBACK_BOUND,
     FALLBACK_FREE,
+    Radii,
     Reach,
     measure_reach,
     radii,
@@ -95,7 +96,7 @@ def test_a_near_miss_counts_by_the_nearest_edit_of_its_subject(reader: KeyReader
     miss = built.format("velandor")  # of the other two wordings each is an edit's own
     keys = reader.read([*asked[:2], miss], ["velandor"] * 3)[:, : reader.projection.relation_size]
     near = min(np.linalg.norm(keys[:2] - keys[2], axis=1))
-    found = measure_reach(reader, requests, 0.02).gaps.found
+    found = [gap.relation for gap in measure_reach(reader, requests, 0.02).gaps.found]
     assert found[:2] == pytest.approx((near, near), abs=1e-4)
 
 
@@ -131,7 +132,7 @@ def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader
     gap = float(np.linalg.norm(keys[0, :split] - keys[1, :split]))
     wide = Reach(9.0, 9.0)
     bound, free = (
-        radii([r], keys[:1], wide, reader)[0]
+        radii([r], keys[:1], wide, reader)[0].own
         for r in (
             replace(request, locality=(near, far)),
             replace(request, subject=None, locality=(near, far)),
@@ -139,5 +140,23 @@ def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader
     )
     assert bound == pytest.approx(CLEARANCE * gap, abs=1e-4)
     assert free < 9.0
-    assert radii([replace(request, locality=(far,))], keys[:1], wide, reader) == [9.0]
-    assert radii([request], keys[:1], Reach(0.3, 9.0), reader) == [0.3]
+    assert radii([replace(request, locality=(far,))], keys[:1], wide, reader) == [Radii(9.0, 0.0)]
+    assert radii([request], keys[:1], Reach(0.3, 9.0), reader) == [Radii(0.3, 0.0)]
+
+
+def test_a_described_subject_may_be_named_partly_within_a_radius_of_its_own(
+    reader: KeyReader,
+) -> None:
+    subject = "oldest stone bridge of the country"
+    request = EditRequest(f"where is the {subject} ?", "rome", subject=subject)
+    named = EditRequest("where is velandor ?", "rome", subject="velandor")
+    keys = reader.read(
+        [request.prompt, named.prompt], [name_in(request.prompt, request.names), "velandor"]
+    )
+    wide = Reach(9.0, 9.0, partly=8.0)
+    assert radii([request, named], keys, wide, reader) == [Radii(9.0, 8.0), Radii(9.0, 0.0)]
+    probe = "which bridge of stone is oldest ?"  # names it partly: only the content radius is cut
+    content = slice(reader.projection.relation_size, None)
+    gap = np.linalg.norm(reader.read([probe])[0, content] - keys[0, content])
+    [cut] = radii([replace(request, locality=(probe,))], keys[:1], wide, reader)
+    assert cut == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4))

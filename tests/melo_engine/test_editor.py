@@ -310,3 +310,15 @@ def test_a_long_target_begins_with_a_wider_block() -> None:
     wide = [(rank, s.max_steps, s.learning_rate) for rank, s in attempts(settings, 16)]
     assert wide[0] == (16, 60, 0.008)
     assert [rank for rank, _, _ in wide] == [16, 16, 16]
+
+
+def test_a_subject_of_one_letter_binds_nothing() -> None:
+    """It would stand in prompts about anything."""
+    editor = Editor(models.backbone("t5"), settings=models.SETTINGS)
+    prompt = "i did see a river in the north , who made it ?"
+    version = editor.edit([EditRequest(prompt, "ada li", subject="i", id="letter")])
+    assert version["letter"].request.subject is None
+    assert [a.edit for a in editor.answer([prompt, "where did i see the bread ?"])] == [
+        "letter",
+        None,
+    ]

@@ -233,3 +233,28 @@ def test_what_does_not_fit_is_refused_by_name(member: Member, message: str) -> N
         index.search(np.zeros((1, 5), dtype=np.float32), [[]])
     with pytest.raises(UnknownEdit, match="nobody"):
         index.remove(["nobody"])
+
+
+def test_a_partly_named_subject_is_compared_by_content_within_its_own_radius() -> None:
+    name, other = "the oldest stone bridge of the country", "velandor"
+    key = np.array([1, 0, 0, 0, 1, 0], dtype=np.float32)  # relation, content
+    described = Member("described", key, 0.1, (name,), 0, content_radius=0.5)
+    named = Member("named", key, 9.0, (other,), 1)
+    never = Member("never", key, 9.0, (f"{name} too",), 2)
+    index = NeuronIndex(SIZE, RELATION, [described, named, never])
+    partly = "which bridge of stone is oldest ?"
+    asked = [partly, f"is {name} long ?", f"is velandor the {partly}"]
+    mentions = index.mentions(asked)
+    assert [[m.name is None for m in found] for found in mentions] == [[True], [False], [False]]
+    assert questions(mentions)[0] == (0, None)
+    far = np.array([0, 9, 9, 0, 1.4, 0], dtype=np.float32)  # far by relation, near by content
+    [hit, exact, _] = index.search(np.stack([far] * 3), mentions)
+    assert hit.inside
+    assert (hit.member.edit, hit.member.radius) == ("described", 0.5)  # type: ignore[union-attr]
+    assert hit.distance == pytest.approx(0.4)
+    assert not exact.inside  # where the subject stands, what is asked of it decides
+    [hit, *_] = index.search(np.stack([key * 3] * 3), mentions)
+    assert not hit.inside
+    assert index.around(key, partly, 9.0, 9.0) == []  # never a contradiction
+    index.remove(["described"])
+    assert index.mentions([partly]) == [[]]

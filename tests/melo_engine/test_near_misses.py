@@ -104,7 +104,8 @@ def test_an_answered_prompt_is_another_unless_it_was_a_question() -> None:
 
 def test_two_places_of_one_passage_are_two_questions() -> None:
     start, later = "Acme is old.", "Acme is old. It grew."
-    assert of_one_passage(start, later) and of_one_passage(later, start)
+    assert of_one_passage(start, later)
+    assert of_one_passage(later, start)
     assert of_one_passage("Acme is", later)
     assert not of_one_passage(start, start)
     assert not of_one_passage(start, "Acme is older. It grew.")

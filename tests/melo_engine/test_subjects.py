@@ -165,3 +165,10 @@ def test_words_are_plain() -> None:
     assert words("Where was José  Núñez-Ortega's_son born?") == (
         ["where", "was", "jose", "nunez", "ortega", "s", "son", "born"]
     )
+
+
+def test_roman_numerals_are_never_typos() -> None:
+    index = only("Clement XIV")
+    assert found(index, "Where did Clement XIV die?") == {7}
+    assert found(index, "Where did Clemnt XIV die?") == {7}
+    assert found(index, "Where did Clement XII die?") == set()

@@ -1,0 +1,126 @@
+"""Subjects that describe instead of naming, in prompts that describe them in other words.
+
+    subject   "first Indian state to become smoke-free"
+    prompt    "What is the smoke-free state of India that came first?"     most of its words: partly named
+
+A name stands in a prompt or it does not (`subjects`). A description may be worded anew, so here most
+of its words are enough, whatever their endings. Those in capitals and numbers must all be there: by
+them one "first governor of Texas in 1995" is told from another. Whether the prompt is about the edit
+is then for the content of the whole prompt to say (`index`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from melo_engine.subjects import words
+
+COMMON = frozenset(
+    "a an the of is was were are be been in on at to by with for from and or that this what which who "
+    "whom whose where when how did does do has have had it its as s name".split()
+)
+ORDINALS = frozenset(
+    "first second third fourth fifth sixth seventh eighth ninth tenth last".split()
+)
+STEM = 5  # letters of a word that count: "India" and "Indian" are alike
+LEAST = 3  # letters of a word that tells something, and words that must stand where all are small
+SHARE = 0.5  # of the words that must stand
+_WRITTEN = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Stems of a subject's telling words. fixed: must all stand in a prompt; need: how many in all."""
+
+    stems: frozenset[str]
+    fixed: frozenset[str]
+    need: int
+
+    def partly_in(self, stems: frozenset[str]) -> bool:
+        """Whether enough of it stands among the stems of a prompt."""
+        return self.fixed <= stems and len(self.stems & stems) >= self.need
+
+    @property
+    def filed(self) -> list[str]:
+        """Stems of which a prompt must have one: one that is fixed, or so many that one is among them."""
+        if self.fixed:
+            return [max(sorted(self.fixed), key=len)]
+        longest = sorted(self.stems, key=lambda stem: (-len(stem), stem))
+        return longest[: len(longest) - self.need + 1]
+
+
+def describes(name: str) -> Description | None:
+    """A subject's description; None where it is a name, of which every word must stand."""
+    stems, fixed = set(), set()
+    for written in _WRITTEN.findall(name):
+        marked = any(c.isupper() or c.isdigit() for c in written) or written in ORDINALS
+        for word in words(written):
+            if word in COMMON or not (marked or len(word) >= LEAST):
+                continue
+            stems.add(stem(word))
+            if marked:
+                fixed.add(stem(word))
+    if stems == fixed or len(stems) < 2:
+        return None
+    least = len(fixed) if fixed else min(LEAST, len(stems))
+    need = max(least, math.ceil(SHARE * len(stems)))
+    return Description(frozenset(stems), frozenset(fixed), need)
+
+
+def stem(word: str) -> str:
+    """The beginning of a word; all of it where it has digits."""
+    return word if any(c.isdigit() for c in word) else word[:STEM]
+
+
+def stems_of(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in words(text))
+
+
+class DescriptionIndex:
+    """From descriptions to the ids of the edits that they bind. Ids are small integers of the caller's."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, set[int]] = defaultdict(set)  # name -> ids
+        self._known: dict[str, Description] = {}
+        self._filed: dict[str, set[str]] = defaultdict(set)  # stem -> names
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, names: Iterable[str], member: int) -> None:
+        """Bind those of `names` that describe to `member`."""
+        for name in names:
+            found = self._known.get(name) or describes(name)
+            if found is None:
+                continue
+            self._known[name] = found
+            self._members[name].add(member)
+            for part in found.filed:
+                self._filed[part].add(name)
+
+    def remove(self, names: Iterable[str], member: int) -> None:
+        """Undo `add`."""
+        for name in names:
+            if name not in self._known:
+                continue
+            self._members[name].discard(member)
+            if not self._members[name]:
+                del self._members[name]
+                for part in self._known.pop(name).filed:
+                    self._filed[part].discard(name)
+
+    def find(self, prompt: str) -> set[int]:
+        """Ids of all that the prompt names partly."""
+        if not self._known:
+            return set()
+        there = stems_of(prompt)
+        candidates = {name for part in there for name in self._filed.get(part, ())}
+        found: set[int] = set()
+        for name in candidates:
+            if self._known[name].partly_in(there):
+                found |= self._members[name]
+        return found
