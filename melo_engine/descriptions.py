@@ -81,7 +81,7 @@ def stems_of(text: str) -> frozenset[str]:
 
 
 class DescriptionIndex:
-    """From descriptions to the ids of the edits that they bind. Ids are small integers of the caller's."""
+    """From descriptions to the ids of the edits that they bind, which are the caller's integers."""
 
     def __init__(self) -> None:
         self._members: dict[str, set[int]] = defaultdict(set)  # name -> ids

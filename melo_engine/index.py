@@ -5,11 +5,11 @@
     free edits      nearest on faiss       ──► distance of content parts  <= radius
 
 A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
-several stand has a key for each. Where none stands in it, a subject that is a description may be named partly
-(`descriptions`): then the prompt as a whole is compared. Keys never change. Edits are added and taken out by id. Where
-several radii hold a key, the edit with the smallest distance relative to its radius wins; of two
-edits at one point, the later one. A decision that another key within the tolerance would change is
-marked as doubtful.
+several stand has a key for each. Where none stands in it, a subject that is a description may be named
+partly (`descriptions`): then the prompt as a whole is compared. Keys never change. Edits are added and
+taken out by id. Where several radii hold a key, the edit with the smallest distance relative to its
+radius wins; of two edits at one point, the later one. A decision that another key within the tolerance
+would change is marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 

@@ -32,7 +32,7 @@ from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free, partly and samples: the reach common to all."""
+    """How a job is cut. shards: ids of edits. bound, free, partly, samples: the reach common to all."""
 
     job: str
     base: str
