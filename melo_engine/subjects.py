@@ -187,7 +187,12 @@ class SubjectIndex:
         if not candidates:
             return []
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
-        found = [n for n in candidates if self._stands_in(n, tokens, places)]
+        there_may_be = _sizes(tokens, places)
+        found = [
+            n
+            for n in candidates
+            if len(n) in there_may_be.get(n[0], ()) and self._stands_in(n, tokens, places)
+        ]
         if not found:
             there = set(tokens)
             found = [n for n in candidates if _scattered(self._words[n], there)]
@@ -209,6 +214,17 @@ class SubjectIndex:
                 if _numerals(run) == numerals and _same_but_for_typos(name, "".join(run), limit):
                     return True
         return False
+
+
+def _sizes(tokens: Sequence[str], places: Sequence[int]) -> dict[str, set[int]]:
+    """By first letter how many letters a name may have that stands in the prompt, typos and all."""
+    most = _typos_in("x" * LONG_TYPO_LENGTH)
+    sizes: dict[str, set[int]] = defaultdict(set)
+    for start, token in enumerate(tokens):
+        for end in range(start + 1, len(tokens) + 1):
+            letters = places[end] - places[start]
+            sizes[token[0]].update(range(letters - most, letters + most + 1))
+    return sizes
 
 
 def name_in(prompt: str, names: Iterable[str]) -> str | None:
