@@ -89,3 +89,25 @@ def test_an_editor_with_learned_keys_edits_and_reloads(reader, learned, tmp_path
         answers = one.answer([r.prompt for r in requests])
         assert [a.text for a in answers] == [r.target for r in requests]
         one.runtime.close()
+
+
+def test_a_projection_learned_before_tokens_mixed_makes_the_keys_that_it_made(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    older = KeyProjection(12, mixes=False).eval()
+    states, mask = torch.randn(2, 5, 12), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    read = KeyProjection.from_bytes(older.to_bytes())
+    assert not read.mixes
+    assert read.content_hash() == older.content_hash()
+    assert torch.equal(read(states, mask), older(states, mask))
+    newer = KeyProjection(12)
+    assert newer.mixes
+    assert KeyProjection.from_bytes(newer.to_bytes()).mixes
+
+
+def test_padding_never_enters_a_learned_key(learned) -> None:
+    states, mask = torch.randn(3, 4, learned.hidden_size), torch.ones(3, 4)
+    padded = torch.cat([states, 9 * torch.randn(3, 2, learned.hidden_size)], 1)  # (3, 6, H)
+    wide = torch.cat([mask, torch.zeros(3, 2)], 1)
+    assert torch.allclose(learned(padded, wide), learned(states, mask), atol=1e-5)
