@@ -15,7 +15,7 @@ from melo_engine.runtime import Runtime
 from melo_engine.subjects import spans
 
 Names = Sequence[str | None]  # of each prompt the subject that is left out, see `subjects.joined`
-SAME_LENGTH = 8  # prompts of one length that are read together
+SAME_LENGTH = 32  # prompts of one length that are read together
 
 
 class KeyReader:
@@ -51,7 +51,7 @@ class KeyReader:
         return keys
 
     def read_alone(self, prompt: str, name: str | None = None) -> np.ndarray:
-        """Key (K,) of one prompt in a batch of its own, without padding: the one that counts."""
+        """Key (K,) of one prompt with nothing beside it and no padding: the one that counts."""
         return self.read_with_states([prompt], [name])[0][0]
 
     @torch.inference_mode()
@@ -81,6 +81,8 @@ class KeyReader:
         """Keys and states of prompts of one length, as each has them alone."""
 
         def read(some: list[tuple[str, str | None]]) -> list[tuple[np.ndarray, Tensor]]:
+            if len(some) == 1:  # twice: a single short row is summed otherwise than rows in a batch
+                return read(some * 2)[:1]
             prompts, names = [p for p, _ in some], [n for _, n in some]
             states, mask = self.states(prompts)
             return list(zip(self.project(states, mask, prompts, names), states, strict=True))

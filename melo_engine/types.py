@@ -109,7 +109,7 @@ class EditSettings:
     max_rank: int = 16
     learning_rate: float = 1.5e-2
     max_steps: int = 60
-    chunk: int = 64
+    chunk: int = 128
     margin: float = 2.0
     patience: int = 6
     weight_scale: float = 3.0
