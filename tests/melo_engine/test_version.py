@@ -237,3 +237,32 @@ def test_thousands_of_blocks_open_without_being_read(edited_t5: Edited, tmp_path
 def test_every_error_is_of_one_tree() -> None:
     assert issubclass(VersionError, MeloError)
     assert issubclass(UnknownEdit, MeloError)
+
+
+def test_how_far_an_edit_reaches_by_content_is_part_of_a_version(
+    edited_t5: Edited, tmp_path: Path
+) -> None:
+    version = edited_t5.editor.version
+    first = next(iter(version.edits))
+    partly = version.with_edits([replace(version[first], content_radius=0.5)], [])
+    assert partly.id != version.id
+    loaded = Version.load(partly.save(tmp_path / "partly"))
+    assert (loaded.id, loaded[first].content_radius) == (partly.id, 0.5)
+    assert loaded.index[first].content_radius == 0.5
+    half = partly.with_radius(first, partly[first].radius / 2)
+    assert half[first].content_radius == pytest.approx(0.25)
+
+
+def test_a_version_of_an_earlier_release_reaches_nothing_by_content(
+    edited_t5: Edited, tmp_path: Path
+) -> None:
+    version = edited_t5.editor.version
+    folder = version.save(tmp_path / "version")
+    path = folder / "edits.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["content_radius"]), path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"]["edits.parquet"] = file_hash(path)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    loaded = Version.load(folder)
+    assert loaded.id == version.id
+    assert {edit.content_radius for edit in loaded.edits.values()} == {0.0}

@@ -109,6 +109,24 @@ def test_a_bound_edit_with_a_radius_ten_times_too_wide_is_cut_back(world: World,
     assert [r.edit for r in result.repairs] == [edit]
 
 
+def test_an_edit_that_reaches_too_far_where_it_is_named_partly_is_cut_back(
+    world: World, cache, thresholds
+):
+    subject = "wexandor wexovic yaromire ulmustra brenholt"
+    request = EditRequest(f"who leads {subject} ?", "red", subject)
+    version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([request])
+    wide = version.with_edits([replace(version[request.id], content_radius=9.0)], [])
+    probe = "name wexandor and yaromire brenholt"
+    elsewhere = Suite("elsewhere", (Probe("1", probe),))
+    result = gate(world, wide, cache, thresholds, extra=[elsewhere])
+    assert result.passed, result.reason
+    (repair,) = result.repairs
+    assert (repair.edit, repair.suite, repair.probe) == (request.id, "elsewhere", probe)
+    assert 0 < result.version[request.id].content_radius < 9.0
+    editor = Editor(world.backbone, result.version)
+    assert [r.edit for r in editor.routes([probe, request.prompt])] == [None, request.id]
+
+
 @pytest.mark.parametrize("honest", [True, False])
 def test_an_edit_with_a_wrong_block_is_taken_out(world: World, cache, thresholds, honest: bool):
     one, other = (world.candidate[e] for e in world.new[:2])

@@ -246,10 +246,16 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
     editor = world.editor()
     free = EditRequest("sol mi re", "red")
     more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free])
+    described = "wexandor wexovic yaromire ulmustra brenholt"
+    about = EditRequest(f"who leads {described} ?", "red", described, id="described")
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([about])
+    more = more.with_edits([replace(more["described"], content_radius=5.0)], [])
     shrunk = more.with_radius(world.new[0], 0.01).without([world.new[1], world.new[2]])
     prompts = [p for s in suites_of(world, more) for p in (x.prompt for x in s.probes)]
     prompts += [p.replace("andor", "andr") for p in prompts[:40]]  # typos
     prompts += ["sol mi re", "sol mi re now", "re mi sol", "name a thing"]
+    partly = "who leads wexandor and yaromire brenholt ?"
+    prompts += [partly, f"who leads {described} ?"]
     router = Router(editor, ProbeKeys(editor, None), tmp_path)
     for version in (world.champion, world.candidate, more, shrunk, world.champion.without([])):
         quick = router.routes(version, prompts)
@@ -257,8 +263,11 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
         assert [r.edit for r in quick] == [r.edit for r in slow]
         assert [r.block for r in quick] == [r.block for r in slow]
         router.save(version)
+    [route] = router.routes(more, [partly])
+    assert (route.edit, route.radius) == ("described", 5.0)
     again = Router(editor, ProbeKeys(editor, None), tmp_path)
     again.remember(more, prompts)
+    assert again.routes(more, [partly]) == [route]
     before = [r.edit for r in again.routes(more, prompts)]
     assert again.looked_up == 0
     assert before == [r.edit for r in router.routes(more, prompts)]

@@ -6,13 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melo_engine.descriptions import DescriptionIndex
 from melo_engine.subjects import SubjectIndex
 from tasks.gate.mentions import Mentions
 
-NAMES = ("Volvo B12M", "The Who", "Solaris", "Call the Doctor", "José Núñez", "C++", "Bay of Pigs")
+DESCRIBED = ("oldest stone bridge of the country", "first smoke-free state of India")
+NAMES = (
+    *DESCRIBED,
+    "Volvo B12M",
+    "The Who",
+    "Solaris",
+    "Call the Doctor",
+    "José Núñez",
+    "C++",
+    "Bay of Pigs",
+)
 WORDS = st.sampled_from(
-    [*" ".join(NAMES).split(), "Volvo-B12M", "B", "12M", "Solariss", "Soalris", "Docter", "Bey",
-     "who", "the", "of", "runs", "Nunez", "joze", "?", "Volv", "o"]
+    [*" ".join(NAMES).split(), "Indian", "states", "Volvo-B12M", "B", "12M", "Solariss", "Soalris", "Docter",
+     "Bey", "who", "the", "of", "runs", "Nunez", "joze", "?", "Volv", "o"]
 )  # fmt: skip
 
 
@@ -26,6 +37,9 @@ WORDS = st.sampled_from(
         ("Who is Jose Nunez's father?", True),
         ("Who wrote C++?", True),
         ("What is the capital of Norway?", False),
+        ("Which bridge of stone is oldest?", True),
+        ("Which Indian state was first?", True),
+        ("Which state of Norway was first?", False),
     ],
 )
 def test_a_name_is_found_whatever_its_spelling(prompt: str, stands: bool):
@@ -35,8 +49,9 @@ def test_a_name_is_found_whatever_its_spelling(prompt: str, stands: bool):
 @given(st.lists(WORDS, min_size=1, max_size=8), st.sets(st.sampled_from(NAMES), min_size=1))
 def test_what_the_index_finds_the_quick_look_finds(words: list[str], names: set[str]):
     prompt = " ".join(words)
-    index = SubjectIndex()
+    index, described = SubjectIndex(), DescriptionIndex()
     for number, name in enumerate(sorted(names)):
         index.add([name], number)
-    if index.find(prompt):
+        described.add([name], number)
+    if index.find(prompt) or described.find(prompt):
         assert Mentions(sorted(names)).any_in(prompt)
