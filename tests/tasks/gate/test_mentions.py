@@ -22,8 +22,8 @@ NAMES = (
     "Bay of Pigs",
 )
 WORDS = st.sampled_from(
-    [*" ".join(NAMES).split(), "Indian", "states", "Volvo-B12M", "B", "12M", "Solariss", "Soalris", "Docter",
-     "Bey", "who", "the", "of", "runs", "Nunez", "joze", "?", "Volv", "o"]
+    [*" ".join(NAMES).split(), "Indian", "states", "Volvo-B12M", "B", "12M", "Solariss", "Soalris",
+     "Docter", "Bey", "who", "the", "of", "runs", "Nunez", "joze", "?", "Volv", "o"]
 )  # fmt: skip
 
 
