@@ -23,6 +23,13 @@ def test_products_and_bytes_are_counted_where_they_are_asked_for() -> None:
     assert work.bytes == {ELSEWHERE: 4 * (4 * 8 + 8 * 16 + 4 * 16)}
 
 
+def test_a_linear_layer_counts_the_same_in_inference() -> None:
+    layer, states = torch.nn.Linear(8, 4), torch.ones(3, 8)
+    with torch.inference_mode(), Work() as work:
+        layer(states)
+    assert work.operations.total() == 2 * 3 * 8 * 4
+
+
 def test_the_work_of_a_backward_pass_counts_too() -> None:
     a, b = torch.randn(4, 8), torch.randn(8, 16, requires_grad=True)
     with Work() as work:
