@@ -5,13 +5,12 @@ each request near-misses are made (`near_misses`): its wording about other subje
 other wordings, and the locality probes that came with it. In traffic the first kind is by far the
 commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for each one about the
 same subject. The reach common to all keys is the quantile at which the mix stays within the
-allowance. How near the whole of a prompt must be that only
-partly names a subject (`descriptions`) is the same quantile of the same near-misses, by content. Then
-each key is cut to leave the locality probes outside that came with it. On a causal model it also
-leaves the prompt outside as it stands once answered, and that of a passage reaches no further than
-half the way to where the passage ends otherwise. Keys of
-different answers need no cut: a prompt goes to the nearest, and two edits within one another's
-reach are a contradiction, which is settled before training (`editor`).
+allowance. How near the whole of a prompt must be that only partly names a subject (`descriptions`)
+is the same quantile of the same near-misses, by content. Then each key is cut to leave the locality
+probes outside that came with it. On a causal model it also leaves the prompt outside as it stands once
+answered, and that of a passage reaches no further than half the way to where the passage ends
+otherwise. Keys of different answers need no cut: a prompt goes to the nearest, and two edits within one
+another's reach are a contradiction, which is settled before training (`editor`).
 """
 
 from __future__ import annotations

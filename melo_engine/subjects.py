@@ -187,7 +187,7 @@ class SubjectIndex:
         if not candidates:
             return []
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
-        there_may_be = _sizes(tokens, places)
+        there_may_be = _sizes(tokens, places, max(map(len, candidates)))
         found = [
             n
             for n in candidates
@@ -216,13 +216,18 @@ class SubjectIndex:
         return False
 
 
-def _sizes(tokens: Sequence[str], places: Sequence[int]) -> dict[str, set[int]]:
-    """By first letter how many letters a name may have that stands in the prompt, typos and all."""
+def _sizes(tokens: Sequence[str], places: Sequence[int], longest: int) -> dict[str, set[int]]:
+    """By first letter how many letters a name may have that stands in the prompt, typos and all.
+
+    longest: letters of the longest name in question, so that long prompts cost no more than short ones.
+    """
     most = _typos_in("x" * LONG_TYPO_LENGTH)
     sizes: dict[str, set[int]] = defaultdict(set)
     for start, token in enumerate(tokens):
         for end in range(start + 1, len(tokens) + 1):
             letters = places[end] - places[start]
+            if letters > longest + most:
+                break
             sizes[token[0]].update(range(letters - most, letters + most + 1))
     return sizes
 

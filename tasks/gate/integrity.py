@@ -54,8 +54,9 @@ def integrity_checks(done: Operation) -> list[Check]:
 
 
 def _broken(edit: Edit, version: Version, desk: Desk) -> Rejection | None:
-    if not (math.isfinite(edit.radius) and edit.radius >= 0):
-        reason = f"its radius is {edit.radius}; it must be a finite number >= 0"
+    bad = [r for r in (edit.radius, edit.content_radius) if not (math.isfinite(r) and r >= 0)]
+    if bad:
+        reason = f"its radius is {bad[0]}; it must be a finite number >= 0"
     elif desk.block(version, edit.id) != edit.block:
         reason = (
             f"its block is not the one on record: {desk.block(version, edit.id)[:12]} "
