@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from melo_engine.errors import BackboneError, PromptError, RequestError
 from melo_engine.surgery import Surgery, find_surgery
 from melo_engine.types import TASKS, Task
 
+ENCODED_TOGETHER = 4096  # prompts that are sorted by length at a time
 TARGET_TOKENIZER = "decoder_tokenizer"  # subfolder, where answers have a vocabulary of their own
 _LOADERS = {
     "seq2seq-lm": AutoModelForSeq2SeqLM,
@@ -203,6 +204,23 @@ class Backbone:
             # Encoders count positions from the left edge, padding or not: tell them where words begin.
             encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
         return encoded
+
+    def encode_alike(
+        self, prompts: Sequence[str], size: int = 32
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Prompts in batches of like length, so that little is padding: which ones, and their tensors.
+
+        Each batch is padded on the right, to its own longest prompt. Raises PromptError.
+        """
+        for start in range(0, len(prompts), ENCODED_TOGETHER):
+            encoded = self.encode(prompts[start : start + ENCODED_TOGETHER], padding_side="right")
+            lengths = encoded["attention_mask"].sum(1).tolist()
+            order = sorted(range(len(lengths)), key=lengths.__getitem__)
+            for first in range(0, len(order), size):
+                rows = order[first : first + size]
+                longest = lengths[rows[-1]]
+                batch = {name: tensor[rows, :longest] for name, tensor in encoded.items()}
+                yield [start + row for row in rows], batch
 
     def offsets(self, prompt: str) -> list[tuple[int, int]]:
         """Where each token of an encoded prompt stands in it: [begin, end) in characters.

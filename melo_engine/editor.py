@@ -335,15 +335,12 @@ class Editor:
     def _keys_of(
         self, requests: Sequence[EditRequest], lessons: dict[str, Lesson]
     ) -> dict[str, np.ndarray]:
-        """Keys (K,) as each prompt has it alone: what is stored does not depend on a batch.
-
-        Where a key is made from the encoder's output, the lessons go on from that output.
-        """
+        """Each prompt's key (K,). Lessons go on from the encoder's output, if keys are made of that."""
         keys = {}
         for request, (key, states) in zip(requests, self._read(requests), strict=True):
             keys[request.id] = key
             if self.reader.reads_the_encoder:
-                lessons[request.id] = replace(lessons[request.id], states=states.clone())
+                lessons[request.id] = replace(lessons[request.id], states=states)
         return keys
 
     def _radii(

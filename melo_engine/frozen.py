@@ -7,18 +7,23 @@ that finished before that one started, and a replayed pass hands those outputs b
     encoder ── layers 0..k-1 ── layer k: norm, attention ── mlp.up │ mlp.down ── norm ── head
     └────────────────────── recorded ───────────────────────────── ┘ └── computed each step ──┘
 
-It works on any model, since it goes by the order in which modules ran.
+What runs later but sees only what there was before is frozen too: the keys and values that a
+decoder's upper layers make of the encoder's output. It works on any model, since it goes by the
+order in which modules ran and by the tensors they were given.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
+
+T = TypeVar("T")
 
 
 class FrozenPrefix:
@@ -30,37 +35,49 @@ class FrozenPrefix:
 
     @classmethod
     def record(
-        cls, model: nn.Module, targets: list[nn.Module], forward: Callable[[], Any], batch: int
-    ) -> FrozenPrefix:
-        """Run `forward` once and keep what ran before the first of `targets`, and its own output."""
+        cls, model: nn.Module, targets: list[nn.Module], forward: Callable[[], T], batch: int
+    ) -> tuple[FrozenPrefix, T]:
+        """Run `forward` once and keep what ran before the first of `targets`, and its own output.
+
+        Returns what `forward` gave beside it. Blocks that are on must not say anything yet, since the
+        output of a target is kept with what a hook has added to it.
+        """
         finished: dict[nn.Module, Any] = {}
         calls: dict[nn.Module, int] = {}
         state: dict[str, nn.Module | None] = {"first": None}
         wanted = set(targets)
+        holders = {m for m in model.modules() if not wanted.isdisjoint(m.modules())}
+        early: dict[int, weakref.ref[Tensor]] = {}  # tensors there were before the first target ran
 
-        def before(module: nn.Module, args: Any) -> None:
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
             calls[module] = calls.get(module, 0) + 1
             if module in wanted and state["first"] is None:
                 state["first"] = module
+            if state["first"] is None:
+                early.update((id(t), weakref.ref(t)) for t in _tensors((args, kwargs)))
 
-        def after(module: nn.Module, args: Any, output: Any) -> None:
-            if state["first"] is None or state["first"] is module:
+        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if (
+                state["first"] is None
+                or state["first"] is module
+                or (module not in holders and _all_early(early, (args, kwargs)))
+            ):
                 finished.setdefault(module, output)
 
         handles: list[Any] = []
         for module in model.modules():
             if module is not model:
-                handles.append(module.register_forward_pre_hook(before))
-                handles.append(module.register_forward_hook(after))
+                handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+                handles.append(module.register_forward_hook(after, with_kwargs=True))
         try:
-            with torch.no_grad():
-                forward()
+            found = forward()
         finally:
             for handle in handles:
                 handle.remove()
         once = {m: out for m, out in finished.items() if calls[m] == 1}
         inside = {child for m in once for child in m.modules() if child is not m}
-        return cls({m: out for m, out in once.items() if m not in inside}, batch)
+        kept = {m: _mapped(out, Tensor.detach) for m, out in once.items() if m not in inside}
+        return cls(kept, batch), found
 
     def rows(self, keep: Tensor) -> FrozenPrefix:
         """The same recording for some rows of the batch. keep: (R,) int64."""
@@ -79,21 +96,36 @@ class FrozenPrefix:
                 module.__dict__.pop("forward", None)
 
 
+def _tensors(given: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_iter(given) if isinstance(leaf, Tensor))
+
+
+def _all_early(early: dict[int, weakref.ref[Tensor]], given: Any) -> bool:
+    """Whether a module was given tensors, and none but those of before: the same, not their like."""
+    places = [early.get(id(t), lambda: None)() is t for t in _tensors(given)]
+    return bool(places) and all(places)
+
+
 def _returning(output: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: output
 
 
 def cut_rows(value: Any, keep: Tensor, batch: int) -> Any:
     """Index the batch dimension of every tensor in a nest of tuples, lists, dicts and outputs."""
+    return _mapped(value, lambda t: t[keep] if t.dim() and t.shape[0] == batch else t)
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nest of tuples, lists, dicts and outputs, with every tensor of it changed."""
     if isinstance(value, Tensor):
-        return value[keep] if value.dim() and value.shape[0] == batch else value
+        return change(value)
     if isinstance(value, dict):
-        cut = {k: cut_rows(v, keep, batch) for k, v in value.items()}
-        return type(value)(**cut) if is_dataclass(value) else cut
+        new = {k: _mapped(v, change) for k, v in value.items()}
+        return type(value)(**new) if is_dataclass(value) else new
     if is_dataclass(value) and not isinstance(value, type):
         return type(value)(
-            **{f.name: cut_rows(getattr(value, f.name), keep, batch) for f in fields(value)}
+            **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)}
         )
     if isinstance(value, tuple | list):
-        return type(value)(cut_rows(v, keep, batch) for v in value)
+        return type(value)(_mapped(v, change) for v in value)
     return value

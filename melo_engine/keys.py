@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from melo_engine.runtime import Runtime
 from melo_engine.subjects import spans
 
 Names = Sequence[str | None]  # of each prompt the subject that is left out, see `subjects.joined`
-SAME_LENGTH = 32  # prompts of one length that are read together
 
 
 class KeyReader:
@@ -28,76 +26,49 @@ class KeyReader:
         self.runtime = runtime
         self.projection = projection or KeyProjection(hidden_size(backbone), learned=False)
         self.projection = self.projection.to(backbone.device).eval().requires_grad_(False)
-        self._exact: dict[tuple[int, int], bool] = {}  # by shape: are rows as they are alone?
         # Keys of one prompt differ between batches by rounding: below this a route is decided alone.
         self.tolerance = 1e-4 if backbone.dtype == torch.float32 else 3e-2
 
     @torch.inference_mode()
     def read(
-        self, prompts: Sequence[str], names: Names | None = None, batch_size: int = 64
+        self, prompts: Sequence[str], names: Names | None = None, batch_size: int = 32
     ) -> np.ndarray:
         """Keys (N, K) float32, computed in batches of similar length.
 
         names: the subject left out of each prompt's relation part, None for none.
         """
-        names = names or [None] * len(prompts)
         keys = np.empty((len(prompts), self.projection.size), dtype=np.float32)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            some = [prompts[i] for i in rows]
-            states, mask = self.states(some)
-            keys[rows] = self.project(states, mask, some, [names[i] for i in rows])
+        for rows, found, _, _ in self._read(prompts, names, batch_size):
+            keys[rows] = found
         return keys
-
-    def read_alone(self, prompt: str, name: str | None = None) -> np.ndarray:
-        """Key (K,) of one prompt with nothing beside it and no padding: the one that counts."""
-        return self.read_with_states([prompt], [name])[0][0]
 
     @torch.inference_mode()
     def read_with_states(
-        self, prompts: Sequence[str], names: Names | None = None
+        self, prompts: Sequence[str], names: Names | None = None, batch_size: int = 32
     ) -> list[tuple[np.ndarray, Tensor]]:
-        """For each prompt its key (K,) as `read_alone` gives it, and the states (T, H) behind it.
+        """As `read`: for each prompt its key (K,), and the states (T, H) behind it, a copy."""
+        read: dict[int, tuple[np.ndarray, Tensor]] = {}
+        for rows, found, states, mask in self._read(prompts, names, batch_size):
+            for place, row in enumerate(rows):
+                read[row] = found[place], states[place, mask[place].bool()]
+        return [read[i] for i in range(len(prompts))]
 
-        Prompts of one length are read together where that gives the same numbers to the bit, as it
-        does where a row's sums do not depend on the batch. It is tried out for each shape of batch.
-        """
+    @torch.inference_mode()
+    def read_alone(self, prompt: str, name: str | None = None) -> np.ndarray:
+        """Key (K,) of one prompt with nothing beside it and no padding: it decides where it is close."""
+        states, mask = self.states([prompt])
+        key: np.ndarray = self.project(states, mask, [prompt], [name])[0]
+        return key
+
+    def _read(
+        self, prompts: Sequence[str], names: Names | None, batch_size: int
+    ) -> Iterator[tuple[list[int], np.ndarray, Tensor, Tensor]]:
+        """Batches of like length: which prompts, their keys (B, K), states (B, T, H), mask (B, T)."""
         names = names or [None] * len(prompts)
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for i, prompt in enumerate(prompts):
-            by_length[self.backbone.encode([prompt])["input_ids"].shape[1]].append(i)
-        found: dict[int, tuple[np.ndarray, Tensor]] = {}
-        for length, rows in by_length.items():
-            for start in range(0, len(rows), SAME_LENGTH):
-                some = rows[start : start + SAME_LENGTH]
-                read = self._together([(prompts[i], names[i]) for i in some], length)
-                found |= zip(some, read, strict=True)
-        return [found[i] for i in range(len(prompts))]
-
-    def _together(
-        self, asked: list[tuple[str, str | None]], length: int
-    ) -> list[tuple[np.ndarray, Tensor]]:
-        """Keys and states of prompts of one length, as each has them alone."""
-
-        def read(some: list[tuple[str, str | None]]) -> list[tuple[np.ndarray, Tensor]]:
-            if len(some) == 1:  # twice: a single short row is summed otherwise than rows in a batch
-                return read(some * 2)[:1]
-            prompts, names = [p for p, _ in some], [n for _, n in some]
-            states, mask = self.states(prompts)
-            return list(zip(self.project(states, mask, prompts, names), states, strict=True))
-
-        if len(asked) == 1:
-            return read(asked)
-        shape = (length, len(asked))
-        if self._exact.get(shape, True):
-            together = read(asked)
-            if shape not in self._exact:
-                alone = read(asked[-1:])[0][0]
-                self._exact[shape] = bool(np.array_equal(alone, together[-1][0]))
-            if self._exact[shape]:
-                return together
-        return [read([one])[0] for one in asked]
+        for rows, batch in self.backbone.encode_alike(prompts, batch_size):
+            states, mask = self._states(batch), batch["attention_mask"]
+            some, without = [prompts[i] for i in rows], [names[i] for i in rows]
+            yield rows, self.project(states, mask, some, without), states, mask
 
     @property
     def reads_the_encoder(self) -> bool:
@@ -139,9 +110,10 @@ class KeyReader:
     def states(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Hidden states (B, T, H) at the key module, and the mask (B, T) of real tokens."""
         batch = self.backbone.encode(prompts, padding_side="right")
-        return self.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch)), batch[
-            "attention_mask"
-        ]
+        return self._states(batch), batch["attention_mask"]
+
+    def _states(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
 
 
 def forward_to_key(backbone: Backbone, batch: dict[str, Tensor]) -> None:

@@ -110,15 +110,14 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     a, b = (part.to(x.dtype) for part in blocks.pairs[target])  # (R, in, r), (R, r, out)
     rows = blocks.rows  # (R,)
     copies = x.shape[0] // blocks.batch
-    if copies > 1:
+    every = len(rows) == blocks.batch
+    if copies > 1 and not every:
         rows = (rows[:, None] * copies + torch.arange(copies, device=rows.device)).flatten()
-        a, b = a.repeat_interleave(copies, 0), b.repeat_interleave(copies, 0)
-    flat = x.dim() == 2  # classification heads and some MLPs see (B, in)
-    every = len(rows) == x.shape[0]
-    chosen = x if every else x[rows]
-    chosen = chosen[:, None] if flat else chosen
-    delta = torch.bmm(torch.bmm(chosen, a), b)  # (R, T, out)
-    delta = (delta[:, 0] if flat else delta).to(y.dtype)
+    chosen = (
+        x if every else x[rows]
+    )  # (R*k, T, in); classification heads and some MLPs see (R*k, in)
+    update = torch.bmm(torch.bmm(chosen.reshape(len(a), -1, a.shape[1]), a), b)  # (R, k*T, out)
+    delta = update.reshape(*chosen.shape[:-1], b.shape[2]).to(y.dtype)
     return y + delta if every else y.index_add(0, rows, delta)
 
 

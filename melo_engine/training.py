@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -93,11 +94,7 @@ def train_chunk(
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
     batch = lesson_batch(backbone, lessons)
-
-    def measure() -> None:
-        batch.scale[batch.labelled] = batch.labelled_logits(backbone).float().std(-1)
-
-    prefix = FrozenPrefix.record(backbone.model, runtime.targets, measure, len(batch.owner))
+    prefix: FrozenPrefix | None = None
     stacks = [
         _initial_pair(target, lessons, rank, settings, backbone.device)
         for target in runtime.targets
@@ -107,16 +104,16 @@ def train_chunk(
     done: list[Trained | None] = [None] * len(lessons)
     for step in range(1, settings.max_steps + 1):
         parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
-        blocks = GatheredBlocks(
-            torch.arange(len(batch.owner), device=backbone.device),
-            len(batch.owner),
-            tuple(
-                (a[batch.owner].to(backbone.dtype), b[batch.owner].to(backbone.dtype))
-                for a, b in parameters
-            ),
-        )
-        with torch.enable_grad(), prefix.replay(), runtime.running(Pass(blocks)):
-            logits = batch.labelled_logits(backbone)
+        with torch.enable_grad(), runtime.running(Pass(batch.blocks(parameters, backbone.dtype))):
+            if prefix is None:  # no block says anything yet: these are the backbone's own logits
+                forward = partial(batch.labelled_logits, backbone)
+                prefix, logits = FrozenPrefix.record(
+                    backbone.model, runtime.targets, forward, len(batch.owner)
+                )
+                batch.scale[batch.labelled] = logits.detach().float().std(-1)
+            else:
+                with prefix.replay():
+                    logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
             bad = [lessons[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
@@ -173,6 +170,24 @@ class LessonBatch:
     def labelled(self) -> Tensor:
         """Where a label stands: a mask over `labels`, with N true entries."""
         return self.labels != IGNORE
+
+    def blocks(
+        self, parameters: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
+    ) -> GatheredBlocks:
+        """The lessons' own A (n, in, r) and B (n, r, out), laid out for the rows of this batch.
+
+        Where all lessons have as many rows they act on theirs together, with no copy for each row.
+        """
+        count = len(parameters[0][0])
+        even = torch.arange(count, device=self.owner.device).repeat_interleave(
+            max(1, len(self.owner) // count)
+        )
+        if torch.equal(self.owner, even):
+            pairs = tuple((a.to(dtype), b.to(dtype)) for a, b in parameters)
+        else:
+            count = len(self.owner)
+            pairs = tuple((a[self.owner].to(dtype), b[self.owner].to(dtype)) for a, b in parameters)
+        return GatheredBlocks(torch.arange(count, device=self.owner.device), count, pairs)
 
     def mean_losses(self, losses: Tensor) -> Tensor:
         """Each lesson's loss (n,) a label, in nats."""
@@ -265,9 +280,9 @@ def encoder_inputs(
     width = next(iter(known.values())).shape[-1]
     hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
     others = [row for row in range(len(prompts)) if row not in known]
-    if others:
-        read = backbone.model.get_encoder()(input_ids=ids[others], attention_mask=mask[others])
-        hidden[others] = read.last_hidden_state.to(hidden.dtype)
+    for places, batch in backbone.encode_alike([prompts[row] for row in others]):
+        read = backbone.model.get_encoder()(**batch).last_hidden_state  # (b, t, H)
+        hidden[[others[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
     for row, states in known.items():
         hidden[row, : len(states)] = states
     inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)

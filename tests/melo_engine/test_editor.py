@@ -194,6 +194,27 @@ def test_a_block_trained_among_others_is_the_block_trained_alone(make_edited) ->
         alone.runtime.close()
 
 
+def test_blocks_with_more_prompts_than_others_are_trained_as_alone() -> None:
+    """Rows are laid out otherwise where not all lessons have as many prompts."""
+    backbone = models.backbone("t5")
+    few, many = models.requests("t5", 2)
+    many = replace(many, rephrases=("velandor wine", "who made it in oslo ?"))
+    together = Editor(backbone, settings=models.SETTINGS)
+    together.edit([few, many])
+    for request in (few, many):
+        alone = Editor(backbone, settings=models.SETTINGS)
+        alone.edit([request])
+        (shard, row), (own, only) = (
+            together.version.place(request.id),
+            alone.version.place(request.id),
+        )
+        for (a, b), (c, d) in zip(shard.pairs, own.pairs, strict=True):
+            assert torch.allclose(a[row], c[only], atol=2e-3)
+            assert torch.allclose(b[row], d[only], atol=2e-3)
+        alone.close()
+    together.close()
+
+
 def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
     edited = make_edited("t5")
     other = Editor(edited.backbone, settings=models.SETTINGS)

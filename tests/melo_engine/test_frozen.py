@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melo_engine import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.runtime import Pass, Runtime
-from melo_engine.surgery import projection_sizes
+from melo_engine.surgery import Surgery, projection_sizes
 from melo_engine.training import Lesson, lesson_batch
 from tests.melo_engine import models
 
@@ -28,9 +29,11 @@ def test_replay_equals_the_full_forward_pass(make_edited, kind, lengths, seed) -
     texts = [" ".join("who leads the river in oslo".split()[:n]) for n in lengths]
     batch = lesson_batch(backbone, [Lesson(str(i), (t,), target) for i, t in enumerate(texts)])
     count = len(lengths)
-    recorded = FrozenPrefix.record(
-        backbone.model, runtime.targets, lambda: batch.forward(backbone), count
-    )
+    with torch.no_grad():
+        recorded, logits = FrozenPrefix.record(
+            backbone.model, runtime.targets, lambda: batch.forward(backbone), count
+        )
+        assert torch.equal(logits, batch.forward(backbone))
     generator = torch.Generator().manual_seed(seed)
     kept = torch.tensor(
         sorted(torch.randperm(count, generator=generator)[: max(1, count - 1)].tolist())
@@ -55,13 +58,66 @@ def test_replay_equals_the_full_forward_pass(make_edited, kind, lengths, seed) -
         assert torch.allclose(replayed, full, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "layer", "block", "attention"),
+    [
+        ("t5", "decoder.block.{}", "layer.2.DenseReluDense.wi", "layer.1.EncDecAttention.k"),
+        (
+            "bert2bert",
+            "decoder.bert.encoder.layer.{}",
+            "intermediate.dense",
+            "crossattention.self.value",
+        ),
+    ],
+)
+def test_what_upper_layers_make_of_the_encoder_is_computed_once(
+    kind, layer, block, attention
+) -> None:
+    """It hangs on no block, though layers with blocks run before it."""
+    targets = tuple(f"{layer.format(i)}.{block}" for i in range(2))
+    backbone = Backbone.wrap(
+        models.model(kind), models.tokenizer(), surgery=Surgery("encoder", targets)
+    )
+    runtime = Runtime(backbone)
+    batch = backbone.encode(["who leads velandor ?", "wine and bread"])
+    batch["decoder_input_ids"] = batch["input_ids"][:, :3]
+    sizes = [projection_sizes(target) for target in runtime.targets]
+    generator = torch.Generator().manual_seed(0)
+    pairs = [
+        (torch.randn(2, i, 2, generator=generator), torch.randn(2, 2, o, generator=generator))
+        for i, o in sizes
+    ]
+    silent = Pass(GatheredBlocks(torch.arange(2), 2, tuple((a, 0 * b) for a, b in pairs)))
+    loud = Pass(GatheredBlocks(torch.arange(2), 2, tuple(pairs)))
+    seen: list[int] = []
+    with torch.no_grad():
+        with runtime.running(silent):
+            prefix, logits = FrozenPrefix.record(
+                backbone.model, runtime.targets, lambda: backbone.model(**batch).logits, 2
+            )
+        assert torch.equal(logits, backbone.model(**batch).logits)
+        with runtime.running(loud):
+            full = backbone.model(**batch).logits
+            watched = backbone.model.get_submodule(f"{layer.format(1)}.{attention}")
+            handle = watched.register_forward_pre_hook(lambda *_: seen.append(1))
+            weight, watched.weight.data = watched.weight.data, torch.full((), torch.nan)
+            with prefix.replay():
+                replayed = backbone.model(**batch).logits
+    assert seen == [1]  # its hooks run, its product is not computed again
+    assert torch.allclose(replayed, full, atol=1e-5)
+    assert not torch.allclose(full, logits, atol=1e-2)
+    handle.remove()
+    watched.weight.data = weight
+    runtime.close()
+
+
 def test_after_a_replay_the_model_runs_as_before(edited_t5) -> None:
     model = edited_t5.backbone.model
     batch = edited_t5.backbone.encode(edited_t5.asked)
     batch["decoder_input_ids"] = batch["input_ids"][:, :2]
     with torch.inference_mode():
         before = model(**batch).logits
-        prefix = FrozenPrefix.record(
+        prefix, _ = FrozenPrefix.record(
             model, edited_t5.editor.runtime.targets, lambda: model(**batch), len(edited_t5.asked)
         )
         with pytest.raises(RuntimeError, match="stop"), prefix.replay():
