@@ -222,16 +222,16 @@ class Backbone:
                 batch = {name: tensor[rows, :longest] for name, tensor in encoded.items()}
                 yield [start + row for row in rows], batch
 
-    def offsets(self, prompt: str) -> list[tuple[int, int]]:
-        """Where each token of an encoded prompt stands in it: [begin, end) in characters.
+    def offsets(self, prompts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where each token of encoded prompts stands in them: [begin, end) in characters.
 
         Empty for special tokens; no list at all where the tokenizer keeps no account of it.
         """
-        if not self.tokenizer.is_fast:
-            return []
+        if not self.tokenizer.is_fast or not prompts:
+            return [[] for _ in prompts]
         with self._tokenizing:
-            found = self.tokenizer(prompt, padding=False, return_offsets_mapping=True)
-        return [(int(begin), int(end)) for begin, end in found["offset_mapping"]]
+            found = self.tokenizer(list(prompts), padding=False, return_offsets_mapping=True)
+        return [[(int(b), int(e)) for b, e in places] for places in found["offset_mapping"]]
 
     def takes(self, prompt: str) -> bool:
         """Whether a prompt can be asked: neither empty nor too long."""

@@ -89,23 +89,14 @@ class KeyReader:
     def without(self, mask: Tensor, prompts: Sequence[str], names: Names) -> Tensor:
         """The mask (B, T) less the tokens of each prompt's name; all of it where nothing else is."""
         kept = mask.bool().clone()
-        for row, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
-            if name is None:
-                continue
-            left_out = self._tokens_of(prompt, name)
+        named = [(row, prompts[row], name) for row, name in enumerate(names) if name is not None]
+        offsets = self.backbone.offsets([prompt for _, prompt, _ in named])
+        for (row, prompt, name), tokens in zip(named, offsets, strict=True):
             places = mask[row].nonzero().flatten()
+            left_out = _written_by(prompt, name, tokens)
             if left_out and len(left_out) < len(places):
                 kept[row, places[left_out]] = False
         return kept
-
-    def _tokens_of(self, prompt: str, name: str) -> list[int]:
-        """The prompt's tokens that a name is written with; none where the tokenizer can't tell."""
-        places = spans(prompt, name)
-        return [
-            token
-            for token, (begin, end) in enumerate(self.backbone.offsets(prompt))
-            if begin < end and any(begin < b and a < end for a, b in places)
-        ]
 
     def states(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Hidden states (B, T, H) at the key module, and the mask (B, T) of real tokens."""
@@ -133,3 +124,13 @@ def hidden_size(backbone: Backbone) -> int:
     if backbone.task == "seq2seq-lm":
         config = getattr(config, "encoder", config)
     return int(config.hidden_size)
+
+
+def _written_by(prompt: str, name: str, tokens: Sequence[tuple[int, int]]) -> list[int]:
+    """The tokens that a name is written with in a prompt; none where their places are not known."""
+    places = spans(prompt, name)
+    return [
+        token
+        for token, (begin, end) in enumerate(tokens)
+        if begin < end and any(begin < b and a < end for a, b in places)
+    ]

@@ -26,6 +26,8 @@ from melo_engine.storing import shard_of
 from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, first_rank, train_chunk
 from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
+TOO_LONG = 4  # tokens beyond the longest target: who has not ended by then says something else
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -157,8 +159,10 @@ class Teacher:
             if known
             else self.backbone.encode(prompts)
         )
+        longest = max(len(x.target) for x in lessons)
+        room = min(longest + TOO_LONG, self.backbone.max_answer_tokens)
         with self.runtime.running(Pass(blocks)):
-            texts = texts_of(self.backbone, encoded, {})
+            texts = texts_of(self.backbone, encoded, {"max_new_tokens": room})
         return {x.id: text for x, text in zip(lessons, texts, strict=True)}
 
     def _expected(self, lesson: Lesson) -> str:

@@ -240,7 +240,8 @@ class Version:
         if backbone is not None:
             _check_backbone(manifest, backbone)
         store = Path(shards) if shards else folder / "shards"
-        edits = _edits(pq.read_table(folder / EDITS))
+        with pq.ParquetFile(folder / EDITS) as file:  # `read_table` would import pandas first
+            edits = _edits(file.read())
         blocks: dict[str, list[tuple[int, str]]] = {name: [] for name in manifest["shards"]}
         for edit in edits:
             blocks.setdefault(edit.shard, []).append((edit.row, edit.block))

@@ -74,7 +74,8 @@ def size_of(settings: Settings, version: str, parent: str | None) -> dict[str, i
     if parent is not None:
         with contextlib.suppress(Exception):
             before = set(read_manifest(folder_of(settings, parent))["shards"])
-    used = pq.read_table(folder / EDITS, columns=["shard"])["shard"].to_pylist()
+    with pq.ParquetFile(folder / EDITS) as file:
+        used = file.read(["shard"])["shard"].to_pylist()
     own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     total, new, parameters = own, own, 0
     for name in shards:

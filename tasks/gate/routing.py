@@ -109,7 +109,8 @@ class Router:
         for path in self._folder.glob(f"{version.id}-*.parquet"):
             if not path.stem.endswith(_sha256(path)):
                 continue
-            table = pq.read_table(path).to_pydict()
+            with pq.ParquetFile(path) as file:
+                table = file.read().to_pydict()
             columns = [table[name] for name in ("probe", "edit", "nearest", "distance", "radius")]
             kept = {probe: row for probe, *row in zip(*columns, strict=True)}
             found = self._of(version).routes

@@ -103,7 +103,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL or Parquet file. Raises SuiteError, naming the line."""
     try:
         if path.suffix == ".parquet":
-            return [dict(row) for row in pq.read_table(path).to_pylist()]
+            with pq.ParquetFile(path) as file:
+                return [dict(row) for row in file.read().to_pylist()]
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SuiteError(f'"{path}" can\'t be read: {" ".join(str(error).split())}') from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,16 @@ from tests.melo_engine.conftest import Edited
 def saved(edited_t5: Edited, tmp_path: Path) -> Path:
     """The edited T5's version in a folder."""
     return edited_t5.editor.save(tmp_path / "version")
+
+
+def test_opening_a_version_imports_no_pandas(saved: Path) -> None:
+    """It would take longer than all the rest."""
+    code = (
+        "import sys; from melo_engine import Version\n"
+        f"assert len(Version.load({str(saved)!r}).index)\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["edits.parquet", "projection.safetensors"])
