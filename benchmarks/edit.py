@@ -24,8 +24,8 @@ PROTOCOLS = {
     "classification": classification.run,
 }
 MEASURED = (
-    *FIVE, "product", "portability", "oracle_generality", "edits_per_second", *hallucination.MEASURED,
-    *classification.MEASURED,
+    *FIVE, "locality_of_others", "product", "portability", "oracle_generality", "edits_per_second",
+    *hallucination.MEASURED, *classification.MEASURED,
 )  # fmt: skip
 
 

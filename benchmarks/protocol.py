@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import DataError
+from benchmarks.wordings import Wordings, asking_the_same
 from melo_engine import EditRequest
 from melo_engine.near_misses import NearMisses
 from melo_engine.subjects import words
@@ -114,6 +115,9 @@ class Probes:
     near_relation: list[tuple[str, str]]
     portability: list[tuple[str, str, str]]  # prompt, answer, id
     edited_locality: int = 0  # locality questions left out, since they are those of an edit
+    reworded_locality: frozenset[str] = (
+        frozenset()
+    )  # those that ask what an edit asks in other words
 
 
 def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
@@ -147,6 +151,8 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     edited = {tuple(words(p)) for row in active for p in (row.request.prompt, *row.rephrases)}
     asked = [(p, row.request.id) for row in active for p in row.locality]
     locality = [(p, i) for p, i in asked if tuple(words(p)) not in edited]
+    rows = [*active, *split.tested, *split.unseen, *split.practice]
+    known = Wordings([(r.request, r.rephrases) for r in rows])
     return Probes(
         [(p, row.request.id) for row in active for p in row.rephrases],
         locality,
@@ -154,6 +160,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
         relation,
         [(p, a, row.request.id) for row in active for p, a in row.portability],
         len(asked) - len(locality),
+        asking_the_same([p for p, _ in locality], [r.request for r in active], known),
     )
 
 

@@ -64,8 +64,13 @@ def score(
         prompts = [p for p, _ in getattr(probes, part)]
         before = bare(prompts)
         after = method.answer(Asked.of(prompts))
-        figures[name] = mean(a == b for a, b in zip(after, before, strict=True))
+        kept = [a == b for a, b in zip(after, before, strict=True)]
+        figures[name] = mean(kept)
         figures[f"{name}_probes"] = len(prompts)
+        if name == "locality":
+            others = [p not in probes.reworded_locality for p in prompts]
+            figures["locality_of_others"] = mean(k for k, o in zip(kept, others, strict=True) if o)
+            figures["locality_reworded"] = others.count(False)
     figures["locality_left_out"] = probes.edited_locality
     if probes.portability:
         pairs = [(p, i) for p, _, i in probes.portability]

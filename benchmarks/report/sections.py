@@ -212,6 +212,11 @@ def _said_of(figures: Mapping[str, Any]) -> str:
         parts.append(
             f"{melo['locality_left_out']:,} locality questions left out, being those of edits"
         )
+    if melo.get("locality_reworded"):
+        parts.append(
+            f"{melo['locality_reworded']:,} locality questions ask what an edit asks, in another of the "
+            f"file's wordings; without them locality is {number(melo['locality_of_others'], 4)}"
+        )
     if figures.get("accuracy_before") is not None:
         parts.append(f"accuracy before {number(figures['accuracy_before'])}")
     for what, value in (figures.get("before") or {}).items():

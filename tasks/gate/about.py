@@ -14,16 +14,11 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from melo_engine import EditRequest
+from melo_engine import EditRequest, descriptions
 from melo_engine.near_misses import SLOT, template_of
 from melo_engine.subjects import words
 
-_COMMON_WORDS = """
-    a an the of is was were are be been in on at to by with for from and or that this what which
-    who whom whose where when how did does do has have had it its as s name tell me please
-"""
-COMMON = frozenset(_COMMON_WORDS.split())
-_STEM = 5
+COMMON = descriptions.COMMON | {"tell", "me", "please"}
 
 
 class Wordings:
@@ -56,7 +51,9 @@ class Wordings:
 @lru_cache(maxsize=100_000)
 def stems(template: str) -> frozenset[str]:
     """First letters of the content words of a wording, its `[X]` aside."""
-    return frozenset(w[:_STEM] for w in words(template.replace(SLOT, " ")) if w not in COMMON)
+    return frozenset(
+        w[: descriptions.STEM] for w in words(template.replace(SLOT, " ")) if w not in COMMON
+    )
 
 
 def swap(template: str, name: str) -> str:

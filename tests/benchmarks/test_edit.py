@@ -104,6 +104,22 @@ def test_a_locality_question_that_is_edited_is_left_out() -> None:
     assert (len(alone.locality), alone.edited_locality) == (2, 0)
 
 
+def test_a_locality_question_in_another_of_the_files_wordings_is_counted_apart() -> None:
+    """The rephrase of one row about the subject of another asks what that row's edit asks."""
+    reworded = f"A stray word. who is at the head of {SUBJECTS[0]} now ?"
+    elsewhere = f"who is at the mouth of {SUBJECTS[0]} now ?"
+    asked = [{"prompt": p, "answer": "rome"} for p in (reworded, elsewhere)]
+    rows = [
+        {**question(0), "rephrases": []},
+        {**question(1), "locality": [*asked, *question(1)["locality"]]},
+    ]
+    split = split_rows(rows, 2, 0, [question(2), question(3)])
+    probes = probes_for(split.tested, split)
+    assert {reworded, elsewhere} < {p for p, _ in probes.locality}
+    assert probes.reworded_locality == {reworded}
+    assert not probes_for(split.tested[1:], split).reworded_locality  # nobody edits that subject
+
+
 def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
     rows = [row for i in range(2) for row in passage(i)]
     recipe = GptRecipe(layers=2, width=64, heads=4, vocabulary=400, rounds=100)
