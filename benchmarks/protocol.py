@@ -115,9 +115,7 @@ class Probes:
     near_relation: list[tuple[str, str]]
     portability: list[tuple[str, str, str]]  # prompt, answer, id
     edited_locality: int = 0  # locality questions left out, since they are those of an edit
-    reworded_locality: frozenset[str] = (
-        frozenset()
-    )  # those that ask what an edit asks in other words
+    reworded_locality: frozenset[str] = frozenset()  # those that ask an edit's question otherwise
 
 
 def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from melo_engine import EditRequest
-from melo_engine.near_misses import template_of
+from melo_engine.near_misses import SLOT, template_of
 from melo_engine.subjects import words
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'])\s+")
@@ -47,8 +47,8 @@ def wording(prompt: str, subject: str | None) -> Wording | None:
     for first in range(len(sentences) - 1, -1, -1):
         template = template_of(" ".join(sentences[first:]), subject) if subject else None
         if template is not None:
-            before, _, after = template.partition("[X]")
-            return (*words(before), "[X]", *words(after))
+            before, _, after = template.partition(SLOT)
+            return (*words(before), SLOT, *words(after))
     return None
 
 

@@ -113,9 +113,7 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     every = len(rows) == blocks.batch
     if copies > 1 and not every:
         rows = (rows[:, None] * copies + torch.arange(copies, device=rows.device)).flatten()
-    chosen = (
-        x if every else x[rows]
-    )  # (R*k, T, in); classification heads and some MLPs see (R*k, in)
+    chosen = x if every else x[rows]  # (R*k, T, in), or (R*k, in) in some modules
     update = torch.bmm(torch.bmm(chosen.reshape(len(a), -1, a.shape[1]), a), b)  # (R, k*T, out)
     delta = update.reshape(*chosen.shape[:-1], b.shape[2]).to(y.dtype)
     return y + delta if every else y.index_add(0, rows, delta)
