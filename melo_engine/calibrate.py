@@ -7,10 +7,11 @@ commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects for ea
 same subject. The reach common to all keys is the quantile at which the mix stays within the
 allowance. How near the whole of a prompt must be that only partly names a subject (`descriptions`)
 is the same quantile of the same near-misses, by content. Then each key is cut to leave the locality
-probes outside that came with it. On a causal model it also leaves the prompt outside as it stands once
-answered, and that of a passage reaches no further than half the way to where the passage ends
-otherwise. Keys of different answers need no cut: a prompt goes to the nearest, and two edits within one
-another's reach are a contradiction, which is settled before training (`editor`).
+probes outside that came with it, and where its question stands for its subject, the question without
+it. On a causal model it also leaves the prompt outside as it stands once answered, and that of a passage
+reaches no further than half the way to where the passage ends otherwise. Keys of different answers need
+no cut: a prompt goes to the nearest, and two edits within one another's reach are a contradiction, which
+is settled before training (`editor`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from melo_engine.descriptions import Description, describes, stems_of
+from melo_engine.descriptions import Description, describes, question_of, stems_of
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import NearMisses, answered, other_places
+from melo_engine.near_misses import NearMisses, about_something, answered, other_places
 from melo_engine.subjects import name_in, words
 from melo_engine.types import EditRequest
 
@@ -47,10 +48,14 @@ class Gap(NamedTuple):
 
 
 class Radii(NamedTuple):
-    """How far one key reaches: its own, and to prompts that name its subject only partly."""
+    """How far one key reaches: its own, and to prompts that name its subject only partly.
+
+    by_question: whether its question as a whole may stand for the subject.
+    """
 
     own: float
     content: float
+    by_question: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +243,15 @@ def radii(
     prompt ends, so only there its other places are looked at.
     """
     continues = reader.backbone.task == "causal-lm"
-    described = [[d for name in r.names if (d := describes(name))] for r in requests]
+    questions = [question_of(r.prompt, r.names) for r in requests]
+    described = [
+        [d for text in (*r.names, *([q] if q else [])) if (d := describes(text))]
+        for r, q in zip(requests, questions, strict=True)
+    ]
     probes = [[*r.locality, *(answered(r) if continues else ())] for r in requests]
+    for request, question, own_probes in zip(requests, questions, probes, strict=True):
+        if question:
+            own_probes += about_something(request)
     near = _own_gaps(requests, keys, described, probes, reader)
     passages = [other_places(r) if continues else [] for r in requests]
     places = _own_gaps(requests, keys, described, passages, reader)
@@ -253,7 +265,7 @@ def radii(
             content = min([content, *(cut for named, cut in cuts if not named)])
         else:
             own, content = min([reach.free, *(cut for _, cut in cuts)]), 0.0
-        found.append(Radii(own, content))
+        found.append(Radii(own, content, bool(questions[i]) and content > 0))
     return found
 
 

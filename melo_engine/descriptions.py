@@ -3,10 +3,14 @@
     subject   "first Indian state to become smoke-free"
     prompt    "What is the smoke-free state of India that came first?"     most of its words: partly named
 
+    subject   "painter", of "Which painter is often taken for Claude Monet?"
+    prompt    "Who is the artist that is often taken for Claude Monet?"    most of the question's words
+
 A name stands in a prompt or it does not (`subjects`). A description may be worded anew, so here most
 of its words are enough, whatever their endings. Those in capitals and numbers must all be there: by
-them one "first governor of Texas in 1995" is told from another. Whether the prompt is about the edit
-is then for the content of the whole prompt to say (`index`).
+them one "first governor of Texas in 1995" is told from another. A subject without a capital or a
+number says what kind of thing is asked about, not which: there the question as a whole describes it.
+Whether the prompt is about the edit is then for the content of the whole prompt to say (`index`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from melo_engine.subjects import words
@@ -30,6 +34,7 @@ STEM = 5  # letters of a word that count: "India" and "Indian" are alike
 LEAST = 3  # letters of a word that tells something, and words that must stand where all are small
 SHARE = 0.5  # of the words that must stand
 _WRITTEN = re.compile(r"[^\W_]+")
+_BEGINNING = re.compile(r"(?:^|[.!?]\s+)\W*\w")  # of a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,23 @@ def describes(name: str) -> Description | None:
     least = len(fixed) if fixed else min(LEAST, len(stems))
     need = max(least, math.ceil(SHARE * len(stems)))
     return Description(frozenset(stems), frozenset(fixed), need)
+
+
+def question_of(prompt: str, names: Sequence[str]) -> str | None:
+    """The prompt as a description of what it asks about, where no name of its subject says which that is.
+
+    None where one does, and where the prompt has too few words to be known by. A capital counts only
+    within a sentence.
+    """
+    if not names or any(_says_which(name) for name in names):
+        return None
+    question = _BEGINNING.sub(lambda beginning: beginning.group().lower(), prompt)
+    return question if describes(question) else None
+
+
+def _says_which(name: str) -> bool:
+    """Whether a name is marked as one; in a script without capitals there is no telling."""
+    return not any(c.islower() for c in name) or any(c.isupper() or c.isdigit() for c in name)
 
 
 def stem(word: str) -> str:

@@ -5,7 +5,7 @@
     free edits      nearest on faiss       ──► distance of content parts  <= radius
 
 A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
-several stand has a key for each. Where none stands in it, a subject that is a description may be named
+several stand has a key for each. A subject that is a description and does not stand in it may be named
 partly (`descriptions`): then the prompt as a whole is compared. Keys never change. Edits are added and
 taken out by id. Where several radii hold a key, the edit with the smallest distance relative to its
 radius wins; of two edits at one point, the later one. A decision that another key within the tolerance
@@ -33,7 +33,8 @@ INFINITE = float("inf")
 class Member:
     """One key in the index. names: of its subject, () for a free edit; order: later beats earlier.
 
-    content_radius: for prompts that name its subject partly, 0 where that won't do.
+    content_radius: for prompts that name its subject partly, 0 where that won't do. question: what else
+    describes it, as `descriptions.question_of` gives it.
     """
 
     edit: str
@@ -42,6 +43,14 @@ class Member:
     names: tuple[str, ...]
     order: int = 0
     content_radius: float = 0.0
+    question: str | None = None
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """What may stand partly in a prompt that is about it."""
+        if not self.content_radius:
+            return ()
+        return (*self.names, *([self.question] if self.question else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +135,7 @@ class NeuronIndex:
             self._row_of[member.edit] = row
             if member.names:
                 self._subjects.add(member.names, row)
-                if member.content_radius:
-                    self._descriptions.add(member.names, row)
+                self._descriptions.add(member.descriptions, row)
             else:
                 free.append(row)
                 self._free_reach = max(self._free_reach, member.radius)
@@ -144,21 +152,22 @@ class NeuronIndex:
             self._free.remove_ids(faiss.IDSelectorBatch(np.asarray(free, dtype=np.int64)))
         for edit, row in zip(edits, rows, strict=True):
             self._row_of.pop(edit)
-            names = self._members.pop(row).names
-            self._subjects.remove(names, row)
-            self._descriptions.remove(names, row)
+            member = self._members.pop(row)
+            self._subjects.remove(member.names, row)
+            self._descriptions.remove(member.descriptions, row)
 
     def mentions(self, prompts: Sequence[str]) -> list[list[Mention]]:
         """The subjects of bound edits that stand in each prompt, longest first. Needs no key.
 
-        Where none does, all that it names partly are one mention without a name.
+        All others that it names partly are one mention without a name.
         """
         found: list[list[Mention]] = []
         for prompt in prompts:
             subjects = self._subjects.find(prompt) if len(self._subjects) else ()
             mentions = [Mention(name, tuple(sorted(ids))) for name, ids in subjects]
-            if not mentions and (partly := self._descriptions.find(prompt)):
-                mentions = [Mention(None, tuple(sorted(partly)))]
+            named = {row for mention in mentions for row in mention.rows}
+            if partly := self._descriptions.find(prompt) - named:
+                mentions.append(Mention(None, tuple(sorted(partly))))
             found.append(mentions)
         return found
 

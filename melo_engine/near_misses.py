@@ -43,6 +43,12 @@ def other_places(request: EditRequest) -> list[str]:
     return [*earlier, *(f"{passage} {word}" for word in request.target.split()[:1])]
 
 
+def about_something(request: EditRequest) -> list[str]:
+    """The question without its subject: what is left is shared by all that may be asked about so."""
+    template = template_of(request.prompt, request.subject) if request.subject else None
+    return [template.replace(SLOT, "something")] if template else []
+
+
 def answered(request: EditRequest) -> list[str]:
     """The prompt with its answer: it is not to be said again from there. [] for a question."""
     prompt = request.prompt.rstrip()
@@ -60,9 +66,16 @@ def _ends(passage: str) -> list[int]:
 
 
 def template_of(prompt: str, subject: str) -> str | None:
-    """The prompt with its subject replaced by `[X]`, None where the subject does not stand in it."""
-    match = re.search(re.escape(subject), prompt, re.IGNORECASE)
-    return prompt[: match.start()] + SLOT + prompt[match.end() :] if match else None
+    """The prompt with `[X]` wherever its subject stands, None where it stands nowhere.
+
+    As words of their own, where it does so at all: "art" stands once in "Is art a party?".
+    """
+    written = re.escape(subject)
+    for pattern in (rf"(?<!\w){written}(?!\w)", written):
+        template, places = re.subn(pattern, lambda _: SLOT, prompt, flags=re.IGNORECASE)
+        if places:
+            return template
+    return None
 
 
 class NearMisses:

@@ -31,8 +31,10 @@ def store(
         shards.append(shard)
         for row, i in enumerate(members):
             block = shard.block_hash(row)
-            own, content = radii[i]
-            edits.append(Edit(requests[i], shard.name, row, block, rank, own, start + i, content))
+            own, content, asked = radii[i]
+            edits.append(
+                Edit(requests[i], shard.name, row, block, rank, own, start + i, content, asked)
+            )
     return edits, shards
 
 

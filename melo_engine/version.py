@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import Shard, file_hash
+from melo_engine.descriptions import question_of
 from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.projection import KeyProjection
@@ -42,7 +43,8 @@ _ENTRIES = frozenset({"id", "parent", "backbone", "tokenizer", "shards", "settin
 class Edit:
     """One edit in force: its request, where its block lies, and how far its key reaches.
 
-    content_radius: how far it reaches to prompts that name its subject partly.
+    content_radius: how far it reaches to prompts that name its subject partly. by_question: whether its
+    question as a whole may stand for the subject.
     """
 
     request: EditRequest
@@ -53,10 +55,16 @@ class Edit:
     radius: float
     order: int
     content_radius: float = 0.0
+    by_question: bool = False
 
     @property
     def id(self) -> str:
         return self.request.id
+
+    @property
+    def question(self) -> str | None:
+        """What its subject is described by, where that does not say which it is."""
+        return question_of(self.request.prompt, self.request.names) if self.by_question else None
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,8 @@ class Version:
             if edit.content_radius:
                 reach += f"+{edit.content_radius.hex()}"
             content = [edit.id, edit.block, reach, *edit.request.names]
+            if edit.by_question:
+                content.append(f"?{edit.request.prompt}")
             digest.update(json.dumps(content).encode())
         return digest.hexdigest()[:32]
 
@@ -111,6 +121,7 @@ class Version:
                     e.request.names,
                     e.order,
                     e.content_radius,
+                    e.question,
                 )
                 for e in self.edits.values()
             ]
@@ -327,7 +338,7 @@ def _table(edits: Any) -> pa.Table:
     rows = []
     for edit in edits:
         row = asdict(edit.request)
-        row |= {k: getattr(edit, k) for k in (*_PLACE, "content_radius")}
+        row |= {k: getattr(edit, k) for k in (*_PLACE, "content_radius", "by_question")}
         row |= {k: list(row[k]) for k in ("aliases", "rephrases", "locality")}
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=_PARQUET)
@@ -340,6 +351,7 @@ def _edits(table: pa.Table) -> list[Edit]:
             EditRequest(**{n: r[n] for n in names}),
             **{n: r[n] for n in _PLACE},
             content_radius=r.get("content_radius") or 0.0,  # of an earlier release: it had none
+            by_question=bool(r.get("by_question")),
         )
         for r in table.to_pylist()
     ]
@@ -362,5 +374,6 @@ _PARQUET = pa.schema(
         ("radius", pa.float64()),
         ("order", pa.int64()),
         ("content_radius", pa.float64()),
+        ("by_question", pa.bool_()),
     ]
 )

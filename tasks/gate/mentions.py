@@ -17,9 +17,9 @@ from tasks.gate.about import COMMON
 
 
 class Mentions:
-    """names: those to look for."""
+    """names: those to look for. questions: what else describes a subject (`question_of`)."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], questions: Iterable[str] = ()) -> None:
         self._index = SubjectIndex()
         self._descriptions = DescriptionIndex()
         self._stems: set[str] = set()
@@ -28,11 +28,13 @@ class Mentions:
         self._starts: set[str] = set()
         self._joined: list[str] = []
         self._judged: dict[str, int] = {}  # word as written -> 0 no, 1 maybe under other spacing, 2
-        for number, name in enumerate(dict.fromkeys(names)):
-            self._index.add([name], number)
-            if (description := describes(name)) is not None:
-                self._descriptions.add([name], number)
+        names = list(dict.fromkeys(names))
+        for text in (*names, *questions):
+            if (description := describes(text)) is not None:
+                self._descriptions.add([text], 0)
                 self._stems.update(description.filed)
+        for name in names:
+            self._index.add([name], 0)
             parts = words(name)
             telling = [p for p in parts if p not in COMMON]
             self._words.update(telling if len(telling) > 1 else parts)

@@ -123,12 +123,15 @@ class Router:
         changed = _changed(basis.version, version)
         if not changed:
             return set()
-        mentions = Mentions(
-            name
+        holders = [
+            holder[edit]
             for edit in changed
             for holder in (basis.version, version)
             if edit in holder
-            for name in holder[edit].request.names
+        ]
+        mentions = Mentions(
+            (name for edit in holders for name in edit.request.names),
+            (edit.question for edit in holders if edit.question),
         )
         touched = set()
         for prompt in prompts:
@@ -177,8 +180,8 @@ def _changed(one: Version, other: Version) -> set[str]:
     changed = one.edits.keys() ^ other.edits.keys()
     for edit in one.edits.keys() & other.edits.keys():
         a, b = one.edits[edit], other.edits[edit]
-        same = (a.block, a.radius, a.content_radius, a.order) == (
-            b.block, b.radius, b.content_radius, b.order
+        same = (a.block, a.radius, a.content_radius, a.by_question, a.order) == (
+            b.block, b.radius, b.content_radius, b.by_question, b.order
         )  # fmt: skip
         if not same or a.request.names != b.request.names:
             changed.add(edit)

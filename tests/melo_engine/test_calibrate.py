@@ -154,9 +154,22 @@ def test_a_described_subject_may_be_named_partly_within_a_radius_of_its_own(
         [request.prompt, named.prompt], [name_in(request.prompt, request.names), "velandor"]
     )
     wide = Reach(9.0, 9.0, partly=8.0)
-    assert radii([request, named], keys, wide, reader) == [Radii(9.0, 8.0), Radii(9.0, 0.0)]
+    described = [replace(request, aliases=("The Bridge",)), named]
+    assert radii(described, keys, wide, reader) == [Radii(9.0, 8.0), Radii(9.0, 0.0)]
     probe = "which bridge of stone is oldest ?"  # names it partly: only the content radius is cut
     content = slice(reader.projection.relation_size, None)
     gap = np.linalg.norm(reader.read([probe])[0, content] - keys[0, content])
-    [cut] = radii([replace(request, locality=(probe,))], keys[:1], wide, reader)
-    assert cut == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4))
+    [cut] = radii([replace(described[0], locality=(probe,))], keys[:1], wide, reader)
+    assert cut == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4), False)
+
+
+def test_a_question_that_stands_for_its_subject_stays_clear_of_the_one_without(
+    reader: KeyReader,
+) -> None:
+    request = EditRequest("where does old velandor keep the stone ?", "rome", subject="velandor")
+    keys = reader.read([request.prompt], ["velandor"])
+    content = slice(reader.projection.relation_size, None)
+    without = reader.read(["where does old something keep the stone ?"])
+    gap = np.linalg.norm(without[0, content] - keys[0, content])
+    [found] = radii([request], keys, Reach(9.0, 9.0, partly=8.0), reader)
+    assert found == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4), True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melo_engine.descriptions import DescriptionIndex, describes, stems_of
+from melo_engine.descriptions import DescriptionIndex, describes, question_of, stems_of
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz", min_size=6, max_size=9)
 
@@ -59,6 +59,33 @@ def test_the_index_finds_what_looking_at_each_does(parts: list[str], data: st.Da
     if description is None:  # all of the words drawn are common ones
         return
     assert finds(name, prompt) == description.partly_in(stems_of(prompt))
+
+
+PAINTER = "Which painter is often taken for Claude Monet? Name one."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names", "found"),
+    [
+        (PAINTER, ("painter",), "which painter is often taken for Claude Monet? name one."),
+        (PAINTER, ("painter", "Edouard Manet"), None),
+        (PAINTER, ("painter of 1860",), None),
+        (PAINTER, ("画家",), None),  # capitals would tell nothing
+        (PAINTER, (), None),
+        ("Which painter?", ("painter",), None),
+    ],
+)
+def test_a_question_describes_where_no_name_says_which(prompt, names, found) -> None:
+    assert question_of(prompt, names) == found
+
+
+def test_a_question_is_found_by_half_its_words_and_all_its_names() -> None:
+    question = question_of(PAINTER, ("painter",))
+    assert question is not None
+    assert finds(
+        question, "What artist do many confuse, taken by his often used name, with Claude Monet?"
+    )
+    assert not finds(question, "Which painter is often taken for Claude Lorrain?")
 
 
 def test_what_is_removed_is_found_no_more() -> None:

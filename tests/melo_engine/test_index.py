@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -245,16 +247,25 @@ def test_a_partly_named_subject_is_compared_by_content_within_its_own_radius() -
     partly = "which bridge of stone is oldest ?"
     asked = [partly, f"is {name} long ?", f"is velandor the {partly}"]
     mentions = index.mentions(asked)
-    assert [[m.name is None for m in found] for found in mentions] == [[True], [False], [False]]
-    assert questions(mentions)[0] == (0, None)
+    named_partly = [[m.name is None for m in found] for found in mentions]
+    assert named_partly == [[True], [False], [False, True]]
+    assert questions(mentions) == [(0, None), (1, name.replace(" ", "")), (2, other), (2, None)]
     far = np.array([0, 9, 9, 0, 1.4, 0], dtype=np.float32)  # far by relation, near by content
-    [hit, exact, _] = index.search(np.stack([far] * 3), mentions)
+    [hit, exact, beside] = index.search(np.stack([far, far, far * 9, far]), mentions)
+    assert beside.inside
+    assert beside.member.edit == "described"  # type: ignore[union-attr]
     assert hit.inside
     assert (hit.member.edit, hit.member.radius) == ("described", 0.5)  # type: ignore[union-attr]
     assert hit.distance == pytest.approx(0.4)
     assert not exact.inside  # where the subject stands, what is asked of it decides
-    [hit, *_] = index.search(np.stack([key * 3] * 3), mentions)
+    [hit, *_] = index.search(np.stack([key * 3] * 4), mentions)
     assert not hit.inside
     assert index.around(key, partly, 9.0, 9.0) == []  # never a contradiction
     index.remove(["described"])
     assert index.mentions([partly]) == [[]]
+    question = "which castle of the bridge is oldest in stone ?"
+    asking = replace(never, edit="asking", names=("stone",), content_radius=0.5, question=question)
+    index.add([asking])
+    assert [m.rows for m in index.mentions(["the oldest bridge castle ?"])[0]] == [(3,)]
+    index.remove(["asking"])
+    assert index.mentions(["the oldest bridge castle ?"]) == [[]]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from melo_engine import EditRequest
-from melo_engine.near_misses import NearMisses, answered, of_one_passage, other_places, template_of
+from melo_engine.near_misses import (
+    NearMisses,
+    about_something,
+    answered,
+    of_one_passage,
+    other_places,
+    template_of,
+)
 
 
 def request(wording: str, subject: str, target: str) -> EditRequest:
@@ -29,6 +36,9 @@ REQUESTS = [
         ("Who leads ACME today?", "Acme", "Who leads [X] today?"),
         ("Is C++ old?", "C++", "Is [X] old?"),
         ("Who leads it?", "Acme", None),
+        ("Does Acme own Acme's maps?", "acme", "Does [X] own [X]'s maps?"),
+        ("Is art a party?", "art", "Is [X] a party?"),
+        ("Who are Acmeans?", "Acme", "Who are [X]ans?"),
     ],
 )
 def test_a_template_is_the_prompt_without_its_subject(prompt, subject, template) -> None:
@@ -53,6 +63,12 @@ def test_other_subjects_are_put_into_the_own_wording() -> None:
     assert NearMisses(REQUESTS).other_subjects(LEADS, 2, ["ACME", "Zed"]) == [
         "Who is the leader of Zed?"
     ]
+
+
+def test_a_question_about_something_leaves_the_subject_out_everywhere() -> None:
+    twice = request("Does [X] own [X]?", "Acme", "yes")
+    assert about_something(twice) == ["Does something own something?"]
+    assert about_something(EditRequest("Who leads Acme?", "Ada")) == []
 
 
 def test_near_misses_are_the_same_for_the_same_seed() -> None:

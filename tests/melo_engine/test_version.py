@@ -261,6 +261,11 @@ def test_how_far_an_edit_reaches_by_content_is_part_of_a_version(
     loaded = Version.load(partly.save(tmp_path / "partly"))
     assert (loaded.id, loaded[first].content_radius) == (partly.id, 0.5)
     assert loaded.index[first].content_radius == 0.5
+    asked = version.with_edits([replace(version[first], content_radius=0.5, by_question=True)], [])
+    assert asked.id not in (partly.id, version.id)
+    loaded = Version.load(asked.save(tmp_path / "asked"))
+    assert (loaded.id, loaded[first].by_question) == (asked.id, True)
+    assert loaded.index[first].question == asked[first].question
     half = partly.with_radius(first, partly[first].radius / 2)
     assert half[first].content_radius == pytest.approx(0.25)
 
@@ -271,10 +276,11 @@ def test_a_version_of_an_earlier_release_reaches_nothing_by_content(
     version = edited_t5.editor.version
     folder = version.save(tmp_path / "version")
     path = folder / "edits.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["content_radius"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["content_radius", "by_question"]), path)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["sha256"]["edits.parquet"] = file_hash(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     loaded = Version.load(folder)
     assert loaded.id == version.id
-    assert {edit.content_radius for edit in loaded.edits.values()} == {0.0}
+    reaches = {(edit.content_radius, edit.by_question) for edit in loaded.edits.values()}
+    assert reaches == {(0.0, False)}

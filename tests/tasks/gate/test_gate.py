@@ -249,13 +249,17 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
     described = "wexandor wexovic yaromire ulmustra brenholt"
     about = EditRequest(f"who leads {described} ?", "red", described, id="described")
     more = Editor(world.backbone, more, settings=SETTINGS).edit([about])
-    more = more.with_edits([replace(more["described"], content_radius=5.0)], [])
+    asking = EditRequest("which town keeps the brenholt of tirolan ?", "red", "town", id="asking")
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([asking])
+    reaching = [replace(more[e], content_radius=5.0) for e in ("described", "asking")]
+    more = more.with_edits([reaching[0], replace(reaching[1], by_question=True)], [])
     shrunk = more.with_radius(world.new[0], 0.01).without([world.new[1], world.new[2]])
     prompts = [p for s in suites_of(world, more) for p in (x.prompt for x in s.probes)]
     prompts += [p.replace("andor", "andr") for p in prompts[:40]]  # typos
     prompts += ["sol mi re", "sol mi re now", "re mi sol", "name a thing"]
     partly = "who leads wexandor and yaromire brenholt ?"
-    prompts += [partly, f"who leads {described} ?"]
+    by_question = "who keeps the brenholt of tirolan ?"
+    prompts += [partly, f"who leads {described} ?", by_question]
     router = Router(editor, ProbeKeys(editor, None), tmp_path)
     for version in (world.champion, world.candidate, more, shrunk, world.champion.without([])):
         quick = router.routes(version, prompts)
@@ -265,6 +269,8 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
         router.save(version)
     [route] = router.routes(more, [partly])
     assert (route.edit, route.radius) == ("described", 5.0)
+    [asked] = router.routes(more, [by_question])
+    assert (asked.edit, asked.radius) == ("asking", 5.0)
     again = Router(editor, ProbeKeys(editor, None), tmp_path)
     again.remember(more, prompts)
     assert again.routes(more, [partly]) == [route]

@@ -46,6 +46,12 @@ def test_a_name_is_found_whatever_its_spelling(prompt: str, stands: bool):
     assert Mentions(NAMES).any_in(prompt) is stands
 
 
+def test_a_question_is_found_by_its_words() -> None:
+    look = Mentions(["painter"], ["which painter is often taken for Claude Monet?"])
+    assert look.any_in("Who is often taken for Claude Monet?")
+    assert not look.any_in("Who is often taken for Claude Lorrain?")
+
+
 @given(st.lists(WORDS, min_size=1, max_size=8), st.sets(st.sampled_from(NAMES), min_size=1))
 def test_what_the_index_finds_the_quick_look_finds(words: list[str], names: set[str]):
     prompt = " ".join(words)
