@@ -38,6 +38,7 @@ CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 FALLBACK_BOUND, FALLBACK_FREE = 0.55, 0.35  # where there is nothing to measure on
 SMALLEST_SAMPLE, LARGE_SAMPLE = 20, 600
+PART = 100  # requests measured before the sample is counted again
 
 
 class Gap(NamedTuple):
@@ -199,9 +200,15 @@ def _grown(
     limit: int,
     measure: Callable[[Sequence[EditRequest]], tuple[Gap, ...]],
 ) -> tuple[Gaps, tuple[Gap, ...]]:
-    """The gaps with those of new requests, as room allows; and the sample: lent ones too where few."""
+    """The gaps with those of new requests, as room allows; and the sample: lent ones too where few.
+
+    No more are measured once a large sample is there, which some kinds make of fewer requests.
+    """
     own = _spread([r for r in requests if r.id not in gaps.of], limit - len(gaps.of))
-    gaps = Gaps(gaps.of | {r.id for r in own}, gaps.found + measure(own))
+    for start in range(0, len(own), PART):
+        if len(gaps.found) < LARGE_SAMPLE:
+            part = own[start : start + PART]
+            gaps = Gaps(gaps.of | {r.id for r in part}, gaps.found + measure(part))
     lent = lenders[: min(max(limit // 2 - len(gaps.of), 0), max(len(gaps.of), 1))]
     return gaps, gaps.found + measure(lent)
 

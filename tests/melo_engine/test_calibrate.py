@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from melo_engine import EditRequest
+from melo_engine import EditRequest, calibrate
 from melo_engine.calibrate import (
     CLEARANCE,
     FALLBACK_BOUND,
     FALLBACK_FREE,
+    MISSES,
     Radii,
     Reach,
     measure_reach,
@@ -82,6 +83,17 @@ def test_what_was_measured_before_counts_and_is_not_read_again(
     read.clear()
     assert measure_reach(reader, requests, 0.02, before=both) == both
     assert read == []
+
+
+def test_no_more_is_measured_than_makes_a_large_sample(
+    reader: KeyReader, requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "PART", 3)
+    monkeypatch.setattr(calibrate, "LARGE_SAMPLE", 20)
+    found = measure_reach(reader, requests, 0.02)
+    assert 20 <= len(found.gaps.found) < 20 + 3 * MISSES
+    assert len(found.gaps.of) < len(requests)
+    assert found.settled(requests)
 
 
 def test_a_near_miss_counts_by_the_nearest_edit_of_its_subject(reader: KeyReader) -> None:
