@@ -258,7 +258,8 @@ def radii(
     probes = [[*r.locality, *(answered(r) if continues else ())] for r in requests]
     for request, question, own_probes in zip(requests, questions, probes, strict=True):
         if question:
-            own_probes += about_something(request)
+            elsewhere = about_something(request)
+            own_probes += [p for p in elsewhere if name_in(p, request.names) is None]
     near = _own_gaps(requests, keys, described, probes, reader)
     passages = [other_places(r) if continues else [] for r in requests]
     places = _own_gaps(requests, keys, described, passages, reader)

@@ -183,5 +183,8 @@ def test_a_question_that_stands_for_its_subject_stays_clear_of_the_one_without(
     content = slice(reader.projection.relation_size, None)
     without = reader.read(["where does old something keep the stone ?"])
     gap = np.linalg.norm(without[0, content] - keys[0, content])
-    [found] = radii([request], keys, Reach(9.0, 9.0, partly=8.0), reader)
+    wide = Reach(9.0, 9.0, partly=8.0)
+    [found] = radii([request], keys, wide, reader)
     assert found == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4), True)
+    also = replace(request, aliases=("stone",))  # by which the question would still name it
+    assert radii([also], keys, wide, reader) == [Radii(9.0, 8.0, True)]
