@@ -74,7 +74,8 @@ def edit(name: str, record: Record) -> Section:
             [[f"`{m}`", *(number(v) for _, v in points)] for m, points in shown.items()],
         )
         made[f"{slug}-edits.svg"] = lambda path: plots.lines(
-            path, shown, x="edits", y=columns.get(leading, leading), log_x=True
+            path, shown, x="edits", y=columns.get(leading, leading), log_x=True,
+            log_y=leading.endswith("perplexity"),
         )  # fmt: skip
     melo = figures.get("melo", {})
     if melo.get("curve"):
