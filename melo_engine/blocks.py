@@ -41,12 +41,15 @@ SUMS_FILE = "sha256.json"
 class GatheredBlocks:
     """Blocks laid out for one batch.
 
-    rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out) of target i.
+    rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out) of target i. shares: where
+    blocks act on several rows each, and all rows have one: (blocks, rows of each) for each run of
+    blocks that have as many, in their order; `rows` says nothing then.
     """
 
     rows: Tensor
     batch: int
     pairs: tuple[tuple[Tensor, Tensor], ...]
+    shares: tuple[tuple[int, int], ...] = ()
 
     def select(self, keep: Sequence[int]) -> GatheredBlocks | None:
         """The blocks of some rows of the batch, in this order; None where none of them has one."""

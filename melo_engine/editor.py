@@ -26,13 +26,13 @@ from melo_engine.errors import MeloError
 from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit, Mentions, questions
 from melo_engine.keys import KeyReader, Names
+from melo_engine.lessons import Lesson
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
 from melo_engine.subjects import is_letter, name_in
 from melo_engine.teaching import Progress, Teacher
-from melo_engine.training import Lesson
 from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
 from melo_engine.version import Version
 

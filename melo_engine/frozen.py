@@ -10,6 +10,9 @@ that finished before that one started, and a replayed pass hands those outputs b
 What runs later but sees only what there was before is frozen too: the keys and values that a
 decoder's upper layers make of the encoder's output. It works on any model, since it goes by the
 order in which modules ran and by the tensors they were given.
+
+Where no attention runs after the first block, as in models of less than eight layers, each position
+is on its own from there on, and those that no label stands at can be left out.
 """
 
 from __future__ import annotations
@@ -23,15 +26,21 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
+from melo_engine.surgery import is_attention
+
 T = TypeVar("T")
 
 
 class FrozenPrefix:
-    """Recorded outputs of one batch. `rows` cuts the batch down, `replay` runs on the recording."""
+    """Recorded outputs of one batch. `rows` cuts the batch down, `replay` runs on the recording.
 
-    def __init__(self, outputs: dict[nn.Module, Any], batch: int) -> None:
+    apart: no attention ran after the first target, so no position sees another one there.
+    """
+
+    def __init__(self, outputs: dict[nn.Module, Any], batch: int, apart: bool) -> None:
         self._outputs = outputs
         self.batch = batch
+        self.apart = apart
 
     @classmethod
     def record(
@@ -77,12 +86,28 @@ class FrozenPrefix:
         once = {m: out for m, out in finished.items() if calls[m] == 1}
         inside = {child for m in once for child in m.modules() if child is not m}
         kept = {m: _mapped(out, Tensor.detach) for m, out in once.items() if m not in inside}
-        return cls(kept, batch), found
+        held = set(kept) | {child for m in kept for child in m.modules()}
+        apart = not any(
+            is_attention(name) and module in calls and module not in held
+            for name, module in model.named_modules()
+        )
+        return cls(kept, batch, apart), found
 
     def rows(self, keep: Tensor) -> FrozenPrefix:
         """The same recording for some rows of the batch. keep: (R,) int64."""
         cut = {m: cut_rows(out, keep, self.batch) for m, out in self._outputs.items()}
-        return FrozenPrefix(cut, len(keep))
+        return FrozenPrefix(cut, len(keep), self.apart)
+
+    def positions(self, rows: Tensor, columns: Tensor, length: int) -> FrozenPrefix:
+        """The same recording for some positions of its sequences, each as a row of its own.
+
+        rows, columns: (N,) int64. length: of the sequences. Only where `apart`.
+        """
+        cut = {
+            m: cut_positions(out, rows, columns, self.batch, length)
+            for m, out in self._outputs.items()
+        }
+        return FrozenPrefix(cut, len(rows), self.apart)
 
     @contextmanager
     def replay(self) -> Iterator[None]:
@@ -113,6 +138,22 @@ def _returning(output: Any) -> Callable[..., Any]:
 def cut_rows(value: Any, keep: Tensor, batch: int) -> Any:
     """Index the batch dimension of every tensor in a nest of tuples, lists, dicts and outputs."""
     return _mapped(value, lambda t: t[keep] if t.dim() and t.shape[0] == batch else t)
+
+
+def cut_positions(value: Any, rows: Tensor, columns: Tensor, batch: int, length: int) -> Any:
+    """Take positions (N,) out of every tensor in such a nest: (batch or 1, length, ...) -> (N, 1, ...).
+
+    Of a sequence of another length, which none of them sees any more, each gets the first position.
+    """
+
+    def taken(t: Tensor) -> Tensor:
+        if t.dim() < 2 or len(t) not in (1, batch):
+            return t
+        if t.shape[1] == length:
+            return t[rows if len(t) == batch else 0, columns][:, None]
+        return t[rows, :1] if len(t) == batch else t
+
+    return _mapped(value, taken)
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -9,6 +9,12 @@ import torch
 from melo_engine.backbone import Backbone
 from melo_engine.errors import RequestError
 
+_NO_SCORE = {  # of a generation config: what doesn't change which token is the likeliest
+    "max_length", "max_new_tokens", "bos_token_id", "eos_token_id", "pad_token_id",
+    "decoder_start_token_id", "do_sample", "num_beams", "temperature", "top_k", "top_p", "use_cache",
+    "transformers_version", "_from_model_config",
+}  # fmt: skip
+
 
 def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
     """What `model.generate` is called with: greedily, unless `generation` says otherwise.
@@ -29,6 +35,14 @@ def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
         "pad_token_id": int(pad if pad is not None else backbone.end_token),
         **{k: v for k, v in generation.items() if k != "num_return_sequences"},
     }
+
+
+def is_plain(backbone: Backbone) -> bool:
+    """Whether the greedy answer is the likeliest token each time: the config changes no score."""
+    if not backbone.generates:
+        return True
+    asked = backbone.model.generation_config.to_diff_dict()
+    return {key for key, value in asked.items() if value not in (None, False)} <= _NO_SCORE
 
 
 @torch.inference_mode()

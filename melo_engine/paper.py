@@ -23,9 +23,9 @@ from torch.nn.functional import cross_entropy
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.keys import forward_to_key
+from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import projection_sizes
-from melo_engine.training import IGNORE, Lesson, lesson_batch
 from melo_engine.types import EditRequest
 
 

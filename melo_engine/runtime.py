@@ -108,6 +108,8 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     number format than the rest: the update is computed in that of x.
     """
     a, b = (part.to(x.dtype) for part in blocks.pairs[target])  # (R, in, r), (R, r, out)
+    if blocks.shares:
+        return y + _shared(x, a, b, blocks).to(y.dtype)
     rows = blocks.rows  # (R,)
     copies = x.shape[0] // blocks.batch
     every = len(rows) == blocks.batch
@@ -117,6 +119,24 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
     update = torch.bmm(torch.bmm(chosen.reshape(len(a), -1, a.shape[1]), a), b)  # (R, k*T, out)
     delta = update.reshape(*chosen.shape[:-1], b.shape[2]).to(y.dtype)
     return y + delta if every else y.index_add(0, rows, delta)
+
+
+def _shared(x: Tensor, a: Tensor, b: Tensor, blocks: GatheredBlocks) -> Tensor:
+    """Updates of all rows of x, (B*k, T, in) -> (B*k, T, out), by blocks that share them out."""
+    copies = x.shape[0] // blocks.batch
+    counts = [many for many, _ in blocks.shares]
+    parts = zip(
+        blocks.shares,
+        torch.split(x, [many * rows * copies for many, rows in blocks.shares]),
+        torch.split(a, counts),
+        torch.split(b, counts),
+        strict=True,
+    )
+    updates = [
+        torch.bmm(torch.bmm(some.reshape(many, -1, some.shape[-1]), a), b).flatten(0, 1)
+        for (many, _), some, a, b in parts
+    ]
+    return torch.cat(updates).reshape(*x.shape[:-1], b.shape[2])
 
 
 def _hidden(output: Any) -> Tensor:

@@ -90,11 +90,12 @@ def _mlp_projections(model: nn.Module, layer: str) -> list[str]:
     return [
         f"{layer}.{name}"
         for name, module in prefix.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and not _is_attention(name)
+        if isinstance(module, nn.Linear | Conv1D) and not is_attention(name)
     ]
 
 
-def _is_attention(name: str) -> bool:
+def is_attention(name: str) -> bool:
+    """Whether a module, by its dotted name, is attention or part of one."""
     return bool(_ATTENTION.search(name.replace("ln_cross_attn", "")))
 
 

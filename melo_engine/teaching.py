@@ -1,8 +1,12 @@
 """From requests to trained blocks: lessons, chunks, and further tries.
 
-lesson ─► chunk ─► train ─► decode freely ─► says its target ─► done
+lesson ─► chunk ─► train ─► decoded freely, says its target ─► done
             ▲                   └─ no ─► again, with more rank and steps ─► failed, with what it says
             └── halved where memory does not suffice
+
+What greedy decoding says is known without decoding where the target leads clearly at each of its
+tokens, given those before, as in speculative decoding (Leviathan et al. 2023): the last step of
+training has seen that. All others are decoded.
 """
 
 from __future__ import annotations
@@ -19,13 +23,16 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
 from melo_engine.contrast.corpus import relations_file
 from melo_engine.errors import MeloError
-from melo_engine.generating import texts_of
+from melo_engine.generating import is_plain, texts_of
+from melo_engine.lessons import Lesson, encoder_inputs
 from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import shard_of
-from melo_engine.training import Lesson, Trained, attempts, encoder_inputs, first_rank, train_chunk
+from melo_engine.training import Trained, attempts, first_rank, train_chunk
 from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
+CHUNK_TOKENS = 8192  # of all prompts and targets of a chunk at most, padding counted
+CLEAR = 0.25  # lead of a target at every token, in standard deviations of the backbone's logits
 TOO_LONG = 4  # tokens beyond the longest target: who has not ended by then says something else
 
 Progress = Callable[[str, int, int], None]
@@ -38,16 +45,16 @@ class Teacher:
         self.backbone, self.runtime, self.settings = backbone, runtime, settings
 
     def lesson(self, request: EditRequest) -> Lesson:
-        self.backbone.encode([request.prompt])
+        length = int(self.backbone.encode([request.prompt])["attention_mask"].sum())
         if self.backbone.generates:
             target = tuple(self.backbone.encode_target(request.target))
         else:
             target = (self.backbone.label(request.target),)
         passage = self.backbone.task == "causal-lm" and is_passage(request.prompt)
-        views = 0 if passage else self.settings.views
+        views = 0 if passage or not self.backbone.generates else self.settings.views
         others = (*request.rephrases, *_views(request, views))
         prompts = (request.prompt, *(p for p in others if self.backbone.takes(p)))
-        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target)
+        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target, length)
 
     def teach(
         self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
@@ -61,8 +68,7 @@ class Teacher:
             waiting = by_rank[first]
             for rank, settings in attempts(self.settings, first):
                 again: list[Lesson] = []
-                for start in range(0, len(waiting), self.settings.chunk):
-                    chunk = waiting[start : start + self.settings.chunk]
+                for chunk in self._chunks(waiting):
                     trained = self._try(chunk, rank, settings, outcomes)
                     done |= trained
                     again += [x for x in chunk if x.id not in trained and outcomes[x.id].rank]
@@ -70,6 +76,21 @@ class Teacher:
                         progress("training blocks", len(done), len(lessons))
                 waiting = again
         return [done[x.id] for x in lessons if x.id in done]
+
+    def _chunks(self, lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+        """Lessons of like length together: a pass is as long as its longest target and prompt."""
+        chunks: list[list[Lesson]] = []
+        prompt = target = rows = 0
+        for lesson in sorted(lessons, key=lambda x: (len(x.target), x.length)):
+            prompt, target = max(prompt, lesson.length), max(target, len(lesson.target))
+            rows += len(lesson.prompts)
+            full = bool(chunks) and len(chunks[-1]) == self.settings.chunk
+            if not chunks or full or rows * (prompt + target) > CHUNK_TOKENS:
+                chunks.append([])
+                prompt, target = lesson.length, len(lesson.target)
+                rows = len(lesson.prompts)
+            chunks[-1].append(lesson)
+        return chunks
 
     def _try(
         self,
@@ -132,17 +153,21 @@ class Teacher:
     def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
         """What each lesson's own prompt decodes to, freely, with its block."""
         lessons = [x for x in chunk if x.id in trained]
+        clear = {x.id for x in lessons if trained[x.id].lead > CLEAR and is_plain(self.backbone)}
+        said = {x.id: self._expected(x) for x in lessons if x.id in clear}
+        lessons = [x for x in lessons if x.id not in clear]
         if not lessons:
-            return {}
+            return said
         try:
-            return self._decoded_together(lessons, trained)
+            return said | self._decoded_together(lessons, trained)
         except (RuntimeError, MemoryError) as error:
             if len(lessons) == 1 or not _out_of_memory(error):
                 raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             half = len(lessons) // 2
-            return self._decoded(lessons[:half], trained) | self._decoded(lessons[half:], trained)
+            halves = [self._decoded(part, trained) for part in (lessons[:half], lessons[half:])]
+            return said | halves[0] | halves[1]
 
     def _decoded_together(
         self, lessons: Sequence[Lesson], trained: dict[str, Trained]

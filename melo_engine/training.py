@@ -2,61 +2,47 @@
 
 No parameter is shared between blocks and NAdam works element by element, so a step for all is the
 same as a step for each alone. A block whose targets lead at every token by the margin, and that is
-sure of them, is taken out of the batch at once: momentum would move it on. What counts in the end
-is free decoding: a block that does not decode to its targets is trained again with twice the rank.
+sure of them, is taken out of the batch at once: momentum would move it on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import GatheredBlocks
 from melo_engine.errors import TrainingError
-from melo_engine.frozen import FrozenPrefix, cut_rows
+from melo_engine.frozen import FrozenPrefix
+from melo_engine.lessons import Lesson, LessonBatch, alone, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import projection_sizes
 from melo_engine.types import EditSettings
 
-IGNORE = -100
 MORE_STEPS, SLOWER = 5, 0.3  # of each further try
 TOKENS_A_RANK = 2  # of the target
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one block has to learn: each of `prompts` is to be answered with `target`.
-
-    target: token ids with the end token, or [label] for a classifier. states: (T, H), the encoder's
-    output for the first prompt, where it is known already.
-    """
-
-    id: str
-    prompts: tuple[str, ...]
-    target: tuple[int, ...]
-    states: Tensor | None = field(default=None, repr=False, compare=False)
-
-
 @dataclass(slots=True)
 class Trained:
-    """One trained block. pairs[i]: A (in, r), B (r, out) of target i. learned: the margin was reached."""
+    """One trained block. pairs[i]: A (in, r), B (r, out) of target i.
+
+    lead: of the target, the smallest at any token of any prompt, in standard deviations of the
+    backbone's own logits there.
+    """
 
     id: str
     pairs: list[tuple[Tensor, Tensor]]
     steps: int
-    learned: bool
     loss: float
+    lead: float
 
 
 def first_rank(settings: EditSettings, tokens: int) -> int:
@@ -93,8 +79,7 @@ def train_chunk(
 
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    batch = lesson_batch(backbone, lessons)
-    prefix: FrozenPrefix | None = None
+    prefix, batch = _recorded(backbone, runtime, lesson_batch(backbone, lessons))
     stacks = [
         _initial_pair(target, lessons, rank, settings, backbone.device)
         for target in runtime.targets
@@ -104,16 +89,9 @@ def train_chunk(
     done: list[Trained | None] = [None] * len(lessons)
     for step in range(1, settings.max_steps + 1):
         parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
-        with torch.enable_grad(), runtime.running(Pass(batch.blocks(parameters, backbone.dtype))):
-            if prefix is None:  # no block says anything yet: these are the backbone's own logits
-                forward = partial(batch.labelled_logits, backbone)
-                prefix, logits = FrozenPrefix.record(
-                    backbone.model, runtime.targets, forward, len(batch.owner)
-                )
-                batch.scale[batch.labelled] = logits.detach().float().std(-1)
-            else:
-                with prefix.replay():
-                    logits = batch.labelled_logits(backbone)
+        blocks = batch.blocks(parameters, backbone.dtype)
+        with torch.enable_grad(), runtime.running(Pass(blocks)), prefix.replay():
+            logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
             bad = [lessons[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
@@ -131,8 +109,8 @@ def train_chunk(
                 lessons[int(alive[i])].id,
                 [(a[i].detach().clone(), b[i].detach().clone()) for a, b in stacks],
                 step - 1,
-                bool(finished[i]),
                 float(losses[i].detach()),
+                float(margins[i]),
             )
         if on_step is not None:
             on_step(int(leaving.sum()))
@@ -152,168 +130,19 @@ def train_chunk(
     return [t for t in done if t is not None]
 
 
-@dataclass(slots=True)
-class LessonBatch:
-    """Prompts and targets of some lessons as one teacher-forced batch.
-
-    inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row. labels:
-    (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence; (rows,) class
-    ids for a classifier. scale: like labels, standard deviation of the backbone's own logits.
-    """
-
-    inputs: dict[str, Any]
-    owner: Tensor
-    labels: Tensor
-    scale: Tensor
-
-    @property
-    def labelled(self) -> Tensor:
-        """Where a label stands: a mask over `labels`, with N true entries."""
-        return self.labels != IGNORE
-
-    def blocks(
-        self, parameters: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
-    ) -> GatheredBlocks:
-        """The lessons' own A (n, in, r) and B (n, r, out), laid out for the rows of this batch.
-
-        Where all lessons have as many rows they act on theirs together, with no copy for each row.
-        """
-        count = len(parameters[0][0])
-        even = torch.arange(count, device=self.owner.device).repeat_interleave(
-            max(1, len(self.owner) // count)
-        )
-        if torch.equal(self.owner, even):
-            pairs = tuple((a.to(dtype), b.to(dtype)) for a, b in parameters)
-        else:
-            count = len(self.owner)
-            pairs = tuple((a[self.owner].to(dtype), b[self.owner].to(dtype)) for a, b in parameters)
-        return GatheredBlocks(torch.arange(count, device=self.owner.device), count, pairs)
-
-    def mean_losses(self, losses: Tensor) -> Tensor:
-        """Each lesson's loss (n,) a label, in nats."""
-        rows = self.owner[self.labelled.nonzero()[:, 0]]
-        return losses.detach() / torch.bincount(rows, minlength=len(losses))
-
-    def forward(self, backbone: Backbone) -> Tensor:
-        """Logits (rows, T, V), or (rows, classes)."""
-        logits: Tensor = backbone.model(**self.inputs).logits
-        if self.labels.dim() == 1:
-            return logits
-        return logits[:, -self.labels.shape[1] :]
-
-    def labelled_logits(self, backbone: Backbone) -> Tensor:
-        """Logits (N, V) at the labelled positions, or (rows, classes).
-
-        The vocabulary is by far the widest layer, so it is computed for no other position.
-        """
-        if self.labels.dim() == 1:
-            return self.forward(backbone)
-        labelled = self.labelled  # (rows, T)
-
-        def only_labelled(head: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-            return (args[0][:, -labelled.shape[1] :][labelled][None],)  # (1, N, H)
-
-        hook = backbone.model.get_output_embeddings().register_forward_pre_hook(only_labelled)
-        try:
-            logits: Tensor = backbone.model(**self.inputs).logits  # (1, N, V)
-        finally:
-            hook.remove()
-        return logits[0]
-
-    def keep(self, lessons: Tensor) -> tuple[Tensor, LessonBatch]:
-        """Cut down to some lessons, by position. Returns the rows kept and the smaller batch."""
-        new = torch.full((int(self.owner.max()) + 1,), -1, device=self.owner.device)
-        new[lessons] = torch.arange(len(lessons), device=self.owner.device)
-        owner = new[self.owner]
-        rows = (owner >= 0).nonzero()[:, 0]
-        inputs = {k: cut_rows(v, rows, len(owner)) for k, v in self.inputs.items()}
-        return rows, LessonBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
-
-
-def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
-    """Tokenize and pad; see LessonBatch."""
-    prompts = [p for lesson in lessons for p in lesson.prompts]
-    owner = torch.tensor(
-        [i for i, lesson in enumerate(lessons) for _ in lesson.prompts], device=backbone.device
-    )
-    targets = [list(lessons[i].target) for i in owner.tolist()]
-    if backbone.task == "sequence-classification":
-        encoded = backbone.encode(prompts)
-        labels = torch.tensor([t[0] for t in targets], device=backbone.device)
-        return LessonBatch(
-            dict(encoded), owner, labels, torch.ones_like(labels, dtype=torch.float32)
-        )
-    width = max(len(t) for t in targets)
-    if backbone.task == "seq2seq-lm":
-        starts = accumulate((len(x.prompts) for x in lessons), initial=0)
-        known = {
-            row: x.states for row, x in zip(starts, lessons, strict=False) if x.states is not None
-        }
-        inputs = encoder_inputs(backbone, prompts, known)
-        labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
-        decoder = torch.tensor(
-            [
-                [backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t))
-                for t in targets
-            ]
-        )
-        inputs["decoder_input_ids"] = decoder.to(backbone.device)
-        inputs["use_cache"] = False
-        labels = labels.to(backbone.device)
-        return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
-    return _causal_batch(backbone, prompts, owner, targets)
-
-
 @torch.no_grad()
-def encoder_inputs(
-    backbone: Backbone, prompts: Sequence[str], known: Mapping[int, Tensor]
-) -> dict[str, Any]:
-    """Inputs of an encoder-decoder, the encoder's output for the prompts of `known` taken from there.
-
-    known: row -> states (T, H). With none known the model runs its encoder itself.
-    """
-    inputs: dict[str, Any] = dict(backbone.encode(prompts, padding_side="right"))
-    if not known:
-        return inputs
-    ids, mask = inputs.pop("input_ids"), inputs["attention_mask"]
-    inputs = {"attention_mask": mask}  # (B, T)
-    width = next(iter(known.values())).shape[-1]
-    hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
-    others = [row for row in range(len(prompts)) if row not in known]
-    for places, batch in backbone.encode_alike([prompts[row] for row in others]):
-        read = backbone.model.get_encoder()(**batch).last_hidden_state  # (b, t, H)
-        hidden[[others[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
-    for row, states in known.items():
-        hidden[row, : len(states)] = states
-    inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
-    return inputs
-
-
-def _causal_batch(
-    backbone: Backbone, prompts: list[str], owner: Tensor, targets: list[list[int]]
-) -> LessonBatch:
-    """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
-    encoded = backbone.encode(prompts, padding_side="left")
-    sequences = [
-        ids[mask.bool()].tolist() + target[:-1]
-        for ids, mask, target in zip(
-            encoded["input_ids"], encoded["attention_mask"], targets, strict=True
-        )
-    ]
-    length = max(len(s) for s in sequences)
-    width = max(len(t) for t in targets)
-    pad = backbone.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (length - len(s)) + s for s in sequences])
-    mask = torch.tensor([[0] * (length - len(s)) + [1] * len(s) for s in sequences])
-    labels = torch.tensor([[IGNORE] * (width - len(t)) + t for t in targets])
-    inputs = {
-        "input_ids": ids.to(backbone.device),
-        "attention_mask": mask.to(backbone.device),
-        "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
-        "use_cache": False,
-    }
-    labels = labels.to(backbone.device)
-    return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
+def _recorded(
+    backbone: Backbone, runtime: Runtime, batch: LessonBatch
+) -> tuple[FrozenPrefix, LessonBatch]:
+    """What no block changes of a batch, and what is left of it to compute at each step."""
+    prefix, logits = FrozenPrefix.record(
+        backbone.model,
+        runtime.targets,
+        partial(batch.labelled_logits, backbone),
+        len(batch.owner),
+    )
+    batch.scale[batch.labelled] = logits.float().std(-1)
+    return alone(backbone, prefix, batch, logits)
 
 
 def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from melo_engine import Backbone, EditRequest
-from melo_engine.training import IGNORE, Lesson, lesson_batch
+from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 
 BATCH = 32
 

@@ -27,8 +27,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks.baselines.base import Asked, Method, prompt_part
 from benchmarks.baselines.layers import grace_layer
 from melo_engine import Backbone, EditRequest
+from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.surgery import projection_sizes
-from melo_engine.training import IGNORE, Lesson, lesson_batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.baselines.base import Method
 from melo_engine import Backbone, EditRequest
-from melo_engine.training import IGNORE, Lesson, lesson_batch
+from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from melo_engine import Editor
 from melo_engine.blocks import gather
+from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.runtime import Pass
-from melo_engine.training import IGNORE, Lesson, lesson_batch
 from tasks.gate.answering import scope_of
 
 SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then

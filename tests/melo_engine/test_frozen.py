@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from melo_engine import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.frozen import FrozenPrefix
+from melo_engine.lessons import Lesson, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import Surgery, projection_sizes
-from melo_engine.training import Lesson, lesson_batch
 from tests.melo_engine import models
 
 

@@ -1,0 +1,239 @@
+"""Lessons, and a batch of them as a teacher-forced pass through the model.
+
+prompts  (rows)  ─► inputs  prompt + target, or encoder and decoder apart
+targets          ─► labels  at the last positions of the sequence
+all in one pass  ─► logits  only where a label stands
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from melo_engine.backbone import Backbone
+from melo_engine.blocks import GatheredBlocks
+from melo_engine.frozen import FrozenPrefix, cut_positions, cut_rows
+
+IGNORE = -100
+SAME = 1e-4  # of the largest logit: what two ways to the same logits may differ by
+ROUNDINGS = 4  # or this many, if more
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one block has to learn: each of `prompts` is to be answered with `target`.
+
+    target: token ids with the end token, or [label] for a classifier. length: tokens of the first
+    prompt. states: (T, H), the encoder's output for the first prompt, where it is known already.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    target: tuple[int, ...]
+    length: int = 0
+    states: Tensor | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(slots=True)
+class LessonBatch:
+    """Prompts and targets of some lessons as one teacher-forced batch.
+
+    inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row, ascending.
+    labels: (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence; (rows,) class
+    ids for a classifier. scale: like labels, standard deviation of the backbone's own logits.
+    """
+
+    inputs: dict[str, Any]
+    owner: Tensor
+    labels: Tensor
+    scale: Tensor
+
+    @property
+    def length(self) -> int:
+        """Positions of the sequence that the labels belong to."""
+        name = "decoder_input_ids" if "decoder_input_ids" in self.inputs else "attention_mask"
+        return int(self.inputs[name].shape[1])
+
+    @property
+    def labelled(self) -> Tensor:
+        """Where a label stands: a mask over `labels`, with N true entries."""
+        return self.labels != IGNORE
+
+    def blocks(
+        self, parameters: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
+    ) -> GatheredBlocks:
+        """The lessons' own A (n, in, r) and B (n, r, out), laid out for the rows of this batch."""
+        pairs = tuple((a.to(dtype), b.to(dtype)) for a, b in parameters)
+        counts = torch.bincount(self.owner, minlength=len(pairs[0][0])).tolist()
+        shares = tuple((len(list(run)), rows) for rows, run in groupby(counts))
+        return GatheredBlocks(
+            torch.arange(len(counts), device=self.owner.device), len(self.owner), pairs, shares
+        )
+
+    def mean_losses(self, losses: Tensor) -> Tensor:
+        """Each lesson's loss (n,) a label, in nats."""
+        rows = self.owner[self.labelled.nonzero()[:, 0]]
+        return losses.detach() / torch.bincount(rows, minlength=len(losses))
+
+    def forward(self, backbone: Backbone) -> Tensor:
+        """Logits (rows, T, V), or (rows, classes)."""
+        logits: Tensor = backbone.model(**self.inputs).logits
+        if self.labels.dim() == 1:
+            return logits
+        return logits[:, -self.labels.shape[1] :]
+
+    def labelled_logits(self, backbone: Backbone) -> Tensor:
+        """Logits (N, V) at the labelled positions, or (rows, classes).
+
+        The vocabulary is by far the widest layer, so it is computed for no other position.
+        """
+        if self.labels.dim() == 1:
+            return self.forward(backbone)
+        labelled = self.labelled  # (rows, T)
+
+        def only_labelled(head: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+            return (args[0][:, -labelled.shape[1] :][labelled][None],)  # (1, N, H)
+
+        hook = backbone.model.get_output_embeddings().register_forward_pre_hook(only_labelled)
+        try:
+            logits: Tensor = backbone.model(**self.inputs).logits  # (1, N, V)
+        finally:
+            hook.remove()
+        return logits[0]
+
+    def keep(self, lessons: Tensor) -> tuple[Tensor, LessonBatch]:
+        """Cut down to some lessons, by position. Returns the rows kept and the smaller batch."""
+        new = torch.full((int(self.owner.max()) + 1,), -1, device=self.owner.device)
+        new[lessons] = torch.arange(len(lessons), device=self.owner.device)
+        owner = new[self.owner]
+        rows = (owner >= 0).nonzero()[:, 0]
+        inputs = {k: cut_rows(v, rows, len(owner)) for k, v in self.inputs.items()}
+        return rows, LessonBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
+
+
+def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
+    """Tokenize and pad; see LessonBatch."""
+    prompts = [p for lesson in lessons for p in lesson.prompts]
+    owner = torch.tensor(
+        [i for i, lesson in enumerate(lessons) for _ in lesson.prompts], device=backbone.device
+    )
+    targets = [list(lessons[i].target) for i in owner.tolist()]
+    if backbone.task == "sequence-classification":
+        encoded = backbone.encode(prompts)
+        labels = torch.tensor([t[0] for t in targets], device=backbone.device)
+        return LessonBatch(
+            dict(encoded), owner, labels, torch.ones_like(labels, dtype=torch.float32)
+        )
+    width = max(len(t) for t in targets)
+    if backbone.task == "seq2seq-lm":
+        starts = accumulate((len(x.prompts) for x in lessons), initial=0)
+        known = {
+            row: x.states for row, x in zip(starts, lessons, strict=False) if x.states is not None
+        }
+        inputs = encoder_inputs(backbone, prompts, known)
+        labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
+        decoder = torch.tensor(
+            [
+                [backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t))
+                for t in targets
+            ]
+        )
+        inputs["decoder_input_ids"] = decoder.to(backbone.device)
+        inputs["use_cache"] = False
+        labels = labels.to(backbone.device)
+        return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
+    return _causal_batch(backbone, prompts, owner, targets)
+
+
+@torch.no_grad()
+def encoder_inputs(
+    backbone: Backbone, prompts: Sequence[str], known: Mapping[int, Tensor]
+) -> dict[str, Any]:
+    """Inputs of an encoder-decoder, the encoder's output for the prompts of `known` taken from there.
+
+    known: row -> states (T, H). With none known the model runs its encoder itself.
+    """
+    inputs: dict[str, Any] = dict(backbone.encode(prompts, padding_side="right"))
+    if not known:
+        return inputs
+    ids, mask = inputs.pop("input_ids"), inputs["attention_mask"]
+    inputs = {"attention_mask": mask}  # (B, T)
+    width = next(iter(known.values())).shape[-1]
+    hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
+    others = [row for row in range(len(prompts)) if row not in known]
+    for places, batch in backbone.encode_alike([prompts[row] for row in others]):
+        read = backbone.model.get_encoder()(**batch).last_hidden_state  # (b, t, H)
+        hidden[[others[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
+    for row, states in known.items():
+        hidden[row, : len(states)] = states
+    inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
+    return inputs
+
+
+def _causal_batch(
+    backbone: Backbone, prompts: list[str], owner: Tensor, targets: list[list[int]]
+) -> LessonBatch:
+    """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
+    encoded = backbone.encode(prompts, padding_side="left")
+    sequences = [
+        ids[mask.bool()].tolist() + target[:-1]
+        for ids, mask, target in zip(
+            encoded["input_ids"], encoded["attention_mask"], targets, strict=True
+        )
+    ]
+    length = max(len(s) for s in sequences)
+    width = max(len(t) for t in targets)
+    pad = backbone.tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (length - len(s)) + s for s in sequences])
+    mask = torch.tensor([[0] * (length - len(s)) + [1] * len(s) for s in sequences])
+    labels = torch.tensor([[IGNORE] * (width - len(t)) + t for t in targets])
+    inputs = {
+        "input_ids": ids.to(backbone.device),
+        "attention_mask": mask.to(backbone.device),
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
+        "use_cache": False,
+    }
+    labels = labels.to(backbone.device)
+    return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
+
+
+@torch.no_grad()
+def alone(
+    backbone: Backbone, prefix: FrozenPrefix, batch: LessonBatch, logits: Tensor
+) -> tuple[FrozenPrefix, LessonBatch]:
+    """A batch and its recording with each labelled position as a row of its own, and no others.
+
+    As they are where a position sees others above the first block. logits: of the batch; they must
+    come out the same, since something else than attention may mix positions, and a classifier, which
+    is taken to read the first one, may read others.
+    """
+    if not prefix.apart:
+        return prefix, batch
+    if batch.labels.dim() == 1:
+        rows = torch.arange(len(batch.owner), device=batch.owner.device)
+        columns = torch.zeros_like(rows)
+        labels, scale = batch.labels, batch.scale
+    else:
+        rows, columns = batch.labelled.nonzero(as_tuple=True)
+        labels, scale = batch.labels[rows, columns][:, None], batch.scale[rows, columns][:, None]
+        columns = columns + batch.length - batch.labels.shape[1]
+    inputs = {
+        name: cut_positions(value, rows, columns, len(batch.owner), batch.length)
+        for name, value in batch.inputs.items()
+    }
+    cut = LessonBatch(inputs, batch.owner[rows], labels, scale)
+    recording = prefix.positions(rows, columns, batch.length)
+    try:
+        with recording.replay():
+            found = cut.labelled_logits(backbone)
+    except RuntimeError:  # a model that keeps positions elsewhere than in the second dimension
+        return prefix, batch
+    allowed = max(SAME, ROUNDINGS * torch.finfo(logits.dtype).eps) * logits.abs().max()
+    same = found.shape == logits.shape and bool(((found - logits).abs() <= allowed).all())
+    return (recording, cut) if same else (prefix, batch)
