@@ -30,7 +30,8 @@ class Lesson:
     """What one block has to learn: each of `prompts` is to be answered with `target`.
 
     target: token ids with the end token, or [label] for a classifier. length: tokens of the first
-    prompt. states: (T, H), the encoder's output for the first prompt, where it is known already.
+    prompt, 0 where an encoder reads it apart. states: (T, H), the encoder's output for the first
+    prompt, where it is known already.
     """
 
     id: str
@@ -45,8 +46,9 @@ class LessonBatch:
     """Prompts and targets of some lessons as one teacher-forced batch.
 
     inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row, ascending.
-    labels: (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence; (rows,) class
-    ids for a classifier. scale: like labels, standard deviation of the backbone's own logits.
+    labels: (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence;
+    (rows,) class ids for a classifier. scale: like labels, standard deviation of the backbone's own
+    logits.
     """
 
     inputs: dict[str, Any]
@@ -65,6 +67,18 @@ class LessonBatch:
         """Where a label stands: a mask over `labels`, with N true entries."""
         return self.labels != IGNORE
 
+    @property
+    def label_owner(self) -> Tensor:
+        """(N,), the lesson of each label, ascending."""
+        return self.owner[self.labelled.nonzero()[:, 0]]
+
+    def at_labels(self, states: Tensor) -> Tensor:
+        """What of states (rows, L, ...) stands at the labels: (N, ...); a classifier's at the first."""
+        states = states.reshape(len(self.owner), -1, states.shape[-1])
+        if self.labels.dim() == 1:
+            return states[:, 0]
+        return states[:, -self.labels.shape[1] :][self.labelled]
+
     def blocks(
         self, parameters: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
     ) -> GatheredBlocks:
@@ -78,8 +92,7 @@ class LessonBatch:
 
     def mean_losses(self, losses: Tensor) -> Tensor:
         """Each lesson's loss (n,) a label, in nats."""
-        rows = self.owner[self.labelled.nonzero()[:, 0]]
-        return losses.detach() / torch.bincount(rows, minlength=len(losses))
+        return losses.detach() / torch.bincount(self.label_owner, minlength=len(losses))
 
     def forward(self, backbone: Backbone) -> Tensor:
         """Logits (rows, T, V), or (rows, classes)."""
@@ -95,10 +108,9 @@ class LessonBatch:
         """
         if self.labels.dim() == 1:
             return self.forward(backbone)
-        labelled = self.labelled  # (rows, T)
 
         def only_labelled(head: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-            return (args[0][:, -labelled.shape[1] :][labelled][None],)  # (1, N, H)
+            return (self.at_labels(args[0])[None],)  # (1, N, H)
 
         hook = backbone.model.get_output_embeddings().register_forward_pre_hook(only_labelled)
         try:

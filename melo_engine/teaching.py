@@ -31,7 +31,7 @@ from melo_engine.storing import shard_of
 from melo_engine.training import Trained, attempts, first_rank, train_chunk
 from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
-CHUNK_TOKENS = 8192  # of all prompts and targets of a chunk at most, padding counted
+CHUNK_TOKENS = 4096  # of all prompts and targets of a chunk at most, padding counted
 CLEAR = 0.25  # lead of a target at every token, in standard deviations of the backbone's logits
 TOO_LONG = 4  # tokens beyond the longest target: who has not ended by then says something else
 
@@ -45,7 +45,7 @@ class Teacher:
         self.backbone, self.runtime, self.settings = backbone, runtime, settings
 
     def lesson(self, request: EditRequest) -> Lesson:
-        length = int(self.backbone.encode([request.prompt])["attention_mask"].sum())
+        prompt = int(self.backbone.encode([request.prompt])["attention_mask"].sum())
         if self.backbone.generates:
             target = tuple(self.backbone.encode_target(request.target))
         else:
@@ -54,6 +54,7 @@ class Teacher:
         views = 0 if passage or not self.backbone.generates else self.settings.views
         others = (*request.rephrases, *_views(request, views))
         prompts = (request.prompt, *(p for p in others if self.backbone.takes(p)))
+        length = 0 if self.backbone.task == "seq2seq-lm" else prompt
         return Lesson(request.id, tuple(dict.fromkeys(prompts)), target, length)
 
     def teach(

@@ -7,7 +7,6 @@ sure of them, is taken out of the batch at once: momentum would move it on.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from melo_engine.errors import TrainingError
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.lessons import Lesson, LessonBatch, alone, lesson_batch
 from melo_engine.runtime import Pass, Runtime
+from melo_engine.starts import first_pairs
 from melo_engine.surgery import projection_sizes
 from melo_engine.types import EditSettings
 
@@ -79,10 +79,11 @@ def train_chunk(
 
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    prefix, batch = _recorded(backbone, runtime, lesson_batch(backbone, lessons))
+    prefix, batch, inputs = _recorded(backbone, runtime, lesson_batch(backbone, lessons))
+    owner = batch.label_owner
     stacks = [
-        _initial_pair(target, lessons, rank, settings, backbone.device)
-        for target in runtime.targets
+        first_pairs(x, owner, projection_sizes(target), lessons, rank, settings)
+        for x, target in zip(inputs, runtime.targets, strict=True)
     ]
     optimiser = _NAdam([t for pair in stacks for t in pair], settings.learning_rate)
     alive = torch.arange(len(lessons))
@@ -133,23 +134,36 @@ def train_chunk(
 @torch.no_grad()
 def _recorded(
     backbone: Backbone, runtime: Runtime, batch: LessonBatch
-) -> tuple[FrozenPrefix, LessonBatch]:
-    """What no block changes of a batch, and what is left of it to compute at each step."""
-    prefix, logits = FrozenPrefix.record(
-        backbone.model,
-        runtime.targets,
-        partial(batch.labelled_logits, backbone),
-        len(batch.owner),
-    )
+) -> tuple[FrozenPrefix, LessonBatch, list[Tensor]]:
+    """What no block changes of a batch, and what is left of it to compute at each step.
+
+    And of each target its inputs (N, in) at the labelled positions, as they are without a block.
+    """
+    seen: dict[int, Tensor] = {}
+
+    def keep(target: Any, args: tuple[Tensor, ...]) -> None:
+        seen[id(target)] = batch.at_labels(args[0])
+
+    hooks = [target.register_forward_pre_hook(keep) for target in runtime.targets]
+    try:
+        prefix, logits = FrozenPrefix.record(
+            backbone.model,
+            runtime.targets,
+            partial(batch.labelled_logits, backbone),
+            len(batch.owner),
+        )
+    finally:
+        for hook in hooks:
+            hook.remove()
     batch.scale[batch.labelled] = logits.float().std(-1)
-    return alone(backbone, prefix, batch, logits)
+    return *alone(backbone, prefix, batch, logits), [seen[id(t)] for t in runtime.targets]
 
 
 def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:
     """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,)."""
     place = batch.labelled  # (rows, T) or (rows,)
     labels, scale = batch.labels[place], batch.scale[place]  # (N,)
-    owner = batch.owner[place.nonzero()[:, 0]]  # (N,)
+    owner = batch.label_owner  # (N,)
     logits = logits.float()  # (N, V)
     token_loss = cross_entropy(logits, labels, reduction="none")
     losses = torch.zeros(lessons, device=logits.device).index_add(0, owner, token_loss)
@@ -159,20 +173,6 @@ def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, T
         margins = torch.full((lessons,), math.inf, device=logits.device)
         margins = margins.scatter_reduce(0, owner, (target - rival) / scale, "amin")
     return losses, margins
-
-
-def _initial_pair(
-    target: Any, lessons: Sequence[Lesson], rank: int, settings: EditSettings, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """A (n, in, r) random, B (n, r, out) zero. A block's start depends on its edit's id alone."""
-    size_in, size_out = projection_sizes(target)
-    starts = []
-    for lesson in lessons:
-        seed = hashlib.sha256(f"{settings.seed}|{lesson.id}".encode()).digest()[:7]
-        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
-        starts.append(torch.randn(size_in, rank, generator=generator) / math.sqrt(size_in))
-    a = torch.stack(starts) * settings.weight_scale
-    return a.to(device), torch.zeros(len(lessons), rank, size_out, device=device)
 
 
 class _NAdam:

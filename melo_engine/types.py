@@ -100,7 +100,7 @@ class EditSettings:
     token before a block stops, in standard deviations of the backbone's own logits; half of it is
     enough after `patience` steps. perplexity: of the target, at most, before a block stops. views:
     other questions about the subject that a block is trained to answer alike; a passage to go on
-    with has none. weight_scale: of the random A at the start, in 1/sqrt(in).
+    with has none. weight_scale: size of a block's codes x @ A at the start, see `starts`.
     Raises SettingsError where not even one try would be
     made.
     """
@@ -112,7 +112,7 @@ class EditSettings:
     chunk: int = 128
     margin: float = 2.0
     patience: int = 6
-    weight_scale: float = 3.0
+    weight_scale: float = 4.0
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
