@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from string import Template
 from typing import Any
 
@@ -22,6 +23,25 @@ from config import Settings
 POOLS = ("cpu", "gpu")
 BLOCK = "melo-alerts"
 PREFIX = "melo-"  # of our automations' names
+PATIENCE, PAUSE = 30.0, 0.5  # seconds
+BUSY = 503  # what Prefect says while its database is locked: nothing was done, ask again
+
+
+class Patient(httpx.HTTPTransport):
+    """Asks again while the server is too busy, for `seconds` at most."""
+
+    def __init__(self, seconds: float = PATIENCE) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        last = time.monotonic() + self.seconds
+        while True:
+            answer = super().handle_request(request)
+            if answer.status_code != BUSY or time.monotonic() > last:
+                return answer
+            answer.close()
+            time.sleep(PAUSE)
 
 
 def apply(
@@ -35,7 +55,7 @@ def apply(
 
     Raises UsageProblem, saying what Prefect said.
     """
-    with httpx.Client(base_url=api, timeout=60) as client:
+    with httpx.Client(base_url=api, timeout=60, transport=Patient()) as client:
         for pool in pools:
             _pool(client, pool, settings.workers.gpu if pool == "gpu" else None)
         _deploy(environment)
