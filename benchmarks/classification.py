@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.baselines import Asked, Melo, Method
+from benchmarks.baselines import Asked, Melo, Method, refuse_unfit
 from benchmarks.errors import DataError
 from benchmarks.protocol import Row, plain_rows
 from benchmarks.scoring import mean
@@ -40,6 +40,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     backbone = Backbone.open(
         options.backbone or _prepared(rows, options), "sequence-classification"
     )
+    refuse_unfit(options.methods, backbone)
     seen, unseen = (
         [r for r in plain_rows([{"prompt": p, "target": t} for p, t in half]) if _fits(backbone, r)]
         for half in halves(rows)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines import Asked, Loss, Melo, Method
+from benchmarks.baselines import Asked, Loss, Melo, Method, refuse_unfit
 from benchmarks.errors import DataError
 from benchmarks.gpt import prepare_gpt
 from benchmarks.protocol import Row, plain_rows
@@ -41,6 +41,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     """All chosen methods on one seed."""
     rows = rows[: options.limit]
     backbone = Backbone.open(options.backbone or _prepared(rows, options), "causal-lm")
+    refuse_unfit(options.methods, backbone)
     tested = [r for r in plain_rows(rows) if _can_be_forced(backbone, _edit(r))]
     if not tested:
         raise DataError("no row fits the backbone's context; name another with --backbone.")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import invariants
-from benchmarks.baselines import Asked, Melo, Method, Oracle
+from benchmarks.baselines import Asked, Melo, Method, Oracle, refuse_unfit
 from benchmarks.protocol import Probes, Row, Split, practice_requests, probes_for, split_rows
 from benchmarks.scoring import BareAnswers, mean, score
 from benchmarks.sequence import Options, Progress, run_baselines, run_melo
@@ -29,6 +29,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     split = split_rows(rows, options.limit, seed, options.others)
     path = options.backbone or prepared(rows[: options.limit], options.cache, options.progress)
     backbone = Backbone.open(path)
+    refuse_unfit(options.methods, backbone)
     bare = BareAnswers(Method(backbone))
     superseded: dict[int, set[str]] = {}  # by how many requests had been made
 

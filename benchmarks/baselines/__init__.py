@@ -23,7 +23,9 @@ BASELINES: dict[str, Callable[[Backbone, int], Method]] = {
 }
 METHODS = ("melo", "oracle", *BASELINES)
 
-__all__ = ["BASELINES", "METHODS", "Asked", "Loss", "Melo", "Method", "Oracle", "chosen_methods"]
+__all__ = [
+    "BASELINES", "METHODS", "Asked", "Loss", "Melo", "Method", "Oracle", "chosen_methods", "refuse_unfit",
+]  # fmt: skip
 
 
 def chosen_methods(names: Sequence[str]) -> tuple[str, ...]:
@@ -38,3 +40,13 @@ def chosen_methods(names: Sequence[str]) -> tuple[str, ...]:
         raise UnknownMethod(f"no method is named; allowed: {', '.join(METHODS)}.")
     wanted = dict.fromkeys([*(["melo"] if "oracle" in names else []), *names])
     return tuple(sorted(wanted, key=lambda n: (n != "melo", n != "oracle")))
+
+
+def refuse_unfit(names: Sequence[str], backbone: Backbone) -> None:
+    """Before any work: raises UnknownMethod for a method that can't edit this kind of backbone."""
+    for kind in (Paper, Grace, SharedLora, FineTuning, Retrieval):
+        if kind.name in names and backbone.task not in kind.tasks:
+            raise UnknownMethod(
+                f'method "{kind.name}" needs a {" or ".join(kind.tasks)} backbone; "{backbone.name}" is '
+                f"a {backbone.task}. Leave it out of --methods."
+            )

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from melo_engine import Backbone, EditRequest
 from melo_engine.lessons import IGNORE, Lesson, lesson_batch
+from melo_engine.types import TASKS, Task
 
 BATCH = 32
 
@@ -55,11 +56,13 @@ class Loss:
 class Method:
     """A way to edit a backbone. This one does nothing: the bare backbone, the lower bound.
 
-    job: requests handed over in one call; for methods that train singly it changes nothing.
+    job: requests handed over in one call; for methods that train singly it changes nothing. tasks:
+    of the backbones that it works on.
     """
 
     name = "none"
     job = 10
+    tasks: tuple[Task, ...] = TASKS
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone

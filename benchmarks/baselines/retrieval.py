@@ -17,7 +17,6 @@ import faiss
 import numpy as np
 
 from benchmarks.baselines.base import Asked, Method
-from benchmarks.errors import UnknownMethod
 from melo_engine import Backbone, EditRequest
 from melo_engine.errors import PromptError
 from melo_engine.keys import KeyReader
@@ -34,16 +33,12 @@ class RetrievalSettings:
 
 
 class Retrieval(Method):
-    """Raises UnknownMethod for a backbone that is not causal."""
+    """Puts the nearest fact before the prompt of a causal model."""
 
     name = "retrieval"
+    tasks = ("causal-lm",)
 
     def __init__(self, backbone: Backbone, settings: RetrievalSettings | None = None) -> None:
-        if backbone.task != "causal-lm":
-            raise UnknownMethod(
-                f'method "retrieval" needs a causal-lm backbone; "{backbone.name}" is a '
-                f"{backbone.task}. Leave it out of --methods."
-            )
         super().__init__(backbone)
         self.settings = settings or RetrievalSettings()
         self.runtime = Runtime(backbone)
