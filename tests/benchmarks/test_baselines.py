@@ -9,7 +9,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.baselines import BASELINES, Asked, Melo, Method, Oracle, chosen_methods
+from benchmarks.baselines import (
+    BASELINES,
+    METHODS,
+    Asked,
+    Melo,
+    Method,
+    Oracle,
+    chosen_methods,
+    refuse_unfit,
+)
 from benchmarks.baselines.grace import Codebook, Grace, GraceSettings
 from benchmarks.baselines.layers import grace_layer
 from benchmarks.baselines.paper import Paper
@@ -237,9 +246,10 @@ def test_retrieval_asks_a_prompt_as_it_stands_where_the_fact_does_not_fit(gpt2: 
     retrieval.close()
 
 
-def test_retrieval_needs_one_stack(t5: Backbone) -> None:
+def test_retrieval_needs_one_stack(t5: Backbone, gpt2: Backbone) -> None:
     with pytest.raises(UnknownMethod, match="needs a causal-lm"):
-        Retrieval(t5)
+        refuse_unfit(("paper", "retrieval"), t5)
+    refuse_unfit(METHODS, gpt2)
 
 
 # Bounds, and the two MELOs
