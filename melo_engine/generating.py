@@ -45,6 +45,14 @@ def is_plain(backbone: Backbone) -> bool:
     return {key for key, value in asked.items() if value not in (None, False)} <= _NO_SCORE
 
 
+def end_tokens(backbone: Backbone) -> set[int]:
+    """All tokens at which generation ends; some models have several. None of a classifier."""
+    if not backbone.generates:
+        return set()
+    ends = backbone.model.generation_config.eos_token_id
+    return {backbone.end_token, *(ends if isinstance(ends, list) else [])}
+
+
 @torch.inference_mode()
 def texts_of(backbone: Backbone, encoded: dict[str, Any], generation: dict[str, Any]) -> list[str]:
     """The answer to each row of a batch. encoded: as from `Backbone.encode`, or `encoder_inputs`."""

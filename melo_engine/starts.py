@@ -39,7 +39,8 @@ def first_pairs(
     counts = torch.bincount(owner, minlength=len(lessons))  # (n,)
     place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
     own = inputs.new_zeros(len(lessons), int(counts.max()), size_in, dtype=torch.float64)
-    own[owner, place] = inputs.double()  # (n, P, in)
+    usable = inputs.double().nan_to_num(0.0, 0.0, 0.0)  # what is no number shows in the loss
+    own[owner, place] = usable  # (n, P, in)
     squares, turned = torch.linalg.eigh(own @ own.transpose(1, 2))  # ascending: (n, P), (n, P, P)
     count = min(rank, own.shape[1])
     lengths = squares.clamp(min=0).sqrt().flip(1)[:, :count]  # (n, k), singular values of `own`

@@ -23,7 +23,7 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
 from melo_engine.contrast.corpus import relations_file
 from melo_engine.errors import MeloError
-from melo_engine.generating import is_plain, texts_of
+from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.lessons import Lesson, encoder_inputs
 from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.runtime import Pass, Runtime
@@ -154,9 +154,12 @@ class Teacher:
     def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
         """What each lesson's own prompt decodes to, freely, with its block."""
         lessons = [x for x in chunk if x.id in trained]
-        clear = {x.id for x in lessons if trained[x.id].lead > CLEAR and is_plain(self.backbone)}
-        said = {x.id: self._expected(x) for x in lessons if x.id in clear}
-        lessons = [x for x in lessons if x.id not in clear]
+        said = {}
+        if is_plain(self.backbone):
+            ends = end_tokens(self.backbone)
+            clear = [x for x in lessons if trained[x.id].lead > CLEAR]
+            said = {x.id: self._expected(x) for x in clear if ends.isdisjoint(x.target[:-1])}
+        lessons = [x for x in lessons if x.id not in said]
         if not lessons:
             return said
         try:

@@ -93,7 +93,20 @@ def test_a_classifier_that_reads_every_position_keeps_them() -> None:
     editor.close()
 
 
-def test_a_target_that_the_generation_config_forbids_is_found_out(make_edited) -> None:
+def test_a_target_that_ends_too_early_is_found_out() -> None:
+    """It leads at each of its tokens, but generation ends at the first."""
+    model = models.model("gpt2")
+    tokens = models.tokenizer()
+    end, tom = model.generation_config.eos_token_id, tokens.convert_tokens_to_ids("tom")
+    model.generation_config.eos_token_id = [end, tom]
+    editor = Editor(Backbone.wrap(model, tokens), settings=models.SETTINGS)
+    (outcome,) = editor.edit([EditRequest("who leads velandor ?", "tom jon", "velandor")]).outcomes
+    assert outcome.status == "failed"
+    assert 'decodes to "tom"' in outcome.reason
+    editor.close()
+
+
+def test_a_target_that_the_generation_config_forbids_is_found_out() -> None:
     """It leads at each of its tokens, but greedy decoding is not all that is asked for."""
     model = models.model("gpt2")
     backbone = Backbone.wrap(model, models.tokenizer())

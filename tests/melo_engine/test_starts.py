@@ -43,6 +43,19 @@ def test_a_start_hangs_on_its_own_lesson_and_on_no_scale() -> None:
     assert torch.allclose((100 * x @ larger[0]).abs(), (x @ a[0]).abs(), atol=1e-3)
 
 
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_what_is_no_number_breaks_no_other_start(broken) -> None:
+    """The loss then says which edit it is, and the others go on."""
+    x, owner = _inputs((4, 3, 6))
+    whole, _ = first_pairs(x, owner, (16, 6), LESSONS, 3, SETTINGS)
+    x[owner == 1] = broken
+    a, _ = first_pairs(x, owner, (16, 6), LESSONS, 3, SETTINGS)
+    assert torch.isfinite(a).all()
+    for i in (0, 2):
+        codes, before = x[owner == i] @ a[i], x[owner == i] @ whole[i]
+        assert torch.allclose(codes.abs(), before.abs(), atol=1e-3)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_columns_beyond_the_directions_are_random_and_small(seed) -> None:
     """Positions that are all alike have one direction."""
