@@ -25,7 +25,7 @@ from benchmarks.sequence import Options, run_baselines, run_melo
 from melo_engine import Backbone, EditRequest, EditSettings
 from melo_engine.errors import MeloError
 from melo_engine.keys import KeyReader
-from melo_engine.runtime import Runtime
+from melo_engine.encoders import default_encoder
 
 MEASURED = ("corrected", "kept", "accuracy_after")
 LOCALITY = 4  # texts of the seen half, nearest to an edit's, that its radius must leave outside
@@ -98,11 +98,9 @@ def with_locality(
     """Each request with the texts nearest to its own as locality probes: they bound its radius."""
     if not texts:
         return list(requests)
-    runtime = Runtime(backbone)
-    reader = KeyReader(backbone, runtime, None)
+    reader = KeyReader(default_encoder(backbone))
     known = reader.read(list(texts))[:, reader.projection.relation_size :]  # (N, H)
     own = reader.read([r.prompt for r in requests])[:, reader.projection.relation_size :]
-    runtime.close()
     near = np.argsort(-(own @ known.T), axis=1)[:, :LOCALITY]  # unit vectors: nearest first
     return [
         replace(r, locality=tuple(texts[i] for i in rows))

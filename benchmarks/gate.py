@@ -29,11 +29,11 @@ from typing import Any
 
 import torch
 
+from benchmarks.engine import product_editor
 from melo_engine import Backbone, Editor, EditRequest, Version
-from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.near_misses import template_of
-from melo_engine.projection import SCHEME, KeyProjection
-from melo_engine.subjects import joined
+from melo_engine.projection import SCHEME
+from melo_engine.matching.names import joined
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
 from tasks.gate.answering import Answerer
@@ -178,15 +178,9 @@ def _wide(
             "Name more files, or ask for fewer with --edits."
         )
     wanted = material.requests[:edits]
-    recipe = Recipe(steps=200, relations=64)
     folder = cache / "gate" / f"{SCHEME}-{backbone.weights_hash[:12]}-{edits}-{wanted[-1].id}"
-    learned = cache / f"projection-{SCHEME}-{backbone.weights_hash[:12]}.safetensors"
-    cache.mkdir(parents=True, exist_ok=True)
-    if not learned.exists():
-        learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)
-    projection = KeyProjection.from_bytes(learned.read_bytes())
     if not (folder / "champion").exists():
-        editor = Editor(backbone, projection=projection)
+        editor = product_editor(backbone, cache)
         editor.edit(wanted, progress=progress)
         editor.save(folder / "champion", folder / "shards")
     wide = Version.load(folder / "champion", backbone, folder / "shards")

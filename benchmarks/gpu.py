@@ -22,8 +22,7 @@ import torch
 from benchmarks.baselines.paper import Paper
 from benchmarks.random_versions import RADIUS, invented_name, prompt_about, random_version
 from benchmarks.shapes import shaped
-from melo_engine import Backbone, Editor, EditRequest, EditSettings, Version
-from melo_engine.calibrate import Reach
+from melo_engine import Backbone, Calibration, Editor, EditRequest, EditSettings, Version
 
 EDITS, PAPER_EDITS, BATCH, TOKENS, ROUNDS = 256, 20, 64, 32, 5
 ROUTED = (0.0, 0.5, 1.0)
@@ -81,13 +80,13 @@ def _measure(
         EditRequest(prompt_about(i), f"in {TOWNS[i % len(TOWNS)]}", invented_name(i), id=f"{i:06d}")
         for i in range(edits)
     ]
-    # Random weights have no near-misses to calibrate on: the reach is given.
-    editor = Editor(backbone, settings=EditSettings(max_rank=4), reach=Reach(RADIUS, RADIUS))
+    # Random weights have no near-misses to calibrate on: the radii are given.
+    editor = Editor(backbone, settings=EditSettings(max_rank=4), calibration=Calibration(RADIUS, RADIUS, 0.0, 0.005))
     _warm_up(editor, requests[0])
     say(1)
     _forget_peak()
-    melo_rate, version = _timed_edit(editor, requests)
-    trained = sum(o.status == "trained" for o in version.outcomes)
+    melo_rate, made = _timed_edit(editor, requests)
+    trained = sum(o.status == "trained" for o in made.outcomes)
     melo_edit_mb = _peak()
     say(2)
     paper = Paper(backbone)

@@ -14,9 +14,8 @@ import numpy as np
 
 from benchmarks.protocol import Probes, Row
 from benchmarks.scoring import UNCHANGED, mean
-from melo_engine import Backbone, Editor, EditRequest
-from melo_engine.projection import KeyProjection
-from melo_engine.subjects import name_in
+from melo_engine import Editor, EditRequest
+from melo_engine.matching.names import name_in
 
 INVARIANCE_SAMPLE = 100
 RE_EDITED = 100
@@ -71,7 +70,6 @@ def reload_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
         editor.save(Path(folder) / "version")
         again = Editor.load(editor.backbone, Path(folder) / "version")
         after = [(a.text, a.edit) for a in again.answer(prompts)]
-        again.runtime.close()
     return mean(a == b for a, b in zip(before, after, strict=True))
 
 
@@ -86,28 +84,31 @@ def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
     return mean(a == b for a, b in zip(after, base, strict=True))
 
 
-def re_edit(
-    backbone: Backbone, projection: KeyProjection, editor: Editor, active: Sequence[Row]
-) -> float:
+def re_edit(editor: Editor, active: Sequence[Row]) -> float:
     """Prompts edited four times in turn, to A, B, C and A again: share that ends with A."""
     rows = active[:RE_EDITED]
-    fresh = Editor(backbone, projection=projection, settings=editor.settings, reach=editor.reach)
-    for turn in (0, 1, 2, 0):
+    fresh = Editor(
+        editor.backbone,
+        projection=editor.reader.projection,
+        settings=editor.settings,
+        calibration=editor.calibration(),
+    )
+    for number, turn in enumerate((0, 1, 2, 0)):
         fresh.edit(
             [
                 EditRequest(
                     r.request.prompt,
                     rows[(i + turn) % len(rows)].request.target,
                     r.request.subject,
-                    id=f"{r.request.id}-{turn}-{len(fresh.version)}",
+                    id=f"{r.request.id}-{number}",
                 )
                 for i, r in enumerate(rows)
-            ]
+            ],
+            replaces=list(fresh.version.edits),
         )
     answers = fresh.answer([r.request.prompt for r in rows])
-    fresh.runtime.close()
     return mean(
-        a.text == backbone.canonical(r.request.target) for a, r in zip(answers, rows, strict=True)
+        a.text == editor.backbone.canonical(r.request.target) for a, r in zip(answers, rows, strict=True)
     )
 
 

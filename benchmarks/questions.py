@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ import numpy as np
 
 from benchmarks import invariants
 from benchmarks.baselines import Asked, Melo, Method, Oracle, refuse_unfit
-from benchmarks.protocol import Probes, Row, Split, practice_requests, probes_for, split_rows
+from benchmarks.engine import Keys, product_keys, product_settings
+from benchmarks.protocol import Probes, Row, Split, plain_rows, probes_for, split_rows
 from benchmarks.scoring import BareAnswers, mean, score
 from benchmarks.sequence import Options, Progress, run_baselines, run_melo
-from melo_engine import Backbone, Editor, EditRequest, EditSettings
+from melo_engine import Backbone
+from melo_engine.calibrate import calibrate
 from melo_engine.contrast import Recipe, learn_projection
-from melo_engine.projection import SCHEME, KeyProjection
+from melo_engine.encoders import default_encoder
+from melo_engine.keys import KeyReader
 
 
 def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str, Any]:
     """All chosen methods on one seed: figures by method, and what was edited."""
-    split = split_rows(rows, options.limit, seed, options.others)
+    split = split_rows(rows, options.limit, seed, options.practice)
     path = options.backbone or prepared(rows[: options.limit], options.cache, options.progress)
     backbone = Backbone.open(path)
     refuse_unfit(options.methods, backbone)
@@ -51,16 +55,20 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     }
     requests = [r.request for r in split.tested]
     if "melo" in options.methods:
-        near = practice_requests(split)
-        projection = learned_projection(backbone, near, options.cache, seed, options.progress)
-        settings = options.settings or EditSettings(seed=seed)
+        keys = learned_keys(backbone, options, seed)
+        settings = options.settings or product_settings(seed)
         melo, found = run_melo(
-            lambda: Melo(backbone, projection=projection, settings=settings, near=near),
+            lambda: Melo(
+                backbone,
+                projection=keys.projection,
+                calibration=keys.calibration,
+                settings=settings,
+            ),
             requests,
             scored,
             options,
         )
-        found["melo"] |= _state(melo, projection, split, seed, options)
+        found["melo"] |= _state(melo, split, seed, options)
         melo.close()
         figures |= found
     return figures | run_baselines(backbone, requests, scored, seed, options)
@@ -74,9 +82,7 @@ def told_generality(melo: Melo, rows: Sequence[Row], probes: Probes) -> float:
     return mean(t == targets[str(i)] for t, i in zip(texts, asked.owners, strict=True))
 
 
-def _state(
-    melo: Melo, projection: KeyProjection, split: Split, seed: int, options: Options
-) -> dict[str, Any]:
+def _state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, Any]:
     """What must hold of the final state, and its curve."""
     editor, version = melo.editor, melo.editor.version
     active = [r for r in split.tested if r.request.id in version]
@@ -93,30 +99,23 @@ def _state(
     figures["reload_identity"] = invariants.reload_identity(editor, active, probes)
     figures["revoke_identity"] = invariants.revoke_identity(editor, active, probes)
     options.say("checking what must hold", 4, 5)
-    figures["re_edit"] = invariants.re_edit(editor.backbone, projection, editor, active)
+    figures["re_edit"] = invariants.re_edit(editor, active)
     figures["curve"] = invariants.curve(editor, active, probes)
     options.say("checking what must hold", 5, 5)
     return figures
 
 
-def learned_projection(
-    backbone: Backbone,
-    practice: Sequence[EditRequest],
-    cache: Path,
-    seed: int,
-    progress: Progress | None,
-) -> KeyProjection:
-    """The key projection for this backbone and these practice rows, cached by content."""
-    content = f"{SCHEME}|{backbone.weights_hash}|{seed}|{[r.id for r in practice]}|{Recipe()}"
-    path = cache / f"projection-{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
-    if path.is_file():
-        return KeyProjection.from_bytes(path.read_bytes())
-    reader = Editor(backbone).reader
-    projection = learn_projection(reader, practice, Recipe(seed=seed), progress)
-    reader.runtime.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    projection.save(path)
-    return projection
+def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
+    """The product's keys; with `--practice` a projection that learned from that file's rows as well."""
+    if not options.practice:
+        return product_keys(backbone, options.cache)
+    practice = [r.request for r in plain_rows(options.practice)]
+    rephrases = [r.rephrases for r in plain_rows(options.practice)]
+    practice = [replace(r, rephrases=more) for r, more in zip(practice, rephrases, strict=True)]
+    encoder = default_encoder(backbone)
+    projection = learn_projection(KeyReader(encoder), practice, Recipe(seed=seed), options.progress)
+    share = (options.settings or product_settings(seed)).false_activations
+    return Keys(projection, calibrate(KeyReader(encoder, projection), share))
 
 
 def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Progress | None) -> Path:

@@ -13,7 +13,7 @@ import torch
 
 from melo_engine import Backbone, Edit, Editor, EditRequest, Version
 from melo_engine.blocks import Shard
-from melo_engine.subjects import name_in
+from melo_engine.matching.names import name_in
 from melo_engine.surgery import projection_sizes
 
 RANK, SHARD, RADIUS = 4, 2000, 0.1

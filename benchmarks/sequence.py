@@ -30,8 +30,8 @@ Scorer = Callable[[Method, int], dict[str, Any]]
 class Options:
     """What a run is asked for. baseline_limit: edits that methods other than melo make at most.
 
-    backbone: a folder or hub id; prepared from the rows where None. others: rows of another file
-    that may be learned from and give unseen subjects.
+    backbone: a folder or hub id; prepared from the rows where None. practice: rows of another file that
+    the key projection may learn from, and that give unseen subjects; none in the product.
     """
 
     cache: Path
@@ -39,7 +39,7 @@ class Options:
     limit: int | None = None
     baseline_limit: int | None = 100
     backbone: str | None = None
-    others: tuple[dict[str, Any], ...] = ()
+    practice: tuple[dict[str, Any], ...] = ()
     settings: EditSettings | None = None
     marks: tuple[int, ...] = MARKS
     progress: Progress | None = field(default=None, compare=False)

@@ -27,10 +27,10 @@ from benchmarks.gate import read_material
 from benchmarks.restart import restarts
 from benchmarks.servers import melo_serve, mlflow_serve
 from config import Settings, load
+from benchmarks.engine import product_editor
 from melo_engine import Backbone, Editor, EditRequest, Version
-from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.near_misses import template_of
-from melo_engine.projection import SCHEME, KeyProjection
+from melo_engine.projection import SCHEME
 from serving.keys import KeyStore
 from tasks.gate.about import swap
 from tasks.register import Registry, register
@@ -166,11 +166,7 @@ def edited_version(
     folder = cache / "serve" / name
     if (folder / "manifest.json").exists():
         return Version.load(folder, backbone)
-    learned = cache / f"projection-{SCHEME}-{backbone.weights_hash[:12]}.safetensors"
-    if not learned.exists():
-        recipe = Recipe(steps=200, relations=64)
-        learn_projection(Editor(backbone).reader, recipe=recipe).save(learned)
-    editor = Editor(backbone, projection=KeyProjection.from_bytes(learned.read_bytes()))
+    editor = product_editor(backbone, cache)
     editor.edit(requests, progress=progress)
     editor.save(folder)
     return editor.version

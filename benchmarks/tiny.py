@@ -141,11 +141,10 @@ def put(settings: Settings, name: str, rows: list[dict[str, str]], junk: list[st
 
 def _raw_keys(settings: Settings) -> None:
     from melo_engine.keys import KeyReader
-    from melo_engine.runtime import Runtime
-    from tasks.versions import open_backbone, projection_file
+    from tasks.versions import open_backbone, open_encoder, projection_file
 
-    backbone = open_backbone(settings)
-    file = projection_file(settings, backbone)
+    encoder = open_encoder(settings, open_backbone(settings))
+    file = projection_file(settings, encoder)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        KeyReader(backbone, Runtime(backbone), None).projection.save(file)
+        KeyReader(encoder).projection.save(file)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from melo_engine import EditRequest
 from melo_engine.near_misses import SLOT, template_of
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'])\s+")
 

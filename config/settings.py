@@ -50,8 +50,18 @@ class BackboneSettings(Section):
     path: str | None = Field(
         default=None, description="a local folder or a hub id; none: the demo's"
     )
-    task: Literal["seq2seq-lm", "causal-lm", "sequence-classification"] = "seq2seq-lm"
-    max_prompt_tokens: int = Field(default=512, ge=8)
+    task: Literal["seq2seq-lm", "causal-lm", "sequence-classification"] | None = Field(
+        default=None, description="none: as the model's architecture says"
+    )
+    max_prompt_tokens: int | None = Field(
+        default=None, ge=8, description="none: as many as the model has room for"
+    )
+    chat: Literal["auto", "always", "never"] = Field(
+        default="auto", description="render prompts by the chat template; auto: where there is one"
+    )
+    system_prompt: str | None = Field(
+        default=None, description="put before conversations that bring none"
+    )
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
@@ -64,6 +74,10 @@ class EditSettings(Section):
     learning_rate: float = Field(default=1.5e-2, gt=0)
     max_steps: int = Field(default=60, ge=1, description="of the first try")
     false_activation_rate: float = Field(default=0.005, gt=0, lt=1)
+    key_reader: Literal["auto", "hidden-states", "sentence-encoder"] = Field(
+        default="auto",
+        description="what reads keys; auto: a sentence encoder for chat models, else the backbone",
+    )
     threads: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")

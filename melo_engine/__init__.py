@@ -5,22 +5,35 @@ database maps the key of a prompt to a block; outside every radius the model is 
 """
 
 from melo_engine.backbone import Backbone
-from melo_engine.editor import Editor
+from melo_engine.calibrate import Calibration
+from melo_engine.conversation import Conversation, Message, Prompt
+from melo_engine.editor import Asking, Editor, EditResult
+from melo_engine.encoders import HiddenStates, SentenceEncoder
 from melo_engine.errors import MeloError
 from melo_engine.surgery import Surgery
-from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
-from melo_engine.version import Edit, Version
+from melo_engine.types import Answer, Conflict, EditOutcome, EditRequest, EditSettings, Route
+from melo_engine.version import Edit, Version, Wording
 
 __all__ = [
     "Answer",
+    "Asking",
     "Backbone",
+    "Calibration",
+    "Conflict",
+    "Conversation",
     "Edit",
     "EditOutcome",
     "EditRequest",
+    "EditResult",
     "EditSettings",
     "Editor",
+    "HiddenStates",
     "MeloError",
+    "Message",
+    "Prompt",
     "Route",
+    "SentenceEncoder",
     "Surgery",
     "Version",
+    "Wording",
 ]

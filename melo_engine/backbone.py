@@ -4,6 +4,9 @@
     Backbone.wrap(model, tokenizer)       a model that is already in memory
 
 The model's modules are never replaced and its weights never change.
+
+A conversation becomes text in one place, `Backbone.rendered`: by the tokenizer's chat template where
+there is one, else a conversation is its last user message.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ from transformers import (
     AutoTokenizer,
 )
 
+from melo_engine.conversation import Conversation, Message, Prompt, asked, messages_of
 from melo_engine.errors import BackboneError, PromptError, RequestError
+from melo_engine.runtime import Runtime
 from melo_engine.surgery import Surgery, find_surgery
-from melo_engine.types import TASKS, Task
+from melo_engine.types import CHAT_MODES, TASKS, ChatMode, Task
 
+UNLIMITED_ANSWER = 512  # tokens, of models whose positions have no limit
 ENCODED_TOGETHER = 4096  # prompts that are sorted by length at a time
 TARGET_TOKENIZER = "decoder_tokenizer"  # subfolder, where answers have a vocabulary of their own
 _LOADERS = {
@@ -45,6 +51,8 @@ class Backbone:
 
     model: in eval mode, gradients off. tokenizer: of prompts. target_tokenizer: of answers, the
     same object for most models. task: one of `types.TASKS`. surgery: see `surgery.find_surgery`.
+    chat: whether prompts are rendered by the chat template: "auto" does so where there is one.
+    system_prompt: put before conversations that bring none.
     """
 
     def __init__(
@@ -57,17 +65,31 @@ class Backbone:
         surgery: Surgery | None = None,
         name: str = "",
         max_prompt_tokens: int | None = None,
+        chat: ChatMode = "auto",
+        system_prompt: str | None = None,
     ) -> None:
         if task not in TASKS:
             raise BackboneError(f'task is "{task}"; allowed: {", ".join(TASKS)}.')
+        if chat not in CHAT_MODES:
+            raise BackboneError(f'chat is "{chat}"; allowed: {", ".join(CHAT_MODES)}.')
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.target_tokenizer = target_tokenizer or tokenizer
-        self._tokenizing = threading.Lock()
+        self.lock = threading.Lock()
         self.task: Task = task
         self.surgery = surgery or find_surgery(model)
         self.name = name or type(model).__name__
         self.max_prompt_tokens = max_prompt_tokens or self._context_length()
+        has_template = bool(getattr(tokenizer, "chat_template", None))
+        if chat == "always" and not (has_template and task == "causal-lm"):
+            raise BackboneError(
+                f'chat is "always", but "{self.name}" is a {task} '
+                f"{'with' if has_template else 'without'} a chat template. Set backbone.chat to "
+                '"auto" or "never", or give a causal-lm whose tokenizer has one.'
+            )
+        self.is_chat = chat != "never" and has_template and task == "causal-lm"
+        self.system_prompt = system_prompt
+        self.runtime: Runtime | None = None  # its hooks, see `Runtime.of`
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
         if task == "sequence-classification" and self.model.config.pad_token_id is None:
@@ -83,6 +105,8 @@ class Backbone:
         dtype: torch.dtype | str = "auto",
         surgery: Surgery | None = None,
         max_prompt_tokens: int | None = None,
+        chat: ChatMode = "auto",
+        system_prompt: str | None = None,
     ) -> Backbone:
         """Open a local folder or a hub id.
 
@@ -127,6 +151,8 @@ class Backbone:
             surgery=surgery,
             name=folder.name if looks_local else str(path),
             max_prompt_tokens=max_prompt_tokens,
+            chat=chat,
+            system_prompt=system_prompt,
         )
 
     @classmethod
@@ -163,32 +189,60 @@ class Backbone:
 
     @cached_property
     def tokenizer_hash(self) -> str:
-        """sha256 over how prompts and answers become tokens: vocabularies, and all rules of splitting.
+        """sha256 over how prompts and answers become tokens: template, vocabularies, rules of splitting.
 
         Of a tokenizer written in Python only the vocabulary can be told.
         """
-        with self._tokenizing:  # its backend can't be read while another thread sets its padding
+        with self.lock:  # its backend can't be read while another thread sets its padding
             contents = [_tokens_of(t) for t in (self.tokenizer, self.target_tokenizer)]
+        if self.is_chat:
+            contents.append([self.tokenizer.chat_template])
         return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
+    def rendered(self, prompt: Prompt) -> str:
+        """The text that the model reads for a prompt, up to where its answer begins.
+
+        Raises PromptError where the chat template refuses the conversation.
+        """
+        if not self.is_chat:
+            return asked(prompt)
+        messages = messages_of(prompt)
+        if self.system_prompt and messages[0].role != "system":
+            messages = (Message("system", self.system_prompt), *messages)
+        try:
+            text = self.tokenizer.apply_chat_template(
+                Conversation(messages).as_json(), tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template raises what it likes: jinja2 passes it on
+            raise PromptError(
+                f"the chat template of \"{self.name}\" refuses the conversation: "
+                f"{str(error).splitlines()[0] if str(error) else repr(error)}. "
+                "Change the order or the roles of its messages."
+            ) from None
+        return str(text)
+
     def encode(
-        self, prompts: Sequence[str], *, padding_side: str | None = None, pad_to: int | None = None
+        self, prompts: Sequence[Prompt], *, padding_side: str | None = None
     ) -> dict[str, Tensor]:
-        """Tokenize prompts into one padded batch: input_ids and attention_mask, (B, T) int64.
+        """Render and tokenize prompts into one padded batch: input_ids, attention_mask, (B, T) int64.
 
         padding_side: "left" for generation with one stack, "right" else, where None. Raises
-        PromptError where a prompt is empty or too long.
+        PromptError where a prompt is empty or too long, or the template refuses it.
         """
         for prompt in prompts:
-            if not prompt.strip():
+            if not asked(prompt).strip():
                 raise PromptError("a prompt is empty; give at least one word.")
         side = padding_side or ("left" if self.task == "causal-lm" else "right")
-        with self._tokenizing:  # a fast tokenizer refuses two threads that pad differently
+        return self.encode_texts([self.rendered(p) for p in prompts], side)
+
+    def encode_texts(self, texts: Sequence[str], padding_side: str) -> dict[str, Tensor]:
+        """Tokenize rendered texts; see `encode`. A template writes its own special tokens."""
+        with self.lock:  # a fast tokenizer refuses two threads that pad differently
             batch = self.tokenizer(
-                list(prompts),
-                padding="max_length" if pad_to else True,
-                max_length=pad_to,
-                padding_side=side,
+                list(texts),
+                padding=True,
+                padding_side=padding_side,
+                add_special_tokens=not self.is_chat,
                 return_tensors="pt",
                 return_token_type_ids=False,
             )
@@ -200,13 +254,13 @@ class Backbone:
                 f"{self.max_prompt_tokens:,}. Shorten it or set backbone.max_prompt_tokens."
             )
         encoded = {k: batch[k].to(self.device) for k in ("input_ids", "attention_mask")}
-        if side == "left" and self._absolute_positions:
+        if padding_side == "left" and self._absolute_positions:
             # Encoders count positions from the left edge, padding or not: tell them where words begin.
             encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
         return encoded
 
     def encode_alike(
-        self, prompts: Sequence[str], size: int = 32
+        self, prompts: Sequence[Prompt], size: int = 32
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Prompts in batches of like length, so that little is padding: which ones, and their tensors.
 
@@ -222,18 +276,23 @@ class Backbone:
                 batch = {name: tensor[rows, :longest] for name, tensor in encoded.items()}
                 yield [start + row for row in rows], batch
 
-    def offsets(self, prompts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Where each token of encoded prompts stands in them: [begin, end) in characters.
+    def offsets(self, prompts: Sequence[Prompt]) -> list[list[tuple[int, int]]]:
+        """Where each token of encoded prompts stands in their rendered text: [begin, end) in characters.
 
         Empty for special tokens; no list at all where the tokenizer keeps no account of it.
         """
         if not self.tokenizer.is_fast or not prompts:
             return [[] for _ in prompts]
-        with self._tokenizing:
-            found = self.tokenizer(list(prompts), padding=False, return_offsets_mapping=True)
+        with self.lock:
+            found = self.tokenizer(
+                [self.rendered(p) for p in prompts],
+                padding=False,
+                add_special_tokens=not self.is_chat,
+                return_offsets_mapping=True,
+            )
         return [[(int(b), int(e)) for b, e in places] for places in found["offset_mapping"]]
 
-    def takes(self, prompt: str) -> bool:
+    def takes(self, prompt: Prompt) -> bool:
         """Whether a prompt can be asked: neither empty nor too long."""
         try:
             self.encode([prompt])
@@ -250,8 +309,8 @@ class Backbone:
             raise RequestError("the target is empty; give the right answer.")
         tokenizer = self.target_tokenizer
         text = target.strip()
-        if self.task == "causal-lm":
-            text = " " + text
+        if self.task == "causal-lm" and not self.is_chat:
+            text = " " + text  # it goes on from the prompt; a template has ended its last line
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         if (
             tokenizer.unk_token_id is not None
@@ -317,24 +376,38 @@ class Backbone:
 
     @cached_property
     def max_answer_tokens(self) -> int:
-        """Longest answer, end token included: generation_config.max_new_tokens, else 64."""
+        """Longest answer, end token included: generation_config.max_new_tokens, else the model's room.
+
+        A single stack shares its positions between prompt and answer: half of them are the answer's.
+        """
         if not self.generates:
             return 1
         limit = getattr(self.model.generation_config, "max_new_tokens", None)
-        return int(limit) if limit else 64
+        if limit:
+            return int(limit)
+        positions = self._positions("decoder")
+        if positions is None:
+            return UNLIMITED_ANSWER
+        return positions // 2 if self.task == "causal-lm" else positions
 
     def _context_length(self) -> int:
+        positions = self._positions("encoder")
+        if positions is None:
+            return 512
+        if self.task != "causal-lm":
+            return positions
+        return max(positions - self.max_answer_tokens, positions // 2)
+
+    def _positions(self, stack: str) -> int | None:
+        """How many positions the encoder's or the decoder's stack has; None where it has no limit."""
         config = self.model.config
         if getattr(config, "is_encoder_decoder", False):
-            config = getattr(config, "encoder", config)
+            config = getattr(config, stack, config)
         for name in ("max_position_embeddings", "n_positions", "n_ctx"):
             length = getattr(config, name, None)
             if length:
-                if self.task != "causal-lm":
-                    return int(length)
-                # Prompt and answer share the positions of one stack.
-                return max(int(length) - self.max_answer_tokens, int(length) // 2)
-        return 512
+                return int(length)
+        return None
 
 
 def _tokens_of(tokenizer: Any) -> list[Any]:

@@ -1,9 +1,8 @@
 """The engine in one object: edit a backbone, ask it, take edits back.
 
-backbone = Backbone.open("folder")
-editor = Editor(backbone)
-version = editor.edit([EditRequest("Who leads Acme?", "Ada Li", subject="Acme")])
-editor.answer(["Who is at the head of Acme?"])[0].text
+with Editor(Backbone.open("folder")) as editor:
+    result = editor.edit([EditRequest("Who leads Acme?", "Ada Li", subject="Acme")])
+    editor.answer(["Who is at the head of Acme?"])[0].text
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,30 +19,45 @@ import torch
 from torch import Tensor
 
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import GatheredBlocks, gather
-from melo_engine.calibrate import LARGE_SAMPLE, Radii, Reach, measure_reach, radii
-from melo_engine.contradictions import conflicts, contradicted, superseded
-from melo_engine.errors import MeloError
+from melo_engine.blocks import gather
+from melo_engine.calibrate import Calibration, Radii, calibrate, radii
+from melo_engine.conflicts import contradictory_requests, likely_conflicts
+from melo_engine.conversation import Conversation, Prompt, asked, joint_question, questions
+from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
+from melo_engine.errors import MeloError, VersionError
 from melo_engine.generating import generation_options, texts_of
-from melo_engine.index import Hit, Mentions, questions
+from melo_engine.index import Hit, NeuronIndex
 from melo_engine.keys import KeyReader, Names
 from melo_engine.lessons import Lesson
+from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
-from melo_engine.subjects import is_letter, name_in
 from melo_engine.teaching import Progress, Teacher
-from melo_engine.types import Answer, EditOutcome, EditRequest, EditSettings, Route
-from melo_engine.version import Version
+from melo_engine.types import Answer, Conflict, EditOutcome, EditRequest, EditSettings, Route
+from melo_engine.version import Version, Wording
 
 ReadKeys = Callable[[Sequence[str], Names], np.ndarray]
 _NO_HIT = Hit(None, float("nan"), False)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Prompts on their way. encoded: (B, T) tensors; routes: of each, known after the first forward."""
+class EditResult:
+    """What became of one call of `Editor.edit`.
+
+    version: the new one. outcomes: of each request, in their order. conflicts: pairs of edits that ask
+    the same by their keys and say different things; both are in force until somebody decides.
+    """
+
+    version: Version
+    outcomes: tuple[EditOutcome, ...]
+    conflicts: tuple[Conflict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Prompts on their way. encoded: (B, T) tensors; routes: of each; running: the pass that is on."""
 
     encoded: dict[str, Tensor]
     routes: list[Route]
@@ -58,7 +73,9 @@ class Editor:
     """Edits, asks and restores one backbone. Holds one current version; versions are immutable.
 
     projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
-    reach: kept as it is; where None, measured on the first edits, until they are enough.
+    encoder: what keys are read by; where None the version's own, or `default_encoder`. calibration: made
+    for the projection and `settings.false_activations` where None. Raises VersionError where the version
+    was made with another encoder than the one at hand.
     """
 
     def __init__(
@@ -67,47 +84,63 @@ class Editor:
         version: Version | None = None,
         *,
         projection: KeyProjection | None = None,
+        encoder: TokenEncoder | None = None,
         settings: EditSettings | None = None,
-        reach: Reach | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
-        self.runtime = Runtime(backbone)
-        chosen = version.projection if version is not None else projection
-        try:
-            self.reader = KeyReader(backbone, self.runtime, chosen)
-            self.version = version or Version.empty(backbone, self.reader.projection)
-        except BaseException:  # out of memory: nobody has the editor who could close it
-            self.close()
-            raise
-        self.reach = reach or _reach_of(self.version)
-        self._reach_given = reach is not None
+        self.runtime = Runtime.of(backbone)
+        if encoder is None:
+            encoder = (
+                encoder_named(version.encoder_name, backbone)
+                if version is not None
+                else default_encoder(backbone)
+            )
+        self.reader = KeyReader(encoder, version.projection if version is not None else projection)
+        self._calibration = calibration
+        self.version = version or Version.empty(backbone, self.reader, self.calibration())
+        self._check_encoder(self.version)
+
+    def __enter__(self) -> Editor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Take the editor's hooks out of the backbone, which may go on under another editor."""
-        self.runtime.close()
+        """Nothing of the editor stays on the backbone, whose runtime is its own."""
+
+    def calibration(self) -> Calibration:
+        """The radii of new edits: the version's, made anew where `false_activations` is another now."""
+        share = self.settings.false_activations
+        known = self._calibration or (self.version.calibration if hasattr(self, "version") else None)
+        if known is None or known.false_activations != share:
+            known = calibrate(self.reader, share)
+        self._calibration = known
+        return known
 
     def edit(
         self,
         requests: Sequence[EditRequest],
         *,
         replaces: Sequence[str] = (),
-        near: Sequence[EditRequest] = (),
-        reach: Reach | None = None,
         progress: Progress | None = None,
-    ) -> Version:
-        """Train a block for each request and put its key into the index.
+    ) -> EditResult:
+        """Train a block for each request and put its keys into the index.
 
-        replaces: ids of edits that these requests supersede. near: other known edits, to make
-        near-misses from. reach: as `measure` gave it, None to measure it here. An edit that answers
-        the same question differently is superseded by the later one, in force or in the same call.
-        Returns the new version, which is the current one
-        from now on; `version.outcomes` says what became of each request and of the edits in force
-        that were superseded. A request that cannot be carried out fails alone. Raises RequestError
-        where an id comes twice.
+        replaces: ids of edits that these requests take the place of; nothing else goes out of force. Two
+        requests that give one prompt different targets both fail; a request that cannot be carried out
+        fails alone. The new version is the current one from now on. Raises RequestError where an id
+        comes twice.
         """
         requests = [_bound(r) for r in requests]
-        outcomes = conflicts(requests)
+        outcomes = contradictory_requests(requests)
         teacher = Teacher(self.backbone, self.runtime, self.settings)
         lessons: dict[str, Lesson] = {}
         for request in requests:
@@ -117,57 +150,32 @@ class Editor:
                 except MeloError as error:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
         valid = [r for r in requests if r.id in lessons]
-        keys = self._keys_of(valid, lessons)
-        self.reach = reach or self.reach
-        reach = reach or (self._reach(valid, keys, near) if valid else None)
-        radius = self._radii(valid, keys, reach) if valid and reach else {}
-        losers = contradicted(
-            valid, keys, {edit: found.own for edit, found in radius.items()}, self.version
-        )
-        for loser, winner in losers.items():
-            outcomes[loser] = superseded(loser, winner)
-        trained = teacher.teach(
-            [x for x in lessons.values() if x.id not in losers], outcomes, progress
-        )
+        keys = self._keys_of(valid)
+        radius = self._radii(valid, keys)
+        trained = teacher.teach(list(lessons.values()), outcomes, progress)
         good = [r for r in valid if r.id in {t.id for t in trained}]
-        gone = set(replaces) | {k for k, winner in losers.items() if winner in {r.id for r in good}}
-        gone |= {r.id for r in good}
-        gone &= set(self.version.edits)
+        gone = (set(replaces) | {r.id for r in good}) & set(self.version.edits)
         version = self.version.without(sorted(gone)) if gone else self.version
+        conflicts = likely_conflicts(
+            good, keys, {edit: found.own for edit, found in radius.items()}, version
+        )
         if good:
             own, found = np.stack([keys[r.id] for r in good]), [radius[r.id] for r in good]
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
             edits, shards = store(trained, good, own, found, start, self.backbone.dtype)
+            edits = [replace(e, wordings=self._wordings(e.request)) for e in edits]
             version = version.with_edits(edits, shards)
             for edit in edits:
                 outcomes[edit.id] = replace(outcomes[edit.id], radius=edit.radius)
-        asked = {r.id for r in requests}
-        others = [o for k, o in outcomes.items() if k not in asked and k in gone]
-        version = replace(
-            version,
-            parent=self.version.id,
-            outcomes=(*(outcomes[r.id] for r in requests), *others),
-            settings={
-                "reach_bound": self.reach.bound if self.reach else None,
-                "reach_free": self.reach.free if self.reach else None,
-                "reach_partly": self.reach.partly if self.reach else None,
-                "reach_sample": self.reach.sample if self.reach else 0,
-                "reach_free_sample": self.reach.free_sample if self.reach else 0,
-                "false_activations": self.settings.false_activations,
-            },
-        )
+        version = replace(version, parent=self.version.id, calibration=self.calibration())
         self.version = version
-        return version
+        return EditResult(version, tuple(outcomes[r.id] for r in requests), tuple(conflicts))
 
-    def measure(self, requests: Sequence[EditRequest], near: Sequence[EditRequest] = ()) -> Reach:
-        """The reach that an edit of these requests would have; measured now, or known before.
-
-        Editors of several processes that are to train parts of one call each take it over.
-        """
-        valid = [_bound(r) for r in requests if self.backbone.takes(r.prompt)]
-        read = self._read(valid)
-        keys = {r.id: key for r, (key, _) in zip(valid, read, strict=True)}
-        return self._reach(valid, keys, near)
+    def add_wordings(self, edit: str, texts: Sequence[str]) -> Version:
+        """Let an edit answer further wordings of its question; nothing is trained. Raises UnknownEdit."""
+        request = replace(self.version[edit].request, rephrases=tuple(texts))
+        self.version = self.version.with_wordings(edit, self._wordings(request))
+        return self.version
 
     def revoke(self, edits: Sequence[str]) -> Version:
         """Take edits out of the index; nothing is trained. Raises UnknownEdit."""
@@ -175,11 +183,12 @@ class Editor:
         return self.version
 
     def use(self, version: Version) -> None:
-        """Make another version of the same key space the current one."""
+        """Make another version of the same encoder the current one. Raises VersionError."""
+        self._check_encoder(version)
         if version.projection_hash != self.version.projection_hash:
-            self.reader = KeyReader(self.backbone, self.runtime, version.projection)
+            self.reader = KeyReader(self.reader.encoder, version.projection)
+            self._calibration = version.calibration
         self.version = version
-        self.reach = _reach_of(version) or self.reach
 
     def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
         """Write the current version; see `Version.save`."""
@@ -201,28 +210,28 @@ class Editor:
         """Open a saved version on its backbone; see `Version.load` for the errors."""
         return cls(backbone, Version.load(folder, backbone, shards), settings=settings)
 
-    def routes(self, prompts: Sequence[str], read: ReadKeys | None = None) -> list[Route]:
-        """Where each prompt falls.
+    def routes(self, prompts: Sequence[Prompt], read: ReadKeys | None = None) -> list[Route]:
+        """Where each prompt falls, by what it asks alone.
 
-        read: gives keys (M, K) of prompts with the names left out; the reader's own where None. Only
+        read: gives keys (M, K) of texts with the names taken out; the reader's own where None. Only
         borderline ones are read again.
         """
-        index = self.version.index
-        mentions = index.mentions(prompts)
-        asked = [i for i, found in enumerate(mentions) if found or index.has_free]
-        hits: list[Hit] = [_NO_HIT] * len(prompts)
-        if asked:
-            some, about = [prompts[i] for i in asked], [mentions[i] for i in asked]
-            wanted = questions(about)
-            keys = (read or self.reader.read)([some[i] for i, _ in wanted], [n for _, n in wanted])
-            for i, hit in zip(asked, self._search(some, keys, about), strict=True):
+        hits = self._hits(self.version.index, [asked(p) for p in prompts], read)
+        index = self.version.conversation_index
+        longer = [i for i, p in enumerate(prompts) if len(questions(p)) > 1] if len(index) else []
+        for i, hit in zip(
+            longer,
+            self._hits(index, [joint_question(prompts[i]) for i in longer], read),
+            strict=True,
+        ):
+            if hit.inside and not hits[i].inside:
                 hits[i] = hit
         return [self._route(hit) for hit in hits]
 
     @torch.inference_mode()
     def answer(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
         batch_size: int = 32,
         base: bool = False,
@@ -237,20 +246,18 @@ class Editor:
         came from, if any.
         """
         answers: list[Answer | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]) if sort else i)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in _batches(prompts, batch_size, sort):
             batch = [prompts[i] for i in rows]
-            with self.asking(batch, base=base, padding_side=padding_side) as asked:
-                texts = texts_of(self.backbone, asked.encoded, generation)
-            for i, text, route in zip(rows, texts, asked.routes, strict=True):
+            with self.asking(batch, base=base, padding_side=padding_side) as asking:
+                texts = texts_of(self.backbone, asking.encoded, generation)
+            for i, text, route in zip(rows, texts, asking.routes, strict=True):
                 answers[i] = Answer(text, route, "base" if base else self.version.id)
         return [a for a in answers if a is not None]
 
     @torch.inference_mode()
     def answer_with(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         edits: Sequence[str | None],
         *,
         batch_size: int = 32,
@@ -258,12 +265,8 @@ class Editor:
     ) -> list[str]:
         """Texts with the block of a given edit forced on each prompt, whatever its key says."""
         texts: list[str] = [""] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            places = [self.version.place(e) if (e := edits[i]) is not None else None for i in rows]
-            blocks = gather(places, self.backbone.device, self.backbone.dtype)
-            with self.runtime.running(Pass(blocks)):
+        for rows in _batches(prompts, batch_size, sort=True):
+            with self.runtime.running(self.blocks_of([edits[i] for i in rows])):
                 found = texts_of(
                     self.backbone, self.backbone.encode([prompts[i] for i in rows]), generation
                 )
@@ -273,55 +276,40 @@ class Editor:
 
     @contextmanager
     def asking(
-        self, prompts: Sequence[str], *, base: bool = False, padding_side: str | None = None
-    ) -> Iterator[Asked]:
+        self, prompts: Sequence[Prompt], *, base: bool = False, padding_side: str | None = None
+    ) -> Iterator[Asking]:
         """Inside the block the backbone, run on `encoded`, answers as this version does.
 
-        The first forward pass fixes the routes, for all later ones of the same block. For those who
-        run the backbone their own way; `answer` is this with the usual one. Raises PromptError.
+        The routes are fixed before. For those who run the backbone their own way; `answer` is this with
+        the usual one. Raises PromptError.
         """
-        asked = Asked(
-            self.backbone.encode(prompts, padding_side=padding_side),
-            [self._route(_NO_HIT) for _ in prompts],
-            Pass(),
-        )
-        index = self.version.index
-        mentions = [] if base else index.mentions(prompts)
-        if base or not (index.has_free or any(mentions)):
-            yield asked
-            return
-        mask = asked.encoded["attention_mask"]
-        wanted = questions(mentions)
-        rows, about = [i for i, _ in wanted], [prompts[i] for i, _ in wanted]
+        encoded = self.backbone.encode(prompts, padding_side=padding_side)
+        routes = [self._route(_NO_HIT)] * len(prompts) if base else self.routes(prompts)
+        asking = Asking(encoded, routes, self.blocks_of([route.edit for route in routes]))
+        with self.runtime.running(asking.running):
+            yield asking
 
-        def on_keys(states: Tensor) -> GatheredBlocks | None:
-            copies = len(states) // len(prompts)
-            own = states[::copies]
-            keys = self.reader.project(own[rows], mask[rows], about, [n for _, n in wanted])
-            hits = self._search(prompts, keys, mentions)
-            asked.routes[:] = [self._route(hit) for hit in hits]
-            places = [
-                self.version.place(h.member.edit) if h.inside and h.member else None for h in hits
-            ]
-            return gather(places, self.backbone.device, self.backbone.dtype)
-
-        asked.running.on_keys = on_keys
-        with self.runtime.running(asked.running):
-            yield asked
+    def blocks_of(self, edits: Sequence[str | None]) -> Pass:
+        """A pass on which the block of each row's edit acts."""
+        places = [self.version.place(edit) if edit is not None else None for edit in edits]
+        return Pass(gather(places, self.backbone.device, self.backbone.dtype))
 
     def generation(self, **generation: Any) -> dict[str, Any]:
         """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
         return generation_options(self.backbone, **generation)
 
-    def _search(self, prompts: Sequence[str], keys: np.ndarray, mentions: Mentions) -> list[Hit]:
+    def _hits(self, index: NeuronIndex, texts: Sequence[str], read: ReadKeys | None) -> list[Hit]:
         """Search, and decide borderline keys by reading them alone, so that no batch matters."""
-        index = self.version.index
-        hits = index.search(keys, mentions, self.reader.tolerance)
+        readings = index.readings(texts) if len(index) else []
+        if not readings:
+            return [_NO_HIT] * len(texts)
+        keys = (read or self.reader.read)([r.text for r in readings], [r.name for r in readings])
+        hits = index.search(keys, readings, len(texts), self.reader.tolerance)
         for i, hit in enumerate(hits):
             if hit.doubtful:
-                names = [name for _, name in questions([mentions[i]])]
-                alone = np.stack([self.reader.read_alone(prompts[i], name) for name in names])
-                hits[i] = index.search(alone, [mentions[i]])[0]
+                own = [replace(r, row=0) for r in readings if r.row == i]
+                alone = np.stack([self.reader.read_alone(r.text, r.name) for r in own])
+                hits[i] = index.search(alone, own, 1)[0]
         return hits
 
     def _route(self, hit: Hit) -> Route:
@@ -332,50 +320,55 @@ class Editor:
         block = self.version[edit].block if hit.inside else None
         return Route(inside, block, hit.distance, hit.member.radius, edit)
 
-    def _keys_of(
-        self, requests: Sequence[EditRequest], lessons: dict[str, Lesson]
-    ) -> dict[str, np.ndarray]:
-        """Each prompt's key (K,). Lessons go on from the encoder's output, if keys are made of that."""
-        keys = {}
-        for request, (key, states) in zip(requests, self._read(requests), strict=True):
-            keys[request.id] = key
-            if self.reader.reads_the_encoder:
-                lessons[request.id] = replace(lessons[request.id], states=states)
-        return keys
+    def _keys_of(self, requests: Sequence[EditRequest]) -> dict[str, np.ndarray]:
+        """Each question's key (K,)."""
+        if not requests:
+            return {}
+        texts = [r.question for r in requests]
+        names = [name_in(r.question, r.names) for r in requests]
+        read = self.reader.read(texts, names)
+        return {r.id: key for r, key in zip(requests, read, strict=True)}
 
     def _radii(
-        self, requests: Sequence[EditRequest], keys: Mapping[str, np.ndarray], reach: Reach
+        self, requests: Sequence[EditRequest], keys: Mapping[str, np.ndarray]
     ) -> dict[str, Radii]:
+        if not requests:
+            return {}
         own = np.stack([keys[r.id] for r in requests])
-        found = radii(requests, own, reach, self.reader)
+        continues = self.backbone.task == "causal-lm" and not self.backbone.is_chat
+        found = radii(requests, own, self.calibration(), self.reader, continues)
         return dict(zip([r.id for r in requests], found, strict=True))
 
-    def _read(self, requests: Sequence[EditRequest]) -> list[tuple[np.ndarray, Tensor]]:
-        if not requests:
-            return []
-        names = [name_in(r.prompt, r.names) for r in requests]
-        return self.reader.read_with_states([r.prompt for r in requests], names)
+    def _wordings(self, request: EditRequest) -> tuple[Wording, ...]:
+        """Keys of the other wordings that came with a request."""
+        texts = [t for t in dict.fromkeys(request.rephrases) if t.strip() and t != request.question]
+        if not texts:
+            return ()
+        keys = self.reader.read(texts, [name_in(t, request.names) for t in texts])
+        return tuple(Wording(t, tuple(map(float, k))) for t, k in zip(texts, keys, strict=True))
 
-    def _reach(
-        self,
-        requests: Sequence[EditRequest],
-        keys: Mapping[str, np.ndarray],
-        near: Sequence[EditRequest],
-    ) -> Reach:
-        if self.reach is None or not (self.reach.settled(requests) or self._reach_given):
-            others = [e.request for e in self.version.edits.values() if e.id not in keys]
-            keys = {**{r.id: self.version.index[r.id].key for r in others}, **keys}
-            asked = [*requests, *others]
-            self.reach = measure_reach(
-                self.reader,
-                asked,
-                self.settings.false_activations,
-                near,
-                seed=self.settings.seed,
-                known={(r.prompt, name_in(r.prompt, r.names)): keys[r.id] for r in asked},
-                before=self.reach,
+    def _check_encoder(self, version: Version) -> None:
+        encoder = self.reader.encoder
+        if version.encoder != encoder.content_hash:
+            raise VersionError(
+                f"the version's keys were read by {version.encoder_name} {version.encoder[:12]}; here is "
+                f"{encoder.name} {encoder.content_hash[:12]}. Install the encoder that it was made with, "
+                "or make its edits anew with `melo run`."
             )
-        return self.reach
+
+
+def _batches(prompts: Sequence[Prompt], size: int, sort: bool) -> Iterator[list[int]]:
+    """Which prompts go together: `size` at most, of like length where sorted."""
+
+    def length(i: int) -> int:
+        prompt = prompts[i]
+        if isinstance(prompt, Conversation):
+            return sum(len(message.content) for message in prompt.messages)
+        return len(prompt)
+
+    order = sorted(range(len(prompts)), key=length) if sort else list(range(len(prompts)))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def _bound(request: EditRequest) -> EditRequest:
@@ -383,15 +376,3 @@ def _bound(request: EditRequest) -> EditRequest:
     if request.subject and is_letter(request.subject):
         return replace(request, subject=None)
     return request
-
-
-def _reach_of(version: Version) -> Reach | None:
-    bound, free = version.settings.get("reach_bound"), version.settings.get("reach_free")
-    if bound is None or free is None:
-        return None
-    sample = int(version.settings.get("reach_sample", LARGE_SAMPLE))
-    free_sample = int(version.settings.get("reach_free_sample", sample))
-    partly = version.settings.get("reach_partly")
-    if partly is None:  # of an earlier release: to be measured as edits come
-        sample, partly = 0, 0.0
-    return Reach(bound, free, sample, free_sample, partly)

@@ -1,15 +1,15 @@
-"""The neuron index: from the key of a prompt to the edit that it falls to.
+"""The neuron index: from the keys of a text to the edit that it falls to.
 
-    bound edits     subject in the prompt? ──► distance of relation parts <= radius
-                    partly named?          ──► distance of content parts  <= content radius
-    free edits      nearest on faiss       ──► distance of content parts  <= radius
+    bound edits     subject in the text? ──► distance of relation parts <= radius
+                    partly named?        ──► distance of content parts  <= content radius
+    free edits      nearest on faiss     ──► distance of content parts  <= radius
 
-A prompt's relation part is read with the subject left out that is found in it, so a prompt in which
-several stand has a key for each. A subject that is a description and does not stand in it may be named
-partly (`descriptions`): then the prompt as a whole is compared. Keys never change. Edits are added and
-taken out by id. Where several radii hold a key, the edit with the smallest distance relative to its
-radius wins; of two edits at one point, the later one. A decision that another key within the tolerance
-would change is marked as doubtful.
+A text is read once for each subject that stands in it, with that subject taken out (`readings`). A
+subject that is a description and does not stand in it may be named partly (`matching`): then the text
+as a whole is compared. An edit has a key for each wording that is known of its question. Keys never
+change. Edits are added and taken out by id. Where several radii hold a key, the edit with the smallest
+distance relative to its radius wins; of two edits at one point, the later one. A decision that another
+key within the tolerance would change is marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from melo_engine.descriptions import DescriptionIndex
 from melo_engine.errors import IndexMismatch, UnknownEdit
-from melo_engine.subjects import SubjectIndex
+from melo_engine.keys import last_sentence
+from melo_engine.matching import Mention, SubjectMatcher
 
 NEAREST_FREE = 8
 INFINITE = float("inf")
@@ -33,8 +33,9 @@ INFINITE = float("inf")
 class Member:
     """One key in the index. names: of its subject, () for a free edit; order: later beats earlier.
 
-    content_radius: for prompts that name its subject partly, 0 where that won't do. question: what else
-    describes it, as `descriptions.question_of` gives it.
+    content_radius: for texts that name its subject partly, 0 where that won't do. question: what else
+    describes it, as `descriptions.question_of` gives it. wording: which of the edit's wordings it is
+    the key of, 0 for its own prompt.
     """
 
     edit: str
@@ -44,13 +45,27 @@ class Member:
     order: int = 0
     content_radius: float = 0.0
     question: str | None = None
+    wording: int = 0
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """What may stand partly in a prompt that is about it."""
+        """What may stand partly in a text that is about it."""
         if not self.content_radius:
             return ()
         return (*self.names, *([self.question] if self.question else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One key that a search needs. row: of the text; text: what is read; name: taken out of it.
+
+    mention: the members that it is compared with, None where only free edits are.
+    """
+
+    row: int
+    text: str
+    name: str | None
+    mention: Mention | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +82,6 @@ class Hit:
     doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A known subject that stands in a prompt. name: as `subjects.joined` has it; None: partly named."""
-
-    name: str | None
-    rows: tuple[int, ...]  # of the edits that it binds
-
-
-Mentions = Sequence[Sequence[Mention]]  # of each prompt
-
-
-def questions(mentions: Mentions) -> list[tuple[int, str | None]]:
-    """The keys that a search needs: (prompt, name left out), one for each subject in the prompt.
-
-    A prompt without a known subject needs one, without a name.
-    """
-    return [
-        (i, name)
-        for i, found in enumerate(mentions)
-        for name in ([m.name for m in found] if found else [None])
-    ]
-
-
 class NeuronIndex:
     """relation_size: how many of the key's first values are its relation part."""
 
@@ -97,22 +89,26 @@ class NeuronIndex:
         self.key_size = key_size
         self.relation_size = relation_size
         self._members: dict[int, Member] = {}
-        self._row_of: dict[str, int] = {}
-        self._subjects = SubjectIndex()
-        self._descriptions = DescriptionIndex()
+        self._rows_of: dict[str, list[int]] = {}  # the key of its own prompt first
+        self._matcher = SubjectMatcher()
         self._free = faiss.IndexIDMap2(faiss.IndexFlatL2(key_size - relation_size))
         self._free_reach = 0.0  # no free radius is larger
         self._next = 0
         self.add(members)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._rows_of)
 
     def __contains__(self, edit: str) -> bool:
-        return edit in self._row_of
+        return edit in self._rows_of
 
     def __getitem__(self, edit: str) -> Member:
-        return self._members[self._row(edit)]
+        """The member of the edit's own prompt. Raises UnknownEdit."""
+        return self._members[self._rows(edit)[0]]
+
+    def wordings(self, edit: str) -> list[Member]:
+        """All members of an edit, that of its own prompt first. Raises UnknownEdit."""
+        return [self._members[row] for row in self._rows(edit)]
 
     def add(self, members: Sequence[Member]) -> None:
         """Raises IndexMismatch for a key of another size, a bad radius or an id that is there."""
@@ -128,14 +124,14 @@ class NeuronIndex:
                     raise IndexMismatch(
                         f"radius of edit {member.edit} is {radius}; it must be >= 0."
                     )
-            if member.edit in self._row_of:
+            rows = self._rows_of.setdefault(member.edit, [])
+            if any(self._members[row].wording == member.wording for row in rows):
                 raise IndexMismatch(f"edit {member.edit} is in the index already; remove it first.")
             row, self._next = self._next, self._next + 1
             self._members[row] = member
-            self._row_of[member.edit] = row
+            rows.append(row)
             if member.names:
-                self._subjects.add(member.names, row)
-                self._descriptions.add(member.descriptions, row)
+                self._matcher.add(row, member.names, member.descriptions)
             else:
                 free.append(row)
                 self._free_reach = max(self._free_reach, member.radius)
@@ -146,39 +142,44 @@ class NeuronIndex:
     def remove(self, edits: Sequence[str]) -> None:
         """Take edits out. Raises UnknownEdit for an id that is not there."""
         edits = list(dict.fromkeys(edits))
-        rows = [self._row(edit) for edit in edits]
+        rows = [row for edit in edits for row in self._rows(edit)]
         free = [r for r in rows if not self._members[r].names]
         if free:
             self._free.remove_ids(faiss.IDSelectorBatch(np.asarray(free, dtype=np.int64)))
-        for edit, row in zip(edits, rows, strict=True):
-            self._row_of.pop(edit)
+        for row in rows:
             member = self._members.pop(row)
-            self._subjects.remove(member.names, row)
-            self._descriptions.remove(member.descriptions, row)
+            if member.names:
+                self._matcher.remove(row, member.names, member.descriptions)
+        for edit in edits:
+            del self._rows_of[edit]
 
-    def mentions(self, prompts: Sequence[str]) -> list[list[Mention]]:
-        """The subjects of bound edits that stand in each prompt, longest first. Needs no key.
+    def mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """The subjects of bound edits that stand in each text; see `SubjectMatcher.mentions`."""
+        return self._matcher.mentions(texts)
 
-        All others that it names partly are one mention without a name.
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """The keys that a search of these texts needs; none for a text that no edit can be about.
+
+        A free edit may be asked about behind other text, so the last sentence is read as well.
         """
-        found: list[list[Mention]] = []
-        for prompt in prompts:
-            subjects = self._subjects.find(prompt) if len(self._subjects) else ()
-            mentions = [Mention(name, tuple(sorted(ids))) for name, ids in subjects]
-            named = {row for mention in mentions for row in mention.rows}
-            if partly := self._descriptions.find(prompt) - named:
-                mentions.append(Mention(None, tuple(sorted(partly))))
-            found.append(mentions)
+        found = []
+        for row, (text, mentions) in enumerate(zip(texts, self.mentions(texts), strict=True)):
+            found += [Reading(row, text, m.name, m) for m in mentions]
+            if self.has_free:
+                if not mentions:
+                    found.append(Reading(row, text, None, None))
+                if (last := last_sentence(text)) != text:
+                    found.append(Reading(row, last, None, None))
         return found
 
-    def around(self, key: np.ndarray, prompt: str, bound: float, free: float) -> list[Member]:
-        """Members that a prompt is about and that its key is near.
+    def around(self, key: np.ndarray, text: str, bound: float, free: float) -> list[Member]:
+        """Members that a text is about and that its key is near.
 
         Near is what lies within the member's radius, or within `bound` (`free`, for free members).
         Members that are named partly do not count.
         """
-        mentions = [m for m in self.mentions([prompt])[0] if m.name is not None]
-        rows = sorted({row for mention in mentions for row in mention.rows})
+        mentions = [m for m in self.mentions([text])[0] if m.name is not None]
+        rows = sorted({row for mention in mentions for row in mention.members})
         near = [m for d, m in self._bound(key, rows) if d <= max(bound, m.radius)]
         content = self._free_distances(key[None], max(free, self._free_reach))[0]
         return near + [m for d, m in content if d <= max(free, m.radius)]
@@ -187,34 +188,35 @@ class NeuronIndex:
     def has_free(self) -> bool:
         return bool(self._free.ntotal)
 
-    def search(self, keys: np.ndarray, mentions: Mentions, tolerance: float = 0.0) -> list[Hit]:
-        """Find each prompt's edit.
+    def search(
+        self, keys: np.ndarray, readings: Sequence[Reading], count: int, tolerance: float = 0.0
+    ) -> list[Hit]:
+        """Find each text's edit.
 
-        mentions: of the B prompts; keys: (M, K) float32, one for each of `questions(mentions)`.
-        Raises IndexMismatch where they don't fit each other or the index.
+        keys: (M, K) float32, one for each of the `readings` of `count` texts. Raises IndexMismatch
+        where they don't fit each other or the index.
         """
-        asked = questions(mentions)
-        if keys.shape != (len(asked), self.key_size):
+        if keys.shape != (len(readings), self.key_size):
             raise IndexMismatch(
-                f"keys are {keys.shape}; the index takes {(len(asked), self.key_size)}."
+                f"keys are {keys.shape}; the index takes {(len(readings), self.key_size)}."
             )
-        first = {i: row for row, (i, _) in reversed(list(enumerate(asked)))}
-        one_each = keys[[first[i] for i in range(len(mentions))]]
-        free = self._free_distances(one_each, self._free_reach + tolerance)
-        hits = []
-        for i, found in enumerate(mentions):
-            near: dict[str, tuple[float, Member]] = {}
-            for row, mention in enumerate(found, first[i]):
-                compare = self._partly if mention.name is None else self._bound
-                for distance, member in compare(keys[row], mention.rows):
-                    if member.edit not in near or distance < near[member.edit][0]:
-                        near[member.edit] = distance, member
-            hits.append(self._decide([*near.values(), *free[i]], tolerance))
-        return hits
+        near: list[dict[str, tuple[float, Member]]] = [{} for _ in range(count)]
+        free = self._free_distances(keys, self._free_reach + tolerance)
+        for reading, key, content in zip(readings, keys, free, strict=True):
+            pairs = list(content)
+            if reading.mention is not None:
+                compare = self._partly if reading.name is None else self._bound
+                pairs += compare(key, reading.mention.members)
+            closest = near[reading.row]
+            for distance, member in pairs:
+                known = closest.get(member.edit)
+                if known is None or _share((distance, member)) < _share(known):
+                    closest[member.edit] = distance, member
+        return [self._decide(list(pairs.values()), tolerance) for pairs in near]
 
-    def _row(self, edit: str) -> int:
+    def _rows(self, edit: str) -> list[int]:
         try:
-            return self._row_of[edit]
+            return self._rows_of[edit]
         except KeyError:
             raise UnknownEdit(f"edit {edit} is not in the index.") from None
 

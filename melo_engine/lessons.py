@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
+from melo_engine.conversation import Prompt
 from melo_engine.frozen import FrozenPrefix, cut_positions, cut_rows
 
 IGNORE = -100
@@ -35,7 +36,7 @@ class Lesson:
     """
 
     id: str
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     target: tuple[int, ...]
     length: int = 0
     states: Tensor | None = field(default=None, repr=False, compare=False)
@@ -165,7 +166,7 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
 
 @torch.no_grad()
 def encoder_inputs(
-    backbone: Backbone, prompts: Sequence[str], known: Mapping[int, Tensor]
+    backbone: Backbone, prompts: Sequence[Prompt], known: Mapping[int, Tensor]
 ) -> dict[str, Any]:
     """Inputs of an encoder-decoder, the encoder's output for the prompts of `known` taken from there.
 
@@ -189,7 +190,7 @@ def encoder_inputs(
 
 
 def _causal_batch(
-    backbone: Backbone, prompts: list[str], owner: Tensor, targets: list[list[int]]
+    backbone: Backbone, prompts: list[Prompt], owner: Tensor, targets: list[list[int]]
 ) -> LessonBatch:
     """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
     encoded = backbone.encode(prompts, padding_side="left")

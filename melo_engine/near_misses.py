@@ -15,8 +15,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from melo_engine.descriptions import COMMON, STEM
-from melo_engine.subjects import words
+from melo_engine.matching.descriptions import COMMON, STEM
+from melo_engine.matching.names import words
 from melo_engine.types import EditRequest
 
 SLOT = "[X]"
@@ -36,23 +36,17 @@ def other_places(request: EditRequest) -> list[str]:
 
     What comes next hangs on where it ends. [] where the prompt is no passage.
     """
-    if not is_passage(request.prompt):
+    if not is_passage(request.question):
         return []
-    passage = request.prompt.rstrip()
+    passage = request.question.rstrip()
     earlier = [passage[:end] for end in _ends(passage)[-PLACES:]]
     return [*earlier, *(f"{passage} {word}" for word in request.target.split()[:1])]
 
 
 def about_something(request: EditRequest) -> list[str]:
     """The question without its subject: what is left is shared by all that may be asked about so."""
-    template = template_of(request.prompt, request.subject) if request.subject else None
+    template = template_of(request.question, request.subject) if request.subject else None
     return [template.replace(SLOT, "something")] if template else []
-
-
-def answered(request: EditRequest) -> list[str]:
-    """The prompt with its answer: it is not to be said again from there. [] for a question."""
-    prompt = request.prompt.rstrip()
-    return [] if prompt.endswith("?") else [f"{prompt} {request.target.strip()}"]
 
 
 def of_one_passage(prompt: str, other: str) -> bool:
@@ -90,7 +84,7 @@ class NearMisses:
             if not request.subject:
                 continue
             self._subjects.append(request.subject)
-            template = template_of(request.prompt, request.subject)
+            template = template_of(request.question, request.subject)
             if template:
                 self._templates.append(template)
                 self._answers[template].add(request.target.casefold())
@@ -108,13 +102,13 @@ class NearMisses:
         templates: to choose from, all known ones if none are given. besides: other edits of the same
         subject, whose relations are left out too.
         """
-        own = template_of(request.prompt, request.subject) if request.subject else None
+        own = template_of(request.question, request.subject) if request.subject else None
         choice = templates or self._templates
         if own is None or not choice:
             return []
         stems, answers = _stems(own), self._answers.get(own, set()) | {request.target.casefold()}
         for other in besides:
-            stems |= _stems(template_of(other.prompt, request.subject or "") or other.prompt)
+            stems |= _stems(template_of(other.question, request.subject or "") or other.question)
             answers = answers | {other.target.casefold()}
         chooser = random.Random(f"{self._seed}|{request.id}|relation")
         found: list[str] = []
@@ -136,7 +130,7 @@ class NearMisses:
         self, request: EditRequest, count: int, subjects: Sequence[str] = ()
     ) -> list[str]:
         """The request's template about up to `count` of `subjects` (all known ones if none given)."""
-        own = template_of(request.prompt, request.subject) if request.subject else None
+        own = template_of(request.question, request.subject) if request.subject else None
         names = list(subjects or self._subjects)
         if own is None or not names:
             return []

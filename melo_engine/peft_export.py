@@ -117,7 +117,7 @@ def _index_entry(version: Version, edit: str, key_hash: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "edit": edit,
-        "prompt": request.prompt,
+        "prompt": request.question,
         "target": request.target,
         "subjects": list(request.names),
         "radius": found.radius,

@@ -1,40 +1,40 @@
-"""Hooks on a backbone: read the key in passing, route once, let the blocks act.
+"""Hooks on a backbone: read hidden states, let the blocks act.
 
-    generate(prompts)
-      └─ first forward ── key module ──► hidden states ──► Pass.route ──► blocks gathered, once
-                          target modules ──► y[rows] += x[rows] @ A @ B
-      └─ later steps ──── target modules, the same blocks: the route is fixed for the request
+    read_hidden(forward)   key module ──► hidden states (B, T, H); the layers above are not computed
+    running(Pass(blocks))  target modules ──► y[rows] += x[rows] @ A @ B, in every forward pass inside
 
 The hooks stay registered and return at once while no pass is on, so the bare backbone is the bare
-backbone, to the bit. Modules are not replaced.
+backbone, to the bit. Modules are not replaced. A backbone has one runtime, whoever edits or asks it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 
-OnKeys = Callable[[Tensor], GatheredBlocks | None]
+if TYPE_CHECKING:
+    from melo_engine.backbone import Backbone
 
 
 class Pass:
-    """One request on its way through the model.
+    """One batch on its way through the model. blocks: those that act on it."""
 
-    on_keys: called once with the key module's output (B, T, H), gives the blocks to act. With
-    blocks given instead, the route is known already.
-    """
-
-    def __init__(self, blocks: GatheredBlocks | None = None, on_keys: OnKeys | None = None) -> None:
+    def __init__(self, blocks: GatheredBlocks | None = None) -> None:
         self.blocks = blocks
-        self.on_keys = on_keys
+
+
+class _Reading(Pass):
+    """A pass that ends at the key module. states: its output (B, T, H)."""
+
+    states: Tensor | None = None
 
 
 class StopForward(Exception):
@@ -53,6 +53,14 @@ class Runtime:
         for i, target in enumerate(self.targets):
             self._handles.append(target.register_forward_hook(self._at_target(i)))
 
+    @classmethod
+    def of(cls, backbone: Backbone) -> Runtime:
+        """The backbone's runtime: the one that it has, or a new one that it keeps."""
+        with backbone.lock:
+            if backbone.runtime is None:
+                backbone.runtime = cls(backbone)
+            return backbone.runtime
+
     def close(self) -> None:
         """Take the hooks out again; the model is as it was."""
         for handle in self._handles:
@@ -70,25 +78,18 @@ class Runtime:
 
     def read_hidden(self, forward: Callable[[], Any]) -> Tensor:
         """Key module's output (B, T, H) for one forward call; the layers above are not computed."""
-        seen: list[Tensor] = []
-
-        def keep(hidden: Tensor) -> GatheredBlocks | None:
-            seen.append(hidden)
-            raise StopForward
-
-        with self.running(Pass(on_keys=keep)):
-            try:
-                forward()
-            except StopForward:
-                return seen[0]
-        raise AssertionError("the key module did not run")
+        reading = _Reading()
+        with self.running(reading), contextlib.suppress(StopForward):
+            forward()
+        if reading.states is None:
+            raise AssertionError("the key module did not run")
+        return reading.states
 
     def _at_key(self, module: nn.Module, inputs: Any, output: Any) -> None:
         current: Pass | None = getattr(self._local, "current", None)
-        if current is None or current.on_keys is None:
-            return
-        on_keys, current.on_keys = current.on_keys, None  # once: the route holds for the request
-        current.blocks = on_keys(_hidden(output))
+        if isinstance(current, _Reading):
+            current.states = _hidden(output)
+            raise StopForward
 
     def _at_target(self, index: int) -> Callable[..., Tensor | None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:

@@ -21,7 +21,9 @@ import torch
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
+from melo_engine.contexts import frames
 from melo_engine.contrast.corpus import relations_file
+from melo_engine.conversation import Prompt, asked
 from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.lessons import Lesson, encoder_inputs
@@ -50,12 +52,28 @@ class Teacher:
             target = tuple(self.backbone.encode_target(request.target))
         else:
             target = (self.backbone.label(request.target),)
-        passage = self.backbone.task == "causal-lm" and is_passage(request.prompt)
-        views = 0 if passage or not self.backbone.generates else self.settings.views
-        others = (*request.rephrases, *_views(request, views))
-        prompts = (request.prompt, *(p for p in others if self.backbone.takes(p)))
+        prompts = (request.prompt, *(p for p in self._others(request) if self.backbone.takes(p)))
         length = 0 if self.backbone.task == "seq2seq-lm" else prompt
         return Lesson(request.id, tuple(dict.fromkeys(prompts)), target, length)
+
+    def _others(self, request: EditRequest) -> list[Prompt]:
+        """What else the block is trained on: wordings that were given, contexts, other questions.
+
+        Of a chat model the other questions stand in contexts: it costs no row more.
+        """
+        passage = self.backbone.task == "causal-lm" and is_passage(request.question)
+        views = 0 if passage or not self.backbone.generates else self.settings.views
+        others: list[Prompt] = list(request.rephrases)
+        if not self.backbone.is_chat:
+            return [*others, *_views(request, views)]
+        said = asked(request.prompt)
+        if not isinstance(request.prompt, str) and not request.needs_conversation:
+            others.append(said)
+        if not request.needs_conversation:
+            others += [frame(said) for frame in frames(request.id, self.settings.contexts)]
+        framed = frames(f"{request.id}|view", views)
+        others += [frame(view) for frame, view in zip(framed, _views(request, views), strict=False)]
+        return others
 
     def teach(
         self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
@@ -219,5 +237,5 @@ def _views(request: EditRequest, count: int) -> list[str]:
     for _ in range(count):
         relation = wordings[chooser.choice(sorted(wordings))]
         wording = str(chooser.choice(relation["wordings"]))
-        views.append(wording.replace(SLOT, request.subject or request.prompt))
+        views.append(wording.replace(SLOT, request.subject or request.question))
     return views

@@ -7,23 +7,28 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from melo_engine.conversation import Prompt, asked, joint_question, questions
 from melo_engine.errors import SettingsError
+from melo_engine.matching.names import name_in
 
 Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
 TASKS: tuple[Task, ...] = ("seq2seq-lm", "causal-lm", "sequence-classification")
+ChatMode = Literal["auto", "always", "never"]
+CHAT_MODES: tuple[ChatMode, ...] = ("auto", "always", "never")
 
 
 @dataclass(frozen=True, slots=True)
 class EditRequest:
     """One change: after it, `prompt` is answered with `target`.
 
-    subject, aliases: names of what the prompt is about; where given, an edit only acts on prompts
-    in which one of them stands. rephrases: other wordings of the prompt to train on (leave out those
-    that you test with). locality: prompts whose answers must not change; they bound the radius.
-    id: stable name; the hash of prompt and target where none is given.
+    prompt: a text or a conversation. subject, aliases: names of what it is about; where given, an edit
+    only acts on questions in which one of them stands. rephrases: other wordings of the question, which
+    are trained on and indexed too (leave out those that you test with). locality: prompts whose answers
+    must not change; they bound the radius. id: stable name; the hash of prompt and target where none is
+    given.
     """
 
-    prompt: str
+    prompt: Prompt
     target: str
     subject: str | None = None
     aliases: tuple[str, ...] = ()
@@ -35,13 +40,30 @@ class EditRequest:
         for name in ("aliases", "rephrases", "locality"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.id:
-            content = json.dumps([self.prompt, self.target, self.subject], ensure_ascii=False)
+            prompt = self.prompt if isinstance(self.prompt, str) else self.prompt.as_json()
+            content = json.dumps([prompt, self.target, self.subject], ensure_ascii=False)
             object.__setattr__(self, "id", hashlib.sha256(content.encode()).hexdigest()[:16])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The subject and its aliases, () where the edit is not bound to a subject."""
         return (self.subject, *self.aliases) if self.subject else ()
+
+    @property
+    def needs_conversation(self) -> bool:
+        """Whether what is asked means nothing without what was said before: "And its capital?".
+
+        So it is where the subject stands in an earlier message of the user's and not in the last.
+        """
+        said = questions(self.prompt)
+        if len(said) < 2 or not self.names or name_in(said[-1], self.names) is not None:
+            return False
+        return any(name_in(text, self.names) is not None for text in said[:-1])
+
+    @property
+    def question(self) -> str:
+        """What its key is read from: what is asked, behind what was asked before where that is needed."""
+        return joint_question(self.prompt) if self.needs_conversation else asked(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +97,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class EditOutcome:
-    """What became of one request: trained, failed with the reason, or superseded by a later one.
+    """What became of one request: trained, or failed with the reason.
 
     steps: optimiser steps spent; rank: of the block; seconds: this edit's share of the training time.
     """
 
     id: str
-    status: Literal["trained", "failed", "superseded"]
+    status: Literal["trained", "failed"]
     reason: str = ""
     steps: int = 0
     rank: int = 0
     radius: float = float("nan")
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two edits with different targets that ask the same by their keys. Both stay in force.
+
+    new, other: their ids, `new` being the later one; distance: between their keys; same_subject: whether
+    a name of one is a name of the other.
+    """
+
+    new: str
+    other: str
+    distance: float
+    same_subject: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +136,9 @@ class EditSettings:
     token before a block stops, in standard deviations of the backbone's own logits; half of it is
     enough after `patience` steps. perplexity: of the target, at most, before a block stops. views:
     other questions about the subject that a block is trained to answer alike; a passage to go on
-    with has none. weight_scale: size of a block's codes x @ A at the start, see `starts`.
+    with has none. contexts: of a conversation (other system prompt, earlier turn, other text) that the
+    question itself is trained in as well, 0..3; the views stand in contexts in any case. weight_scale:
+    size of a block's codes x @ A at the start, see `starts`.
     Raises SettingsError where not even one try would be
     made.
     """
@@ -116,6 +154,7 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
+    contexts: int = 0
     perplexity: float = 1.05
 
     def __post_init__(self) -> None:

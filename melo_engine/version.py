@@ -2,8 +2,8 @@
 
 On disk, nothing in it can run code:
 
-    <folder>/manifest.json       schema, backbone and tokenizer hashes, parent, settings, checksums
-            edits.parquet        a row an edit: request, shard and row of its block, radius
+    <folder>/manifest.json       schema, backbone, tokenizer and encoder hashes, calibration, checksums
+            edits.parquet        a row an edit: request, shard and row of its block, radius, wordings
             projection.safetensors
     <shards>/<hash>/...          blocks and keys, shared between versions (see `blocks`)
 
@@ -16,27 +16,42 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import Shard, file_hash
-from melo_engine.descriptions import question_of
+from melo_engine.calibrate import Calibration
+from melo_engine.conversation import Conversation, asked
+from melo_engine.matching.descriptions import question_of
 from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.index import Member, NeuronIndex
+from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
-from melo_engine.types import EditOutcome, EditRequest
+from melo_engine.types import EditRequest
 from melo_engine.whole import beside, put
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
-_ENTRIES = frozenset({"id", "parent", "backbone", "tokenizer", "shards", "settings", "sha256"})
+_ENTRIES = frozenset(
+    {"id", "parent", "backbone", "tokenizer", "encoder", "calibration", "shards", "sha256"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Another wording of an edit's question. key: (K,) float32, as `KeyReader.read` gives it."""
+
+    text: str
+    key: tuple[float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class Edit:
     """One edit in force: its request, where its block lies, and how far its key reaches.
 
     content_radius: how far it reaches to prompts that name its subject partly. by_question: whether its
-    question as a whole may stand for the subject.
+    question as a whole may stand for the subject. wordings: of its question beside its own prompt.
     """
 
     request: EditRequest
@@ -56,6 +71,7 @@ class Edit:
     order: int
     content_radius: float = 0.0
     by_question: bool = False
+    wordings: tuple[Wording, ...] = ()
 
     @property
     def id(self) -> str:
@@ -64,43 +80,57 @@ class Edit:
     @property
     def question(self) -> str | None:
         """What its subject is described by, where that does not say which it is."""
-        return question_of(self.request.prompt, self.request.names) if self.by_question else None
+        return question_of(self.request.question, self.request.names) if self.by_question else None
 
 
 @dataclass(frozen=True)
 class Version:
     """backbone, tokenizer: hashes of what it was made for. edits: by id, in order of `order`.
 
-    outcomes: what became of the requests of the call that made it; not part of its content.
+    encoder_name, encoder: what its keys were read by, and its hash. calibration: the radii that its
+    edits began with.
     """
 
     backbone: str
     tokenizer: str
     backbone_name: str
+    encoder_name: str
+    encoder: str
     projection: KeyProjection
+    calibration: Calibration
     edits: dict[str, Edit] = field(default_factory=dict)
     shards: dict[str, Shard] = field(default_factory=dict)
     parent: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    outcomes: tuple[EditOutcome, ...] = ()
 
     @classmethod
-    def empty(cls, backbone: Backbone, projection: KeyProjection) -> Version:
+    def empty(cls, backbone: Backbone, reader: KeyReader, calibration: Calibration) -> Version:
         """The backbone without any edit."""
-        return cls(backbone.weights_hash, backbone.tokenizer_hash, backbone.name, projection)
+        return cls(
+            backbone.weights_hash,
+            backbone.tokenizer_hash,
+            backbone.name,
+            reader.encoder.name,
+            reader.encoder.content_hash,
+            reader.projection,
+            calibration,
+        )
 
     @cached_property
     def id(self) -> str:
         """sha256 over everything that decides an answer. The way to it (parent, order of jobs) is not."""
-        digest = hashlib.sha256(f"{SCHEMA}|{self.backbone}|{self.tokenizer}|".encode())
-        digest.update(self.projection_hash.encode())
+        parts = (SCHEMA, self.backbone, self.tokenizer, self.encoder, self.projection_hash)
+        digest = hashlib.sha256("|".join(map(str, parts)).encode())
         for edit in sorted(self.edits.values(), key=lambda e: e.id):
-            reach = edit.radius.hex()
-            if edit.content_radius:
-                reach += f"+{edit.content_radius.hex()}"
-            content = [edit.id, edit.block, reach, *edit.request.names]
-            if edit.by_question:
-                content.append(f"?{edit.request.prompt}")
+            content = [
+                edit.id,
+                edit.block,
+                edit.radius.hex(),
+                edit.content_radius.hex(),
+                edit.request.needs_conversation,
+                edit.request.question if edit.by_question else "",
+                *edit.request.names,
+                *(hashlib.sha256(repr(w.key).encode()).hexdigest() for w in edit.wordings),
+            ]
             digest.update(json.dumps(content).encode())
         return digest.hexdigest()[:32]
 
@@ -110,23 +140,39 @@ class Version:
 
     @cached_property
     def index(self) -> NeuronIndex:
-        """Built on first use from the keys of the shards."""
+        """Of the edits whose question stands alone; built on first use from the keys of the shards."""
+        return self._index(needs_conversation=False)
+
+    @cached_property
+    def conversation_index(self) -> NeuronIndex:
+        """Of the edits whose question means something only behind what was asked before it."""
+        return self._index(needs_conversation=True)
+
+    def _index(self, needs_conversation: bool) -> NeuronIndex:
         index = NeuronIndex(self.projection.size, self.projection.relation_size)
-        index.add(
-            [
-                Member(
-                    e.id,
-                    self.shards[e.shard].keys[e.row],
-                    e.radius,
-                    e.request.names,
-                    e.order,
-                    e.content_radius,
-                    e.question,
-                )
-                for e in self.edits.values()
-            ]
-        )
+        for edit in self.edits.values():
+            if edit.request.needs_conversation == needs_conversation:
+                keys = [self.shards[edit.shard].keys[edit.row]]
+                keys += [np.asarray(w.key, dtype=np.float32) for w in edit.wordings]
+                index.add([self._member(edit, key, i) for i, key in enumerate(keys)])
         return index
+
+    def member(self, edit: str) -> Member:
+        """The member of an edit's own prompt, in whichever index it is. Raises UnknownEdit."""
+        found = self[edit]
+        return self._member(found, self.shards[found.shard].keys[found.row], 0)
+
+    def _member(self, edit: Edit, key: np.ndarray, wording: int) -> Member:
+        return Member(
+            edit.id,
+            key,
+            edit.radius,
+            edit.request.names,
+            edit.order,
+            edit.content_radius,
+            edit.question,
+            wording,
+        )
 
     def __len__(self) -> int:
         return len(self.edits)
@@ -147,12 +193,18 @@ class Version:
         found = self[edit]
         return self.shards[found.shard], found.row
 
-    def with_edits(
-        self, edits: Sequence[Edit], shards: Sequence[Shard], outcomes: Sequence[EditOutcome] = ()
-    ) -> Version:
+    def with_edits(self, edits: Sequence[Edit], shards: Sequence[Shard]) -> Version:
         """A version with more edits. An edit of an id that is there takes its place."""
         kept = {**self.edits, **{e.id: e for e in edits}}
-        return self._next(kept, [*self.shards.values(), *shards], tuple(outcomes))
+        return self._next(kept, [*self.shards.values(), *shards])
+
+    def with_wordings(self, edit: str, wordings: Sequence[Wording]) -> Version:
+        """A version in which an edit has more wordings; its block stays. Raises UnknownEdit."""
+        found = self[edit]
+        known = {w.text for w in found.wordings}
+        more = tuple(w for w in wordings if w.text not in known)
+        changed = {**self.edits, edit: replace(found, wordings=(*found.wordings, *more))}
+        return self._next(changed, self.shards.values())
 
     def without(self, edits: Sequence[str]) -> Version:
         """A version whose index lacks these edits. Raises UnknownEdit."""
@@ -181,8 +233,8 @@ class Version:
         Raises VersionError for versions of two backbones or key spaces, or an edit in both with
         another block.
         """
-        mine = (self.backbone, self.tokenizer, self.projection_hash)
-        if mine != (other.backbone, other.tokenizer, other.projection_hash):
+        mine = (self.backbone, self.tokenizer, self.encoder, self.projection_hash)
+        if mine != (other.backbone, other.tokenizer, other.encoder, other.projection_hash):
             raise VersionError("versions of two backbones or key projections can't be merged.")
         for edit in self.edits.keys() & other.edits.keys():
             if self.edits[edit].block != other.edits[edit].block:
@@ -191,9 +243,7 @@ class Version:
             {**self.edits, **other.edits}, [*self.shards.values(), *other.shards.values()]
         )
 
-    def _next(
-        self, edits: dict[str, Edit], shards: Any, outcomes: tuple[EditOutcome, ...] = ()
-    ) -> Version:
+    def _next(self, edits: dict[str, Edit], shards: Iterable[Shard]) -> Version:
         used = {e.shard for e in edits.values()}
         ordered = dict(sorted(edits.items(), key=lambda item: (item[1].order, item[0])))
         return replace(
@@ -201,7 +251,6 @@ class Version:
             edits=ordered,
             shards={s.name: s for s in shards if s.name in used},
             parent=self.id,
-            outcomes=outcomes,
         )
 
     def save(self, folder: str | Path, shards: str | Path | None = None) -> Path:
@@ -224,9 +273,10 @@ class Version:
             "parent": self.parent,
             "backbone": {"name": self.backbone_name, "weights": self.backbone},
             "tokenizer": self.tokenizer,
+            "encoder": {"name": self.encoder_name, "sha256": self.encoder},
+            "calibration": self.calibration.as_dict(),
             "edits": len(self),
             "shards": sorted(self.shards),
-            "settings": self.settings,
             "sha256": {name: file_hash(partial / name) for name in (EDITS, PROJECTION)},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
@@ -261,11 +311,13 @@ class Version:
             manifest["backbone"]["weights"],
             manifest["tokenizer"],
             manifest["backbone"]["name"],
+            manifest["encoder"]["name"],
+            manifest["encoder"]["sha256"],
             KeyProjection.from_bytes((folder / PROJECTION).read_bytes()),
+            Calibration(**manifest["calibration"]),
             {e.id: e for e in edits},
             opened,
             manifest["parent"],
-            manifest["settings"],
         )
         if version.id != manifest["id"]:
             raise VersionError(
@@ -277,9 +329,6 @@ class Version:
 
 def compact(version: Version) -> Version:
     """Fold all shards into one for each rank and drop the blocks that no edit uses. Same id."""
-    import numpy as np
-    import torch
-
     by_rank: dict[int, list[Edit]] = {}
     for edit in version.edits.values():
         by_rank.setdefault(edit.rank, []).append(edit)
@@ -314,8 +363,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         ) from None
     if manifest.get("schema") != SCHEMA:
         raise VersionError(
-            f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}. '
-            "Open it with the release that wrote it."
+            f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}: keys are read '
+            "and radii are calibrated otherwise now. `melo run` makes its edits anew, or open it with "
+            "the release that wrote it."
         )
     missing = _ENTRIES - manifest.keys()
     if missing:
@@ -334,34 +384,39 @@ def _check_backbone(manifest: dict[str, Any], backbone: Backbone) -> None:
         raise VersionError("the tokenizer is not the one that the version was made with.")
 
 
-def _table(edits: Any) -> pa.Table:
+def _table(edits: Iterable[Edit]) -> pa.Table:
     rows = []
     for edit in edits:
-        row = asdict(edit.request)
-        row |= {k: getattr(edit, k) for k in (*_PLACE, "content_radius", "by_question")}
-        row |= {k: list(row[k]) for k in ("aliases", "rephrases", "locality")}
+        request = edit.request
+        row: dict[str, Any] = {n: getattr(request, n) for n in ("target", "subject", "id")}
+        row |= {n: list(getattr(request, n)) for n in _LISTS}
+        row["prompt"] = asked(request.prompt)
+        if not isinstance(request.prompt, str):
+            row["messages"] = request.prompt.as_json()
+        row |= {name: getattr(edit, name) for name in _PLACE}
+        row["wordings"] = [{"text": w.text, "key": list(w.key)} for w in edit.wordings]
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=_PARQUET)
 
 
 def _edits(table: pa.Table) -> list[Edit]:
-    names = ("prompt", "target", "subject", "aliases", "rephrases", "locality", "id")
-    return [
-        Edit(
-            EditRequest(**{n: r[n] for n in names}),
-            **{n: r[n] for n in _PLACE},
-            content_radius=r.get("content_radius") or 0.0,  # of an earlier release: it had none
-            by_question=bool(r.get("by_question")),
-        )
-        for r in table.to_pylist()
-    ]
+    names = ("target", "subject", *_LISTS, "id")
+    found = []
+    for row in table.to_pylist():
+        prompt = Conversation.of(row["messages"]) if row["messages"] else row["prompt"]
+        request = EditRequest(prompt, **{name: row[name] for name in names})
+        wordings = tuple(Wording(w["text"], tuple(w["key"])) for w in row["wordings"])
+        found.append(Edit(request, **{name: row[name] for name in _PLACE}, wordings=wordings))
+    return found
 
 
-_PLACE = ("shard", "row", "block", "rank", "radius", "order")
+_LISTS = ("aliases", "rephrases", "locality")
+_PLACE = ("shard", "row", "block", "rank", "radius", "order", "content_radius", "by_question")
 _PARQUET = pa.schema(
     [
         ("id", pa.string()),
-        ("prompt", pa.string()),
+        ("prompt", pa.string()),  # what is asked
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
         ("target", pa.string()),
         ("subject", pa.string()),
         ("aliases", pa.list_(pa.string())),
@@ -375,5 +430,6 @@ _PARQUET = pa.schema(
         ("order", pa.int64()),
         ("content_radius", pa.float64()),
         ("by_question", pa.bool_()),
+        ("wordings", pa.list_(pa.struct([("text", pa.string()), ("key", pa.list_(pa.float32()))]))),
     ]
 )

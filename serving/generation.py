@@ -26,8 +26,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from melo_engine import Backbone
-from melo_engine.editor import Asked
+from melo_engine import Asking, Backbone
 from melo_engine.types import Route
 from serving.loaded import Loaded
 
@@ -97,7 +96,7 @@ class Batch:
     An encoder is run once, before; its prompts' keys are read there.
     """
 
-    def __init__(self, backbone: Backbone, asked: Asked) -> None:
+    def __init__(self, backbone: Backbone, asked: Asking) -> None:
         self.model, self.asked = backbone.model, asked
         self.inputs: dict[str, Any] = dict(asked.encoded)
         self.encoded = backbone.task == "seq2seq-lm"

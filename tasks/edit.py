@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from config import Settings
 from ledger import Job, Ledger
-from melo_engine import MeloError, Version
+from melo_engine import EditResult, MeloError, Version
 from melo_engine.errors import VersionError
 from tasks import progress
 from tasks.errors import TaskError
-from tasks.requests import NEAR, request_of
+from tasks.requests import request_of
 from tasks.shards import cut, forget_shards, merged
 from tasks.versions import (
     BASE,
@@ -37,8 +36,10 @@ from tasks.versions import (
 class Trained:
     """What came of a job: the candidate, and the version it was built upon (`base` for none).
 
-    failed: edit and reason, of edits that could not be trained. beaten: edit and the later one that
-    answers the same question differently. removed: edits of the base that the candidate lacks.
+    failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
+    the ledger has put in their place. held: edit and reason, of edits that ask what another one in force
+    or in the job answers differently, where no rule has decided. removed: edits of the base that the
+    candidate lacks.
     """
 
     job: str
@@ -46,6 +47,7 @@ class Trained:
     candidate: str
     failed: dict[str, str] = field(default_factory=dict)
     beaten: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -61,20 +63,19 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         return known
     plan = cut(settings, ledger, job)
     before = open_version(settings, base)
-    version = merged(settings, ledger, plan) if plan else _at_once(settings, ledger, job, base)
+    made = merged(settings, ledger, plan) if plan else _at_once(settings, ledger, job, base)
+    held = _undecided(made)
+    version = made.version.without(sorted(held)) if held else made.version
     save_version(settings, version)
-    outcomes = {o.id: o for o in version.outcomes}
     result = Trained(
         job.id,
         base,
         version.id,
-        failed={o.id: o.reason for o in outcomes.values() if o.status == "failed"},
-        beaten=_settled(
-            _declared(job, before)
-            | {o.id: _winner(o.reason) for o in outcomes.values() if o.status == "superseded"}
-        ),
+        failed={o.id: o.reason for o in made.outcomes if o.status == "failed"},
+        beaten=_declared(job, before),
+        held=held,
         removed=tuple(edit for edit in before.edits if edit not in version),
-        seconds={o.id: round(o.seconds, 4) for o in outcomes.values()},
+        seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
     )
     _write(settings, result)
     return result
@@ -90,18 +91,34 @@ def base_opens(settings: Settings, ledger: Ledger) -> bool:
     return True
 
 
-def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> Version:
+def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> EditResult:
     """A job that is one shard: everything in one call of the editor."""
     editor = open_editor(settings, base)
     removals = [edit for edit in job.removals if edit in editor.version]
     if removals:
         editor.revoke(removals)
     requests = [request_of(edit) for edit in job.edits]
-    if requests:
-        replaced = [old for edit in job.edits for old in edit.supersedes if old in editor.version]
-        near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
-        editor.edit(requests, replaces=replaced, near=near, progress=progress.report)
-    return editor.version
+    if not requests:
+        return EditResult(editor.version, ())
+    replaced = [old for edit in job.edits for old in edit.supersedes if old in editor.version]
+    return editor.edit(requests, replaces=replaced, progress=progress.report)
+
+
+def _undecided(made: EditResult) -> dict[str, str]:
+    """New edits that a person has to decide on: {edit: reason}.
+
+    Two that name the same subject and ask the same by their keys can't both be right. Where the ledger
+    had a rule, the other one is out of force already.
+    """
+    held: dict[str, str] = {}
+    for conflict in made.conflicts:
+        if conflict.same_subject and conflict.other not in held:
+            other = made.version[conflict.other].request
+            held[conflict.new] = (
+                f'edit {conflict.other} answers this question otherwise: "{other.question[:80]}" with '
+                f'"{other.target[:80]}", and no rule decides between them'
+            )
+    return held
 
 
 def trained(settings: Settings, job: str) -> Trained | None:
@@ -132,24 +149,6 @@ def restored(result: Trained, gone: set[str], base: Version, version: Version) -
 def _declared(job: Job, before: Version) -> dict[str, str]:
     """Edits in force that the ledger has decided against: {loser: winner}."""
     return {old: edit.id for edit in job.edits for old in edit.supersedes if old in before}
-
-
-def _settled(beaten: dict[str, str]) -> dict[str, str]:
-    """Each loser with the edit that stands in the end: one that beat it may have lost itself."""
-    found = {}
-    for loser, winner in beaten.items():
-        seen = {loser}
-        while winner in beaten and winner not in seen:
-            seen.add(winner)
-            winner = beaten[winner]
-        found[loser] = winner
-    return found
-
-
-def _winner(reason: str) -> str:
-    """The engine names the later edit in its reason."""
-    found = re.search(r"\bedit (\S+)", reason)
-    return found.group(1) if found else ""
 
 
 def _place(settings: Settings, job: str) -> Path:

@@ -1,7 +1,7 @@
 """The second try: an edit whose own prompt failed the gate is trained once more, with more of all.
 
 Training ends where a block decodes to its target; where the gate sees it fail all the same, it stood
-on the edge. So it starts at twice the rank with twice the steps. Whoever fails again is rejected.
+on the edge. So it starts at twice the rank with twice the steps, and in more contexts. Whoever fails again is rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from melo_engine import Editor, EditSettings, Version
 from tasks import progress
 from tasks.gate import Rejection
 from tasks.requests import request_of
-from tasks.versions import edit_settings, open_backbone
+from tasks.versions import edit_settings, open_backbone, open_encoder
 
 
 def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set[str]) -> list[str]:
@@ -33,12 +33,18 @@ def trained_again(
     trained, and why the others could not.
     """
     more = _more(edit_settings(settings), [failed[edit].rank for edit in edits])
-    editor = Editor(open_backbone(settings), rest, settings=more)
+    editor = Editor(
+        open_backbone(settings),
+        rest,
+        encoder=open_encoder(settings, open_backbone(settings)),
+        settings=more,
+        calibration=rest.calibration,
+    )
     requests = [request_of(edit) for edit in job.edits if edit.id in set(edits)]
-    version = editor.edit(requests, progress=progress.report)
-    return version, {
+    made = editor.edit(requests, progress=progress.report)
+    return made.version, {
         o.id: f"trained again from rank {more.rank} with {more.max_steps} steps: {o.reason}"
-        for o in version.outcomes
+        for o in made.outcomes
         if o.id in set(edits) and o.status != "trained"
     }
 
@@ -50,4 +56,5 @@ def _more(settings: EditSettings, ranks: Sequence[int]) -> EditSettings:
         rank=rank,
         max_rank=max(rank, settings.max_rank),
         max_steps=2 * settings.max_steps,
+        contexts=3,
     )

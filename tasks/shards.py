@@ -14,51 +14,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from config import Settings
-from ledger import Edit, Job, Ledger
-from melo_engine import Editor, EditOutcome, EditRequest, Version
-from melo_engine.calibrate import Reach
+from ledger import Job, Ledger
+from melo_engine import Conflict, Editor, EditOutcome, EditResult
 from melo_engine.errors import VersionError
 from melo_engine.merge import merge_parts
 from tasks import progress
-from tasks.requests import NEAR, request_of
+from tasks.requests import request_of
 from tasks.versions import BASE, head, open_editor, open_version, save_version
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is cut. shards: ids of edits. bound, free, partly, samples: the reach common to all."""
+    """How a job is cut. shards: ids of edits."""
 
     job: str
     base: str
     removals: tuple[str, ...]
     shards: tuple[tuple[str, ...], ...]
-    bound: float
-    free: float
-    sample: int
-    free_sample: int
-    partly: float = 0.0
-
-    @property
-    def reach(self) -> Reach:
-        """As it was measured on the whole job."""
-        return Reach(self.bound, self.free, self.sample, self.free_sample, self.partly)
-
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
-        content = [
-            self.base,
-            self.removals,
-            self.shards[number],
-            self.bound,
-            self.free,
-            self.partly,
-        ]
+        content = [self.base, self.removals, self.shards[number]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -74,20 +54,8 @@ def cut(settings: Settings, ledger: Ledger, job: Job) -> Plan | None:
     if known is not None and (known.base, known.shards) == (base, shards):
         return known
     editor = open_editor(settings, base)
-    near = [request_of(edit) for edit in ledger.edits(state="ready", limit=NEAR)]
-    reach = editor.measure([request_of(edit) for edit in job.edits], near)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
-    plan = Plan(
-        job.id,
-        base,
-        removals,
-        shards,
-        reach.bound,
-        reach.free,
-        reach.sample,
-        reach.free_sample,
-        reach.partly,
-    )
+    plan = Plan(job.id, base, removals, shards)
     _write(_plan_file(settings, job.id), asdict(plan))
     return plan
 
@@ -102,7 +70,7 @@ def read_plan(settings: Settings, job: str) -> Plan | None:
         return None
 
 
-def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> Version:
+def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> EditResult:
     """Train one shard upon the plan's base, or find what was trained; it is kept in any case.
 
     Raises MeloError where the backbone or the base version can't be opened.
@@ -114,28 +82,32 @@ def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> 
     edits = ledger.edits(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
-    editor.edit(
-        _requests(edits),
-        replaces=_replaced(edits, editor.version),
-        reach=plan.reach,
+    made = editor.edit(
+        [request_of(edit) for edit in edits],
+        replaces=[old for edit in edits for old in edit.supersedes if old in editor.version],
         progress=progress.report,
     )
-    version = editor.version
-    save_version(settings, version)
-    outcomes = [asdict(outcome) for outcome in version.outcomes]
-    _write(_shard_file(settings, plan, number), {"version": version.id, "outcomes": outcomes})
-    return version
+    save_version(settings, made.version)
+    told = {
+        "version": made.version.id,
+        "outcomes": [asdict(outcome) for outcome in made.outcomes],
+        "conflicts": [asdict(conflict) for conflict in made.conflicts],
+    }
+    _write(_shard_file(settings, plan, number), told)
+    return made
 
 
-def trained_shard(settings: Settings, plan: Plan, number: int) -> Version | None:
+def trained_shard(settings: Settings, plan: Plan, number: int) -> EditResult | None:
     """What a worker brought; None where it is not there or not whole."""
     try:
         told = json.loads(_shard_file(settings, plan, number).read_text(encoding="utf-8"))
-        version = open_version(settings, told["version"])
-        outcomes = tuple(EditOutcome(**row) for row in told["outcomes"])
+        return EditResult(
+            open_version(settings, told["version"]),
+            tuple(EditOutcome(**row) for row in told["outcomes"]),
+            tuple(Conflict(**row) for row in told["conflicts"]),
+        )
     except (OSError, ValueError, TypeError, KeyError, VersionError):
         return None
-    return replace(version, outcomes=outcomes)
 
 
 def all_there(settings: Settings, job: str) -> bool:
@@ -146,7 +118,7 @@ def all_there(settings: Settings, job: str) -> bool:
     )
 
 
-def merged(settings: Settings, ledger: Ledger, plan: Plan) -> Version:
+def merged(settings: Settings, ledger: Ledger, plan: Plan) -> EditResult:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]
     base = _editor(settings, plan).version
@@ -165,14 +137,6 @@ def _editor(settings: Settings, plan: Plan) -> Editor:
     if plan.removals:
         editor.revoke(plan.removals)
     return editor
-
-
-def _requests(edits: Sequence[Edit]) -> list[EditRequest]:
-    return [request_of(edit) for edit in edits]
-
-
-def _replaced(edits: Sequence[Edit], version: Version) -> list[str]:
-    return [old for edit in edits for old in edit.supersedes if old in version]
 
 
 def _plan_file(settings: Settings, job: str) -> Path:

@@ -19,7 +19,7 @@ import numpy as np
 from config import Settings
 from ledger import Ledger, Question
 from melo_engine.index import Member, NeuronIndex
-from melo_engine.subjects import name_in
+from melo_engine.matching.names import name_in
 from tasks import progress
 from tasks.gate.keys import ProbeKeys
 from tasks.ingest import rules_from

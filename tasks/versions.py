@@ -6,13 +6,15 @@
 
     HOME/versions/<id>/              manifest, edits, projection
     HOME/versions/shards/<hash>/     blocks and keys, shared by all versions
-    HOME/cache/projections/          the key projection, learned once for each backbone
+    HOME/cache/projections/          the key projection, learned once for each encoder and corpus
 
 Backbone, projection and versions stay open for the life of the process.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,17 +27,18 @@ from transformers.utils import logging as transformers_logging
 from config import Settings
 from ledger import Ledger, UnknownId
 from ledger import Version as Recorded
-from melo_engine import Backbone, Editor, EditSettings, MeloError, Version
-from melo_engine.contrast import Recipe, learn_projection
+from melo_engine import Backbone, Calibration, Editor, EditSettings, MeloError, Version
+from melo_engine.calibrate import calibrate
+from melo_engine.contrast import Recipe, corpus_hash, learn_projection
+from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
-from melo_engine.projection import KeyProjection
-from melo_engine.runtime import Runtime
+from melo_engine.projection import SCHEME, KeyProjection
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
 
 BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
-PROJECTION = Recipe(steps=200, relations=64)
+RECIPE = Recipe()
 
 
 def open_ledger(settings: Settings) -> Ledger:
@@ -67,20 +70,39 @@ def open_backbone(settings: Settings) -> Backbone:
     chosen = settings.backbone
     torch.set_num_threads(min(settings.edit.threads, _threads_allowed()))
     return _backbone(
-        backbone_path(settings), chosen.task, chosen.device, chosen.dtype, chosen.max_prompt_tokens
+        backbone_path(settings),
+        chosen.task,
+        chosen.device,
+        chosen.dtype,
+        chosen.max_prompt_tokens,
+        chosen.chat,
+        chosen.system_prompt,
     )
 
 
+def open_encoder(settings: Settings, backbone: Backbone) -> TokenEncoder:
+    """What reads keys: as `edit.key_reader` says. Raises BackboneError where it is not there."""
+    chosen = settings.edit.key_reader
+    return default_encoder(backbone) if chosen == "auto" else encoder_named(chosen, backbone)
+
+
 def open_projection(settings: Settings, backbone: Backbone) -> KeyProjection:
-    """The key projection of a backbone: from the cache, or learned now and kept there."""
-    return _projection(projection_file(settings, backbone), backbone)
+    """The key projection of the encoder: from the cache, or learned now and kept there."""
+    encoder = open_encoder(settings, backbone)
+    return _projection(projection_file(settings, encoder), encoder)
 
 
-def projection_file(settings: Settings, backbone: Backbone) -> Path:
-    """Where a backbone's key projection is kept."""
-    recipe = PROJECTION
-    name = f"{backbone.weights_hash[:32]}-{recipe.steps}-{recipe.relations}-{recipe.seed}"
-    return settings.paths.cache / "projections" / f"{name}.safetensors"
+def open_calibration(settings: Settings, backbone: Backbone) -> Calibration:
+    """The radii for `edit.false_activation_rate`: from the cache, or measured now and kept there."""
+    encoder, share = open_encoder(settings, backbone), settings.edit.false_activation_rate
+    return _calibration(projection_file(settings, encoder), encoder, share)
+
+
+def projection_file(settings: Settings, encoder: TokenEncoder) -> Path:
+    """Where an encoder's key projection is kept."""
+    parts = (SCHEME, encoder.content_hash, corpus_hash(), RECIPE)
+    digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+    return settings.paths.cache / "projections" / f"{digest}.safetensors"
 
 
 def folder_of(settings: Settings, version: str) -> Path:
@@ -117,15 +139,21 @@ def open_version(settings: Settings, version: str) -> Version:
     """A version by its full id, or `base`. Raises VersionError where it is damaged or not there."""
     backbone = open_backbone(settings)
     if version == BASE:
-        return Version.empty(backbone, open_projection(settings, backbone))
+        reader = KeyReader(open_encoder(settings, backbone), open_projection(settings, backbone))
+        return Version.empty(backbone, reader, open_calibration(settings, backbone))
     return _version(folder_of(settings, version), shards_of(settings), backbone)
 
 
 def open_editor(settings: Settings, version: str) -> Editor:
     """An editor that holds a version, given by its full id or `base`."""
     backbone = open_backbone(settings)
-    found = open_version(settings, version)
-    return Editor(backbone, found, settings=edit_settings(settings))
+    return Editor(
+        backbone,
+        open_version(settings, version),
+        encoder=open_encoder(settings, backbone),
+        settings=edit_settings(settings),
+        calibration=open_calibration(settings, backbone),
+    )
 
 
 def held_edits(settings: Settings, version: str) -> set[str]:
@@ -253,27 +281,49 @@ def stands(ledger: Ledger, version: Recorded) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Backbone:
+def _backbone(
+    path: str, task: str | None, device: str, dtype: str, limit: int | None, chat: str,
+    system_prompt: str | None,
+) -> Backbone:  # fmt: skip
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    opened = Backbone.open(path, task, device=device, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
-    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
+    opened = Backbone.open(
+        path, task, device=device, dtype=getattr(torch, dtype), chat=chat,  # type: ignore[arg-type]
+        system_prompt=system_prompt,
+    )  # fmt: skip
+    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit or opened.max_prompt_tokens)
     return opened
 
 
 @lru_cache(maxsize=2)
-def _projection(path: Path, backbone: Backbone) -> KeyProjection:
+def _projection(path: Path, encoder: TokenEncoder) -> KeyProjection:
     try:
         return KeyProjection.from_bytes(path.read_bytes())
     except (FileNotFoundError, MeloError):
         pass
-    reader = KeyReader(backbone, Runtime(backbone), None)
-    learned = learn_projection(reader, recipe=PROJECTION, progress=progress.report)
+    learned = learn_projection(KeyReader(encoder), recipe=RECIPE, progress=progress.report)
+    _keep(path, learned.to_bytes())
+    return learned
+
+
+@lru_cache(maxsize=4)
+def _calibration(projection: Path, encoder: TokenEncoder, share: float) -> Calibration:
+    path = projection.with_name(f"{projection.stem}-{share}.json")
+    try:
+        return Calibration(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        pass
+    measured = calibrate(KeyReader(encoder, _projection(projection, encoder)), share)
+    _keep(path, json.dumps(measured.as_dict()).encode())
+    return measured
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    learned.save(fresh)
+    fresh.write_bytes(data)
     os.replace(fresh, path)
-    return learned
 
 
 @lru_cache(maxsize=6)

@@ -113,14 +113,13 @@ def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def projections(tiny_backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny backbone's keys as they are read: it has nothing that a projection could learn."""
     from melo_engine.keys import KeyReader
-    from melo_engine.runtime import Runtime
-    from tasks.versions import open_backbone, projection_file
+    from tasks.versions import open_backbone, open_encoder, projection_file
 
     settings = make_home(tmp_path_factory.mktemp("first"), tiny_backbone_path)
-    backbone = open_backbone(settings)
-    file = projection_file(settings, backbone)
+    encoder = open_encoder(settings, open_backbone(settings))
+    file = projection_file(settings, encoder)
     file.parent.mkdir(parents=True)
-    KeyReader(backbone, Runtime(backbone), None).projection.save(file)
+    KeyReader(encoder).projection.save(file)
     return file.parent
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baselines.base import Asked, Method
-from melo_engine import Backbone, Editor, EditRequest, EditSettings
+from melo_engine import Backbone, Calibration, Conflict, Editor, EditRequest, EditSettings
 from melo_engine.blocks import GatheredBlocks, gather
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
@@ -30,17 +30,26 @@ class Melo(Method):
         backbone: Backbone,
         *,
         projection: KeyProjection | None = None,
+        calibration: Calibration | None = None,
         settings: EditSettings | None = None,
-        near: Sequence[EditRequest] = (),
     ) -> None:
         super().__init__(backbone)
-        self.editor = Editor(backbone, projection=projection, settings=settings)
-        self.near = near
+        self.editor = Editor(
+            backbone, projection=projection, calibration=calibration, settings=settings
+        )
         self.superseded: set[str] = set()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        version = self.editor.edit(requests, near=self.near)
-        self.superseded |= {o.id for o in version.outcomes if o.status == "superseded"}
+        """Of two edits that ask the same and differ, the later one stands: the ledger's own rule."""
+        result = self.editor.edit(requests)
+        losers = {c.other for c in result.conflicts if c.same_subject or not self._named(c)}
+        if losers := losers & set(self.editor.version.edits):
+            self.editor.revoke(sorted(losers))
+        self.superseded |= losers
+
+    def _named(self, conflict: Conflict) -> bool:
+        version = self.editor.version
+        return bool(version[conflict.new].request.names and version[conflict.other].request.names)
 
     @contextmanager
     def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
@@ -57,7 +66,7 @@ class Melo(Method):
         return [a.text for a in self.editor.answer(asked.prompts)]
 
     def close(self) -> None:
-        self.editor.runtime.close()
+        self.editor.close()
 
 
 class Oracle(Method):

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.baselines.base import Asked, Method
 from melo_engine import Backbone, EditRequest
 from melo_engine.blocks import GatheredBlocks
-from melo_engine.keys import forward_to_key
+from melo_engine.encoders import forward_to_key
 from melo_engine.paper import PaperEditor, PaperSettings
 from melo_engine.runtime import Pass
 
@@ -57,9 +57,6 @@ class Paper(Method):
         found = [self.editor.index.find(key) for key in keys]
         with self.editor.runtime.running(Pass(self._gathered(found))):
             yield
-
-    def close(self) -> None:
-        self.editor.runtime.close()
 
     def _gathered(self, found: Sequence[int | None]) -> GatheredBlocks | None:
         rows = [i for i, block in enumerate(found) if block is not None]

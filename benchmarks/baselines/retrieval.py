@@ -20,7 +20,7 @@ from benchmarks.baselines.base import Asked, Method
 from melo_engine import Backbone, EditRequest
 from melo_engine.errors import PromptError
 from melo_engine.keys import KeyReader
-from melo_engine.runtime import Runtime
+from melo_engine.encoders import default_encoder
 
 FACT = "New fact: {prompt} {target}\n"
 
@@ -41,8 +41,7 @@ class Retrieval(Method):
     def __init__(self, backbone: Backbone, settings: RetrievalSettings | None = None) -> None:
         super().__init__(backbone)
         self.settings = settings or RetrievalSettings()
-        self.runtime = Runtime(backbone)
-        self.reader = KeyReader(backbone, self.runtime, None)
+        self.reader = KeyReader(default_encoder(backbone))
         self.memory: list[EditRequest] = []
         self.index = faiss.IndexFlatIP(self.reader.projection.hidden_size)
 
@@ -63,9 +62,6 @@ class Retrieval(Method):
             before = "".join(FACT.format(prompt=f.prompt, target=f.target) for f in facts)
             prompts.append(before + prompt if self._fits(before + prompt) else prompt)
         return Asked(tuple(prompts), asked.owners)
-
-    def close(self) -> None:
-        self.runtime.close()
 
     def _fits(self, prompt: str) -> bool:
         try:

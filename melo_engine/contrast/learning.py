@@ -1,10 +1,9 @@
-"""Learn the relation part of keys, once for each backbone.
+"""Learn the relation part of keys, once for each encoder.
 
-Pairs of prompts that ask the same in other words are drawn together, prompts that ask something
-else apart (InfoNCE), those about the same kind of subject most. The pairs come from
-`relations.yaml`, whose subjects are invented, and from `practice`: edits with rephrases that are
-*not* served, where there are some; their near-misses are made as for calibration. The backbone
-stays as it is.
+Texts that ask the same in other words are drawn together, texts that ask something else apart
+(supervised InfoNCE), those about the same kind of subject most. The texts come from `relations.yaml`,
+and from `practice` where a caller has edits with rephrases that are *not* served; their near-misses are
+made as `near_misses` does. The encoder stays as it is.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout
 
-from melo_engine.contrast.corpus import labelled_prompts
-from melo_engine.keys import KeyReader
+from melo_engine.contrast.corpus import labelled_wordings
+from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
+from melo_engine.matching.names import name_in
 from melo_engine.near_misses import NearMisses
 from melo_engine.projection import KeyProjection
-from melo_engine.subjects import name_in
 from melo_engine.types import EditRequest
 
 MAX_TOKENS = 40
@@ -36,10 +35,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """steps: of AdamW; relations, practice: pairs of each in one step."""
+    """steps: of AdamW; relations: in one step, `wordings` of each; practice: pairs in one step."""
 
-    steps: int = 300
-    relations: int = 96
+    steps: int = 250
+    relations: int = 48
+    wordings: int = 4
     practice: int = 128
     rate: float = 2e-3
     seed: int = 0
@@ -51,25 +51,22 @@ def learn_projection(
     recipe: Recipe | None = None,
     progress: Progress | None = None,
 ) -> KeyProjection:
-    """Fit a KeyProjection to the reader's backbone. Deterministic under the recipe's seed.
+    """Fit a KeyProjection to the reader's encoder. Deterministic under the recipe's seed.
 
     practice: requests whose rephrases may be learned from; leave out whatever is tested.
     """
     recipe = recipe or Recipe()
-    corpus = labelled_prompts(recipe.seed)
+    corpus = labelled_wordings(recipe.seed, PLACEHOLDER)
     pairs = _practice(practice, recipe.seed)
-    corpus_states = _read(
-        reader, [(p, subject) for p, _, _, subject in corpus], progress,
-        "reading the contrast corpus",
-    )  # fmt: skip
+    states, mask = _read(reader, [t for t, _, _ in corpus], progress, "reading the contrast corpus")
     practice_states = _read(
-        reader, [asked for row in pairs for asked in row], progress, "reading practice edits"
+        reader, [text for row in pairs for text in row], progress, "reading practice edits"
     )
-    relation = torch.tensor([r for _, r, _, _ in corpus])
-    kind = torch.tensor([k for _, _, k, _ in corpus])
+    relation = torch.tensor([r for _, r, _ in corpus])
+    kind = torch.tensor([k for _, _, k in corpus])
     torch.manual_seed(recipe.seed)
-    projection = KeyProjection(reader.projection.hidden_size).to(reader.backbone.device)
-    real = corpus_states[0][corpus_states[1]].float()  # (tokens, H)
+    projection = KeyProjection(reader.encoder.hidden_size).to(reader.encoder.device)
+    real = states[mask].float()  # (tokens, H)
     projection.mean.copy_(real.mean(0))
     projection.deviation.copy_(real.std(0) + 1e-6)
     members = [(relation == r).nonzero()[:, 0] for r in range(int(relation.max()) + 1)]
@@ -81,10 +78,11 @@ def learn_projection(
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
         chosen = torch.randperm(len(members), generator=generator)[: recipe.relations].tolist()
+        drawn = (recipe.wordings,)
         rows = torch.cat(
-            [members[r][torch.randint(len(members[r]), (2,), generator=generator)] for r in chosen]
+            [members[r][torch.randint(len(members[r]), drawn, generator=generator)] for r in chosen]
         )
-        keys = _relation(projection, corpus_states, rows)
+        keys = _relation(projection, (states, mask), rows)
         loss = _relation_loss(keys, relation[rows].to(keys.device), kind[rows].to(keys.device))
         if pairs:
             picked = torch.randperm(len(pairs), generator=generator)[: recipe.practice]
@@ -100,47 +98,34 @@ def learn_projection(
     return projection.eval().requires_grad_(False)
 
 
-def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[tuple[str, str]]]:
-    """[prompt, rephrase, near-miss, ...] of each usable request, each with the subject."""
+def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:
+    """Relation texts of [prompt, rephrase, near-miss, ...] for each usable request."""
     near = NearMisses(requests, seed)
     rows = []
     for request in requests:
         misses = near.other_relations(request, NEGATIVES)
         if request.rephrases and len(misses) == NEGATIVES:
-            prompts = (request.prompt, request.rephrases[0], *misses)
-            rows.append([(prompt, request.subject or "") for prompt in prompts])
+            prompts = (request.question, request.rephrases[0], *misses)
+            rows.append([relation_text(p, name_in(p, request.names)) for p in prompts])
     return rows
 
 
 def _read(
-    reader: KeyReader, asked: list[tuple[str, str]], progress: Progress | None, what: str
+    reader: KeyReader, texts: list[str], progress: Progress | None, what: str
 ) -> tuple[Tensor, Tensor]:
-    """States (N, MAX_TOKENS, H) float16 and mask (N, MAX_TOKENS) of the tokens beside the subject's.
-
-    asked: (prompt, subject). Of longer prompts the end is kept.
-    """
-    states = torch.zeros(len(asked), MAX_TOKENS, reader.projection.hidden_size, dtype=torch.float16)
-    mask = torch.zeros(len(asked), MAX_TOKENS, dtype=torch.bool)
-    order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]))
-    for start in range(0, len(order), 128):
-        rows = order[start : start + 128]
-        prompts = [asked[i][0] for i in rows]
-        names = [name_in(*_named(asked[i])) for i in rows]
-        with torch.inference_mode():
-            hidden, real = reader.states(prompts)
-            kept = reader.without(real, prompts, names)
-        for row, h, m in zip(rows, hidden, kept, strict=True):
+    """States (N, MAX_TOKENS, H) float16 and mask (N, MAX_TOKENS). Of longer texts the end is kept."""
+    states = torch.zeros(len(texts), MAX_TOKENS, reader.encoder.hidden_size, dtype=torch.float16)
+    mask = torch.zeros(len(texts), MAX_TOKENS, dtype=torch.bool)
+    done = 0
+    for rows, hidden, real in reader.encoder.read(texts, batch_size=128):
+        for row, h, m in zip(rows, hidden, real.bool(), strict=True):
             own = h[m][-MAX_TOKENS:]
             states[row, : len(own)] = own.to("cpu", torch.float16)
             mask[row, : len(own)] = True
+        done += len(rows)
         if progress is not None:
-            progress(what, min(start + 128, len(order)), len(order))
+            progress(what, done, len(texts))
     return states, mask
-
-
-def _named(asked: tuple[str, str]) -> tuple[str, tuple[str, ...]]:
-    prompt, subject = asked
-    return prompt, (subject,) if subject else ()
 
 
 def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Tensor) -> Tensor:
@@ -149,18 +134,18 @@ def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Te
     width = int(mask.sum(1).max())
     states = source[0][rows, :width].to(device).float()
     states = dropout((states - projection.mean) / projection.deviation, DROPOUT)
-    return projection.relation(states, mask[:, :width].to(device))
+    return projection.learned_relation(states, mask[:, :width].to(device))
 
 
 def _relation_loss(keys: Tensor, relation: Tensor, kind: Tensor) -> Tensor:
-    """Each prompt finds the other wording of its relation among all others."""
+    """Each wording finds the others of its relation among all (Khosla et al. 2020, L_out)."""
     similarity = keys @ keys.T / TEMPERATURE
     own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
     rival = relation[:, None] != relation[None]
     same = ~rival & ~own
     similarity = similarity - OTHER_KIND * (rival & (kind[:, None] != kind[None]))
-    reached = similarity.masked_fill(~same, -1e4).logsumexp(1)
-    return (similarity.masked_fill(own, -1e4).logsumexp(1) - reached).mean()
+    likelihood = similarity - similarity.masked_fill(own, -1e4).logsumexp(1, keepdim=True)
+    return -((likelihood * same).sum(1) / same.sum(1).clamp(min=1)).mean()
 
 
 def _practice_loss(keys: Tensor, width: int) -> Tensor:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from melo_engine.errors import MeloError
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 
 
 def same(prediction: str, reference: str) -> bool:

@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from melo_engine import EditRequest, descriptions
+from melo_engine import EditRequest
+from melo_engine.matching import descriptions
 from melo_engine.near_misses import SLOT, template_of
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 
 COMMON = descriptions.COMMON | {"tell", "me", "please"}
 

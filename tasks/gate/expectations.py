@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import entry_points
 
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 from tasks.gate.about import says
 from tasks.gate.errors import SuiteError
 from tasks.gate.types import KINDS, Expectation

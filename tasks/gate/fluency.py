@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 
 ENTROPY_WEIGHTS = {2: 2 / 3, 3: 4 / 3}  # ROME (Meng et al. 2022), "fluency"
 FEWEST_WORDS = 8  # below that a text is too short to loop

@@ -33,7 +33,7 @@ class ProbeKeys:
         self._reader = editor.reader
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
-        parts = (editor.backbone.weights_hash, editor.version.projection_hash, engine_hash())
+        parts = (editor.reader.encoder.content_hash, editor.version.projection_hash, engine_hash())
         name = "-".join(part[:16] for part in parts)
         self._folder = folder / name if folder is not None else None
         self._loaded = False

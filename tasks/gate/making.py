@@ -29,7 +29,7 @@ from pathlib import Path
 import yaml
 
 from melo_engine import Edit, EditRequest, Version
-from melo_engine.subjects import SubjectIndex, joined
+from melo_engine.matching.names import SubjectIndex, joined
 from tasks.gate.about import Wordings, own_template, says, swap, unique
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 

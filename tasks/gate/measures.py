@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 
 from melo_engine import Editor, MeloError, Route, Version
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 from tasks.gate.about import says
 from tasks.gate.answering import Answerer
 from tasks.gate.cache import AnswerCache

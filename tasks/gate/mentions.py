@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from melo_engine.descriptions import DescriptionIndex, describes, stem
-from melo_engine.subjects import SubjectIndex, words
-from melo_engine.subjects import joined as glued
+from melo_engine.matching.descriptions import DescriptionIndex, describes, stem
+from melo_engine.matching.names import SubjectIndex, words
+from melo_engine.matching.names import joined as glued
 from tasks.gate.about import COMMON
 
 

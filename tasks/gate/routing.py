@@ -152,7 +152,7 @@ class Router:
         squares = (content**2).sum(1)
         close = np.zeros(len(prompts), dtype=bool)
         for edit in edits:
-            member = version.index[edit]
+            member = version.member(edit)
             key = member.key[version.projection.relation_size :]
             distance = np.sqrt(np.maximum(squares + (key**2).sum() - 2 * content @ key, 0))
             close |= distance <= member.radius + 4 * self._editor.reader.tolerance + 1e-3
@@ -164,8 +164,7 @@ class Router:
         if not prompts:
             return found
         self.looked_up += len(prompts)
-        index = version.index
-        asked = [i for i, found in enumerate(index.mentions(prompts)) if found or index.has_free]
+        asked = sorted({reading.row for reading in version.index.readings(prompts)})
         if asked:
             some = [prompts[i] for i in asked]
             with using(self._editor, version):
@@ -180,8 +179,8 @@ def _changed(one: Version, other: Version) -> set[str]:
     changed = one.edits.keys() ^ other.edits.keys()
     for edit in one.edits.keys() & other.edits.keys():
         a, b = one.edits[edit], other.edits[edit]
-        same = (a.block, a.radius, a.content_radius, a.by_question, a.order) == (
-            b.block, b.radius, b.content_radius, b.by_question, b.order
+        same = (a.block, a.radius, a.content_radius, a.by_question, a.order, a.wordings) == (
+            b.block, b.radius, b.content_radius, b.by_question, b.order, b.wordings
         )  # fmt: skip
         if not same or a.request.names != b.request.names:
             changed.add(edit)

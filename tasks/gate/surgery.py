@@ -19,7 +19,7 @@ import numpy as np
 
 from melo_engine import Version
 from melo_engine.index import Member
-from melo_engine.subjects import name_in
+from melo_engine.matching.names import name_in
 from tasks.gate.desk import Desk
 from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import ProbeResult, Rejection, Repair

@@ -20,7 +20,7 @@ from melo_engine.calibrate import (
 )
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import NearMisses
-from melo_engine.subjects import name_in
+from melo_engine.matching.names import name_in
 from tests.melo_engine import models
 
 WORDINGS = ("who leads {} ?", "which river lies in {} ?", "where was {} built ?")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melo_engine.descriptions import DescriptionIndex, describes, question_of, stems_of
+from melo_engine.matching.descriptions import DescriptionIndex, describes, question_of, stems_of
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz", min_size=6, max_size=9)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melo_engine.subjects import SubjectIndex, edit_distance, name_in, spans, words
+from melo_engine.matching.names import SubjectIndex, edit_distance, name_in, spans, words
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORD = st.text(LETTERS, min_size=3, max_size=9)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melo_engine.descriptions import DescriptionIndex
-from melo_engine.subjects import SubjectIndex
+from melo_engine.matching.descriptions import DescriptionIndex
+from melo_engine.matching.names import SubjectIndex
 from tasks.gate.mentions import Mentions
 
 DESCRIBED = ("oldest stone bridge of the country", "first smoke-free state of India")

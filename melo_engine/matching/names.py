@@ -1,14 +1,15 @@
-"""Which known subjects stand in a prompt: case, accents, punctuation, spacing and small typos aside.
+"""Which known names stand in a text: case, accents, punctuation, spacing, endings and typos aside.
 
     "Where was José  Núñez-Ortega born?"
-        words    where was jose nunez ortega born
-        joined   every run of words, glued together, is looked up:  josenunezortega  -> found
-        typos    else every subject that shares one of its long words (or, for one word, all but one
-                 letter) with the prompt is compared by edit distance
-        order    else a subject of three words or more may stand scattered, "Andes, Antioquia, Colombia"
-                 in "Is Colombia's Andes in Antioquia?"; words of one or two letters may be missing
+        words       where was jose nunez ortega born; in scripts without spaces each character is a word
+        joined      every run of words, glued together, is looked up:  josenunezortega  -> found
+        typos       else every name that shares one of its long words (or, for one word, all but one
+                    letter) with the text is compared by edit distance
+        inflected   else a name whose words stand with other endings: "Сторгаты" for "Сторгата"
+        order       else a name of three words or more may stand scattered, "Andes, Antioquia, Colombia"
+                    in "Is Colombia's Andes in Antioquia?"; words of one or two letters may be missing
 
-The longest subject wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
+The longest name wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
 "Apple A5" is known. Digits are never typos, nor is a Roman numeral.
 """
 
@@ -19,29 +20,52 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from os.path import commonprefix
 
 from rapidfuzz.distance import OSA
 
-_NOT_WORD = re.compile(r"[^\w]+|_")
-_WORD = re.compile(r"[^\W_]+")
+# Thai, Lao, Tibetan, Burmese, Khmer, Hangul (as jamo), kana, Han: words are not set apart by spaces.
+_SPACELESS = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 _ROMAN = re.compile(r"[ivx]+")
+_LATIN = re.compile(r"[a-z0-9]+")
+_ARTICLED = re.compile("[\u0590-\u06ff]+")  # Hebrew and Arabic write articles and prepositions onto words
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
 TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
 TELLING_WORDS = 3  # such words that a name needs for that
+STEM_LENGTH = 4  # letters that a name's longest word begins with in any of its forms
+ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
+COMPANY_FORMS = frozenset(
+    "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv nv "
+    "ab as asa oy oyj kk pty pte".split()
+)
 
 
 def words(text: str) -> list[str]:
     """Lower-case words without accents or punctuation. `Núñez's` gives ["nunez", "s"]."""
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in text if not unicodedata.combining(c))
-    return [w for w in _NOT_WORD.split(text.casefold()) if w]
+        text = "".join(c for c in text if not unicodedata.combining(c)).replace("ı", "i")
+    return _WORD.findall(text.casefold())
 
 
 def joined(name: str) -> str:
     """A name as the index knows it: its words glued together, or itself where it has none."""
     return "".join(words(name)) or name.strip().casefold()
+
+
+def forms(name: str) -> list[str]:
+    """A name and its short form: "Acme Inc." is called "Acme" as well."""
+    parts = words(name)
+    kept = list(parts)
+    while len(kept) > 1 and kept[-1] in COMPANY_FORMS:
+        kept.pop()
+    long_enough = len("".join(kept)) >= TELLING_LENGTH
+    return [name, " ".join(kept)] if kept != parts and long_enough else [name]
 
 
 def spans(prompt: str, name: str) -> list[tuple[int, int]]:
@@ -55,6 +79,7 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
     limit, best = _typos_in(name), 0
     exact: list[tuple[int, int]] = []
     alike: list[tuple[int, int]] = []
+    stem = name[:STEM_LENGTH]
     for i, first in enumerate(found):
         text = ""
         for last in found[i:]:
@@ -76,7 +101,8 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
         or [
             (origin[word.start()], origin[word.end() - 1] + 1)
             for word in found
-            if _telling(word.group()) and word.group() in name
+            if (_telling(word.group()) and word.group() in name)
+            or (len(name) >= STEM_LENGTH and stem in word.group() and _is_form(name, word.group()))
         ]
     )
 
@@ -88,7 +114,7 @@ def _with_origin(text: str) -> tuple[str, Sequence[int]]:
     plain, origin = "", []
     for i, char in enumerate(text):
         parts = unicodedata.normalize("NFKD", char)
-        parts = "".join(c for c in parts if not unicodedata.combining(c)).casefold()
+        parts = "".join(c for c in parts if not unicodedata.combining(c)).replace("ı", "i").casefold()
         plain += parts
         origin += [i] * len(parts)
     return plain, origin
@@ -106,6 +132,7 @@ class SubjectIndex:
         self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
         self._by_word: dict[str, set[str]] = defaultdict(set)  # long word -> joined names
         self._by_gap: dict[str, set[str]] = defaultdict(set)  # one-word name less a letter -> names
+        self._by_stem: dict[str, set[str]] = defaultdict(set)  # beginning of a long word -> names
         self._words: dict[str, list[str]] = {}  # joined name -> its words
         self._longest = 0
 
@@ -114,7 +141,7 @@ class SubjectIndex:
 
     def add(self, names: Iterable[str], member: int) -> None:
         """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
-        for name in names:
+        for name in (form for name in names for form in forms(name)):
             parts = words(name) or [name.strip().casefold()]
             whole = "".join(parts)
             if whole not in self._words:
@@ -125,7 +152,7 @@ class SubjectIndex:
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
-        for name in names:
+        for name in (form for name in names for form in forms(name)):
             whole = joined(name)
             if whole in self._by_name:
                 self._by_name[whole].discard(member)
@@ -166,6 +193,9 @@ class SubjectIndex:
         return found
 
     def _index_for_typos(self, whole: str, parts: list[str]) -> None:
+        longest = max(parts, key=len)
+        if len(longest) >= STEM_LENGTH and not longest.isdigit():
+            self._by_stem[longest[:STEM_LENGTH]].add(whole)
         if len(whole) < MIN_TYPO_LENGTH:
             return
         if len(parts) == 1:
@@ -185,7 +215,7 @@ class SubjectIndex:
                     candidates |= self._by_gap.get(variant, set())
         candidates &= self._by_name.keys()
         if not candidates:
-            return []
+            return self._inflected(tokens)
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
         there_may_be = _sizes(tokens, places, max(map(len, candidates)))
         found = [
@@ -194,8 +224,26 @@ class SubjectIndex:
             if len(n) in there_may_be.get(n[0], ()) and self._stands_in(n, tokens, places)
         ]
         if not found:
+            found = self._inflected(tokens)
+        if not found:
             there = set(tokens)
             found = [n for n in candidates if _scattered(self._words[n], there)]
+        return sorted(found, key=lambda n: (-len(n), n))
+
+    def _inflected(self, tokens: Sequence[str]) -> list[str]:
+        """Names whose words stand in their order, each as it is or with another ending."""
+        candidates: set[str] = set()
+        for token in tokens:
+            for start in range(ENDING + 1 if _ARTICLED.match(token) else 1):
+                candidates |= self._by_stem.get(token[start : start + STEM_LENGTH], set())
+        found = []
+        for name in candidates & self._by_name.keys():
+            parts = self._words[name]
+            for start in range(len(tokens) - len(parts) + 1):
+                run = tokens[start : start + len(parts)]
+                if all(_is_form(p, t) for p, t in zip(parts, run, strict=True)):
+                    found.append(name)
+                    break
         return sorted(found, key=lambda n: (-len(n), n))
 
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
@@ -214,6 +262,28 @@ class SubjectIndex:
                 if _numerals(run) == numerals and _same_but_for_typos(name, "".join(run), limit):
                     return True
         return False
+
+
+def _is_form(word: str, other: str) -> bool:
+    """Whether two words are forms of one: alike but for a short ending, or a prefix written onto it.
+
+    Latin words must be longer and more alike: "Niger" is no form of "Nigeria".
+    """
+    if word == other:
+        return True
+    if _ARTICLED.fullmatch(word) and len(word) >= STEM_LENGTH - 1:
+        bare = other.removeprefix(other[: max(0, len(other) - len(word))])
+        if bare == word and len(other) - len(word) <= ENDING:
+            return True
+    latin = bool(_LATIN.fullmatch(word))
+    shared = len(commonprefix([word, other]))
+    longer = max(len(word), len(other))
+    shorter = min(len(word), len(other))
+    if shared < STEM_LENGTH or (latin and shorter < MIN_TYPO_LENGTH):
+        return False
+    if longer - shared > ENDING or re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
+        return False
+    return shared >= (0.75 if latin else 0.6) * longer
 
 
 def _sizes(tokens: Sequence[str], places: Sequence[int], longest: int) -> dict[str, set[int]]:

@@ -6,7 +6,7 @@
     subject   "painter", of "Which painter is often taken for Claude Monet?"
     prompt    "Who is the artist that is often taken for Claude Monet?"    most of the question's words
 
-A name stands in a prompt or it does not (`subjects`). A description may be worded anew, so here most
+A name stands in a prompt or it does not (`names`). A description may be worded anew, so here most
 of its words are enough, whatever their endings. Those in capitals and numbers must all be there: by
 them one "first governor of Texas in 1995" is told from another. A subject without a capital or a
 number says what kind of thing is asked about, not which: there the question as a whole describes it.
@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from melo_engine.subjects import words
+from melo_engine.matching.names import words
 
 COMMON = frozenset(
     "a an the of is was were are be been in on at to by with for from and or that this what which who "

@@ -1,0 +1,44 @@
+"""The engine as the product opens it: encoder, key projection and calibration by the product's calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.progress import Progress
+from config import Settings
+from melo_engine import Backbone, Calibration, Editor, EditSettings
+from melo_engine.projection import KeyProjection
+from tasks.versions import edit_settings, open_calibration, open_projection
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What keys are made with, as a home with default settings has it."""
+
+    projection: KeyProjection
+    calibration: Calibration
+
+
+def product_keys(backbone: Backbone, cache: Path, progress: Progress | None = None) -> Keys:
+    """The projection and the calibration that `melo run` takes for this backbone, kept in `cache`."""
+    settings = Settings(home=cache)
+    return Keys(open_projection(settings, backbone), open_calibration(settings, backbone))
+
+
+def product_settings(seed: int) -> EditSettings:
+    """How `melo run` trains, from this seed."""
+    from dataclasses import replace
+
+    return replace(edit_settings(Settings()), seed=seed)
+
+
+def product_editor(backbone: Backbone, cache: Path) -> Editor:
+    """An editor without an edit, as `melo run` begins with."""
+    keys = product_keys(backbone, cache)
+    return Editor(
+        backbone,
+        projection=keys.projection,
+        calibration=keys.calibration,
+        settings=product_settings(0),
+    )

@@ -1,0 +1,85 @@
+"""Which edits ask the same by their keys and say different things. They are reported, not settled.
+
+Who may take an edit out of force is whoever holds the reports, their sources and their dates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from melo_engine.errors import RequestError
+from melo_engine.index import Member, NeuronIndex
+from melo_engine.matching.names import joined
+from melo_engine.near_misses import of_one_passage
+from melo_engine.types import Conflict, EditOutcome, EditRequest
+from melo_engine.version import Version
+
+
+def likely_conflicts(
+    requests: Sequence[EditRequest],
+    keys: Mapping[str, np.ndarray],
+    radius: Mapping[str, float],
+    version: Version,
+) -> list[Conflict]:
+    """Pairs of edits of which one's prompt lies within the other's radius, with different targets.
+
+    radius: of each request. Rivals are edits in force and earlier requests. Two places of one passage
+    are two questions, however near they lie: a prompt goes to the nearest.
+    """
+    together = NeuronIndex(version.projection.size, version.projection.relation_size)
+    by_id = {r.id: r for r in requests}
+    found = []
+    for order, request in enumerate(requests):
+        key, own = keys[request.id], radius[request.id]
+        bound, free = (own, 0.0) if request.names else (0.0, own)
+        in_force = version.conversation_index if request.needs_conversation else version.index
+        rivals = {m.edit: m for index in (in_force, together)
+                  for m in index.around(key, request.question, bound, free)}  # fmt: skip
+        for rival in rivals.values():
+            other = by_id.get(rival.edit) or version[rival.edit].request
+            if (
+                rival.edit != request.id
+                and other.target.strip() != request.target.strip()
+                and other.needs_conversation == request.needs_conversation
+                and not of_one_passage(request.question, other.question)
+            ):
+                part = slice(0, version.projection.relation_size)
+                if not (request.names and other.names):
+                    part = slice(version.projection.relation_size, None)
+                distance = float(np.linalg.norm(rival.key[part] - key[part]))
+                same = bool({joined(n) for n in request.names} & {joined(n) for n in other.names})
+                found.append(Conflict(request.id, rival.edit, distance, same))
+        together.add([Member(request.id, key, own, request.names, order)])
+    return found
+
+
+def contradictory_requests(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
+    """Requests of one call that give one prompt different targets: all of them fail, by name.
+
+    Raises RequestError where an id comes twice.
+    """
+    by_prompt: dict[tuple[str, str], list[EditRequest]] = {}
+    for request in requests:
+        by_prompt.setdefault(_identity(request), []).append(request)
+    failed = {}
+    for group in by_prompt.values():
+        if len({r.target.strip() for r in group}) > 1:
+            targets = ", ".join(f'"{r.target}" (edit {r.id})' for r in group)
+            for request in group:
+                failed[request.id] = EditOutcome(
+                    request.id,
+                    "failed",
+                    f'prompt "{request.question[:80]}" is to give {targets} in one call. '
+                    "Decide for one.",
+                )
+    doubled = [i for i, n in Counter(r.id for r in requests).items() if n > 1]
+    if doubled:
+        raise RequestError(f"edit id {doubled[0]} comes twice in one call; ids must differ.")
+    return failed
+
+
+def _identity(request: EditRequest) -> tuple[str, str]:
+    return " ".join(request.question.split()).casefold(), (request.subject or "").casefold()
