@@ -12,6 +12,7 @@ from melo_engine.index import Member, NeuronIndex
 from melo_engine.near_misses import of_one_passage
 from melo_engine.types import EditOutcome, EditRequest
 from melo_engine.version import Version
+from text import normalize_question
 
 
 def contradicted(
@@ -58,7 +59,7 @@ def superseded(loser: str, winner: str) -> EditOutcome:
 
 
 def _identity(request: EditRequest) -> tuple[str, str]:
-    return " ".join(request.prompt.split()).casefold(), (request.subject or "").casefold()
+    return normalize_question(request.prompt), normalize_question(request.subject or "")
 
 
 def conflicts(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:
