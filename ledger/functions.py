@@ -7,16 +7,11 @@ strict_json(text)                           JSON by the standard: "{..." , or "!
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
 import duckdb
 import pyarrow as pa
 
 from text import normalize_question, subject_may_stand_in
-
-_STRING_OR_NAN = re.compile(r'"(?:[^"\\]|\\.)*"|NaN')
+from text.strict_json import AmbiguousJSON, without_nan
 
 
 def register(con: duckdb.DuckDBPyConnection) -> None:
@@ -54,29 +49,10 @@ def _strict(texts: pa.Array) -> pa.Array:
 
 
 def strict_json(text: str) -> str:
-    """JSON text with NaN as null; "!" and the reason where it is not JSON or says a key twice."""
+    """JSON text with NaN as null; "!" and the reason where it is no JSON or says a key twice."""
     try:
-        json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_nan_alone)
-    except _Refused as refused:
-        return f"!{refused}"
+        return without_nan(text)
+    except AmbiguousJSON as error:
+        return f"!{error}"
     except (ValueError, RecursionError):
         return "!not a JSON object"
-    if "NaN" not in text:
-        return text
-    return _STRING_OR_NAN.sub(lambda m: "null" if m.group() == "NaN" else m.group(), text)
-
-
-class _Refused(Exception):
-    """JSON that is read in two ways, or holds what JSON has not."""
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused(f'the key "{twice[:80]}" comes twice in one object; keep one')
-
-
-def _nan_alone(constant: str) -> None:
-    if constant != "NaN":
-        raise _Refused(f"{constant} is no JSON value")

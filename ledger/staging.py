@@ -130,24 +130,28 @@ def stage(
         given[f"list_{place}"] = path
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE staged AS
-        WITH parsed AS (
-            SELECT line, raw, unreadable,
+        WITH unmarked AS (
+            SELECT line, raw AS given, unreadable,
+                   CASE WHEN starts_with(raw, '\ufeff') THEN ltrim(raw, '\ufeff') ELSE raw END AS raw
+            FROM lines),
+        parsed AS (
+            SELECT line, given, raw, unreadable,
                    unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
                        AND json_valid(raw) AS opens
-            FROM lines),
+            FROM unmarked),
         strict AS (
-            SELECT line, raw AS given, unreadable, opens,
+            SELECT line, given, unreadable, opens,
                    CASE WHEN NOT opens THEN raw WHEN no_number(raw) THEN strict_json(raw)
                         {" ".join(f"WHEN {keys} THEN strict_json(raw)" for keys in doubled)}
                         ELSE raw END AS raw
             FROM parsed),
         opened AS (
             SELECT line, given, raw, opens, tidy,
-                   CASE WHEN starts_with(raw, '!') AND given <> raw THEN substr(raw, 2)
-                        ELSE unreadable END AS unreadable,
+                   CASE WHEN refused THEN substr(raw, 2) ELSE unreadable END AS unreadable,
                    CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
                    CASE WHEN opens THEN json_type(raw, $paths) END AS k
             FROM (SELECT * REPLACE (opens AND NOT starts_with(raw, '!') AS opens),
+                         opens AND starts_with(raw, '!') AS refused,
                          strlen(raw) = length(raw) AND NOT contains(raw, '\\') AS tidy
                   FROM strict)),
         picked AS (
@@ -216,7 +220,7 @@ def stage(
 
 _PROBLEM = """CASE
     WHEN unreadable IS NOT NULL THEN unreadable
-    WHEN NOT opens AND trim(raw, E' \\t\\n\\r') = '' THEN 'the line is empty'
+    WHEN NOT opens AND trim(raw, E' \\t\\n\\r\ufeff') = '' THEN 'the line is empty'
     WHEN NOT opens THEN 'not a JSON object'
     WHEN wrong_type IS NOT NULL THEN wrong_type
     WHEN prompt IS NULL AND (relation IS NOT NULL OR object IS NOT NULL)
