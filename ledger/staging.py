@@ -121,7 +121,9 @@ def stage(
         picks.append(f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}])) AS pairs")
         around = "pairs"
     objects, lists = _objects_read(mapping)
-    doubled = ["doubled(json_keys(raw))"]
+    doubled = ["doubled(keys)"]
+    if not mapping.fields:  # as many keys as there are fields: none comes twice
+        doubled = ["CASE WHEN list_count(types) = len(keys) THEN false ELSE doubled(keys) END"]
     if objects:
         doubled.append("any_doubled(json_keys(raw, $objects))")
         given["objects"] = objects
@@ -139,20 +141,27 @@ def stage(
                    unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
                        AND json_valid(raw) AS opens
             FROM unmarked),
+        typed AS (
+            SELECT *, CASE WHEN opens THEN json_type(raw, $paths) END AS types,
+                   CASE WHEN opens THEN json_keys(raw) END AS keys
+            FROM parsed),
         strict AS (
-            SELECT line, given, unreadable, opens,
+            SELECT line, given, unreadable, opens, raw, types,
                    CASE WHEN NOT opens THEN raw WHEN no_number(raw) THEN strict_json(raw)
                         {" ".join(f"WHEN {keys} THEN strict_json(raw)" for keys in doubled)}
-                        ELSE raw END AS raw
-            FROM parsed),
+                        ELSE raw END AS sound
+            FROM typed),
         opened AS (
             SELECT line, given, raw, opens, tidy,
                    CASE WHEN refused THEN substr(raw, 2) ELSE unreadable END AS unreadable,
                    CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
-                   CASE WHEN opens THEN json_type(raw, $paths) END AS k
-            FROM (SELECT * REPLACE (opens AND NOT starts_with(raw, '!') AS opens),
-                         opens AND starts_with(raw, '!') AS refused,
-                         strlen(raw) = length(raw) AND NOT contains(raw, '\\') AS tidy
+                   CASE WHEN NOT opens THEN NULL WHEN changed THEN json_type(raw, $paths)
+                        ELSE types END AS k
+            FROM (SELECT line, given, unreadable, types, sound AS raw,
+                         opens AND NOT starts_with(sound, '!') AS opens,
+                         opens AND starts_with(sound, '!') AS refused,
+                         sound <> raw AS changed,
+                         strlen(sound) = length(sound) AND NOT contains(sound, '\\') AS tidy
                   FROM strict)),
         picked AS (
             SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),

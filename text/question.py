@@ -55,8 +55,10 @@ def normalize_question(text: str) -> str:
     A text that is nothing but punctuation stays itself, so that "?" and "!" are two questions.
     """
     if text.isascii():
-        folded = " ".join(text.lower().split())
-        return _without_ends(folded, _ASCII_END) or folded
+        folded = text.lower()
+        if "  " in folded or not folded.isprintable():
+            folded = " ".join(folded.split())
+        return _without_ends(folded.strip(), _ASCII_END) or folded.strip()
     folded = " ".join(_folded(text).split())
     folded = _NO_SPACE.sub("", folded)
     return _without_ends(folded, _END) or folded
