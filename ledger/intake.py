@@ -156,11 +156,12 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
     )
     con.execute(
         """INSERT INTO questions
+        WITH reworded AS MATERIALIZED (
+            SELECT edit_id, question, normalize_question(unnest(rephrases)) AS q FROM accepted
+            WHERE len(rephrases) > 0)
         SELECT md5_number(question), edit_id FROM accepted
         UNION ALL
-        SELECT md5_number(q), edit_id FROM (
-            SELECT edit_id, question, normalize_question(unnest(rephrases)) AS q FROM accepted
-            WHERE len(rephrases) > 0) WHERE q <> question
+        SELECT md5_number(q), edit_id FROM reworded WHERE q <> question
         UNION ALL
         SELECT md5_number(chr(29) || normalize_question(subject) || chr(31)
                           || normalize_question(relation)), edit_id
