@@ -16,6 +16,7 @@ import csv
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,11 +24,12 @@ from typing import IO, Any
 
 from tasks.ingest.columns import Columns
 from tasks.ingest.lines import KEPT_OF_LONG_LINE, broken
-from tasks.ingest.opening import DAMAGE, bytes_of, decoded, open_utf8, text_blocks
+from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
 from text import strict_json
 
 Record = tuple[str, str | None]  # text, and why it can't be read
 SEPARATORS = ",;\t|"
+LONGEST = 8 * BLOCK  # characters in which a quote must be closed
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -35,7 +37,7 @@ def read_csv(
     path: Path, *, columns: Columns, encoding: str | None, max_file_bytes: int
 ) -> Iterator[Record]:
     """One record a row, keyed by the header; empty cells are left out, JSON lists opened."""
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(LONGEST)
     usual = "\t" if ".tsv" in path.name.lower() else ","
     try:
         with open_utf8(path) as file:
@@ -52,7 +54,7 @@ def read_csv(
 
 
 class _Lines:
-    """The lines of a file, counted; `taken` are those of the row being read."""
+    """The lines of a file, counted; `taken` are those of the row being read, its evidence."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
@@ -65,7 +67,8 @@ class _Lines:
     def __next__(self) -> str:
         line = next(self._lines)
         self.number += 1
-        self.taken.append(line)
+        if len(self.taken) < KEPT_OF_LONG_LINE:
+            self.taken.append(line[:KEPT_OF_LONG_LINE])
         return line
 
     def put_back(self, line: str) -> None:
@@ -86,6 +89,9 @@ def _rows(
         try:
             row = next(rows, None)
         except csv.Error as error:
+            if "field limit" in str(error):  # what follows stands within the quote
+                deque(lines, maxlen=0)
+                error = csv.Error("unexpected end of data")
             yield _quoting(lines, begin, error)
             continue
         if row is None:

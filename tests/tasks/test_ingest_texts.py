@@ -16,7 +16,15 @@ import pytest
 
 from config import ConfigError, load
 from ledger import Ledger
-from tasks.ingest import IngestError, IngestOutcome, formats, ingest_paths, json_values, opening
+from tasks.ingest import (
+    IngestError,
+    IngestOutcome,
+    csv_rows,
+    formats,
+    ingest_paths,
+    json_values,
+    opening,
+)  # fmt: skip
 from tests.tasks.ingest_support import adds_up, opened
 
 HEADER = "prompt,target,subject"
@@ -362,3 +370,15 @@ def test_readers_go_on_behind_what_was_taken(tmp_path: Path) -> None:
     lines = [line for chunk in chunks for line in chunk.table["line"].to_pylist()]
     assert lines == [5, 6, 7, 8, 9]
     assert json_values.LONGEST > 1_000_000
+
+
+def test_an_open_quote_does_not_take_a_large_file_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_rows, "LONGEST", 5_000)
+    text = f'{HEADER}\n{",".join(NORVIK)}\nWho owns it?,"Ada,it\n' + "Who?,Bo,it\n" * 2_000
+    ledger, _ = take(tmp_path, "a.csv", text)
+    assert edits(ledger) == [NORVIK]
+    ((line, reason),) = reasons(ledger)
+    assert (line, reason.split(",")[0]) == (
+        2, "unexpected end of data: a quote in lines 3 to 2003 is not closed")  # fmt: skip
