@@ -5,6 +5,13 @@
 writes NDJSON of one report a line (some malformed, some twice, some contradicting another), takes
 it in, takes it in once more (all duplicates then), and a tenth of it into a ledger of its own for
 the cost ratio. Each run is a process of its own, so that its peak memory is its own.
+
+What DuckDB alone needs for the same file is measured beside it, since machines and their neighbours
+differ: two bare inserts, each one statement into a table with a hash as its key, ON CONFLICT DO NOTHING,
+the file opened and closed as the ledger does.
+
+    bare insert             what a ledger must keep: each line as it came, and its fields
+    bare insert of fields   the fields alone
 """
 
 from __future__ import annotations
@@ -20,10 +27,26 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+
 from config import load
 from ledger import Ledger
 from tasks.ingest import ingest_paths
 
+FIELDS = {
+    "prompt": "VARCHAR",
+    "target": "VARCHAR",
+    "subject": "VARCHAR",
+    "old_answer": "VARCHAR",
+    "rephrases": "VARCHAR[]",
+    "locality": "STRUCT(prompt VARCHAR, answer VARCHAR)[]",
+    "source": "VARCHAR",
+}
+SHAPE = dict.fromkeys(FIELDS, "VARCHAR") | {
+    "rephrases": ["VARCHAR"],
+    "locality": [{"prompt": "VARCHAR", "answer": "VARCHAR"}],
+}
 MAKERS = ("Volvo", "Fiat", "Tatra", "Saab", "Lada", "Opel", "Seat", "Dacia", "Skoda", "Trabant")
 
 
@@ -60,6 +83,7 @@ def write_reports(path: Path, rows: int, seed: int = 0) -> None:
 def take(path: Path, home: Path, again: bool) -> dict[str, Any]:
     """Take one file into the ledger of `home`; seconds, counts and this process's peak memory."""
     settings = load(home)
+    pa.array([0])  # brings in what pyarrow loads at its first array: imports are not counted
     started = time.perf_counter()
     ledger = Ledger.open(settings.paths.ledger)
     outcome = ingest_paths(ledger, [path], settings, again=again)
@@ -78,6 +102,35 @@ def take(path: Path, home: Path, again: bool) -> dict[str, Any]:
     }
 
 
+def insert(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
+    """Let DuckDB alone insert the file; seconds. whole: with each line as it came."""
+    names = ", ".join(FIELDS)
+    types = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
+    options = "format = 'newline_delimited', ignore_errors = true"
+    if whole:
+        shape = json.dumps(SHAPE)
+        fields = ", ".join(f"f.{name}" for name in FIELDS)
+        select = (
+            f"SELECT sha256(concat(f.prompt, chr(31), f.target)), raw, {fields} FROM ("
+            "SELECT json::VARCHAR AS raw, from_json(json, $shape) AS f "
+            f"FROM read_json_objects($path, {options}))"
+        )
+        given = {"shape": shape, "path": str(path)}
+    else:
+        columns = ", ".join(f"{name}: '{kind}'" for name, kind in FIELDS.items())
+        select = (
+            f"SELECT sha256(concat(prompt, chr(31), target)), {names} "
+            f"FROM read_json($path, {options}, columns = {{{columns}}})"
+        )
+        given = {"path": str(path)}
+    raw = "raw VARCHAR USING COMPRESSION zstd, " if whole else ""
+    started = time.perf_counter()
+    with duckdb.connect(str(database), config={"threads": 2}) as con:
+        con.execute(f"CREATE TABLE reports (id VARCHAR PRIMARY KEY, {raw}{types})")
+        con.execute(f"INSERT INTO reports {select} ON CONFLICT DO NOTHING", given)
+    return {"seconds": time.perf_counter() - started}
+
+
 def bench(rows: int) -> dict[str, Any]:
     """The record that `melo bench ingest` prints."""
     with tempfile.TemporaryDirectory() as folder:
@@ -86,10 +139,15 @@ def bench(rows: int) -> dict[str, Any]:
         write_reports(small, max(rows // 10, 1))
         few = _apart(small, Path(folder, "few"), again=False)
         first = _apart(large, Path(folder, "many"), again=False)
+        bare = _insert_apart(large, Path(folder, "bare.duckdb"), whole=True)
+        fields = _insert_apart(large, Path(folder, "fields.duckdb"), whole=False)
         second = _apart(large, Path(folder, "many"), again=True)
     return {
         "rows": rows,
         "rows_per_second": round(first["lines"] / first["seconds"]),
+        "ratio_to_bare_insert": round(bare["seconds"] / first["seconds"], 3),
+        "bare_insert_rows_per_second": round(rows / bare["seconds"]),
+        "ratio_to_bare_insert_of_fields": round(fields["seconds"] / first["seconds"], 3),
         "duplicate_rows_per_second": round(second["lines"] / second["seconds"]),
         "peak_mb": round(max(first["peak_mb"], second["peak_mb"])),
         "cost_ratio": round(
@@ -104,10 +162,22 @@ def bench(rows: int) -> dict[str, Any]:
 
 
 def _apart(path: Path, home: Path, *, again: bool) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.ingest", str(path), str(home), str(int(again))]
+    return _run("again" if again else "take", path, home)
+
+
+def _insert_apart(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
+    return _run("insert-whole" if whole else "insert-fields", path, database)
+
+
+def _run(what: str, path: Path, place: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.ingest", what, str(path), str(place)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
 
 if __name__ == "__main__":
-    print(json.dumps(take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1")))
+    what, file, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    if what.startswith("insert"):
+        print(json.dumps(insert(file, target, whole=what == "insert-whole")))
+    else:
+        print(json.dumps(take(file, target, what == "again")))

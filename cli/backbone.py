@@ -12,6 +12,7 @@ import typer
 
 from cli.context import Json, new_app, print_json, print_table, state
 from cli.errors import UsageProblem
+from text import read_text
 
 if TYPE_CHECKING:
     from config import Settings
@@ -100,7 +101,7 @@ def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     if settings.backbone.path is not None:
         return Path(settings.backbone.path).absolute() == folder
     file = settings.paths.settings
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    text = read_text(file) if file.is_file() else ""
     lines = f"path = {json.dumps(str(folder))}\n"
     if "task" not in settings.backbone.model_fields_set:
         lines += f'task = "{task}"\n'

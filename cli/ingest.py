@@ -32,6 +32,9 @@ def ingest(
         str | None, typer.Option(help="Who reports; overrides what lines say themselves.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="The shape of the lines.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Code page of texts that are no UTF-8, as cp1252.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Count a file again that was read before.")
     ] = False,
@@ -56,8 +59,9 @@ def ingest(
         outcome = IngestOutcome()
         if paths:
             outcome = ingest_paths(
-                ledger, paths, here.settings, progress, source=source, preset=preset, again=again
-            )
+                ledger, paths, here.settings, progress, source=source, preset=preset, again=again,
+                encoding=encoding,
+            )  # fmt: skip
         if inbox:
             outcome.files += ingest_inbox(ledger, here.settings, progress).files
         if watch:

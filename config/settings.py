@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import tomllib
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from pydantic_settings import (
 )
 
 from config.errors import ConfigError
+from text import read_text
 
 Policy = Literal["auto", "quorum", "review"]
 SECRET = {"alerts", "database"}  # sections that are never shown, not even in an error
@@ -128,6 +130,25 @@ class IngestSettings(Section):
     chunk_lines: int = Field(default=245_760, ge=1)
     preset: str = "melo"
     max_file_bytes: int = Field(default=64 * 2**30, ge=1, description="unpacked")
+    encoding: str | None = Field(
+        default=None,
+        description="code page of texts that are no UTF-8, as cp1252; none: refuse them",
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_a_code_page(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
+        try:
+            plain = bytes(range(32, 127)).decode(name)
+        except (LookupError, ValueError):
+            plain = ""
+        if not plain.startswith(' !"#$') or len(plain) < 90:
+            raise ValueError(
+                f"no code page {name!r}: give one as cp1252 or latin-1; UTF-16 and UTF-32 tell themselves"
+            )
+        return codecs.lookup(name).name
 
 
 class LocalityShape(Section):
@@ -413,7 +434,7 @@ def load(home: Path | str | None = None) -> Settings:
     values: dict[str, Any] = {}
     if file.exists():
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = tomllib.loads(read_text(file))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{file} can't be read: {error}.") from None
     values.pop("home", None)

@@ -90,6 +90,18 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     return len(decisions)
 
 
+def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> int:
+    """Settle contradictions that a change of the rule for questions has brought to light.
+
+    A migration names the edits (`rekeyed`); returns how many contradictions were found.
+    """
+    ids = [row[0] for row in con.execute("SELECT edit_id FROM rekeyed").fetchall()]
+    if not ids:
+        return 0
+    con.execute("DELETE FROM rekeyed")
+    return settle_among(con, ids, rules, at)
+
+
 def carry_out(con: Connection, at: datetime) -> None:
     """See to losers that were in use when it was decided, and stand beside their winner now.
 

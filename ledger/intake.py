@@ -156,16 +156,18 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
     )
     con.execute(
         """INSERT INTO questions
+        WITH reworded AS MATERIALIZED (
+            SELECT edit_id, question, normalize_question(unnest(rephrases)) AS q FROM accepted
+            WHERE len(rephrases) > 0)
         SELECT md5_number(question), edit_id FROM accepted
         UNION ALL
-        SELECT md5_number(q), edit_id FROM (
-            SELECT edit_id, question, question_of(unnest(rephrases)) AS q FROM accepted
-            WHERE len(rephrases) > 0) WHERE q <> question
+        SELECT md5_number(q), edit_id FROM reworded WHERE q <> question
         UNION ALL
-        SELECT md5_number(chr(29) || lower(subject) || chr(31) || lower(relation)), edit_id
+        SELECT md5_number(chr(29) || normalize_question(subject) || chr(31)
+                          || normalize_question(relation)), edit_id
         FROM accepted WHERE subject IS NOT NULL AND relation IS NOT NULL
         UNION ALL
-        SELECT md5_number(chr(30) || lower(subject)), edit_id
+        SELECT md5_number(chr(30) || normalize_question(subject)), edit_id
         FROM accepted WHERE subject IS NOT NULL AND ?""",
         [rules.same_subject == "always"],
     )

@@ -139,14 +139,20 @@ WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
 _CLAIMS = """
 INSERT INTO questions
 WITH about AS (
-    SELECT DISTINCT g.group_id, lower(e.subject) AS subject
+    SELECT DISTINCT g.group_id, normalize_question(e.subject) AS subject
     FROM grouped g JOIN edits e USING (edit_id) WHERE e.subject IS NOT NULL),
 claims AS (
     SELECT md5_number(chr(27) || a.group_id || chr(31) || a.subject) AS key, g.edit_id
     FROM grouped g JOIN edits e USING (edit_id) JOIN about a USING (group_id)
-    WHERE lower(e.subject) = a.subject OR (e.subject IS NULL
-        AND contains(' ' || regexp_replace(lower(e.prompt), '[^\\w]+', ' ', 'g') || ' ',
-                     ' ' || regexp_replace(a.subject, '[^\\w]+', ' ', 'g') || ' ')))
+    WHERE normalize_question(e.subject) = a.subject OR (e.subject IS NULL AND CASE
+        WHEN regexp_matches(a.subject, '[\\p{Han}\\p{Hiragana}\\p{Katakana}\\p{Hangul}\\p{Thai}'
+                                       || '\\p{Lao}\\p{Khmer}\\p{Myanmar}]|^[^\\p{L}\\p{N}]+$')
+        THEN contains(normalize_question(e.prompt), a.subject)
+        ELSE contains(
+            ' ' || regexp_replace(normalize_question(e.prompt), '[^\\p{L}\\p{M}\\p{N}]+', ' ', 'g')
+            || ' ',
+            ' ' || trim(regexp_replace(a.subject, '[^\\p{L}\\p{M}\\p{N}]+', ' ', 'g')) || ' ')
+        END))
 SELECT DISTINCT key, edit_id FROM claims c WHERE NOT EXISTS (
     SELECT 1 FROM questions q WHERE q.edit_id = c.edit_id AND q.key = c.key)
 """

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from ledger import admission, states
+from ledger import admission, contests, states
 from ledger.edits import remove_in
 from ledger.errors import IllegalTransition
 from ledger.intake import take_staged
@@ -102,6 +102,7 @@ class Review(Sources):
                 "prompt": edit.prompt,
                 "target": target,
                 "subject": edit.subject,
+                "aliases": list(edit.aliases),
                 "rephrases": list(edit.rephrases),
                 "locality": [{"prompt": p.prompt, "answer": p.answer} for p in edit.locality],
                 "source": f"review:{actor}",
@@ -132,6 +133,7 @@ class Review(Sources):
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
+            contests.settle_rekeyed(con, rules, at)
             over = [
                 row[0]
                 for row in con.execute(

@@ -3,8 +3,9 @@
     lines(line, raw, unreadable)  ──►  staged(line, raw, problem, edit_id, prompt, target, ...)
 
 A line with a `problem` is quarantined as it came; every other one has an `edit_id`, the hash of
-what it says: question and answer. Values from the data reach SQL as values only; the JSON paths
-of a mapping are bound as parameters too.
+what it says: question and answer. JSON is read by the standard: NaN, which tools write although JSON
+has none, counts as null; Infinity is refused, and so is an object that says one key twice. Values from
+the data reach SQL as values only; the JSON paths of a mapping are bound as parameters too.
 """
 
 from __future__ import annotations
@@ -26,22 +27,31 @@ DEFAULT_PATHS: dict[str, tuple[str, ...]] = {
     "valid_from": ("$.valid_from", "$.reported_at"),
 }
 
+IDENTITIES = "identities"  # the table of edits whose hash was made by an older rule
+
 _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "valid_to")
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 
 # `tidy` rows are ASCII without escapes: there Unicode needs no normalising, a text in JSON can hold
 # no white space but blanks, and a look at its ends tells whether there is anything to trim.
+_WHITE_SPACE = "".join(map(chr, (*range(9, 14), 32, 133, 160, 5760, *range(8192, 8203), 8232, 8233,
+                                 8239, 8287, 12288)))  # fmt: skip
 MACROS = r"""
+CREATE OR REPLACE TEMP MACRO present(t) AS CASE WHEN t IN ('', 'NaN', 'nan') THEN NULL ELSE t END;
 CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
-    nullif(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
-                E' \t\n\r'), '');
-CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL THEN NULL
+    present(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
+                 '$white_space'));
+CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL OR t IN ('NaN', 'nan') THEN NULL
     WHEN tidy AND t >= '!' AND NOT ends_with(t, ' ') THEN t ELSE scrubbed(t) END;
-CREATE OR REPLACE TEMP MACRO spaced(t) AS
-    contains(t, '  ') OR contains(t, chr(10)) OR contains(t, chr(9)) OR contains(t, chr(13));
-CREATE OR REPLACE TEMP MACRO question_of(t) AS
-    rtrim(lower(CASE WHEN spaced(t) THEN regexp_replace(t, '\s+', ' ', 'g') ELSE t END), ' ?.!:');
+CREATE OR REPLACE TEMP MACRO says_nan(t) AS contains(t, '"NaN"') OR contains(t, '"nan"');
+CREATE OR REPLACE TEMP MACRO no_number(t) AS
+    CASE WHEN contains(t, 'nan') OR contains(t, 'NaN') OR contains(t, 'NAN') OR contains(t, 'Nan')
+           OR contains(t, 'inf') OR contains(t, 'Inf') OR contains(t, 'INF')
+         THEN regexp_matches(t, '(?i)[:,\[]\s*[-+]?(nan|inf)') ELSE false END;
+CREATE OR REPLACE TEMP MACRO doubled(keys) AS list_unique(keys) < len(keys);
+CREATE OR REPLACE TEMP MACRO any_doubled(keys) AS
+    list_bool_or(list_transform(keys, lambda x: doubled(x)));
 CREATE OR REPLACE TEMP MACRO inner_text(t) AS CASE WHEN starts_with(t, '["') AND json_valid(t)
     THEN t->>'$[0]' WHEN starts_with(t, '[["') AND json_valid(t) THEN t->>'$[0][0]' ELSE t END;
 CREATE OR REPLACE TEMP MACRO beside(ps, answers) AS list_transform(ps, lambda x, i:
@@ -52,7 +62,8 @@ CREATE OR REPLACE TEMP MACRO moment(t) AS
 CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
     CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
 CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
-    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""');
+    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
+    AND NOT says_nan(t);
 CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
     WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
     WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
@@ -61,7 +72,7 @@ CREATE OR REPLACE TEMP MACRO cleaned(t, kind, tidy) AS CASE WHEN t IS NULL OR ki
     THEN from_json(t, '["VARCHAR"]')
     ELSE list_distinct(list_filter(list_transform(texts(t, kind), lambda x: scrubbed(x)),
                                    lambda x: x IS NOT NULL)) END;
-"""
+""".replace("$white_space", _WHITE_SPACE)
 
 
 def stage(
@@ -95,7 +106,7 @@ def stage(
         "CASE WHEN k_locality = 'ARRAY' THEN list_transform(from_json(t_locality, $shape), "
         "lambda x: struct_pack(prompt := x[$about], answer := inner_text(x[$says]))) END"
     )
-    given = {
+    given: dict[str, object] = {
         "shape": json.dumps(
             [{mapping.locality_prompt: "VARCHAR", mapping.locality_answer: "VARCHAR"}]
         ),
@@ -109,20 +120,53 @@ def stage(
         paths.extend(mapping.side_by_side)
         picks.append(f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}])) AS pairs")
         around = "pairs"
+    objects, lists = _objects_read(mapping)
+    doubled = ["doubled(keys)"]
+    if not mapping.fields:  # as many keys as there are fields: none comes twice
+        doubled = ["CASE WHEN list_count(types) = len(keys) THEN false ELSE doubled(keys) END"]
+    if objects:
+        doubled.append("any_doubled(json_keys(raw, $objects))")
+        given["objects"] = objects
+    for place, path in enumerate(lists):
+        doubled.append(f"any_doubled(json_keys(raw, $list_{place}))")
+        given[f"list_{place}"] = path
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE staged AS
-        WITH opened AS (
-            SELECT line, raw, unreadable, opens, tidy,
+        WITH unmarked AS (
+            SELECT line, raw AS given, unreadable,
+                   CASE WHEN starts_with(raw, '\ufeff') THEN ltrim(raw, '\ufeff') ELSE raw END AS raw
+            FROM lines),
+        parsed AS (
+            SELECT line, given, raw, unreadable,
+                   unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
+                       AND json_valid(raw) AS opens
+            FROM unmarked),
+        typed AS (
+            SELECT *, CASE WHEN opens THEN json_type(raw, $paths) END AS types,
+                   CASE WHEN opens THEN json_keys(raw) END AS keys
+            FROM parsed),
+        strict AS (
+            SELECT line, given, unreadable, opens, raw, types,
+                   CASE WHEN NOT opens THEN raw WHEN no_number(raw) THEN strict_json(raw)
+                        {" ".join(f"WHEN {keys} THEN strict_json(raw)" for keys in doubled)}
+                        ELSE raw END AS sound
+            FROM typed),
+        opened AS (
+            SELECT line, given, raw, opens, tidy,
+                   CASE WHEN refused THEN substr(raw, 2) ELSE unreadable END AS unreadable,
                    CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
-                   CASE WHEN opens THEN json_type(raw, $paths) END AS k
-            FROM (SELECT line, raw, unreadable,
-                         unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
-                             AND json_valid(raw) AS opens,
-                         strlen(raw) = length(raw) AND NOT contains(raw, '\\') AS tidy
-                  FROM lines)),
-        picked AS (SELECT line, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),
+                   CASE WHEN NOT opens THEN NULL WHEN changed THEN json_type(raw, $paths)
+                        ELSE types END AS k
+            FROM (SELECT line, given, unreadable, types, sound AS raw,
+                         opens AND NOT starts_with(sound, '!') AS opens,
+                         opens AND starts_with(sound, '!') AS refused,
+                         sound <> raw AS changed,
+                         strlen(sound) = length(sound) AND NOT contains(sound, '\\') AS tidy
+                  FROM strict)),
+        picked AS (
+            SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),
         read AS (
-            SELECT line, raw, unreadable, opens, tidy,
+            SELECT line, given AS raw, unreadable, opens, tidy,
                    {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS)},
                    {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
                    {", ".join(f"cleaned(t_{n}, k_{n}, tidy) AS {n}" for n in _LIST_FIELDS)},
@@ -158,15 +202,18 @@ def stage(
             FROM read r
             LEFT JOIN relation_templates t ON t.relation = lower(r.relation)
             CROSS JOIN (SELECT templates FROM relation_templates WHERE relation = '*') g),
-        asked AS (SELECT *, question_of(prompt) AS question FROM worded),
+        asked AS (SELECT *, normalize_question(prompt) AS question FROM worded),
         checked AS (
             SELECT * EXCLUDE (unreadable, opens, wrong_type, from_text, to_text, object, tidy,
                               around, calm), {_PROBLEM} AS problem
-            FROM asked)
-        SELECT *, CASE WHEN problem IS NULL
-                       THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
-                  END AS edit_id
-        FROM checked""",
+            FROM asked),
+        named AS (
+            SELECT *, CASE WHEN problem IS NULL
+                           THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
+                      END AS identity
+            FROM checked)
+        SELECT n.* EXCLUDE (identity), coalesce(i.edit_id, n.identity) AS edit_id
+        FROM named n LEFT JOIN {IDENTITIES} i USING (identity)""",
         {
             "paths": paths,
             **given,
@@ -182,7 +229,7 @@ def stage(
 
 _PROBLEM = """CASE
     WHEN unreadable IS NOT NULL THEN unreadable
-    WHEN NOT opens AND trim(raw, E' \\t\\n\\r') = '' THEN 'the line is empty'
+    WHEN NOT opens AND trim(raw, E' \\t\\n\\r\ufeff') = '' THEN 'the line is empty'
     WHEN NOT opens THEN 'not a JSON object'
     WHEN wrong_type IS NOT NULL THEN wrong_type
     WHEN prompt IS NULL AND (relation IS NOT NULL OR object IS NOT NULL)
@@ -209,7 +256,24 @@ _PROBLEM = """CASE
          THEN 'valid_to is no date: ' || left(to_text, 40)
     WHEN valid_to <= valid_from THEN 'valid_to is not after valid_from'
     WHEN target = old_answer THEN 'target and old_answer are the same'
+    WHEN target IN ('inf', '-inf') THEN 'target is ' || target || ', which is no answer'
+    WHEN CASE WHEN subject IS NULL OR kind = 'fact' OR contains(prompt, subject) THEN false
+              ELSE NOT subject_may_stand_in(prompt, subject, aliases) END
+         THEN 'subject "' || left(subject, 80) || '" is not in the prompt, nor is an alias; correct '
+              || 'it, add an alias that is, or leave the subject out'
     END"""
+
+
+def _objects_read(mapping: Mapping) -> tuple[list[str], list[str]]:
+    """Paths of the objects inside a document, and of the lists of objects, that fields are read from."""
+    flat = {path for wanted in mapping.fields.values() for path in wanted}
+    flat |= set(mapping.side_by_side or ())
+    inner = set()
+    for path in flat:
+        steps = path.split(".")
+        inner |= {".".join(steps[:size]) for size in range(2, len(steps))}
+    lists = mapping.fields.get("locality") or DEFAULT_PATHS["locality"]
+    return sorted(path for path in inner if "*" not in path), [f"{path}[*]" for path in lists]
 
 
 def _either(expressions: object) -> str:

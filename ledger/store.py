@@ -31,7 +31,7 @@ from typing import Any, Self, TypeAlias
 
 import duckdb
 
-from ledger import schema
+from ledger import functions, schema
 from ledger.errors import LedgerBusy, LedgerError, NotALedger
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
@@ -219,6 +219,8 @@ class Store:
                 con = duckdb.connect(str(self.path), read_only=read_only, config=config)
                 con.execute("SET TimeZone = 'UTC'")
                 con.execute("SET enable_external_access = false")
+                if not read_only:
+                    functions.register(con)
                 return con
             except duckdb.Error as error:
                 if "lock" not in str(error).lower():

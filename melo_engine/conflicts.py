@@ -16,6 +16,7 @@ from melo_engine.matching.names import joined
 from melo_engine.near_misses import of_one_passage
 from melo_engine.types import Conflict, EditOutcome, EditRequest
 from melo_engine.version import Version
+from text import normalize_question
 
 
 def likely_conflicts(
@@ -82,4 +83,4 @@ def contradictory_requests(requests: Sequence[EditRequest]) -> dict[str, EditOut
 
 
 def _identity(request: EditRequest) -> tuple[str, str]:
-    return " ".join(request.question.split()).casefold(), (request.subject or "").casefold()
+    return normalize_question(request.question), joined(request.subject or "")

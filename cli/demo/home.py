@@ -12,6 +12,7 @@ from pathlib import Path
 from cli.errors import UsageProblem
 from cli.init import TEMPLATE
 from config import Settings, load
+from text import read_text
 
 MARK = "demo.json"
 KEPT = {"cache", "prefect"}
@@ -52,7 +53,7 @@ def _refuse_another_home(home: Path) -> None:
     if (home / MARK).is_file():
         return
     settings = home / "melo.toml"
-    own = settings.is_file() and settings.read_text(encoding="utf-8") != TEMPLATE
+    own = settings.is_file() and read_text(settings) != TEMPLATE
     if own or any((home / name).exists() for name in ("versions", "mlflow.db")) or _lines(home):
         raise UsageProblem(
             f"{home} holds state that no demo made. Give the demo a folder of its own: "

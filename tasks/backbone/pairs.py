@@ -6,7 +6,6 @@ targets), never a target that the row itself asks for. So every target is an ans
 decoder has learned to write, if to another question.
 """
 
-import json
 import random
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backbone.errors import BackboneError, NothingToLearn
+from text import read_text, strict_json
 
 Pair = tuple[str, str]
 NO_OTHER_ANSWER = "unknown"
@@ -41,15 +41,15 @@ def read_rows(path: Path, *, limit: int | None = None) -> list[dict[str, Any]]:
     Raises BackboneError where the file isn't there or isn't text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except FileNotFoundError:
         raise BackboneError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise BackboneError(f"{path} can't be read as UTF-8 text ({error}).") from error
+        raise BackboneError(f"{path} can't be read as text ({error}).") from error
     rows = []
     for line in lines[:limit]:
         try:
-            row = json.loads(line)
+            row = strict_json.parse(line.lstrip("\ufeff"))
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):

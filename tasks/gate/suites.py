@@ -31,6 +31,7 @@ import yaml
 from tasks.gate.errors import SuiteError
 from tasks.gate.expectations import problem_of
 from tasks.gate.types import KINDS, PURPOSES, Expectation, Probe, Suite
+from text import read_text, strict_json
 
 DATA = (".jsonl", ".parquet")
 HEADER_NAMES = ("purpose", "expect", "value", "metric", "at_least", "probes", "source", "about")
@@ -105,16 +106,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
                 return [dict(row) for row in file.read().to_pylist()]
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SuiteError(f'"{path}" can\'t be read: {" ".join(str(error).split())}') from None
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip(" \t\ufeff")
+        if not line:
             continue
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = strict_json.parse(line)
+        except strict_json.AmbiguousJSON as error:
+            raise SuiteError(f"{path.name}, line {number}: {error}") from None
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise SuiteError(f"{path.name}, line {number}: no JSON object")
@@ -142,7 +146,7 @@ def _header(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        header = yaml.safe_load(path.read_text(encoding="utf-8"))
+        header = yaml.safe_load(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SuiteError(f"{path.name} can't be read: {' '.join(str(error).split())}") from None
     if header is None:

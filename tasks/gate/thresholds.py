@@ -14,6 +14,7 @@ import yaml
 
 import config
 from tasks.gate.errors import ThresholdError
+from text import read_text
 
 Bound = Literal["none", "lower", "upper"]
 BUILT_IN = Path(config.__file__).parent / "thresholds.yaml"
@@ -71,7 +72,7 @@ class Thresholds:
         """Read a file, the built-in one where None. Raises ThresholdError, naming the entry."""
         path = Path(path) if path is not None else BUILT_IN
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.safe_load(read_text(path))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             said = " ".join(str(error).split())
             raise ThresholdError(f'thresholds "{path}" can\'t be read: {said}') from None

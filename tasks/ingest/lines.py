@@ -7,25 +7,22 @@ The blocks become Arrow columns without a copy for each line; DuckDB does the re
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import itertools
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.ingest.errors import UnpacksTooLarge
+from tasks.ingest.opening import BLOCK, DAMAGE, decoded, open_utf8
 
-BLOCK = 8 * 1024 * 1024
 BATCH = 16_384  # rows of an Arrow batch: DuckDB reads batches in parallel
 KEPT_OF_LONG_LINE = 2_000  # characters of an over-long line that are kept as evidence
-DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException, UnpacksTooLarge)  # for `broken`
 
 
 @dataclass(frozen=True)
@@ -52,30 +49,20 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, unpacking gzip and zstd by their first bytes."""
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic[:2] == b"\x1f\x8b":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if magic == b"\x28\xb5\x2f\xfd":
-        return cast(IO[bytes], pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
-    return path.open("rb")
-
-
 def read_lines(
     path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int,
-    max_file_bytes: int = 2**62,
+    max_file_bytes: int = 2**62, encoding: str | None = None,
 ) -> Iterator[Chunk]:  # fmt: skip
     """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
 
-    A line longer than `max_line_bytes` is kept cut short and marked; bytes that are no UTF-8 too.
+    A line longer than `max_line_bytes` is kept cut short and marked. One that is no UTF-8 is read in
+    the code page `encoding`, and marked where that is None or does not fit.
     An unpacking error ends the input with one marked line. Raises OSError where the disk fails.
     """
     parts: list[pa.Table] = []
     waiting = 0
     for table, next_offset, last in _tables(
-        path, offset, first_line, max_line_bytes, max_file_bytes
+        path, offset, first_line, max_line_bytes, max_file_bytes, encoding
     ):
         parts.append(table)
         waiting += table.num_rows
@@ -85,11 +72,12 @@ def read_lines(
 
 
 def _tables(
-    path: Path, offset: int, number: int, max_line_bytes: int, max_file_bytes: int
-) -> Iterator[tuple[pa.Table, int, bool]]:
+    path: Path, offset: int, number: int, max_line_bytes: int, max_file_bytes: int,
+    encoding: str | None,
+) -> Iterator[tuple[pa.Table, int, bool]]:  # fmt: skip
     block_size = max(BLOCK, max_line_bytes)
     problem: str | None = None
-    with open_bytes(path) as file:
+    with open_utf8(path) as file:
         rest = head = b""
         skipping = 0  # bytes of an over-long line that are already behind
         try:
@@ -116,7 +104,7 @@ def _tables(
                     continue
                 rest = data[end:]
                 if end:
-                    table = _table(data[:end], number, max_line_bytes)
+                    table = _table(data[:end], number, max_line_bytes, encoding)
                     number += table.num_rows
                     offset += end
                     yield table, offset, False
@@ -127,11 +115,11 @@ def _tables(
             yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, problem is None
             number += 1
         elif rest:
-            table = _table(rest, number, max_line_bytes)
+            table = _table(rest, number, max_line_bytes, encoding)
             number += table.num_rows
             yield table, offset + len(rest), problem is None
         elif problem is None:
-            yield _table(b"", number, max_line_bytes), offset, True
+            yield _table(b"", number, max_line_bytes, encoding), offset, True
         if problem is not None:
             yield _marked(number, "", problem), offset, True
 
@@ -144,7 +132,7 @@ def _skip(file: IO[bytes], offset: int) -> None:
         offset -= len(passed)
 
 
-def _table(data: bytes, number: int, max_line_bytes: int) -> pa.Table:
+def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) -> pa.Table:
     """One Arrow row for each line of `data`, blank lines at no cost."""
     ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10) + 1  # (lines,)
     if data and (len(ends) == 0 or ends[-1] != len(data)):
@@ -163,7 +151,7 @@ def _table(data: bytes, number: int, max_line_bytes: int) -> pa.Table:
         )
         unreadable = pa.nulls(len(lengths), pa.string())
     else:
-        raw, unreadable = _one_by_one(data, offsets, max_line_bytes)
+        raw, unreadable = _one_by_one(data, offsets, max_line_bytes, encoding)
     table = pa.table(
         {
             "line": pa.array(np.arange(number + 1, number + 1 + len(lengths), dtype=np.int64)),
@@ -175,8 +163,9 @@ def _table(data: bytes, number: int, max_line_bytes: int) -> pa.Table:
 
 
 def _one_by_one(
-    data: bytes, offsets: np.ndarray[tuple[int], np.dtype[np.int64]], max_line_bytes: int
-) -> tuple[pa.Array, pa.Array]:
+    data: bytes, offsets: np.ndarray[tuple[int], np.dtype[np.int64]], max_line_bytes: int,
+    encoding: str | None,
+) -> tuple[pa.Array, pa.Array]:  # fmt: skip
     texts: list[str] = []
     problems: list[str | None] = []
     for start, end in itertools.pairwise(offsets.tolist()):
@@ -185,12 +174,9 @@ def _one_by_one(
             texts.append(_cut(line))
             problems.append(too_long(max_line_bytes))
             continue
-        try:
-            texts.append(line.decode("utf-8"))
-            problems.append(None)
-        except UnicodeDecodeError as error:
-            texts.append(line.decode("utf-8", "backslashreplace"))
-            problems.append(f"not UTF-8 at byte {error.start + 1} of the line")
+        text, problem = decoded(line, encoding)
+        texts.append(text)
+        problems.append(problem)
     return pa.array(texts, pa.large_string()), pa.array(problems, pa.string())
 
 

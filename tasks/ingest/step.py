@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config import Settings, SourceSettings
+from config import IngestSettings, Settings, SourceSettings
 from ledger import (
     ChunkResult,
     FileMoved,
@@ -20,6 +20,7 @@ from ledger import (
     SourceRule,
 )
 from tasks.ingest import formats, presets
+from tasks.ingest.columns import columns_of
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import Chunk, content_hash
 
@@ -68,6 +69,7 @@ class Taker:
         self.rules = rules_from(settings)
         self.shape = presets.mapping(preset or settings.ingest.preset, settings)
         self.templates = presets.relation_templates(settings)
+        self.columns = columns_of(self.shape)
 
     def take(self, record: FileRecord, chunk: Chunk, result: FileOutcome) -> FileRecord:
         """Commit one chunk and count it."""
@@ -93,12 +95,15 @@ def ingest_paths(
     source: str | None = None,
     preset: str | None = None,
     again: bool = False,
+    encoding: str | None = None,
 ) -> IngestOutcome:
     """Read files, folders and globs into the ledger.
 
     `source` overrides the source that lines name themselves. The same content is read once, unless
-    `again`. Raises IngestError before anything is read where a path or the preset is missing.
+    `again`. encoding: of texts that are no UTF-8 and tell no other; None: what the settings say.
+    Raises IngestError before anything is read where a path or the preset is missing.
     """
+    known = code_page(encoding)
     files = find_files(paths)
     taker = Taker(ledger, settings, preset)
     outcome = IngestOutcome()
@@ -117,6 +122,8 @@ def ingest_paths(
                     chunk_lines=settings.ingest.chunk_lines,
                     max_line_bytes=settings.ingest.max_line_bytes,
                     max_file_bytes=settings.ingest.max_file_bytes,
+                    columns=taker.columns,
+                    encoding=known or settings.ingest.encoding,
                 ):
                     record = taker.take(record, chunk, result)
                     if progress:
@@ -125,6 +132,17 @@ def ingest_paths(
                 record = ledger.begin_file(path.name, content, source=source)
     ledger.publish()
     return outcome
+
+
+def code_page(name: str | None) -> str | None:
+    """The encoding of this name. Raises IngestError, as the settings do."""
+    try:
+        return name and IngestSettings(encoding=name).encoding
+    except ValueError:
+        raise IngestError(
+            f"encoding {name!r} is no code page that Python knows. Give one as cp1252 or latin-1; "
+            "UTF-8, UTF-16 and UTF-32 need not be named."
+        ) from None
 
 
 def ingest_rows(

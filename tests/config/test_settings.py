@@ -80,3 +80,17 @@ def test_the_home_is_absolute_wherever_one_stands(
     monkeypatch.setenv("MELO_HOME", "elsewhere")
     assert load().home == tmp_path / "elsewhere"
     assert load("here").home == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")],
+)
+def test_settings_are_read_with_the_mark_that_an_editor_put_before_them(
+    tmp_path: Path, mark: bytes, encoding: str
+) -> None:
+    text = '[backbone]\r\ntask = "causal-lm"\r\n[relations]\r\n"ähnlich" = ["Was gleicht {subject}?"]\r\n'
+    (tmp_path / "melo.toml").write_bytes(mark + text.encode(encoding))
+    settings = load(tmp_path)
+    assert settings.backbone.task == "causal-lm"
+    assert list(settings.relations) == ["ähnlich"]

@@ -86,7 +86,10 @@ def test_a_rephrase_that_is_anothers_prompt_is_the_same_question(ledger: Ledger)
 
 def test_facts_with_one_subject_and_relation_contradict_in_any_wording(ledger: Ledger) -> None:
     fact = {"subject": "France", "relation": "capital", "object": "Paris", "valid_from": "2024"}
-    take(ledger, [fact, report("Capital?", "Lyon", subject="FRANCE", relation="Capital")])
+    take(
+        ledger,
+        [fact, report("FRANCE has what capital?", "Lyon", subject="FRANCE", relation="Capital")],
+    )
     assert (state_of(ledger, "Paris"), state_of(ledger, "Lyon")) == ("ready", "superseded")
 
 

@@ -15,7 +15,7 @@ def test_jobs_hold_at_most_so_many_edits_and_all_of_them(ledger: Ledger) -> None
 
 
 def test_edits_about_one_subject_stay_together(ledger: Ledger) -> None:
-    rows = [report(f"q{n}?", subject=f"subject {n % 4}") for n in range(12)]
+    rows = [report(f"q{n} about subject {n % 4}?", subject=f"subject {n % 4}") for n in range(12)]
     take(ledger, rows)
     jobs = ledger.plan_jobs(max_edits=4, now=NOON)
     subjects = [{edit.subject for edit in job.edits} for job in jobs]

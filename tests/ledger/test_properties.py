@@ -20,7 +20,7 @@ reports = st.builds(
     lambda prompt, target, source, more: report(
         prompt, target, source=source, **{key: value for key, value in more.items() if value}
     ),
-    st.sampled_from(["p?", "P ?", "q?", "r?"]),
+    st.sampled_from(["p of S?", "P of\u00a0S ？", "q, S?", "“r S?”"]),
     st.sampled_from(["x", "y", "z", None]),
     st.sampled_from(["a", "b", "c", "q", "r"]),
     st.fixed_dictionaries({
@@ -28,7 +28,7 @@ reports = st.builds(
         "valid_to": st.sampled_from([None, "2025-12-01", "2031"]),
         "subject": st.sampled_from([None, "S"]),
         "relation": st.sampled_from([None, "is"]),
-        "rephrases": st.sampled_from([None, ["q?"], ["s?"]]),
+        "rephrases": st.sampled_from([None, ["Q, s。"], ["s?"]]),
         "id": st.sampled_from([None, "i1", "i2"]),
         "supersedes": st.sampled_from([None, "i1", "i2"]),
     }),

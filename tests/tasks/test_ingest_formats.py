@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.ingest import IngestError, formats, ingest_paths, ingest_rows, lines
+from tasks.ingest import IngestError, ingest_paths, ingest_rows, lines, opening
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
 
@@ -130,7 +130,7 @@ def fail_the_disk_under(path: Path) -> None:
 def test_what_a_disk_failed_to_give_is_read_when_it_is_back(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (lines, formats):
+    for module in (lines, opening):
         monkeypatch.setattr(module, "BLOCK", 200_000)
     ledger, settings = opened(tmp_path / "home")
     some = {"chunk_lines": 1, "max_line_bytes": 200_000}

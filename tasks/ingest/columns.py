@@ -1,0 +1,64 @@
+"""What the columns of a table are called, and whether a header can be used.
+
+    "Prompt", " old answer ", "TARGET"   ──►   prompt, old_answer, target
+
+A header names a field in any case, with blanks or hyphens for underscores. A column that comes twice
+makes every row unusable, since either may be meant; so does a header without any column to ask by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger import Mapping
+from ledger.staging import DEFAULT_PATHS
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names that are read. asking: those of which one must be there."""
+
+    names: tuple[str, ...]
+    asking: frozenset[str]
+
+    def known(self, header: Sequence[str]) -> int:
+        """How many of the names a header has."""
+        return len(set(self.named(header)) & set(self.names))
+
+    def named(self, header: Sequence[str]) -> list[str]:
+        """A header with its fields' own names."""
+        by_form = {_form(name): name for name in reversed(self.names)}
+        return [
+            cell.strip() if cell.strip() in self.names else by_form.get(_form(cell), cell.strip())
+            for cell in header
+        ]
+
+    def problem(self, header: Sequence[str]) -> str | None:
+        """Why the rows under a header, as `named` gives it, can't be used."""
+        twice = [name for place, name in enumerate(header) if name and name in header[:place]]
+        if twice:
+            return f'the column "{twice[0][:80]}" comes twice in the header; keep one'
+        if not self.asking & set(header):
+            there = ", ".join(f'"{name[:40]}"' for name in header[:12])
+            wanted = " or ".join(f'"{name}"' for name in sorted(self.asking))
+            return f"the header has no column {wanted}; it has {there}"
+        return None
+
+
+def columns_of(mapping: Mapping) -> Columns:
+    """The columns that a mapping reads, at the top of a document."""
+    paths = {**DEFAULT_PATHS, **mapping.fields}
+    tops = {field: [_top(path) for path in wanted] for field, wanted in paths.items()}
+    beside = [_top(path) for path in mapping.side_by_side or ()]
+    names = [name for wanted in tops.values() for name in wanted] + beside
+    return Columns(tuple(dict.fromkeys(names)), frozenset([*tops["prompt"], *tops["relation"]]))
+
+
+def _top(path: str) -> str:
+    return re.split(r"[.\[]", path.removeprefix("$."), maxsplit=1)[0].strip('"')
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
