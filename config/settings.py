@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,9 +147,24 @@ class GateSettings(Section):
 class RegistrySettings(Section):
     """The MLflow registry."""
 
-    model_name: str = "melo"
+    model_name: str = Field(
+        default="melo",
+        max_length=100,
+        description="letters, digits, spaces, dots, _ and -; the backbone's name is added to it",
+    )
     promotion: Literal["auto", "manual"] = "auto"
     tracking_uri: str | None = Field(default=None, description="none: SQLite in the home")
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name_for_mlflow(cls, name: str) -> str:
+        """MLflow refuses some names, and can't be asked for others, like those with a quote."""
+        if not re.fullmatch(r"\w([\w .-]*\w)?", name):
+            raise ValueError(
+                "MLflow takes no such name. Give letters, digits, spaces, dots, _ and -, beginning "
+                "and ending with a letter or digit"
+            )
+        return name
 
 
 class ServeSettings(Section):
