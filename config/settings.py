@@ -411,6 +411,7 @@ def load(home: Path | str | None = None) -> Settings:
     Raises ConfigError, naming the setting and what is allowed.
     """
     where = (Path(home) if home is not None else default_home()).absolute()
+    _refuse_question_mark(where, "the home")
     file = where / "melo.toml"
     values: dict[str, Any] = {}
     if file.exists():
@@ -432,4 +433,14 @@ def load(home: Path | str | None = None) -> Settings:
             f"the environment: {error}. MELO_ and a section's name, like MELO_PLAN, take JSON; one "
             "setting of it is MELO_PLAN__MAX_EDITS_PER_JOB=20."
         ) from None
+    _refuse_question_mark(settings.paths.ledger, "ledger.url")
     return settings.model_copy(update={"home": where})
+
+
+def _refuse_question_mark(path: Path, what: str) -> None:
+    """DuckDB, MLflow and Prefect take it for the beginning of a query, and write beside the place."""
+    if "?" in str(path):
+        raise ConfigError(
+            f"{what} is {path}: a question mark in a path is more than DuckDB can take, which would "
+            "write beside it. Choose a path without one."
+        )
