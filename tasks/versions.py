@@ -13,6 +13,7 @@ Backbone, projection and versions stay open for the life of the process.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,13 +34,18 @@ from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Runtime
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
+from tasks.place import put_right
+
+log = logging.getLogger(__name__)
 
 BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
 PROJECTION = Recipe(steps=200, relations=64)
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The home's ledger, created where it is missing."""
+    """The home's ledger, created where it is missing; what names an old place is put right."""
+    if (moved := put_right(settings)) is not None:
+        log.warning("%s", moved)
     return Ledger.open(
         settings.paths.ledger,
         timeout=settings.ledger.timeout_seconds,
