@@ -70,10 +70,9 @@ def examine(here: State) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    right = sys.version_info[:2] == (3, 11)
-    yield Finding(
-        "Python", right, sys.version.split()[0], "" if right else "Use Python 3.11: make install."
-    )
+    right = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    remedy = "" if right else "Use Python 3.11, 3.12 or 3.13: make install."
+    yield Finding("Python", right, sys.version.split()[0], remedy)
     for name, wanted in PINNED.items():
         try:
             got = version(name).split("+")[0]
@@ -229,10 +228,10 @@ def _schedules(api: str) -> Iterator[Finding]:
 
     try:
         deployments = httpx.post(
-            f"{api}/deployments/filter", json={}, timeout=10, trust_env=False
+            f"{api}/deployments/filter", json={}, timeout=30, trust_env=False
         ).json()
         runs = httpx.post(
-            f"{api}/flow_runs/filter", timeout=10, trust_env=False,
+            f"{api}/flow_runs/filter", timeout=30, trust_env=False,
             json={"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}},
         ).json()  # fmt: skip
     except httpx.HTTPError as error:
