@@ -1,9 +1,10 @@
 # make demo   the whole story, from error reports to a registered model version
 # make test   the whole test suite
+# make newest the ledger, settings and registry on Python 3.13 or 3.12, where one is here
 # make pictures  the dashboards' screenshots in docs/, from the demo's home
 # make check  format, lint, types, import contract
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11 || command -v python3.12 || command -v python3.13),python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
@@ -16,12 +17,12 @@ FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
 
 CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
 
-.PHONY: install browser demo test pictures check format lock clean
+.PHONY: install browser demo test newest pictures check format lock clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q -r requirements.lock
@@ -44,6 +45,15 @@ test: export OMP_NUM_THREADS = 1
 test: install browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+newest:
+	@for python in python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[32]*/bin/python; do \
+	  if "$$python" -c "" 2>/dev/null; then \
+	    $(MAKE) install VENV=.venv-newest PYTHON="$$python" && \
+	    .venv-newest/bin/python -m pytest -p no:cacheprovider tests/config tests/ledger tests/tasks/test_register.py; \
+	    exit; \
+	  fi; \
+	done; echo "no Python 3.12 or 3.13 here: what runs on them is not tested"
+
 pictures: install browser
 	$(BIN)/python -c "from pathlib import Path; from benchmarks.dashboards import documentation_pictures as p; print(*p(Path('.melo'), Path('docs/images')), sep='\n')"
 
@@ -63,4 +73,4 @@ lock:
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
 
 clean:
-	rm -rf $(VENV) .melo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest .melo .pytest_cache .mypy_cache .ruff_cache

@@ -23,9 +23,9 @@ from benchmarks.protocol import Row, plain_rows
 from benchmarks.scoring import mean
 from benchmarks.sequence import Options, run_baselines, run_melo
 from melo_engine import Backbone, EditRequest, EditSettings
+from melo_engine.encoders import default_encoder
 from melo_engine.errors import MeloError
 from melo_engine.keys import KeyReader
-from melo_engine.encoders import default_encoder
 
 MEASURED = ("corrected", "kept", "accuracy_after")
 LOCALITY = 4  # texts of the seen half, nearest to an edit's, that its radius must leave outside

@@ -19,7 +19,6 @@ import psutil
 from cli.services import Service, Services
 from config import Settings
 from ledger import Ledger
-from tasks.orchestrator import end_with_us
 
 PROJECT = Path(__file__).resolve().parents[1]
 OFTEN = {  # schedules of seconds, where the last of six places is the second
@@ -110,7 +109,6 @@ def deployed(
 
     ports: of Prefect and MLflow, free ones where none are given.
     """
-    end_with_us()
     ports = ports or (free_port(), free_port())
     told = {
         **clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})

@@ -31,9 +31,9 @@ import torch
 
 from benchmarks.engine import product_editor
 from melo_engine import Backbone, Editor, EditRequest, Version
+from melo_engine.matching.names import joined
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
-from melo_engine.matching.names import joined
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
 from tasks.gate.answering import Answerer

@@ -81,7 +81,11 @@ def _measure(
         for i in range(edits)
     ]
     # Random weights have no near-misses to calibrate on: the radii are given.
-    editor = Editor(backbone, settings=EditSettings(max_rank=4), calibration=Calibration(RADIUS, RADIUS, 0.0, 0.005))
+    editor = Editor(
+        backbone,
+        settings=EditSettings(max_rank=4),
+        calibration=Calibration(RADIUS, RADIUS, 0.0, 0.005),
+    )
     _warm_up(editor, requests[0])
     say(1)
     _forget_peak()

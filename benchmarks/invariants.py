@@ -108,7 +108,8 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
         )
     answers = fresh.answer([r.request.prompt for r in rows])
     return mean(
-        a.text == editor.backbone.canonical(r.request.target) for a, r in zip(answers, rows, strict=True)
+        a.text == editor.backbone.canonical(r.request.target)
+        for a, r in zip(answers, rows, strict=True)
     )
 
 

@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.errors import DataError
 from benchmarks.wordings import Wordings, asking_the_same
 from melo_engine import EditRequest
-from melo_engine.near_misses import NearMisses
 from melo_engine.matching.names import words
+from melo_engine.near_misses import NearMisses
 
 UNSEEN_SHARE, PRACTICE_SHARE = 0.5, 0.1
 MOST_PRACTICE = 1500

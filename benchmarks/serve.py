@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine import product_editor
 from benchmarks.gate import read_material
 from benchmarks.restart import restarts
 from benchmarks.servers import melo_serve, mlflow_serve
 from config import Settings, load
-from benchmarks.engine import product_editor
-from melo_engine import Backbone, Editor, EditRequest, Version
+from melo_engine import Backbone, EditRequest, Version
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
 from serving.keys import KeyStore

@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from melo_engine import EditRequest
-from melo_engine.near_misses import SLOT, template_of
 from melo_engine.matching.names import words
+from melo_engine.near_misses import SLOT, template_of
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'])\s+")
 

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -59,6 +60,8 @@ def apply(
         for pool in pools:
             _pool(client, pool, settings.workers.gpu if pool == "gpu" else None)
         _deploy(environment)
+        if pools:  # the server is this home's own
+            _cancel_of_other_homes(client, settings)
         _automations(client, automations(settings, _webhook(client, settings)))
 
 
@@ -94,12 +97,22 @@ def _pool(client: httpx.Client, name: str, limit: int | None) -> None:
 def _deploy(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False,
+        cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())[-300:]
         raise UsageProblem(f"prefect.yaml can't be applied: {said}")
+
+
+def _cancel_of_other_homes(client: httpx.Client, settings: Settings) -> None:
+    """Cancel what is due for another home: a copied or moved home has the runs of the old one."""
+    waiting = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "PAUSED"]}}}
+    for run in _check(client.post("/flow_runs/filter", json={"flow_runs": waiting})).json():
+        home = run["parameters"].get("home")
+        if home is not None and Path(str(home)) != settings.home:
+            why = {"type": "CANCELLED", "message": f"It is of {home}, not of this home."}
+            _check(client.post(f"/flow_runs/{run['id']}/set_state", json={"state": why}))
 
 
 def _webhook(client: httpx.Client, settings: Settings) -> str | None:

@@ -98,8 +98,12 @@ def prepare(
 
 def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     """Name the model in the home's melo.toml where none is named; whether the home uses it."""
+    from tasks.versions import backbone_path
+
     if settings.backbone.path is not None:
-        return Path(settings.backbone.path).absolute() == folder
+        return Path(backbone_path(settings)).absolute() == folder
+    if folder.is_relative_to(settings.home):
+        folder = folder.relative_to(settings.home)  # so that the home can be moved
     file = settings.paths.settings
     text = read_text(file) if file.is_file() else ""
     lines = f"path = {json.dumps(str(folder))}\n"

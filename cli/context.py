@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.terminal import takes_everything
+
 if TYPE_CHECKING:
     from config import Settings
     from ledger import Ledger
+    from tasks.place import Moved
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SURROGATE = re.compile("[\ud800-\udfff]")  # of a name that is no text; no encoding has them
 Why = Annotated[str, typer.Option(help="The reason, kept on record.")]
 
 
@@ -45,18 +50,57 @@ class State:
 
     def ledger(self, *, create: bool = True) -> Ledger:
         """The home's ledger; with `create=False` a home without one is an error."""
-        from cli.errors import UsageProblem
         from ledger import Ledger
 
-        path = self.settings.paths.ledger
-        if not create and not path.exists():
-            raise UsageProblem(f"no ledger at {path}. Start with `melo init` or `melo ingest`.")
-        return Ledger.open(
-            path,
+        if not create:
+            self._refuse_no_ledger()
+        moved = self.at_home()
+        opened = Ledger.open(
+            self.settings.paths.ledger,
             timeout=self.settings.ledger.timeout_seconds,
             threads=self.settings.ledger.threads,
             read_copy=self.settings.paths.read_ledger,
         )
+        if moved is not None:
+            opened.record_event("home-moved", str(moved), severity="warning")
+        return opened
+
+    def at_home(self) -> Moved | None:
+        """Put right what names a place where the home was before, and say so."""
+        from tasks.place import put_right
+
+        if not self.settings.home.is_dir():
+            return None
+        moved = put_right(self.settings)
+        if moved is not None:
+            typer.echo(f"melo: {moved}", err=True)
+            self._settings = None  # melo.toml may have named the old place
+        return moved
+
+    def reader(self) -> Ledger:
+        """The home's ledger to read: nothing is written, unless an older release made it.
+
+        A home without one is an error.
+        """
+        from ledger import Ledger, LedgerTooOld
+
+        self._refuse_no_ledger()
+        try:
+            return Ledger.open(
+                self.settings.paths.ledger,
+                read_only=True,
+                timeout=self.settings.ledger.timeout_seconds,
+                threads=self.settings.ledger.threads,
+            )
+        except LedgerTooOld:
+            return self.ledger(create=False)
+
+    def _refuse_no_ledger(self) -> None:
+        from cli.errors import UsageProblem
+
+        path = self.settings.paths.ledger
+        if not path.exists():
+            raise UsageProblem(f"no ledger at {path}. Start with `melo init` or `melo ingest`.")
 
 
 def state(ctx: typer.Context) -> State:
@@ -74,8 +118,10 @@ def user() -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value, a dataclass or a list of them as JSON."""
-    typer.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+    """Print a value, a dataclass or a list of them as JSON, which says the same in any encoding."""
+    escaped = not takes_everything()
+    text = json.dumps(_plain(value), ensure_ascii=escaped, indent=2)
+    typer.echo(text if escaped else _SURROGATE.sub(_escape, text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -99,6 +145,10 @@ def short(text: str | None, length: int = 60) -> str:
     """A text cut to fit a column."""
     flat = " ".join((text or "").split())
     return flat if len(flat) <= length else flat[: length - 1] + "…"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _text(value: object) -> str:

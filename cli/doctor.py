@@ -1,7 +1,9 @@
-"""`melo doctor`: what is wrong, and how to mend it."""
+"""`melo doctor`: what is wrong, and how to mend it. It looks only; nothing in the home is written."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -59,6 +61,7 @@ def examine(here: State) -> Iterator[Finding]:
     yield from _packages()
     settings = here.settings
     yield _disk(settings.home)
+    yield _place(settings)
     yield _device(settings)
     yield _backbone(settings)
     yield from _ledger(here)
@@ -67,10 +70,9 @@ def examine(here: State) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    right = sys.version_info[:2] == (3, 11)
-    yield Finding(
-        "Python", right, sys.version.split()[0], "" if right else "Use Python 3.11: make install."
-    )
+    right = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    remedy = "" if right else "Use Python 3.11, 3.12 or 3.13: make install."
+    yield Finding("Python", right, sys.version.split()[0], remedy)
     for name, wanted in PINNED.items():
         try:
             got = version(name).split("+")[0]
@@ -83,8 +85,33 @@ def _packages() -> Iterator[Finding]:
 def _disk(home: Path) -> Finding:
     place = home if home.exists() else home.parent
     free = shutil.disk_usage(place if place.exists() else Path("/")).free
+    said = f"{free / 2**30:.1f} GiB free"
+    if not _may_write(place):
+        remedy = "It is read-only, or of another user: nothing can be taken in or edited."
+        return Finding("disk", False, f"{said}, can't be written", remedy)
     well = free >= LEAST_DISK
-    return Finding("disk", well, f"{free / 2**30:.1f} GiB free", "" if well else "Free some space.")
+    return Finding("disk", well, said, "" if well else "Free some space.")
+
+
+def _may_write(place: Path) -> bool:
+    """Whether files may be made here. Nothing is written to find out."""
+    with contextlib.suppress(OSError):
+        read_only = bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+        return not read_only and os.access(place, os.W_OK | os.X_OK)
+    return True  # it isn't there yet
+
+
+def _place(settings: Any) -> Finding:
+    """Whether what the home keeps of places names the home where it is."""
+    from tasks.place import moved
+
+    found = moved(settings)
+    if found is None:
+        return Finding("place", True, str(settings.home))
+    return Finding(
+        "place", False, f"was at {found.before}, is at {found.now}",
+        "Any command that writes, like `melo run`, puts right what names the old place.",
+    )  # fmt: skip
 
 
 def _device(settings: Any) -> Finding:
@@ -115,7 +142,7 @@ def _ledger(here: State) -> Iterator[Finding]:
         yield Finding("ledger", False, "none", "Start with `melo init`.")
         return
     try:
-        with here.ledger(create=False) as ledger:
+        with here.reader() as ledger:
             counts = ledger.counts()
             leased = ledger.jobs(state="leased")
             failed = ledger.jobs(state="failed")
@@ -187,7 +214,7 @@ def _asked(service: Any) -> str:
     if service.name != "serve":
         return service.url or f"process {service.pid}"
     try:
-        ready = httpx.get(f"{service.url}/readyz", timeout=5).status_code == 200
+        ready = httpx.get(f"{service.url}/readyz", timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         ready = False
     return f"{service.url}, ready" if ready else f"{service.url}, the model is not open yet"
@@ -200,9 +227,11 @@ def _schedules(api: str) -> Iterator[Finding]:
     from cli.runs import orphaned
 
     try:
-        deployments = httpx.post(f"{api}/deployments/filter", json={}, timeout=10).json()
+        deployments = httpx.post(
+            f"{api}/deployments/filter", json={}, timeout=30, trust_env=False
+        ).json()
         runs = httpx.post(
-            f"{api}/flow_runs/filter", timeout=10,
+            f"{api}/flow_runs/filter", timeout=30, trust_env=False,
             json={"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}},
         ).json()  # fmt: skip
     except httpx.HTTPError as error:

@@ -6,6 +6,7 @@ A known error is one line on stderr and exit code 2; only a bug shows a tracebac
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import os
 import sys
@@ -16,7 +17,10 @@ import typer
 from typer._click.core import Context
 from typer.core import TyperGroup
 
-from cli.context import State
+from cli import stopping
+from cli.context import State, state
+from cli.errors import known_error, one_line
+from cli.terminal import say_what_can_be_said
 
 # name: (module, attribute, one line of help). A module that is not there yet is left out.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -90,48 +94,93 @@ def _main(
     ] = None,
 ) -> None:
     """Keep a deployed language model right: error reports in, gated and registered edits out."""
-    ctx.obj = State(home or Path(".melo"))
+    state(ctx).home = home or Path(".melo")
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """The console script: known errors become one line and exit code 2."""
-    from cli.errors import known_error, one_line
+    """The command line. Known errors become one line and exit code 2."""
+    from config.environment import past_proxies
 
+    past_proxies(os.environ)
+    say_what_can_be_said()
+    here = State(Path(".melo"))
     try:
-        code = app(args=arguments, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = _run(arguments, here)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        code = 0
+    except OSError as error:  # the output itself can't be written
+        code = _told(error, here)
+        _drop_output()
+    except BaseException:
+        if stopping.code() is None:
+            raise
+        code = 0
+    if (stopped := stopping.code()) is not None:
+        print(stopping.SAID, file=sys.stderr)
+        code = stopped
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None, here: State) -> int:
+    """Run a command; its exit code."""
+    try:
+        code = app(args=arguments, standalone_mode=False, obj=here)
+        return code if isinstance(code, int) else 0
     except typer.TyperException as error:
         if str(error).startswith("Usage:"):  # a group that was called without a command
             print(error)
         elif said := one_line(error):
             print(f"melo: {said}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except (typer.Abort, KeyboardInterrupt):
-        print("melo: stopped; nothing already recorded is lost.", file=sys.stderr)
-        sys.exit(130)
+        if stopping.code() is None:
+            print(stopping.SAID, file=sys.stderr)
+        return 130
     except BrokenPipeError:
-        sys.exit(0)
-    except Exception as error:  # whatever it is: a bug is raised again, with its traceback
-        line = known_error(error)
-        if line is None:
-            raise
-        print(f"melo: {line}", file=sys.stderr)
-        sys.exit(2)
+        raise
+    except Exception as error:
+        return _told(error, here)
+
+
+def _told(error: Exception, here: State) -> int:
+    """Say a known error in one line; a bug is raised again, with its traceback."""
+    if stopping.code() is not None:
+        return 2  # it comes of being told to end
+    line = known_error(error, here.home)
+    if line is None:
+        raise error
+    print(f"melo: {line}", file=sys.stderr)
+    return 2
+
+
+def _drop_output() -> None:
+    """Let what can't be written go, so that the end of the process does not try again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def script() -> None:
     """The console script. Ends without taking the interpreter apart.
 
-    What was registered to run at the end runs (Prefect's ephemeral server stops); after that DuckDB,
-    torch and MLflow would report each other's leftovers on stderr.
+    What was registered to run at the end runs (Prefect's server stops); after that DuckDB, torch and
+    MLflow would report each other's leftovers on stderr.
     """
+    stopping.listen()
+    code: object = 0
     try:
         run()
     except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        code = 130
+    with contextlib.suppress(BaseException):  # a signal, or an output that is gone
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(stopping.code() or (code if isinstance(code, int) else 0))
 
 
 if __name__ == "__main__":

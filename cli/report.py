@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import new_app, state
+from cli.context import State, new_app, state
 
 app = new_app()
 
@@ -32,10 +32,7 @@ def report(
     here = state(ctx)
     settings, now = here.settings, datetime.now(UTC)
     start = moment(since, now) if since else None
-    if settings.paths.ledger.exists():
-        with here.ledger(create=False):
-            pass
-    data = Records(settings).overview(now, None, start)
+    data = Records(settings, _to_read(here)).overview(now, None, start)
     if html is None:
         typer.echo(as_text(data, now))
         return
@@ -44,6 +41,21 @@ def report(
     fresh.write_text(as_html(data, now, start, settings.dashboard_url), encoding="utf-8")
     os.replace(fresh, html)
     typer.echo(f"Written to {html}.")
+
+
+def _to_read(here: State) -> Path:
+    """The published copy; the ledger itself where there is none and none can be written."""
+    from ledger.insight import ReadCopy
+
+    paths = here.settings.paths
+    if not paths.ledger.exists() or ReadCopy(paths.read_ledger).is_current():
+        return paths.read_ledger
+    try:
+        with here.ledger(create=False):
+            pass
+    except OSError:
+        return paths.ledger
+    return paths.read_ledger if paths.read_ledger.exists() else paths.ledger
 
 
 def moment(text: str, now: datetime) -> datetime:

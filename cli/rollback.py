@@ -14,12 +14,14 @@ app = new_app()
 @app.command()
 def rollback(
     ctx: typer.Context,
-    version: Annotated[str | None, typer.Argument(help="None: the champion before.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="A version, or base; none: the champion before.")
+    ] = None,
     reason: Why = "rolled back by hand",
     as_json: Json = False,
 ) -> None:
-    """Let an earlier version serve again, at once."""
-    from tasks.register import roll_back
+    """Let an earlier version serve again, at once; base: the backbone without any edit."""
+    from tasks.rollback import roll_back
     from tasks.versions import resolve
 
     here = state(ctx)

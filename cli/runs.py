@@ -47,7 +47,9 @@ def unfinished(api: str) -> list[dict[str, Any]]:
         {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
         {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}},
     ):
-        answer = httpx.post(f"{api}/flow_runs/filter", json={"flow_runs": wanted}, timeout=PATIENCE)
+        answer = httpx.post(
+            f"{api}/flow_runs/filter", json={"flow_runs": wanted}, timeout=PATIENCE, trust_env=False
+        )
         found += answer.raise_for_status().json()
     return found
 
@@ -88,4 +90,5 @@ def _set(api: str, run: dict[str, Any], state: str, why: str) -> None:
         f"{api}/flow_runs/{run['id']}/set_state",
         json={"state": {"type": state, "message": why}, "force": state == "CRASHED"},
         timeout=PATIENCE,
+        trust_env=False,
     ).raise_for_status()

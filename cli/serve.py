@@ -30,7 +30,9 @@ def serve(
     from tasks.register import Registry
     from tasks.versions import backbone_path, open_backbone
 
-    settings = state(ctx).settings
+    here = state(ctx)
+    here.at_home()
+    settings = here.settings
     given = {"host": host, "port": port, "auth": "none" if no_keys else None}
     changed = {name: value for name, value in given.items() if value is not None}
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})

@@ -6,7 +6,8 @@
     dashboard the pages to look at
 
 Who runs is written to HOME/run/services.json: process id and start time, so that a number that the
-system has given to somebody else meanwhile is never taken for ours.
+system has given to somebody else meanwhile is never taken for ours; and of which home, so that a copy
+of a home never ends what the original runs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import httpx
 import psutil
@@ -27,6 +29,7 @@ from cli.errors import UsageProblem
 from cli.ports import free_port, taken
 from cli.surroundings import PROJECT, surroundings
 from config import Settings
+from tasks.orchestrator import folder
 
 WAIT = 180.0  # seconds for a server to be healthy
 GRACE = 20.0  # seconds for a process to end by itself
@@ -41,13 +44,24 @@ KEEPER = "keeper"
 
 @dataclass(frozen=True)
 class Service:
-    """One process that was started here. created: its start time, as the system tells it."""
+    """One process that was started here. created: its start time, as the system tells it.
+
+    home: the folder, and its number on its file system, which stays with a folder that is moved.
+    """
 
     name: str
     pid: int
     created: float
     url: str
     log: str
+    home: str = ""
+    number: int = 0
+
+    def is_of(self, home: Path) -> bool:
+        """Whether it was started in this home, and not in one that this is a copy of."""
+        if not self.home or home.stat().st_ino == self.number:
+            return True
+        return not (Path(self.home) / "run" / "services.json").exists()
 
     def process(self) -> psutil.Process | None:
         """The process, None where it has ended."""
@@ -61,7 +75,8 @@ class Service:
     def answers(self, patience: float) -> bool:
         """Whether a server says within so many seconds that it is well."""
         try:
-            return httpx.get(f"{self.url}{HEALTH[self.name]}", timeout=patience).status_code == 200
+            answer = httpx.get(f"{self.url}{HEALTH[self.name]}", timeout=patience, trust_env=False)
+            return answer.status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -104,7 +119,8 @@ class Services:
         """What was started and not ended yet, dead or alive."""
         try:
             rows = json.loads(self._state.read_text(encoding="utf-8"))
-            return [Service(**row) for row in rows]
+            services = [Service(**row) for row in rows]
+            return [service for service in services if service.is_of(self.home)]
         except (OSError, ValueError, TypeError):
             return []
 
@@ -168,13 +184,14 @@ class Services:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(
-                self._commands()[name], cwd=PROJECT, env=self.environment(),
+                self._commands()[name], cwd=self._place(name), env=self.environment(),
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
         created = psutil.Process(process.pid).create_time()
         url = self._url(name) if name in self.ports else ""
-        service = Service(name, process.pid, created, url, str(log))
+        number = self.home.stat().st_ino
+        service = Service(name, process.pid, created, url, str(log), str(self.home), number)
         try:
             self._note(service)
         except OSError:
@@ -182,6 +199,12 @@ class Services:
             process.wait()
             raise
         return service
+
+    def _place(self, name: str) -> Path:
+        """Where a service stands: Prefect's server in the folder of its database."""
+        place = folder(self.settings) if name == "prefect" else PROJECT
+        place.mkdir(parents=True, exist_ok=True)
+        return place
 
     def _note(self, service: Service) -> None:
         """Write down that it runs, in the place of what had its name before."""

@@ -15,7 +15,7 @@ app = new_app()
 def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Where every input line is: the counts add up to the lines."""
     here = state(ctx)
-    with here.ledger(create=False) as ledger:
+    with here.reader() as ledger:
         found = ledger.counts()
         alike, groups = ledger.likeness()
     if as_json:

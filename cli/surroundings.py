@@ -1,7 +1,8 @@
 """The environment that the processes of a deployment share.
 
 What stands under `USUAL` can be set from outside, in the environment of `melo up`; the rest is
-decided by the home. URLs with passwords are handed on here, never on a command line.
+decided by the home. What an outer job of Prefect or MLflow left over is not handed on. URLs with
+passwords are handed on here, never on a command line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 from pathlib import Path
 
 from config import Settings
+from config.environment import of_our_own, past_proxies
+from tasks.orchestrator import DATABASE, folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 USUAL = {
@@ -38,20 +41,22 @@ USUAL = {
 
 def surroundings(settings: Settings, prefect_url: str, mlflow_url: str) -> dict[str, str]:
     """Everything that a process of the deployment is told."""
-    told = {
+    given = dict(os.environ)
+    past_proxies(given)
+    of_our_own(given)
+    return {
         **USUAL,
-        **os.environ,
+        **given,
         "MELO_HOME": str(settings.home.absolute()),
         "MELO_PROJECT": str(PROJECT),
         "MELO_GPU_WORKERS": str(settings.workers.gpu),
         "MELO_MLFLOW_PAGE": mlflow_url,
         "MLFLOW_BACKEND_STORE_URI": settings.store_uri,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.paths.artifacts.absolute().as_uri(),
-        "PREFECT_HOME": str(settings.home.absolute() / "prefect"),
+        "PREFECT_HOME": str(folder(settings)),
         "PREFECT_API_URL": f"{prefect_url}/api",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.prefect_database or DATABASE,
         "PREFECT_CLI_PROMPT": "false",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",  # of logs, whatever the terminal takes
     }
-    if settings.prefect_database:
-        told["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database
-    return told

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,9 +182,24 @@ class GateSettings(Section):
 class RegistrySettings(Section):
     """The MLflow registry."""
 
-    model_name: str = "melo"
+    model_name: str = Field(
+        default="melo",
+        max_length=100,
+        description="letters, digits, spaces, dots, _ and -; the backbone's name is added to it",
+    )
     promotion: Literal["auto", "manual"] = "auto"
     tracking_uri: str | None = Field(default=None, description="none: SQLite in the home")
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name_for_mlflow(cls, name: str) -> str:
+        """MLflow refuses some names, and can't be asked for others, like those with a quote."""
+        if not re.fullmatch(r"\w([\w .-]*\w)?", name):
+            raise ValueError(
+                "MLflow takes no such name. Give letters, digits, spaces, dots, _ and -, beginning "
+                "and ending with a letter or digit"
+            )
+        return name
 
 
 class ServeSettings(Section):
@@ -430,6 +446,7 @@ def load(home: Path | str | None = None) -> Settings:
     Raises ConfigError, naming the setting and what is allowed.
     """
     where = (Path(home) if home is not None else default_home()).absolute()
+    _refuse_question_mark(where, "the home")
     file = where / "melo.toml"
     values: dict[str, Any] = {}
     if file.exists():
@@ -451,4 +468,14 @@ def load(home: Path | str | None = None) -> Settings:
             f"the environment: {error}. MELO_ and a section's name, like MELO_PLAN, take JSON; one "
             "setting of it is MELO_PLAN__MAX_EDITS_PER_JOB=20."
         ) from None
+    _refuse_question_mark(settings.paths.ledger, "ledger.url")
     return settings.model_copy(update={"home": where})
+
+
+def _refuse_question_mark(path: Path, what: str) -> None:
+    """DuckDB, MLflow and Prefect take it for the beginning of a query, and write beside the place."""
+    if "?" in str(path):
+        raise ConfigError(
+            f"{what} is {path}: a question mark in a path is more than DuckDB can take, which would "
+            "write beside it. Choose a path without one."
+        )

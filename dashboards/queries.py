@@ -101,11 +101,11 @@ class Costs:
 
 
 class Records:
-    """Questions to one home. Every method opens the copy once at most."""
+    """Questions to one home. Every method opens the copy once at most. copy: none: the published one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, copy: Path | None = None) -> None:
         self.settings = settings
-        self.copy = ReadCopy(settings.paths.read_ledger, threads=settings.ledger.threads)
+        self.copy = ReadCopy(copy or settings.paths.read_ledger, threads=settings.ledger.threads)
 
     def overview(
         self, now: datetime, last: int | None = 100, since: datetime | None = None

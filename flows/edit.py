@@ -7,6 +7,8 @@ mend ──► next job ──► train ──► gate ──► register ──
 
 from __future__ import annotations
 
+import contextlib
+
 from prefect import flow
 
 from flows.spread import spread
@@ -36,7 +38,8 @@ def edit(home: str) -> list[Verdict]:
             train(home, job)
             verdict = gate(home, job)
             verdicts.append(verdict)
-            show(home, verdict, return_state=True)  # a page that can't be drawn holds up nothing
+            with contextlib.suppress(Exception):  # a page that can't be drawn holds up nothing
+                show(home, verdict)
             if verdict.version:
                 register_version(home, verdict.version)
             if verdict.version and verdict.passed:

@@ -8,6 +8,7 @@ from ledger.errors import (
     LedgerBusy,
     LedgerError,
     LedgerTooNew,
+    LedgerTooOld,
     NotALedger,
     UnknownId,
 )
@@ -40,8 +41,8 @@ from ledger.types import (
 __all__ = [
     "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event",
     "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost",
-    "Ledger", "LedgerBusy",
-    "LedgerError", "LedgerTooNew", "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult",
+    "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality",
+    "Mapping", "NotALedger", "ProbeResult",
     "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
     "Transition", "UnknownId", "Version",
 ]  # fmt: skip

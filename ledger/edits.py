@@ -59,6 +59,15 @@ class Edits(Intake):
             )
         return Backlog(*row)
 
+    def unserved(self) -> dict[str, int]:
+        """How many edits are in each state on the way to serving; held ones are not."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT state::VARCHAR, count(*) FROM edit_states "
+                "WHERE state IN ('ready', 'planned', 'trained') GROUP BY state ORDER BY state"
+            ).fetchall()
+        return dict(rows)
+
     def history(self, edit_id: str) -> list[Transition]:
         """The whole life of an edit, oldest step first. Raises UnknownId."""
         with self.read() as con:

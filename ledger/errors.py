@@ -13,6 +13,10 @@ class LedgerTooNew(LedgerError):
     """The file was written by a newer release than this one."""
 
 
+class LedgerTooOld(LedgerError):
+    """An older release wrote the file; it is brought up when it is opened to write."""
+
+
 class NotALedger(LedgerError):
     """The file exists and is not a ledger that can be opened."""
 

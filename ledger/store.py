@@ -16,6 +16,7 @@ growing pauses. docs/decisions/ledger-one-file-or-served.md has the figures.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import logging
@@ -32,12 +33,13 @@ from typing import Any, Self, TypeAlias
 import duckdb
 
 from ledger import functions, schema
-from ledger.errors import LedgerBusy, LedgerError, NotALedger
+from ledger.errors import LedgerBusy, LedgerError, LedgerTooOld, NotALedger
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 log = logging.getLogger(__name__)
 
 BETWEEN_TRIES = 0.004  # seconds, at our own lock
+UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds, at a file that a foreign process holds
 
 
@@ -147,7 +149,12 @@ class Store:
             if not self.path.exists():
                 raise NotALedger(f"{self.path} does not exist. Create it with `melo init`.")
             with self.read() as con:
-                schema.version_of(con, self.path)
+                found = schema.version_of(con, self.path)
+            if found < schema.latest():
+                raise LedgerTooOld(
+                    f"{self.path} has schema {found}, this release reads {schema.latest()}. Any "
+                    "command that writes brings it up."
+                )
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._guard, self._locked(fcntl.LOCK_EX):
@@ -174,23 +181,34 @@ class Store:
         Whoever wants it waits at a turnstile first and keeps that until the lock is his: so a
         process that has just let go queues behind the one that waits, and nobody starves.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self._timeout
-        lock = self._descriptor(".lock")
-        try:
-            turnstile = self._descriptor(".turn")
-            try:
-                self._wait(turnstile, fcntl.LOCK_EX, deadline)
-                self._wait(lock, kind, deadline)
-            finally:
-                os.close(turnstile)
+        with contextlib.ExitStack() as held:
+            lock = self._descriptor(".lock", held)
+            with contextlib.ExitStack() as passing:
+                if (turnstile := self._descriptor(".turn", passing)) is not None:
+                    self._wait(turnstile, fcntl.LOCK_EX, deadline)
+                if lock is not None:
+                    self._wait(lock, kind, deadline)
             yield
-        finally:
-            os.close(lock)
 
-    def _descriptor(self, suffix: str) -> int:
+    def _descriptor(self, suffix: str, until: contextlib.ExitStack) -> int | None:
+        """A lock file, open; None where it is missing and a reader may not make it.
+
+        Where nothing can be written a reader takes the files that are there.
+        """
         name = self.path.with_name(self.path.name + suffix)
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            found = os.open(name, flags, 0o644)
+        except OSError as error:
+            if not self.read_only or error.errno not in UNWRITABLE:
+                raise
+            try:
+                found = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return None
+        until.callback(os.close, found)
+        return found
 
     def _wait(self, descriptor: int, kind: int, deadline: float) -> None:
         while True:

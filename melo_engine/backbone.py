@@ -215,7 +215,7 @@ class Backbone:
             )
         except Exception as error:  # a template raises what it likes: jinja2 passes it on
             raise PromptError(
-                f"the chat template of \"{self.name}\" refuses the conversation: "
+                f'the chat template of "{self.name}" refuses the conversation: '
                 f"{str(error).splitlines()[0] if str(error) else repr(error)}. "
                 "Change the order or the roles of its messages."
             ) from None

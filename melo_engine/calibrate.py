@@ -31,7 +31,7 @@ from melo_engine.near_misses import SLOT, about_something, other_places
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-RESERVE = 0.2  # of the allowance: some hundred near-misses tell the share only roughly
+RESERVE = 0.4  # of the allowance: people's near-misses lie a little nearer than the corpus's
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 SUBJECTS = 1  # other subjects, and other relations, that each wording is asked about
@@ -89,7 +89,9 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
         subjects = source["subjects"][entry["subject"]]
         wordings += [(relation, chooser.choice(subjects), w) for w in entry["wordings"]]
     own_texts = [w.replace(SLOT, s) for _, s, w in wordings]
-    keys = reader.read(own_texts, [_named(t, s) for t, (_, s, _) in zip(own_texts, wordings, strict=True)])
+    keys = reader.read(
+        own_texts, [_named(t, s) for t, (_, s, _) in zip(own_texts, wordings, strict=True)]
+    )
     split = reader.projection.relation_size
     labels = np.array([r for r, _, _ in wordings])
     relation_gaps = _apart(keys[:, :split], labels)
@@ -190,7 +192,9 @@ def _own_gaps(
     By the part of the key by which they would: its relation where the subject is named, else content.
     """
     near: defaultdict[int, list[tuple[str, str | None]]] = defaultdict(list)
-    for i, (request, descriptions, texts) in enumerate(zip(requests, described, probes, strict=True)):
+    for i, (request, descriptions, texts) in enumerate(
+        zip(requests, described, probes, strict=True)
+    ):
         for text in (t for t in texts if t.strip()):
             name = name_in(text, request.names)
             stems = stems_of(text) if descriptions else frozenset()

@@ -119,7 +119,9 @@ class Editor:
     def calibration(self) -> Calibration:
         """The radii of new edits: the version's, made anew where `false_activations` is another now."""
         share = self.settings.false_activations
-        known = self._calibration or (self.version.calibration if hasattr(self, "version") else None)
+        known = self._calibration or (
+            self.version.calibration if hasattr(self, "version") else None
+        )
         if known is None or known.false_activations != share:
             known = calibrate(self.reader, share)
         self._calibration = known

@@ -127,7 +127,9 @@ class SentenceEncoder:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise BackboneError(f'the sentence encoder in "{folder}" can\'t be read: {first}') from None
+            raise BackboneError(
+                f'the sentence encoder in "{folder}" can\'t be read: {first}'
+            ) from None
         return cls(model.to(device), tokenizer)
 
     @cached_property
@@ -186,7 +188,9 @@ def installed_sentence_encoder() -> SentenceEncoder:
     folder = os.environ.get("MELO_SENTENCE_ENCODER")
     if folder:
         return SentenceEncoder.open(folder)
-    spec = importlib.util.find_spec(PACKAGE)  # its own module is never imported, only files are wanted
+    spec = importlib.util.find_spec(
+        PACKAGE
+    )  # its own module is never imported, only files are wanted
     for location in (spec.submodule_search_locations or []) if spec else []:
         if (Path(location) / "model").is_dir():
             return SentenceEncoder.open(Path(location) / "model")
@@ -212,7 +216,9 @@ def _by_length(
                 ids = tokenizer(part, padding=False)["input_ids"]
         else:
             ids = tokenizer(part, padding=False)["input_ids"]
-        ids = [row if len(row) <= limit else [*row[:1], *row[len(row) - limit + 1 :]] for row in ids]
+        ids = [
+            row if len(row) <= limit else [*row[:1], *row[len(row) - limit + 1 :]] for row in ids
+        ]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         for first in range(0, len(order), size):
             rows = order[first : first + size]

@@ -76,7 +76,9 @@ def relation_text(text: str, name: str | None) -> str:
     places = spans(text, name) if name else []
     if not places:
         return text
-    begin = max([m.end() for m in _SENTENCE_END.finditer(text) if m.end() <= places[-1][0]], default=0)
+    begin = max(
+        [m.end() for m in _SENTENCE_END.finditer(text) if m.end() <= places[-1][0]], default=0
+    )
     for start, end in sorted(places, reverse=True):
         if start >= begin:
             text = text[:start] + PLACEHOLDER + text[end:]
@@ -86,5 +88,7 @@ def relation_text(text: str, name: str | None) -> str:
 def last_sentence(text: str) -> str:
     """The last sentence of a text; the text itself where it is one."""
     stripped = text.rstrip()
-    begin = max([m.end() for m in _SENTENCE_END.finditer(stripped) if m.end() < len(stripped)], default=0)
+    begin = max(
+        [m.end() for m in _SENTENCE_END.finditer(stripped) if m.end() < len(stripped)], default=0
+    )
     return text[begin:]

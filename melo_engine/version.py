@@ -31,10 +31,10 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import Shard, file_hash
 from melo_engine.calibrate import Calibration
 from melo_engine.conversation import Conversation, asked
-from melo_engine.matching.descriptions import question_of
 from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader
+from melo_engine.matching.descriptions import question_of
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest
 from melo_engine.whole import beside, put

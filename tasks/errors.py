@@ -19,3 +19,7 @@ class NotDeletable(TaskError):
 
 class RegistryError(TaskError):
     """The MLflow registry cannot be reached or holds something else than expected."""
+
+
+class ServerProblem(TaskError):
+    """The Prefect server of a run does not come up."""

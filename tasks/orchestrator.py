@@ -1,38 +1,55 @@
-"""Where Prefect lives: in the home, on its own ephemeral server, unless one is named.
+"""Where Prefect lives: in the home, on a server of this run's own, unless one is named that answers.
 
-`use(home)` comes before the first import of prefect; it reads its settings then. `start()` lets the
-server come up while something else is being done, since that takes most of a first flow's time.
+    use(home)   before the first import of prefect, which reads its settings then
+    start()     the server comes up while something else is being done, most of a first flow's time
+    wait()      until it is up
+
+The server runs in a session of its own, so that Ctrl-C in a terminal ends the run and not first the
+server that the run reports to; it ends with the run, however that ends. It stands in the folder of its
+database, which is named without its path: a home may be called anything, and be moved.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import http.client
+import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from config import Settings
+from config.environment import of_our_own, past_proxies
+from tasks.errors import ServerProblem
 
-STARTING = 120.0  # seconds
+DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
+STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+NAMED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+PATIENCE = 5.0  # seconds for a server that is named to answer
 
-_starting: list[threading.Thread] = []
-_guards: list[subprocess.Popen[bytes]] = []  # kept: a forgotten one would close its pipe
+_servers: list[Server] = []
 
 
 def use(settings: Settings) -> None:
-    """Set what Prefect reads at its import. What the environment says already is left as it is."""
-    home = Path(settings.home).absolute() / "prefect"
+    """Set what Prefect reads at its import: what an outer job left over goes, wishes stay."""
+    past_proxies(os.environ)
+    of_our_own(os.environ)
+    home = folder(settings)
     home.mkdir(parents=True, exist_ok=True)
+    os.environ["PREFECT_HOME"] = str(home)
+    os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database or DATABASE
     defaults = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        STARTING: "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -40,42 +57,154 @@ def use(settings: Settings) -> None:
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "true",
     }
-    if settings.prefect_database:
-        defaults["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
-def start(settings: Settings) -> None:
-    """Begin to start the ephemeral server, in a thread; call `wait` before a flow."""
-    if os.environ.get("PREFECT_API_URL") or _starting:
+def folder(settings: Settings) -> Path:
+    """Where Prefect keeps what it keeps, and where its server stands."""
+    return Path(settings.home).absolute() / "prefect"
+
+
+def start(settings: Settings, say: Callable[[str], None]) -> None:
+    """Begin to start a server, in a thread; call `wait` before a flow.
+
+    say: told where PREFECT_API_URL names a server that is not there.
+    """
+    if _servers:
         return
+    url = os.environ.get("PREFECT_API_URL")
+    if url and _answers(url):
+        return
+    if url:
+        place = url.rpartition("@")[2]  # without a password
+        say(f"no Prefect server answers at PREFECT_API_URL, {place}; this run has one of its own.")
+    for name in NAMED:
+        os.environ.pop(name, None)
     _end_orphan(_note(settings))
-
-    def begin() -> None:
-        from prefect.server.api.server import SubprocessASGIServer
-
-        server = SubprocessASGIServer()
-        guarding = threading.Thread(target=_guard_once_there, args=(server, settings), daemon=True)
-        guarding.start()
-        server.start()
-        guarding.join()
-
-    thread = threading.Thread(target=begin, name="prefect-server", daemon=True)
-    _starting.append(thread)
-    thread.start()
+    server = Server(settings)
+    _servers.append(server)
+    server.begin()
+    os.environ["PREFECT_API_URL"] = server.url
 
 
 def wait() -> None:
-    """Return once the server that `start` began to start is up; at once where there is none."""
-    for thread in _starting:
-        thread.join()
+    """Return once the server that `start` began to start is up; at once where there is none.
+
+    Raises ServerProblem where it does not come up.
+    """
+    for server in _servers:
+        server.wait()
 
 
-def end_with_us() -> None:
-    """Let a process that is told to end do so by itself, so that its ephemeral server ends too."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+@dataclass
+class Server:
+    """Prefect's server for one run, without its pages. It ends with this process."""
+
+    settings: Settings
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    guard: subprocess.Popen[bytes] | None = None  # kept: a forgotten one would close its pipe
+    up: bool = False
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Of its API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def log(self) -> Path:
+        """What it says of errors."""
+        return Path(self.settings.home).absolute() / "logs" / "run-server.log"
+
+    def begin(self) -> None:
+        """Start the process, and a thread that waits until it is healthy."""
+        self.port = _free_port()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        prefect = importlib.util.find_spec("prefect")
+        if prefect is None or prefect.origin is None:
+            raise ServerProblem("prefect is not installed; install the project again.")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "uvicorn", "--app-dir",
+                    str(Path(prefect.origin).parent.parent), "--factory",
+                    "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port",
+                    str(self.port), "--log-level", "error", "--lifespan", "on",
+                ],
+                cwd=folder(self.settings), start_new_session=True, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log,
+                env={
+                    **os.environ, "PYTHONIOENCODING": "utf-8", "PREFECT_UI_ENABLED": "0",
+                    "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
+                },
+            )  # fmt: skip
+        self.guard = _guard(self.process.pid)
+        atexit.register(self.end)
+        _write(_note(self.settings), self.process.pid)
+        self.thread = threading.Thread(target=self._come_up, name="prefect-server", daemon=True)
+        self.thread.start()
+
+    def wait(self) -> None:
+        """Return once it is up. Raises ServerProblem where it does not come up."""
+        if self.thread is not None:
+            self.thread.join()
+        if not self.up:
+            raise ServerProblem(f"Prefect's server did not come up; see {self.log}.")
+
+    def end(self) -> None:
+        """End it, at the latest after some seconds."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _come_up(self) -> None:
+        deadline = time.monotonic() + float(os.environ.get(STARTING) or 120)
+        assert self.process is not None
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if _healthy(self.port):
+                self.up = True
+                return
+            time.sleep(0.1)
+
+
+def _healthy(port: int) -> bool:
+    """Whether it answers. Asked without a library that would look for a proxy."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _answers(url: str) -> bool:
+    """Whether a Prefect server is at a URL, or one that wants a key that it then asks for itself."""
+    import httpx
+
+    try:
+        if urlsplit(url).netloc.endswith("prefect.cloud"):
+            return True
+        status = httpx.get(f"{url.rstrip('/')}/health", timeout=PATIENCE).status_code
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return False
+    return status in (200, 401, 403)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def _note(settings: Settings) -> Path:
@@ -84,28 +213,19 @@ def _note(settings: Settings) -> Path:
 
 def _write(note: Path, pid: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
-    born = psutil.Process(pid).create_time()
-    note.write_text(json.dumps({"pid": pid, "born": born, "of": os.getpid()}), encoding="utf-8")
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended already
+        born = psutil.Process(pid).create_time()
+        said = json.dumps({"pid": pid, "born": born, "of": os.getpid()})
+        note.write_text(said, encoding="utf-8")
 
 
-def _guard_once_there(server: Any, settings: Settings) -> None:
-    """Guard the server from its first moment: it takes long to come up."""
-    deadline = time.monotonic() + STARTING
-    while server.server_process is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if server.server_process is not None:
-        _guard(server.server_process.pid)
-        _write(_note(settings), server.server_process.pid)
-
-
-def _guard(server: int) -> None:
+def _guard(server: int) -> subprocess.Popen[bytes]:
     """Let the server end with this process, however that ends: a pipe to a small shell closes."""
-    guard = subprocess.Popen(
+    return subprocess.Popen(
         ["sh", "-c", 'read _; kill "$0" 2>/dev/null', str(server)],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    _guards.append(guard)
 
 
 def _end_orphan(note: Path) -> None:

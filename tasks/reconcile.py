@@ -50,14 +50,24 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
         if settings.registry.promotion == "auto":
             done = advance(settings, ledger, version.id, actor="reconcile")
             promoted, late = promoted + bool(done), late + (done is None)
+            serves = "it serves now" if done else "another overtook it: its edits are planned anew"
+            _tell(ledger, version, f"had passed its gate; {serves}")
         elif not _can_serve(ledger, version.id, champion.version if champion else None):
             overtaken(ledger, version.id, actor="reconcile")
             late += 1
+            _tell(ledger, version, "can serve no more: its edits are planned anew")
         else:
             waiting.append(version.id)
     removals = ledger.free_removals(waiting=waiting)
-    follow(settings, ledger)
+    champion = ledger.champion()
+    if follow(settings, ledger) and champion is not None and not promoted:
+        _tell(ledger, ledger.version(champion.version), "serves, and the registry says so now")
     return Mended(jobs, registered, promoted, late, removals, swept)
+
+
+def _tell(ledger: Ledger, version: Recorded, what: str) -> None:
+    """On record, and for `melo run` to say: what another run began and this one finished."""
+    ledger.record_event("taken-up", f"version {version.id[:12]} {what}", version=version.id)
 
 
 def _unfinished(ledger: Ledger) -> list[Recorded]:

@@ -24,9 +24,10 @@ from tasks.judge import Verdict, judge, verdict_on_record
 from tasks.pages import link_version, show_verdict
 from tasks.plan import plan
 from tasks.reconcile import reconcile
-from tasks.register import log_audit, log_fruitless, register, roll_back
+from tasks.register import log_audit, log_fruitless, register
 from tasks.register.promote import advance
 from tasks.retries import PATIENT, Fault, fault_of
+from tasks.rollback import roll_back
 from tasks.similar import group_similar
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,13 +37,18 @@ from melo_engine.keys import KeyReader
 from melo_engine.projection import SCHEME, KeyProjection
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
+from tasks.place import put_right
+
+log = logging.getLogger(__name__)
 
 BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
 RECIPE = Recipe()
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The home's ledger, created where it is missing."""
+    """The home's ledger, created where it is missing; what names an old place is put right."""
+    if (moved := put_right(settings)) is not None:
+        log.warning("%s", moved)
     return Ledger.open(
         settings.paths.ledger,
         timeout=settings.ledger.timeout_seconds,

@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.baselines.base import Asked, Method
 from melo_engine import Backbone, EditRequest
+from melo_engine.encoders import default_encoder
 from melo_engine.errors import PromptError
 from melo_engine.keys import KeyReader
-from melo_engine.encoders import default_encoder
 
 FACT = "New fact: {prompt} {target}\n"
 

@@ -37,11 +37,12 @@ class Story:
 
     def run(self) -> dict[str, Any]:
         """All five steps; what came in, what became of it, and who answers what now."""
+        from cli import stopping
         from tasks import orchestrator
 
+        stopping.arm()
         orchestrator.use(self.settings)
-        orchestrator.end_with_us()
-        orchestrator.start(self.settings)
+        orchestrator.start(self.settings, self.say)
         self._prepare()
         before = self._ask(QUESTIONS, "base")
         self._take_in_and_edit()

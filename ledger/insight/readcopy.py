@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from ledger import schema
-from ledger.errors import NotALedger
+from ledger.errors import LedgerError, NotALedger
 from ledger.store import Connection
 
 TRIES = 5  # of opening a copy that is replaced at that very moment
@@ -40,6 +40,14 @@ class ReadCopy:
                 "`melo ingest`, or run `melo demo`."
             ) from None
         return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+
+    def is_current(self) -> bool:
+        """Whether it is there and of this release's schema."""
+        try:
+            with self.open():
+                return True
+        except LedgerError:
+            return False
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Connection]:

@@ -1,8 +1,8 @@
 """Which edits a text may be about, by the words that stand in it. Needs no key.
 
-    names          the subject or an alias stands in the text      ──► the relation part decides
-    descriptions   most words of a describing subject, or of the   ──► the content part decides
-                   whole question, stand in it
+names          the subject or an alias stands in the text      ──► the relation part decides
+descriptions   most words of a describing subject, or of the   ──► the content part decides
+               whole question, stand in it
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ _SPACELESS = (
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 _ROMAN = re.compile(r"[ivx]+")
 _LATIN = re.compile(r"[a-z0-9]+")
-_ARTICLED = re.compile("[\u0590-\u06ff]+")  # Hebrew and Arabic write articles and prepositions onto words
+_ARTICLED = re.compile(
+    "[\u0590-\u06ff]+"
+)  # Hebrew and Arabic write articles and prepositions onto words
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
 TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
@@ -114,7 +116,9 @@ def _with_origin(text: str) -> tuple[str, Sequence[int]]:
     plain, origin = "", []
     for i, char in enumerate(text):
         parts = unicodedata.normalize("NFKD", char)
-        parts = "".join(c for c in parts if not unicodedata.combining(c)).replace("ı", "i").casefold()
+        parts = (
+            "".join(c for c in parts if not unicodedata.combining(c)).replace("ı", "i").casefold()
+        )
         plain += parts
         origin += [i] * len(parts)
     return plain, origin

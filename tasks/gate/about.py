@@ -16,8 +16,8 @@ from functools import lru_cache
 
 from melo_engine import EditRequest
 from melo_engine.matching import descriptions
-from melo_engine.near_misses import SLOT, template_of
 from melo_engine.matching.names import words
+from melo_engine.near_misses import SLOT, template_of
 
 COMMON = descriptions.COMMON | {"tell", "me", "please"}
 

@@ -112,15 +112,16 @@ def roll_back(
     )  # fmt: skip
 
 
-def follow(settings: Settings, ledger: Ledger) -> None:
-    """Set the registry's aliases to what the ledger says. Safe to call at any time.
+def follow(settings: Settings, ledger: Ledger) -> bool:
+    """Set the registry's aliases to what the ledger says; whether one had to be set. Always safe.
 
     One process at a time reads the champion and sets them, so the last one to do so has read last.
     """
     with alone(settings):
         champion = ledger.champion()
         if champion is None:
-            return
+            return False
+        changed = False
         registry = Registry(settings)
         name = registry.name_for(open_backbone(settings))
         if not registry.holds(name, ledger.version(champion.version).registry_version):
@@ -128,9 +129,10 @@ def follow(settings: Settings, ledger: Ledger) -> None:
         for alias, version in (("champion", champion.version), ("previous", champion.previous)):
             number = ledger.version(version).registry_version if version else None
             if number is not None and registry.holds(name, number):
-                registry.set_alias(name, alias, number)
+                changed |= registry.set_alias(name, alias, number)
             elif version is None:
                 registry.drop_alias(name, alias)
+        return changed
 
 
 def _refuse_ungated(settings: Settings, known: Recorded) -> None:

@@ -7,15 +7,19 @@ are set to what the ledger says, a version is found by its content hash before i
 from __future__ import annotations
 
 import json
+import logging
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from config import Settings
+from config.environment import of_our_own, past_proxies
 from melo_engine import Backbone
+from tasks.place import put_right
 from tasks.register.contents import REFERENCES, Contents
 
+log = logging.getLogger(__name__)
 HASH_TAG, VERDICT_TAG = "melo.content_hash", "melo.gate"
 
 
@@ -27,17 +31,22 @@ class Registry:
 
     @cached_property
     def client(self) -> Any:
-        """An MlflowClient on the home's store."""
+        """An MlflowClient on the home's store.
+
+        What an outer job's environment says of runs and stores is not taken over.
+        """
+        past_proxies(os.environ)
+        of_our_own(os.environ, prefect=False)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        import logging
-
         import mlflow
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self.settings.home.mkdir(parents=True, exist_ok=True)
+        if (moved := put_right(self.settings)) is not None:
+            log.warning("%s", moved)
         mlflow.set_tracking_uri(self.settings.tracking_uri)
         mlflow.set_registry_uri(self.settings.tracking_uri)
         return mlflow.MlflowClient()
@@ -106,11 +115,13 @@ class Registry:
         path = mlflow.artifacts.download_artifacts(f"{place}/artifacts/version/{REFERENCES}")
         return Contents.of(json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def set_alias(self, name: str, alias: str, number: str) -> None:
-        """Point an alias at a version; nothing is written where it does so already."""
+    def set_alias(self, name: str, alias: str, number: str) -> bool:
+        """Point an alias at a version; False where it does so already, and nothing is written."""
         aliases = self.client.get_registered_model(name).aliases
-        if str(aliases.get(alias)) != number:
-            self.client.set_registered_model_alias(name, alias, number)
+        if str(aliases.get(alias)) == number:
+            return False
+        self.client.set_registered_model_alias(name, alias, number)
+        return True
 
     def drop_alias(self, name: str, alias: str) -> None:
         """Take an alias away where it is set."""

@@ -19,7 +19,7 @@ def test_a_home_without_a_backbone_uses_the_prepared_one(
         (tmp_path / "melo.toml").write_text(before)
     assert _adopt(load(tmp_path), tmp_path / "model", "sequence-classification")
     found = load(tmp_path)
-    assert found.backbone.path == str(tmp_path / "model")
+    assert found.backbone.path == "model"
     assert found.backbone.task == "sequence-classification"
     assert found.plan.max_edits_per_job == (7 if before and before.startswith("[plan]") else 50)
 

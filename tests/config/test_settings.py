@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def test_the_environment_is_stronger_than_the_file(
         ("[plan\n", "can't be read"),
         ("[backbone]\ntask = 'image'\n", "seq2seq-lm"),
         ("[edit]\nrank = 32\n", "max_rank must be at least rank, which is 32"),
+        *(
+            (f"[registry]\nmodel_name = {json.dumps(name)}\n", "setting registry.model_name: ")
+            for name in (
+                "team/model",
+                "a:b",
+                ".",
+                "..",
+                "",
+                " ",
+                "it's",
+                'a"b',
+                "a\n",
+                "-a",
+                "a" * 101,
+            )
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
@@ -94,3 +111,28 @@ def test_settings_are_read_with_the_mark_that_an_editor_put_before_them(
     settings = load(tmp_path)
     assert settings.backbone.task == "causal-lm"
     assert list(settings.relations) == ["ähnlich"]
+
+
+@pytest.mark.parametrize(
+    "name", ["melo", "team_model-2", "my model", "v1.2", "modèle", "模型", "a" * 100]
+)
+def test_a_name_that_mlflow_takes_is_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / "melo.toml").write_text(
+        f"[registry]\nmodel_name = {json.dumps(name)}\n", encoding="utf-8"
+    )
+    assert load(tmp_path).registry.model_name == name
+    from mlflow.utils.validation import _validate_model_name
+
+    _validate_model_name(f"{name}-backbone-12345678")
+
+
+@pytest.mark.parametrize("place", ["what?", "a?b/home", "?"])
+def test_a_question_mark_in_a_path_is_refused_and_nothing_is_made(
+    tmp_path: Path, place: str
+) -> None:
+    with pytest.raises(ConfigError, match="question mark"):
+        load(tmp_path / place)
+    (tmp_path / "melo.toml").write_text(f'[ledger]\nurl = "{tmp_path / place}.duckdb"\n')
+    with pytest.raises(ConfigError, match="question mark"):
+        load(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["melo.toml"]

@@ -19,8 +19,8 @@ from melo_engine.calibrate import (
     radii,
 )
 from melo_engine.keys import KeyReader
-from melo_engine.near_misses import NearMisses
 from melo_engine.matching.names import name_in
+from melo_engine.near_misses import NearMisses
 from tests.melo_engine import models
 
 WORDINGS = ("who leads {} ?", "which river lies in {} ?", "where was {} built ?")

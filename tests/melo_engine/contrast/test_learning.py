@@ -13,8 +13,8 @@ from melo_engine import Editor, EditRequest
 from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
-from melo_engine.projection import KeyProjection
 from melo_engine.matching.names import joined
+from melo_engine.projection import KeyProjection
 from tests.melo_engine import models
 
 RELATIONS = {

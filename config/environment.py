@@ -1,0 +1,65 @@
+"""What the surroundings of a process say that is not ours: proxies, and what outer jobs left over.
+
+    past_proxies     requests to this machine never go through a proxy; all others still do
+    of_our_own       the MLFLOW_ and PREFECT_ variables that say how to reach a server stay; those that
+                     say which run, experiment, store or profile is meant belong to an outer job and go
+
+Both work on a mapping, `os.environ` of a process of ours or what a child is told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import MutableMapping
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+# How a server is reached, and how patiently.
+KEPT_OF_MLFLOW = (
+    "MLFLOW_HTTP_REQUEST_", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4",
+    "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_GCS_",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_ENABLE_MULTIPART_",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_", "MLFLOW_SERVER_", "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "MLFLOW_SQLALCHEMYSTORE_", "MLFLOW_DISABLE_TELEMETRY",
+)  # fmt: skip
+KEPT_OF_PREFECT = (
+    "PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_API_TLS_",
+    "PREFECT_API_SSL_", "PREFECT_API_REQUEST_TIMEOUT", "PREFECT_API_ENABLE_HTTP2",
+    "PREFECT_CLIENT_", "PREFECT_CLI_", "PREFECT_CLOUD_", "PREFECT_LOGGING_", "PREFECT_WORKER_",
+    "PREFECT_FLOWS_HEARTBEAT_", "PREFECT_SERVER_ANALYTICS_", "PREFECT_SERVER_CONCURRENCY_",
+    "PREFECT_SERVER_DATABASE_TIMEOUT", "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT",
+    "PREFECT_SERVER_EPHEMERAL_", "PREFECT_SERVER_LOGGING_", "PREFECT_SERVER_SERVICES_",
+)  # fmt: skip
+
+
+def past_proxies(environment: MutableMapping[str, str]) -> None:
+    """Let requests to this machine go past every proxy; what is excepted already stays so.
+
+    A SOCKS proxy that no library here can speak to would fail every client, also on loopback: it is
+    left out.
+    """
+    spelled = [environment.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    names = [part.strip() for text in spelled for part in text.split(",") if part.strip()]
+    excepted = ",".join(dict.fromkeys([*names, *LOOPBACK]))
+    for name in ("no_proxy", "NO_PROXY"):
+        environment[name] = "*" if "*" in names else excepted
+    if importlib.util.find_spec("socksio") is None:
+        for name in (*PROXIES, *(name.upper() for name in PROXIES)):
+            if environment.get(name, "").lower().startswith("socks"):
+                del environment[name]
+
+
+def of_our_own(environment: MutableMapping[str, str], *, prefect: bool = True) -> None:
+    """Forget what an outer job of MLflow or Prefect said about itself.
+
+    prefect: False within a run of Prefect's own, which knows itself by these variables.
+    """
+    for name in list(environment):
+        foreign = name.startswith(("MLFLOW_", "_MLFLOW_")) and not name.startswith(KEPT_OF_MLFLOW)
+        if prefect and name.startswith("PREFECT_"):
+            foreign = not name.startswith(KEPT_OF_PREFECT)
+        if foreign:
+            del environment[name]

@@ -1,0 +1,276 @@
+"""A home that was moved, copied or restored: what MLflow keeps of its old place is put right.
+
+    experiments, runs, logged models, model versions    where their artifacts lie, in MLflow's database
+    artifacts/models/*/artifacts/MLmodel                backbone and store of shards of a logged model
+    melo.toml                                           a path into the home that a person wrote there
+
+MLflow keeps such places absolute, whatever it is given. Left as they are, a moved home would write to
+where it was, and a copy into the home it was copied from. Everything else in a home is relative to it,
+but for `run/place.json`, which says where it was when it was last opened.
+
+Nothing is changed where the home is where it was, by whatever name. A database that homes share, on
+PostgreSQL, is put right for a home that was moved; for one whose original is still there it is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from config import Settings
+from tasks.errors import RegistryError
+
+COLUMNS = (
+    ("runs", "run_uuid", "artifact_uri"),
+    ("logged_models", "model_id", "artifact_location"),
+    ("model_versions", "name || '/' || version", "storage_location"),
+    ("model_versions", "name || '/' || version", "source"),
+)
+WAIT = 30.0  # seconds for another process that writes to the database
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A home that is not where it was. before: its folder then."""
+
+    before: Path
+    now: Path
+
+    def __str__(self) -> str:
+        return f"this home was at {self.before}; what named that place names {self.now} now."
+
+
+def moved(settings: Settings) -> Moved | None:
+    """Where a home was before, if it is elsewhere now. Reads only; None where that isn't known."""
+    if (found := _noted(settings)) is not None:
+        return found
+    try:
+        with _database(settings, write=False) as database:
+            return _moved(settings, database)
+    except (sqlite3.Error, OSError):
+        return None
+
+
+def put_right(settings: Settings) -> Moved | None:
+    """Let everything in a home name the home where it is; None where it does already.
+
+    Raises RegistryError where the database belongs to another home, or can't be written.
+    """
+    found = moved(settings)
+    if found is None:
+        if not _note(settings).exists():
+            with contextlib.suppress(OSError):
+                _remember(settings)
+        return None
+    try:
+        with _database(settings, write=True) as database:
+            at: Moved | None = found
+            while at is not None:
+                _refuse_shared(settings, at)
+                if database is not None:
+                    _models(settings, at)
+                    _rows(database, at)
+                _settings(settings, at)
+                at = _moved(settings, database)
+        _remember(settings)
+        return found
+    except (sqlite3.Error, OSError) as error:
+        raise RegistryError(
+            f"this home was at {found.before}, and what names that place can't be put right: "
+            f"{error}."
+        ) from error
+
+
+def _note(settings: Settings) -> Path:
+    return settings.home / "run" / "place.json"
+
+
+def _noted(settings: Settings) -> Moved | None:
+    try:
+        before = Path(json.loads(_note(settings).read_text(encoding="utf-8"))["home"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _elsewhere(before, settings.home.absolute())
+
+
+def _remember(settings: Settings) -> None:
+    note = _note(settings)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    fresh = note.with_name(f".{note.name}.{os.getpid()}")
+    fresh.write_text(json.dumps({"home": str(settings.home.absolute())}), encoding="utf-8")
+    os.replace(fresh, note)
+
+
+def _elsewhere(before: Path, now: Path) -> Moved | None:
+    """Whether two paths are two folders: a link to a home, or a mount of it, is the home itself."""
+    try:
+        same = before == now or before.samefile(now)
+    except OSError:
+        same = False
+    return None if same else Moved(before, now)
+
+
+def _refuse_shared(settings: Settings, found: Moved) -> None:
+    shared = settings.registry.tracking_uri is None and settings.database.url is not None
+    if shared and (found.before / "melo.toml").exists():
+        raise RegistryError(
+            f"the database that database.url names keeps the versions of {found.before}, which is "
+            f"still there. Give {found.now} a database of its own."
+        )
+
+
+@dataclass(frozen=True)
+class _Database:
+    """A DB-API connection, and how it marks a value."""
+
+    connection: Any
+    mark: str
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        cursor = self.connection.cursor()
+        cursor.execute(sql.replace("?", self.mark), values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+@contextlib.contextmanager
+def _database(settings: Settings, *, write: bool) -> Iterator[_Database | None]:
+    """The home's MLflow database in one transaction; None where it has none of its own."""
+    if settings.registry.tracking_uri is not None:
+        yield None
+        return
+    if settings.database.url is not None:
+        yield from _postgresql(settings)
+        return
+    file = settings.paths.mlflow_db
+    if not file.is_file():
+        yield None
+        return
+    uri = f"{file.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=WAIT)) as connection:
+        if write:
+            connection.isolation_level = None
+            connection.execute("BEGIN IMMEDIATE")
+        yield _Database(connection, "?")
+        if write:
+            connection.execute("COMMIT")
+
+
+def _postgresql(settings: Settings) -> Iterator[_Database | None]:
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(settings.database.beside("mlflow"), connect_timeout=10)
+    except psycopg2.Error:
+        yield None  # whoever needs it says so
+        return
+    with contextlib.closing(connection), connection:
+        yield _Database(connection, "%s")
+
+
+def _moved(settings: Settings, database: _Database | None) -> Moved | None:
+    """By where the experiments lie, the newest first: the artifacts of a home stand in it."""
+    if database is None:
+        return None
+    try:
+        rows = database.rows(
+            "SELECT artifact_location FROM experiments ORDER BY experiment_id DESC"
+        )
+    except Exception:  # no such table: MLflow has not been here yet
+        return None
+    now = settings.home.absolute()
+    for (location,) in rows:
+        place = _path(location)
+        if place is not None and place.name == "artifacts":
+            found = _elsewhere(place.parent, now)
+            if found is not None:
+                return found
+    return None
+
+
+def _rows(database: _Database, found: Moved) -> None:
+    """Let every row name the new place, but those whose files lie at the old place only."""
+    places = _Places(found)
+    for number, location in database.rows(
+        "SELECT experiment_id, artifact_location FROM experiments"
+    ):
+        if (new := places.renamed(location)) is not None:
+            database.rows(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", new, number
+            )
+    for table, key, column in COLUMNS:
+        for name, location in database.rows(f"SELECT {key}, {column} FROM {table}"):
+            new = places.renamed(location)
+            if new is not None and not places.only_there(location):
+                database.rows(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", new, name)
+
+
+def _models(settings: Settings, found: Moved) -> None:
+    """Let each logged model name backbone and shards where they are now."""
+    import yaml
+
+    places = _Places(found)
+    for file in settings.paths.artifacts.glob("models/*/artifacts/MLmodel"):
+        text = file.read_text(encoding="utf-8")
+        if str(found.before) not in text and found.before.as_uri() not in text:
+            continue
+        told = places.replaced(yaml.safe_load(text))
+        fresh = file.with_name(f".MLmodel.{os.getpid()}")
+        fresh.write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
+        os.replace(fresh, file)
+
+
+def _settings(settings: Settings, found: Moved) -> None:
+    """Let melo.toml name files of this home where it named those of the old one."""
+    file = settings.paths.settings
+    if not file.is_file():
+        return
+    text = file.read_text(encoding="utf-8")
+    new = text.replace(f"{found.before}/", f"{found.now}/")
+    if new != text:
+        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        fresh.write_text(new, encoding="utf-8")
+        os.replace(fresh, file)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Old places and what they are called now."""
+
+    moved: Moved
+
+    def renamed(self, location: object) -> str | None:
+        """A path or file URI within the old home as it is now; None for every other text."""
+        if not isinstance(location, str) or (path := _path(location)) is None:
+            return None
+        if not path.is_relative_to(self.moved.before):
+            return None
+        new = self.moved.now / path.relative_to(self.moved.before)
+        return new.as_uri() if location.startswith("file:") else str(new)
+
+    def only_there(self, location: str) -> bool:
+        """Whether files are at the old place and not at the new one."""
+        old, new = _path(location), _path(self.renamed(location) or "")
+        return old is not None and old.exists() and new is not None and not new.exists()
+
+    def replaced(self, value: Any) -> Any:
+        """The same with every place renamed."""
+        if isinstance(value, dict):
+            return {key: self.replaced(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.replaced(item) for item in value]
+        return self.renamed(value) or value
+
+
+def _path(location: object) -> Path | None:
+    """The absolute path that a location names on this machine, where it names one."""
+    if not isinstance(location, str):
+        return None
+    path = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    return Path(path) if path.startswith("/") else None

@@ -1,0 +1,58 @@
+"""The step: an earlier version serves again, or the backbone as it was before any edit."""
+
+from __future__ import annotations
+
+from config import Settings
+from ledger import Ledger
+from melo_engine import Version
+from tasks.edit import Trained
+from tasks.errors import NotPromotable
+from tasks.judge import gate, record
+from tasks.register import Promotion, promote
+from tasks.register import roll_back as to_version
+from tasks.versions import BASE, open_backbone, open_projection, open_version, save_version
+
+
+def roll_back(
+    settings: Settings, ledger: Ledger, version: str | None, *, actor: str, reason: str
+) -> Promotion:
+    """Let a version serve again: the given one, `base`, or the champion before this one.
+
+    Raises NotPromotable where there is none, or where it fails its gate.
+    """
+    if version == BASE:
+        return _to_base(settings, ledger, actor=actor, reason=reason)
+    return to_version(settings, ledger, version, actor=actor, reason=reason)
+
+
+def _to_base(settings: Settings, ledger: Ledger, *, actor: str, reason: str) -> Promotion:
+    """Promote the version without any edit. It is gated like every other, once."""
+    champion = ledger.champion()
+    if champion is None:
+        raise NotPromotable("the backbone serves already: no version has been promoted yet.")
+    backbone = open_backbone(settings)
+    empty = Version.empty(backbone, open_projection(settings, backbone))
+    if champion.version == empty.id:
+        return Promotion(empty.id, empty.id, ledger.version(empty.id).registry_version)
+    if not _passed(ledger, empty.id):
+        save_version(settings, empty)
+        gated, _ = gate(settings, ledger, Trained("", champion.version, empty.id))
+        gone = tuple(open_version(settings, champion.version).edits)
+        record(ledger, gated, BASE, None, (), gone, {}, dict.fromkeys(gone, reason))
+        if not gated.passed:
+            raise NotPromotable(
+                f"the backbone without edits failed its gate: {gated.reason}. The champion stays; "
+                f"see `melo versions show {empty.id[:12]}`."
+            )
+    return promote(
+        settings, ledger, empty.id, expected=champion.version, actor=actor, reason=reason,
+        going_back=True,
+    )  # fmt: skip
+
+
+def _passed(ledger: Ledger, version: str) -> bool:
+    """Whether a version is on record, with its files, and has passed its gate."""
+    return any(
+        v.id == version and v.verdict == "passed" and not v.info.get("deleted")
+        for v in ledger.versions()
+    )
