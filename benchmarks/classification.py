@@ -49,7 +49,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         raise DataError("no row of the unseen half has a text and a label that the backbone knows.")
     bare = Method(backbone)
     options.say("asking the classifier", 0, 1)
-    said = bare.answer(Asked.of([r.request.prompt for r in unseen]))
+    said = bare.answer(Asked.of([r.request.question for r in unseen]))
     options.say("asking the classifier", 1, 1)
     wrong = [r for r, t in zip(unseen, said, strict=True) if t != r.request.target]
     right = [r for r, t in zip(unseen, said, strict=True) if t == r.request.target]
@@ -62,9 +62,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     def scored(method: Method, count: int) -> dict[str, Any]:
         done = edited[:count]
         owners = [r.request.id for r in done]
-        answers = method.answer(Asked.of([r.request.prompt for r in done], owners))
+        answers = method.answer(Asked.of([r.request.question for r in done], owners))
         stayed = right if count in final else right[:SAMPLE]
-        kept = method.answer(Asked.of([r.request.prompt for r in stayed]))
+        kept = method.answer(Asked.of([r.request.question for r in stayed]))
         corrected = mean(a == r.request.target for a, r in zip(answers, done, strict=True))
         held = mean(a == r.request.target for a, r in zip(kept, stayed, strict=True))
         after = (corrected * count + held * len(right)) / (count + len(right))
@@ -84,7 +84,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     requests = [r.request for r in edited]
     if "melo" in options.methods:
         known = _in_order(seen, seed)[:SEEN]
-        bounded = with_locality(backbone, requests, [r.request.prompt for r in known])
+        bounded = with_locality(backbone, requests, [r.request.question for r in known])
         settings = options.settings or EditSettings(seed=seed)
         melo, found = run_melo(lambda: Melo(backbone, settings=settings), bounded, scored, options)
         melo.close()
@@ -100,7 +100,7 @@ def with_locality(
         return list(requests)
     reader = KeyReader(default_encoder(backbone))
     known = reader.read(list(texts))[:, reader.projection.relation_size :]  # (N, H)
-    own = reader.read([r.prompt for r in requests])[:, reader.projection.relation_size :]
+    own = reader.read([r.question for r in requests])[:, reader.projection.relation_size :]
     near = np.argsort(-(own @ known.T), axis=1)[:, :LOCALITY]  # unit vectors: nearest first
     return [
         replace(r, locality=tuple(texts[i] for i in rows))
@@ -111,13 +111,13 @@ def with_locality(
 def _in_order(rows: Sequence[Row], seed: int) -> list[Row]:
     """Shuffled by the seed and each text alone."""
     return sorted(
-        rows, key=lambda r: hashlib.sha256(f"{seed}|{r.request.prompt}".encode()).digest()
+        rows, key=lambda r: hashlib.sha256(f"{seed}|{r.request.question}".encode()).digest()
     )
 
 
 def _fits(backbone: Backbone, row: Row) -> bool:
     try:
-        backbone.encode([row.request.prompt])
+        backbone.encode([row.request.question])
         backbone.label(row.request.target)
     except MeloError:
         return False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.progress import Progress
 from config import Settings
 from melo_engine import Backbone, Calibration, Editor, EditSettings
 from melo_engine.projection import KeyProjection
@@ -20,7 +19,7 @@ class Keys:
     calibration: Calibration
 
 
-def product_keys(backbone: Backbone, cache: Path, progress: Progress | None = None) -> Keys:
+def product_keys(backbone: Backbone, cache: Path) -> Keys:
     """The projection and the calibration that `melo run` takes for this backbone, kept in `cache`."""
     settings = Settings(home=cache)
     return Keys(open_projection(settings, backbone), open_calibration(settings, backbone))
@@ -28,8 +27,6 @@ def product_keys(backbone: Backbone, cache: Path, progress: Progress | None = No
 
 def product_settings(seed: int) -> EditSettings:
     """How `melo run` trains, from this seed."""
-    from dataclasses import replace
-
     return replace(edit_settings(Settings()), seed=seed)
 
 

@@ -163,7 +163,7 @@ def read_material(data: Sequence[Path], seed: int = 0) -> Material:
                 facts.setdefault(joined(subject), request)  # one fact a subject: no conflicts
             for probe in row.get("locality", ()):
                 locality[probe["prompt"]] = None
-    templates = {template_of(r.prompt, str(r.subject)): None for r in facts.values()}
+    templates = {template_of(r.question, str(r.subject)): None for r in facts.values()}
     return Material(list(facts.values()), list(locality), [t for t in templates if t], names)
 
 

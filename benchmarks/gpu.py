@@ -22,7 +22,7 @@ import torch
 from benchmarks.baselines.paper import Paper
 from benchmarks.random_versions import RADIUS, invented_name, prompt_about, random_version
 from benchmarks.shapes import shaped
-from melo_engine import Backbone, Calibration, Editor, EditRequest, EditSettings, Version
+from melo_engine import Backbone, Calibration, Editor, EditRequest, EditResult, EditSettings
 
 EDITS, PAPER_EDITS, BATCH, TOKENS, ROUNDS = 256, 20, 64, 32, 5
 ROUTED = (0.0, 0.5, 1.0)
@@ -109,11 +109,11 @@ def _measure(
          "bare": bare_mb},
     ]  # fmt: skip
     for share in ROUTED:
-        prompts = _prompts([r.prompt for r in requests], batch, share)
+        prompts = _prompts([r.question for r in requests], batch, share)
         rows += _served(backbone, editor, paper, prompts, share, tokens, rounds)
     say(4)
     paper.close()
-    editor.runtime.close()
+    editor.close()
     return {
         "shape": name,
         "parameters": parameters,
@@ -121,11 +121,11 @@ def _measure(
     }
 
 
-def _timed_edit(editor: Editor, requests: Sequence[EditRequest]) -> tuple[float, Version]:
+def _timed_edit(editor: Editor, requests: Sequence[EditRequest]) -> tuple[float, EditResult]:
     """Edits a second of one job, whether or not a random model could learn each of them."""
     began = _clock()
-    version = editor.edit(requests)
-    return len(requests) / (_clock() - began), version
+    made = editor.edit(requests)
+    return len(requests) / (_clock() - began), made
 
 
 def _served(

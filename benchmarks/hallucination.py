@@ -105,7 +105,7 @@ def _web(rows: Sequence[dict[str, Any]]) -> list[Pair]:
 
 
 def _edit(row: Row) -> Pair:
-    return row.request.prompt, row.request.target
+    return row.request.question, row.request.target
 
 
 def _score(
@@ -117,7 +117,7 @@ def _score(
 ) -> dict[str, Any]:
     owners = [r.request.id for r in rows]
     edits = _losses(method, [_edit(r) for r in rows], owners)
-    texts = method.answer(Asked.of([r.request.prompt for r in rows], owners))
+    texts = method.answer(Asked.of([r.request.question for r in rows], owners))
     wanted = [method.backbone.canonical(r.request.target) for r in rows]
     figures = {
         "edit_perplexity": _perplexity(edits),

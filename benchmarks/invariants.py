@@ -28,7 +28,7 @@ def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> d
     Rows whose bare text changes with the batch are counted apart: there it is the backbone.
     """
     share = INVARIANCE_SAMPLE // 4
-    prompts = [r.request.prompt for r in active[:share]]
+    prompts = [r.request.question for r in active[:share]]
     prompts += [p for part in _unchanged(probes) for p in part[:share]]
     prompts += [p for p, _ in probes.rephrase[:share]]
     long = "A stray sentence that is only here to make the batch much wider than it was. " * 2
@@ -97,7 +97,7 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
         fresh.edit(
             [
                 EditRequest(
-                    r.request.prompt,
+                    r.request.question,
                     rows[(i + turn) % len(rows)].request.target,
                     r.request.subject,
                     id=f"{r.request.id}-{number}",
@@ -106,7 +106,7 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
             ],
             replaces=list(fresh.version.edits),
         )
-    answers = fresh.answer([r.request.prompt for r in rows])
+    answers = fresh.answer([r.request.question for r in rows])
     return mean(
         a.text == editor.backbone.canonical(r.request.target)
         for a, r in zip(answers, rows, strict=True)
@@ -147,5 +147,5 @@ def _unchanged(probes: Probes) -> list[list[str]]:
 
 
 def _sample(active: Sequence[Row], probes: Probes) -> list[str]:
-    prompts = [r.request.prompt for r in active] + [p for p, _ in probes.rephrase]
+    prompts = [r.request.question for r in active] + [p for p, _ in probes.rephrase]
     return prompts + [p for part in _unchanged(probes) for p in part]

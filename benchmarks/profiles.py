@@ -59,7 +59,7 @@ def bench(
     opened = Backbone.open(backbone or prepared(raw[:edits], cache, progress))
     rows = plain_rows(raw)
     requests = [r.request for r in rows[:edits]]
-    others = [r.request.prompt for r in rows[edits:]] or [r.request.prompt for r in rows]
+    others = [r.request.question for r in rows[edits:]] or [r.request.question for r in rows]
     peaks = {"gflops": _peak_gflops(opened), "gb_per_second": _peak_bandwidth(opened)}
     say(1)
     _edited(opened, requests[:8])  # warms up
@@ -73,7 +73,7 @@ def bench(
     _, serving_seconds, serving = _sampled(lambda: _served(editor, prompts, REPEATS))
     say(4)
     serving_work = _counted(lambda: _served(editor, prompts, REPEATS))
-    editor.runtime.close()
+    editor.close()
     say(5)
     asked = REPEATS * len(prompts)
     return {
@@ -130,9 +130,7 @@ def place(frame: FrameType | None) -> str:
 
 def _edited(backbone: Backbone, requests: Sequence[EditRequest]) -> Version:
     editor = Editor(backbone)
-    version = editor.edit(requests)
-    editor.runtime.close()
-    return version
+    return editor.edit(requests).version
 
 
 def _served(editor: Editor, prompts: Sequence[str], repeats: int) -> None:
@@ -141,7 +139,7 @@ def _served(editor: Editor, prompts: Sequence[str], repeats: int) -> None:
 
 
 def _half(edits: Sequence[Any], others: Sequence[str]) -> list[str]:
-    own = [e.request.prompt for e in edits]
+    own = [e.request.question for e in edits]
     half = ASKED // 2
     return [own[i % len(own)] for i in range(half)] + [others[i % len(others)] for i in range(half)]
 

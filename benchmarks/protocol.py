@@ -100,7 +100,7 @@ def split_rows(
 def practice_requests(split: Split) -> list[EditRequest]:
     """The practice rows with their rephrases, for learning the key projection."""
     return [
-        EditRequest(r.request.prompt, r.request.target, r.request.subject, rephrases=r.rephrases)
+        EditRequest(r.request.question, r.request.target, r.request.subject, rephrases=r.rephrases)
         for r in split.practice
     ]
 
@@ -133,7 +133,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     near = NearMisses([*unseen, *(r.request for r in active)], seed + 1)
     templates = near.templates_of(unseen)
     names = [r.subject for r in unseen if r.subject]
-    own = [(r.prompt, "") for r in unseen]
+    own = [(r.question, "") for r in unseen]
     made = [
         (p, row.request.id)
         for row in active
@@ -146,7 +146,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
             row.request, RELATION_MISSES, templates, by_subject[_subject(row)]
         )
     ]
-    edited = {tuple(words(p)) for row in active for p in (row.request.prompt, *row.rephrases)}
+    edited = {tuple(words(p)) for row in active for p in (row.request.question, *row.rephrases)}
     asked = [(p, row.request.id) for row in active for p in row.locality]
     locality = [(p, i) for p, i in asked if tuple(words(p)) not in edited]
     rows = [*active, *split.tested, *split.unseen, *split.practice]
@@ -177,7 +177,7 @@ def _text(raw: dict[str, Any], name: str) -> bool:
 
 
 def _subject(row: Row) -> str:
-    return "".join(words(row.request.subject or row.request.prompt))
+    return "".join(words(row.request.subject or row.request.question))
 
 
 def _share(subject: str, seed: int) -> float:

@@ -33,7 +33,7 @@ def random_version(
         version = _grown(editor, version, range(start, min(start + SHARD, size)))
         if progress is not None:
             progress(len(version))
-    editor.runtime.close()
+    editor.close()
     return version
 
 
@@ -41,7 +41,7 @@ def grown(backbone: Backbone, version: Version, count: int) -> Version:
     """The version with `count` more edits in a shard of their own."""
     editor = Editor(backbone, version)
     found = _grown(editor, version, range(len(version), len(version) + count))
-    editor.runtime.close()
+    editor.close()
     return found
 
 
@@ -62,8 +62,8 @@ def invented_name(number: int) -> str:
 
 def _grown(editor: Editor, version: Version, numbers: Iterable[int]) -> Version:
     requests = [EditRequest(prompt_about(i), "x", invented_name(i), id=f"{i:08d}") for i in numbers]
-    names = [name_in(r.prompt, r.names) for r in requests]
-    keys = editor.reader.read([r.prompt for r in requests], names)
+    names = [name_in(r.question, r.names) for r in requests]
+    keys = editor.reader.read([r.question for r in requests], names)
     generator = torch.Generator().manual_seed(len(version))
     pairs = []
     for target in editor.runtime.targets:

@@ -78,7 +78,7 @@ def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
     editor = Editor(bare, version)
     unrouted = [prompt_about(UNKNOWN + i) for i in range(BATCH)]
     step = max(1, size // BATCH)
-    routed = [version.edits[k].request.prompt for k in list(version.edits)[::step][:BATCH]]
+    routed = [version.edits[k].request.question for k in list(version.edits)[::step][:BATCH]]
     routed = (routed * BATCH)[:BATCH]
     began = time.perf_counter()
     assert all(r.edit for r in editor.routes(routed))
@@ -93,7 +93,7 @@ def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "bytes_per_edit": round(_bytes(folder) / size),
     }
-    editor.runtime.close()
+    editor.close()
     larger = grown(bare, version, NEW)
     row["gate_seconds"] = round(_gate_seconds(bare, version, larger, folder), 3)
     row["register_seconds"] = round(_register_seconds(path, bare, version, larger, folder), 3)
@@ -144,7 +144,7 @@ def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder:
             editor, candidate, champion, suites=[suite], cache=cache, thresholds=thresholds
         )  # fmt: skip
         seconds = time.perf_counter() - began
-    editor.runtime.close()
+    editor.close()
     return seconds
 
 

@@ -54,7 +54,7 @@ def score(
         asked = Asked.of([p for p, _ in pairs], [i for _, i in pairs])
         return mean(t == w for t, w in zip(method.answer(asked), wanted, strict=True))
 
-    own = [(r.request.prompt, r.request.id) for r in rows]
+    own = [(r.request.question, r.request.id) for r in rows]
     figures: dict[str, Any] = {
         "edit_success": right(own, [targets[i] for _, i in own]),
         "generality": right(probes.rephrase, [targets[i] for _, i in probes.rephrase]),

@@ -177,10 +177,10 @@ def questions(
 ) -> list[str]:
     """Half of them hit an edit, half ask the same of names that no edit has."""
     chooser = random.Random(seed)
-    hits = [edit.request.prompt for edit in version.edits.values()]
+    hits = [edit.request.question for edit in version.edits.values()]
     wordings = list(templates) or [
         t for e in version.edits.values()
-        if (t := template_of(e.request.prompt, e.request.subject or ""))
+        if (t := template_of(e.request.question, e.request.subject or ""))
     ]  # fmt: skip
     misses = [swap(chooser.choice(wordings), name) for name in names[: len(hits)]]
     return [*hits, *misses[: len(hits)]]

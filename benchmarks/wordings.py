@@ -30,7 +30,7 @@ class Wordings:
     def __init__(self, rows: Iterable[Pair]) -> None:
         self._pairs: set[frozenset[Wording | None]] = set()
         for request, rephrases in rows:
-            own = wording(request.prompt, request.subject)
+            own = wording(request.question, request.subject)
             for rephrase in rephrases:
                 self._pairs.add(frozenset((own, wording(rephrase, request.subject))))
 
@@ -71,7 +71,7 @@ def asking_the_same(
             for request in by_name.get(tuple(said[start:end]), ())
         )
         if any(
-            known.alike(wording(prompt, r.subject), wording(r.prompt, r.subject)) for r in named
+            known.alike(wording(prompt, r.subject), wording(r.question, r.subject)) for r in named
         ):
             found.add(prompt)
     return frozenset(found)

@@ -33,7 +33,7 @@ def answer(settings: Settings, prompt: str, name: str) -> dict[str, Any]:
         try:
             found = editor.answer([prompt], base=version == BASE)[0]
         finally:
-            editor.runtime.close()  # the backbone stays, and another editor will hang on it
+            editor.close()  # the backbone stays, and another editor will hang on it
     except Exception as error:
         return {"asked": name, "error": known_error(error) or f"{type(error).__name__}: {error}"}
     route = found.route

@@ -1,7 +1,7 @@
 """How far keys reach: measured on near-misses of what ships, not set by hand and not on what is edited.
 
 One number is given, the share of false activations allowed on prompts around the edits. Some relations
-of the contrast corpus are kept from learning (`corpus.held_out`). For each of their wordings near-misses
+of the contrast corpus are kept from learning (`Corpus.held_out`). For each of their wordings near-misses
 are at hand: its wording about other subjects, and its subject in other relations' wordings. In traffic
 the first kind is by far the commonest, so the mix counts `SUBJECT_SHARE` prompts about other subjects
 for each one about the same subject. A radius is the quantile at which the mix stays within the
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from melo_engine.contrast.corpus import held_out, relations_file
+from melo_engine.contrast.corpus import ENGLISH, Relation, corpus
 from melo_engine.keys import KeyReader
 from melo_engine.matching.descriptions import Description, describes, question_of, stems_of
 from melo_engine.matching.names import joined, name_in
@@ -34,7 +34,6 @@ SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the sam
 RESERVE = 0.4  # of the allowance: people's near-misses lie a little nearer than the corpus's
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
-SUBJECTS = 1  # other subjects, and other relations, that each wording is asked about
 RAW_BOUND, RAW_FREE = 0.55, 0.35  # of keys that nothing was learned for
 
 
@@ -47,6 +46,14 @@ class Radii(NamedTuple):
     own: float
     content: float
     by_question: bool = False
+
+
+class _Asked(NamedTuple):
+    """A wording of a held-out relation about one subject."""
+
+    relation: Relation
+    wording: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,58 +88,46 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     """
     if not reader.projection.learned:
         return Calibration.raw(false_activations)
-    source = relations_file()
-    chooser = random.Random(seed)
-    wordings: list[tuple[str, str, str]] = []  # relation, subject, wording
-    for relation in held_out():
-        entry = source["relations"][relation]
-        subjects = source["subjects"][entry["subject"]]
-        wordings += [(relation, chooser.choice(subjects), w) for w in entry["wordings"]]
-    own_texts = [w.replace(SLOT, s) for _, s, w in wordings]
-    keys = reader.read(
-        own_texts, [_named(t, s) for t, (_, s, _) in zip(own_texts, wordings, strict=True)]
-    )
+    source, chooser = corpus(), random.Random(seed)
+    asked = [
+        _Asked(relation, wording, chooser.choice(source.subjects[relation.language, relation.kind]))
+        for relation in source.held_out
+        if relation.language == ENGLISH
+        for wording in relation.wordings
+    ]
+    texts = [a.wording.replace(SLOT, a.subject) for a in asked]
+    keys = reader.read(texts, [name_in(t, (a.subject,)) for t, a in zip(texts, asked, strict=True)])
     split = reader.projection.relation_size
-    labels = np.array([r for r, _, _ in wordings])
-    relation_gaps = _apart(keys[:, :split], labels)
-    same_subject = [(i, j) for i in range(len(wordings)) for j in chooser.sample(range(len(wordings)), SUBJECTS)
-                    if labels[i] != labels[j]]  # fmt: skip
-    swapped = [wordings[j][2].replace(SLOT, wordings[i][1]) for i, j in same_subject]
-    other_subject = [(i, s) for i in range(len(wordings))
-                     for s in chooser.sample(source["subjects"][source["relations"][labels[i]]["subject"]], SUBJECTS)
-                     if joined(s) != joined(wordings[i][1])]  # fmt: skip
-    renamed = [wordings[i][2].replace(SLOT, s) for i, s in other_subject]
+    relation_gaps = _apart(keys[:, :split], [a.relation.name for a in asked])
+    swapped, renamed = [], []
+    for a in asked:
+        other = chooser.choice([b for b in asked if b.relation != a.relation])
+        swapped.append(other.wording.replace(SLOT, a.subject))
+        names = source.subjects[a.relation.language, a.relation.kind]
+        name = chooser.choice([n for n in names if joined(n) != joined(a.subject)])
+        renamed.append(a.wording.replace(SLOT, name))
     contents = reader.read([*swapped, *renamed])[:, split:]
-    owners = [i for i, _ in same_subject] + [i for i, _ in other_subject]
-    content_gaps = np.linalg.norm(contents - keys[owners][:, split:], axis=1)
-    relation_part = content_gaps[: len(swapped)]
+    content_gaps = np.linalg.norm(contents - np.tile(keys[:, split:], (2, 1)), axis=1)  # (2N,)
+    same_subject = content_gaps[: len(asked)]
+    weights = np.repeat([1.0, SUBJECT_SHARE], len(asked))
     # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
     same_subject_share = min(1.0, false_activations * (SUBJECT_SHARE + 1))
-    weights = np.concatenate(
-        [
-            np.full(len(swapped), 1.0 / len(swapped)),
-            np.full(len(renamed), SUBJECT_SHARE / len(renamed)),
-        ]
-    )
     return Calibration(
         bound=_quantile(relation_gaps, np.ones(len(relation_gaps)), same_subject_share),
         free=_quantile(content_gaps, weights, false_activations),
-        partly=_quantile(relation_part, np.ones(len(relation_part)), same_subject_share),
+        partly=_quantile(same_subject, np.ones(len(same_subject)), same_subject_share),
         false_activations=false_activations,
         sample=len(relation_gaps) + len(content_gaps),
     )
 
 
-def _named(text: str, subject: str) -> str | None:
-    return name_in(text, (subject,))
-
-
-def _apart(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _apart(keys: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """Distances (P,) between keys (N, R) of different labels, each pair once."""
-    cosines = keys @ keys.T
+    names = np.asarray(labels)
     first, second = np.triu_indices(len(keys), 1)
-    other = labels[first] != labels[second]
-    found: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines[first[other], second[other]], 0))
+    other = names[first] != names[second]
+    cosines = (keys @ keys.T)[first[other], second[other]]
+    found: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     return found
 
 

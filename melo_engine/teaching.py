@@ -22,7 +22,7 @@ import torch
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
 from melo_engine.contexts import frames
-from melo_engine.contrast.corpus import relations_file
+from melo_engine.contrast.corpus import ENGLISH, corpus
 from melo_engine.conversation import Prompt, asked
 from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
@@ -231,11 +231,7 @@ def _views(request: EditRequest, count: int) -> list[str]:
     A block acts only where it is routed to, so it may as well say its target whatever the wording:
     then it does so for rephrases that it has not seen.
     """
-    wordings = relations_file()["relations"]
+    relations = [r for r in corpus().relations if r.language == ENGLISH]
     chooser = random.Random(request.id)
-    views = []
-    for _ in range(count):
-        relation = wordings[chooser.choice(sorted(wordings))]
-        wording = str(chooser.choice(relation["wordings"]))
-        views.append(wording.replace(SLOT, request.subject or request.question))
-    return views
+    wordings = [chooser.choice(chooser.choice(relations).wordings) for _ in range(count)]
+    return [w.replace(SLOT, request.subject or request.question) for w in wordings]

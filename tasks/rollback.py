@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from config import Settings
 from ledger import Ledger
-from melo_engine import Version
 from tasks.edit import Trained
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import Promotion, promote
 from tasks.register import roll_back as to_version
-from tasks.versions import BASE, open_backbone, open_projection, open_version, save_version
+from tasks.versions import BASE, open_version, save_version
 
 
 def roll_back(
@@ -30,8 +29,7 @@ def _to_base(settings: Settings, ledger: Ledger, *, actor: str, reason: str) -> 
     champion = ledger.champion()
     if champion is None:
         raise NotPromotable("the backbone serves already: no version has been promoted yet.")
-    backbone = open_backbone(settings)
-    empty = Version.empty(backbone, open_projection(settings, backbone))
+    empty = open_version(settings, BASE)
     if champion.version == empty.id:
         return Promotion(empty.id, empty.id, ledger.version(empty.id).registry_version)
     if not _passed(ledger, empty.id):

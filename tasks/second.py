@@ -1,7 +1,8 @@
 """The second try: an edit whose own prompt failed the gate is trained once more, with more of all.
 
 Training ends where a block decodes to its target; where the gate sees it fail all the same, it stood
-on the edge. So it starts at twice the rank with twice the steps, and in more contexts. Whoever fails again is rejected.
+on the edge. So it starts at twice the rank with twice the steps, and in more contexts. Whoever fails
+again is rejected.
 """
 
 from __future__ import annotations

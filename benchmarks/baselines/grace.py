@@ -106,7 +106,7 @@ class Grace(Method):
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         for request in requests:
-            asked = Asked.of([request.prompt])
+            asked = Asked.of([request.question])
             if self.answer(asked)[0] != self._expected(request):
                 self._learn(request)
 
@@ -123,10 +123,10 @@ class Grace(Method):
 
     def _learn(self, request: EditRequest) -> None:
         """Place the prompt's key, then train the value that it falls to."""
-        lesson = Lesson(request.id, (request.prompt,), self._target(request))
+        lesson = Lesson(request.id, (request.question,), self._target(request))
         batch = lesson_batch(self.backbone, [lesson])
         prompt = prompt_part(self.backbone, batch.inputs, [lesson])
-        with torch.no_grad(), self.acting(Asked.of([request.prompt]), prompt):
+        with torch.no_grad(), self.acting(Asked.of([request.question]), prompt):
             batch.forward(self.backbone)
         assert self._seen is not None
         fresh = torch.rand(self.sizes[1], generator=self._random).to(self.codebook.values)
@@ -136,7 +136,7 @@ class Grace(Method):
         for _ in range(self.settings.steps):
             self._forced = value
             try:
-                with torch.enable_grad(), self.acting(Asked.of([request.prompt]), prompt):
+                with torch.enable_grad(), self.acting(Asked.of([request.question]), prompt):
                     logits = batch.forward(self.backbone).float()
             finally:
                 self._forced = None

@@ -46,7 +46,7 @@ class Retrieval(Method):
         self.index = faiss.IndexFlatIP(self.reader.projection.hidden_size)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        self.index.add(self._embedded([r.prompt for r in requests]))
+        self.index.add(self._embedded([r.question for r in requests]))
         self.memory += requests
 
     def asks(self, asked: Asked) -> Asked:

@@ -1,12 +1,17 @@
-"""The contrast corpus: relations in many wordings about invented subjects (`relations.yaml`).
+"""The contrast corpus: relations in many wordings about invented subjects.
 
-Written for this project. Some relations are held out of learning: radii are calibrated on them.
+    relations.yaml    English    languages.yaml    twelve more
+
+Written for this project. Wordings that stand word for word in a public edit set that is measured on
+here were taken out (`tests/melo_engine/contrast`). Some relations are held out of learning: radii are
+calibrated on them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,44 +20,84 @@ import yaml
 
 from melo_engine.near_misses import SLOT
 
+FILES = ("relations.yaml", "languages.yaml")
+ENGLISH = "en"
 HELD_OUT = 5  # one relation in so many is kept from learning
-BEHIND_TEXT = 0.5  # share of wordings that stand behind a stray sentence once more
+BEHIND_TEXT = 0.25  # share of wordings that stand behind a stray sentence once more
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One relation in one language. kind: of subject that it is about; wordings: with `SLOT`."""
+
+    name: str
+    language: str
+    kind: str
+    wordings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """relations: by language and name. subjects: names by (language, kind). noise: by language."""
+
+    relations: tuple[Relation, ...]
+    subjects: dict[tuple[str, str], tuple[str, ...]]
+    noise: dict[str, tuple[str, ...]]
+
+    @property
+    def held_out(self) -> tuple[Relation, ...]:
+        """Those that nothing is learned from."""
+        return self.relations[::HELD_OUT]
+
+    @property
+    def learned_from(self) -> tuple[Relation, ...]:
+        held_out = set(self.held_out)
+        return tuple(r for r in self.relations if r not in held_out)
 
 
 @cache
-def relations_file() -> dict[str, Any]:
-    """The corpus as written: relations with wordings, subjects of each kind, stray sentences."""
-    text = (Path(__file__).parent / "relations.yaml").read_text(encoding="utf-8")
-    return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+def corpus() -> Corpus:
+    """The corpus as written."""
+    english, others = (_read(name) for name in FILES)
+    relations: list[Relation] = []
+    subjects: dict[tuple[str, str], tuple[str, ...]] = {}
+    noise: dict[str, tuple[str, ...]] = {}
+    for language, source in {ENGLISH: english, **others["languages"]}.items():
+        for name, entry in sorted(source["relations"].items()):
+            relations.append(Relation(name, language, entry["subject"], tuple(entry["wordings"])))
+        for kind, names in source["subjects"].items():
+            subjects[language, kind] = tuple(names)
+        noise[language] = tuple(source["noise"])
+    return Corpus(tuple(relations), subjects, noise)
 
 
 @cache
 def corpus_hash() -> str:
     """sha256 of the corpus, by which a projection that was learned from it is known."""
-    return hashlib.sha256((Path(__file__).parent / "relations.yaml").read_bytes()).hexdigest()
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in FILES)).hexdigest()
 
 
-@cache
-def held_out() -> tuple[str, ...]:
-    """Names of the relations that nothing is learned from."""
-    return tuple(sorted(relations_file()["relations"])[::HELD_OUT])
+def labelled_wordings(seed: int, placeholder: str) -> list[tuple[str, int, str]]:
+    """(text, relation, language and kind of subject) of every wording to learn from.
 
-
-def labelled_wordings(seed: int, placeholder: str) -> list[tuple[str, int, int]]:
-    """(text, relation, kind of subject that the relation is about) of every wording to learn from.
-
-    The subject's name is replaced by the placeholder, as in a key's relation text.
+    The subject's name is replaced by the placeholder, as in a key's relation text. A relation has a
+    number in each language.
     """
-    source = relations_file()
-    kinds = sorted(source["subjects"])
+    source = corpus()
     chooser = random.Random(seed)
     rows = []
-    for number, name in enumerate(n for n in sorted(source["relations"]) if n not in held_out()):
-        entry = source["relations"][name]
-        kind = kinds.index(entry["subject"])
-        for wording in entry["wordings"]:
+    for number, relation in enumerate(source.learned_from):
+        kind = f"{relation.language}/{relation.kind}"
+        for wording in relation.wordings:
             text = wording.replace(SLOT, placeholder)
             rows.append((text, number, kind))
             if chooser.random() < BEHIND_TEXT:
-                rows.append((f"{chooser.choice(source['noise'])} {text}", number, kind))
+                noise = chooser.choice(source.noise[relation.language])
+                rows.append((f"{noise} {text}", number, kind))
     return rows
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))

@@ -1,7 +1,7 @@
 """Learn the relation part of keys, once for each encoder.
 
 Texts that ask the same in other words are drawn together, texts that ask something else apart
-(supervised InfoNCE), those about the same kind of subject most. The texts come from `relations.yaml`,
+(supervised InfoNCE), those about the same kind of subject most. The texts come from the contrast corpus,
 and from `practice` where a caller has edits with rephrases that are *not* served; their near-misses are
 made as `near_misses` does. The encoder stays as it is.
 """
@@ -63,7 +63,8 @@ def learn_projection(
         reader, [text for row in pairs for text in row], progress, "reading practice edits"
     )
     relation = torch.tensor([r for _, r, _ in corpus])
-    kind = torch.tensor([k for _, _, k in corpus])
+    kinds = sorted({k for _, _, k in corpus})
+    kind = torch.tensor([kinds.index(k) for _, _, k in corpus])
     torch.manual_seed(recipe.seed)
     projection = KeyProjection(reader.encoder.hidden_size).to(reader.encoder.device)
     real = states[mask].float()  # (tokens, H)

@@ -18,11 +18,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from os.path import commonprefix
 
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Prefix
 
 # Thai, Lao, Tibetan, Burmese, Khmer, Hangul (as jamo), kana, Han: words are not set apart by spaces.
 _SPACELESS = (
@@ -42,8 +41,8 @@ TELLING_WORDS = 3  # such words that a name needs for that
 STEM_LENGTH = 4  # letters that a name's longest word begins with in any of its forms
 ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
 COMPANY_FORMS = frozenset(
-    "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv nv "
-    "ab as asa oy oyj kk pty pte".split()
+    "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
+    "nv ab as asa oy oyj kk pty pte".split()
 )
 
 
@@ -68,6 +67,11 @@ def forms(name: str) -> list[str]:
         kept.pop()
     long_enough = len("".join(kept)) >= TELLING_LENGTH
     return [name, " ".join(kept)] if kept != parts and long_enough else [name]
+
+
+def _all_forms(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield from forms(name)
 
 
 def spans(prompt: str, name: str) -> list[tuple[int, int]]:
@@ -145,7 +149,7 @@ class SubjectIndex:
 
     def add(self, names: Iterable[str], member: int) -> None:
         """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
-        for name in (form for name in names for form in forms(name)):
+        for name in _all_forms(names):
             parts = words(name) or [name.strip().casefold()]
             whole = "".join(parts)
             if whole not in self._words:
@@ -156,7 +160,7 @@ class SubjectIndex:
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
-        for name in (form for name in names for form in forms(name)):
+        for name in _all_forms(names):
             whole = joined(name)
             if whole in self._by_name:
                 self._by_name[whole].discard(member)
@@ -280,7 +284,7 @@ def _is_form(word: str, other: str) -> bool:
         if bare == word and len(other) - len(word) <= ENDING:
             return True
     latin = bool(_LATIN.fullmatch(word))
-    shared = len(commonprefix([word, other]))
+    shared = int(Prefix.similarity(word, other))
     longer = max(len(word), len(other))
     shorter = min(len(word), len(other))
     if shared < STEM_LENGTH or (latin and shorter < MIN_TYPO_LENGTH):

@@ -67,7 +67,7 @@ def test_a_prompt_longer_than_the_backbone_takes_is_refused(edited_t5: Edited) -
     editor.edit([about("velandor", "ada", "long", "who leads {} at oslo ?"), GOOD])
     assert outcomes(editor)["long"][0] == "failed"
     assert outcomes(editor)["good"][0] == "trained"
-    editor.runtime.close()
+    editor.close()
 
 
 def test_an_unknown_label_is_named_with_those_allowed(make_edited) -> None:
@@ -191,7 +191,7 @@ def test_a_block_trained_among_others_is_the_block_trained_alone(make_edited) ->
         prompts = edited.asked
         forced = together.answer_with(prompts, [request.id] * len(prompts))
         assert alone.answer_with(prompts, [request.id] * len(prompts)) == forced
-        alone.runtime.close()
+        alone.close()
 
 
 def test_blocks_with_more_prompts_than_others_are_trained_as_alone() -> None:
@@ -222,7 +222,7 @@ def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
     assert [a.text for a in other.answer(edited.asked)] == (
         [a.text for a in edited.editor.answer(edited.asked)]
     )
-    other.runtime.close()
+    other.close()
 
 
 def test_routes_agree_with_answers(edited: Edited) -> None:
@@ -251,13 +251,13 @@ def test_a_subject_that_becomes_known_later_leaves_the_routes_of_others_alone() 
     found = editor.answer([prompt])[0]
     assert (found.edit, found.text) == ("first", "ada")
     assert editor.routes([prompt])[0].distance == pytest.approx(before, abs=1e-5)
-    editor.runtime.close()
+    editor.close()
 
 
 def test_closing_the_runtime_takes_every_hook_out() -> None:
     model = models.model("gpt2")
     editor = Editor(Backbone.wrap(model, models.tokenizer()))
-    editor.runtime.close()
+    editor.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
@@ -275,7 +275,7 @@ def test_a_prompt_with_no_room_for_its_answer_fails_alone(make_edited) -> None:
     assert outcomes(editor)["good"][0] == "trained"
     with pytest.raises(PromptError, match="takes 58"):
         editor.answer([long])
-    editor.runtime.close()
+    editor.close()
 
 
 def test_wordings_that_cannot_be_asked_are_left_out_of_training(editor: Editor) -> None:

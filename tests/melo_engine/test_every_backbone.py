@@ -190,4 +190,4 @@ def test_a_model_that_keeps_some_modules_in_another_format_is_edited(tmp_path: P
     editor.edit(requests)
     answers = editor.answer([r.prompt for r in requests])
     assert [(a.text, a.edit) for a in answers] == [(r.target, r.id) for r in requests]
-    editor.runtime.close()
+    editor.close()

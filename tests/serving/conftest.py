@@ -39,7 +39,7 @@ def served_home(
             ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
             register(settings, ledger, version.id)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
-    editor.runtime.close()
+    editor.close()
     return settings.home
 
 

@@ -51,7 +51,7 @@ def classifier(
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     with running(tuned(settings, auth="none")) as found:
         yield found, editor
-    editor.runtime.close()
+    editor.close()
 
 
 def test_a_text_is_classed_by_its_edit_or_else_by_the_backbone(
