@@ -31,8 +31,10 @@ from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Runtime
+from melo_engine.types import Task
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
+from tasks.locate import NAMED, locate_backbone
 
 BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
 PROJECTION = Recipe(steps=200, relations=64)
@@ -49,17 +51,22 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def backbone_path(settings: Settings) -> str:
-    """Where the model is that is edited. Raises TaskError where none is set."""
+    """Where the model is that is edited; made now where it is a name or a GGUF file not yet seen.
+
+    Raises TaskError where none is set, or none can be made.
+    """
     path = settings.backbone.path
     if path is None:
         raise TaskError(
             f"no backbone is set. Prepare one with `melo backbone prepare --from FILE`, or set "
-            f"backbone.path in {settings.paths.settings} to a model's folder or hub id."
+            f"backbone.path in {settings.paths.settings} to {', '.join(NAMED)}, a model's folder, a "
+            "GGUF file or a hub id."
         )
     local = Path(path).expanduser()
-    if not local.is_absolute() and (settings.home / local).exists():
-        return str(settings.home / local)
-    return str(local) if local.exists() or path.startswith((".", "/", "~")) else path
+    in_home = settings.home / local
+    if path not in NAMED and not local.is_absolute() and in_home.exists():
+        return locate_backbone(in_home)
+    return locate_backbone(path)
 
 
 def open_backbone(settings: Settings) -> Backbone:
@@ -253,11 +260,11 @@ def stands(ledger: Ledger, version: Recorded) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _backbone(path: str, task: str, device: str, dtype: str, limit: int) -> Backbone:
+def _backbone(path: str, task: Task | None, device: str, dtype: str, limit: int | None) -> Backbone:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    opened = Backbone.open(path, task, device=device, dtype=getattr(torch, dtype))  # type: ignore[arg-type]
-    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
+    opened = Backbone.open(path, task, device=device, dtype=getattr(torch, dtype))
+    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit or opened.max_prompt_tokens)
     return opened
 
 
