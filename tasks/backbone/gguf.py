@@ -194,7 +194,7 @@ def _end_tokens(tokenizer: Any, header: Header) -> list[int]:
 
 
 def _after_an_answer(tokenizer: Any) -> int | None:
-    """The special token that the chat template puts behind an answer, None where it puts none."""
+    """The control token that the chat template puts behind an answer, None where it puts none."""
     if tokenizer.chat_template is None:
         return None
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": ANSWER}]
@@ -204,7 +204,7 @@ def _after_an_answer(tokenizer: Any) -> int | None:
         return None
     _, found, behind = text.rpartition(ANSWER)
     ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"] if found else []
-    return int(ids[0]) if ids and ids[0] in tokenizer.all_special_ids else None
+    return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else None
 
 
 def _save(opened: Opened, part: Path) -> None:
