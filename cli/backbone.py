@@ -129,7 +129,7 @@ def fetch(
 
         folder = fetch_backbone(model, progress=progress)
     record = read_record(folder) or {}
-    named = model if model in NAMED else str(folder)
+    named = model if model in NAMED else str(Path(model).expanduser().absolute())
     used = here.settings.backbone.path in (model, named, str(folder))
     if as_json:
         print_json({"path": str(folder), "backbone": named, "used": used, **record})

@@ -186,6 +186,28 @@ def test_a_gguf_file_is_known_by_its_content(cache: Path, small: Path, tmp_path:
     assert locate_backbone(copy) != folder
 
 
+def test_what_a_killed_process_left_is_cleared_away(cache: Path, small: Path) -> None:
+    done = run_python(
+        "import os, signal, sys\n"
+        "from tasks.locate import fetch_backbone\n"
+        "def progress(text, share):\n"
+        "    if text == 'writing the folder':\n"
+        "        from tasks.backbone import gguf\n"
+        "        save = gguf._save\n"
+        "        def killed(opened, part):\n"
+        "            save(opened, part)\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        gguf._save = killed\n"
+        "fetch_backbone(sys.argv[1], progress=progress)\n",
+        str(small),
+    )
+    assert done.returncode == -9, done.stderr
+    [part] = (cache / "backbones").glob(".*.part")
+    folder = Path(locate_backbone(small))
+    assert (folder / WEIGHTS).is_file()
+    assert not part.exists()
+
+
 def test_a_damaged_folder_is_made_anew(cache: Path, small: Path) -> None:
     folder = Path(locate_backbone(small))
     whole = (folder / WEIGHTS).read_bytes()
