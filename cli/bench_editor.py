@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cli.bench_record import Out, finish
-from cli.context import print_table
+from cli.context import BACKBONES, located, print_table
+from cli.errors import UsageProblem
 
 Cache = Annotated[Path, typer.Option(help="Where backbones and projections are kept.")]
 CACHE = Path(".melo/cache/bench")
@@ -23,7 +24,7 @@ def edit(
         typer.Option(help="Any of melo,oracle,paper,grace,lora,finetune,retrieval,none."),
     ] = "melo,paper",
     backbone: Annotated[
-        str | None, typer.Option(help="A folder or hub id; prepared from the file where left out.")
+        str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, counted from --seed.")] = 1,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
@@ -55,7 +56,7 @@ def edit(
             cache,
             limit=limit,
             methods=tuple(m.strip() for m in methods.split(",") if m.strip()),
-            backbone=backbone,
+            backbone=located(backbone),
             seeds=range(seed, seed + seeds),
             baseline_limit=baseline_limit,
             practice=practice,
@@ -68,7 +69,9 @@ def edit(
 
 def scale(
     ctx: typer.Context,
-    backbone: Annotated[Path, typer.Option(help="A backbone's folder.", exists=True)],
+    backbone: Annotated[
+        str, typer.Option(help="One on this machine: smollm2, a folder, a GGUF file.")
+    ],
     edits: Annotated[str, typer.Option(help="Numbers of edits.")] = "10,100,1000,10000",
     out: Out = None,
 ) -> None:
@@ -76,8 +79,13 @@ def scale(
     from benchmarks.progress import console_progress
     from benchmarks.scale import bench
 
+    folder = Path(str(located(backbone)))
+    if not folder.is_dir():
+        raise UsageProblem(
+            f"{backbone} is no folder on this machine; give smollm2, a folder or a GGUF file."
+        )
     with console_progress() as progress:
-        figures = bench(backbone, [int(n) for n in edits.split(",")], progress)
+        figures = bench(folder, [int(n) for n in edits.split(",")], progress)
     finish(ctx, figures, out)
 
 
@@ -111,7 +119,7 @@ def profile(
     data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
     edits: Annotated[int, typer.Option(min=1, help="In one job.")] = 100,
     backbone: Annotated[
-        str | None, typer.Option(help="A folder or hub id; prepared from the file where left out.")
+        str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
     ] = None,
     cache: Cache = CACHE,
     out: Out = None,
@@ -121,5 +129,5 @@ def profile(
     from benchmarks.progress import console_progress
 
     with console_progress() as progress:
-        figures = bench(data, cache, edits=edits, backbone=backbone, progress=progress)
+        figures = bench(data, cache, edits=edits, backbone=located(backbone), progress=progress)
     finish(ctx, figures, out, seed=0, device=figures["device"])

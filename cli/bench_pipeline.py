@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.bench_record import Out, finish
-from cli.context import state
+from cli.context import BACKBONES, chosen_backbone
 
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
@@ -64,7 +64,7 @@ def gate(
         list[Path] | None,
         typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
@@ -77,9 +77,8 @@ def gate(
     """Gating by the index against generating every answer anew: speed, growth, sameness."""
     from benchmarks.gate import bench
     from benchmarks.progress import console_progress
-    from tasks.versions import backbone_path
 
-    path = backbone or backbone_path(state(ctx).settings)
+    path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
         figures = bench(
             probes, edits=edits, new=new, data=data or (), backbone_path=path, cache=cache,

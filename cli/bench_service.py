@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.bench_record import Out, finish
-from cli.context import state
+from cli.context import BACKBONES, chosen_backbone
 
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
@@ -23,7 +23,7 @@ def serve(
         list[Path] | None,
         typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
@@ -34,9 +34,8 @@ def serve(
     """`melo serve` with edits against the same without, and against `mlflow models serve`."""
     from benchmarks.progress import console_progress
     from benchmarks.serve import bench
-    from tasks.versions import backbone_path
 
-    path = backbone or backbone_path(state(ctx).settings)
+    path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
         record = bench(
             edits=edits, clients=clients, seconds=seconds, rounds=rounds, data=data or (),
@@ -51,7 +50,7 @@ def fuzz(
     ctx: typer.Context,
     requests: Annotated[int, typer.Option(min=10, help="How many.")] = 10_000,
     edits: Annotated[int, typer.Option(min=1, help="Edits of the version.")] = 20,
-    backbone: Annotated[str | None, typer.Option(help="None: the home's.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
@@ -61,9 +60,8 @@ def fuzz(
     """Send `melo serve` nonsense: no 5xx, no hang, no growth."""
     from benchmarks.fuzz import ALLOWED_GROWTH_MB, bench
     from benchmarks.progress import console_progress
-    from tasks.versions import backbone_path
 
-    path = backbone or backbone_path(state(ctx).settings)
+    path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
         record = bench(
             requests, backbone_path=path, cache=cache, edits=edits, seed=seed, progress=progress

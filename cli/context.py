@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SURROGATE = re.compile("[\ud800-\udfff]")  # of a name that is no text; no encoding has them
+BACKBONES = "smollm2, a folder, a GGUF file or a hub id"
 Why = Annotated[str, typer.Option(help="The reason, kept on record.")]
 
 
@@ -107,6 +108,20 @@ def state(ctx: typer.Context) -> State:
     """The state of a command's context."""
     found = ctx.find_object(State)
     return found if found is not None else State(Path(".melo"))
+
+
+def located(backbone: str | None) -> str | None:
+    """What to open for the value of `--backbone`: a folder or a hub id; None where none was given."""
+    from tasks.locate import locate_backbone
+
+    return locate_backbone(backbone) if backbone else None
+
+
+def chosen_backbone(ctx: typer.Context, backbone: str | None) -> str:
+    """The same, or the home's backbone where none was given."""
+    from tasks.versions import backbone_path
+
+    return located(backbone) or backbone_path(state(ctx).settings)
 
 
 def user() -> str:

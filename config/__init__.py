@@ -20,11 +20,12 @@ from config.settings import (
     WorkerSettings,
     default_home,
     load,
+    user_cache,
 )
 
 __all__ = [
     "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings",
     "DatabaseSettings", "EditSettings", "GateSettings", "IngestSettings", "LedgerSettings",
     "LocalityShape", "Paths", "PlanSettings", "PresetSettings", "RegistrySettings", "Settings",
-    "SourceSettings", "WorkerSettings", "default_home", "load",
+    "SourceSettings", "WorkerSettings", "default_home", "load", "user_cache",
 ]  # fmt: skip

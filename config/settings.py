@@ -51,10 +51,11 @@ class BackboneSettings(Section):
     """The frozen model that is edited."""
 
     path: str | None = Field(
-        default=None, description="a local folder or a hub id; none: the demo's"
+        default=None,
+        description="smollm2, a local folder, a GGUF file or a hub id; none: the demo's",
     )
     task: Literal["seq2seq-lm", "causal-lm", "sequence-classification"] | None = Field(
-        default=None, description="none: as the model's architecture says"
+        default=None, description="none: told from the model's architecture"
     )
     max_prompt_tokens: int | None = Field(
         default=None, ge=8, description="none: as many as the model has room for"
@@ -438,6 +439,14 @@ class Settings(BaseSettings):
 def default_home() -> Path:
     """`MELO_HOME`, or `.melo` here."""
     return Path(os.environ.get("MELO_HOME") or ".melo")
+
+
+def user_cache() -> Path:
+    """What all homes of a user share: `MELO_CACHE`, or `melo` in the user's own cache folder."""
+    given = os.environ.get("MELO_CACHE")
+    if given:
+        return Path(given).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "melo"
 
 
 def load(home: Path | str | None = None) -> Settings:

@@ -5,6 +5,10 @@ class TaskError(Exception):
     """Root of the steps' errors. The message is one line that a user can act on."""
 
 
+class BackboneUnavailable(TaskError):
+    """A backbone that is named here, or a GGUF file, of which no model folder can be made."""
+
+
 class UnknownVersion(TaskError):
     """No version has this id, prefix or alias."""
 

@@ -6,7 +6,8 @@
 
     HOME/versions/<id>/              manifest, edits, projection
     HOME/versions/shards/<hash>/     blocks and keys, shared by all versions
-    HOME/cache/projections/          the key projection, learned once for each encoder and corpus
+    HOME/cache/projections/          the key projection, learned once for each encoder and corpus;
+                                     the sentence encoder's lies in the user's cache
 
 Backbone, projection and versions stay open for the life of the process.
 """
@@ -25,10 +26,18 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
-from config import Settings
+from config import Settings, user_cache
 from ledger import Ledger, UnknownId
 from ledger import Version as Recorded
-from melo_engine import Backbone, Calibration, Editor, EditSettings, MeloError, Version
+from melo_engine import (
+    Backbone,
+    Calibration,
+    Editor,
+    EditSettings,
+    MeloError,
+    SentenceEncoder,
+    Version,
+)
 from melo_engine.calibrate import calibrate
 from melo_engine.contrast import Recipe, corpus_hash, learn_projection
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
@@ -37,6 +46,7 @@ from melo_engine.keys import KeyReader
 from melo_engine.projection import SCHEME, KeyProjection
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
+from tasks.locate import NAMED, locate_backbone
 from tasks.place import put_right
 
 log = logging.getLogger(__name__)
@@ -58,17 +68,22 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def backbone_path(settings: Settings) -> str:
-    """Where the model is that is edited. Raises TaskError where none is set."""
+    """Where the model is that is edited; made now where it is a name or a GGUF file not yet seen.
+
+    Raises TaskError where none is set, or none can be made.
+    """
     path = settings.backbone.path
     if path is None:
         raise TaskError(
             f"no backbone is set. Prepare one with `melo backbone prepare --from FILE`, or set "
-            f"backbone.path in {settings.paths.settings} to a model's folder or hub id."
+            f"backbone.path in {settings.paths.settings} to {', '.join(NAMED)}, a model's folder, a "
+            "GGUF file or a hub id."
         )
     local = Path(path).expanduser()
-    if not local.is_absolute() and (settings.home / local).exists():
-        return str(settings.home / local)
-    return str(local) if local.exists() or path.startswith((".", "/", "~")) else path
+    in_home = settings.home / local
+    if path not in NAMED and not local.is_absolute() and in_home.exists():
+        return locate_backbone(in_home)
+    return locate_backbone(path)
 
 
 def open_backbone(settings: Settings) -> Backbone:
@@ -105,10 +120,12 @@ def open_calibration(settings: Settings, backbone: Backbone) -> Calibration:
 
 
 def projection_file(settings: Settings, encoder: TokenEncoder) -> Path:
-    """Where an encoder's key projection is kept."""
+    """Where an encoder's key projection is kept: the sentence encoder's in the user's cache, for all."""
     parts = (SCHEME, encoder.content_hash, corpus_hash(), RECIPE)
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
-    return settings.paths.cache / "projections" / f"{digest}.safetensors"
+    shared = encoder.name == SentenceEncoder.name
+    cache = user_cache() if shared else settings.paths.cache
+    return cache / "projections" / f"{digest}.safetensors"
 
 
 def folder_of(settings: Settings, version: str) -> Path:

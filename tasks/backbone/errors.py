@@ -19,3 +19,11 @@ class NothingToLearn(BackboneError):
 
 class OutputTaken(BackboneError):
     """The output folder holds files that no recipe here has written."""
+
+
+class PackageMissing(BackboneError):
+    """A package that the work needs is not installed; the message says which."""
+
+
+class GgufUnreadable(BackboneError):
+    """A GGUF file that is damaged, or of a kind that transformers can't open."""

@@ -1,10 +1,9 @@
 """A prepared model's folder: known by its content, written whole or not at all."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,38 +11,26 @@ import torch
 from transformers.utils import logging
 
 from melo_engine.whole import alive
-from tasks.backbone.encoder import WEIGHTS, sha256
 from tasks.backbone.errors import BackboneError, OutputTaken
+from tasks.model_record import (
+    RECORD,
+    SCHEMA,
+    WEIGHTS,
+    content_key,
+    holds,
+    read_record,
+    sha256,
+)
 
-RECORD = "melo_backbone.json"
-SCHEMA = 1
-
-
-def content_key(kind: str, recipe: Mapping[str, object], seed: int, facts: Sequence[object]) -> str:
-    """Return the hash of everything that decides a prepared model."""
-    content = json.dumps([SCHEMA, kind, recipe, seed, facts], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def holds(out: Path, key: str) -> bool:
-    """Say whether `out` holds the model of this key, undamaged."""
-    record = read_record(out)
-    weights = out / WEIGHTS
-    return (
-        record is not None
-        and record.get("content_key") == key
-        and weights.is_file()
-        and record.get("weights_sha256") == sha256(weights)
-    )
-
-
-def read_record(out: Path) -> dict[str, object] | None:
-    """Return what `melo_backbone.json` says, None where there is none that can be read."""
-    try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
+__all__ = [
+    "RECORD",
+    "content_key",
+    "holds",
+    "publish",
+    "read_record",
+    "refuse_taken",
+    "undisturbed",
+]
 
 
 def refuse_taken(out: Path) -> None:
@@ -73,6 +60,7 @@ def publish(
             "schema": SCHEMA,
             "content_key": key,
             **record,
+            "weights_bytes": (part / WEIGHTS).stat().st_size,
             "weights_sha256": sha256(part / WEIGHTS),
         }
         (part / RECORD).write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")

@@ -5,16 +5,31 @@ from pathlib import Path
 
 import pytest
 
-from config import ConfigError, load
+from config import ConfigError, load, user_cache
 
 
 def test_a_home_without_a_file_has_the_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert (settings.plan.max_edits_per_job, settings.edit.rank) == (50, 4)
     assert settings.edit.false_activation_rate == 0.005
+    assert (settings.backbone.task, settings.backbone.max_prompt_tokens) == (None, None)
     assert settings.paths.ledger == tmp_path / "ledger.duckdb"
     assert settings.paths.read_ledger == tmp_path / "read" / "ledger.duckdb"
     assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_the_cache_is_the_users_wherever_the_home_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("MELO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert user_cache() == tmp_path / ".cache" / "melo"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert user_cache() == tmp_path / "xdg" / "melo"
+    monkeypatch.setenv("MELO_CACHE", "~/models")
+    assert user_cache() == tmp_path / "models"
+    assert load(tmp_path).home == tmp_path  # it is no setting of a home
 
 
 def test_the_environment_is_stronger_than_the_file(

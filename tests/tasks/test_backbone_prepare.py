@@ -31,9 +31,10 @@ from tasks.backbone import (
     prepare_classifier,
     read_record,
 )
-from tasks.backbone.encoder import WEIGHTS, find_encoder, load_encoder
+from tasks.backbone.encoder import find_encoder, load_encoder
 from tasks.backbone.folder import publish
 from tasks.backbone.vocabulary import learn_vocabulary
+from tasks.model_record import WEIGHTS
 
 CITIES = ["Oslo", "Łódź", "Saint-Étienne", "McMurdo", "São Paulo", "Ulm", "Nizhny Novgorod", "東京"]
 PAIRS = [

@@ -15,6 +15,7 @@ from tasks.versions import (
     folder_of,
     head,
     held_edits,
+    open_backbone,
     open_ledger,
     open_version,
     resolve,
@@ -63,3 +64,14 @@ def test_no_backbone_set_says_what_to_do(home: Settings) -> None:
     unset = home.model_copy(update={"backbone": home.backbone.model_copy(update={"path": None})})
     with pytest.raises(TaskError, match=r"backbone\.path"):
         backbone_path(unset)
+
+
+def test_task_and_room_are_the_models_own_unless_they_are_set(home: Settings) -> None:
+    opened = open_backbone(home)
+    assert (opened.task, opened.max_prompt_tokens) == ("seq2seq-lm", 64)
+    for tokens, room in ((16, 16), (512, 64)):
+        chosen = home.backbone.model_copy(
+            update={"task": "seq2seq-lm", "max_prompt_tokens": tokens}
+        )
+        opened = open_backbone(home.model_copy(update={"backbone": chosen}))
+        assert (opened.task, opened.max_prompt_tokens) == ("seq2seq-lm", room)
