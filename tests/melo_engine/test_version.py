@@ -109,7 +109,6 @@ def test_damaged_blocks_are_noticed_before_they_act(edited_t5: Edited, saved: Pa
     editor = Editor.load(edited_t5.backbone, saved)
     with pytest.raises(VersionError, match="is damaged"):
         editor.answer(edited_t5.prompts)
-    editor.close()
 
 
 def test_edits_that_point_to_each_others_blocks_are_noticed_before_they_act(
@@ -162,7 +161,6 @@ def test_halves_trained_in_the_same_chunks_merge_into_the_same_version(edited_t5
     for part in (edited_t5.requests, shortest_first[:2], shortest_first[2:]):
         editor = Editor(edited_t5.backbone, settings=settings)
         made.append(editor.edit(part))
-        editor.close()
     whole, first, second = made
     assert first.merge(second).id == second.merge(first).id == whole.id
 
@@ -172,12 +170,10 @@ def test_versions_made_apart_merge_and_every_edit_answers(edited_t5: Edited) -> 
     for part in (edited_t5.requests[:2], edited_t5.requests[2:]):
         editor = Editor(edited_t5.backbone, settings=models.SETTINGS)
         halves.append(editor.edit(part))
-        editor.close()
     merged = Editor(edited_t5.backbone, halves[0].merge(halves[1]))
     answers = merged.answer(edited_t5.prompts)
     assert [a.text for a in answers] == [r.target for r in edited_t5.requests]
     assert [a.edit for a in answers] == [r.id for r in edited_t5.requests]
-    merged.close()
 
 
 def test_what_does_not_go_together_is_not_merged(edited_t5: Edited, make_edited) -> None:
@@ -204,7 +200,6 @@ def test_compacting_keeps_name_and_answers(edited_t5: Edited, tmp_path: Path) ->
     small.save(tmp_path / "small")
     editor.use(Version.load(tmp_path / "small", edited_t5.backbone))
     assert [a.text for a in editor.answer(edited_t5.asked)] == expected
-    editor.close()
 
 
 def test_the_name_does_not_depend_on_the_way(edited_t5: Edited) -> None:
@@ -245,7 +240,6 @@ def test_thousands_of_blocks_open_without_being_read(edited_t5: Edited, tmp_path
         [a.text for a in edited_t5.base_before]
     )
     assert all(s._pairs is None for s in opened.shards.values())
-    editor.close()
 
 
 def test_every_error_is_of_one_tree() -> None:

@@ -88,7 +88,6 @@ def test_an_editor_with_learned_keys_edits_and_reloads(reader, learned, tmp_path
     for one in (editor, loaded):
         answers = one.answer([r.prompt for r in requests])
         assert [a.text for a in answers] == [r.target for r in requests]
-        one.close()
 
 
 def test_a_projection_learned_before_tokens_mixed_makes_the_keys_that_it_made(
