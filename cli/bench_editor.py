@@ -34,11 +34,18 @@ def edit(
     practice: Annotated[
         Path | None,
         typer.Option(
-            help="Another edit set: then every row of the first is edited.",
+            help="Another edit set, which the key projection learns from as well: an experiment.",
             exists=True,
             dir_okay=False,
         ),
     ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False),
+    ] = None,
+    no_subject: Annotated[
+        bool, typer.Option("--no-subject", help="Make the edits without their subjects.")
+    ] = False,
     protocol: Annotated[
         str | None,
         typer.Option(help="questions, hallucination or classification; told from the file."),
@@ -60,6 +67,8 @@ def edit(
             seeds=range(seed, seed + seeds),
             baseline_limit=baseline_limit,
             practice=practice,
+            traffic=traffic,
+            no_subject=no_subject,
             protocol=protocol,
             progress=progress,
         )
