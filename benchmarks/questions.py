@@ -64,6 +64,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
                 backbone,
                 projection=keys.projection,
                 calibration=keys.calibration,
+                tagger=keys.tagger,
                 settings=settings,
             ),
             requests,
@@ -117,7 +118,8 @@ def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
     encoder = default_encoder(backbone)
     projection = learn_projection(KeyReader(encoder), practice, Recipe(seed=seed), options.progress)
     share = (options.settings or product_settings(seed)).false_activations
-    return Keys(projection, calibrate(KeyReader(encoder, projection), share))
+    measured = calibrate(KeyReader(encoder, projection), share)
+    return Keys(projection, measured, product_keys(backbone, options.cache).tagger)
 
 
 def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Progress | None) -> Path:

@@ -29,6 +29,7 @@ from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit, NeuronIndex
 from melo_engine.keys import KeyReader, Names
 from melo_engine.lessons import Lesson
+from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
@@ -74,7 +75,8 @@ class Editor:
 
     projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
     encoder: what keys are read by; where None the version's own, or `default_encoder`. calibration: made
-    for the projection and `settings.false_activations` where None. Raises VersionError where the version
+    for the projection and `settings.false_activations` where None. tagger: gives what infers subjects
+    that no request names; none is inferred where None. Raises VersionError where the version
     was made with another encoder than the one at hand.
     """
 
@@ -87,6 +89,7 @@ class Editor:
         encoder: TokenEncoder | None = None,
         settings: EditSettings | None = None,
         calibration: Calibration | None = None,
+        tagger: Callable[[], SubjectTagger] | None = None,
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
@@ -99,6 +102,7 @@ class Editor:
             )
         self.reader = KeyReader(encoder, version.projection if version is not None else projection)
         self._calibration = calibration
+        self._tagger = tagger
         self.version = version or Version.empty(backbone, self.reader, self.calibration())
         self._check_encoder(self.version)
 
@@ -141,7 +145,7 @@ class Editor:
         fails alone. The new version is the current one from now on. Raises RequestError where an id
         comes twice.
         """
-        requests = [_bound(r) for r in requests]
+        requests = self._with_subjects([_bound(r) for r in requests])
         outcomes = contradictory_requests(requests)
         teacher = Teacher(self.backbone, self.runtime, self.settings)
         lessons: dict[str, Lesson] = {}
@@ -321,6 +325,18 @@ class Editor:
         inside = edit if hit.inside else None
         block = self.version[edit].block if hit.inside else None
         return Route(inside, block, hit.distance, hit.member.radius, edit)
+
+    def _with_subjects(self, requests: Sequence[EditRequest]) -> list[EditRequest]:
+        """Requests with the subject of their question, where none was given and one is found."""
+        missing = [i for i, r in enumerate(requests) if not r.subject]
+        found = list(requests)
+        if missing and self._tagger is not None:
+            texts = [requests[i].question for i in missing]
+            subjects = self._tagger().subjects(self.reader.encoder, texts)
+            for i, text, subject in zip(missing, texts, subjects, strict=True):
+                if subject and not is_letter(subject) and name_in(text, (subject,)) is not None:
+                    found[i] = replace(requests[i], subject=subject, subject_source="inferred")
+        return found
 
     def _keys_of(self, requests: Sequence[EditRequest]) -> dict[str, np.ndarray]:
         """Each question's key (K,)."""

@@ -6,7 +6,7 @@ made for this edit as a rephrase, and none on any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.baselines.base import ANSWER_TOKENS, Asked, Method
 from melo_engine import Backbone, Calibration, Conflict, Editor, EditRequest, EditSettings, Prompt
 from melo_engine.blocks import GatheredBlocks, gather
+from melo_engine.matching.inference import SubjectTagger
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
 
@@ -32,11 +33,16 @@ class Melo(Method):
         *,
         projection: KeyProjection | None = None,
         calibration: Calibration | None = None,
+        tagger: Callable[[], SubjectTagger] | None = None,
         settings: EditSettings | None = None,
     ) -> None:
         super().__init__(backbone)
         self.editor = Editor(
-            backbone, projection=projection, calibration=calibration, settings=settings
+            backbone,
+            projection=projection,
+            calibration=calibration,
+            tagger=tagger,
+            settings=settings,
         )
         self.superseded: set[str] = set()
 
