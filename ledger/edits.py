@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from ledger import states
 from ledger.errors import IllegalTransition, UnknownId
+from ledger.functions import messages_in
 from ledger.intake import Intake
 from ledger.store import Connection, first
 from ledger.types import Backlog, Contest, Edit, Locality, Transition
@@ -340,7 +341,7 @@ _EDITS = """
 SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR, e.subject, e.relation,
        e.old_answer, e.aliases, e.rephrases, e.locality, e.source, e.external_id, s.valid_from,
        s.valid_to, s.urgent, s.hold, s.since, e.received_at, n.reported, n.sources, s.job_id,
-       s.version, s.group_id,
+       s.version, s.group_id, e.messages,
        (SELECT list(DISTINCT c.loser ORDER BY c.loser) FROM contests c
         JOIN edit_states l ON l.edit_id = c.loser
         WHERE c.winner = e.edit_id AND NOT c.settled AND l.state = 'active')
@@ -363,5 +364,6 @@ def _edit(row: tuple[object, ...]) -> Edit:
         Locality(item["prompt"], item["answer"])
         for item in values[10] or ()  # type: ignore[attr-defined]
     )
-    values[24] = tuple(values[24] or ())  # type: ignore[arg-type]
+    values[24] = messages_in(str(values[24])) if values[24] else ()
+    values[25] = tuple(values[25] or ())  # type: ignore[arg-type]
     return Edit(*values)  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ class Edit:
     job_id: str | None = None
     version: str | None = None
     group: str | None = None  # the near-duplicates it belongs with
+    messages: tuple[tuple[str, str], ...] = ()  # role and text, where the prompt is a conversation
     supersedes: tuple[str, ...] = ()  # edits in use that give way once this one is active
 
 
