@@ -50,6 +50,9 @@ def edit(
         str | None,
         typer.Option(help="questions, hallucination or classification; told from the file."),
     ] = None,
+    marks: Annotated[
+        str, typer.Option(help="Score after so many edits as well; empty: at the end only.")
+    ] = "1,10,100,1000",
     cache: Cache = CACHE,
     out: Out = None,
 ) -> None:
@@ -70,6 +73,7 @@ def edit(
             traffic=traffic,
             no_subject=no_subject,
             protocol=protocol,
+            marks=[int(m) for m in marks.split(",") if m.strip()],
             progress=progress,
         )
     settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}

@@ -4,9 +4,9 @@
 
 A prompt is a text or a list of messages; then `prompt` is what is asked, the last user message, and
 `messages` the whole. A line with a `problem` is quarantined as it came; every other one has an
-`edit_id`, the hash of what it says: question and answer. JSON is read by the standard: NaN, which tools write although JSON
-has none, counts as null; Infinity is refused, and so is an object that says one key twice. Values from
-the data reach SQL as values only; the JSON paths of a mapping are bound as parameters too.
+`edit_id`, the hash of what it says: question and answer. JSON is read by the standard: NaN, which tools
+write although JSON has none, counts as null; Infinity is refused, and so is an object that says one key
+twice. Values from the data reach SQL as values only; the JSON paths of a mapping are bound as parameters.
 """
 
 from __future__ import annotations
