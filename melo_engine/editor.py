@@ -352,18 +352,25 @@ class Editor:
     ) -> dict[str, Radii]:
         if not requests:
             return {}
-        own = np.stack([keys[r.id] for r in requests])
-        continues = self.backbone.task == "causal-lm" and not self.backbone.is_chat
-        found = radii(requests, own, self.calibration(), self.reader, continues)
+        found = self._reaching(requests, np.stack([keys[r.id] for r in requests]))
         return dict(zip([r.id for r in requests], found, strict=True))
 
+    def _reaching(self, requests: Sequence[EditRequest], keys: np.ndarray) -> list[Radii]:
+        """How far keys (N, K) of questions reach."""
+        continues = self.backbone.task == "causal-lm" and not self.backbone.is_chat
+        return radii(requests, keys, self.calibration(), self.reader, continues)
+
     def _wordings(self, request: EditRequest) -> tuple[Wording, ...]:
-        """Keys of the other wordings that came with a request."""
+        """Keys of the other wordings that came with a request, each clear of its locality probes."""
         texts = [t for t in dict.fromkeys(request.rephrases) if t.strip() and t != request.question]
         if not texts:
             return ()
         keys = self.reader.read(texts, [name_in(t, request.names) for t in texts])
-        return tuple(Wording(t, tuple(map(float, k))) for t, k in zip(texts, keys, strict=True))
+        found = self._reaching([replace(request, prompt=text) for text in texts], keys)
+        return tuple(
+            Wording(text, tuple(map(float, key)), own, content)
+            for text, key, (own, content, _) in zip(texts, keys, found, strict=True)
+        )
 
     def _check_encoder(self, version: Version) -> None:
         encoder = self.reader.encoder

@@ -57,14 +57,14 @@ class Runtime:
     def of(cls, backbone: Backbone) -> Runtime:
         """The backbone's runtime: the one that it has, or a new one that it keeps."""
         with backbone.lock:
-            if backbone.runtime is None:
+            if backbone.runtime is None or not backbone.runtime._handles:
                 backbone.runtime = cls(backbone)
             return backbone.runtime
 
     def close(self) -> None:
         """Take the hooks out again; the model is as it was."""
-        for handle in self._handles:
-            handle.remove()
+        while self._handles:
+            self._handles.pop().remove()
 
     @contextmanager
     def running(self, current: Pass) -> Iterator[Pass]:

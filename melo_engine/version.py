@@ -17,7 +17,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,20 @@ _ENTRIES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """Another wording of an edit's question. key: (K,) float32, as `KeyReader.read` gives it."""
+    """Another wording of an edit's question. key: (K,) float32, as `KeyReader.read` gives it.
+
+    radius, content_radius: how far this key reaches, see `Edit`.
+    """
 
     text: str
     key: tuple[float, ...] = field(repr=False)
+    radius: float
+    content_radius: float = 0.0
+
+    @property
+    def content_hash(self) -> str:
+        content = (self.key, self.radius.hex(), self.content_radius.hex())
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ class Version:
                 edit.request.needs_conversation,
                 edit.request.question if edit.by_question else "",
                 *edit.request.names,
-                *(hashlib.sha256(repr(w.key).encode()).hexdigest() for w in edit.wordings),
+                *sorted(w.content_hash for w in edit.wordings),
             ]
             digest.update(json.dumps(content).encode())
         return digest.hexdigest()[:32]
@@ -151,26 +161,33 @@ class Version:
         index = NeuronIndex(self.projection.size, self.projection.relation_size)
         for edit in self.edits.values():
             if edit.request.needs_conversation == needs_conversation:
-                keys = [self.shards[edit.shard].keys[edit.row]]
-                keys += [np.asarray(w.key, dtype=np.float32) for w in edit.wordings]
-                index.add([self._member(edit, key, i) for i, key in enumerate(keys)])
+                own = self._member(edit)
+                others = [
+                    replace(
+                        own,
+                        key=np.asarray(wording.key, dtype=np.float32),
+                        radius=wording.radius,
+                        content_radius=wording.content_radius,
+                        wording=i,
+                    )
+                    for i, wording in enumerate(edit.wordings, 1)
+                ]
+                index.add([own, *others])
         return index
 
     def member(self, edit: str) -> Member:
         """The member of an edit's own prompt, in whichever index it is. Raises UnknownEdit."""
-        found = self[edit]
-        return self._member(found, self.shards[found.shard].keys[found.row], 0)
+        return self._member(self[edit])
 
-    def _member(self, edit: Edit, key: np.ndarray, wording: int) -> Member:
+    def _member(self, edit: Edit) -> Member:
         return Member(
             edit.id,
-            key,
+            self.shards[edit.shard].keys[edit.row],
             edit.radius,
             edit.request.names,
             edit.order,
             edit.content_radius,
             edit.question,
-            wording,
         )
 
     def __len__(self) -> int:
@@ -213,16 +230,20 @@ class Version:
         )
 
     def with_radius(self, edit: str, radius: float) -> Version:
-        """A version in which one edit reaches less (or more) far. Its key and block stay.
+        """A version in which one edit reaches less (or more) far. Its keys and block stay.
 
-        How far it reaches where it is named partly changes in proportion.
+        How far its other wordings reach, and it where it is named partly, changes in proportion.
         """
         found = self[edit]
         share = radius / found.radius if found.radius > 0 else 0.0
-        content = found.content_radius and found.content_radius * share
+        wordings = tuple(
+            replace(w, radius=w.radius * share, content_radius=w.content_radius * share)
+            for w in found.wordings
+        )
+        content = float(found.content_radius and found.content_radius * share)
         changed = {
             **self.edits,
-            edit: replace(found, radius=float(radius), content_radius=float(content)),
+            edit: replace(found, radius=float(radius), content_radius=content, wordings=wordings),
         }
         return self._next(changed, self.shards.values())
 
@@ -395,7 +416,7 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
         if not isinstance(request.prompt, str):
             row["messages"] = request.prompt.as_json()
         row |= {name: getattr(edit, name) for name in _PLACE}
-        row["wordings"] = [{"text": w.text, "key": list(w.key)} for w in edit.wordings]
+        row["wordings"] = [asdict(w) for w in edit.wordings]
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=_PARQUET)
 
@@ -406,7 +427,7 @@ def _edits(table: pa.Table) -> list[Edit]:
     for row in table.to_pylist():
         prompt = Conversation.of(row["messages"]) if row["messages"] else row["prompt"]
         request = EditRequest(prompt, **{name: row[name] for name in names})
-        wordings = tuple(Wording(w["text"], tuple(w["key"])) for w in row["wordings"])
+        wordings = tuple(Wording(**{**w, "key": tuple(w["key"])}) for w in row["wordings"])
         found.append(Edit(request, **{name: row[name] for name in _PLACE}, wordings=wordings))
     return found
 
@@ -414,6 +435,14 @@ def _edits(table: pa.Table) -> list[Edit]:
 _TEXTS = ("target", "subject", "id", "subject_source")
 _LISTS = ("aliases", "rephrases", "locality")
 _PLACE = ("shard", "row", "block", "rank", "radius", "order", "content_radius", "by_question")
+_WORDING = pa.struct(
+    [
+        ("text", pa.string()),
+        ("key", pa.list_(pa.float32())),
+        ("radius", pa.float64()),
+        ("content_radius", pa.float64()),
+    ]
+)
 _PARQUET = pa.schema(
     [
         ("id", pa.string()),
@@ -433,6 +462,6 @@ _PARQUET = pa.schema(
         ("order", pa.int64()),
         ("content_radius", pa.float64()),
         ("by_question", pa.bool_()),
-        ("wordings", pa.list_(pa.struct([("text", pa.string()), ("key", pa.list_(pa.float32()))]))),
+        ("wordings", pa.list_(_WORDING)),
     ]
 )

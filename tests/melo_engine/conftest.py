@@ -13,7 +13,7 @@ from functools import cache
 import pytest
 import torch
 
-from melo_engine import Answer, Backbone, Editor, EditRequest
+from melo_engine import Answer, Backbone, Editor, EditRequest, EditResult
 from tests.melo_engine import models
 
 torch.set_num_threads(1)
@@ -26,6 +26,7 @@ class Edited:
     kind: str
     backbone: Backbone
     editor: Editor
+    result: EditResult
     requests: list[EditRequest]
     asked: list[str]
     modules_before: dict[str, int]
@@ -62,8 +63,8 @@ def _edited(kind: str) -> Edited:
     requests = models.requests(kind)
     asked = probes(requests)
     base = editor.answer(asked)
-    editor.edit(requests)
-    return Edited(kind, backbone, editor, requests, asked, modules, before, base)
+    result = editor.edit(requests)
+    return Edited(kind, backbone, editor, result, requests, asked, modules, before, base)
 
 
 @pytest.fixture(params=models.KINDS)

@@ -1,4 +1,4 @@
-"""Radii are measured on near-misses, and cut where a probe that came with the edit is near."""
+"""Radii are measured on what ships, and cut where a probe that came with the edit is near."""
 
 from __future__ import annotations
 
@@ -7,144 +7,119 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from melo_engine import EditRequest, calibrate
-from melo_engine.calibrate import (
-    CLEARANCE,
-    FALLBACK_BOUND,
-    FALLBACK_FREE,
-    MISSES,
-    Radii,
-    Reach,
-    measure_reach,
-    radii,
-)
-from melo_engine.keys import KeyReader
+from melo_engine import Calibration, Editor, EditRequest
+from melo_engine.calibrate import CLEARANCE, RESERVE, SUBJECT_SHARE, Radii, calibrate, radii
+from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast.corpus import ENGLISH, corpus
+from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import name_in
-from melo_engine.near_misses import NearMisses
+from melo_engine.near_misses import SLOT
 from tests.melo_engine import models
+from tests.melo_engine.conftest import Edited
 
-WORDINGS = ("who leads {} ?", "which river lies in {} ?", "where was {} built ?")
+WIDE = Calibration(9.0, 9.0, 8.0, 0.005)
+BARE = Calibration(9.0, 9.0, 0.0, 0.005)
 
 
 @pytest.fixture
-def reader(edited_t5) -> KeyReader:
+def reader(edited_t5: Edited) -> KeyReader:
     return edited_t5.editor.reader
 
 
-@pytest.fixture
-def requests() -> list[EditRequest]:
-    return [
-        EditRequest(wording.format(f"{name} {side}"), f"{name} {i}", subject=f"{name} {side}")
-        for name in models.SUBJECTS
-        for i, (wording, side) in enumerate(zip(WORDINGS, ("north", "south", "east"), strict=True))
+@pytest.fixture(scope="module")
+def learned(make_edited) -> KeyReader:
+    """A reader of the T5's states whose projection was learned a little."""
+    encoder = make_edited("t5").editor.reader.encoder
+    recipe = Recipe(steps=10, relations=8)
+    return KeyReader(encoder, learn_projection(KeyReader(encoder), (), recipe))
+
+
+@pytest.fixture(scope="module")
+def calibrations(learned: KeyReader) -> dict[float, Calibration]:
+    return {share: calibrate(learned, share) for share in (0.0, 0.005, 0.05)}
+
+
+def test_keys_that_nothing_was_learned_for_have_fixed_radii(reader: KeyReader) -> None:
+    found = calibrate(reader, 0.02)
+    assert found == Calibration.raw(0.02)
+    assert (found.sample, found.partly, found.false_activations) == (0, 0.0, 0.02)
+
+
+def test_radii_grow_with_the_share_that_is_allowed(calibrations) -> None:
+    found = [calibrations[share] for share in sorted(calibrations)]
+    for name in ("bound", "free", "partly"):
+        sizes = [getattr(c, name) for c in found]
+        assert sizes == sorted(sizes)
+        assert 0 <= sizes[0] < sizes[-1] < 2
+    assert [c.false_activations for c in found] == sorted(calibrations)
+    assert all(c.sample > 100_000 for c in found)
+
+
+def test_relations_that_were_held_out_stay_within_the_allowance(learned, calibrations) -> None:
+    """Measured once more: held-out wordings of different relations about one subject."""
+    rows = [
+        (relation.name, wording.replace(SLOT, PLACEHOLDER))
+        for relation in corpus().held_out
+        if relation.language == ENGLISH
+        for wording in relation.wordings
     ]
+    keys = learned.read([text for _, text in rows])[:, : learned.projection.relation_size]
+    names = np.array([name for name, _ in rows])
+    first, second = np.triu_indices(len(rows), 1)
+    other = names[first] != names[second]
+    gaps = np.linalg.norm(keys[first[other]] - keys[second[other]], axis=1)
+    for share, found in calibrations.items():
+        caught = float((gaps < found.bound - 1e-5).mean())
+        allowed = share * (SUBJECT_SHARE + 1)  # nine prompts about other subjects for each of these
+        assert caught <= allowed * (1 - RESERVE) + 0.005  # keys that lie at one place
+        assert caught >= allowed * (1 - RESERVE) * 0.9 or share == 0
 
 
-def test_where_there_is_nothing_to_measure_on_the_fallback_holds(reader: KeyReader) -> None:
-    assert measure_reach(reader, models.requests("t5", 2), 0.005) == (
-        Reach(FALLBACK_BOUND, FALLBACK_FREE)
-    )
-
-
-def test_the_reach_grows_with_the_share_that_is_allowed(reader, requests) -> None:
-    found = [measure_reach(reader, requests, share) for share in (0.0, 0.01, 0.05, 0.1)]
-    assert [r.bound for r in found] == sorted(r.bound for r in found)
-    assert [r.free for r in found] == sorted(r.free for r in found)
-    assert found[0].bound < found[-1].bound
-    assert measure_reach(reader, requests, 0.01) == found[1]
-
-
-def test_the_reach_catches_no_more_near_misses_than_allowed(reader, requests) -> None:
-    reach = measure_reach(reader, requests, 0.02)
-    near = NearMisses(requests)
-    pairs = [(r.prompt, miss) for r in requests for miss in near.other_relations(r, 4)]
-    names = [name_in(r.prompt, r.names) for r in requests for _ in near.other_relations(r, 4)]
-    split = reader.projection.relation_size
-    own, other = (reader.read(list(side), names) for side in zip(*pairs, strict=True))
-    caught = np.linalg.norm(own[:, :split] - other[:, :split], axis=1) <= reach.bound + 1e-6
-    assert caught.mean() <= 0.02 * 10 + 1 / len(pairs)  # 9 prompts about others for each of these
-
-
-def test_what_was_measured_before_counts_and_is_not_read_again(
-    reader: KeyReader, requests, monkeypatch: pytest.MonkeyPatch
+def test_a_calibration_hangs_on_encoder_projection_and_allowance_alone(
+    edited_t5: Edited, learned: KeyReader, calibrations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = len(requests) // 2
-    first = measure_reach(reader, requests[:half], 0.02)
-    read: list[str] = []
-    reads = reader.read
-    monkeypatch.setattr(
-        reader, "read", lambda prompts, names: read.extend(prompts) or reads(prompts, names)
-    )
-    both = measure_reach(reader, requests, 0.02, before=first)
-    assert both.gaps.of == {r.id for r in requests}
-    assert both.gaps.found[: first.sample] == first.gaps.found
-    assert both.sample == len(both.gaps.found) > first.sample
-    assert not {r.prompt for r in requests[:half]} & set(read)
-    read.clear()
-    assert measure_reach(reader, requests, 0.02, before=both) == both
-    assert read == []
+    """Not on what is edited, nor in which order, nor on what else was asked."""
+    expected = calibrations[0.005]
+    assert calibrate(KeyReader(learned.encoder, learned.projection), 0.005) == expected
+    editor = Editor(edited_t5.backbone, projection=learned.projection, settings=models.SETTINGS)
+    assert editor.version.calibration == editor.calibration() == expected
+    monkeypatch.setattr("melo_engine.editor.calibrate", None)  # made once, then kept
+    for request in edited_t5.requests:
+        editor.edit([request])
+        assert editor.version.calibration == expected
+    assert {e.radius for e in editor.version.edits.values()} == {expected.bound}
 
 
-def test_no_more_is_measured_than_makes_a_large_sample(
-    reader: KeyReader, requests, monkeypatch: pytest.MonkeyPatch
+def test_a_calibration_is_made_anew_where_another_share_is_allowed(
+    edited_t5: Edited, learned: KeyReader, calibrations
 ) -> None:
-    monkeypatch.setattr(calibrate, "PART", 3)
-    monkeypatch.setattr(calibrate, "LARGE_SAMPLE", 20)
-    found = measure_reach(reader, requests, 0.02)
-    assert 20 <= len(found.gaps.found) < 20 + 3 * MISSES
-    assert len(found.gaps.of) < len(requests)
-    assert found.settled(requests)
+    editor = Editor(edited_t5.backbone, projection=learned.projection, settings=models.SETTINGS)
+    editor.edit(edited_t5.requests[:1])
+    editor.settings = replace(models.SETTINGS, false_activations=0.05)
+    assert editor.calibration() == calibrations[0.05]
+    editor.edit(edited_t5.requests[1:2])
+    assert editor.version.calibration == calibrations[0.05]
+    assert editor.version["edit-1"].radius == calibrations[0.05].bound
+    assert editor.version["edit-0"].radius == calibrations[0.005].bound
+    editor.settings = models.SETTINGS
+    assert editor.calibration() == calibrations[0.005]
 
 
-def test_a_near_miss_counts_by_the_nearest_edit_of_its_subject(reader: KeyReader) -> None:
-    leads, river, built = WORDINGS
-    asked = [leads.format("velandor"), river.format("velandor"), built.format("toriquet")]
-    requests = [
-        EditRequest(prompt, target, subject=subject)
-        for prompt, target, subject in zip(
-            asked, ("ada", "tom", "sol"), ("velandor", "velandor", "toriquet"), strict=True
-        )
-    ]
-    miss = built.format("velandor")  # of the other two wordings each is an edit's own
-    keys = reader.read([*asked[:2], miss], ["velandor"] * 3)[:, : reader.projection.relation_size]
-    near = min(np.linalg.norm(keys[:2] - keys[2], axis=1))
-    found = [gap.relation for gap in measure_reach(reader, requests, 0.02).gaps.found]
-    assert found[:2] == pytest.approx((near, near), abs=1e-4)
-
-
-def test_lenders_count_only_while_requests_are_few(reader: KeyReader, requests) -> None:
-    few, others = requests[:6], requests[6:]
-    lent = measure_reach(reader, few, 0.02, others, limit=20)
-    assert lent.sample > len(lent.gaps.found) > 0
-    assert lent.gaps.of == {r.id for r in few}
-    enough = measure_reach(reader, few, 0.02, others, limit=2 * len(few))
-    assert enough.sample == len(enough.gaps.found)
-
-
-def test_free_edits_are_measured_where_only_bound_ones_came_before(
-    reader: KeyReader, requests
-) -> None:
-    bound = measure_reach(reader, requests, 0.02)
-    assert bound.free == FALLBACK_FREE
-    free = EditRequest("how old is the bridge ?", "nine", id="free")
-    known = replace(bound, sample=10**6)
-    assert known.settled(requests)
-    assert not known.settled([free])
-    found = measure_reach(reader, [free, *requests], 0.02, before=bound)
-    assert found.bound == bound.bound
-    assert found.free_sample >= 20
-    assert found.free != FALLBACK_FREE
+def test_what_is_given_is_taken_where_it_is_for_the_same_share(edited_t5: Edited) -> None:
+    given = Calibration(0.1, 0.2, 0.0, 0.005)
+    assert Editor(edited_t5.backbone, calibration=given).calibration() == given
+    other = replace(given, false_activations=0.5)
+    assert Editor(edited_t5.backbone, calibration=other).calibration() == Calibration.raw(0.005)
 
 
 def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader) -> None:
     request = EditRequest("who leads velandor ?", "ada", subject="velandor", id="a")
     near, far = "who leads velandor now ?", "who leads toriquet now ?"
     split = reader.projection.relation_size
-    keys = reader.read([request.prompt, near], ["velandor"] * 2)
+    keys = reader.read([request.question, near], ["velandor"] * 2)
     gap = float(np.linalg.norm(keys[0, :split] - keys[1, :split]))
-    wide = Reach(9.0, 9.0)
     bound, free = (
-        radii([r], keys[:1], wide, reader)[0].own
+        radii([r], keys[:1], BARE, reader, continues=False)[0].own
         for r in (
             replace(request, locality=(near, far)),
             replace(request, subject=None, locality=(near, far)),
@@ -152,8 +127,37 @@ def test_a_locality_probe_stays_outside_the_radius_of_its_edit(reader: KeyReader
     )
     assert bound == pytest.approx(CLEARANCE * gap, abs=1e-4)
     assert free < 9.0
-    assert radii([replace(request, locality=(far,))], keys[:1], wide, reader) == [Radii(9.0, 0.0)]
-    assert radii([request], keys[:1], Reach(0.3, 9.0), reader) == [Radii(0.3, 0.0)]
+    others = replace(request, locality=(far, " "))
+    assert radii([others], keys[:1], BARE, reader, continues=False) == [Radii(9.0, 0.0)]
+    narrow = replace(BARE, bound=0.3)
+    assert radii([request], keys[:1], narrow, reader, continues=False) == [Radii(0.3, 0.0)]
+
+
+def test_probes_that_cannot_reach_an_edit_are_not_even_read(
+    reader: KeyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = EditRequest("who leads velandor ?", "ada", "velandor", locality=("wine and bread",))
+    keys = reader.read([request.question], ["velandor"])
+    monkeypatch.setattr(reader, "read", None)
+    assert radii([request], keys, BARE, reader, continues=True) == [Radii(9.0, 0.0)]
+
+
+def test_every_wording_of_an_edit_keeps_clear_of_its_locality_probes(edited_t5: Edited) -> None:
+    subject = models.SUBJECTS[0]
+    wording, probe = f"what city is at the head of {subject} ?", f"what city is at {subject} ?"
+    request = replace(edited_t5.requests[0], rephrases=(wording,))
+    loose = Calibration(1.5, 1.5, 0.0, models.SETTINGS.false_activations)
+    for locality, caught in (((), True), ((probe,), False)):
+        editor = Editor(edited_t5.backbone, settings=models.SETTINGS, calibration=loose)
+        editor.edit([replace(request, locality=locality)])
+        answers = editor.answer([wording, probe])
+        assert [a.edit for a in answers] == [request.id, request.id if caught else None]
+        [found] = editor.version[request.id].wordings
+        assert (found.radius == 1.5) is caught
+    plain = Editor(edited_t5.backbone, settings=models.SETTINGS, calibration=loose)
+    plain.edit([replace(request, rephrases=(), locality=(probe,))])
+    plain.add_wordings(request.id, [wording])
+    assert [a.edit for a in plain.answer([wording, probe])] == [request.id, None]
 
 
 def test_a_described_subject_may_be_named_partly_within_a_radius_of_its_own(
@@ -163,15 +167,16 @@ def test_a_described_subject_may_be_named_partly_within_a_radius_of_its_own(
     request = EditRequest(f"where is the {subject} ?", "rome", subject=subject)
     named = EditRequest("where is velandor ?", "rome", subject="velandor")
     keys = reader.read(
-        [request.prompt, named.prompt], [name_in(request.prompt, request.names), "velandor"]
+        [request.question, named.question], [name_in(request.question, request.names), "velandor"]
     )
-    wide = Reach(9.0, 9.0, partly=8.0)
     described = [replace(request, aliases=("The Bridge",)), named]
-    assert radii(described, keys, wide, reader) == [Radii(9.0, 8.0), Radii(9.0, 0.0)]
+    found = radii(described, keys, WIDE, reader, continues=False)
+    assert found == [Radii(9.0, 8.0), Radii(9.0, 0.0)]
     probe = "which bridge of stone is oldest ?"  # names it partly: only the content radius is cut
     content = slice(reader.projection.relation_size, None)
     gap = np.linalg.norm(reader.read([probe])[0, content] - keys[0, content])
-    [cut] = radii([replace(described[0], locality=(probe,))], keys[:1], wide, reader)
+    probed = [replace(described[0], locality=(probe,))]
+    [cut] = radii(probed, keys[:1], WIDE, reader, continues=False)
     assert cut == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4), False)
 
 
@@ -179,12 +184,28 @@ def test_a_question_that_stands_for_its_subject_stays_clear_of_the_one_without(
     reader: KeyReader,
 ) -> None:
     request = EditRequest("where does old velandor keep the stone ?", "rome", subject="velandor")
-    keys = reader.read([request.prompt], ["velandor"])
+    keys = reader.read([request.question], ["velandor"])
     content = slice(reader.projection.relation_size, None)
     without = reader.read(["where does old something keep the stone ?"])
     gap = np.linalg.norm(without[0, content] - keys[0, content])
-    wide = Reach(9.0, 9.0, partly=8.0)
-    [found] = radii([request], keys, wide, reader)
+    [found] = radii([request], keys, WIDE, reader, continues=False)
     assert found == (9.0, pytest.approx(CLEARANCE * gap, abs=1e-4), True)
     also = replace(request, aliases=("stone",))  # by which the question would still name it
-    assert radii([also], keys, wide, reader) == [Radii(9.0, 8.0, True)]
+    assert radii([also], keys, WIDE, reader, continues=False) == [Radii(9.0, 8.0, True)]
+
+
+def test_a_passage_reaches_half_the_way_to_where_it_ends_otherwise(reader: KeyReader) -> None:
+    """Only on a model that goes on from where a prompt ends."""
+    passage = EditRequest(
+        "velandor is a city . a river lie in the north . last year bread did grow .",
+        "wine in rome",
+        subject="velandor",
+    )
+    keys = reader.read([passage.question], ["velandor"])
+    [anywhere] = radii([passage], keys, BARE, reader, continues=False)
+    [here] = radii([passage], keys, BARE, reader, continues=True)
+    assert anywhere.own == 9.0
+    split = reader.projection.relation_size
+    later = reader.read([f"{passage.question} wine"], ["velandor"])
+    gap = float(np.linalg.norm((later - keys)[0, :split]))
+    assert here.own <= 0.5 * gap + 1e-4

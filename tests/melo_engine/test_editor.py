@@ -1,4 +1,4 @@
-"""Requests that cannot be carried out fail by name and alone; contradictions are settled by rule."""
+"""Requests that cannot be carried out fail by name and alone; conflicts are told, not settled."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Backbone, Editor, EditRequest, EditSettings
+from melo_engine import Backbone, Conflict, Editor, EditRequest, EditResult, EditSettings
 from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
+from melo_engine.runtime import Runtime
 from melo_engine.training import attempts, first_rank
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
@@ -24,8 +25,8 @@ def editor(edited_t5: Edited) -> Editor:
     return Editor(edited_t5.backbone, settings=models.SETTINGS)
 
 
-def outcomes(editor: Editor) -> dict[str, tuple[str, str]]:
-    return {o.id: (o.status, o.reason) for o in editor.version.outcomes}
+def outcomes(result: EditResult) -> dict[str, tuple[str, str]]:
+    return {o.id: (o.status, o.reason) for o in result.outcomes}
 
 
 def about(subject: str, target: str, edit: str, wording: str = "who leads {} ?") -> EditRequest:
@@ -33,6 +34,7 @@ def about(subject: str, target: str, edit: str, wording: str = "who leads {} ?")
 
 
 GOOD = about("ostovic", "tom", "good")
+CAPITAL, NEARLY = "what is the capital city of {} ?", "what is the capital city of old {} ?"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,11 @@ GOOD = about("ostovic", "tom", "good")
 def test_a_bad_request_fails_with_its_reason_and_others_go_on(
     editor: Editor, bad: EditRequest, reason: str
 ) -> None:
-    editor.edit([bad, GOOD])
-    status, said = outcomes(editor)["bad"]
+    found = outcomes(editor.edit([bad, GOOD]))
+    status, said = found["bad"]
     assert status == "failed"
     assert re.search(reason, said)
-    assert outcomes(editor)["good"][0] == "trained"
+    assert found["good"][0] == "trained"
     assert editor.answer([GOOD.prompt])[0].text == "tom"
     assert list(editor.version.edits) == ["good"]
 
@@ -64,20 +66,23 @@ def test_a_prompt_longer_than_the_backbone_takes_is_refused(edited_t5: Edited) -
     editor = Editor(backbone, settings=models.SETTINGS)
     with pytest.raises(PromptError, match="takes 4"):
         editor.answer(["who leads velandor at oslo ?"])
-    editor.edit([about("velandor", "ada", "long", "who leads {} at oslo ?"), GOOD])
-    assert outcomes(editor)["long"][0] == "failed"
-    assert outcomes(editor)["good"][0] == "trained"
-    editor.close()
+    found = outcomes(
+        editor.edit([about("velandor", "ada", "long", "who leads {} at oslo ?"), GOOD])
+    )
+    assert (found["long"][0], found["good"][0]) == ("failed", "trained")
+    backbone.runtime.close()
 
 
 def test_an_unknown_label_is_named_with_those_allowed(make_edited) -> None:
     editor = Editor(make_edited("bert-classifier").backbone, settings=models.SETTINGS)
-    editor.edit([about("velandor", "merry", "bad"), about("ostovic", "glad", "good")])
-    assert outcomes(editor)["bad"] == (
+    found = outcomes(
+        editor.edit([about("velandor", "merry", "bad"), about("ostovic", "glad", "good")])
+    )
+    assert found["bad"] == (
         "failed",
         'label "merry" is unknown; allowed: calm, glad, angry, sad.',
     )
-    assert outcomes(editor)["good"][0] == "trained"
+    assert found["good"][0] == "trained"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +101,7 @@ def test_settings_that_allow_no_try_are_refused(wrong: dict[str, int], message: 
 
 def test_two_targets_for_one_prompt_in_a_call_both_fail(editor: Editor) -> None:
     one, two = about("velandor", "ada", "one"), about("velandor", "jon", "two", "Who  leads {} ?")
-    editor.edit([one, two, GOOD])
-    found = outcomes(editor)
+    found = outcomes(editor.edit([one, two, GOOD]))
     assert {found["one"][0], found["two"][0]} == {"failed"}
     assert "edit one" in found["two"][1]
     assert "edit two" in found["one"][1]
@@ -121,8 +125,8 @@ def test_a_loss_that_breaks_down_names_the_edit_and_spares_the_others(
     )
     editor = Editor(edited_t5.backbone, settings=settings)
     fine = EditRequest(prompt, known, subject="velandor", id="fine")
-    editor.edit([about("toriquet", "jon", "broken"), fine])
-    status, reason = outcomes(editor)["broken"]
+    result = editor.edit([about("toriquet", "jon", "broken"), fine])
+    status, reason = outcomes(result)["broken"]
     assert status == "failed"
     assert reason
     if math.isnan(rate):
@@ -132,41 +136,111 @@ def test_a_loss_that_breaks_down_names_the_edit_and_spares_the_others(
     assert [a.text for a in editor.answer(edited_t5.asked, base=True)] == bare
 
 
-def test_the_same_question_in_other_words_is_superseded_by_the_later_edit(editor: Editor) -> None:
-    first = about("velandor", "ada", "first")
-    later = about("velandor", "jon", "later", "now who leads {} ?")
+def test_the_same_question_in_other_words_is_told_and_both_edits_stay(editor: Editor) -> None:
+    first = about("velandor", "ada", "first", CAPITAL)
+    later = about("velandor", "jon", "later", NEARLY)
     editor.edit([first, GOOD])
-    editor.edit([later])
-    found = outcomes(editor)
-    assert found["later"][0] == "trained"
-    assert found["first"][0] == "superseded"
-    assert "later" in found["first"][1]
-    assert set(editor.version.edits) == {"good", "later"}
-    assert [a.text for a in editor.answer([first.prompt, later.prompt])] == ["jon", "jon"]
+    result = editor.edit([later])
+    assert outcomes(result) == {"later": ("trained", "")}
+    [conflict] = result.conflicts
+    assert conflict == Conflict("later", "first", conflict.distance, same_subject=True)
+    assert 0 < conflict.distance <= editor.version["later"].radius
+    assert set(editor.version.edits) == {"first", "good", "later"}
+    assert [a.text for a in editor.answer([first.prompt, later.prompt])] == ["ada", "jon"]
 
 
-def test_of_two_contradicting_edits_in_one_call_the_later_wins(editor: Editor) -> None:
-    first = about("velandor", "ada", "first")
-    later = about("velandor", "jon", "later", "now who leads {} ?")
-    editor.edit([first, later])
-    assert outcomes(editor)["first"][0] == "superseded"
-    assert editor.answer([first.prompt])[0].edit == "later"
+def test_two_edits_in_one_call_that_ask_the_same_both_stay_and_are_told(editor: Editor) -> None:
+    first = about("velandor", "ada", "first", CAPITAL)
+    later = about("velandor", "jon", "later", NEARLY)
+    result = editor.edit([first, later])
+    assert [(c.new, c.other) for c in result.conflicts] == [("later", "first")]
+    assert [a.edit for a in editor.answer([first.prompt, later.prompt])] == ["first", "later"]
 
 
-def test_a_superseded_edit_stays_where_the_later_one_fails(editor: Editor) -> None:
+def test_what_says_the_same_or_asks_of_another_subject_is_no_conflict(editor: Editor) -> None:
+    editor.edit([about("velandor", "ada", "first", CAPITAL)])
+    same, another = (
+        about("velandor", "ada", "same", NEARLY),
+        about("toriquet", "jon", "another", CAPITAL),
+    )
+    result = editor.edit([same, another])
+    assert result.conflicts == ()
+
+
+def test_free_edits_that_ask_the_same_are_told_as_well(editor: Editor) -> None:
+    about_sea = "tell me about the capital city of the new {} sea"
+    editor.edit([EditRequest(about_sea.format("north"), "sol", id="first")])
+    result = editor.edit([EditRequest(about_sea.format("old north"), "kim", id="later")])
+    assert [(c.new, c.other, c.same_subject) for c in result.conflicts] == [
+        ("later", "first", False)
+    ]
+    assert set(editor.version.edits) == {"first", "later"}
+
+
+def test_edits_about_sibling_subjects_all_answer_after_one_another(editor: Editor) -> None:
+    """A longer name, a shorter one within another's, and two subjects in one prompt (public case)."""
+    old = [
+        about("velandor", "ada", "model", "what is the name of {} ?"),
+        about("mabelban", "tom", "country", "what is the capital city of {} ?"),
+    ]
+    new = [
+        about("velandor west", "jon", "larger model", "what is the name of {} ?"),
+        EditRequest(
+            "what is the capital city of the north sea of mabelban ?",
+            "mia",
+            subject="north sea",
+            id="province",
+        ),
+    ]
+    editor.edit(old)
+    result = editor.edit(new)
+    assert {status for status, _ in outcomes(result).values()} == {"trained"}
+    assert [*editor.version.edits] == ["model", "country", "larger model", "province"]
+    answers = editor.answer([r.question for r in (*old, *new)])
+    assert [(a.edit, a.text) for a in answers] == [(r.id, r.target) for r in (*old, *new)]
+    assert not any(c.same_subject for c in result.conflicts)
+    editor.edit([about("toriquet west", "eva", "larger"), about("toriquet", "kim", "within")])
+    answers = editor.answer(["who leads toriquet west ?", "who leads toriquet ?"])
+    assert [a.edit for a in answers] == ["larger", "within"]
+
+
+def test_an_edit_stays_where_a_later_one_of_its_prompt_fails(editor: Editor) -> None:
     editor.edit([about("velandor", "ada", "first")])
     editor.settings = replace(models.SETTINGS, learning_rate=math.nan, max_steps=3)
-    editor.edit([about("velandor", "jon", "later")])
-    assert outcomes(editor)["later"][0] == "failed"
+    result = editor.edit([about("velandor", "jon", "later"), about("velandor", "jon", "first")])
+    assert outcomes(result)["first"][0] == "failed"
+    assert outcomes(result)["later"][0] == "failed"
     assert editor.answer(["who leads velandor ?"])[0].text == "ada"
 
 
 def test_a_prompt_edited_a_b_c_a_holds_the_last(editor: Editor) -> None:
     for turn, target in enumerate(["ada", "jon", "mia", "ada"]):
-        editor.edit([about("velandor", target, f"turn-{turn}")])
+        result = editor.edit([about("velandor", target, f"turn-{turn}")])
         answer = editor.answer(["who leads velandor ?"])[0]
         assert (answer.text, answer.edit) == (target, f"turn-{turn}")
+    assert {(c.new, c.other) for c in result.conflicts} == {
+        ("turn-3", "turn-1"),
+        ("turn-3", "turn-2"),
+    }
+    editor.revoke(["turn-3"])
+    assert editor.answer(["who leads velandor ?"])[0].text == "mia"
+
+
+def test_a_prompt_edited_a_b_c_a_in_one_place_leaves_the_last_alone(editor: Editor) -> None:
+    replaced: list[str] = []
+    for turn, target in enumerate(["ada", "jon", "mia", "ada"]):
+        editor.edit([about("velandor", target, f"turn-{turn}")], replaces=replaced)
+        replaced = [f"turn-{turn}"]
+        assert editor.answer(["who leads velandor ?"])[0].text == target
     assert list(editor.version.edits) == ["turn-3"]
+
+
+def test_an_edit_of_an_id_that_is_in_force_takes_its_place(editor: Editor) -> None:
+    editor.edit([about("velandor", "ada", "one"), GOOD])
+    result = editor.edit([about("velandor", "jon", "one")])
+    assert result.conflicts == ()
+    assert set(editor.version.edits) == {"good", "one"}
+    assert editor.answer(["who leads velandor ?"])[0].text == "jon"
 
 
 def test_replaces_takes_the_named_edits_out(editor: Editor) -> None:
@@ -191,7 +265,6 @@ def test_a_block_trained_among_others_is_the_block_trained_alone(make_edited) ->
         prompts = edited.asked
         forced = together.answer_with(prompts, [request.id] * len(prompts))
         assert alone.answer_with(prompts, [request.id] * len(prompts)) == forced
-        alone.close()
 
 
 def test_blocks_with_more_prompts_than_others_are_trained_as_alone() -> None:
@@ -211,8 +284,6 @@ def test_blocks_with_more_prompts_than_others_are_trained_as_alone() -> None:
         for (a, b), (c, d) in zip(shard.pairs, own.pairs, strict=True):
             assert torch.allclose(a[row], c[only], atol=2e-3)
             assert torch.allclose(b[row], d[only], atol=2e-3)
-        alone.close()
-    together.close()
 
 
 def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
@@ -222,7 +293,6 @@ def test_the_order_of_requests_changes_no_answer(make_edited) -> None:
     assert [a.text for a in other.answer(edited.asked)] == (
         [a.text for a in edited.editor.answer(edited.asked)]
     )
-    other.close()
 
 
 def test_routes_agree_with_answers(edited: Edited) -> None:
@@ -251,14 +321,36 @@ def test_a_subject_that_becomes_known_later_leaves_the_routes_of_others_alone() 
     found = editor.answer([prompt])[0]
     assert (found.edit, found.text) == ("first", "ada")
     assert editor.routes([prompt])[0].distance == pytest.approx(before, abs=1e-5)
-    editor.close()
 
 
-def test_closing_the_runtime_takes_every_hook_out() -> None:
-    model = models.model("gpt2")
-    editor = Editor(Backbone.wrap(model, models.tokenizer()))
-    editor.close()
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+def test_editors_come_and_go_and_leave_no_hooks_but_the_backbones_own() -> None:
+    backbone = models.backbone("gpt2")
+
+    def hooks() -> int:
+        modules = backbone.model.modules()
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
+
+    assert hooks() == 0
+    with Editor(backbone, settings=models.SETTINGS) as editor:
+        editor.edit([about("velandor", "ada", "one")])
+        once = hooks()
+        with Editor(backbone, editor.version) as other:
+            assert other.runtime is editor.runtime is Runtime.of(backbone)
+            assert other.answer(["who leads velandor ?"])[0].text == "ada"
+    with pytest.raises(RuntimeError, match="stop"), Editor(backbone):
+        raise RuntimeError("stop")
+    assert once == hooks() == 1 + len(backbone.surgery.targets)
+    assert Editor(backbone, editor.version).answer(["who leads velandor ?"])[0].text == "ada"
+
+
+def test_closing_the_runtime_takes_every_hook_out_and_another_may_follow() -> None:
+    backbone = models.backbone("gpt2")
+    version = Editor(backbone, settings=models.SETTINGS).edit([GOOD]).version
+    runtime = Runtime.of(backbone)
+    runtime.close()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.model.modules())
+    assert Runtime.of(backbone) is not runtime
+    assert Editor(backbone, version).answer([GOOD.prompt])[0].text == "tom"
 
 
 def test_a_prompt_with_no_room_for_its_answer_fails_alone(make_edited) -> None:
@@ -266,16 +358,15 @@ def test_a_prompt_with_no_room_for_its_answer_fails_alone(make_edited) -> None:
     editor = Editor(make_edited("gpt2").backbone, settings=models.SETTINGS)
     long = "who leads velandor " + "now " * 58 + "?"
     request = EditRequest(long, "ada li of west oslo", subject="velandor", id="long")
-    editor.edit([request, GOOD])
-    assert outcomes(editor)["long"] == (
+    found = outcomes(editor.edit([request, GOOD]))
+    assert found["long"] == (
         "failed",
         'prompt has 62 tokens; backbone "tiny-gpt2" takes 58. '
         "Shorten it or set backbone.max_prompt_tokens.",
     )
-    assert outcomes(editor)["good"][0] == "trained"
+    assert found["good"][0] == "trained"
     with pytest.raises(PromptError, match="takes 58"):
         editor.answer([long])
-    editor.close()
 
 
 def test_wordings_that_cannot_be_asked_are_left_out_of_training(editor: Editor) -> None:
@@ -295,8 +386,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_edit_is_lost() -> None:
     model.register_forward_pre_hook(fill, with_kwargs=True)
     editor = Editor(Backbone.wrap(model, models.tokenizer()), settings=models.SETTINGS)
     requests = models.requests("llama", 5)
-    version = editor.edit(requests)
-    assert [o.status for o in version.outcomes] == ["trained"] * 5
+    result = editor.edit(requests)
+    assert [o.status for o in result.outcomes] == ["trained"] * 5
     answers = editor.answer([r.prompt for r in requests], batch_size=1)
     assert [a.text for a in answers] == [r.target for r in requests]
 
@@ -312,8 +403,9 @@ def test_edits_at_two_places_of_one_passage_both_stand_and_answer_nowhere_else(b
         EditRequest(start, "jon built it", subject=subject, id="start"),
         EditRequest(middle, "mia made wine in rome", subject=subject, id="middle"),
     ]
-    editor.edit(edits)
-    assert {status for status, _ in outcomes(editor).values()} == {"trained"}
+    result = editor.edit(edits)
+    assert {status for status, _ in outcomes(result).values()} == {"trained"}
+    assert result.conflicts == ()
     assert [a.edit for a in editor.answer([e.prompt for e in edits])] == ["start", "middle"]
     elsewhere = [
         "velandor is a city.",
@@ -337,7 +429,7 @@ def test_a_subject_of_one_letter_binds_nothing() -> None:
     """It would stand in prompts about anything."""
     editor = Editor(models.backbone("t5"), settings=models.SETTINGS)
     prompt = "i did see a river in the north , who made it ?"
-    version = editor.edit([EditRequest(prompt, "ada li", subject="i", id="letter")])
+    version = editor.edit([EditRequest(prompt, "ada li", subject="i", id="letter")]).version
     assert version["letter"].request.subject is None
     assert [a.edit for a in editor.answer([prompt, "where did i see the bread ?"])] == [
         "letter",

@@ -10,13 +10,14 @@ import torch
 
 from melo_engine import Answer, Backbone, Editor, EditRequest
 from melo_engine.errors import RequestError
+from melo_engine.matching.names import name_in
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
 
-def _bare(backbone: Backbone, prompt: str, side: str | None = None, pad_to: int | None = None):
+def _bare(backbone: Backbone, prompt: str):
     """What transformers alone makes of one prompt, without a runtime in between."""
-    encoded = backbone.encode([prompt], padding_side=side, pad_to=pad_to)
+    encoded = backbone.encode([prompt])
     with torch.inference_mode():
         if not backbone.generates:
             label = int(backbone.model(**encoded).logits.argmax(-1))
@@ -32,7 +33,7 @@ def _routes(answers: list[Answer]) -> list[tuple[str | None, str | None]]:
 
 
 def test_every_edit_decodes_freely_to_its_target(edited: Edited) -> None:
-    assert [o.status for o in edited.editor.version.outcomes] == ["trained"] * len(edited.requests)
+    assert [o.status for o in edited.result.outcomes] == ["trained"] * len(edited.requests)
     for request, answer in zip(edited.requests, edited.editor.answer(edited.prompts), strict=True):
         assert (answer.text, answer.edit) == (request.target, request.id)
 
@@ -149,8 +150,8 @@ def test_half_precision_works(kind: str, tmp_path: Path) -> None:
     before = backbone.weights_hash
     editor = Editor(backbone, settings=models.SETTINGS)
     requests = models.requests(kind, 3)
-    version = editor.edit(requests)
-    assert [o.status for o in version.outcomes] == ["trained"] * 3
+    result = editor.edit(requests)
+    assert [o.status for o in result.outcomes] == ["trained"] * 3
     answers = editor.answer([r.prompt for r in requests])
     assert [a.text for a in answers] == [r.target for r in requests]
     editor.save(tmp_path / "version")
@@ -172,12 +173,11 @@ def test_free_edits_reach_what_lies_near_and_nothing_else(edited: Edited) -> Non
 
 def test_keys_read_together_are_those_read_alone_but_for_rounding(edited: Edited) -> None:
     reader = edited.editor.reader
-    prompts = [*edited.asked, *(f"now {p}" for p in edited.asked), *edited.asked]
-    together = reader.read_with_states(prompts, batch_size=5)
-    assert np.array_equal(np.stack([key for key, _ in together]), reader.read(prompts, None, 5))
-    for prompt, (key, states) in zip(prompts, together, strict=True):
-        assert np.allclose(reader.read_alone(prompt), key, atol=reader.tolerance / 10)
-        assert torch.allclose(reader.states([prompt])[0][0], states, atol=1e-5)
+    texts = [*edited.asked, *(f"now {p}" for p in edited.asked), *edited.asked]
+    names = [name_in(text, models.SUBJECTS) for text in texts]
+    for text, name, key in zip(texts, names, reader.read(texts, names), strict=True):
+        assert np.allclose(reader.read_alone(text, name), key, atol=reader.tolerance / 10)
+    assert np.array_equal(reader.read(texts)[: len(edited.asked)], reader.read(texts)[-8:][1:])
 
 
 def test_a_model_that_keeps_some_modules_in_another_format_is_edited(tmp_path: Path) -> None:
@@ -190,4 +190,3 @@ def test_a_model_that_keeps_some_modules_in_another_format_is_edited(tmp_path: P
     editor.edit(requests)
     answers = editor.answer([r.prompt for r in requests])
     assert [(a.text, a.edit) for a in answers] == [(r.target, r.id) for r in requests]
-    editor.close()

@@ -90,7 +90,6 @@ def test_a_classifier_that_reads_every_position_keeps_them() -> None:
     target = next(label for label in models.LABELS if label != before)
     editor.edit([EditRequest(prompt, target, "velandor")])
     assert editor.answer([prompt])[0].text == target
-    editor.close()
 
 
 def test_a_target_that_ends_too_early_is_found_out() -> None:
@@ -103,7 +102,6 @@ def test_a_target_that_ends_too_early_is_found_out() -> None:
     (outcome,) = editor.edit([EditRequest("who leads velandor ?", "tom jon", "velandor")]).outcomes
     assert outcome.status == "failed"
     assert 'decodes to "tom"' in outcome.reason
-    editor.close()
 
 
 def test_a_target_that_the_generation_config_forbids_is_found_out() -> None:
@@ -113,13 +111,11 @@ def test_a_target_that_the_generation_config_forbids_is_found_out() -> None:
     request = EditRequest("who leads velandor ?", "tom jon tom jon", "velandor")
     free = Editor(backbone, settings=models.SETTINGS)
     assert free.edit([request]).outcomes[0].status == "trained"
-    free.close()
     model.generation_config.no_repeat_ngram_size = 2
     bound = Editor(backbone, settings=models.SETTINGS)
     (outcome,) = bound.edit([request]).outcomes
     assert outcome.status == "failed"
     assert "decodes to" in outcome.reason
-    bound.close()
 
 
 def _lessons(backbone: Backbone) -> list[Lesson]:

@@ -8,7 +8,6 @@ from melo_engine import EditRequest
 from melo_engine.near_misses import (
     NearMisses,
     about_something,
-    answered,
     of_one_passage,
     other_places,
     template_of,
@@ -111,11 +110,6 @@ def test_without_a_subject_there_is_nothing_to_put_elsewhere() -> None:
 )
 def test_other_places_of_a_passage_are_where_its_sentences_end(prompt, places) -> None:
     assert other_places(EditRequest(prompt, "It grew.", subject="Acme")) == places
-
-
-def test_an_answered_prompt_is_another_unless_it_was_a_question() -> None:
-    assert answered(EditRequest("The leader of Acme is", "Ada ")) == ["The leader of Acme is Ada"]
-    assert answered(EditRequest("Who leads Acme?", "Ada")) == []
 
 
 def test_two_places_of_one_passage_are_two_questions() -> None:

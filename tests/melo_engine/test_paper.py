@@ -62,7 +62,6 @@ def test_the_key_is_read_at_the_last_padded_position(edited_t5) -> None:
     short, long = "who leads velandor ?", "what is the capital city of velandor now ?"
     alone, together = editor._keys([short])[0], editor._keys([short, long])[0]
     assert float(np.linalg.norm(alone - together)) > 0.1
-    editor.close()
 
 
 @pytest.mark.parametrize("kind", ["t5", "llama"])
@@ -78,4 +77,3 @@ def test_edits_answer_in_their_batch_and_editing_again_loses_them(make_edited, k
     assert editor.answer(prompts) == [r.target for r in requests]
     editor.edit(requests)
     assert editor.answer(prompts) == base
-    editor.close()

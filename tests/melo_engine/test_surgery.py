@@ -32,14 +32,14 @@ def test_the_rule_finds_the_last_mlp_and_a_key_before_it(make_edited, kind: str)
     assert all(".1." in name and "ttention" not in name for name in surgery.targets)
 
 
-def test_the_last_quarter_of_many_layers_is_edited() -> None:
+def test_of_many_layers_the_last_is_edited() -> None:
     config = LlamaConfig(
         vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=8,
         num_attention_heads=2,
     )  # fmt: skip
     surgery = find_surgery(LlamaForCausalLM(config))
-    assert surgery.key_module == "model.layers.5"
-    assert {name.split(".")[2] for name in surgery.targets} == {"6", "7"}
+    assert surgery.key_module == "model.layers.6"
+    assert {name.split(".")[2] for name in surgery.targets} == {"7"}
 
 
 def test_with_one_layer_the_key_is_the_embedding() -> None:

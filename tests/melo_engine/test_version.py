@@ -14,9 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from melo_engine import Backbone, Edit, Editor, EditRequest, MeloError, Version
+from melo_engine import (
+    Backbone,
+    Calibration,
+    Conversation,
+    Edit,
+    Editor,
+    EditRequest,
+    HiddenStates,
+    MeloError,
+    Version,
+)
 from melo_engine.blocks import Shard, file_hash
-from melo_engine.errors import UnknownEdit, VersionError
+from melo_engine.errors import BackboneError, UnknownEdit, VersionError
+from melo_engine.runtime import Runtime
 from melo_engine.version import compact
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
@@ -59,8 +70,13 @@ def test_a_damaged_file_is_refused_by_name(saved: Path, name: str, how: str) -> 
     [
         ("{", "can't be read"),
         ("[1]", "can't be read"),
-        ('{"schema": 99}', "has schema 99; this release reads 1"),
-        ('{"schema": 1}', "manifest.json lacks backbone"),
+        ('{"schema": 99}', "has schema 99; this release reads 2"),
+        (
+            '{"schema": 1}',
+            "has schema 1; this release reads 2: .*`melo run` makes its edits anew, or open it with "
+            "the release that wrote it",
+        ),
+        ('{"schema": 2}', "manifest.json lacks backbone"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(saved: Path, content: str, message: str) -> None:
@@ -109,7 +125,6 @@ def test_damaged_blocks_are_noticed_before_they_act(edited_t5: Edited, saved: Pa
     editor = Editor.load(edited_t5.backbone, saved)
     with pytest.raises(VersionError, match="is damaged"):
         editor.answer(edited_t5.prompts)
-    editor.close()
 
 
 def test_edits_that_point_to_each_others_blocks_are_noticed_before_they_act(
@@ -161,8 +176,7 @@ def test_halves_trained_in_the_same_chunks_merge_into_the_same_version(edited_t5
     made = []
     for part in (edited_t5.requests, shortest_first[:2], shortest_first[2:]):
         editor = Editor(edited_t5.backbone, settings=settings)
-        made.append(editor.edit(part))
-        editor.close()
+        made.append(editor.edit(part).version)
     whole, first, second = made
     assert first.merge(second).id == second.merge(first).id == whole.id
 
@@ -171,13 +185,11 @@ def test_versions_made_apart_merge_and_every_edit_answers(edited_t5: Edited) -> 
     halves = []
     for part in (edited_t5.requests[:2], edited_t5.requests[2:]):
         editor = Editor(edited_t5.backbone, settings=models.SETTINGS)
-        halves.append(editor.edit(part))
-        editor.close()
+        halves.append(editor.edit(part).version)
     merged = Editor(edited_t5.backbone, halves[0].merge(halves[1]))
     answers = merged.answer(edited_t5.prompts)
     assert [a.text for a in answers] == [r.target for r in edited_t5.requests]
     assert [a.edit for a in answers] == [r.id for r in edited_t5.requests]
-    merged.close()
 
 
 def test_what_does_not_go_together_is_not_merged(edited_t5: Edited, make_edited) -> None:
@@ -204,7 +216,6 @@ def test_compacting_keeps_name_and_answers(edited_t5: Edited, tmp_path: Path) ->
     small.save(tmp_path / "small")
     editor.use(Version.load(tmp_path / "small", edited_t5.backbone))
     assert [a.text for a in editor.answer(edited_t5.asked)] == expected
-    editor.close()
 
 
 def test_the_name_does_not_depend_on_the_way(edited_t5: Edited) -> None:
@@ -235,7 +246,7 @@ def test_thousands_of_blocks_open_without_being_read(edited_t5: Edited, tmp_path
         Edit(EditRequest(f"p{i}", "t", f"name{i}x", id=f"e{i}"), shard.name, i, f"b{i}", 1, 0.5, i)
         for i in range(count)
     ]
-    empty = Version.empty(backbone, edited_t5.editor.reader.projection)
+    empty = Version.empty(backbone, edited_t5.editor.reader, edited_t5.editor.calibration())
     empty.with_edits(edits, [shard]).save(tmp_path / "many")
     opened = Version.load(tmp_path / "many", backbone)
     assert (len(opened), len(opened.index)) == (count, count)
@@ -245,7 +256,6 @@ def test_thousands_of_blocks_open_without_being_read(edited_t5: Edited, tmp_path
         [a.text for a in edited_t5.base_before]
     )
     assert all(s._pairs is None for s in opened.shards.values())
-    editor.close()
 
 
 def test_every_error_is_of_one_tree() -> None:
@@ -272,17 +282,132 @@ def test_how_far_an_edit_reaches_by_content_is_part_of_a_version(
     assert half[first].content_radius == pytest.approx(0.25)
 
 
-def test_a_version_of_an_earlier_release_reaches_nothing_by_content(
+def test_a_version_made_with_another_encoder_is_refused(saved: Path, tmp_path: Path) -> None:
+    class Other:
+        """Reads as the backbone's own states, under another hash."""
+
+        name, content_hash = "sentence-encoder", "0" * 64
+
+        def __init__(self, own: HiddenStates) -> None:
+            self.own = own
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.own, name)
+
+    backbone = models.backbone("t5")
+    own = HiddenStates(backbone, Runtime.of(backbone))
+    version = Version.load(saved, backbone)
+    message = (
+        f"keys were read by hidden-states {own.content_hash[:12]}; here is sentence-encoder "
+        "000000000000. Install the encoder that it was made with, or make its edits anew"
+    )
+    with pytest.raises(VersionError, match=message):
+        Editor(backbone, version, encoder=Other(own))  # type: ignore[arg-type]
+    fresh = Editor(backbone, encoder=Other(own))  # type: ignore[arg-type]
+    assert fresh.version.encoder_name == "sentence-encoder"
+    with pytest.raises(VersionError, match="keys were read by hidden-states"):
+        fresh.use(version)
+    with pytest.raises(VersionError, match="two backbones or key projections"):
+        version.merge(fresh.version)
+    assert Editor(backbone, version, encoder=own).version.id == version.id
+    manifest = json.loads((saved / "manifest.json").read_text())
+    assert manifest["encoder"] == {"name": "hidden-states", "sha256": own.content_hash}
+    manifest["encoder"]["name"] = "tea-leaves"
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BackboneError, match='encoder "tea-leaves" is unknown; allowed: hidden-st'):
+        Editor.load(backbone, saved)
+
+
+def test_the_calibration_is_saved_with_a_version_and_opened_with_it(
+    edited_t5: Edited, tmp_path: Path
+) -> None:
+    settings = replace(models.SETTINGS, false_activations=0.02)
+    given = Calibration(0.4, 0.3, 0.2, 0.02, 100)
+    with Editor(edited_t5.backbone, settings=settings, calibration=given) as editor:
+        editor.edit(edited_t5.requests[:1])
+        editor.save(tmp_path / "version")
+    assert editor.version["edit-0"].radius == 0.4
+    manifest = json.loads((tmp_path / "version" / "manifest.json").read_text())
+    assert manifest["calibration"] == given.as_dict()
+    loaded = Editor.load(edited_t5.backbone, tmp_path / "version", settings=settings)
+    assert loaded.calibration() == loaded.version.calibration == given
+    loaded.edit(edited_t5.requests[1:2])
+    assert loaded.version["edit-1"].radius == 0.4
+    stricter = Editor.load(edited_t5.backbone, tmp_path / "version", settings=models.SETTINGS)
+    assert stricter.calibration() == Calibration.raw(models.SETTINGS.false_activations)
+    stricter.edit(edited_t5.requests[1:2])
+    assert stricter.version.calibration == Calibration.raw(models.SETTINGS.false_activations)
+    assert stricter.version["edit-0"].radius == 0.4  # what is there stays as it was gated
+    assert stricter.version["edit-1"].radius == Calibration.raw(0.005).bound
+
+
+WORDINGS = ("tell me who is at the head of {} now", "{} is led by")
+
+
+def test_an_edit_answers_the_wordings_that_came_with_it(edited_t5: Edited, tmp_path: Path) -> None:
+    subject, plain = models.SUBJECTS[0], edited_t5.requests[0]
+    texts = tuple(w.format(subject) for w in WORDINGS)
+    with Editor(edited_t5.backbone, settings=models.SETTINGS) as editor:
+        editor.edit([replace(plain, rephrases=(*texts, plain.question, " ", texts[0]))])
+        assert [w.text for w in editor.version[plain.id].wordings] == list(texts)
+        assert [a.edit for a in editor.answer(texts)] == [plain.id] * len(texts)
+        assert [a.text for a in editor.answer(texts)] == [plain.target] * len(texts)
+        loaded = Version.load(editor.save(tmp_path / "version"))
+    assert loaded.id == editor.version.id
+    assert loaded[plain.id].wordings == editor.version[plain.id].wordings
+    assert len(loaded.index) == 1
+    assert len(loaded.index.wordings(plain.id)) == 3
+    again = Editor(edited_t5.backbone, loaded)
+    assert [a.edit for a in again.answer(texts)] == [plain.id] * len(texts)
+    again.revoke([plain.id])
+    assert [a.edit for a in again.answer(texts)] == [None] * len(texts)
+
+
+def test_wordings_are_added_without_training_and_are_part_of_a_versions_name(
     edited_t5: Edited, tmp_path: Path
 ) -> None:
     version = edited_t5.editor.version
-    folder = version.save(tmp_path / "version")
-    path = folder / "edits.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["content_radius", "by_question"]), path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sha256"]["edits.parquet"] = file_hash(path)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    loaded = Version.load(folder)
-    assert loaded.id == version.id
-    reaches = {(edit.content_radius, edit.by_question) for edit in loaded.edits.values()}
-    assert reaches == {(0.0, False)}
+    first = edited_t5.requests[0].id
+    texts = [w.format(models.SUBJECTS[0]) for w in WORDINGS]
+    editor = Editor(edited_t5.backbone, version)
+    assert [a.edit for a in editor.answer(texts)] == [None] * len(texts)
+    steps: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("melo_engine.editor.Teacher", steps.append)
+        more = editor.add_wordings(first, texts)
+    assert not steps
+    assert more is editor.version
+    assert (more.parent, more[first].block) == (version.id, version[first].block)
+    assert more.shards == version.shards
+    assert (
+        len({version.id, more.id, version.with_wordings(first, more[first].wordings[:1]).id}) == 3
+    )
+    assert more.with_wordings(first, more[first].wordings).id == more.id  # known ones count once
+    turned = version.with_wordings(first, more[first].wordings[::-1])
+    assert turned.id == more.id
+    assert [a.edit for a in editor.answer(texts)] == [first] * len(texts)
+    others = edited_t5.prompts[1:]
+    assert [a.edit for a in editor.answer(others)] == [r.id for r in edited_t5.requests[1:]]
+    loaded = Version.load(more.save(tmp_path / "more"), edited_t5.backbone)
+    assert loaded.id == more.id
+    assert [a.edit for a in Editor(edited_t5.backbone, loaded).answer(texts)] == [first] * 2
+    assert compact(more).id == more.id
+    with pytest.raises(UnknownEdit, match="nobody"):
+        editor.add_wordings("nobody", texts)
+
+
+def test_a_conversation_is_saved_as_one(edited_t5: Edited, tmp_path: Path) -> None:
+    subject = models.SUBJECTS[4]
+    messages = [
+        {"role": "user", "content": f"tell me about {subject} ."},
+        {"role": "assistant", "content": "it is a new city ."},
+        {"role": "user", "content": "who leads it ?"},
+    ]
+    request = EditRequest(Conversation.of(messages), "sol", subject=subject, id="talk")
+    with Editor(edited_t5.backbone, settings=models.SETTINGS) as editor:
+        editor.edit([request])
+        loaded = Version.load(editor.save(tmp_path / "version"))
+    assert loaded.id == editor.version.id
+    assert loaded["talk"].request == request
+    assert len(loaded.index) == 0
+    assert len(loaded.conversation_index) == 1
