@@ -30,7 +30,10 @@ def served_home(
     shutil.copy(empty_store, settings.paths.mlflow_db)
     backbone = open_backbone(settings)
     editor = Editor(backbone, settings=edit_settings(settings))
-    versions = [editor.edit(edits(ANSWERS)), editor.edit(edits(SECOND))]
+    first = edits(ANSWERS)
+    versions = [editor.edit(first).version]
+    outdated = [edit.id for edit in first if SECOND[edit.prompt] != edit.target]
+    versions.append(editor.edit(edits(SECOND), replaces=outdated).version)
     registry = Registry(settings)
     with open_ledger(settings) as ledger:
         for version in versions:
@@ -39,7 +42,6 @@ def served_home(
             ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
             register(settings, ledger, version.id)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
-    editor.runtime.close()
     return settings.home
 
 
