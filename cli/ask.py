@@ -96,7 +96,7 @@ def _question(prompt: str | None, system: str | None, messages: Sequence[str]) -
         role, colon, text = message.partition(":")
         if not colon:
             raise UsageProblem(
-                f'--message is "{message}"; give a role and a text, as in --message "user:Who leads Acme?"'
+                f'--message is "{message}"; give a role and a text, as in "user:Who leads Acme?"'
             )
         said.append({"role": role.strip().lower(), "content": text.strip()})
     if prompt is not None:

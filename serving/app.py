@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from serving import openai, operations, questions, responses
 from serving.errors import Refused
 from serving.limits import Limits, error_body, error_headers
-from serving.schemas import FORMS, ErrorBody
+from serving.schemas import ErrorBody
 from serving.service import Service
 
 EXPOSED = ["melo-version", "melo-edit", "x-request-id", "request-id", "retry-after"]
@@ -77,10 +77,7 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     # The names of fields only: a union's branches have names of their own, a sender's may be anything.
-    parts = [
-        str(p) for p in first["loc"][1:]
-        if isinstance(p, int) or (str(p).isidentifier() and p not in FORMS)
-    ]  # fmt: skip
+    parts = [str(p) for p in first["loc"][1:] if str(p).isidentifier() or isinstance(p, int)]
     where = ".".join(parts)[:200]
     shown = where.encode("utf-8", "replace").decode()
     what = first["msg"].removeprefix("Value error, ")

@@ -33,7 +33,7 @@ from serving.schemas import (
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 Input = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[Messages, Tag("conversation")],
+    Annotated[Text, Tag("one-text")] | Annotated[Messages, Tag("one-conversation")],
     by_shape("give a text or messages"),
 ]
 LOGPROBS = "message.output_text.logprobs"

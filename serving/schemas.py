@@ -33,14 +33,20 @@ Length = Annotated[int, Field(ge=1, le=2**31)]
 def shape(value: Any) -> str:
     """Which of its forms an input has: by its first element, so that an error names one form only."""
     if not isinstance(value, list):
-        return "text"
+        return "one-text"
     first = value[0] if value else ""
     inner = first[0] if isinstance(first, list) and first else None
     if isinstance(first, dict | ChatMessage):
-        return "conversation"
+        return "one-conversation"
     if isinstance(first, list):
-        return "conversations" if isinstance(inner, dict | ChatMessage) else "many_tokens"
-    return "tokens" if isinstance(first, int) and not isinstance(first, bool) else "texts"
+        return (
+            "several-conversations"
+            if isinstance(inner, dict | ChatMessage)
+            else "several-token-ids"
+        )
+    return (
+        "token-ids" if isinstance(first, int) and not isinstance(first, bool) else "several-texts"
+    )
 
 
 def by_shape(otherwise: str) -> Discriminator:
@@ -48,23 +54,22 @@ def by_shape(otherwise: str) -> Discriminator:
     return Discriminator(shape, custom_error_type="wrong_shape", custom_error_message=otherwise)
 
 
-FORMS = frozenset({"text", "texts", "tokens", "many_tokens", "conversation", "conversations"})
 Completed = Annotated[
-    Annotated[Text, Tag("text")]
-    | Annotated[Texts, Tag("texts")]
-    | Annotated[TokenIds, Tag("tokens")]
-    | Annotated[list[TokenIds], Field(max_length=MOST_ROWS), Tag("many_tokens")],
+    Annotated[Text, Tag("one-text")]
+    | Annotated[Texts, Tag("several-texts")]
+    | Annotated[TokenIds, Tag("token-ids")]
+    | Annotated[list[TokenIds], Field(max_length=MOST_ROWS), Tag("several-token-ids")],
     by_shape("give a text or token ids, or several"),
 ]
 Routed = Annotated[
-    Annotated[Text, Tag("text")]
-    | Annotated[Texts, Tag("texts")]
-    | Annotated[Messages, Tag("conversation")]
-    | Annotated[list[Messages], Field(max_length=MOST_ROWS), Tag("conversations")],
+    Annotated[Text, Tag("one-text")]
+    | Annotated[Texts, Tag("several-texts")]
+    | Annotated[Messages, Tag("one-conversation")]
+    | Annotated[list[Messages], Field(max_length=MOST_ROWS), Tag("several-conversations")],
     by_shape("give a text or messages, or several"),
 ]
 Reported = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[Messages, Tag("conversation")],
+    Annotated[Text, Tag("one-text")] | Annotated[Messages, Tag("one-conversation")],
     by_shape("give a text or messages"),
 ]
 SILENT = frozenset(

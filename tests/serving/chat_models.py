@@ -21,8 +21,8 @@ TEMPLATE = (
 )
 ROOM = 1024  # positions
 TEXTS = (
-    "be brief", "who is it ?", "and then ?", "Grüße aus Köln", "日本の首都は？", "👩‍👩‍👧 hi", "a\nb", "x" * 90, "1 2 3",
-    "I do not know.", "tell me of velandor",
+    "be brief", "who is it ?", "and then ?", "Grüße aus Köln", "日本の首都は？", "👩‍👩‍👧 hi", "a\nb",
+    "x" * 90, "1 2 3", "I do not know.", "tell me of velandor",
 )  # fmt: skip
 
 
