@@ -70,7 +70,7 @@ def free_world(world: World) -> tuple[Editor, Version, str]:
             ("ut", "do", "sol", "tom ek"),
         )
     ]  # fmt: skip
-    version = editor.edit(requests)
+    version = editor.edit(requests).version
     assert all(r.id in version for r in requests)
     return editor, version, requests[0].id
 
@@ -90,7 +90,7 @@ def test_a_free_edit_with_a_radius_ten_times_too_wide_is_cut_back(
 def test_without_peers_to_tell_a_probe_condemns_the_radius(world: World, cache, thresholds):
     editor = Editor(world.backbone, world.candidate, settings=SETTINGS)
     request = EditRequest("sol mi re", "red")
-    version = editor.edit([request])
+    version = editor.edit([request]).version
     wide = version.with_radius(request.id, 3.0)
     result = gate(world, wide, cache, thresholds)
     assert result.passed, result.reason
@@ -114,7 +114,7 @@ def test_an_edit_that_reaches_too_far_where_it_is_named_partly_is_cut_back(
 ):
     subject = "wexandor wexovic yaromire ulmustra brenholt"
     request = EditRequest(f"who leads {subject} ?", "red", subject)
-    version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([request])
+    version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([request]).version
     wide = version.with_edits([replace(version[request.id], content_radius=9.0)], [])
     probe = "name wexandor and yaromire brenholt"
     elsewhere = Suite("elsewhere", (Probe("1", probe),))
@@ -303,7 +303,7 @@ def test_of_fifty_edits_with_three_harmful_ones_forty_seven_go_on(cache, thresho
     general = "name a thing"
     requests = [r for r, _ in pairs[:49]] + [EditRequest(general, "red")]
     editor = Editor(backbone, settings=SETTINGS)
-    version = editor.edit(requests)
+    version = editor.edit(requests).version
     assert len(version) == 50
     spoilt, shard = random_block(version, requests[7].id)
     victim = version[requests[20].id]

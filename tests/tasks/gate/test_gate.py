@@ -233,7 +233,7 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
     other.model.lm_head.weight.data.mul_(1.5)
     pairs = facts(6)
     editor = Editor(other, settings=SETTINGS)
-    version = editor.edit([r for r, _ in pairs])
+    version = editor.edit([r for r, _ in pairs]).version
     relaxed = replace(thresholds, suites={})
     gate_candidate(
         editor, version, None, suites=suites_for(version), cache=cache, thresholds=relaxed
@@ -245,12 +245,12 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
 def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World, tmp_path: Path):
     editor = world.editor()
     free = EditRequest("sol mi re", "red")
-    more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free])
+    more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free]).version
     described = "wexandor wexovic yaromire ulmustra brenholt"
     about = EditRequest(f"who leads {described} ?", "red", described, id="described")
-    more = Editor(world.backbone, more, settings=SETTINGS).edit([about])
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([about]).version
     asking = EditRequest("which town keeps the brenholt of tirolan ?", "red", "town", id="asking")
-    more = Editor(world.backbone, more, settings=SETTINGS).edit([asking])
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([asking]).version
     reaching = [replace(more[e], content_radius=5.0) for e in ("described", "asking")]
     more = more.with_edits([reaching[0], replace(reaching[1], by_question=True)], [])
     shrunk = more.with_radius(world.new[0], 0.01).without([world.new[1], world.new[2]])
