@@ -171,13 +171,20 @@ class PresetSettings(Section):
 
 
 class GateSettings(Section):
-    """Which thresholds a version must meet."""
+    """Which thresholds a version must meet, and what proving it may cost."""
 
     thresholds: str | None = Field(default=None, description="a YAML file; none: the built-in one")
     sample: float | None = Field(
         default=None, ge=0, le=1,
         description="share of cached answers asked again; none: as the thresholds say",
     )  # fmt: skip
+    narrow: Literal["keep", "reject"] = Field(
+        default="keep",
+        description="new edits that are right but not found in all wordings of their question",
+    )
+    tokens_per_edit: int | None = Field(
+        default=150, ge=0, description="that the measures of one edit may draw; none: no bound"
+    )
 
 
 class RegistrySettings(Section):

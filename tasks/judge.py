@@ -165,6 +165,8 @@ def gate(
                 suites=suites_from(ledger, version, champion, folder=settings.home / "suites"),
                 cache=cache,
                 thresholds=Thresholds.of_home(settings),
+                narrow=settings.gate.narrow,
+                tokens_per_edit=settings.gate.tokens_per_edit,
                 progress=progress.report,
             )
             second = worth_another_try(gated.rejected, job, set(again))
@@ -173,7 +175,8 @@ def gate(
             repairs += gated.repairs
             left = gated.version.without([r.edit for r in guilty]) if guilty else gated.version
             if second and job:
-                left, vain = trained_again(settings, job, second, version, left)
+                failing = {r.edit: r.wordings for r in gated.rejected if r.edit in second}
+                left, vain = trained_again(settings, job, failing, version, left)
                 again |= dict.fromkeys(second, "") | vain
                 rejected = {e: r for e, r in rejected.items() if e not in left}
             version = restored(result, set(rejected) | set(result.failed), base, left)

@@ -9,7 +9,7 @@ from config import Settings
 from ledger import Ledger
 from melo_engine import Version
 from tasks.gate.cache import AnswerCache
-from tasks.gate.desk import Progress
+from tasks.gate.runner import Progress
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
@@ -59,6 +59,7 @@ def gate_by_hand(
         return gate_candidate(
             open_editor(settings, found), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
+            narrow=settings.gate.narrow, tokens_per_edit=settings.gate.tokens_per_edit,
         )  # fmt: skip
 
 
