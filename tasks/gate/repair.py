@@ -202,7 +202,7 @@ def _harmful(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
     taken = f", the own question of edit {whose}," if whose and whose != edit else ","
     if whose == edit:  # the later of the two gives way, and that is the one that is asked for
         reason = (
-            f'edit {result.edit} was there first and answers its own question '
+            f"edit {result.edit} was there first and answers its own question "
             f'"{_cut(result.prompt)}"; neither radius can be shrunk'
         )
     else:

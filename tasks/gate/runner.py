@@ -1,7 +1,7 @@
 """One gate's access to the model: texts are looked up where they are known, made where they are not.
 
-    (probe, block) ──► known, as far as the question needs it? ──yes──► text
-                                   └──no──► decoded until the verdict is known ──► kept
+(probe, block) ──► known, as far as the question needs it? ──yes──► text
+                               └──no──► decoded until the verdict is known ──► kept
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ class Runner:
         for one, until in asked.items():
             pair, until = pairs[one], None if self.full else until
             known = self._known(pair)
-            if known is not None and (
-                known.decides(until) or (loops and known.ended == "looped")
-            ):
+            if known is not None and (known.decides(until) or (loops and known.ended == "looped")):
                 continue
             if pair in wanted and wanted[pair][1] != until:
                 until = None  # compared with two texts: all of it
@@ -98,7 +96,9 @@ class Runner:
         self._make(version, wanted, loops)
         return {one: self._known_surely(pair) for one, pair in pairs.items()}
 
-    def beside_base(self, version: Version, asked: Sequence[Asked]) -> dict[Asked, tuple[Text, Text]]:
+    def beside_base(
+        self, version: Version, asked: Sequence[Asked]
+    ) -> dict[Asked, tuple[Text, Text]]:
         """The backbone's text and the block's for each, far enough to tell whether they are the same."""
         pairs = {one: self.pair(version, one) for one in asked}
         bases = {one: (pairs[one][0], BASE) for one in asked}
@@ -130,7 +130,9 @@ class Runner:
             for one, (base, own) in zip(chosen, made, strict=True):
                 fresh[bases[one]], fresh[pairs[one]] = base, own
             self._keep(fresh)
-        return {one: (self._known_surely(bases[one]), self._known_surely(pairs[one])) for one in asked}
+        return {
+            one: (self._known_surely(bases[one]), self._known_surely(pairs[one])) for one in asked
+        }
 
     def known(self, version: Version, asked: Asked) -> Text | None:
         """A text that was made or found already."""
@@ -251,5 +253,3 @@ def _told_apart(base: Text, own: Text) -> bool:
 
 def _plain(asked: Asked) -> tuple[str, str]:
     return asked[0], asked[1] or ""
-
-
