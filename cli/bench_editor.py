@@ -80,6 +80,28 @@ def edit(
     finish(ctx, figures, out, seed=seed, settings=settings, device=figures.get("device"))
 
 
+def keys(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
+    first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
+    limit: Annotated[int, typer.Option(min=4, help="Rows that are looked at.")] = 100,
+    learned: Annotated[
+        str, typer.Option(help="Readers whose projection is learned as well.")
+    ] = "sentence-encoder",
+    cache: Cache = CACHE,
+    out: Out = None,
+) -> None:
+    """How well keys alone tell rephrases from near-misses, by what reads them."""
+    from benchmarks.keys import bench
+
+    figures = bench(
+        data, str(located(backbone)), cache, first=first, limit=limit,
+        learned=tuple(n.strip() for n in learned.split(",") if n.strip()),
+    )  # fmt: skip
+    finish(ctx, figures, out)
+
+
 def scale(
     ctx: typer.Context,
     backbone: Annotated[
