@@ -35,7 +35,7 @@ def bench(
     limit: int = 100,
     learned: Sequence[str] = (SentenceEncoder.name,),
 ) -> dict[str, Any]:
-    """Figures by reader. first: rows that are passed over. learned: readers whose projection is learned."""
+    """Figures by reader. first: rows passed over. learned: readers whose projection is learned."""
     split = split_rows(read_rows(data)[first:], limit)
     probes = probes_for(split.tested, split)
     requests = {r.request.id: r.request for r in split.tested}

@@ -82,7 +82,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
             ("state", edit.state + (f" ({edit.hold})" if edit.hold else "")),
             ("prompt", edit.prompt),
             ("target", edit.target),
-            ("subject", edit.subject),
+            (f"subject, {edit.subject_source}", edit.subject),
             ("rephrases", " | ".join(edit.rephrases)),
             ("reported", f"{edit.reported} times by {edit.sources} sources"),
             ("valid", f"{edit.valid_from or 'always'} to {edit.valid_to or 'open'}"),

@@ -77,6 +77,17 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         removed=tuple(edit for edit in before.edits if edit not in version),
         seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
     )
+    inferred = {
+        edit.id: str(edit.request.subject)
+        for edit in version.edits.values()
+        if edit.id not in before and edit.request.subject_source == "inferred"
+    }
+    on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
+    ledger.note_subjects(
+        {i: subject for i, subject in inferred.items() if i not in on_record},
+        origin="inferred",
+        actor="edit",
+    )
     _write(settings, result)
     return result
 

@@ -19,4 +19,5 @@ def request_of(edit: Edit) -> EditRequest:
         rephrases=edit.rephrases,
         locality=tuple(probe.prompt for probe in edit.locality),
         id=edit.id,
+        subject_source="inferred" if edit.subject_source == "inferred" else "given",
     )
