@@ -50,13 +50,20 @@ class Conversation:
     @classmethod
     def of(cls, messages: Sequence[Mapping[str, Any]]) -> Conversation:
         """From `[{"role": ..., "content": ...}, ...]`. Raises PromptError for another shape."""
+        if not isinstance(messages, list | tuple):
+            raise PromptError(
+                'messages must be a list of {"role": ..., "content": ...}; '
+                f"got {type(messages).__name__}."
+            )
         made = []
         for number, message in enumerate(messages):
-            role, content = message.get("role"), message.get("content")
+            parts = message if isinstance(message, Mapping) else {}
+            role, content = parts.get("role"), parts.get("content")
             if not isinstance(role, str) or not isinstance(content, str):
+                got = ", ".join(f"{k} of type {type(v).__name__}" for k, v in parts.items())
                 raise PromptError(
                     f'message {number} must have "role" and "content", both texts; '
-                    f"got {sorted(message)}."
+                    f"got {got or type(message).__name__}."
                 )
             made.append(Message(SAME_ROLE.get(role, role), content))
         return cls(tuple(made))

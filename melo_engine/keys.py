@@ -20,7 +20,13 @@ from melo_engine.matching.names import spans
 from melo_engine.projection import KeyProjection
 
 PLACEHOLDER = "it"  # stands for the subject in a relation text
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？؟।])[\"'”’」』）]*\s*|\n+")
+# No sentence ends with an initial or a title: "J. K. Rowling", "the U.S. army", "Mr. Smith".
+_ABBREVIATED = (
+    r"(?<!\b[^\W\d_]\.)(?<!\b(?:Mr|Ms|Dr|St|Jr|Sr|No|Nr|vs)\.)(?<!\b(?:Mrs|Sra)\.)(?<!\bProf\.)"
+)
+_SENTENCE_END = re.compile(
+    rf"(?<=[.!?…]){_ABBREVIATED}[\"'”’»)\]]*\s+|(?<=[。！？؟।])[\"'”’」』）]*\s*|\n+"
+)
 
 Names = Sequence[str | None]  # of each text the subject that is taken out, see `names.joined`
 

@@ -40,6 +40,7 @@ LONG_TYPO_LENGTH = 12
 TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
 TELLING_WORDS = 3  # such words that a name needs for that
 STEM_LENGTH = 4  # letters that a name's longest word begins with in any of its forms
+SHORT_STEM_LENGTH = 3  # letters that its other words begin with, where a script is not Latin
 ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
 COMPANY_FORMS = frozenset(
     "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
@@ -110,6 +111,7 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
     return (
         exact
         or alike
+        or _inflected_places(name, found, origin)
         or [
             (origin[word.start()], origin[word.end() - 1] + 1)
             for word in found
@@ -117,6 +119,32 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
             or (len(name) >= STEM_LENGTH and stem in word.group() and _is_form(name, word.group()))
         ]
     )
+
+
+def _inflected_places(
+    name: str, found: Sequence[re.Match[str]], origin: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Where two or more words in a row are those of a name, with other endings."""
+    places = []
+    for i, first in enumerate(found):
+        for count in range(2, len(found) - i + 1):
+            run = found[i : i + count]
+            if sum(len(word.group()) for word in run) > len(name) + ENDING * count:
+                break
+            if _is_inflected(name, [word.group() for word in run]):
+                places.append((origin[first.start()], origin[run[-1].end() - 1] + 1))
+                break
+    return places
+
+
+def _is_inflected(name: str, run: Sequence[str]) -> bool:
+    """Whether a name, its words glued together, is this run of words but for their endings."""
+    if not run:
+        return len(name) <= ENDING
+    shared = int(Prefix.similarity(name, run[0]))
+    if shared < SHORT_STEM_LENGTH or len(run[0]) - shared > ENDING:
+        return False
+    return any(_is_inflected(name[shared + gap :], run[1:]) for gap in range(ENDING + 1))
 
 
 def _with_origin(text: str) -> tuple[str, Sequence[int]]:
@@ -255,7 +283,8 @@ class SubjectIndex:
             parts = self._words[name]
             for start in range(len(tokens) - len(parts) + 1):
                 run = tokens[start : start + len(parts)]
-                if all(_is_form(p, t) for p, t in zip(parts, run, strict=True)):
+                longest = max(parts, key=len)
+                if all(_is_form(p, t, p is longest) for p, t in zip(parts, run, strict=True)):
                     found.append(name)
                     break
         return sorted(found, key=lambda n: (-len(n), n))
@@ -278,10 +307,11 @@ class SubjectIndex:
         return False
 
 
-def _is_form(word: str, other: str) -> bool:
+def _is_form(word: str, other: str, alone: bool = True) -> bool:
     """Whether two words are forms of one: alike but for a short ending, or a prefix written onto it.
 
-    Latin words must be longer and more alike: "Niger" is no form of "Nigeria".
+    Latin words must be longer and more alike: "Niger" is no form of "Nigeria". alone: whether it is
+    the name's only or longest word; beside that one a short word will do, "Анны" for "Анна".
     """
     if word == other:
         return True
@@ -293,7 +323,8 @@ def _is_form(word: str, other: str) -> bool:
     shared = int(Prefix.similarity(word, other))
     longer = max(len(word), len(other))
     shorter = min(len(word), len(other))
-    if shared < STEM_LENGTH or (latin and shorter < MIN_TYPO_LENGTH):
+    least = STEM_LENGTH if alone or latin else SHORT_STEM_LENGTH
+    if shared < least or (latin and shorter < MIN_TYPO_LENGTH):
         return False
     if longer - shared > ENDING or re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
         return False
@@ -351,7 +382,8 @@ def _typos_in(name: str) -> int:
 
 
 def _same_but_for_typos(name: str, other: str, limit: int) -> bool:
-    if not other or name[0] != other[0]:
+    """A word that is too short to have typos is none: "Paris" is not "Parish"."""
+    if len(other) < MIN_TYPO_LENGTH or name[0] != other[0]:
         return False
     if edit_distance(name, other, limit) > limit:
         return False

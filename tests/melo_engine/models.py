@@ -37,6 +37,17 @@ LABELS = ("calm", "glad", "angry", "sad")
 SUBJECTS = ("velandor", "toriquet", "quinomire", "zarustra", "mabelban", "ostovic")
 TARGETS = ("ada li", "jon", "mia of oslo", "tom", "eva kim", "sol")
 SETTINGS = EditSettings(rank=4, max_rank=8, max_steps=60)
+# Each message begins with a word of its role's. Only the first may be a system message.
+TEMPLATE = """\
+{%- set words = {'system': 'year', 'user': 'company', 'assistant': 'name'} -%}
+{%- for message in messages -%}
+{%- if message.role == 'system' and not loop.first -%}
+{{ raise_exception('a system message must come first') }}
+{%- endif -%}
+<s> {{ words[message.role] }} {{ message.content }} </s>{{ ' ' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<s> name{%- endif -%}
+"""
 _PAD, _END, _UNKNOWN, _START = 0, 1, 2, 3
 _TEXT = """
 who leads is at the head of now ? what capital city does it lie in which tell me about a new name
@@ -79,6 +90,18 @@ def model(kind: str, seed: int = 0) -> Any:
 def backbone(kind: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> Backbone:
     """A backbone around a fresh model."""
     return Backbone.wrap(model(kind, seed).to(dtype), tokenizer(), name=f"tiny-{kind}")
+
+
+def chat_tokenizer(template: str = TEMPLATE) -> Any:
+    """The tokenizer with a chat template."""
+    made = tokenizer()
+    made.chat_template = template
+    return made
+
+
+def chat_backbone(template: str = TEMPLATE, **options: Any) -> Backbone:
+    """A Llama that chats. options: of `Backbone.wrap`."""
+    return Backbone.wrap(model("llama"), chat_tokenizer(template), name="tiny-chat", **options)
 
 
 def requests(kind: str, count: int = 4) -> list[EditRequest]:

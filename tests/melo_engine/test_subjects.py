@@ -172,3 +172,110 @@ def test_roman_numerals_are_never_typos() -> None:
     assert found(index, "Where did Clement XIV die?") == {7}
     assert found(index, "Where did Clemnt XIV die?") == {7}
     assert found(index, "Where did Clement XII die?") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        # Russian, Polish, Turkish: other endings
+        ("Сторгата", "Где находятся Сторгаты?"),
+        ("Москва", "Сколько жителей в Москве?"),
+        ("Норвик", "Кто руководит Норвиком?"),
+        ("Иван Грозный", "Что построили при Иване Грозном?"),
+        ("Анна Петрова", "Когда родилась дочь Анны Петровой?"),
+        ("Warszawa", "Ile osób mieszka w Warszawie?"),
+        ("Kraków", "Kto rządzi Krakowem?"),
+        ("Gdańsk", "Co stoi w Gdańsku?"),
+        ("İstanbul", "İstanbul'da kaç kişi yaşıyor?"),
+        ("Istanbul", "İstanbulda kaç kişi yaşıyor?"),
+        ("Ankara", "Ankara'nın nüfusu nedir?"),
+        # Arabic: articles and prepositions written onto a name
+        ("القاهرة", "من يسكن بالقاهرة؟"),
+        ("بغداد", "من يحكم ببغداد؟"),
+        ("دمشق", "ما الطريق لدمشق؟"),
+        # no blanks between words
+        ("北京", "北京的市长是谁？"),
+        ("東京", "東京の人口は？"),
+        ("サントリー", "今のサントリーの社長は誰ですか。"),
+        ("서울", "서울의 시장은 누구인가?"),
+        ("กรุงเทพ", "ใครเป็นผู้ว่ากรุงเทพคนปัจจุบัน"),
+        # what firms are called
+        ("Acme Inc.", "Who leads Acme?"),
+        ("Acme, Inc.", "Who leads Acme?"),
+        ("Acme", "Who leads Acme Inc.?"),
+        ("Globex Corporation", "Who is Globex's head?"),
+        ("Siemens AG", "Wer leitet Siemens?"),
+        ("Müller GmbH & Co. KG", "Wer leitet Müller?"),
+        # whose
+        ("Acme", "Who is Acme's head?"),
+        ("Acme", "Who leads ACME’S team?"),
+        ("James", "Who is James' wife?"),
+    ],
+)
+def test_a_name_is_found_in_its_other_forms(name: str, prompt: str) -> None:
+    assert found(only(name), prompt) == {7}
+    known = name_in(prompt, [name])
+    assert known is not None
+    assert spans(prompt, known)
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("Niger", "What is the capital of Nigeria?"),
+        ("Nigeria", "What is the capital of Niger?"),
+        ("Paris", "Which parish is the largest?"),
+        ("Parish", "Who leads Paris?"),
+        ("Clement XII", "Where did Clement XIV die?"),
+        ("Tessel One", "What is the price of Tessel Two?"),
+        ("Tessel Two", "What is the price of Tessel One?"),
+        ("Tessel 1", "What is the price of Tessel 2?"),
+        ("Austria", "What is the capital of Australia?"),
+        ("Slovakia", "What is the capital of Slovenia?"),
+        ("Martin", "Who leads Martinique?"),
+        ("India", "Who leads Indiana?"),
+        ("Ada", "Who is Adam?"),
+        ("Pavo Router", "Which firmware does Pavo Repeater run?"),
+        ("Acme Inc.", "Who leads Ace?"),
+        ("Acme Inc.", "What is an Inc.?"),
+        ("北京", "北海在哪里？"),
+        ("المغرب", "من هو الغرب؟"),
+        ("Warszawa", "Gdzie jest Warka?"),
+        ("Анна Петрова", "Кто такой Антон Петров?"),
+    ],
+)
+def test_another_name_is_another_subject(name: str, prompt: str) -> None:
+    assert found(only(name), prompt) == set()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "there"),
+    [
+        ("Что построили при Иване Грозном?", "Иван Грозный", ["Иване Грозном"]),
+        ("Когда родилась дочь Анны Петровой?", "Анна Петрова", ["Анны Петровой"]),
+        ("Ile osób mieszka w Warszawie?", "Warszawa", ["Warszawie"]),
+        ("من يحكم ببغداد؟", "بغداد", ["ببغداد"]),
+        ("今のサントリーの社長は誰ですか。", "サントリー", ["サントリー"]),
+        ("Who leads Acme?", "Acme Inc.", ["Acme"]),
+    ],
+)
+def test_where_a_form_of_a_name_stands(prompt: str, name: str, there: list[str]) -> None:
+    known = name_in(prompt, [name])
+    assert known is not None
+    assert [prompt[a:b] for a, b in spans(prompt, known)] == there
+
+
+def test_a_short_name_and_its_long_one_are_two_where_both_are_known() -> None:
+    index = SubjectIndex()
+    index.add(["Tessel One"], 1)
+    assert found(index, "What is the price of Tessel One Max?") == {1}
+    index.add(["Tessel One Max"], 2)
+    assert found(index, "What is the price of Tessel One Max?") == {2}
+    assert found(index, "What is the price of Tessel One?") == {1}
+    index.remove(["Tessel One Max"], 2)
+    assert found(index, "What is the price of Tessel One Max?") == {1}
+
+
+def test_an_alias_is_a_name_like_the_subject() -> None:
+    assert name_in("Who leads NYC?", ["New York City", "NYC"]) == "nyc"
+    assert name_in("Who leads NYC?", ["New York City"]) is None
