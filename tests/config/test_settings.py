@@ -39,6 +39,7 @@ def test_the_environment_is_stronger_than_the_file(
         ("[plan\n", "can't be read"),
         ("[backbone]\ntask = 'image'\n", "seq2seq-lm"),
         ("[edit]\nrank = 32\n", "max_rank must be at least rank, which is 32"),
+        ("[serve]\nchat = 'last'\n", "chat is gone"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
