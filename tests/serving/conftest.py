@@ -40,7 +40,7 @@ def served_home(
     editor = Editor(backbone, settings=edit_settings(settings))
     first = edits(ANSWERS)
     versions = [editor.edit(first).version]
-    outdated = [edit.id for edit in first if SECOND[edit.prompt] != edit.target]
+    outdated = [edit.id for edit in first if SECOND[str(edit.prompt)] != edit.target]
     versions.append(editor.edit(edits(SECOND), replaces=outdated).version)
     registry = Registry(settings)
     with open_ledger(settings) as ledger:

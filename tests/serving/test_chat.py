@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from config import Settings
 from melo_engine import Backbone
+from tasks.versions import open_ledger
+from tests.conftest import report
+from tests.pipeline import promoted, take
 from tests.serving.chat_models import ROOM, conversations, generated
-from tests.serving.support import ANSWERS, EDITED, Running
+from tests.serving.support import ANSWERS, EDITED, Running, running, tuned
 
 LENGTH = 12
 
@@ -38,7 +43,8 @@ def ask(server: Running, messages: list[Any], **more: Any) -> dict[str, Any]:
     """One chat completion, which must succeed."""
     got = post(server, "/v1/chat/completions", messages=messages, **more)
     assert got.status_code == 200, got.text
-    return got.json()
+    found: dict[str, Any] = got.json()
+    return found
 
 
 def user(text: str) -> list[dict[str, Any]]:
@@ -89,7 +95,11 @@ def test_the_services_own_answers_can_be_sent_back(client: openai.OpenAI) -> Non
     first = client.chat.completions.create(model="champion", messages=messages, max_tokens=5)
     messages += [first.choices[0].message, *user("and then ?")]
     second = client.chat.completions.create(model="champion", messages=messages, max_tokens=5)
-    dumped = [*user("who is it ?"), first.choices[0].message.model_dump(), *user("and then ?")]
+    dumped: list[Any] = [
+        *user("who is it ?"),
+        first.choices[0].message.model_dump(),
+        *user("and then ?"),
+    ]
     again = client.chat.completions.create(model="champion", messages=dumped, max_tokens=5)
     assert again.choices[0].message.content == second.choices[0].message.content
     assert again.usage == second.usage
@@ -212,18 +222,11 @@ def test_without_a_length_an_answer_has_the_models_own_room(
 
 def test_a_stream_never_ends_within_a_character(chat_server: Running) -> None:
     broken = 0
+    messages = user("日本の首都は？")
     for length in range(1, 30):
-        body = {
-            "messages": user("日本の首都は？"),
-            "max_tokens": length,
-            "temperature": 1,
-            "seed": 4,
-        }
-        whole = ask(
-            chat_server, body["messages"], **{k: v for k, v in body.items() if k != "messages"}
-        )  # type: ignore[arg-type]
-        events, text = stream(chat_server, **body), ""
-        for event in events:
+        fields = {"max_tokens": length, "temperature": 1, "seed": 4}
+        whole, text = ask(chat_server, messages, **fields), ""
+        for event in stream(chat_server, messages=messages, **fields):
             text += event["choices"][0]["delta"].get("content") or ""
         assert not text.endswith("\ufffd")
         assert text == whole["choices"][0]["message"]["content"]
@@ -280,6 +283,20 @@ def test_an_edit_is_explained_as_far_as_the_service_knows(chat_server: Running) 
     none = ask(chat_server, user("x"), melo_explain=True, max_tokens=1)["choices"][0]["melo"]
     assert none["explain"] is None
     assert "explain" not in ask(chat_server, user("x"), max_tokens=1)["choices"][0]["melo"]
+
+
+def test_an_edit_of_the_pipelines_is_explained_by_its_source_and_its_gate(home: Settings) -> None:
+    with open_ledger(home) as ledger:
+        take(home, ledger, report(0))
+        version = promoted(home, ledger)
+    with running(tuned(home, auth="none")) as server:
+        got = server.ask(report(0)["prompt"], melo_explain=True)["choices"][0]["melo"]  # type: ignore[arg-type]
+        told = got["explain"]
+        assert (told["edit"], told["target"]) == (got["edit"], report(0)["target"])
+        assert (told["source"], told["trust"]) == ("desk", home.default_source.trust)
+        assert (told["version"], told["gate"]) == (version, "passed")
+        assert datetime.fromisoformat(told["date"]).utcoffset() == timedelta(0)
+        assert not {"source", "trust", "date", "gate"} & set(told["unknown"])
 
 
 def test_a_page_of_an_allowed_origin_may_ask(chat_server: Running) -> None:

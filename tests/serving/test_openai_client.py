@@ -238,13 +238,13 @@ def test_responses(chat: openai.OpenAI, backbone: Backbone) -> None:
         assert got.melo["version"]  # type: ignore[attr-defined]
     follow: Any = [*QUESTION, *(o.model_dump() for o in got.output), *QUESTION]
     assert chat.responses.create(model="champion", input=follow, max_output_tokens=3).usage
-    told = chat.responses.create(
+    told: Any = chat.responses.create(
         model="champion", input=QUESTION, max_output_tokens=4, top_logprobs=2,
         include=["message.output_text.logprobs"], store=False, metadata={"a": "b"},
         text={"format": {"type": "text"}}, truncation="disabled", parallel_tool_calls=True,
     )  # fmt: skip
-    [part] = told.output[0].content  # type: ignore[union-attr]
-    assert len(part.logprobs or ()) == 4  # type: ignore[union-attr]
+    [part] = told.output[0].content
+    assert len(part.logprobs) == 4
     assert told.metadata == {"a": "b"}
 
 
