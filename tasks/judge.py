@@ -108,9 +108,10 @@ def _end(
     beaten = {old: new for old, new in result.beaten.items() if new in version}
     lost = {old: new for old, new in beaten.items() if old in own and gated.passed}
     rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in own}
+    held_back = {e: why for e, why in result.held.items() if e in own and e not in rejected}
     if not gated.passed:
         why = f"its version failed the gate: {gated.reason}"
-        rejected |= dict.fromkeys(own - set(rejected), why)
+        rejected |= dict.fromkeys(own - set(rejected) - set(held_back), why)
     added = tuple(edit for edit in version.edits if edit not in base)
     removed = tuple(edit for edit in base.edits if edit not in version)
     kept = None if version.id == base.id else version.id
@@ -131,6 +132,8 @@ def _end(
         version=kept,
         trained=[edit for edit in added if edit in own and gated.passed],
         rejected={edit: why for edit, why in rejected.items() if edit not in lost},
+        held=held_back,
+        rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
     )
     said = gated.reason if kept else NOTHING
     return Verdict(
@@ -237,6 +240,8 @@ def record(
             "gate_seconds": round(gated.seconds, 2),
             "regenerated": gated.regenerated,
             "cached": gated.cached,
+            "tokens": gated.tokens,
+            "narrow": {edit: list(wordings) for edit, wordings in gated.narrow.items()},
             **told,
         },
     )
@@ -250,6 +255,7 @@ def record(
             for p in gated.probes
         ],
     )  # fmt: skip
+    ledger.note_narrow(version.id, gated.narrow, judged=version.edits)
     failures = Counter(p.suite for p in gated.probes if not p.passed)
     ledger.record_verdict(
         version.id,
