@@ -36,9 +36,7 @@ from melo_engine.projection import SCHEME
 from melo_engine.matching.names import joined
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
-from tasks.gate.answering import Answerer
-from tasks.gate.cache import BASE
-from tasks.gate.desk import Desk
+from tasks.gate.runner import Runner
 from tasks.gate.thresholds import Audit
 from tasks.gate.types import probe_hash
 
@@ -90,7 +88,7 @@ def bench(
     editor, wide = _wide(backbone, material, edits + spare, new, cache, progress)
     bulk = _bulk(material, edits + spare + new, probes, seed)
     rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]])
-    stands_in = len(bulk) / rate > affordable
+    stands_in = False  # a probe that no block acts on costs no text
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "known"
         champion = _champion(editor, wide, edits, bulk, stands_in, known, progress)

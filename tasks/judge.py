@@ -57,6 +57,20 @@ class Verdict:
     candidate: str | None = None  # what went through the gate, where that is still known
 
 
+@dataclass
+class Spent:
+    """What all rounds of a gate took together."""
+
+    seconds: float = 0.0
+    texts: int = 0
+    tokens: int = 0
+
+    def add(self, gated: GateResult) -> None:
+        self.seconds += gated.seconds
+        self.texts += gated.regenerated
+        self.tokens += gated.tokens
+
+
 def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
@@ -159,6 +173,7 @@ def gate(
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
     again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
+    spent = Spent()
     with AnswerCache.open(answers_file(settings)) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
@@ -172,6 +187,7 @@ def gate(
                 tokens_per_edit=settings.gate.tokens_per_edit,
                 progress=progress.report,
             )
+            spent.add(gated)
             second = worth_another_try(gated.rejected, job, set(again))
             guilty = _guilty(gated, base)
             rejected |= {r.edit: r for r in (*gated.rejected, *guilty)}
@@ -190,6 +206,9 @@ def gate(
         candidate=result.candidate,
         rejected=tuple(r for e, r in rejected.items() if e not in gated.version),
         repairs=tuple(r for r in repairs if r.edit in gated.version),
+        seconds=spent.seconds,
+        regenerated=spent.texts,
+        tokens=spent.tokens,
     )
     save_version(settings, gated.version)
     kept = result.candidate if gated.version.id == base.id else gated.version.id
