@@ -73,9 +73,6 @@ def gate(
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
-    affordable: Annotated[
-        float, typer.Option(min=0, help="Seconds that answering all probes once may take.")
-    ] = 900,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
@@ -97,7 +94,7 @@ def gate(
     with console_progress() as progress:
         figures = bench(
             probes or 100_000, edits=edits or 1000, new=new, data=data or (), backbone_path=path, cache=cache,
-            seed=seed, affordable=affordable, progress=progress,
+            seed=seed, progress=progress,
         )  # fmt: skip
     finish(ctx, figures, out, seed=seed)
     if not figures["identical"]:

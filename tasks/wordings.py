@@ -1,4 +1,4 @@
-"""The step: let an edit answer its question in further wordings. Nothing is trained; the result is gated."""
+"""The step: let an edit answer its question in further wordings. Nothing is trained; it is gated."""
 
 from __future__ import annotations
 

@@ -64,7 +64,10 @@ def test_an_edited_model_is_gated_by_the_index_as_in_full(made, cache, threshold
         )
         for full in (False, False, True)
     ]  # fmt: skip
-    said = [[(p.suite, p.prompt, p.after if p.edit else None, p.passed, p.edit) for p in r.probes] for r in results]
+    said = [
+        [(p.suite, p.prompt, p.after if p.edit else None, p.passed, p.edit) for p in r.probes]
+        for r in results
+    ]
     assert results[0].passed, results[0].reason
     assert results[2].passed, results[2].reason
     assert results[1].regenerated == 0
