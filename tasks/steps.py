@@ -137,7 +137,7 @@ def audit_champion(home: str) -> bool:
     with open_ledger(settings) as ledger:
         if ledger.champion() is None:
             return True
-        result = audit(settings, ledger)
+        result = audit(settings, ledger, progress.report)
         log_audit(settings, ledger, result.candidate)
         return bool(result.passed)
 

@@ -46,7 +46,9 @@ def gate_by_hand(
     version = open_version(settings, found)
     champion = _compared_with(settings, ledger, found)
     thresholds = replace(Thresholds.of_home(settings), surgery=SurgeryRules(rounds=0))
-    suites = suites_from(ledger, version, champion, folder=settings.home / "suites", seed=seed)
+    suites = suites_from(
+        ledger, version, champion, folder=settings.home / "suites", seed=seed, audited=full
+    )
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]
         if unknown:

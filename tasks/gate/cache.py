@@ -27,7 +27,7 @@ from tasks.gate.errors import CacheError
 
 BASE = ""  # the block of a prompt that no edit is about
 Pair = tuple[bytes, str]  # probe hash, block content hash
-End = Literal["whole", "departed", "looped"]
+End = Literal["whole", "departed", "looped", "cut"]
 
 _SCHEMA = """
 DROP TABLE IF EXISTS answers;
@@ -57,7 +57,7 @@ class Text:
     """What a model said, as far as it was let.
 
     ended: whole; departed: cut at the first token that its reference lacks; looped: cut at the second
-    turn of a loop.
+    turn of a loop; cut: long enough to be read.
     """
 
     text: str
@@ -168,6 +168,13 @@ class AnswerCache:
         ]
         with self._lock, self._connection as con:
             con.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def drop_text(self, scope: int, pair: Pair) -> None:
+        """Forget a text that turned out to be wrong."""
+        with self._lock, self._connection as con:
+            con.execute(
+                "DELETE FROM texts WHERE scope = ? AND probe = ? AND block = ?", [scope, *pair]
+            )
 
     def samples(self, scope: int, pair: Pair) -> list[str]:
         """The draws that are known of a pair, from the first on."""

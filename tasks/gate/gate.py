@@ -227,10 +227,10 @@ class _Gate:
             and self.runner.known(version, (r.prompt, r.edit)) is not None
         ][:SHOWN]  # fmt: skip
         asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
-        texts = self.runner.texts(version, asked, loops=True)
+        texts = self.runner.texts(version, asked, read=True)
         # What stood there before is of interest where nothing was to change.
         before = {r.prompt: None for r in caught if r.before is not None and r.expected != r.after}
-        bases = self.runner.texts(version, {(p, None): None for p in before}, loops=True)
+        bases = self.runner.texts(version, {(p, None): None for p in before}, read=True)
         chosen = set(map(id, caught))
         shown = []
         for r in results:

@@ -92,12 +92,12 @@ class Measures:
         version = setting.version
         caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
         asked = {p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), loops=True)
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
         value = {prompt: _flow(texts[one]) for prompt, one in asked.items()}
         targets = _Targets(version)
         named = {p: targets.named(texts[one].text, str(one[1])) for p, one in asked.items()}
         doubted = [p for p in asked if value[p] < limit or named[p]]
-        bases = self._runner.texts(version, {(p, None): None for p in doubted}, loops=True)
+        bases = self._runner.texts(version, {(p, None): None for p in doubted}, read=True)
         rows = []
         for probe in caught:
             prompt = probe.prompt
@@ -159,7 +159,7 @@ class Measures:
         """Draw for all prompts at once, again for those that the limit does not decide yet."""
         if not asked:
             return {}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), loops=True)
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
         means = {prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()}
         scope = self._cache.scope(self._sampler.scope)
         pairs = {prompt: self._runner.pair(version, one) for prompt, one in asked.items()}

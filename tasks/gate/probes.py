@@ -97,7 +97,7 @@ def outcomes_of(
     if not runner.full:
         found |= {w: Outcome(True) for w in silent}
     else:
-        texts = runner.texts(version, {(w[0], None): None for w in silent})
+        texts = runner.texts(version, {(w[0], None): None for w in silent}, read=True)
         for w in silent:
             said = texts[w[0], None].text
             found[w] = Outcome(True, math.nan, said, said, said)

@@ -19,6 +19,7 @@ from tasks.gate.types import probe_hash
 
 Progress = Callable[[str, int, int], None]
 Asked = tuple[str, str | None]  # a prompt, and the edit whose block answers it
+AHEAD = 8  # tokens that an audited answer may run beyond what is known
 WRITE_EVERY = 2048  # texts generated between two writes, so that a stopped gate goes on
 
 
@@ -34,7 +35,7 @@ class Difference:
 
 
 class Runner:
-    """full: generate every answer anew and whole, and compare with what was known."""
+    """full: generate every answer anew, and compare with what was known."""
 
     def __init__(
         self,
@@ -76,24 +77,26 @@ class Runner:
         return probe_hash(asked[0]), self.block(version, asked[1])
 
     def texts(
-        self, version: Version, asked: Mapping[Asked, str | None], *, loops: bool = False
+        self, version: Version, asked: Mapping[Asked, str | None], *, read: bool = False
     ) -> dict[Asked, Text]:
         """A text for each, far enough to tell whether it is the one beside it; None: all of it.
 
-        loops: a text that runs in a loop is cut there.
+        read: no more of it than somebody reads, see `decoding`.
         """
         pairs = {one: self.pair(version, one) for one in asked}
         self._seek(pairs)
         wanted: dict[Pair, tuple[Asked, str | None]] = {}
         for one, until in asked.items():
-            pair, until = pairs[one], None if self.full else until
+            pair = pairs[one]
             known = self._known(pair)
-            if known is not None and (known.decides(until) or (loops and known.ended == "looped")):
+            if known is not None and (
+                known.decides(until) or (read and known.ended in ("looped", "cut"))
+            ):
                 continue
             if pair in wanted and wanted[pair][1] != until:
                 until = None  # compared with two texts: all of it
             wanted[pair] = one, until
-        self._make(version, wanted, loops)
+        self._make(version, wanted, read)
         return {one: self._known_surely(pair) for one, pair in pairs.items()}
 
     def beside_base(
@@ -110,9 +113,8 @@ class Runner:
             base, own = self._known(bases[one]), self._known(pairs[one])
             if base is not None and own is not None and _told_apart(base, own):
                 continue
-            if self.full or (base is not None and base.whole):
-                base_wanted[one[0], None] = None
-                own_wanted[one] = base.text if base is not None else None
+            if base is not None and base.whole:
+                own_wanted[one] = base.text
             elif own is not None and own.whole:
                 base_wanted[one[0], None] = own.text
             else:
@@ -159,19 +161,29 @@ class Runner:
             ):
                 if route.edit != edit:
                     self._misrouted(prompt, edit, route.edit)
-            answers = self.editor.answer([prompt for prompt, _ in chosen])
-            for (prompt, edit), answer in zip(chosen, answers, strict=True):
-                known = self._known_surely(self.pair(version, (prompt, edit)))
-                if not known.agrees_with(Text(answer.text)) or answer.edit != edit:
-                    answer = self.editor.answer([prompt])[0]  # alone is what counts
-                if answer.edit != edit:
-                    self._misrouted(prompt, edit, answer.edit)
-                elif not known.agrees_with(Text(answer.text)):
+            known = {one: self._known_surely(self.pair(version, one)) for one in chosen}
+            far = self._far_enough(list(known.values()))
+            answers = self.editor.answer([prompt for prompt, _ in chosen], **far)
+            for one, answer in zip(chosen, answers, strict=True):
+                if not _confirms(answer.text, known[one]) or answer.edit != one[1]:
+                    answer = self.editor.answer([one[0]], **far)[0]  # alone is what counts
+                if answer.edit != one[1]:
+                    self._misrouted(*one, answer.edit)
+                elif not _confirms(answer.text, known[one]):
                     self.differences.append(
-                        Difference(prompt, edit, known.text, answer.text, "changed")
+                        Difference(*one, known[one].text, answer.text, "changed")
                     )
-                    self._keep({self.pair(version, (prompt, edit)): Text(answer.text)})
+                    self.cache.drop_text(self._scope, self.pair(version, one))
         return len(chosen) + len(silent)
+
+    def _far_enough(self, known: Sequence[Text]) -> dict[str, int]:
+        """Generation settings that let each answer run a little further than what is known of it."""
+        backbone = self.editor.backbone
+        if not backbone.generates or not known:
+            return {}
+        tokenizer = backbone.target_tokenizer
+        longest = max(len(tokenizer(t.text)["input_ids"]) for t in known)
+        return {"max_new_tokens": min(longest + AHEAD, backbone.max_answer_tokens)}
 
     def tell(self, what: str, done: int, total: int) -> None:
         """How far a stage is."""
@@ -206,13 +218,13 @@ class Runner:
             self.differences.append(Difference(prompt, edit, "", "", "damaged"))
 
     def _make(
-        self, version: Version, wanted: Mapping[Pair, tuple[Asked, str | None]], loops: bool
+        self, version: Version, wanted: Mapping[Pair, tuple[Asked, str | None]], read: bool
     ) -> None:
         # Base answers first, then by length: batches of alike prompts.
         order = sorted(wanted, key=lambda p: (p[1] != BASE, len(wanted[p][0][0]), p))
         for start in range(0, len(order), WRITE_EVERY):
             pairs = order[start : start + WRITE_EVERY]
-            asks = [Ask(*wanted[p][0], wanted[p][1], loops) for p in pairs]
+            asks = [Ask(*wanted[p][0], wanted[p][1], read) for p in pairs]
             with using(self.editor, version):
                 made = self.decoder.answers(
                     asks, self._report("answering probes", start, len(order))
@@ -244,6 +256,11 @@ class Runner:
 def same(base: Text, own: Text) -> bool:
     """Whether two texts that were decoded far enough are one."""
     return base.whole and own.whole and base.text == own.text
+
+
+def _confirms(answer: str, known: Text) -> bool:
+    """Whether an answer, let run a little further, is what is known of it."""
+    return answer == known.text if known.whole else answer.startswith(known.text)
 
 
 def _told_apart(base: Text, own: Text) -> bool:

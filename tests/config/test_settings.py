@@ -71,8 +71,6 @@ def test_the_environment_is_stronger_than_the_file(
                 "a" * 101,
             )
         ),
-
-
         ("[serve]\nchat = 'last'\n", "chat is gone"),
     ],
 )
