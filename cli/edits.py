@@ -101,6 +101,31 @@ def add_wording(
 
 
 @app.command()
+def subject(
+    ctx: typer.Context,
+    edit_id: str,
+    name: Annotated[str, typer.Argument(help="As it is written in the question.")],
+    by: Annotated[str | None, typer.Option(help="None: your user name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an edit is about, where that was told or inferred wrongly.
+
+    An edit in force gets a new version without training, which is gated and promoted.
+    """
+    from cli.review import _user
+    from tasks.wordings import set_subject
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        version = set_subject(here.settings, ledger, edit_id, name, actor=by or _user())
+    if as_json:
+        print_json({"edit": edit_id, "subject": name, "version": version})
+        return
+    where = f"version {version[:12]} serves it" if version else "it is trained with it"
+    typer.echo(f'{edit_id} is about "{name}": {where}.')
+
+
+@app.command()
 def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
     """An edit's whole life, from the raw line to the version that holds it."""
     with state(ctx).ledger(create=False) as ledger:

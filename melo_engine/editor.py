@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import gather
+from melo_engine.blocks import Shard, gather
 from melo_engine.calibrate import Calibration, Radii, calibrate, radii
 from melo_engine.conflicts import contradictory_requests, likely_conflicts
 from melo_engine.conversation import Conversation, Prompt, asked, joint_question, questions
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
-from melo_engine.errors import MeloError, VersionError
+from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit, NeuronIndex
 from melo_engine.keys import KeyReader, Names
@@ -181,6 +181,39 @@ class Editor:
         """Let an edit answer further wordings of its question; nothing is trained. Raises UnknownEdit."""
         request = replace(self.version[edit].request, rephrases=tuple(texts))
         self.version = self.version.with_wordings(edit, self._wordings(request))
+        return self.version
+
+    def set_subject(self, edit: str, subject: str) -> Version:
+        """Bind an edit to another subject than it was made for; its block is not trained again.
+
+        Raises UnknownEdit; RequestError where the subject does not stand in the edit's question.
+        """
+        old = self.version[edit]
+        request = replace(old.request, subject=subject, subject_source="given")
+        if name_in(joint_question(request.prompt), request.names) is None:
+            raise RequestError(
+                f'"{subject}" does not stand in the question "{request.question[:120]}"; give the '
+                "subject as it is written there, or report the fact again."
+            )
+        shard, row = self.version.place(edit)
+        keys = self._keys_of([request])
+        pairs = [(a[row : row + 1], b[row : row + 1]) for a, b in shard.pairs]
+        bound = Shard.from_tensors(pairs, keys[edit][None])
+        radius = self._radii([request], keys)[edit]
+        changed = replace(
+            old,
+            request=request,
+            shard=bound.name,
+            row=0,
+            block=bound.block_hash(0),
+            radius=radius.own,
+            content_radius=radius.content,
+            by_question=radius.by_question,
+            wordings=self._wordings(
+                replace(request, rephrases=tuple(w.text for w in old.wordings))
+            ),
+        )
+        self.version = self.version.with_edits([changed], [bound])
         return self.version
 
     def revoke(self, edits: Sequence[str]) -> Version:
