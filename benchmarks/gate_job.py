@@ -55,7 +55,7 @@ def bench(
             accepted = _take(settings, ledger, data, edits)
             figures = _job(settings, ledger)
         backbone = open_backbone(settings)
-        rate = _plain_rate(backbone, [edit for edit in accepted])
+        rate = _plain_rate(backbone, list(accepted))
         plain = figures["tokens"] / rate
     return {
         "gate_seconds": figures["gate_seconds"],

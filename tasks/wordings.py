@@ -1,7 +1,7 @@
 """The step: change what an edit is asked by. Nothing is trained; the new version is gated and promoted.
 
-    add_wordings   its question in further wordings
-    set_subject    what its question is about, where that was told or inferred wrongly
+add_wordings   its question in further wordings
+set_subject    what its question is about, where that was told or inferred wrongly
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def add_wordings(
 ) -> str:
     """Add wordings to an edit in force; returns the version that was promoted.
 
-    Raises UnknownId; TaskE    edit, base, before = _in_force(settings, ledger, edit_id)
+    Raises UnknownId; TaskError where the edit is in no version, a wording is empty, or its key does
+    not suffice; NotPromotable where the version fails its gate.
+    """
+    edit, base, before = _in_force(settings, ledger, edit_id)
     texts = [text.strip() for text in dict.fromkeys(wordings)]
     if not texts or not all(texts):
         raise TaskError("a wording is empty; give the question in other words.")
