@@ -5,6 +5,7 @@ file ─ kind ─► questions │ hallucination │ classification ─► figur
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ PROTOCOLS = {
     "classification": classification.run,
 }
 MEASURED = (
-    *FIVE, "locality_of_others", "product", "portability", "oracle_generality", "edits_per_second",
+    *FIVE, "system_prompt", "after_turns", "behind_text", "traffic", "locality_of_others", "product",
+    "portability", "oracle_generality", "edits_per_second",
     *hallucination.MEASURED, *classification.MEASURED,
 )  # fmt: skip
 
@@ -41,13 +43,17 @@ def bench(
     practice: Path | None = None,
     protocol: str | None = None,
     marks: Sequence[int] = MARKS,
+    traffic: Path | None = None,
+    no_subject: bool = False,
     settings: EditSettings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run the protocol on a file. Returns the figures, an object for each method under its name.
 
     With several seeds each figure is their mean, `intervals` holds [low, high] of each, and `seeds`
-    the figures one by one. practice: another file of the same shape, for unseen subjects.
+    the figures one by one. practice: another file of the same shape that the key projection may learn
+    from, which no user's does. traffic: JSON lines with prompts that no edit is about. no_subject: make
+    the edits without their subjects.
     Raises BenchError for a file or a method that can't be used.
     """
     rows = read_rows(data)
@@ -59,6 +65,8 @@ def bench(
         baseline_limit,
         backbone,
         tuple(read_rows(practice)) if practice else (),
+        _prompts(traffic) if traffic else (),
+        no_subject,
         settings,
         tuple(marks),
         progress,
@@ -80,6 +88,11 @@ def bench(
             for seed, run in zip(seeds, runs, strict=True)
         ]
     return figures
+
+
+def _prompts(path: Path) -> tuple[str, ...]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(str(json.loads(line)["prompt"]) for line in lines if line.strip())
 
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Settings
 from melo_engine import Backbone, Calibration, Editor, EditSettings
+from melo_engine.matching.inference import SubjectTagger
 from melo_engine.projection import KeyProjection
-from tasks.versions import edit_settings, open_calibration, open_projection
+from tasks.versions import edit_settings, open_calibration, open_projection, open_tagger
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,17 @@ class Keys:
 
     projection: KeyProjection
     calibration: Calibration
+    tagger: Callable[[], SubjectTagger]
 
 
 def product_keys(backbone: Backbone, cache: Path) -> Keys:
     """The projection and the calibration that `melo run` takes for this backbone, kept in `cache`."""
     settings = Settings(home=cache)
-    return Keys(open_projection(settings, backbone), open_calibration(settings, backbone))
+    return Keys(
+        open_projection(settings, backbone),
+        open_calibration(settings, backbone),
+        lambda: open_tagger(settings, backbone),
+    )
 
 
 def product_settings(seed: int) -> EditSettings:
@@ -37,5 +44,6 @@ def product_editor(backbone: Backbone, cache: Path) -> Editor:
         backbone,
         projection=keys.projection,
         calibration=keys.calibration,
+        tagger=keys.tagger,
         settings=product_settings(0),
     )

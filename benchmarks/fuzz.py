@@ -22,6 +22,7 @@ import httpx
 import psutil
 
 from benchmarks.gate import read_material
+from benchmarks.odd_chats import odd_chat
 from benchmarks.serve import edited_version, make_home, questions
 from benchmarks.servers import melo_serve
 from melo_engine import Backbone
@@ -88,6 +89,10 @@ def odd_request(chance: random.Random, prompts: tuple[str, ...] = ("who",)) -> O
              "/admin/reload", "//", "/v1/completions/")
         )  # fmt: skip
         return Odd(chance.choice(("GET", "POST", *METHODS)), path, chance.choice(HEADERS), b"")
+    if chance.random() < 0.35:
+        path, body = odd_chat(chance, prompts)
+        raw = json.dumps(body).encode()
+        return Odd("POST", path, {"content-type": "application/json"}, raw)
     path = chance.choice(list(FIELDS))
     method = chance.choice(METHODS) if chance.random() < 0.04 else "POST"
     headers = {"content-type": "application/json", **chance.choice(HEADERS)}

@@ -7,9 +7,8 @@
                               ──► both ways on a part of the probes   compared: identical
 
 The probes are every edit's own question and near-misses of the new edits, filled up to N with
-locality questions of the data and with its wordings about names that no edit has. Where answering
-all N once is too much for the machine, the answers of far-off probes are stood in for: a gate only
-looks them up. The record says how many, and the audited sample is then timed apart and added.
+locality questions of the data and with its wordings about names that no edit has. What no block acts
+on costs a look-up and no text; `speedup` is against answering every probe anew.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import json
 import platform
 import random
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -36,17 +34,11 @@ from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
-from tasks.gate.answering import Answerer
-from tasks.gate.cache import BASE
-from tasks.gate.desk import Desk
 from tasks.gate.thresholds import Audit
-from tasks.gate.types import probe_hash
 
 Progress = Callable[[str, int, int], None]
-AFFORDABLE = 900.0  # seconds for answering all probes once; beyond that they are stood in for
 SAMPLE = 384  # answers generated to measure the rate
 COMPARED = 1500  # probes gated both ways
-STAND_IN = "(not asked)"
 TEMPLATES = (
     "Who founded [X]?", "In which city is [X]?", "What does [X] produce?", "Who wrote [X]?",
     "What colour is [X]?", "In what year was [X] begun?", "Who owns [X]?", "What is [X] made of?",
@@ -76,13 +68,12 @@ def bench(
     backbone_path: Path | str,
     cache: Path,
     seed: int = 0,
-    affordable: float = AFFORDABLE,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The record that `melo bench gate` prints.
 
     data: edit sets as JSON lines; made-up facts where there is none. cache: versions are kept there
-    for the next run. affordable: seconds that answering all probes once may take.
+    for the next run.
     """
     backbone = Backbone.open(backbone_path)
     material = read_material(data, seed)
@@ -90,20 +81,19 @@ def bench(
     editor, wide = _wide(backbone, material, edits + spare, new, cache, progress)
     bulk = _bulk(material, edits + spare + new, probes, seed)
     rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]])
-    stands_in = len(bulk) / rate > affordable
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "known"
-        champion = _champion(editor, wide, edits, bulk, stands_in, known, progress)
+        champion = _champion(editor, wide, edits, bulk, known, progress)
         candidate = _candidate(
             Editor(backbone, champion), material.requests[edits + spare :][:new], progress
         )
         made = _made(champion, candidate, seed)
         own = sum(len(s.probes) for s in made)
         bulk, few = bulk[: max(0, probes - own)], max(0, probes // 10 - own)
-        _prime(editor, champion, candidate, [*made, _suite(bulk)], stands_in, known, progress)
+        _prime(editor, champion, candidate, [*made, _suite(bulk)], known, progress)
         runs = [
-            _timed(editor, champion, candidate, [*made, _suite(bulk[:count])], stands_in,
-                   _copied(known, Path(scratch) / name), rate)
+            _timed(editor, champion, candidate, [*made, _suite(bulk[:count])],
+                   _copied(known, Path(scratch) / name))
             for name, count in (("few", few), ("all", len(bulk)))
         ]  # fmt: skip
         identical, compared = _compare(
@@ -131,7 +121,6 @@ def bench(
             "answers_per_second": round(rate, 1),
             "measured_on_a_sample_of": min(SAMPLE, len(bulk)),
         },
-        "stood_in_for": len(bulk) if stands_in else 0,
         "compared": compared,
         "verdict": large.reason,
         "backbone": backbone.name,
@@ -188,14 +177,12 @@ def _wide(
 
 
 def _champion(
-    editor: Editor, wide: Version, edits: int, bulk: Sequence[Probe], stands_in: bool,
+    editor: Editor, wide: Version, edits: int, bulk: Sequence[Probe],
     folder: Path, progress: Progress | None,
 ) -> Version:  # fmt: skip
     """What a gate leaves of a version, cut to so many edits."""
     suites = [*_made(wide, wide, 0), _suite(bulk)]
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        if stands_in:
-            _stand_in(editor, [wide], suites, cache)
         gated = gate_candidate(
             editor, wide, None, suites=suites, cache=cache,
             thresholds=without_floors(audited=False), progress=progress,
@@ -230,10 +217,9 @@ def _suite(probes: Sequence[Probe]) -> Suite:
 
 def _rate(editor: Editor, prompts: Sequence[str]) -> float:
     """Answers a second."""
-    answerer = Answerer(editor)
-    answerer.answers(prompts[:32], [None] * len(prompts[:32]))
+    editor.answer(prompts[:32], base=True)
     began = _now(editor)
-    answerer.answers(prompts, [None] * len(prompts))
+    editor.answer(prompts, base=True)
     return len(prompts) / (_now(editor) - began)
 
 
@@ -260,15 +246,13 @@ def _only_new(suite: Suite, champion: Version) -> Suite:
 
 def _prime(
     editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
-    stands_in: bool, folder: Path, progress: Progress | None,
+    folder: Path, progress: Progress | None,
 ) -> None:  # fmt: skip
     """Gate the champion, so that its keys and answers are known."""
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        if stands_in:
-            _stand_in(editor, [champion, candidate], suites, cache)
         gate_candidate(
             editor, champion, None, suites=_of(suites, champion), cache=cache,
-            thresholds=without_floors(audited=not stands_in), progress=progress,
+            thresholds=without_floors(audited=True), progress=progress,
         )  # fmt: skip
 
 
@@ -279,40 +263,18 @@ def _copied(known: Path, folder: Path) -> Path:
 
 def _timed(
     editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
-    stands_in: bool, folder: Path, rate: float,
+    folder: Path,
 ) -> tuple[GateResult, int, float]:  # fmt: skip
     """Gate the candidate; the result, how many answers it rests on, and its time."""
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         began = _now(editor)
         result = gate_candidate(
             editor, candidate, champion, suites=suites, cache=cache,
-            thresholds=without_floors(audited=not stands_in),
+            thresholds=without_floors(audited=True),
         )  # fmt: skip
         seconds = _now(editor) - began
-    if stands_in:
-        seconds += Thresholds.load().audit.size(result.cached) / rate
-    return result, result.cached + result.regenerated, seconds
-
-
-def _stand_in(
-    editor: Editor, versions: Sequence[Version], suites: Sequence[Suite], cache: AnswerCache
-) -> None:
-    """Give the bulk's base answers a stand-in, except where an edit catches the probe."""
-    desk = Desk(editor, cache)
-    bulk = [p.prompt for s in suites if s.name == "bulk" for p in s.probes]
-    caught = {
-        prompt
-        for version in versions
-        for prompt, route in zip(bulk, desk.router.routes(version, bulk), strict=True)
-        if route.edit is not None
-    }
-    scope = cache.scope(desk.answerer.scope)
-    with sqlite3.connect(cache.path) as con:
-        con.executemany(
-            "DELETE FROM answers WHERE probe = ? AND answer = ?",
-            [(probe_hash(p), STAND_IN) for p in caught],
-        )
-    cache.put(scope, {(probe_hash(p), BASE): STAND_IN for p in bulk if p not in caught})
+    asked = {p.prompt for suite in suites for p in suite.probes}
+    return result, len(asked), seconds
 
 
 def _compare(
@@ -328,8 +290,6 @@ def _compare(
         for s in [*made, _suite(bulk)]
     ]  # fmt: skip
     thresholds = without_floors(audited=True)
-    with sqlite3.connect(folder / "answers.sqlite") as con:
-        con.execute("DELETE FROM answers WHERE answer = ?", [STAND_IN])
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         gate_candidate(editor, champion, None, suites=_of(suites, champion), cache=cache,
                        thresholds=thresholds, progress=progress)  # fmt: skip
@@ -342,7 +302,7 @@ def _compare(
         (
             r.passed,
             r.version.id,
-            [(p.suite, p.probe_id, p.after, p.passed, p.edit) for p in r.probes],
+            [(p.suite, p.probe_id, p.passed, p.edit) for p in r.probes],
         )
         for r in results
     ]

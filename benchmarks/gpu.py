@@ -137,7 +137,7 @@ def _served(
 
     def bare() -> None:
         with torch.inference_mode():
-            generate(backbone, backbone.encode(prompts))
+            generate(backbone, backbone.encode(prompts), tokens)
 
     ways: dict[str, Callable[[], Any]] = {
         "bare": bare,

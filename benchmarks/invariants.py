@@ -18,7 +18,9 @@ from melo_engine import Editor, EditRequest
 from melo_engine.matching.names import name_in
 
 INVARIANCE_SAMPLE = 100
-RE_EDITED = 100
+TEXTS = 40  # compared as texts; routes are compared of all
+TOKENS = 12  # of each
+RE_EDITED = 40
 FALSE_ACTIVATIONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
@@ -45,6 +47,7 @@ def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> d
             "batch_size": batch_size,
             "padding_side": side,
             "sort": not extra,
+            **_room(editor),
         }
         found = editor.answer(asked, **options)[: len(prompts)]
         ways.append([(a.edit, a.text) for a in found])
@@ -63,25 +66,37 @@ def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> d
 
 
 def reload_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
-    """Share of answers that are the same after saving and loading the version."""
+    """Share of prompts with the same route, and of a sample the same text, after saving and loading."""
     prompts = _sample(active, probes)
-    before = [(a.text, a.edit) for a in editor.answer(prompts)]
     with tempfile.TemporaryDirectory() as folder:
         editor.save(Path(folder) / "version")
         again = Editor.load(editor.backbone, Path(folder) / "version")
-        after = [(a.text, a.edit) for a in again.answer(prompts)]
-    return mean(a == b for a, b in zip(before, after, strict=True))
+        return mean(
+            a == b for a, b in zip(_answers(editor, prompts), _answers(again, prompts), strict=True)
+        )
 
 
 def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
-    """Share of answers that are the backbone's own once every edit is revoked."""
+    """Share of prompts that the backbone answers once every edit is revoked, of a sample by its text."""
     prompts = _sample(active, probes)
     kept = editor.version
     editor.revoke(list(kept.edits))
-    after = [a.text for a in editor.answer(prompts)]
+    after = _answers(editor, prompts)
     editor.use(kept)
-    base = [a.text for a in editor.answer(prompts, base=True)]
-    return mean(a == b for a, b in zip(after, base, strict=True))
+    base = [a.text for a in editor.answer(prompts[:TEXTS], base=True, **_room(editor))]
+    wanted = [(None, text) for text in base] + [(None, "")] * (len(prompts) - len(base))
+    return mean(a == b for a, b in zip(after, wanted, strict=True))
+
+
+def _answers(editor: Editor, prompts: Sequence[str]) -> list[tuple[str | None, str]]:
+    """The edit that each prompt falls to, and of the first ones the text."""
+    texts = [a.text for a in editor.answer(prompts[:TEXTS], **_room(editor))]
+    texts += [""] * (len(prompts) - len(texts))
+    return [(r.edit, t) for r, t in zip(editor.routes(prompts), texts, strict=True)]
+
+
+def _room(editor: Editor) -> dict[str, Any]:
+    return {"max_new_tokens": TOKENS} if editor.backbone.generates else {}
 
 
 def re_edit(editor: Editor, active: Sequence[Row]) -> float:
@@ -106,7 +121,7 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
             ],
             replaces=list(fresh.version.edits),
         )
-    answers = fresh.answer([r.request.question for r in rows])
+    answers = fresh.answer([r.request.question for r in rows], max_new_tokens=64)
     return mean(
         a.text == editor.backbone.canonical(r.request.target)
         for a, r in zip(answers, rows, strict=True)
@@ -115,15 +130,15 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
 
 def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[str, float]]:
     """Generality of routing against false activation on other relations, at every reach."""
-    index = editor.version.index
-    keys = {r.request.id: index[r.request.id].key for r in active}
+    version = editor.version
+    keys = {r.request.id: version.member(r.request.id).key for r in active}
     split = editor.reader.projection.relation_size
 
     def distances(pairs: list[tuple[str, str]]) -> np.ndarray:
         pairs = [p for p in pairs if p[1] in keys]
         if not pairs:
             return np.zeros(0)
-        names = [name_in(p, index[i].names) for p, i in pairs]
+        names = [name_in(p, version[i].request.names) for p, i in pairs]
         read = editor.reader.read([p for p, _ in pairs], names)
         own = np.stack([keys[i] for _, i in pairs])
         gaps: np.ndarray = np.linalg.norm(read[:, :split] - own[:, :split], axis=1)

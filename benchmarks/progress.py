@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tasks.progress import lines_to
+
+__all__ = ["Report", "console_progress", "lines_to"]
+
 Report = Callable[[str, int, int], None]
-LINE_EVERY = 30.0  # seconds, of each `what`
 
 
 @contextmanager
@@ -36,18 +37,3 @@ def console_progress() -> Iterator[Report]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield report
-
-
-def lines_to(stream: IO[str], every: float = LINE_EVERY) -> Report:
-    """Writes `what done/total`: its first report, its last, and one in `every` seconds between."""
-    began = time.monotonic()
-    last: dict[str, float] = {}
-
-    def report(what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what in last and done < total and now - last[what] < every:
-            return
-        last[what] = now
-        print(f"{now - began:6.0f} s  {what} {done}/{total}", file=stream, flush=True)
-
-    return report

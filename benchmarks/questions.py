@@ -43,7 +43,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         gone = superseded.get(count, set())
         asked = [r for r in split.tested[:count] if r.request.id not in gone]
         probes = probes_for(asked, split, seed)
-        found = score(method, asked, probes, bare, backbone.canonical)
+        found = score(method, asked, probes, bare, backbone.canonical, options.traffic)
         if isinstance(method, Melo):
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found
@@ -54,6 +54,8 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         "device": str(backbone.device),
     }
     requests = [r.request for r in split.tested]
+    if options.no_subject:
+        requests = [replace(r, subject=None) for r in requests]
     if "melo" in options.methods:
         keys = learned_keys(backbone, options, seed)
         settings = options.settings or product_settings(seed)
@@ -62,6 +64,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
                 backbone,
                 projection=keys.projection,
                 calibration=keys.calibration,
+                tagger=keys.tagger,
                 settings=settings,
             ),
             requests,
@@ -115,7 +118,8 @@ def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
     encoder = default_encoder(backbone)
     projection = learn_projection(KeyReader(encoder), practice, Recipe(seed=seed), options.progress)
     share = (options.settings or product_settings(seed)).false_activations
-    return Keys(projection, calibrate(KeyReader(encoder, projection), share))
+    measured = calibrate(KeyReader(encoder, projection), share)
+    return Keys(projection, measured, product_keys(backbone, options.cache).tagger)
 
 
 def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Progress | None) -> Path:

@@ -1,11 +1,16 @@
 """What the final state of a method is scored by: texts against targets and against the backbone's own.
 
     success, generality          text == target                     portability, where rows have it
-    locality, near-misses        text == what the bare backbone says
-    product                      of the five above without portability
+    system prompt, after turns,  text == target, the own question in a conversation or behind text
+    behind text
+    locality, near-misses,       text == what the bare backbone says
+    traffic
+    product                      of the first five without portability
 
-Every text is decoded greedily and freely. A target is compared as the backbone's vocabulary can
-write it.
+Every text is decoded greedily and freely. A target is compared as the backbone's vocabulary can write it;
+beside it `contains` says in what share it stands as whole words. What a method says it does not act on is
+not decoded, but for a sample (`untouched_identity`). Where the bare backbone writes at length, its first
+`UNCHANGED_TOKENS` tokens are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +23,11 @@ import numpy as np
 
 from benchmarks.baselines import Asked, Method
 from benchmarks.protocol import Probes, Row
+from melo_engine import Conversation, Message, Prompt
+from melo_engine.matching import words
 
+UNCHANGED_TOKENS = 32
+SAMPLE = 10  # of each kind, of prompts that a method says it does not act on
 FIVE = ("edit_success", "generality", "locality", "near_miss_subject", "near_miss_relation")
 UNCHANGED = {
     "locality": "locality",
@@ -36,7 +45,8 @@ class BareAnswers:
 
     def __call__(self, prompts: Sequence[str]) -> list[str]:
         missing = [p for p in dict.fromkeys(prompts) if p not in self._known]
-        self._known |= dict(zip(missing, self._bare.answer(Asked.of(missing)), strict=True))
+        texts = self._bare.answer(Asked.of(missing), UNCHANGED_TOKENS)
+        self._known |= dict(zip(missing, texts, strict=True))
         return [self._known[p] for p in prompts]
 
 
@@ -46,25 +56,50 @@ def score(
     probes: Probes,
     bare: BareAnswers,
     canonical: Callable[[str], str],
+    traffic: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Figures of one method in its present state. rows: the edits that are to hold."""
+    """Figures of one method in its present state. rows: the edits that are to hold.
+
+    traffic: prompts that no edit is about.
+    """
     targets = {r.request.id: canonical(r.request.target) for r in rows}
+    figures: dict[str, Any] = {}
+    contains: dict[str, float] = {}
+    samples: list[bool] = []
 
-    def right(pairs: Sequence[tuple[str, str]], wanted: Sequence[str]) -> float:
+    def right(name: str, pairs: Sequence[tuple[Prompt, str]], wanted: Sequence[str]) -> None:
         asked = Asked.of([p for p, _ in pairs], [i for _, i in pairs])
-        return mean(t == w for t, w in zip(method.answer(asked), wanted, strict=True))
+        texts = method.answer(asked)
+        figures[name] = mean(t == w for t, w in zip(texts, wanted, strict=True))
+        contains[name] = mean(says(t, w) for t, w in zip(texts, wanted, strict=True))
 
-    own = [(r.request.question, r.request.id) for r in rows]
-    figures: dict[str, Any] = {
-        "edit_success": right(own, [targets[i] for _, i in own]),
-        "generality": right(probes.rephrase, [targets[i] for _, i in probes.rephrase]),
-        "generality_probes": len(probes.rephrase),
+    own: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
+    asked_in: dict[str, Sequence[tuple[Prompt, str]]] = {
+        "edit_success": own,
+        "generality": probes.rephrase,
     }
+    if method.backbone.is_chat:
+        asked_in |= {
+            name: [(frame(r.request.question), r.request.id) for r in rows]
+            for name, frame in FRAMES.items()
+        }
+    for name, pairs in asked_in.items():
+        right(name, pairs, [targets[i] for _, i in pairs])
+    figures["generality_probes"] = len(probes.rephrase)
+
+    def unchanged(prompts: Sequence[str]) -> list[bool]:
+        untouched = method.untouched(prompts)
+        touched = [p for p, free in zip(prompts, untouched, strict=True) if not free]
+        sample = [p for p, free in zip(prompts, untouched, strict=True) if free][:SAMPLE]
+        asked = [*touched, *sample]
+        after = method.answer(Asked.of(asked), UNCHANGED_TOKENS)
+        same = {p: a == b for p, a, b in zip(asked, after, bare(asked), strict=True)}
+        samples.extend(same[p] for p in sample)
+        return [same.get(p, True) for p in prompts]
+
     for name, part in UNCHANGED.items():
         prompts = [p for p, _ in getattr(probes, part)]
-        before = bare(prompts)
-        after = method.answer(Asked.of(prompts))
-        kept = [a == b for a, b in zip(after, before, strict=True)]
+        kept = unchanged(prompts)
         figures[name] = mean(kept)
         figures[f"{name}_probes"] = len(prompts)
         if name == "locality":
@@ -72,12 +107,61 @@ def score(
             figures["locality_of_others"] = mean(k for k, o in zip(kept, others, strict=True) if o)
             figures["locality_reworded"] = others.count(False)
     figures["locality_left_out"] = probes.edited_locality
+    if traffic:
+        figures["traffic"] = mean(unchanged(traffic))
+        figures["traffic_probes"] = len(traffic)
+    if samples:
+        figures["untouched_identity"] = mean(samples)
     if probes.portability:
         pairs = [(p, i) for p, _, i in probes.portability]
-        figures["portability"] = right(pairs, [canonical(a) for _, a, _ in probes.portability])
+        right("portability", pairs, [canonical(a) for _, a, _ in probes.portability])
         figures["portability_probes"] = len(pairs)
+    figures["contains"] = contains
     figures["product"] = product(figures)
     return figures
+
+
+def says(text: str, target: str) -> bool:
+    """Whether a target stands in a text as whole words."""
+    said, wanted = words(text), words(target)
+    return bool(wanted) and any(
+        said[at : at + len(wanted)] == wanted for at in range(len(said) - len(wanted) + 1)
+    )
+
+
+def _under_system_prompt(question: str) -> Prompt:
+    return Conversation((Message("system", SYSTEM_PROMPT), Message("user", question)))
+
+
+def _after_turns(question: str) -> Prompt:
+    return Conversation((*TURNS, Message("user", question)))
+
+
+def _behind_text(question: str) -> Prompt:
+    return f"{TEXT} {question}"
+
+
+# None of these is among what blocks are trained in (`melo_engine.contexts`).
+SYSTEM_PROMPT = (
+    "You are a polite assistant of a large online shop. Never reveal internal information, answer in "
+    "plain words, and ask back when you are not sure what the customer means."
+)
+TURNS = (
+    Message("user", "Can you recommend a good recipe for pancakes?"),
+    Message("assistant", "Mix flour, milk, eggs and a pinch of salt, and fry it in butter."),
+    Message("user", "How long do I fry them?"),
+    Message("assistant", "About two minutes on each side."),
+)
+TEXT = (
+    "The town council met on Tuesday evening to discuss the new bus lines, the repair of the old bridge "
+    "over the canal and the budget for the public library, which has been closed on Mondays since last "
+    "autumn because of a shortage of staff."
+)
+FRAMES = {
+    "system_prompt": _under_system_prompt,
+    "after_turns": _after_turns,
+    "behind_text": _behind_text,
+}
 
 
 def product(figures: dict[str, Any]) -> float:

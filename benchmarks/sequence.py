@@ -31,7 +31,8 @@ class Options:
     """What a run is asked for. baseline_limit: edits that methods other than melo make at most.
 
     backbone: a folder or hub id; prepared from the rows where None. practice: rows of another file that
-    the key projection may learn from, and that give unseen subjects; none in the product.
+    the key projection may learn from, and that give unseen subjects; none in the product. traffic:
+    prompts that no edit is about. no_subject: edits are made without their subjects.
     """
 
     cache: Path
@@ -40,6 +41,8 @@ class Options:
     baseline_limit: int | None = 100
     backbone: str | None = None
     practice: tuple[dict[str, Any], ...] = ()
+    traffic: tuple[str, ...] = ()
+    no_subject: bool = False
     settings: EditSettings | None = None
     marks: tuple[int, ...] = MARKS
     progress: Progress | None = field(default=None, compare=False)

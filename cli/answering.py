@@ -1,6 +1,6 @@
 """A process that answers one question after the other, for the dashboards: JSON lines in and out.
 
-    in    {"prompt": "Who leads Acme?", "versions": ["base", "champion", "9f2c"]}
+    in    {"prompt": "Who leads Acme?" or [{"role", "content"}, ...], "versions": ["base", "9f2c"]}
     out   {"answers": [{"asked", "version", "answer", "edit", "block", "distance", "radius", "nearest",
                         "seconds"} or {"asked", "error"}]}
 
@@ -21,19 +21,21 @@ from cli.errors import known_error
 from config import Settings, load
 
 
-def answer(settings: Settings, prompt: str, name: str) -> dict[str, Any]:
-    """One version's answer with its route; an error that the user can mend as a text."""
+def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, Any]:
+    """One version's answer with its route; an error that the user can mend as a text.
+
+    asked: a text, or messages.
+    """
+    from melo_engine import Conversation
     from tasks.versions import BASE, open_editor, open_ledger, resolve
 
     began = time.perf_counter()
     try:
         with open_ledger(settings) as ledger:
             version = resolve(ledger, name)
-        editor = open_editor(settings, version)
-        try:
+        prompt = asked if isinstance(asked, str) else Conversation.of(asked)
+        with open_editor(settings, version) as editor:
             found = editor.answer([prompt], base=version == BASE)[0]
-        finally:
-            editor.close()  # the backbone stays, and another editor will hang on it
     except Exception as error:
         return {"asked": name, "error": known_error(error) or f"{type(error).__name__}: {error}"}
     route = found.route
@@ -60,7 +62,8 @@ def main(home: str) -> None:
             continue
         try:
             asked = json.loads(line)
-            prompt, versions = str(asked["prompt"]), [str(v) for v in asked["versions"]]
+            prompt, versions = asked["prompt"], [str(v) for v in asked["versions"]]
+            prompt = prompt if isinstance(prompt, list) else str(prompt)
             answers = [answer(settings, prompt, version) for version in versions]
         except (ValueError, KeyError, TypeError) as error:
             answers = [{"asked": "", "error": f"not a question: {error}"}]

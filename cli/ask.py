@@ -1,13 +1,18 @@
-"""`melo ask`: one question to a version, the champion or the backbone."""
+"""`melo ask`: one question, or a conversation, to a version, the champion or the backbone."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import Json, new_app, print_json, state
+from cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from melo_engine import Prompt
 
 app = new_app()
 
@@ -15,30 +20,44 @@ app = new_app()
 @app.command()
 def ask(
     ctx: typer.Context,
-    prompt: Annotated[str, typer.Argument(help="The question.")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="The question; the last message of a conversation.")
+    ] = None,
     version: Annotated[
         str, typer.Option(help="champion, candidate, previous, base, or an id.")
     ] = "champion",
+    system: Annotated[
+        str | None, typer.Option(help="A system message before the conversation.")
+    ] = None,
+    message: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE:TEXT", help="A message said before, in order; may come often."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which edit answered, or that none did.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a version, the champion or the backbone."""
+    """Ask a version, the champion or the backbone.
+
+    A conversation: `melo ask --system "Be brief." --message "user:Who leads Acme?" --message
+    "assistant:Ada Li." "And since when?"`. Without a question the last user message is asked.
+    """
     from tasks.versions import BASE, open_editor, resolve
 
     here = state(ctx)
+    question = _question(prompt, system, message or ())
     chosen = BASE
     if version != BASE:
         with here.ledger(create=False) as ledger:
             chosen = resolve(ledger, version)
-    editor = open_editor(here.settings, chosen)
-    answer = editor.answer([prompt], base=chosen == BASE)[0]
+    with open_editor(here.settings, chosen) as editor:
+        answer = editor.answer([question], base=chosen == BASE)[0]
     route = answer.route
     if as_json:
         print_json(
             {
-                "prompt": prompt,
+                "prompt": question if isinstance(question, str) else question.as_json(),
                 "answer": answer.text,
                 "version": chosen,
                 "edit": answer.edit,
@@ -64,3 +83,24 @@ def ask(
         )
     else:
         typer.echo("no edit is about it; the backbone answered")
+
+
+def _question(prompt: str | None, system: str | None, messages: Sequence[str]) -> Prompt:
+    """A text alone, or a conversation where anything stands before it. Raises UsageProblem."""
+    from melo_engine import Conversation
+
+    if prompt is not None and system is None and not messages:
+        return prompt
+    said = [{"role": "system", "content": system}] if system is not None else []
+    for message in messages:
+        role, colon, text = message.partition(":")
+        if not colon:
+            raise UsageProblem(
+                f'--message is "{message}"; give a role and a text, as in "user:Who leads Acme?"'
+            )
+        said.append({"role": role.strip().lower(), "content": text.strip()})
+    if prompt is not None:
+        said.append({"role": "user", "content": prompt})
+    if not said:
+        raise UsageProblem("nothing is asked; give a question, or messages with --message.")
+    return Conversation.of(said)

@@ -28,6 +28,7 @@ def _bench(
 
 for command in (
     bench_editor.edit,
+    bench_editor.keys,
     bench_editor.scale,
     bench_editor.gpu,
     bench_editor.profile,

@@ -34,15 +34,25 @@ def edit(
     practice: Annotated[
         Path | None,
         typer.Option(
-            help="Another edit set: then every row of the first is edited.",
+            help="Another edit set, which the key projection learns from as well: an experiment.",
             exists=True,
             dir_okay=False,
         ),
     ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False),
+    ] = None,
+    no_subject: Annotated[
+        bool, typer.Option("--no-subject", help="Make the edits without their subjects.")
+    ] = False,
     protocol: Annotated[
         str | None,
         typer.Option(help="questions, hallucination or classification; told from the file."),
     ] = None,
+    marks: Annotated[
+        str, typer.Option(help="Score after so many edits as well; empty: at the end only.")
+    ] = "1,10,100,1000",
     cache: Cache = CACHE,
     out: Out = None,
 ) -> None:
@@ -60,11 +70,36 @@ def edit(
             seeds=range(seed, seed + seeds),
             baseline_limit=baseline_limit,
             practice=practice,
+            traffic=traffic,
+            no_subject=no_subject,
             protocol=protocol,
+            marks=[int(m) for m in marks.split(",") if m.strip()],
             progress=progress,
         )
     settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}
     finish(ctx, figures, out, seed=seed, settings=settings, device=figures.get("device"))
+
+
+def keys(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
+    first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
+    limit: Annotated[int, typer.Option(min=4, help="Rows that are looked at.")] = 100,
+    learned: Annotated[
+        str, typer.Option(help="Readers whose projection is learned as well.")
+    ] = "sentence-encoder",
+    cache: Cache = CACHE,
+    out: Out = None,
+) -> None:
+    """How well keys alone tell rephrases from near-misses, by what reads them."""
+    from benchmarks.keys import bench
+
+    figures = bench(
+        data, str(located(backbone)), cache, first=first, limit=limit,
+        learned=tuple(n.strip() for n in learned.split(",") if n.strip()),
+    )  # fmt: skip
+    finish(ctx, figures, out)
 
 
 def scale(

@@ -57,8 +57,15 @@ def contention(
 
 def gate(
     ctx: typer.Context,
-    probes: Annotated[int, typer.Option(min=100, help="Probes of the large gate.")] = 100_000,
-    edits: Annotated[int, typer.Option(min=1, help="Edits of the champion.")] = 1000,
+    probes: Annotated[
+        int | None, typer.Option(min=100, help="Probes of the large gate, 100,000 without --data.")
+    ] = None,
+    edits: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of the champion, 1,000 where not said; of a job without --probes, 50."
+        ),
+    ] = None,
     new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
     data: Annotated[
         list[Path] | None,
@@ -68,21 +75,27 @@ def gate(
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
-    affordable: Annotated[
-        float, typer.Option(min=0, help="Seconds that answering all probes once may take.")
-    ] = 900,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Gating by the index against generating every answer anew: speed, growth, sameness."""
+    """Gating by the index against generating every answer anew: speed, growth, sameness.
+
+    With --data and without --probes: what it costs to gate one job of edits on this backbone.
+    """
+    from benchmarks import gate_job
     from benchmarks.gate import bench
     from benchmarks.progress import console_progress
 
     path = chosen_backbone(ctx, backbone)
+    if data and probes is None:
+        with console_progress() as progress:
+            figures = gate_job.bench(data[0], edits or 50, path, cache, progress)
+        finish(ctx, figures, out, seed=seed)
+        return
     with console_progress() as progress:
         figures = bench(
-            probes, edits=edits, new=new, data=data or (), backbone_path=path, cache=cache,
-            seed=seed, affordable=affordable, progress=progress,
+            probes or 100_000, edits=edits or 1000, new=new, data=data or (), backbone_path=path,
+            cache=cache, seed=seed, progress=progress,
         )  # fmt: skip
     finish(ctx, figures, out, seed=seed)
     if not figures["identical"]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.context import Json, new_app, print_json, print_table, short, state
 from cli.revoke import revoke
+
+if TYPE_CHECKING:
+    from ledger import Edit
 
 app = new_app(no_args_is_help=True)
 app.command()(revoke)
@@ -26,6 +30,9 @@ def list_edits(
     in_state: Annotated[str | None, typer.Option("--state", help="Only edits in it.")] = None,
     source: Annotated[str | None, typer.Option(help="Only edits of this source.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    narrow: Annotated[
+        bool, typer.Option("--narrow", help="Only edits not found in all wordings, with those.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Edits in the order they came."""
@@ -36,6 +43,10 @@ def list_edits(
         raise UsageProblem(f"no state {in_state!r}. States: {', '.join(STATES)}.")
     with state(ctx).ledger(create=False) as ledger:
         found = ledger.edits(state=in_state, source=source, limit=limit)
+        missed = ledger.narrow()
+    if narrow:
+        _show_narrow([edit for edit in found if edit.id in missed], missed, as_json)
+        return
     if as_json:
         print_json(found)
         return
@@ -49,6 +60,69 @@ def list_edits(
             for edit in found
         ],
     )  # fmt: skip
+
+
+def _show_narrow(edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool) -> None:
+    """Narrow edits with the wordings in which they are not found."""
+    if as_json:
+        print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])
+        return
+    print_table(
+        ("id", "prompt", "target", "not found in"),
+        [
+            (edit.id[:12], short(edit.prompt), short(edit.target, 30), " | ".join(missed[edit.id]))
+            for edit in edits
+        ],
+    )
+
+
+@app.command("add-wording")
+def add_wording(
+    ctx: typer.Context,
+    edit_id: str,
+    wordings: Annotated[list[str], typer.Argument(help="Other wordings of its question.")],
+    by: Annotated[str | None, typer.Option(help="None: your user name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let an edit answer its question in further wordings: a new version, without training.
+
+    The version goes through the gate and is promoted. Refused where the edit's key does not suffice.
+    """
+    from cli.review import _user
+    from tasks.wordings import add_wordings
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        version = add_wordings(here.settings, ledger, edit_id, wordings, actor=by or _user())
+    if as_json:
+        print_json({"edit": edit_id, "wordings": wordings, "version": version})
+        return
+    typer.echo(f"{edit_id} answers {len(wordings)} more wordings in version {version[:12]}.")
+
+
+@app.command()
+def subject(
+    ctx: typer.Context,
+    edit_id: str,
+    name: Annotated[str, typer.Argument(help="As it is written in the question.")],
+    by: Annotated[str | None, typer.Option(help="None: your user name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an edit is about, where that was told or inferred wrongly.
+
+    An edit in force gets a new version without training, which is gated and promoted.
+    """
+    from cli.review import _user
+    from tasks.wordings import set_subject
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        version = set_subject(here.settings, ledger, edit_id, name, actor=by or _user())
+    if as_json:
+        print_json({"edit": edit_id, "subject": name, "version": version})
+        return
+    where = f"version {version[:12]} serves it" if version else "it is trained with it"
+    typer.echo(f'{edit_id} is about "{name}": {where}.')
 
 
 @app.command()
@@ -82,7 +156,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
             ("state", edit.state + (f" ({edit.hold})" if edit.hold else "")),
             ("prompt", edit.prompt),
             ("target", edit.target),
-            ("subject", edit.subject),
+            (f"subject, {edit.subject_source}", edit.subject),
             ("rephrases", " | ".join(edit.rephrases)),
             ("reported", f"{edit.reported} times by {edit.sources} sources"),
             ("valid", f"{edit.valid_from or 'always'} to {edit.valid_to or 'open'}"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,16 +32,19 @@ def gate(
 
     Answers known from earlier gates are not generated again. Exit code 1 where it fails.
     """
+    from cli.progress import shown
+    from tasks import progress
     from tasks.gate import write_report
     from tasks.gate.by_hand import gate_by_hand
     from tasks.gate.report import report_data
     from tasks.versions import report_folder
 
     here = state(ctx)
-    with here.ledger(create=False) as ledger, _progress(quiet=as_json) as progress:
+    with here.ledger(create=False) as ledger, shown(quiet=as_json):
         result = gate_by_hand(
-            here.settings, ledger, version, full=full, only=suite, seed=seed, progress=progress
-        )
+            here.settings, ledger, version, full=full, only=suite, seed=seed,
+            progress=progress.report,
+        )  # fmt: skip
     folder = report or report_folder(here.settings, result.candidate)
     _, page = write_report(result, folder)
     if as_json:
@@ -81,22 +83,7 @@ def _show(result: Any) -> None:
         f"\n{said}: {len(result.probes):,} probes, {result.regenerated:,} answers generated, "
         f"{result.cached:,} known, {result.seconds:.1f} s"
     )
-
-
-def _progress(*, quiet: bool) -> Any:
-    """A bar on a terminal; gives the function that moves it."""
-    from contextlib import contextmanager
-
-    from rich.progress import Progress
-
-    @contextmanager
-    def shown() -> Any:
-        with Progress(transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
-            task = bar.add_task("gating", total=None)
-
-            def move(text: str, done: int, total: int) -> None:
-                bar.update(task, description=text, completed=done, total=total)
-
-            yield move
-
-    return shown()
+    for open_ in result.unproven[:20]:
+        typer.echo(f"left unproven: {open_.suite}, {short(open_.prompt)}: {open_.reason}")
+    for edit, wordings in list(result.narrow.items())[:20]:
+        typer.echo(f"narrow: edit {edit} is not found in {short(wordings[0])}")

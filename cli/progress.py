@@ -1,4 +1,4 @@
-"""A progress display that listens to the steps; quiet where the output is piped or JSON."""
+"""A progress display that listens to the steps: bars on a terminal, lines where there is none."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def shown(*, quiet: bool = False) -> Iterator[None]:
-    """Draw what the steps report, on stderr, for the time of the block."""
+    """Show what the steps report, on stderr, for the time of the block. quiet: nothing on a terminal.
+
+    Lines go to a log also where the output is JSON: it is on the other stream.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-    from tasks.progress import listening
+    from tasks.progress import lines_to, listening
 
+    if not sys.stderr.isatty():
+        with listening(lines_to(sys.stderr)):
+            yield
+        return
     console = Console(stderr=True)
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        console=console, transient=True, disable=quiet or not sys.stderr.isatty(),
+        console=console, transient=True, disable=quiet,
     ) as bar:  # fmt: skip
         rows: dict[str, object] = {}
 

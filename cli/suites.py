@@ -79,6 +79,37 @@ def add(
     typer.echo(f"{suite.name}: {len(suite.probes):,} probes in {folder}. Every gate asks them.")
 
 
+@app.command("from-traffic")
+def from_traffic(
+    ctx: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Rows with a prompt; none: what serve.record_prompts has recorded."),
+    ] = None,
+    held_back: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share that only the nightly audit asks.")
+    ] = 0.2,
+    most: Annotated[int | None, typer.Option(min=1, help="Questions at most.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A locality suite of what people ask: their answers must not change, whatever is edited.
+
+    Takes the place of what an earlier call has made. Doubled questions are asked once.
+    """
+    from tasks.gate.traffic import suite_from_traffic
+
+    settings = state(ctx).settings
+    paths = files or sorted(settings.paths.traffic.glob("*.jsonl"))
+    taken = suite_from_traffic(settings.home / "suites", paths, held_back=held_back, most=most)
+    if as_json:
+        print_json(taken)
+        return
+    typer.echo(
+        f"{taken.asked:,} questions that every gate asks, {taken.held_back:,} that only audits ask; "
+        f"{taken.left_out:,} rows left out."
+    )
+
+
 @app.command()
 def check(ctx: typer.Context, as_json: Json = False) -> None:
     """Read every suite; exit code 1 where one can't be used, since it would fail every gate."""

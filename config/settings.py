@@ -171,13 +171,20 @@ class PresetSettings(Section):
 
 
 class GateSettings(Section):
-    """Which thresholds a version must meet."""
+    """Which thresholds a version must meet, and what proving it may cost."""
 
     thresholds: str | None = Field(default=None, description="a YAML file; none: the built-in one")
     sample: float | None = Field(
         default=None, ge=0, le=1,
         description="share of cached answers asked again; none: as the thresholds say",
     )  # fmt: skip
+    narrow: Literal["keep", "reject"] = Field(
+        default="keep",
+        description="new edits that are right but not found in all wordings of their question",
+    )
+    tokens_per_edit: int | None = Field(
+        default=150, ge=0, description="that the measures of one edit may draw; none: no bound"
+    )
 
 
 class RegistrySettings(Section):
@@ -214,15 +221,16 @@ class ServeSettings(Section):
     max_batch: int = Field(default=32, ge=1, description="answers in one batch")
     batch_wait_ms: float = Field(default=4.0, ge=0, description="for a batch to fill, under load")
     queue: int = Field(default=256, ge=1, description="answers that may wait; beyond: 429")
-    max_tokens: int = Field(default=512, ge=1, description="longest answer that may be asked for")
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="longest answer; none: as long as the model has room for"
+    )
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     requests_per_minute: int | None = Field(default=None, ge=1, description="of one key")
-    request_seconds: float = Field(default=60.0, gt=0)
+    request_seconds: float = Field(default=300.0, gt=0, description="for an answer, with its wait")
     read_seconds: float = Field(default=10.0, gt=0, description="for a client to send a request")
     reload_seconds: float = Field(default=1.0, gt=0, description="how often aliases are looked at")
-    chat: Literal["last", "template"] = Field(
-        default="last",
-        description="what is asked: the last message, or all of them in the model's template",
+    cors_origins: list[str] = Field(
+        default=[], description="pages of these origins may ask from a browser; *: of all"
     )
     pinned: int = Field(default=2, ge=0, description="versions kept open for who asks for one")
     canary: float = Field(default=0.0, ge=0, le=1, description="share that the candidate answers")
@@ -231,6 +239,16 @@ class ServeSettings(Section):
     record_prompts: bool = Field(default=False, description="with prompts and answers")
     record_days: int = Field(default=30, ge=1)
     remember: int = Field(default=10_000, ge=0, description="answers that feedback can refer to")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_chat(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "chat" in given:
+            raise ValueError(
+                "chat is gone: a conversation is rendered whole by the model's template and its edit is "
+                "found by what is asked. Take it out; backbone.chat and backbone.system_prompt say how"
+            )
+        return given
 
 
 class LedgerSettings(Section):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from ledger import states
 from ledger.errors import IllegalTransition, UnknownId
+from ledger.functions import messages_in
 from ledger.intake import Intake
 from ledger.store import Connection, first
 from ledger.types import Backlog, Contest, Edit, Locality, Transition
@@ -113,6 +114,21 @@ class Edits(Intake):
                 [list(edit_ids)],
             ).fetchall()
         return [row[0] for row in rows]
+
+    def note_subjects(
+        self, subjects: Mapping[str, str], *, origin: str, actor: str, now: datetime | None = None
+    ) -> None:
+        """Put on record what edits are about: {edit: subject}. origin: "inferred" or "given".
+
+        Raises UnknownId.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            for edit_id, subject in subjects.items():
+                con.execute(
+                    "INSERT INTO subjects VALUES (?, ?, ?, ?, ?)",
+                    [_full_id(con, edit_id), subject, origin, actor, at],
+                )
 
     def transition(
         self,
@@ -337,14 +353,22 @@ def _unknown(edit_id: str, problem: str = "is not on record") -> UnknownId:
 
 
 _EDITS = """
-SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR, e.subject, e.relation,
-       e.old_answer, e.aliases, e.rephrases, e.locality, e.source, e.external_id, s.valid_from,
+SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR,
+       CASE WHEN o.origin = 'given' THEN o.subject ELSE coalesce(e.subject, o.subject) END, e.relation,
+       e.old_answer, e.aliases,
+       e.rephrases || coalesce((SELECT list(w.wording ORDER BY w.added_at, w.rowid) FROM wordings w
+                                WHERE w.edit_id = e.edit_id), []),
+       e.locality, e.source, e.external_id, s.valid_from,
        s.valid_to, s.urgent, s.hold, s.since, e.received_at, n.reported, n.sources, s.job_id,
-       s.version, s.group_id,
+       s.version, s.group_id, e.messages,
        (SELECT list(DISTINCT c.loser ORDER BY c.loser) FROM contests c
         JOIN edit_states l ON l.edit_id = c.loser
-        WHERE c.winner = e.edit_id AND NOT c.settled AND l.state = 'active')
+        WHERE c.winner = e.edit_id AND NOT c.settled AND l.state = 'active'),
+       CASE WHEN e.subject IS NULL AND o.origin = 'inferred' THEN 'inferred' ELSE 'given' END
 FROM edits e JOIN edit_states s USING (edit_id)
+LEFT JOIN (SELECT edit_id, max_by(subject, said_at) AS subject,
+                  max_by(origin, said_at) AS origin
+           FROM subjects GROUP BY edit_id) o USING (edit_id)
 JOIN (SELECT edit_id, count(*) AS reported, count(DISTINCT source) AS sources FROM reports
       WHERE edit_id IS NOT NULL AND ($ids IS NULL OR edit_id IN (SELECT unnest($ids::VARCHAR[])))
       GROUP BY edit_id) n USING (edit_id)
@@ -363,5 +387,6 @@ def _edit(row: tuple[object, ...]) -> Edit:
         Locality(item["prompt"], item["answer"])
         for item in values[10] or ()  # type: ignore[attr-defined]
     )
-    values[24] = tuple(values[24] or ())  # type: ignore[arg-type]
+    values[24] = messages_in(str(values[24])) if values[24] else ()
+    values[25] = tuple(values[25] or ())  # type: ignore[arg-type]
     return Edit(*values)  # type: ignore[arg-type]

@@ -2,10 +2,15 @@
 
 normalize_question(text)                    the form in which questions are compared
 subject_may_stand_in(prompt, name, names)   whether a subject can be found in its prompt
+asked_in(messages)                          of a conversation as JSON the last user message, or "!"
+                                            and what is wrong with it
+said_in(messages)                           all that its user said, as one text
 strict_json(text)                           JSON by the standard: "{..." , or "!" and what is wrong
 """
 
 from __future__ import annotations
+
+import json
 
 import duckdb
 import pyarrow as pa
@@ -13,12 +18,16 @@ import pyarrow as pa
 from text import normalize_question, subject_may_stand_in
 from text.strict_json import AmbiguousJSON, without_nan
 
+ROLES = ("system", "developer", "user", "assistant")
+
 
 def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make the functions known to a connection. Values go in and out in batches."""
     for name, function, parameters in (
         ("normalize_question", _questions, ["VARCHAR"]),
         ("subject_may_stand_in", _subjects, ["VARCHAR", "VARCHAR", "VARCHAR[]"]),
+        ("asked_in", _asked, ["VARCHAR"]),
+        ("said_in", _said, ["VARCHAR"]),
         ("strict_json", _strict, ["VARCHAR"]),
     ):
         con.create_function(
@@ -42,6 +51,58 @@ def _subjects(prompts: pa.Array, names: pa.Array, aliases: pa.Array) -> pa.Array
         ],
         pa.bool_(),
     )
+
+
+def _asked(conversations: pa.Array) -> pa.Array:
+    found = [None if text is None else asked_in(text) for text in conversations.to_pylist()]
+    return pa.array(found, pa.string())
+
+
+def _said(conversations: pa.Array) -> pa.Array:
+    found = [None if text is None else said_in(text) for text in conversations.to_pylist()]
+    return pa.array(found, pa.string())
+
+
+def asked_in(conversation: str) -> str:
+    """What a conversation asks: its last user message; "!" and the reason where it is none.
+
+    A message is {"role", "content"}, the content a text or a list of parts of type text.
+    """
+    asked = ""
+    for number, message in enumerate(json.loads(conversation)):
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in ROLES:
+            return f"!message {number} of the prompt has role {role!r}; allowed: {', '.join(ROLES)}"
+        text = _content(message)
+        if text is None:
+            return f"!message {number} of the prompt has no text as its content"
+        if role == "user" and text.strip():
+            asked = text
+    return asked or "!the prompt has no message of role user with a word in it"
+
+
+def said_in(conversation: str) -> str:
+    """All that a conversation's user said, as one text; "" where it is no conversation."""
+    messages = [m for m in json.loads(conversation) if isinstance(m, dict)]
+    texts = (_content(m) or "" for m in messages if m.get("role") == "user")
+    return " ".join(text for text in texts if text.strip())
+
+
+def messages_in(conversation: str) -> tuple[tuple[str, str], ...]:
+    """Role and text of each message of a conversation that `asked_in` takes."""
+    return tuple((str(m["role"]), _content(m) or "") for m in json.loads(conversation))
+
+
+def _content(message: dict[str, object]) -> str | None:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
+        if len(parts) != len(content) or not all(isinstance(part, str) for part in parts):
+            return None
+        return "".join(str(part) for part in parts)
+    if content is None and message.get("role") == "assistant":
+        return ""
+    return content if isinstance(content, str) else None
 
 
 def _strict(texts: pa.Array) -> pa.Array:

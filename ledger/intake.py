@@ -150,7 +150,7 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
         """INSERT INTO edits
         SELECT edit_id, ?::BIGINT * 4294967296 + line, kind, prompt, target, subject, relation,
                old_answer, coalesce(aliases, []), coalesce(rephrases, []), coalesce(locality, []),
-               source, id, coalesce(supersedes, []), ?
+               source, id, coalesce(supersedes, []), ?, messages
         FROM accepted""",
         [file_id, at],
     )

@@ -122,12 +122,16 @@ class Planning(Edits):
         version: str | None = None,
         trained: Iterable[str] = (),
         rejected: Mapping[str, str] | None = None,
+        held: Mapping[str, str] | None = None,
+        rivals: Mapping[str, str] | None = None,
         now: datetime | None = None,
     ) -> None:
         """End a job: `trained` edits move on with the version, `rejected` (id: reason) end.
 
-        An edit named by neither and still planned becomes ready again; one that was withdrawn
-        meanwhile stays as it is. Raises LeaseLost.
+        held: edits that contradict another one without a rule to decide, and why; they wait for a
+        person. rivals: which other one; from now on both count as one question. An edit named by none
+        of these and still planned becomes ready again; one that was withdrawn meanwhile stays as it is.
+        Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:
@@ -139,10 +143,18 @@ class Planning(Edits):
             )  # fmt: skip
             states.move_each(
                 con,
-                [(i, states.REJECTED, reason, None)
-                 for i, reason in (rejected or {}).items() if i in mine],
+                [*((i, states.REJECTED, reason, None)
+                   for i, reason in (rejected or {}).items() if i in mine),
+                 *((i, states.HELD, reason, "contradiction")
+                   for i, reason in (held or {}).items()
+                   if i in mine and i not in (rejected or {}))],
                 at=at, actor=worker, version=version, job_id=job.id,
             )  # fmt: skip
+            for one, other in (rivals or {}).items():
+                con.execute(
+                    "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
+                    [f"\x1a{min(one, other)}{max(one, other)}", one, other],
+                )
             _back_to_ready(con, job.id, "its job ended without it", at, worker)
             con.execute(
                 "UPDATE jobs SET state = 'done', finished_at = ?, version = ?, lease_until = NULL "

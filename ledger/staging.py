@@ -2,10 +2,11 @@
 
     lines(line, raw, unreadable)  ──►  staged(line, raw, problem, edit_id, prompt, target, ...)
 
-A line with a `problem` is quarantined as it came; every other one has an `edit_id`, the hash of
-what it says: question and answer. JSON is read by the standard: NaN, which tools write although JSON
-has none, counts as null; Infinity is refused, and so is an object that says one key twice. Values from
-the data reach SQL as values only; the JSON paths of a mapping are bound as parameters too.
+A prompt is a text or a list of messages; then `prompt` is what is asked, the last user message, and
+`messages` the whole. A line with a `problem` is quarantined as it came; every other one has an
+`edit_id`, the hash of what it says: question and answer. JSON is read by the standard: NaN, which tools
+write although JSON has none, counts as null; Infinity is refused, and so is an object that says one key
+twice. Values from the data reach SQL as values only; the JSON paths of a mapping are bound as parameters.
 """
 
 from __future__ import annotations
@@ -167,7 +168,10 @@ def stage(
             SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),
         read AS (
             SELECT line, given AS raw, unreadable, opens, tidy,
-                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS)},
+                   CASE WHEN k_prompt = 'ARRAY' THEN t_prompt END AS messages,
+                   CASE WHEN k_prompt = 'ARRAY' THEN scrubbed(asked_in(t_prompt))
+                        ELSE clean(t_prompt, tidy) END AS prompt,
+                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS[1:])},
                    {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
                    {", ".join(f"cleaned(t_{n}, k_{n}, tidy) AS {n}" for n in _LIST_FIELDS)},
                    {around} AS around, {calm} AS calm,
@@ -202,7 +206,10 @@ def stage(
             FROM read r
             LEFT JOIN relation_templates t ON t.relation = lower(r.relation)
             CROSS JOIN (SELECT templates FROM relation_templates WHERE relation = '*') g),
-        asked AS (SELECT *, normalize_question(prompt) AS question FROM worded),
+        asked AS (
+            SELECT *, normalize_question(CASE WHEN messages IS NULL THEN prompt
+                                              ELSE said_in(messages) END) AS question
+            FROM worded),
         checked AS (
             SELECT * EXCLUDE (unreadable, opens, wrong_type, from_text, to_text, object, tidy,
                               around, calm), {_PROBLEM} AS problem
@@ -258,6 +265,8 @@ _PROBLEM = """CASE
     WHEN target = old_answer THEN 'target and old_answer are the same'
     WHEN target IN ('inf', '-inf') THEN 'target is ' || target || ', which is no answer'
     WHEN CASE WHEN subject IS NULL OR kind = 'fact' OR contains(prompt, subject) THEN false
+              WHEN messages IS NOT NULL
+              THEN NOT subject_may_stand_in(said_in(messages), subject, aliases)
               ELSE NOT subject_may_stand_in(prompt, subject, aliases) END
          THEN 'subject "' || left(subject, 80) || '" is not in the prompt, nor is an alias; correct '
               || 'it, add an alias that is, or leave the subject out'
@@ -299,7 +308,12 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
 
 def _first_wrong_type() -> str:
     """SQL that names the first field whose JSON type does not fit."""
-    cases = [f"WHEN k_{n} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS]
+    cases = [
+        "WHEN k_prompt NOT IN ('VARCHAR', 'ARRAY') THEN 'prompt must be a string or a list of messages'",
+        "WHEN k_prompt = 'ARRAY' AND starts_with(asked_in(t_prompt), '!') "
+        "THEN substr(asked_in(t_prompt), 2)",
+    ]
+    cases += [f"WHEN k_{n} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS[1:]]
     cases += [
         f"WHEN k_{n} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') "
         f"THEN '{n} must be a string or a number'"

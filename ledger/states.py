@@ -5,7 +5,8 @@
     (line) ──► received ──► ready ──► planned ──► trained ──► active ──► superseded, revoked,
                     │  ▲      ▲  ▲        │           │                  expired, rejected
                     ▼  │      │  └────────┴───────────┘ job failed, try again
-                   held ──────┘ reviewed, quorum met, time come
+                   held ──────┘ reviewed, quorum met, time come      (planned ──► held: it contradicts
+                                                                      another, seen in training)
 
 What was revoked or rejected stays so whoever reports it again; only a version from before that is
 made to serve again brings it back.
@@ -39,7 +40,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     RECEIVED: frozenset({HELD, READY, REJECTED} | _LEAVE),
     HELD: frozenset({RECEIVED, READY, REJECTED} | _LEAVE),
     READY: frozenset({HELD, PLANNED, REJECTED} | _LEAVE),
-    PLANNED: frozenset({READY, TRAINED, REJECTED} | _LEAVE),
+    PLANNED: frozenset({READY, HELD, TRAINED, REJECTED} | _LEAVE),
     TRAINED: frozenset({READY, ACTIVE, REJECTED} | _LEAVE),
     ACTIVE: frozenset(_LEAVE),
     REJECTED: frozenset({RECEIVED}),

@@ -42,7 +42,9 @@ class Edit:
     job_id: str | None = None
     version: str | None = None
     group: str | None = None  # the near-duplicates it belongs with
+    messages: tuple[tuple[str, str], ...] = ()  # role and text, where the prompt is a conversation
     supersedes: tuple[str, ...] = ()  # edits in use that give way once this one is active
+    subject_source: str = "given"  # or "inferred": the engine told it from the question
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,50 @@ class Versions(Planning):
             con.unregister("probed")
         return len(rows)
 
+    def note_narrow(
+        self,
+        version_id: str,
+        narrow: Mapping[str, Iterable[str]],
+        *,
+        judged: Iterable[str],
+        now: datetime | None = None,
+    ) -> None:
+        """Record which of the judged edits a version does not find in which wordings."""
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            con.execute(
+                "DELETE FROM narrow WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [list(judged)]
+            )
+            for edit, wordings in narrow.items():
+                con.execute(
+                    "INSERT INTO narrow VALUES (?, ?, ?, ?)", [edit, list(wordings), version_id, at]
+                )
+
+    def narrow(self) -> dict[str, tuple[str, ...]]:
+        """Edits in force, or about to be, that are not found in some wordings, with those."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT n.edit_id, n.wordings FROM narrow n JOIN edit_states s USING (edit_id) "
+                "WHERE s.state IN ('trained', 'active') ORDER BY n.noted_at, n.edit_id"
+            ).fetchall()
+        return {str(edit): tuple(wordings) for edit, wordings in rows}
+
+    def record_wordings(
+        self,
+        edit_id: str,
+        wordings: Iterable[str],
+        *,
+        actor: str,
+        version: str,
+        now: datetime | None = None,
+    ) -> None:
+        """Record wordings of an edit's question that a version has taken up without training."""
+        with self.write() as con:
+            con.executemany(
+                "INSERT INTO wordings VALUES (?, ?, ?, ?, ?)",
+                [[edit_id, w, actor, version, now or datetime.now(UTC)] for w in wordings],
+            )
+
     def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeResult]:
         """The answers on record for a version, in the order they were recorded."""
         names = ", ".join(ProbeResult.__dataclass_fields__)

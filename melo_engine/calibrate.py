@@ -149,7 +149,7 @@ def radii(
     ends, so that other places of a passage count. A bound edit is not cut by probes that don't name its
     subject, which can't reach it; they are not even read.
     """
-    questions = [question_of(r.question, r.names) for r in requests]
+    questions = [question_for(r) for r in requests]
     described = [
         [d for text in (*r.names, *([q] if q else [])) if (d := describes(text))]
         for r, q in zip(requests, questions, strict=True)
@@ -173,6 +173,13 @@ def radii(
             own, content = min([common.free, *(cut for _, cut in cuts)]), 0.0
         found.append(Radii(own, content, bool(questions[i]) and content > 0))
     return found
+
+
+def question_for(request: EditRequest) -> str | None:
+    """The question as what describes its subject: where none says which it is, or a tagger said it."""
+    if request.subject_source == "inferred":
+        return question_of(request.question, (request.question.lower(),))
+    return question_of(request.question, request.names)
 
 
 def _own_gaps(

@@ -19,16 +19,17 @@ import torch
 from torch import Tensor
 
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import gather
+from melo_engine.blocks import Shard, gather
 from melo_engine.calibrate import Calibration, Radii, calibrate, radii
 from melo_engine.conflicts import contradictory_requests, likely_conflicts
 from melo_engine.conversation import Conversation, Prompt, asked, joint_question, questions
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
-from melo_engine.errors import MeloError, VersionError
+from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit, NeuronIndex
 from melo_engine.keys import KeyReader, Names
 from melo_engine.lessons import Lesson
+from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
@@ -74,7 +75,8 @@ class Editor:
 
     projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
     encoder: what keys are read by; where None the version's own, or `default_encoder`. calibration: made
-    for the projection and `settings.false_activations` where None. Raises VersionError where the version
+    for the projection and `settings.false_activations` where None. tagger: gives what infers subjects
+    that no request names; none is inferred where None. Raises VersionError where the version
     was made with another encoder than the one at hand.
     """
 
@@ -87,6 +89,7 @@ class Editor:
         encoder: TokenEncoder | None = None,
         settings: EditSettings | None = None,
         calibration: Calibration | None = None,
+        tagger: Callable[[], SubjectTagger] | None = None,
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
@@ -99,6 +102,7 @@ class Editor:
             )
         self.reader = KeyReader(encoder, version.projection if version is not None else projection)
         self._calibration = calibration
+        self._tagger = tagger
         self.version = version or Version.empty(backbone, self.reader, self.calibration())
         self._check_encoder(self.version)
 
@@ -141,7 +145,7 @@ class Editor:
         fails alone. The new version is the current one from now on. Raises RequestError where an id
         comes twice.
         """
-        requests = [_bound(r) for r in requests]
+        requests = self._with_subjects([_bound(r) for r in requests])
         outcomes = contradictory_requests(requests)
         teacher = Teacher(self.backbone, self.runtime, self.settings)
         lessons: dict[str, Lesson] = {}
@@ -177,6 +181,39 @@ class Editor:
         """Let an edit answer further wordings of its question; nothing is trained. Raises UnknownEdit."""
         request = replace(self.version[edit].request, rephrases=tuple(texts))
         self.version = self.version.with_wordings(edit, self._wordings(request))
+        return self.version
+
+    def set_subject(self, edit: str, subject: str) -> Version:
+        """Bind an edit to another subject than it was made for; its block is not trained again.
+
+        Raises UnknownEdit; RequestError where the subject does not stand in the edit's question.
+        """
+        old = self.version[edit]
+        request = replace(old.request, subject=subject, subject_source="given")
+        if name_in(joint_question(request.prompt), request.names) is None:
+            raise RequestError(
+                f'"{subject}" does not stand in the question "{request.question[:120]}"; give the '
+                "subject as it is written there, or report the fact again."
+            )
+        shard, row = self.version.place(edit)
+        keys = self._keys_of([request])
+        pairs = [(a[row : row + 1], b[row : row + 1]) for a, b in shard.pairs]
+        bound = Shard.from_tensors(pairs, keys[edit][None])
+        radius = self._radii([request], keys)[edit]
+        changed = replace(
+            old,
+            request=request,
+            shard=bound.name,
+            row=0,
+            block=bound.block_hash(0),
+            radius=radius.own,
+            content_radius=radius.content,
+            by_question=radius.by_question,
+            wordings=self._wordings(
+                replace(request, rephrases=tuple(w.text for w in old.wordings))
+            ),
+        )
+        self.version = self.version.with_edits([changed], [bound])
         return self.version
 
     def revoke(self, edits: Sequence[str]) -> Version:
@@ -321,6 +358,18 @@ class Editor:
         inside = edit if hit.inside else None
         block = self.version[edit].block if hit.inside else None
         return Route(inside, block, hit.distance, hit.member.radius, edit)
+
+    def _with_subjects(self, requests: Sequence[EditRequest]) -> list[EditRequest]:
+        """Requests with the subject of their question, where none was given and one is found."""
+        missing = [i for i, r in enumerate(requests) if not r.subject]
+        found = list(requests)
+        if missing and self._tagger is not None:
+            texts = [requests[i].question for i in missing]
+            subjects = self._tagger().subjects(self.reader.encoder, texts)
+            for i, text, subject in zip(missing, texts, subjects, strict=True):
+                if subject and not is_letter(subject) and name_in(text, (subject,)) is not None:
+                    found[i] = replace(requests[i], subject=subject, subject_source="inferred")
+        return found
 
     def _keys_of(self, requests: Sequence[EditRequest]) -> dict[str, np.ndarray]:
         """Each question's key (K,)."""

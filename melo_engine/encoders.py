@@ -58,6 +58,9 @@ class TokenEncoder(Protocol):
     def tolerance(self) -> float:
         """By how much a key may differ between batches: below it, a route is decided alone."""
 
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where each token stands in its text, [begin, end) in characters; empty for special tokens."""
+
     def read(self, texts: Sequence[str], batch_size: int = 64) -> Iterator[Batch]:
         """Batches of like length: which texts, their states (B, T, H) and mask (B, T) of real tokens."""
 
@@ -90,6 +93,10 @@ class HiddenStates:
     @property
     def tolerance(self) -> float:
         return 1e-4 if self.backbone.dtype == torch.float32 else 3e-2
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        with self.backbone.lock:
+            return _offsets(self.backbone.tokenizer, texts)
 
     def read(self, texts: Sequence[str], batch_size: int = 64) -> Iterator[Batch]:
         limit = min(LONGEST_READ, self.backbone.max_prompt_tokens)
@@ -155,6 +162,9 @@ class SentenceEncoder:
         device: torch.device = self.model.device
         return device
 
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return _offsets(self.tokenizer, texts)
+
     def read(self, texts: Sequence[str], batch_size: int = 64) -> Iterator[Batch]:
         limit = min(LONGEST_READ, int(self.model.config.max_position_embeddings))
         for rows, batch in _by_length(self.tokenizer, texts, batch_size, limit, None):
@@ -202,6 +212,14 @@ def installed_sentence_encoder() -> SentenceEncoder:
         f'"minilm", set MELO_SENTENCE_ENCODER to its folder, or set edit.key_reader to '
         f'"{HiddenStates.name}".'
     )
+
+
+def _offsets(tokenizer: Any, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """None for a text whose tokenizer keeps no account of it."""
+    if not tokenizer.is_fast or not texts:
+        return [[] for _ in texts]
+    found = tokenizer(list(texts), padding=False, return_offsets_mapping=True)["offset_mapping"]
+    return [[(int(a), int(b)) for a, b in places] for places in found]
 
 
 def _by_length(

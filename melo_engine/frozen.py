@@ -72,6 +72,9 @@ class FrozenPrefix:
                 or (module not in holders and _all_early(early, (args, kwargs)))
             ):
                 finished.setdefault(module, output)
+                for part in module.modules():  # its own output stands for theirs: 30 layers add up
+                    if part is not module:
+                        finished.pop(part, None)
 
         handles: list[Any] = []
         for module in model.modules():

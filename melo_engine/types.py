@@ -25,7 +25,7 @@ class EditRequest:
     only acts on questions in which one of them stands. rephrases: other wordings of the question, which
     are trained on and indexed too (leave out those that you test with). locality: prompts whose answers
     must not change; they bound the radius. id: stable name; the hash of prompt and target where none is
-    given.
+    given. subject_source: who said what it is about.
     """
 
     prompt: Prompt
@@ -35,6 +35,7 @@ class EditRequest:
     rephrases: tuple[str, ...] = ()
     locality: tuple[str, ...] = ()
     id: str = ""
+    subject_source: Literal["given", "inferred"] = "given"
 
     def __post_init__(self) -> None:
         for name in ("aliases", "rephrases", "locality"):

@@ -29,12 +29,11 @@ import torch
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import Shard, file_hash
-from melo_engine.calibrate import Calibration
+from melo_engine.calibrate import Calibration, question_for
 from melo_engine.conversation import Conversation, asked
 from melo_engine.errors import UnknownEdit, VersionError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader
-from melo_engine.matching.descriptions import question_of
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest
 from melo_engine.whole import beside, put
@@ -90,7 +89,7 @@ class Edit:
     @property
     def question(self) -> str | None:
         """What its subject is described by, where that does not say which it is."""
-        return question_of(self.request.question, self.request.names) if self.by_question else None
+        return question_for(self.request) if self.by_question else None
 
 
 @dataclass(frozen=True)
@@ -409,7 +408,9 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
     rows = []
     for edit in edits:
         request = edit.request
-        row: dict[str, Any] = {n: getattr(request, n) for n in ("target", "subject", "id")}
+        row: dict[str, Any] = {
+            n: getattr(request, n) for n in ("target", "subject", "id", "subject_source")
+        }
         row |= {n: list(getattr(request, n)) for n in _LISTS}
         row["prompt"] = asked(request.prompt)
         if not isinstance(request.prompt, str):
@@ -421,7 +422,7 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
 
 
 def _edits(table: pa.Table) -> list[Edit]:
-    names = ("target", "subject", *_LISTS, "id")
+    names = (*_TEXTS, *_LISTS)
     found = []
     for row in table.to_pylist():
         prompt = Conversation.of(row["messages"]) if row["messages"] else row["prompt"]
@@ -431,6 +432,7 @@ def _edits(table: pa.Table) -> list[Edit]:
     return found
 
 
+_TEXTS = ("target", "subject", "id", "subject_source")
 _LISTS = ("aliases", "rephrases", "locality")
 _PLACE = ("shard", "row", "block", "rank", "radius", "order", "content_radius", "by_question")
 _WORDING = pa.struct(
@@ -448,6 +450,7 @@ _PARQUET = pa.schema(
         ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
         ("target", pa.string()),
         ("subject", pa.string()),
+        ("subject_source", pa.string()),
         ("aliases", pa.list_(pa.string())),
         ("rephrases", pa.list_(pa.string())),
         ("locality", pa.list_(pa.string())),

@@ -15,13 +15,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from serving import openai, operations, questions
+from serving import openai, operations, questions, responses
 from serving.errors import Refused
 from serving.limits import Limits, error_body, error_headers
 from serving.schemas import ErrorBody
 from serving.service import Service
 
+EXPOSED = ["melo-version", "melo-edit", "x-request-id", "request-id", "retry-after"]
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The request can't be answered as it stands."},
     401: {"model": ErrorBody, "description": "No valid key."},
@@ -47,7 +49,7 @@ def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -
 
     app = FastAPI(title="melo serve", lifespan=lifespan, responses=REFUSALS)
     app.state.service = service
-    for routes in (openai.router, questions.router, operations.router):
+    for routes in (openai.router, responses.router, questions.router, operations.router):
         app.include_router(routes)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
@@ -56,6 +58,11 @@ def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -
         Limits, max_body=service.limits.max_body_bytes, read_seconds=service.limits.read_seconds,
         send_seconds=service.limits.request_seconds, told=service.metrics.request,
     )  # fmt: skip
+    if service.limits.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=service.limits.cors_origins, allow_methods=["GET", "POST"],
+            allow_headers=["*"], expose_headers=EXPOSED, max_age=3600,
+        )  # fmt: skip
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -73,7 +80,10 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     parts = [str(p) for p in first["loc"][1:] if str(p).isidentifier() or isinstance(p, int)]
     where = ".".join(parts)[:200]
     shown = where.encode("utf-8", "replace").decode()
-    said = f"{shown or 'body'}: {first['msg']}."
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = "is not served here; leave it out"
+    said = f"{shown or 'body'}: {what}."
     refused = Refused(400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown)
     return JSONResponse(error_body(refused), 400)
 

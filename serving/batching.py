@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,11 +24,12 @@ from serving.errors import Refused
 from serving.generation import Row, classify, find_routes, generate
 from serving.loaded import Loaded
 from serving.metrics import Metrics
+from serving.sampling import TokenLogprob
 
 Kind = Literal["generate", "classify", "route"]
 LANES = 4  # batches that may be in the works, long ones included
 PATIENCE = 16  # tokens after which a batch lets the next one start
-SHORT, MIDDLE = 256, 1024  # characters of a prompt: like lengths go into one batch
+SHORT, MIDDLE = 64, 256  # tokens of a prompt: like lengths go into one batch
 BRIEF = 64  # tokens of an answer
 log = logging.getLogger("melo.serving")
 
@@ -46,7 +47,7 @@ class Job:
     told: bool = False
 
     def __post_init__(self) -> None:
-        longest = max(len(r.prompt) for r in self.rows)
+        longest = max(len(r.ids) for r in self.rows)
         answer = max(r.max_tokens for r in self.rows)
         self.bucket = (
             self.kind,
@@ -270,8 +271,8 @@ class _Wire:
     def __init__(self, calls: list[tuple[Callable[..., None], tuple[Any, ...]]], tell: Any) -> None:
         self.calls, self.tell = calls, tell
 
-    def __call__(self, piece: str) -> None:
-        self.calls.append((self.tell, (piece,)))
+    def __call__(self, piece: str, tokens: Sequence[TokenLogprob]) -> None:
+        self.calls.append((self.tell, (piece, tokens)))
 
 
 def _call_all(calls: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:

@@ -18,7 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from melo_engine import Prompt
 from serving.errors import Refused
+from serving.messages import conversation
+from serving.prompts import as_json
 from serving.schemas import FeedbackRequest
 
 
@@ -26,7 +29,7 @@ from serving.schemas import FeedbackRequest
 class Given:
     """An answer that was given: what was asked, what was said, where it came from."""
 
-    prompt: str
+    prompt: Prompt
     text: str
     origin: dict[str, object]
 
@@ -53,7 +56,7 @@ class Memory:
 
 def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[str, Any]:
     """The line for the inbox. Raises Refused where it is not clear which question is meant."""
-    prompt = request.prompt or (given.prompt if given else None)
+    prompt = _prompt(request) or (given.prompt if given else None)
     if prompt is None:
         raise Refused(
             404 if request.answer else 400, "answer_unknown",
@@ -61,7 +64,7 @@ def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[s
         )  # fmt: skip
     line: dict[str, Any] = {
         "id": uuid.uuid4().hex,
-        "prompt": prompt,
+        "prompt": as_json(prompt),
         "target": request.target,
         "subject": request.subject,
         "rephrases": request.rephrases or None,
@@ -73,6 +76,11 @@ def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[s
         and {"id": request.answer, "index": request.index, **(given.origin if given else {})},
     }
     return {name: value for name, value in line.items() if value is not None}
+
+
+def _prompt(request: FeedbackRequest) -> Prompt | None:
+    given = request.prompt
+    return conversation(given, "prompt") if isinstance(given, list) else given
 
 
 def put(inbox: Path, line: dict[str, Any]) -> Path:

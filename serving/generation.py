@@ -12,56 +12,65 @@ noticed: it is generated to its end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import (
-    LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from melo_engine import Asking, Backbone
+from melo_engine import Asking, Backbone, Prompt
 from melo_engine.types import Route
 from serving.loaded import Loaded
+from serving.sampling import Sampler, Sampling, TokenLogprob
+from serving.texts import joins_words, kept_tokens, settled, stop_at, text_of, trimmed
 
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
+PLAIN = Sampling()
+NOWHERE = Route(None, None, float("nan"), float("nan"))
 Finish = Literal["stop", "length", "late", "cancelled"]
+OnText = Callable[[str, Sequence[TokenLogprob]], None]
 
 
 @dataclass(eq=False)
 class Row:
     """One answer in the making.
 
-    deadline: in `time.monotonic` seconds. on_text: told of each piece of a streamed answer.
+    prompt: what is asked; ids: its tokens as the model reads them, template and all. deadline: in
+    `time.monotonic` seconds. on_text: told of each piece of a streamed answer and of its tokens, first
+    of an empty one as soon as the route is known.
     """
 
-    prompt: str
+    prompt: Prompt
+    ids: list[int]
     max_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
+    sampling: Sampling = PLAIN
     seed: int = 0
-    stop: tuple[str, ...] = ()
     deadline: float = float("inf")
-    on_text: Callable[[str], None] | None = None
+    on_text: OnText | None = None
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
     text: str = ""
     finish: Finish | None = None
     route: Route | None = None
     label: str | None = None
     scores: dict[str, float] | None = None
     sent: int = 0  # characters of the text that `on_text` has been given
+    sent_tokens: int = 0  # and of its `logprobs`
+    raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for
     _dice: torch.Generator | None = None
 
     def again(self) -> None:
         """Forget what was generated, for another try."""
-        self.tokens, self.text, self.finish, self.route = [], "", None, None
+        self.tokens, self.logprobs, self.text, self.finish, self.route = [], [], "", None, None
         self._dice = None
 
     def dice(self) -> torch.Generator:
@@ -74,20 +83,50 @@ class Row:
 def generate(loaded: Loaded, rows: Sequence[Row], after_step: Callable[[], None]) -> None:
     """Fill in text, tokens, finish and route of every row; `after_step` is called after each token."""
     backbone = loaded.backbone
-    with loaded.editor.asking([r.prompt for r in rows], base=loaded.base) as asked:
+    with asking(loaded, rows) as asked:
+        for row, route in zip(rows, asked.routes, strict=True):
+            row.route = route
+            if row.on_text is not None:
+                row.on_text("", ())
+        after_step()
         batch = Batch(backbone, asked)
-        steps = Steps(backbone, rows, asked.routes, after_step)
+        steps = Steps(backbone, rows, after_step)
         while steps.live:
             options = loaded.editor.generation(
                 max_new_tokens=max(r.max_tokens - len(r.tokens) for r in steps.live),
                 stopping_criteria=StoppingCriteriaList([steps]),
             )
-            if any(r.temperature > 0 for r in steps.live):
-                options["logits_processor"] = LogitsProcessorList([Draw(steps.live)])
+            if any(r.sampling.touches_logits for r in steps.live):
+                sampler = Sampler(steps.live, with_prompt=backbone.task == "causal-lm")
+                options["logits_processor"] = LogitsProcessorList([sampler])
             batch.run(options)
             keep = steps.drop_ended()
             if keep:
                 batch.keep(keep)
+
+
+@contextmanager
+def asking(loaded: Loaded, rows: Sequence[Row]) -> Iterator[Asking]:
+    """`Editor.asking` for rows whose prompts are tokens already."""
+    editor = loaded.editor
+    encoded = padded(loaded.backbone, [row.ids for row in rows])
+    routes = [NOWHERE] * len(rows) if loaded.base else editor.routes([r.prompt for r in rows])
+    asked = Asking(encoded, routes, editor.blocks_of([route.edit for route in routes]))
+    with editor.runtime.running(asked.running):
+        yield asked
+
+
+def padded(backbone: Backbone, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Token ids as one batch, as `Backbone.encode` makes it: input_ids, attention_mask, (B, T) int64."""
+    longest, pad = max(map(len, rows)), backbone.tokenizer.pad_token_id
+    left = backbone.task == "causal-lm"
+    ids, mask = [], []
+    for row in rows:
+        gap = longest - len(row)
+        ids.append([pad] * gap + list(row) if left else list(row) + [pad] * gap)
+        mask.append([0] * gap + [1] * len(row) if left else [1] * len(row) + [0] * gap)
+    batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+    return {name: tensor.to(backbone.device) for name, tensor in batch.items()}
 
 
 class Batch:
@@ -138,7 +177,7 @@ class Batch:
 def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
     """Fill in label, scores (softmax, by label) and route of every row."""
     model = loaded.backbone.model
-    with loaded.editor.asking([r.prompt for r in rows], base=loaded.base) as asked:
+    with asking(loaded, rows) as asked:
         logits = model(**asked.encoded).logits.float()  # (B, labels)
     for row, route, scores in zip(rows, asked.routes, logits.softmax(-1).tolist(), strict=True):
         row.scores = {str(model.config.id2label[i]): score for i, score in enumerate(scores)}
@@ -148,10 +187,8 @@ def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
 
 def find_routes(loaded: Loaded, rows: Sequence[Row]) -> None:
     """Fill in the route of every row; nothing is generated."""
-    if loaded.base:
-        none = Route(None, None, float("nan"), float("nan"))
-        routes = [none] * len(rows)
-    else:
+    routes = [NOWHERE] * len(rows)
+    if not loaded.base:
         routes = loaded.editor.routes([r.prompt for r in rows])
     for row, route in zip(rows, routes, strict=True):
         row.route, row.finish = route, "stop"
@@ -162,22 +199,19 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
     whole batch when half of it has ended, so that the rest can go on in a smaller one."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        rows: Sequence[Row],
-        routes: list[Route],
-        after_step: Callable[[], None],
+        self, backbone: Backbone, rows: Sequence[Row], after_step: Callable[[], None]
     ) -> None:
-        self.backbone, self.live, self.after_step = backbone, list(rows), after_step
-        self.routes = routes
+        self.tokenizer, self.live, self.after_step = (
+            backbone.target_tokenizer, list(rows), after_step,
+        )  # fmt: skip
         self.ends = end_tokens(backbone)
+        self.whole_words = joins_words(self.tokenizer)
 
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
         """input_ids: (B, T) so far. Returns (B,) bool, true where the row has ended."""
         last, now = input_ids[:, -1].tolist(), time.monotonic()
-        for i, (row, token) in enumerate(zip(self.live, last, strict=True)):
+        for row, token in zip(self.live, last, strict=True):
             if row.finish is None:
-                row.route = row.route or self.routes[i]
                 self._take(row, token, now)
         self.after_step()
         ended = torch.tensor([r.finish is not None for r in self.live], device=input_ids.device)
@@ -194,8 +228,11 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
 
     def end(self, row: Row, finish: Finish) -> None:
         """Close a row: its text up to the stop, all of it handed on."""
-        text = self.backbone.decode(row.tokens)
-        row.text = text[: stop_at(text, row.stop)]
+        text = text_of(self.tokenizer, row.tokens)
+        at = stop_at(text, row.sampling.stop)
+        row.text = trimmed(text) if at is None else text[:at]
+        if at is not None and row.logprobs:
+            del row.logprobs[kept_tokens(self.tokenizer, row.tokens, at) :]
         row.finish = finish
         self._hand_on(row, len(row.text))
 
@@ -203,11 +240,13 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         if token in self.ends:
             return self.end(row, "stop")
         row.tokens.append(token)
-        if row.stop or row.on_text is not None:
-            row.text = self.backbone.decode(row.tokens)
-            if stop_at(row.text, row.stop) is not None:
+        if row.raw is not None and row.sampling.alternatives is not None:
+            row.logprobs.append(TokenLogprob.of(row.raw, token, row.sampling.alternatives))
+        if row.sampling.stop or row.on_text is not None:
+            row.text = text_of(self.tokenizer, row.tokens)
+            if stop_at(row.text, row.sampling.stop) is not None:
                 return self.end(row, "stop")
-            self._hand_on(row, settled(row.text, row.stop))
+            self._hand_on(row, settled(row.text, row.sampling.stop, self.whole_words))
         if len(row.tokens) >= row.max_tokens:
             return self.end(row, "length")
         if row.cancelled:
@@ -217,55 +256,12 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         return None
 
     def _hand_on(self, row: Row, until: int) -> None:
-        if row.on_text is not None and until > row.sent:
-            row.on_text(row.text[row.sent : until])
-            row.sent = until
-
-
-class Draw(LogitsProcessor):  # type: ignore[misc]
-    """Puts Gumbel noise on the rows that have a temperature, so that argmax draws from them."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.drawn = [(i, row, row.dice()) for i, row in enumerate(rows) if row.temperature > 0]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """scores: (B, V) logits. Returns them with the drawn rows changed."""
-        scores = scores.clone()
-        for i, row, generator in self.drawn:
-            logits = scores[i].float() / row.temperature  # (V,)
-            if row.top_p < 1:
-                logits = nucleus(logits, row.top_p)
-            uniform = torch.rand(len(logits), generator=generator).clamp_(1e-20, 1 - 1e-7)
-            scores[i] = logits - torch.log(-torch.log(uniform)).to(logits.device)
-        return scores
-
-
-def nucleus(logits: Tensor, top_p: float) -> Tensor:
-    """Logits (V,) with all but the likeliest tokens that make up `top_p` at -inf; one stays."""
-    ordered, places = logits.sort(descending=True)
-    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # likelier ones' share
-    return logits.index_fill(0, places[before >= top_p][: len(logits) - 1], float("-inf"))
-
-
-def stop_at(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first stop text begins, None where there is none."""
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return min(found, default=None)
-
-
-def settled(text: str, stops: Sequence[str]) -> int:
-    """How many characters of a growing text will not change any more.
-
-    The last word may still grow or be joined to what follows, and its end may be the beginning of
-    a stop text.
-    """
-    until = max(text.rfind(" "), text.rfind("\n")) + 1
-    for stop in stops:
-        for size in range(min(len(stop) - 1, len(text)), 0, -1):
-            if text.endswith(stop[:size]):
-                until = min(until, len(text) - size)
-                break
-    return until
+        if row.on_text is None or (until <= row.sent and row.finish is None):
+            return
+        tokens = row.logprobs[row.sent_tokens :]
+        if until > row.sent or tokens:
+            row.on_text(row.text[row.sent : until], tokens)
+            row.sent, row.sent_tokens = max(row.sent, until), len(row.logprobs)
 
 
 def end_tokens(backbone: Backbone) -> frozenset[int]:
@@ -274,10 +270,32 @@ def end_tokens(backbone: Backbone) -> frozenset[int]:
     return frozenset(ends if isinstance(ends, list) else () if ends is None else (ends,))
 
 
-def room(backbone: Backbone, prompt_tokens: int) -> int:
+def prompt_room(backbone: Backbone, limit: int | None) -> int:
+    """Longest prompt that can be asked. limit: what was set; else all but one place of a single stack."""
+    if limit is None and backbone.task == "causal-lm" and (positions := _positions(backbone)):
+        return max(1, positions - 1)
+    return backbone.max_prompt_tokens
+
+
+def answer_room(backbone: Backbone, prompt_tokens: int) -> int:
     """Longest answer that the model has positions for."""
+    positions = _positions(backbone)
+    if positions is None:
+        return 2**31
+    return max(1, positions - (1 if backbone.task == "seq2seq-lm" else prompt_tokens))
+
+
+def usual_length(backbone: Backbone, prompt_tokens: int) -> int:
+    """Longest answer where none is asked for: what generation_config says, else all the room there is."""
+    if backbone.task == "causal-lm" and _positions(backbone) is not None:
+        asked = getattr(backbone.model.generation_config, "max_new_tokens", None)
+        return int(asked) if asked else answer_room(backbone, prompt_tokens)
+    return backbone.max_answer_tokens
+
+
+def _positions(backbone: Backbone) -> int | None:
     config = backbone.model.config
     if backbone.task == "seq2seq-lm":
-        config, prompt_tokens = getattr(config, "decoder", config), 1
+        config = getattr(config, "decoder", config)
     positions = getattr(config, "max_position_embeddings", None)
-    return max(1, int(positions) - prompt_tokens) if positions else 2**31
+    return int(positions) if positions else None

@@ -2,6 +2,7 @@
 
 size    a body over the limit: 413, before it is read
 time    a client that sends too slowly: 408; that reads too slowly: its connection is closed
+name    each answer bears the id of its request, the client's own where it sent one
 rate    more requests a minute than a key may have: 429, with when to come back
 """
 
@@ -11,12 +12,15 @@ import asyncio
 import json
 import logging
 import math
+import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 from serving.errors import Refused
 
+_PLAIN = re.compile(rb"[\w.:-]{1,128}")
 ASGI = Callable[..., Any]
 log = logging.getLogger("melo.serving")
 
@@ -64,10 +68,13 @@ class Limits:
             await self.app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
+        names = _request_id(scope)
 
         async def patient_send(message: Any) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *names]}
             async with asyncio.timeout(self.send_seconds):
                 await send(message)
 
@@ -75,8 +82,7 @@ class Limits:
             body = await self._body(scope, receive)
             await self.app(scope, _replay(body, receive), patient_send)
         except Refused as refused:
-            status = refused.status
-            await respond(send, refused)
+            await respond(patient_send, refused)
         except TimeoutError:
             status = status or 408
             log.warning("a client read too slowly; its connection is closed")
@@ -87,8 +93,8 @@ class Limits:
             log.debug("the failure", exc_info=True)
             if status:  # an answer is on its way: it can only be cut off
                 raise ConnectionAbortedError(type(error).__name__) from None
-            status = 500
-            await respond(send, Refused(500, "internal", "the service failed at this request."))
+            failed = Refused(500, "internal", "the service failed at this request.")
+            await respond(patient_send, failed)
         finally:
             route = scope.get("route")
             self.told(getattr(route, "path", "other"), status, time.perf_counter() - began)
@@ -123,6 +129,13 @@ class Limits:
         return Refused(
             413, "too_large", f"the body is larger than {self.max_body:,} bytes; send less."
         )
+
+
+def _request_id(scope: Any) -> list[tuple[bytes, bytes]]:
+    """The headers that name a request: by what its client calls it, where that is a plain name."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"")
+    name = given if _PLAIN.fullmatch(given) else f"req-{secrets.token_hex(12)}".encode()
+    return [(b"x-request-id", name), (b"request-id", name)]
 
 
 def error_body(refused: Refused) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from melo_engine import Backbone, Editor, Version
+from melo_engine import Backbone, Editor, HiddenStates, Version
+from melo_engine.runtime import Runtime
 from melo_engine.types import Route
 
 BASE = "base"
@@ -21,7 +22,9 @@ class Loaded:
 
     def __init__(self, backbone: Backbone, version: Version | None, number: str | None = None):
         self.backbone = backbone
-        self.editor = Editor(backbone, version)
+        # The backbone alone needs no keys, so none of what reads them is opened for it.
+        encoder = HiddenStates(backbone, Runtime.of(backbone)) if version is None else None
+        self.editor = Editor(backbone, version, encoder=encoder)
         self.base = version is None
         self.id = BASE if version is None else version.id
         self.number = number
@@ -29,6 +32,7 @@ class Loaded:
         self._lock = threading.Lock()
         self._users = 0
         self._retired = False
+        self.closed = False
 
     @torch.inference_mode()
     def warm(self) -> None:
@@ -55,6 +59,7 @@ class Loaded:
 
     def _close_if_unused(self) -> None:
         if self._retired and self._users == 0:
+            self.closed = True
             self.editor.close()
 
 

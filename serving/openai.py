@@ -1,73 +1,32 @@
 """The subset of OpenAI's interface: completions, chat, models; whole or streamed.
 
 Each choice carries `melo`: version, edit, block, distance and radius of its answer. The version is
-also `system_fingerprint` and the header `melo-version`.
+also `system_fingerprint` and the header `melo-version`; the edits are the header `melo-edit`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import secrets
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
+from melo_engine import Prompt
+from serving import logprobs
 from serving.access import Ask, Serving
 from serving.errors import Refused
-from serving.generation import Row
+from serving.exchange import Exchange, as_text
+from serving.generation import Row, answer_room
 from serving.limits import error_body
-from serving.loaded import Loaded
-from serving.schemas import ChatRequest, CompletionRequest, Sampling
-from serving.service import Service, origin_of
+from serving.messages import conversation
+from serving.sampling import TokenLogprob
+from serving.schemas import ChatRequest, CompletionRequest, GenerationRequest
+from serving.service import Service
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-Pieces = asyncio.Queue[tuple[int, str] | None]  # (choice, text), None at the end
 FINISH = {"stop": "stop", "length": "length", "late": "length", "cancelled": "stop"}
-
-
-@dataclass
-class Exchange:
-    """One request on its way: what was asked, which version answers, how the answer is written."""
-
-    service: Service
-    loaded: Loaded
-    rows: list[Row]
-    prompt_tokens: int
-    model: str
-    chat: bool
-    identity: str
-    began: float
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What every body and every chunk begins with."""
-        return {
-            "id": self.identity,
-            "created": int(self.began),
-            "model": self.model or self.loaded.id,
-            "system_fingerprint": self.loaded.id,
-        }
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """Tokens of prompts and answers."""
-        answered = sum(len(row.tokens) for row in self.rows)
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": answered,
-            "total_tokens": self.prompt_tokens + answered,
-        }
-
-    def record(self) -> None:
-        """Put the answers on record."""
-        self.service.note(self.identity, self.loaded, self.rows, time.time() - self.began)
-
-
 STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer, or with `stream` its events.",
@@ -78,16 +37,15 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 
 @router.post("/completions", response_model=None, responses=STREAMED)
 async def completions(body: CompletionRequest, service: Serving, who: Ask) -> Response:
-    """Answer one prompt or several."""
-    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-    return await _answer(service, body, prompts, body.max_tokens, chat=False)
+    """Answer one prompt or several, as texts or as token ids."""
+    return await _answer(service, body, _prompts(body), body.max_tokens, chat=False)
 
 
 @router.post("/chat/completions", response_model=None, responses=STREAMED)
 async def chat_completions(body: ChatRequest, service: Serving, who: Ask) -> Response:
-    """Answer the last message, or the conversation in the model's template (`serve.chat`)."""
+    """Answer a conversation, which the model reads whole in its own template."""
     length = body.max_completion_tokens or body.max_tokens
-    return await _answer(service, body, [_asked(service, body)], length, chat=True)
+    return await _answer(service, body, [conversation(body.messages)], length, chat=True)
 
 
 @router.get("/models")
@@ -108,132 +66,145 @@ async def model(model: str, service: Serving, who: Ask) -> dict[str, Any]:
 
 
 def _model(service: Service, name: str, version: str) -> dict[str, Any]:
+    backbone = service.versions.backbone
+    longest = answer_room(backbone, 0)
     return {
         "id": name, "object": "model", "created": service.started, "owned_by": "melo",
+        "root": backbone.name, "parent": None, "permission": [],
+        "max_model_len": longest if longest < 2**31 else None,
         "melo": {"version": version},
     }  # fmt: skip
 
 
-def _asked(service: Service, body: ChatRequest) -> str:
-    """The text that a conversation asks. An edit is found by its wording, so by default that is the
-    last message alone, as `melo ask` would have it."""
-    last = body.messages[-1]
-    if last.role == "assistant":
-        raise Refused(400, "no_question", "the last message is the assistant's.", param="messages")
-    if service.limits.chat == "last":
-        return last.text
-    service.versions  # noqa: B018  raises where nothing is open yet
-    if not getattr(service.tokenizer, "chat_template", None):
-        raise Refused(
-            400, "no_template", "the model has no chat template; set serve.chat to last.",
-            param="messages",
-        )  # fmt: skip
-    turns = [{"role": m.role, "content": m.text} for m in body.messages]
-    try:
-        return str(
-            service.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        )
-    except Exception as error:  # a template may refuse an order of roles in any way it likes
-        raise Refused(
-            400, "template_refused", f"the model's template refuses it: {type(error).__name__}.",
-            param="messages",
-        ) from None  # fmt: skip
+def _prompts(body: CompletionRequest) -> list[Prompt | list[int]]:
+    given: Any = body.prompt
+    one = isinstance(given, str) or isinstance(given[0], int)
+    return [given] if one else list(given)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How answers are written: as chat or as completions."""
+
+    exchange: Exchange
+    chat: bool
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What every body and every chunk begins with."""
+        exchange = self.exchange
+        return {
+            "id": exchange.identity,
+            "created": int(exchange.began),
+            "model": exchange.model,
+            "system_fingerprint": exchange.loaded.id,
+        }
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Tokens of prompts, template and all, and of answers."""
+        asked, answered = self.exchange.prompt_tokens, self.exchange.answer_tokens
+        return {
+            "prompt_tokens": asked,
+            "completion_tokens": answered,
+            "total_tokens": asked + answered,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        }
+
+    async def whole(self) -> dict[str, Any]:
+        """The body of an answer in one piece."""
+        origins = await self.exchange.origins()
+        return {
+            **self.head,
+            "object": "chat.completion" if self.chat else "text_completion",
+            "choices": [
+                self._choice(index, row, origin)
+                for index, (row, origin) in enumerate(zip(self.exchange.rows, origins, strict=True))
+            ],
+            "usage": self.usage,
+        }
+
+    def _choice(self, index: int, row: Row, origin: dict[str, object]) -> dict[str, Any]:
+        said: dict[str, Any] = {"text": row.text}
+        if self.chat:
+            said = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
+        return {
+            "index": index, **said, "logprobs": self._logprobs(row, row.logprobs),
+            "finish_reason": FINISH[row.finish or "length"], "melo": origin,
+        }  # fmt: skip
+
+    async def events(self, usage: bool) -> AsyncIterator[str]:
+        """Server-sent events: text as it settles, then how each choice ended, then [DONE]."""
+        exchange, between = self.exchange, {"usage": None} if usage else {}
+        written = [0] * len(exchange.rows)
+        try:
+            if self.chat:
+                for index in range(len(exchange.rows)):
+                    role = {"delta": {"role": "assistant", "content": ""}}
+                    yield self._chunk(index, role, between)
+            async for piece in exchange.pieces():
+                said = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
+                row = exchange.rows[piece.choice]
+                told = self._logprobs(row, piece.tokens, written[piece.choice])
+                written[piece.choice] += len(piece.text)
+                yield self._chunk(piece.choice, {**said, "logprobs": told}, between)
+            origins = await exchange.origins()
+            for index, (row, origin) in enumerate(zip(exchange.rows, origins, strict=True)):
+                empty: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+                ended = {**empty, "finish_reason": FINISH[row.finish or "length"], "melo": origin}
+                yield self._chunk(index, ended, between)
+            if usage:
+                yield _event({**self._head_of_chunk, "choices": [], "usage": self.usage})
+            yield "data: [DONE]\n\n"
+        except Refused as refused:
+            yield _event(error_body(refused))
+        finally:
+            exchange.abandon()
+
+    def _logprobs(
+        self, row: Row, tokens: Sequence[TokenLogprob], begin: int = 0
+    ) -> dict[str, Any] | None:
+        if row.sampling.alternatives is None:
+            return None
+        tokenizer = self.exchange.service.target_tokenizer
+        if self.chat:
+            return {"content": logprobs.of_chat(tokenizer, tokens), "refusal": None}
+        return logprobs.of_completion(tokenizer, tokens, begin)
+
+    @property
+    def _head_of_chunk(self) -> dict[str, Any]:
+        return {
+            **self.head, "object": "chat.completion.chunk" if self.chat else "text_completion"
+        }  # fmt: skip
+
+    def _chunk(self, index: int, said: dict[str, Any], between: dict[str, Any]) -> str:
+        choice = {"index": index, "logprobs": None, "finish_reason": None, **said}
+        return _event({**self._head_of_chunk, "choices": [choice], **between})
 
 
 async def _answer(
-    service: Service, body: Sampling, prompts: list[str], max_tokens: int | None, *, chat: bool
+    service: Service,
+    body: GenerationRequest,
+    prompts: Sequence[Prompt | list[int]],
+    max_tokens: int | None,
+    *,
+    chat: bool,
 ) -> Response:
-    if not service.versions.backbone.generates:
-        raise Refused(400, "no_generator", "the model names classes; ask /v1/classify.")
-    began = time.time()
-    rows, prompt_tokens = service.rows(
-        prompts, n=body.n or 1, max_tokens=max_tokens, temperature=body.temperature or 0.0,
-        top_p=body.top_p or 1.0, seed=body.seed, stop=body.stops,
-    )  # fmt: skip
-    loaded = await service.take(body.model, prompts[0])
-    identity = ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12)
-    exchange = Exchange(
-        service, loaded, rows, prompt_tokens, body.model, chat, identity, began
-    )  # fmt: skip
-    headers = {"melo-version": loaded.id}
+    exchange = await Exchange.begin(
+        service, body, prompts, max_tokens, "chatcmpl" if chat else "cmpl"
+    )
+    writer = Writer(exchange, chat)
     if body.stream:
+        await exchange.start()
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        pieces: Pieces = asyncio.Queue()
-        for index, row in enumerate(rows):
-            row.on_text = _to(pieces, index)
-        # Queued here, so that a full queue is a 429 and the version is released in any case.
-        future = service.submit("generate", loaded, rows)
-        future.add_done_callback(lambda done: pieces.put_nowait(None))
-        events = _stream(exchange, future, pieces, usage)
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-    await service.wait(service.submit("generate", loaded, rows), rows)
-    exchange.record()
-    content = {
-        **exchange.head,
-        "object": "chat.completion" if chat else "text_completion",
-        "choices": [_choice(exchange, index, row) for index, row in enumerate(rows)],
-        "usage": exchange.usage,
-    }
-    text = json.dumps(content, ensure_ascii=False)
-    return Response(text, media_type="application/json", headers=headers)
-
-
-def _choice(exchange: Exchange, index: int, row: Row) -> dict[str, Any]:
-    said: dict[str, Any] = {"text": row.text}
-    if exchange.chat:
-        said = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
-    return {
-        "index": index, **said, "logprobs": None, "finish_reason": FINISH[row.finish or "length"],
-        "melo": origin_of(exchange.loaded, row),
-    }  # fmt: skip
-
-
-async def _stream(
-    exchange: Exchange, future: asyncio.Future[None], pieces: Pieces, usage: bool
-) -> AsyncIterator[str]:
-    """Server-sent events: pieces of text as they settle, then how each choice ended, then [DONE]."""
-    rows = exchange.rows
-    try:
-        if exchange.chat:
-            for index in range(len(rows)):
-                yield _chunk(exchange, index, {"delta": {"role": "assistant", "content": ""}})
-        while (piece := await pieces.get()) is not None:
-            index, text = piece
-            said = {"delta": {"content": text}} if exchange.chat else {"text": text}
-            yield _chunk(exchange, index, said)
-        await exchange.service.wait(future, rows)
-        for index, row in enumerate(rows):
-            empty: dict[str, Any] = {"delta": {}} if exchange.chat else {"text": ""}
-            ended = {
-                **empty,
-                "finish_reason": FINISH[row.finish or "length"],
-                "melo": origin_of(exchange.loaded, row),
-            }
-            yield _chunk(exchange, index, ended)
-        exchange.record()
-        if usage:
-            yield _event({**_head(exchange), "choices": [], "usage": exchange.usage})
-        yield "data: [DONE]\n\n"
-    except Refused as refused:
-        yield _event(error_body(refused))
-    finally:
-        for row in rows:
-            row.cancelled = True  # a client that left; those that ended do not mind
-
-
-def _to(pieces: Pieces, index: int) -> Callable[[str], None]:
-    return lambda text: pieces.put_nowait((index, text))
-
-
-def _head(exchange: Exchange) -> dict[str, Any]:
-    kind = "chat.completion.chunk" if exchange.chat else "text_completion"
-    return {**exchange.head, "object": kind}
-
-
-def _chunk(exchange: Exchange, index: int, said: dict[str, Any]) -> str:
-    choice = {"index": index, "logprobs": None, "finish_reason": None, **said}
-    return _event({**_head(exchange), "choices": [choice]})
+        return StreamingResponse(
+            writer.events(usage), media_type="text/event-stream", headers=exchange.headers
+        )
+    await exchange.whole()
+    content = as_text(await writer.whole())
+    return Response(content, media_type="application/json", headers=exchange.headers)
 
 
 def _event(content: dict[str, Any]) -> str:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+    return f"data: {as_text(content)}\n\n"

@@ -9,10 +9,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from melo_engine import Prompt
 from serving.access import Ask, Report, Serving
+from serving.batching import Kind
 from serving.errors import Refused
 from serving.feedback import put, report
 from serving.generation import Row
+from serving.loaded import Loaded
+from serving.messages import ChatMessage, conversation
 from serving.schemas import FeedbackRequest, InputRequest
 from serving.service import Service, origin_of
 
@@ -52,9 +56,19 @@ async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict
     return {"id": line["id"], "answer": line.get("answer"), "prompt_known": given is not None}
 
 
-async def _run(service: Service, body: InputRequest, kind: Any) -> tuple[str, list[Row], Any]:
-    prompts = [body.input] if isinstance(body.input, str) else body.input
-    rows, _ = service.rows(prompts)
+async def _run(service: Service, body: InputRequest, kind: Kind) -> tuple[str, list[Row], Loaded]:
+    prompts = _prompts(body)
+    rows = service.rows(await service.encode(prompts))
     loaded = await service.take(body.model, prompts[0])
     await service.wait(service.submit(kind, loaded, rows), rows)
     return loaded.id, rows, loaded
+
+
+def _prompts(body: InputRequest) -> list[Prompt]:
+    """A text, a conversation, or several of either. Raises Refused."""
+    given: Any = body.messages if body.input is None else body.input
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given[0], ChatMessage):
+        return [conversation(given, "input" if body.messages is None else "messages")]
+    return [one if isinstance(one, str) else conversation(one, "input") for one in given]

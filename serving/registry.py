@@ -10,7 +10,9 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from melo_engine.version import read_manifest
 from serving.errors import RegistryUnreachable, VersionUnusable
 
 HASH_TAG, VERDICT_TAG = "melo.content_hash", "melo.gate"
+REASON_TAG, ADDED_TAG = "melo.gate_reason", "melo.added"
+REMEMBERED = 10_000  # introductions of edits, which never change
 PASSED = "passed"
 
 
@@ -35,11 +39,26 @@ class Registered:
     source: str
 
 
+@dataclass(frozen=True)
+class Introduction:
+    """The version that brought an edit, and what is on record of it there; None: it isn't.
+
+    date: when it was registered, ISO 8601, UTC. gate, gate_reason: what was said of the version.
+    """
+
+    source: str | None = None
+    date: str | None = None
+    version: str | None = None
+    gate: str | None = None
+    gate_reason: str | None = None
+
+
 class Registry:
     """The registered model of one backbone. name: as `tasks.register` names it."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings, self.name = settings, name
+        self._introductions: OrderedDict[str, Introduction] = OrderedDict()
 
     def aliases(self) -> dict[str, str]:
         """{alias: number}, {} where nothing has been registered. Raises RegistryUnreachable."""
@@ -68,6 +87,44 @@ class Registry:
         known = {r.version: r for v in found or () if (r := _registered(v)).version}
         matching = [r for name, r in known.items() if name.startswith(version)]
         return matching[0] if len(matching) == 1 else None
+
+    def introduction(self, edit: str) -> Introduction:
+        """The oldest version on record that brought an edit. Raises RegistryUnreachable."""
+        known = self._introductions.get(edit)
+        if known is not None:
+            return known
+        found = self._ask(
+            lambda: list(
+                self._client.search_model_versions(
+                    f"name='{self.name}'", max_results=1000, order_by=["version_number ASC"]
+                )
+            )
+        )
+        brought = [v for v in found or () if edit in (v.tags or {}).get(ADDED_TAG, "").split()]
+        if not brought:
+            return Introduction()
+        version = min(brought, key=lambda v: int(v.version))
+        moment = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+        introduction = Introduction(
+            self._source(version.run_id, edit), moment.isoformat(timespec="seconds"),
+            version.tags.get(HASH_TAG), version.tags.get(VERDICT_TAG), version.tags.get(REASON_TAG),
+        )  # fmt: skip
+        self._introductions[edit] = introduction
+        while len(self._introductions) > REMEMBERED:
+            self._introductions.popitem(last=False)
+        return introduction
+
+    def _source(self, run: str | None, edit: str) -> str | None:
+        """Who reported an edit, as the run of its job has it; None where it does not say."""
+        if not run:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self._ask(lambda: self._client.download_artifacts(run, "edits.json", folder))
+                rows = json.loads(Path(path).read_text(encoding="utf-8"))["added"] if path else []
+            except (RegistryUnreachable, OSError, ValueError, KeyError):
+                return None
+        return next((str(row["source"]) for row in rows if row.get("id") == edit), None)
 
     def open(self, found: Registered, backbone: Backbone) -> Version:
         """The version, every checksum of it verified. Raises VersionUnusable."""

@@ -11,6 +11,7 @@ import copy
 import logging
 import random
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,19 +19,22 @@ from functools import partial
 from typing import Any
 
 from config import Settings
-from melo_engine import Backbone
-from melo_engine.types import Route
+from melo_engine import Backbone, Conversation, Prompt
+from melo_engine.conversation import asked
 from serving.batching import Batcher, Job, Kind
 from serving.champion import CANDIDATE, CHAMPION, Versions, share_of
 from serving.errors import Refused
 from serving.feedback import Given, Memory
-from serving.generation import Row, room
+from serving.generation import NOWHERE, PLAIN, Row, answer_room, prompt_room, usual_length
 from serving.keys import KeyStore
 from serving.limits import Rate
 from serving.loaded import Loaded, provenance
 from serving.metrics import Metrics
+from serving.prompts import EncodedPrompt, as_json, encoded
+from serving.sampling import Sampling
 from serving.traffic import TrafficLog
 
+LONG = 20_000  # characters from which on a prompt is tokenized beside the event loop
 log = logging.getLogger("melo.serving")
 
 
@@ -70,7 +74,9 @@ class Service:
                 versions = Versions(
                     self.settings, backbone, self._model_name(backbone), self.metrics
                 )
-                self.tokenizer = copy.deepcopy(backbone.tokenizer)  # its own: used beside batches
+                # Copies of its own: used beside batches.
+                self.tokenizer = copy.deepcopy(backbone.tokenizer)
+                self.target_tokenizer = copy.deepcopy(backbone.target_tokenizer)
                 self._batcher = Batcher(self.limits, self.metrics, loop)
                 self._versions = versions
                 versions.watch(self._ready.set)
@@ -103,58 +109,56 @@ class Service:
             raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
         return self._versions
 
-    async def take(self, name: str, prompt: str) -> Loaded:
+    async def take(self, name: str, prompt: Prompt) -> Loaded:
         """The version that is to answer, held open until its job is done. Raises Refused."""
-        share = share_of(prompt) if self.limits.canary > 0 else 1.0
+        share = share_of(asked(prompt)) if self.limits.canary > 0 else 1.0
         found = self.versions.at_hand(name, share)
         if found is not None:
             return found
         return await asyncio.to_thread(self.versions.take, name, share)
 
+    async def encode(self, prompts: Sequence[Prompt | list[int]]) -> list[EncodedPrompt]:
+        """Prompts as the model reads them, each at least one token. Raises Refused."""
+        backbone = self.versions.backbone
+        limit = prompt_room(backbone, self.settings.backbone.max_prompt_tokens)
+        work = partial(encoded, backbone, self.tokenizer, prompts, limit)
+        size = sum(_size(prompt) for prompt in prompts)
+        return work() if size < LONG else await asyncio.to_thread(work)
+
     def rows(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[EncodedPrompt],
+        sampling: Sampling | None = None,
         *,
         n: int = 1,
         max_tokens: int | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
         seed: int | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> tuple[list[Row], int]:
-        """Rows for n answers to each prompt, and how many tokens the prompts have. Raises Refused."""
-        backbone = self.versions.backbone
-        most = self.limits.max_batch
+    ) -> list[Row]:
+        """Rows for n answers to each prompt. max_tokens: the model's room where None. Raises Refused."""
+        backbone, most = self.versions.backbone, self.limits.max_batch
         if len(prompts) * n > most:
             raise Refused(
                 400, "too_many",
                 f"{len(prompts) * n} answers in one request; this service gives {most}. Ask for less.",
                 param="n",
             )  # fmt: skip
-        counts = [len(ids) for ids in self.tokenizer(list(prompts))["input_ids"]]
-        if max(counts) > backbone.max_prompt_tokens:
-            raise Refused(
-                400, "context_length_exceeded",
-                f"prompt has {max(counts):,} tokens; the model takes {backbone.max_prompt_tokens:,}. "
-                "Shorten it.", param="prompt",
-            )  # fmt: skip
         seed = secrets.randbits(62) if seed is None else seed
         deadline = time.monotonic() + self.limits.request_seconds
         rows: list[Row] = []
-        for prompt, count in zip(prompts, counts, strict=True):
+        for prompt in prompts:
             length = min(
-                max_tokens or backbone.max_answer_tokens,
-                self.limits.max_tokens,
-                room(backbone, count),
+                max_tokens or usual_length(backbone, len(prompt.ids)),
+                self.limits.max_tokens or sys.maxsize,
+                answer_room(backbone, len(prompt.ids)),
             )
             for _ in range(n):
                 rows.append(
                     Row(
-                        prompt, length, temperature, top_p, _seed(seed, len(rows)), stop,
-                        deadline=deadline,
+                        prompt.prompt, prompt.ids, length, sampling or PLAIN,
+                        _seed(seed, len(rows)), deadline,
                     )
                 )  # fmt: skip
-        return rows, sum(counts)
+        return rows
 
     def submit(self, kind: Kind, loaded: Loaded, rows: list[Row]) -> asyncio.Future[None]:
         """Queue rows on a version that `take` gave; it is released when they are done.
@@ -197,7 +201,7 @@ class Service:
             if self.traffic is not None:
                 line = {"id": identity, **origin, "seconds": round(seconds, 6)}
                 if self.limits.record_prompts:
-                    line |= {"prompt": row.prompt, "answer": text}
+                    line |= {"prompt": as_json(row.prompt), "answer": text}
                 self.traffic.add(line)
         self._shadow(identity, loaded, rows)
 
@@ -207,7 +211,7 @@ class Service:
             return
         candidate = self.versions.serving().get(CANDIDATE)
         champion = self.versions.serving().get(CHAMPION)
-        if candidate is None or loaded is not champion or rows[0].temperature > 0:
+        if candidate is None or loaded is not champion or rows[0].sampling.temperature > 0:
             return
         if random.random() >= self.limits.shadow or not self._batcher.idle:
             return
@@ -217,7 +221,8 @@ class Service:
 
     async def _compare(self, identity: str, candidate: Loaded, rows: list[Row]) -> None:
         again = [
-            Row(r.prompt, r.max_tokens, stop=r.stop, deadline=time.monotonic() + 10) for r in rows
+            Row(r.prompt, r.ids, r.max_tokens, r.sampling, deadline=time.monotonic() + 10)
+            for r in rows
         ]
         try:
             await self.wait(self.submit("generate", candidate, again), again)
@@ -236,7 +241,8 @@ class Service:
                 "candidate_edit": other.route.edit if other.route else None,
             }
             if self.limits.record_prompts:
-                line |= {"prompt": row.prompt, "answer": row.text, "candidate_answer": other.text}
+                told = {"answer": row.text, "candidate_answer": other.text}
+                line |= {"prompt": as_json(row.prompt), **told}
             self.differences.add(line)
 
     def _log(self, name: str) -> TrafficLog | None:
@@ -249,8 +255,14 @@ class Service:
 
 def origin_of(loaded: Loaded, row: Row) -> dict[str, object]:
     """Version, edit, block, distance and radius of one answer."""
-    none = Route(None, None, float("nan"), float("nan"))
-    return provenance(loaded.id, row.route or none)
+    return provenance(loaded.id, row.route or NOWHERE)
+
+
+def _size(prompt: Prompt | list[int]) -> int:
+    """How long a prompt is, in characters or tokens."""
+    if isinstance(prompt, Conversation):
+        return sum(len(message.content) for message in prompt.messages)
+    return len(prompt)
 
 
 def _seed(seed: int, number: int) -> int:

@@ -38,8 +38,8 @@ class Trained:
 
     failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
     the ledger has put in their place. held: edit and reason, of edits that ask what another one in force
-    or in the job answers differently, where no rule has decided. removed: edits of the base that the
-    candidate lacks.
+    or in the job answers differently, where no rule has decided; rivals: which other one. removed: edits
+    of the base that the candidate lacks.
     """
 
     job: str
@@ -48,6 +48,7 @@ class Trained:
     failed: dict[str, str] = field(default_factory=dict)
     beaten: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
+    rivals: dict[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -64,7 +65,7 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
     plan = cut(settings, ledger, job)
     before = open_version(settings, base)
     made = merged(settings, ledger, plan) if plan else _at_once(settings, ledger, job, base)
-    held = _undecided(made)
+    held, rivals = _undecided(made)
     version = made.version.without(sorted(held)) if held else made.version
     save_version(settings, version)
     result = Trained(
@@ -74,8 +75,20 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         failed={o.id: o.reason for o in made.outcomes if o.status == "failed"},
         beaten=_declared(job, before),
         held=held,
+        rivals=rivals,
         removed=tuple(edit for edit in before.edits if edit not in version),
         seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
+    )
+    inferred = {
+        edit.id: str(edit.request.subject)
+        for edit in version.edits.values()
+        if edit.id not in before and edit.request.subject_source == "inferred"
+    }
+    on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
+    ledger.note_subjects(
+        {i: subject for i, subject in inferred.items() if i not in on_record},
+        origin="inferred",
+        actor="edit",
     )
     _write(settings, result)
     return result
@@ -104,13 +117,14 @@ def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> EditRes
     return editor.edit(requests, replaces=replaced, progress=progress.report)
 
 
-def _undecided(made: EditResult) -> dict[str, str]:
-    """New edits that a person has to decide on: {edit: reason}.
+def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
+    """New edits that a person has to decide on: {edit: reason} and {edit: the other one}.
 
     Two that name the same subject and ask the same by their keys can't both be right. Where the ledger
     had a rule, the other one is out of force already.
     """
     held: dict[str, str] = {}
+    rivals: dict[str, str] = {}
     for conflict in made.conflicts:
         if conflict.same_subject and conflict.other not in held:
             other = made.version[conflict.other].request
@@ -118,7 +132,8 @@ def _undecided(made: EditResult) -> dict[str, str]:
                 f'edit {conflict.other} answers this question otherwise: "{other.question[:80]}" with '
                 f'"{other.target[:80]}", and no rule decides between them'
             )
-    return held
+            rivals[conflict.new] = conflict.other
+    return held, rivals
 
 
 def trained(settings: Settings, job: str) -> Trained | None:

@@ -57,6 +57,20 @@ class Verdict:
     candidate: str | None = None  # what went through the gate, where that is still known
 
 
+@dataclass
+class Spent:
+    """What all rounds of a gate took together."""
+
+    seconds: float = 0.0
+    texts: int = 0
+    tokens: int = 0
+
+    def add(self, gated: GateResult) -> None:
+        self.seconds += gated.seconds
+        self.texts += gated.regenerated
+        self.tokens += gated.tokens
+
+
 def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
@@ -108,9 +122,10 @@ def _end(
     beaten = {old: new for old, new in result.beaten.items() if new in version}
     lost = {old: new for old, new in beaten.items() if old in own and gated.passed}
     rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in own}
+    held_back = {e: why for e, why in result.held.items() if e in own and e not in rejected}
     if not gated.passed:
         why = f"its version failed the gate: {gated.reason}"
-        rejected |= dict.fromkeys(own - set(rejected), why)
+        rejected |= dict.fromkeys(own - set(rejected) - set(held_back), why)
     added = tuple(edit for edit in version.edits if edit not in base)
     removed = tuple(edit for edit in base.edits if edit not in version)
     kept = None if version.id == base.id else version.id
@@ -131,6 +146,8 @@ def _end(
         version=kept,
         trained=[edit for edit in added if edit in own and gated.passed],
         rejected={edit: why for edit, why in rejected.items() if edit not in lost},
+        held=held_back,
+        rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
     )
     said = gated.reason if kept else NOTHING
     return Verdict(
@@ -156,6 +173,7 @@ def gate(
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
     again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
+    spent = Spent()
     with AnswerCache.open(answers_file(settings)) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
@@ -165,15 +183,19 @@ def gate(
                 suites=suites_from(ledger, version, champion, folder=settings.home / "suites"),
                 cache=cache,
                 thresholds=Thresholds.of_home(settings),
+                narrow=settings.gate.narrow,
+                tokens_per_edit=settings.gate.tokens_per_edit,
                 progress=progress.report,
             )
+            spent.add(gated)
             second = worth_another_try(gated.rejected, job, set(again))
             guilty = _guilty(gated, base)
             rejected |= {r.edit: r for r in (*gated.rejected, *guilty)}
             repairs += gated.repairs
             left = gated.version.without([r.edit for r in guilty]) if guilty else gated.version
             if second and job:
-                left, vain = trained_again(settings, job, second, version, left)
+                failing = {r.edit: r.wordings for r in gated.rejected if r.edit in second}
+                left, vain = trained_again(settings, job, failing, version, left)
                 again |= dict.fromkeys(second, "") | vain
                 rejected = {e: r for e, r in rejected.items() if e not in left}
             version = restored(result, set(rejected) | set(result.failed), base, left)
@@ -184,6 +206,9 @@ def gate(
         candidate=result.candidate,
         rejected=tuple(r for e, r in rejected.items() if e not in gated.version),
         repairs=tuple(r for r in repairs if r.edit in gated.version),
+        seconds=spent.seconds,
+        regenerated=spent.texts,
+        tokens=spent.tokens,
     )
     save_version(settings, gated.version)
     kept = result.candidate if gated.version.id == base.id else gated.version.id
@@ -234,6 +259,8 @@ def record(
             "gate_seconds": round(gated.seconds, 2),
             "regenerated": gated.regenerated,
             "cached": gated.cached,
+            "tokens": gated.tokens,
+            "narrow": {edit: list(wordings) for edit, wordings in gated.narrow.items()},
             **told,
         },
     )
@@ -247,6 +274,7 @@ def record(
             for p in gated.probes
         ],
     )  # fmt: skip
+    ledger.note_narrow(version.id, gated.narrow, judged=version.edits)
     failures = Counter(p.suite for p in gated.probes if not p.passed)
     ledger.record_verdict(
         version.id,

@@ -1,18 +1,18 @@
-"""The second try: an edit whose own prompt failed the gate is trained once more, with more of all.
+"""The second try: an edit that failed the gate by its own answers is trained once more, with more of all.
 
 Training ends where a block decodes to its target; where the gate sees it fail all the same, it stood
-on the edge. So it starts at twice the rank with twice the steps, and in more contexts. Whoever fails
-again is rejected.
+on the edge. So it starts at twice the rank with twice the steps, in more contexts, and with the wordings
+that it failed. Whoever fails again is rejected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from config import Settings
 from ledger import Job
-from melo_engine import Editor, EditSettings, Version
+from melo_engine import Editor, EditRequest, EditSettings, Version
 from tasks import progress
 from tasks.gate import Rejection
 from tasks.requests import request_of
@@ -26,11 +26,16 @@ def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set
 
 
 def trained_again(
-    settings: Settings, job: Job, edits: Sequence[str], failed: Version, rest: Version
+    settings: Settings,
+    job: Job,
+    edits: Mapping[str, Sequence[str]],
+    failed: Version,
+    rest: Version,
 ) -> tuple[Version, dict[str, str]]:
     """Train edits of a job once more upon `rest`, what is left of the version that failed.
 
-    failed: the version that holds their first blocks. Returns the version with those that could be
+    edits: by id, wordings that failed, which are trained on and become keys. failed: the version that
+    holds their first blocks. Returns the version with those that could be
     trained, and why the others could not.
     """
     more = _more(edit_settings(settings), [failed[edit].rank for edit in edits])
@@ -41,13 +46,21 @@ def trained_again(
         settings=more,
         calibration=rest.calibration,
     )
-    requests = [request_of(edit) for edit in job.edits if edit.id in set(edits)]
+    requests = [
+        with_wordings(request_of(edit), edits[edit.id]) for edit in job.edits if edit.id in edits
+    ]
     made = editor.edit(requests, progress=progress.report)
     return made.version, {
         o.id: f"trained again from rank {more.rank} with {more.max_steps} steps: {o.reason}"
         for o in made.outcomes
-        if o.id in set(edits) and o.status != "trained"
+        if o.id in edits and o.status != "trained"
     }
+
+
+def with_wordings(request: EditRequest, wordings: Sequence[str]) -> EditRequest:
+    """The request with more wordings of its question."""
+    more = [w for w in wordings if w != request.question and w not in request.rephrases]
+    return replace(request, rephrases=(*request.rephrases, *more))
 
 
 def _more(settings: EditSettings, ranks: Sequence[int]) -> EditSettings:

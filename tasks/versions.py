@@ -43,6 +43,7 @@ from melo_engine.contrast import Recipe, corpus_hash, learn_projection
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
+from melo_engine.matching.inference import SubjectTagger, learn_tagger
 from melo_engine.projection import SCHEME, KeyProjection
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
@@ -119,6 +120,12 @@ def open_calibration(settings: Settings, backbone: Backbone) -> Calibration:
     return _calibration(projection_file(settings, encoder), encoder, share)
 
 
+def open_tagger(settings: Settings, backbone: Backbone) -> SubjectTagger:
+    """What infers the subject of a question: from the cache, or learned now and kept there."""
+    encoder = open_encoder(settings, backbone)
+    return _tagger(projection_file(settings, encoder).with_suffix(".tagger.safetensors"), encoder)
+
+
 def projection_file(settings: Settings, encoder: TokenEncoder) -> Path:
     """Where an encoder's key projection is kept: the sentence encoder's in the user's cache, for all."""
     parts = (SCHEME, encoder.content_hash, corpus_hash(), RECIPE)
@@ -176,6 +183,7 @@ def open_editor(settings: Settings, version: str) -> Editor:
         encoder=open_encoder(settings, backbone),
         settings=edit_settings(settings),
         calibration=open_calibration(settings, backbone),
+        tagger=lambda: open_tagger(settings, backbone),
     )
 
 
@@ -339,6 +347,17 @@ def _calibration(projection: Path, encoder: TokenEncoder, share: float) -> Calib
     measured = calibrate(KeyReader(encoder, _projection(projection, encoder)), share)
     _keep(path, json.dumps(measured.as_dict()).encode())
     return measured
+
+
+@lru_cache(maxsize=2)
+def _tagger(path: Path, encoder: TokenEncoder) -> SubjectTagger:
+    try:
+        return SubjectTagger.from_bytes(path.read_bytes())
+    except (FileNotFoundError, MeloError):
+        pass
+    learned = learn_tagger(encoder, progress=progress.report)
+    _keep(path, learned.to_bytes())
+    return learned
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from melo_engine import Backbone, EditRequest
+from melo_engine import Backbone, EditRequest, Prompt
+from melo_engine.conversation import joint_question
 from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.types import TASKS, Task
 
 BATCH = 32
+ANSWER_TOKENS = 64  # of a text at most: longer than any target of the public sets
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Asked:
     Only the oracle may look at `owners`.
     """
 
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     owners: tuple[str | None, ...]
 
     @classmethod
-    def of(cls, prompts: Sequence[str], owners: Sequence[str | None] = ()) -> Asked:
+    def of(cls, prompts: Sequence[Prompt], owners: Sequence[str | None] = ()) -> Asked:
         return cls(tuple(prompts), tuple(owners) or (None,) * len(prompts))
 
     def rows(self, chosen: Sequence[int]) -> Asked:
@@ -82,19 +84,23 @@ class Method:
         """The prompts as the model gets them; a method may put something before them."""
         return asked
 
+    def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """Prompts on which, as the method itself says, nothing acts: they need no text of their own."""
+        return [False] * len(prompts)
+
     def close(self) -> None:
         """Leave the backbone as it was."""
 
     @torch.inference_mode()
-    def answer(self, asked: Asked) -> list[str]:
-        """Texts in the order of the prompts; a label's name for a classifier."""
+    def answer(self, asked: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
+        """Texts in the order of the prompts, each of at most so many tokens; labels of a classifier."""
         asked = self.asks(asked)
         texts: list[str] = [""] * len(asked.prompts)
         for rows in _batches(asked.prompts):
             part = asked.rows(rows)
             encoded = self.backbone.encode(part.prompts)
             with self.acting(part, encoded["attention_mask"].bool()):
-                found = generate(self.backbone, encoded)
+                found = generate(self.backbone, encoded, tokens)
             for i, text in zip(rows, found, strict=True):
                 texts[i] = text
         return texts
@@ -128,7 +134,7 @@ class Method:
         return found
 
 
-def generate(backbone: Backbone, encoded: dict[str, Tensor]) -> list[str]:
+def generate(backbone: Backbone, encoded: dict[str, Tensor], tokens: int) -> list[str]:
     """Greedy texts of one encoded batch, or a classifier's labels."""
     model = backbone.model
     if not backbone.generates:
@@ -138,7 +144,7 @@ def generate(backbone: Backbone, encoded: dict[str, Tensor]) -> list[str]:
     options: dict[str, Any] = {
         "do_sample": False,
         "num_beams": 1,
-        "max_new_tokens": backbone.max_answer_tokens,
+        "max_new_tokens": min(tokens, backbone.max_answer_tokens),
         "pad_token_id": int(pad if pad is not None else backbone.end_token),
     }
     ids = model.generate(**encoded, **options)
@@ -147,9 +153,9 @@ def generate(backbone: Backbone, encoded: dict[str, Tensor]) -> list[str]:
     return [backbone.decode(row) for row in ids]
 
 
-def _batches(prompts: Sequence[str]) -> Iterator[list[int]]:
+def _batches(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
     """Positions in batches of prompts of like length."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    order = sorted(range(len(prompts)), key=lambda i: len(joint_question(prompts[i])))
     for start in range(0, len(order), BATCH):
         yield order[start : start + BATCH]
 

@@ -6,15 +6,17 @@ made for this edit as a rephrase, and none on any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.base import Asked, Method
-from melo_engine import Backbone, Calibration, Conflict, Editor, EditRequest, EditSettings
+from benchmarks.baselines.base import ANSWER_TOKENS, Asked, Method
+from melo_engine import Backbone, Calibration, Conflict, Editor, EditRequest, EditSettings, Prompt
 from melo_engine.blocks import GatheredBlocks, gather
+from melo_engine.matching.inference import SubjectTagger
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
 
@@ -31,11 +33,16 @@ class Melo(Method):
         *,
         projection: KeyProjection | None = None,
         calibration: Calibration | None = None,
+        tagger: Callable[[], SubjectTagger] | None = None,
         settings: EditSettings | None = None,
     ) -> None:
         super().__init__(backbone)
         self.editor = Editor(
-            backbone, projection=projection, calibration=calibration, settings=settings
+            backbone,
+            projection=projection,
+            calibration=calibration,
+            tagger=tagger,
+            settings=settings,
         )
         self.superseded: set[str] = set()
 
@@ -60,10 +67,15 @@ class Melo(Method):
         """The edit that acts on each prompt."""
         return [route.edit for route in self.editor.routes(asked.prompts)]
 
+    def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
+        return [route.edit is None for route in self.editor.routes(prompts)]
+
     @torch.inference_mode()
-    def answer(self, asked: Asked) -> list[str]:
-        """As served: the key is read and routed within the one pass that answers."""
-        return [a.text for a in self.editor.answer(asked.prompts)]
+    def answer(self, asked: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
+        """As served."""
+        room = min(tokens, self.backbone.max_answer_tokens)
+        options: dict[str, Any] = {"max_new_tokens": room} if self.backbone.generates else {}
+        return [a.text for a in self.editor.answer(asked.prompts, **options)]
 
     def close(self) -> None:
         self.editor.close()

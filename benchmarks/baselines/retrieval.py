@@ -17,9 +17,9 @@ import faiss
 import numpy as np
 
 from benchmarks.baselines.base import Asked, Method
-from melo_engine import Backbone, EditRequest
+from melo_engine import Backbone, Conversation, EditRequest, Message, Prompt
+from melo_engine.conversation import asked as asked_text
 from melo_engine.encoders import default_encoder
-from melo_engine.errors import PromptError
 from melo_engine.keys import KeyReader
 
 FACT = "New fact: {prompt} {target}\n"
@@ -59,19 +59,21 @@ class Retrieval(Method):
             facts = [
                 self.memory[i] for i in reversed(near)
             ]  # the nearest stands next to the prompt
-            before = "".join(FACT.format(prompt=f.prompt, target=f.target) for f in facts)
-            prompts.append(before + prompt if self._fits(before + prompt) else prompt)
+            before = "".join(FACT.format(prompt=f.question, target=f.target) for f in facts)
+            longer = _with_facts(before, prompt)
+            prompts.append(longer if self.backbone.takes(longer) else prompt)
         return Asked(tuple(prompts), asked.owners)
 
-    def _fits(self, prompt: str) -> bool:
-        try:
-            self.backbone.encode([prompt])
-        except PromptError:
-            return False
-        return True
-
-    def _embedded(self, prompts: Sequence[str]) -> np.ndarray:
+    def _embedded(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """(N, H): the mean over a prompt's own tokens, of unit length."""
-        keys = self.reader.read(list(prompts))
+        keys = self.reader.read([asked_text(p) for p in prompts])
         found: np.ndarray = keys[:, self.reader.projection.relation_size :]
         return np.ascontiguousarray(found)
+
+
+def _with_facts(before: str, prompt: Prompt) -> Prompt:
+    """The prompt with facts before what is asked."""
+    if isinstance(prompt, str):
+        return before + prompt
+    *earlier, last = prompt.messages
+    return Conversation((*earlier, Message(last.role, before + last.content)))

@@ -28,6 +28,7 @@ _SPACELESS = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f"
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+_SPACELESS_CHAR = re.compile(f"[{_SPACELESS}]")
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 _ROMAN = re.compile(r"[ivx]+")
 _LATIN = re.compile(r"[a-z0-9]+")
@@ -53,6 +54,11 @@ def words(text: str) -> list[str]:
         text = unicodedata.normalize("NFKD", text)
         text = "".join(c for c in text if not unicodedata.combining(c)).replace("ı", "i")
     return _WORD.findall(text.casefold())
+
+
+def is_spaceless(char: str) -> bool:
+    """Whether a character is of a script that sets no spaces between words."""
+    return bool(_SPACELESS_CHAR.match(char))
 
 
 def joined(name: str) -> str:

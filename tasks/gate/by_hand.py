@@ -9,11 +9,11 @@ from config import Settings
 from ledger import Ledger
 from melo_engine import Version
 from tasks.gate.cache import AnswerCache
-from tasks.gate.desk import Progress
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
 from tasks.gate.report import write_report
+from tasks.gate.runner import Progress
 from tasks.gate.thresholds import SurgeryRules, Thresholds
 from tasks.gate.types import GateResult
 from tasks.versions import (
@@ -46,7 +46,9 @@ def gate_by_hand(
     version = open_version(settings, found)
     champion = _compared_with(settings, ledger, found)
     thresholds = replace(Thresholds.of_home(settings), surgery=SurgeryRules(rounds=0))
-    suites = suites_from(ledger, version, champion, folder=settings.home / "suites", seed=seed)
+    suites = suites_from(
+        ledger, version, champion, folder=settings.home / "suites", seed=seed, audited=full
+    )
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]
         if unknown:
@@ -59,6 +61,7 @@ def gate_by_hand(
         return gate_candidate(
             open_editor(settings, found), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
+            narrow=settings.gate.narrow, tokens_per_edit=settings.gate.tokens_per_edit,
         )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
-"""Answers by (probe, block content): what was generated once is never generated again.
+"""What was generated once is never generated again: texts, samples and likelihoods by (probe, block).
 
-    answers.sqlite   scopes   everything else that an answer depends on, spelled out, and its number
-                     answers  scope, probe hash, block content hash ("" is the backbone alone)
-                              -> answer, checksum
-    answers.keys/    keys of prompts on each backbone, see `keys`
+    answers.sqlite   scopes       everything else that an answer depends on, spelled out, and its number
+                     texts        scope, probe hash, block content hash ("" is the backbone alone)
+                                  -> text, how far it goes, checksum
+                     samples      the same and the number of the draw -> text, checksum
+                     likelihoods  the same and the hash of the text   -> number, checksum
+    answers.keys/    keys of prompts, see `keys`
     answers.routes/  routes of prompts in each version, see `routing`
 
 An answer depends on the probe and the block that acts on it, and on nothing else of a version. The
@@ -19,29 +21,69 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tasks.gate.errors import CacheError
 
 BASE = ""  # the block of a prompt that no edit is about
 Pair = tuple[bytes, str]  # probe hash, block content hash
+End = Literal["whole", "departed", "looped", "cut"]
 
 _SCHEMA = """
+DROP TABLE IF EXISTS answers;
 CREATE TABLE IF NOT EXISTS scopes (
     id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE
 );
-CREATE TABLE IF NOT EXISTS answers (
+CREATE TABLE IF NOT EXISTS texts (
     scope INTEGER NOT NULL, probe BLOB NOT NULL, block TEXT NOT NULL,
-    answer TEXT NOT NULL, checksum BLOB NOT NULL,
+    text TEXT NOT NULL, ended TEXT NOT NULL, checksum BLOB NOT NULL,
     PRIMARY KEY (scope, probe, block)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS samples (
+    scope INTEGER NOT NULL, probe BLOB NOT NULL, block TEXT NOT NULL, draw INTEGER NOT NULL,
+    text TEXT NOT NULL, checksum BLOB NOT NULL,
+    PRIMARY KEY (scope, probe, block, draw)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS likelihoods (
+    scope INTEGER NOT NULL, probe BLOB NOT NULL, block TEXT NOT NULL, said BLOB NOT NULL,
+    value REAL NOT NULL, checksum BLOB NOT NULL,
+    PRIMARY KEY (scope, probe, block, said)
 ) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a look-up gave: answers, and the pairs whose row was tampered with or damaged."""
+class Text:
+    """What a model said, as far as it was let.
 
-    answers: dict[Pair, str]
+    ended: whole; departed: cut at the first token that its reference lacks; looped: cut at the second
+    turn of a loop; cut: long enough to be read.
+    """
+
+    text: str
+    ended: End = "whole"
+
+    @property
+    def whole(self) -> bool:
+        return self.ended == "whole"
+
+    def decides(self, reference: str | None) -> bool:
+        """Whether this is enough to tell if the answer is `reference`; None: all of it is wanted."""
+        return self.whole or (reference is not None and not reference.startswith(self.text))
+
+    def agrees_with(self, other: Text) -> bool:
+        """Whether both may be the same answer, each as far as it goes."""
+        if self.whole and other.whole:
+            return self.text == other.text
+        short, long = sorted((self.text, other.text), key=len)
+        return long.startswith(short)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up gave: texts, and the pairs whose row was tampered with or damaged."""
+
+    texts: dict[Pair, Text]
     damaged: frozenset[Pair]
 
 
@@ -97,57 +139,113 @@ class AnswerCache:
             row = con.execute("SELECT id FROM scopes WHERE content = ?", [content]).fetchone()
         return int(row[0])
 
-    def get(self, scope: int, pairs: Iterable[Pair]) -> Found:
+    def texts(self, scope: int, pairs: Iterable[Pair]) -> Found:
         """What is known of these pairs."""
-        answers: dict[Pair, str] = {}
+        texts: dict[Pair, Text] = {}
         damaged: set[Pair] = set()
         with self._lock, self._connection as con:
             con.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (probe BLOB, block TEXT)")
             con.execute("DELETE FROM wanted")
             con.executemany("INSERT INTO wanted VALUES (?, ?)", pairs)
             rows = con.execute(
-                "SELECT a.probe, a.block, a.answer, a.checksum FROM wanted w CROSS JOIN answers a "
-                "ON a.scope = ? AND a.probe = w.probe AND a.block = w.block",
+                "SELECT a.probe, a.block, a.text, a.ended, a.checksum FROM wanted w "
+                "CROSS JOIN texts a ON a.scope = ? AND a.probe = w.probe AND a.block = w.block",
                 [scope],
             )
-            for probe, block, answer, checksum in rows:
+            for probe, block, text, ended, checksum in rows:
                 pair = (bytes(probe), str(block))
-                if checksum == _checksum(scope, pair, answer):
-                    answers[pair] = answer
+                if checksum == checksum_of(scope, pair, ended, text):
+                    texts[pair] = Text(text, ended)
                 else:
                     damaged.add(pair)
-        return Found(answers, frozenset(damaged))
+        return Found(texts, frozenset(damaged))
 
-    def put(self, scope: int, answers: Mapping[Pair, str]) -> None:
-        """Keep answers; what was there for the same pair gives way."""
+    def put_texts(self, scope: int, texts: Mapping[Pair, Text]) -> None:
+        """Keep texts; what was there for the same pair gives way."""
         rows = [
-            (scope, probe, block, answer, _checksum(scope, (probe, block), answer))
-            for (probe, block), answer in answers.items()
+            (scope, *pair, t.text, t.ended, checksum_of(scope, pair, t.ended, t.text))
+            for pair, t in texts.items()
         ]
         with self._lock, self._connection as con:
-            con.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
+            con.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def count(self, scope: int | None = None) -> int:
-        """Rows, in one scope or in all."""
+    def drop_text(self, scope: int, pair: Pair) -> None:
+        """Forget a text that turned out to be wrong."""
+        with self._lock, self._connection as con:
+            con.execute(
+                "DELETE FROM texts WHERE scope = ? AND probe = ? AND block = ?", [scope, *pair]
+            )
+
+    def samples(self, scope: int, pair: Pair) -> list[str]:
+        """The draws that are known of a pair, from the first on."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT draw, text, checksum FROM samples WHERE scope = ? AND probe = ? "
+                "AND block = ? ORDER BY draw",
+                [scope, *pair],
+            ).fetchall()
+        found: list[str] = []
+        for draw, text, checksum in rows:
+            if draw != len(found) or checksum != checksum_of(scope, pair, draw, text):
+                break
+            found.append(text)
+        return found
+
+    def put_samples(self, scope: int, draw: int, texts: Mapping[Pair, str]) -> None:
+        """Keep one draw of each pair."""
+        rows = [
+            (scope, *pair, draw, text, checksum_of(scope, pair, draw, text))
+            for pair, text in texts.items()
+        ]
+        with self._lock, self._connection as con:
+            con.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def likelihood(self, scope: int, pair: Pair, said: bytes) -> float | None:
+        """What is known of how likely a text is. said: its hash."""
         with self._lock:
             row = self._connection.execute(
-                "SELECT count(*) FROM answers WHERE ? IS NULL OR scope = ?", [scope, scope]
+                "SELECT value, checksum FROM likelihoods "
+                "WHERE scope = ? AND probe = ? AND block = ? AND said = ?",
+                [scope, *pair, said],
+            ).fetchone()
+        if row is None or row[1] != checksum_of(scope, pair, said, row[0]):
+            return None
+        return float(row[0])
+
+    def put_likelihood(self, scope: int, pair: Pair, said: bytes, value: float) -> None:
+        with self._lock, self._connection as con:
+            con.execute(
+                "INSERT OR REPLACE INTO likelihoods VALUES (?, ?, ?, ?, ?, ?)",
+                [scope, *pair, said, value, checksum_of(scope, pair, said, value)],
+            )
+
+    def count(self, scope: int | None = None) -> int:
+        """Texts, in one scope or in all."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT count(*) FROM texts WHERE ? IS NULL OR scope = ?", [scope, scope]
             ).fetchone()
         return int(row[0])
 
     def forget_blocks(self, kept: Sequence[str]) -> int:
-        """Drop the answers of all blocks but these (the backbone's own stay); returns how many."""
+        """Drop what all blocks but these said (the backbone's own stays); returns how many rows."""
+        dropped = 0
         with self._lock, self._connection as con:
             con.execute("CREATE TEMP TABLE IF NOT EXISTS kept (block TEXT PRIMARY KEY)")
             con.execute("DELETE FROM kept")
             con.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(b,) for b in (BASE, *kept)])
-            done = con.execute("DELETE FROM answers WHERE block NOT IN (SELECT block FROM kept)")
-        return int(done.rowcount)
+            for table in ("texts", "samples", "likelihoods"):
+                done = con.execute(
+                    f"DELETE FROM {table} WHERE block NOT IN (SELECT block FROM kept)"
+                )
+                dropped += done.rowcount
+        return dropped
 
 
-def _checksum(scope: int, pair: Pair, answer: object) -> bytes:
+def checksum_of(scope: int, pair: Pair, *content: object) -> bytes:
+    """What a row must bear."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(b"%d|" % scope)
     digest.update(pair[0])
-    digest.update(f"|{pair[1]}|{answer}".encode("utf-8", "surrogatepass"))
+    digest.update(f"|{pair[1]}|{content!r}".encode("utf-8", "surrogatepass"))
     return digest.digest()

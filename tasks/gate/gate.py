@@ -1,32 +1,39 @@
 """The gate: every probe, every version.
 
-    suites ─► route all (index look-ups) ─► generate what is new ─► which fail?
-                 ▲                                                    │ an edit did it
-                 └── shrink its radius, or take it out ◄──────────────┘
-                                                                      │ nobody, or nothing fails
-    cached answers, a sample asked again ─► verdict ◄─────────────────┘
+    suites ─► route all (index look-ups) ─► decode what can differ ─► which fail?
+                 ▲                                                      │ an edit did it
+                 └── shrink its radius, or take it out ◄────────────────┘
+                                                                        │ nobody, or nothing fails
+    measures ─► cached answers, a sample asked again ─► verdict ◄───────┘
 
 The backbone is frozen and blocks never change, so an answer depends on the probe and on the block
-that its key routes to, and on nothing else. What is known for that pair is known for good.
+that its key routes to, and on nothing else. What no block acts on is answered as ever, and costs no
+text; what is known for a probe and a block is known for good.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache import AnswerCache
-from tasks.gate.desk import Desk, Progress
-from tasks.gate.evaluate import Evaluation, Written, evaluate, prompts_of
 from tasks.gate.expectations import met
 from tasks.gate.integrity import inspected, integrity_checks
-from tasks.gate.measures import Measures, had_right
+from tasks.gate.measures import Measures, Setting, had_right
+from tasks.gate.probes import Evaluation, Written, evaluate, prompts_of
+from tasks.gate.repair import Operation, narrow_edits, operate
+from tasks.gate.runner import Asked, Progress, Runner
 from tasks.gate.suites import merged
-from tasks.gate.surgery import Operation, operate
 from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite
-from tasks.gate.verdict import difference_checks, judge, passes
+from tasks.gate.verdict import checks_of, difference_checks, passes
+
+Narrow = Literal["keep", "reject"]
+SHOWN = 100  # failing probes whose texts are made whole, to be read
+OTHERWISE = {"contains", "regex", "metric"}  # kinds of which a whole text is read
 
 
 def gate_candidate(
@@ -39,135 +46,213 @@ def gate_candidate(
     thresholds: Thresholds,
     seed: int = 0,
     full: bool = False,
+    narrow: Narrow = "keep",
+    tokens_per_edit: int | None = None,
     progress: Progress | None = None,
 ) -> GateResult:
     """Gate a version on all probes; take the edits out that fail, and judge what is left.
 
     suites: usually `load_suites(folder)` and `suites_for(candidate, ...)`. champion: what it is
     compared with, None at the first time. seed: of the sample that is asked again. full: generate
-    every answer anew and compare with the cache. progress: called with a text, done and total.
-    The editor holds the same version afterwards as before. Raises MeloError where the versions are
-    of another backbone than the editor's.
+    every answer anew and compare with the cache. narrow: whether new edits stay that are not found in
+    all wordings of their question. tokens_per_edit: what the measures of one edit may cost; None: as
+    much as they need. progress: called with a text, done and total. The editor holds the same version
+    afterwards as before. Raises MeloError where the versions are of another backbone than the editor's.
     """
-    return _Gate(editor, cache, thresholds, full, progress).run(
-        candidate, champion, merged(suites), seed
-    )
+    runner = Runner(editor, cache, full=full, progress=progress)
+    gate = _Gate(runner, thresholds, narrow, Measures(runner, tokens=tokens_per_edit))
+    return gate.run(candidate, champion, merged(suites), seed)
 
 
 class _Gate:
     def __init__(
-        self,
-        editor: Editor,
-        cache: AnswerCache,
-        thresholds: Thresholds,
-        full: bool,
-        progress: Progress | None,
+        self, runner: Runner, thresholds: Thresholds, narrow: Narrow, measures: Measures
     ) -> None:
-        self.editor, self.cache, self.thresholds = editor, cache, thresholds
-        self.full, self.progress = full, progress
-        self.measures = Measures(editor, cache, full)
+        self.runner, self.thresholds, self.measures = runner, thresholds, measures
+        self.policy = narrow
         self.rejected: list[Rejection] = []
         self.repairs: list[Repair] = []
+        self.narrow: dict[str, tuple[str, ...]] = {}
         self.rounds = 0
 
     def run(
         self, candidate: Version, champion: Version | None, suites: list[Suite], seed: int
     ) -> GateResult:
         began = time.perf_counter()
-        frozen = backbone_checks(self.editor.backbone, candidate)
+        frozen = backbone_checks(self.runner.editor.backbone, candidate)
         if not passes(frozen):
-            return self._result(candidate, candidate, champion, frozen, [], None, began)
-        desk = Desk(self.editor, self.cache, full=self.full, progress=self.progress)
-        whole = inspected(candidate, desk)
+            return self._result(candidate, candidate, champion, frozen, [], began)
+        whole = inspected(candidate, self.runner)
         if self.thresholds.surgery.rounds == 0 and whole.done:
             checks = [*frozen, *integrity_checks(whole)]
-            return self._result(candidate, candidate, champion, checks, [], desk, began)
-        version = self._note(whole)
-        version, found = self._operated(version, champion, suites, desk)
-        suites = self._measured(suites, version, champion, desk, found)
-        desk.router.save(version)
-        audited = self._audit(desk, version, found, seed)
+            return self._result(candidate, candidate, champion, checks, [], began)
+        version, found, suites = self._operated(self._note(whole), champion, suites)
+        self.runner.router.save(version)
+        audited = self._audit(version, found, seed)
         checks = [
             *frozen,
-            *judge(suites, found.results, self.thresholds, against_champion=champion is not None),
-            *difference_checks(desk.differences, audited),
+            *checks_of(
+                suites, found.results, self.thresholds, against_champion=champion is not None
+            ),
+            *difference_checks(self.runner.differences, audited),
         ]
         results = [r for s in suites for r in found.results.get(s.name, ())]
-        return self._result(candidate, version, champion, checks, results, desk, began)
+        results = self._readable(results, version, champion)
+        return self._result(candidate, version, champion, checks, results, began)
 
     def _operated(
-        self, version: Version, champion: Version | None, suites: list[Suite], desk: Desk
-    ) -> tuple[Version, Evaluation]:
+        self, version: Version, champion: Version | None, suites: list[Suite]
+    ) -> tuple[Version, Evaluation, list[Suite]]:
         """Evaluate and operate in turn until nothing is left that an edit is to blame for."""
         answered = [s for s in suites if s.purpose == "answers"]
-        owners = {(s.name, p.id): p.edit for s in answered for p in s.probes}
-        expects = {(s.name, p.id): p.expect for s in answered for p in s.probes}
+        measured = [s for s in suites if s.purpose != "answers"]
+        owners = {(s.name, p.id): p.edit for s in suites for p in s.probes}
         wordings = _wordings(version, answered)
         prompts = prompts_of(p for s in answered for p in s.probes)
         for known in (champion, version):
             if known is not None:
-                desk.router.remember(known, prompts)
-        found = None
+                self.runner.router.remember(known, prompts)
+        compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in answered}
+        found: Evaluation | None = None
         while True:
-            found = evaluate(desk, answered, version, champion, found)
+            self.runner.tell(
+                "asking probes, round", self.rounds + 1, self.thresholds.surgery.rounds + 1
+            )
+            found = evaluate(self.runner, answered, version, champion, compared, found)
             self.rounds += 1
-            failed = [r for rows in found.results.values() for r in rows if not r.passed]
-            if not failed or self.rounds > self.thresholds.surgery.rounds:
-                return version, found
-            bases = desk.answers(version, [(r.prompt, None) for r in failed])
-            helped = {}
-            for r in failed:
-                key, base = (r.suite, r.probe_id), bases[r.prompt, None]
-                helped[key] = met(expects[key], base, base, r.expected or "")[0]
-            done = operate(version, failed, owners, helped, wordings, desk, self.thresholds)
+            done = Operation(version)
+            if self.rounds <= self.thresholds.surgery.rounds:
+                done = self._operate(version, champion, found.results, answered, owners, wordings)
+            extra: list[Suite] = []
             if not done.done:
-                return version, found
+                extra = self._measure(measured, answered, version, champion, found)
+                if self.rounds <= self.thresholds.surgery.rounds:
+                    own = {s.name: found.results[s.name] for s in measured}
+                    done = self._operate(version, champion, own, measured, owners, wordings)
+            if not done.done:
+                done = self._without_narrow(version, champion, found, owners)
+            if not done.done:
+                return version, found, [*suites, *extra]
             version = self._note(done)
 
-    def _measured(
-        self,
-        suites: list[Suite],
-        version: Version,
-        champion: Version | None,
-        desk: Desk,
-        found: Evaluation,
-    ) -> list[Suite]:
-        """Results of the suites with measures of their own, accurate retention among them."""
-        suites = [*suites, *self._texts_it_had_right(suites, found)]
-        special = [s for s in suites if s.purpose != "answers"]
-        prompts = prompts_of(p for s in special for p in s.probes)
-        routes = dict(zip(prompts, desk.router.routes(version, prompts), strict=True))
-        old = (
-            dict(zip(prompts, desk.router.routes(champion, prompts), strict=True))
-            if champion
-            else {}
+    def _operate(
+        self, version: Version, champion: Version | None,
+        results: Mapping[str, Sequence[ProbeResult]], suites: Sequence[Suite],
+        owners: Mapping[tuple[str, str], str | None], wordings: Mapping[str, Sequence[str]],
+    ) -> Operation:  # fmt: skip
+        failing = [r for rows in results.values() for r in rows if not r.passed]
+        if not failing:
+            return Operation(version)
+        helped = self._helped(version, suites, failing)
+        readable = dict(
+            zip(map(id, failing), self._readable(failing, version, champion), strict=True)
         )
-        for suite in special:
-            limit = self.thresholds.of(suite.name).limit
-            found.results[suite.name] = self.measures.results(
-                suite, version, champion, routes, old, limit
-            )
-        return suites
+        shown = {name: [readable.get(id(r), r) for r in rows] for name, rows in results.items()}
+        return operate(version, shown, owners, helped, wordings, self.runner, self.thresholds)
 
-    def _texts_it_had_right(self, suites: list[Suite], found: Evaluation) -> list[Suite]:
-        """Known answers to unchanged probes that the backbone gives."""
-        written = Written(self.editor.backbone)
-        probes = [
-            p for s in suites if s.purpose == "answers"
-            for p in had_right(found.results[s.name], s.probes, written.__getitem__)
-        ]  # fmt: skip
-        return [Suite("accurate-retention", tuple(probes), "perplexity")] if probes else []
+    def _helped(
+        self, version: Version, suites: Sequence[Suite], failing: Sequence[ProbeResult]
+    ) -> dict[tuple[str, str], bool]:
+        """Whether the backbone would pass what an edit failed."""
+        expects = {
+            (s.name, p.id): p.expect for s in suites for p in s.probes if s.purpose == "answers"
+        }
+        caught = [r for r in failing if r.edit is not None and (r.suite, r.probe_id) in expects]
+        written = Written(self.runner.editor.backbone)
+        wanted: dict[Asked, str | None] = {}
+        for r in caught:
+            expect, one = expects[r.suite, r.probe_id], (r.prompt, None)
+            if expect.kind == "exact":
+                until = written[expect.value]
+                wanted[one] = until if wanted.get(one, until) == until else None
+            elif expect.kind in OTHERWISE:
+                wanted[one] = None
+        texts = self.runner.texts(version, wanted)
+        helped = {}
+        for r in caught:
+            expect, base = expects[r.suite, r.probe_id], texts.get((r.prompt, None))
+            if base is None:
+                passes_base = expect.kind in ("unchanged", "absent")
+            else:
+                passes_base = base.whole and met(expect, base.text, base.text, r.expected or "")[0]
+            helped[r.suite, r.probe_id] = passes_base
+        return helped
+
+    def _measure(
+        self, measured: Sequence[Suite], answered: Sequence[Suite], version: Version,
+        champion: Version | None, found: Evaluation,
+    ) -> list[Suite]:  # fmt: skip
+        """Results of the suites with measures of their own. Returns accurate retention, if asked."""
+        written = Written(self.runner.editor.backbone)
+        live = [p for s in answered for p in s.probes if p.edit is None or p.edit in version]
+        right = had_right(self.runner, version, live, found.routes, written.__getitem__)
+        extra = [Suite("accurate-retention", right, "perplexity")] if right else []
+        suites = [*measured, *extra]
+        prompts = prompts_of(p for s in suites for p in s.probes)
+        router = self.runner.router
+        routes = dict(zip(prompts, router.routes(version, prompts), strict=True))
+        old = dict(zip(prompts, router.routes(champion, prompts), strict=True)) if champion else {}
+        setting = Setting(version, champion, routes, old)
+        self.measures.unproven.clear()
+        for suite in suites:
+            self.runner.tell(f"measuring {suite.name}", 1, 1)
+            limit = self.thresholds.of(suite.name).limit
+            found.results[suite.name] = self.measures.results(suite, setting, limit)
+        return extra
+
+    def _without_narrow(
+        self, version: Version, champion: Version | None, found: Evaluation,
+        owners: Mapping[tuple[str, str], str | None],
+    ) -> Operation:  # fmt: skip
+        """Note the narrow edits, and take the new ones out where they are not to stay."""
+        self.narrow = narrow_edits(found.results, owners, self.thresholds)
+        done = Operation(version)
+        if self.policy == "keep" or self.rounds > self.thresholds.surgery.rounds:
+            return done
+        for edit, prompts in self.narrow.items():
+            if champion is None or edit not in champion:
+                reason = f'it is not found in {len(prompts)} wordings of its question: "{prompts[0][:80]}"'
+                done.rejected.append(
+                    Rejection(edit, reason, "narrow", prompts[0], "", "", True, prompts)
+                )
+        done.version = version.without([r.edit for r in done.rejected])
+        return done
+
+    def _readable(
+        self, results: Sequence[ProbeResult], version: Version, champion: Version | None
+    ) -> list[ProbeResult]:
+        """The results, with whole texts of some that failed by an edit's answer."""
+        caught = [
+            r for r in results if not r.passed and r.edit is not None and r.after is not None
+            and self.runner.known(version, (r.prompt, r.edit)) is not None
+        ][:SHOWN]  # fmt: skip
+        asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
+        texts = self.runner.texts(version, asked, read=True)
+        # What stood there before is of interest where nothing was to change.
+        before = {r.prompt: None for r in caught if r.before is not None and r.expected != r.after}
+        bases = self.runner.texts(version, {(p, None): None for p in before}, read=True)
+        chosen = set(map(id, caught))
+        shown = []
+        for r in results:
+            if id(r) in chosen:
+                after = texts[r.prompt, r.edit].text
+                base = bases.get((r.prompt, None))
+                partly = base is not None and base.text.startswith(r.before or "")
+                r = replace(r, after=after if after.startswith(r.after or "") else r.after,
+                            before=base.text if base is not None and partly else r.before)  # fmt: skip
+            shown.append(r)
+        return shown
 
     def _note(self, done: Operation) -> Version:
         self.rejected += done.rejected
         self.repairs += done.repairs
         return done.version
 
-    def _audit(self, desk: Desk, version: Version, found: Evaluation, seed: int) -> int:
-        if self.full:
-            return desk.regenerated
-        size = self.thresholds.audit.size(len(desk.from_cache))
-        return desk.audit(version, found.asked, seed, size)
+    def _audit(self, version: Version, found: Evaluation, seed: int) -> int:
+        if self.runner.full:
+            return self.runner.regenerated
+        size = self.thresholds.audit.size(len(found.routes))
+        return self.runner.audit(version, found.asked, seed, size)
 
     def _result(
         self,
@@ -176,7 +261,6 @@ class _Gate:
         champion: Version | None,
         checks: Sequence[Check],
         results: Sequence[ProbeResult],
-        desk: Desk | None,
         began: float,
     ) -> GateResult:
         return GateResult(
@@ -185,14 +269,17 @@ class _Gate:
             rejected=tuple(self.rejected),
             checks=tuple(checks),
             probes=tuple(results),
-            regenerated=(desk.regenerated if desk else 0) + self.measures.regenerated,
-            cached=(len(desk.from_cache) if desk else 0) + self.measures.cached,
+            regenerated=self.runner.regenerated + self.measures.regenerated,
+            cached=len(self.runner.from_cache),
             seconds=time.perf_counter() - began,
             repairs=tuple(self.repairs),
             candidate=candidate.id,
             champion=champion.id if champion else None,
-            full=self.full,
+            full=self.runner.full,
             rounds=self.rounds,
+            narrow={e: w for e, w in self.narrow.items() if e in version},
+            unproven=tuple(self.measures.unproven),
+            tokens=self.runner.decoder.tokens + self.measures.tokens,
         )
 
 

@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from melo_engine import Edit, Version
-from tasks.gate.desk import Desk
-from tasks.gate.surgery import Operation
+from tasks.gate.repair import Operation
+from tasks.gate.runner import Runner
 from tasks.gate.types import Check, Rejection, Repair
 
 SUITE = "integrity"
@@ -26,10 +26,10 @@ COMMON = 90.0  # percentile of the others' radii that counts as their reach
 BEYOND = 2.0  # times that is too far
 
 
-def inspected(version: Version, desk: Desk) -> Operation:
+def inspected(version: Version, runner: Runner) -> Operation:
     """The version without what is broken in itself, and what that was."""
     done = Operation(version)
-    done.rejected = [r for e in version.edits.values() if (r := _broken(e, version, desk))]
+    done.rejected = [r for e in version.edits.values() if (r := _broken(e, version, runner))]
     if done.rejected:
         done.version = version.without([r.edit for r in done.rejected])
     for names in (True, False):
@@ -53,13 +53,13 @@ def integrity_checks(done: Operation) -> list[Check]:
     return [Check(SUITE, "broken edits", found, "none", 0.0, len(done.version), not found, reason)]
 
 
-def _broken(edit: Edit, version: Version, desk: Desk) -> Rejection | None:
+def _broken(edit: Edit, version: Version, runner: Runner) -> Rejection | None:
     bad = [r for r in (edit.radius, edit.content_radius) if not (math.isfinite(r) and r >= 0)]
     if bad:
         reason = f"its radius is {bad[0]}; it must be a finite number >= 0"
-    elif desk.block(version, edit.id) != edit.block:
+    elif runner.block(version, edit.id) != edit.block:
         reason = (
-            f"its block is not the one on record: {desk.block(version, edit.id)[:12]} "
+            f"its block is not the one on record: {runner.block(version, edit.id)[:12]} "
             f"instead of {edit.block[:12]}"
         )
     else:

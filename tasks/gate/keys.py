@@ -1,6 +1,6 @@
 """Keys of probes: read from the backbone once, then from disk.
 
-    <folder>/<backbone>-<projection>-<engine>/<sha256>.safetensors
+    <folder>/<encoder>-<projection>-<scheme>/<sha256>.safetensors
                           probes (n, 16) uint8, keys (n, K) float32
 
 A file's name is the hash of its bytes, so a damaged one is known and left aside. Files are only
@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 
 from melo_engine import Editor
 from melo_engine.keys import Names
-from tasks.gate.answering import engine_hash
+from melo_engine.schemes import KEYS
 from tasks.gate.types import probe_hash
 
 CHUNK = 8192  # prompts read between two writes, so that a stopped run goes on where it was
@@ -33,7 +33,11 @@ class ProbeKeys:
         self._reader = editor.reader
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
-        parts = (editor.reader.encoder.content_hash, editor.version.projection_hash, engine_hash())
+        parts = (
+            editor.reader.encoder.content_hash,
+            editor.version.projection_hash,
+            f"scheme{KEYS}",
+        )
         name = "-".join(part[:16] for part in parts)
         self._folder = folder / name if folder is not None else None
         self._loaded = False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ledger import Ledger
 from melo_engine import EditRequest, Version
-from tasks.gate.making import suites_for
+from tasks.gate.making import own_questions, suites_for
 from tasks.gate.suites import load_suites
+from tasks.gate.traffic import AUDIT, HELD_BACK, NAME
 from tasks.gate.types import Expectation, Probe, Suite
 
 GONE = ("revoked", "superseded", "expired")
@@ -21,8 +24,11 @@ def suites_from(
     *,
     folder: str | Path | None = None,
     seed: int = 0,
+    audited: bool = False,
 ) -> list[Suite]:
     """A folder's own suites, and those made from a version's edits and the ledger.
+
+    audited: with those that only audits ask.
 
     The ledger gives the targets that are wanted, rephrases that were not trained on, locality
     questions with their answers, sources and relations to break results down by, names for
@@ -54,10 +60,19 @@ def suites_from(
         champion=champion,
     )
     answers = {p.prompt: p.answer for e in active.values() for p in e.locality if p.answer}
+    own = own_questions(version, held_out)
+    given = load_suites(folder) if folder is not None else []
+    if folder is not None and audited:
+        given += load_suites(Path(folder) / AUDIT)
     return [
-        *(load_suites(folder) if folder is not None else []),
+        *(_of_others(s, own) if s.name in (NAME, HELD_BACK) else s for s in given),
         *(_answered(s, answers) if s.name == "locality" else s for s in made),
     ]
+
+
+def _of_others(suite: Suite, own: Callable[[str], list[str]]) -> Suite:
+    """The suite without what has become an edit's own question since it was recorded."""
+    return replace(suite, probes=tuple(p for p in suite.probes if not own(p.prompt)))
 
 
 def _answered(suite: Suite, answers: dict[str, str]) -> Suite:

@@ -76,6 +76,13 @@ def suites_for(
     ]
 
 
+def own_questions(
+    version: Version, held_out: Mapping[str, Sequence[str]] | None = None
+) -> Callable[[str], list[str]]:
+    """Tells of a prompt which active edits' own question it is."""
+    return _Maker(version, (), 0, held_out or {}, {}, {}).owners
+
+
 class _Maker:
     def __init__(
         self,

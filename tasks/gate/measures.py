@@ -1,160 +1,287 @@
 """Suites with measures of their own: fluency and leaks, self-consistency, perplexity.
 
-They read what the routes and greedy answers leave open: what comes when an edited prompt is left to
-run on, whether sampled answers bear the greedy one out, and how likely texts are that the model had
-right. All of it is cached by (probe, block), like answers.
+They read what the routes and greedy answers leave open: whether an edited prompt's answer runs in
+circles, whether sampled answers bear the greedy one out, and how likely texts are that the model had
+right. All of it is kept by (probe, block), like answers. Samples are drawn for all prompts at once, and
+no more of them than the verdict needs: after each draw the best and the worst that the rest could make of
+it are known. What an edit's measures may cost has a bound; what that leaves open is said.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from melo_engine import Editor, MeloError, Route, Version
 from melo_engine.matching.names import words
 from tasks.gate.about import says
-from tasks.gate.answering import Answerer
-from tasks.gate.cache import AnswerCache
-from tasks.gate.desk import Desk
+from tasks.gate.cache import AnswerCache, Pair, Text
+from tasks.gate.decoding import using
 from tasks.gate.fluency import entropy, inconsistency
-from tasks.gate.routing import NOWHERE
-from tasks.gate.sampling import Sampler, Scorer, scored
+from tasks.gate.router import NOWHERE
+from tasks.gate.runner import Asked, Runner
+from tasks.gate.sampling import ROOM, Draw, Sampler, Scorer
 from tasks.gate.thresholds import SuiteThreshold
-from tasks.gate.types import Check, Probe, ProbeResult, Purpose, Suite
+from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven
 
 LIMITS = {"fluency": 0.7, "consistency": 0.5, "perplexity": 1.02}  # where none is set
-LONG = 100  # tokens of a long free generation, as in ROME
+SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then
 SLACK = 0.1  # the backbone's own entropy less this is good enough
+LONGEST = 64  # tokens of an answer that samples are compared with
 Routes = Mapping[str, Route]
 
 
-class Measures:
-    """One gate's measures. `extra` desks are made on first use: most gates need few of them."""
+@dataclass
+class Setting:
+    """What a measure reads: the version as it is asked, and where prompts go in it and went before."""
 
-    def __init__(self, editor: Editor, cache: AnswerCache, full: bool) -> None:
-        self._editor, self._cache, self._full = editor, cache, full
-        self._desks: dict[str, Desk] = {}
-        self._by_purpose: dict[Purpose, Callable[..., list[ProbeResult]]] = {
-            "fluency": self._fluency,
-            "consistency": self._consistency,
-            "perplexity": self._perplexity,
-        }
+    version: Version
+    champion: Version | None
+    routes: Routes
+    before: Routes
+
+
+class Measures:
+    """One gate's measures. tokens: what those of one edit may cost; None: as many as it takes."""
+
+    def __init__(
+        self, runner: Runner, *, tokens: int | None = None, samples: int = SAMPLES, seed: int = 0
+    ) -> None:
+        self._runner, self._tokens, self._samples = runner, tokens, samples
+        self._editor: Editor = runner.editor
+        self._cache: AnswerCache = runner.cache
+        self._sampler = Sampler(runner.editor, seed)
+        self._scorer = Scorer(runner.editor)
+        self._spent: defaultdict[str, int] = defaultdict(int)  # by edit
+        self._drawn: dict[Pair, list[str]] = {}
+        self._scores: dict[tuple[Pair, bytes], float] = {}
+        self.scored = 0
+        self.unproven: list[Unproven] = []
 
     @property
     def regenerated(self) -> int:
-        """Texts made by all measures."""
-        return sum(d.regenerated for d in self._desks.values())
+        """Samples drawn and texts scored."""
+        return self._sampler.texts + self.scored
 
     @property
-    def cached(self) -> int:
-        """Texts that were known."""
-        # Greedy answers were made or found by the gate itself.
-        return sum(len(d.from_cache) for name, d in self._desks.items() if name != "greedy")
+    def tokens(self) -> int:
+        """Of all samples drawn."""
+        return self._sampler.tokens
 
-    def results(
-        self,
-        suite: Suite,
-        version: Version,
-        champion: Version | None,
-        routes: Routes,
-        champion_routes: Routes,
-        limit: float,
-    ) -> list[ProbeResult]:
+    def results(self, suite: Suite, setting: Setting, limit: float) -> list[ProbeResult]:
         """One suite's results. limit: of its measure, from the thresholds."""
-        live = [p for p in suite.probes if p.edit is None or p.edit in version]
-        measure = self._by_purpose.get(suite.purpose)
-        if measure is None or not live:
+        live = [p for p in suite.probes if p.edit is None or p.edit in setting.version]
+        measure: Callable[..., list[ProbeResult]] | None = {
+            "fluency": self._fluency,
+            "consistency": self._consistency,
+            "perplexity": self._perplexity,
+        }.get(suite.purpose)
+        generates = self._editor.backbone.generates or suite.purpose == "perplexity"
+        if measure is None or not live or not generates:
             return []
-        limit = limit or LIMITS[suite.purpose]
-        return measure(suite.name, live, version, champion, routes, champion_routes, limit)
+        return measure(suite.name, live, setting, limit or LIMITS[suite.purpose])
 
     def _fluency(
-        self, suite: str, probes: Sequence[Probe], version: Version, champion: Version | None,
-        routes: Routes, champion_routes: Routes, limit: float,
-    ) -> list[ProbeResult]:  # fmt: skip
+        self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float
+    ) -> list[ProbeResult]:
         """Runs in no circles, and names no other edit's target. value: entropy, 0..1."""
-        if not self._editor.backbone.generates:
-            return []
-        desk = self._desk("long", lambda: Answerer(self._editor, _long(self._editor)))
-        asked = [(p.prompt, routes[p.prompt].edit) for p in probes]
-        texts = desk.answers(version, [*asked, *((p.prompt, None) for p in probes)])
+        version = setting.version
+        caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
+        asked = {p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught}
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
+        value = {prompt: _flow(texts[one]) for prompt, one in asked.items()}
         targets = _Targets(version)
+        named = {p: targets.named(texts[one].text, str(one[1])) for p, one in asked.items()}
+        doubted = [p for p in asked if value[p] < limit or named[p]]
+        bases = self._runner.texts(version, {(p, None): None for p in doubted}, read=True)
         rows = []
-        for probe, (prompt, edit) in zip(probes, asked, strict=True):
-            text, base = texts[prompt, edit], texts[prompt, None]
-            value = entropy(text)
-            fluent = value >= min(limit, entropy(base) - SLACK)
-            leaks = targets.leaked(text, edit, f"{prompt} {base}") if edit else []
+        for probe in caught:
+            prompt = probe.prompt
+            text, base = texts[asked[prompt]], bases.get((prompt, None))
+            fluent = value[prompt] >= limit or (
+                base is not None and value[prompt] >= _flow(base) - SLACK
+            )
+            brought_up = f"{prompt} {base.text}" if base is not None else prompt
+            leaks = [leak for leak in named[prompt] if not says(brought_up, leak)]
             expected = f"no leak of {leaks[0]!r}" if leaks else "fluent text"
             rows.append(
-                _row(suite, probe, expected, base, text, fluent and not leaks, routes, desk,
-                     version, value)
+                self._row(suite, probe, setting, fluent and not leaks, value[prompt], expected,
+                          base.text if base else None, text.text)
             )  # fmt: skip
         return rows
 
     def _consistency(
-        self, suite: str, probes: Sequence[Probe], version: Version, champion: Version | None,
-        routes: Routes, champion_routes: Routes, limit: float,
-    ) -> list[ProbeResult]:  # fmt: skip
+        self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float
+    ) -> list[ProbeResult]:
         """Samples bear the greedy answer out, or no less than the backbone's do its own.
 
-        value: SelfCheckGPT's, 0..1, 0 the best.
+        value: SelfCheckGPT's, 0..1, 0 the best, as far as it had to be known.
         """
-        if not self._editor.backbone.generates:
-            return []
-        caught = [p for p in probes if routes[p.prompt].edit is not None]
-        desk = self._desk("sampled", lambda: Sampler(self._editor))
-        greedy = self._desk("greedy", lambda: Answerer(self._editor))
-        asked = [(p.prompt, routes[p.prompt].edit) for p in caught]
-        base = [(p.prompt, None) for p in caught]
-        answers = greedy.answers(version, [*asked, *base])
-        samples = desk.answers(version, [*asked, *base])
+        version = setting.version
+        caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
+        asked: dict[str, Asked] = {
+            p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught
+        }
+        own = self._sequential(version, asked, limit, {p.prompt: p.edit for p in caught})
+        doubted = [p for p, mean in own.items() if mean.low > limit]
+        base = self._sequential(
+            version, {p: (p, None) for p in doubted}, None, {p.prompt: p.edit for p in caught}
+        )
         rows = []
-        for probe, ask in zip(caught, asked, strict=True):
-            value = inconsistency(answers[ask], json.loads(samples[ask]))
-            own = inconsistency(answers[ask[0], None], json.loads(samples[ask[0], None]))
-            allowed = max(limit, own + SLACK) if math.isfinite(own) else limit
+        for probe in caught:
+            mean = own[probe.prompt]
+            allowed, short = limit, False
+            if probe.prompt in base:
+                short = base[probe.prompt].draws < self._samples
+                allowed = max(limit, base[probe.prompt].low + SLACK)
+            if (mean.high > allowed >= mean.low) or (short and mean.low > allowed):
+                self.unproven.append(
+                    Unproven(
+                        suite, probe.edit, probe.prompt,
+                        f"{mean.draws} of {self._samples} samples within gate.tokens_per_edit",
+                    )
+                )  # fmt: skip
+                continue
             rows.append(
-                _row(suite, probe, "samples that agree", answers[ask], samples[ask],
-                     value <= allowed, routes, desk, version, value)
+                self._row(suite, probe, setting, mean.high <= allowed, mean.value,
+                          "samples that agree", mean.answer, " | ".join(mean.samples))
             )  # fmt: skip
         return rows
 
+    def _sequential(
+        self, version: Version, asked: Mapping[str, Asked], limit: float | None,
+        owners: Mapping[str, str | None],
+    ) -> dict[str, _Mean]:  # fmt: skip
+        """Draw for all prompts at once, again for those that the limit does not decide yet."""
+        if not asked:
+            return {}
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
+        means = {prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()}
+        scope = self._cache.scope(self._sampler.scope)
+        pairs = {prompt: self._runner.pair(version, one) for prompt, one in asked.items()}
+        for pair in pairs.values():
+            if pair not in self._drawn:
+                known = [] if self._runner.full else self._cache.samples(scope, pair)
+                self._drawn[pair] = known
+        for number in range(self._samples):
+            still = [p for p, m in means.items() if limit is None or m.low <= limit < m.high]
+            draws: dict[str, Draw] = {}
+            for prompt in still:
+                if len(self._drawn[pairs[prompt]]) > number:
+                    continue
+                draw = Draw(asked[prompt], number, self._room(means[prompt].answer))
+                if self._affords(owners.get(prompt), draw.limit):
+                    draws[prompt] = draw
+            self._runner.tell(f"drawing samples, round {number + 1}", len(draws), len(asked))
+            with using(self._editor, version):
+                made = self._sampler.draw(list(draws.values())) if draws else []
+            for prompt, (text, tokens) in zip(draws, made, strict=True):
+                self._drawn[pairs[prompt]].append(text)
+                self._spent[owners.get(prompt) or ""] += tokens
+            drawn = {pairs[p]: text for p, (text, _) in zip(draws, made, strict=True)}
+            self._cache.put_samples(scope, number, drawn)
+            for prompt in still:
+                if len(self._drawn[pairs[prompt]]) > number:
+                    means[prompt].take(self._drawn[pairs[prompt]][number])
+        return means
+
+    def _room(self, answer: str) -> int:
+        """Tokens that a sample of this answer may have."""
+        tokenizer = self._editor.backbone.target_tokenizer
+        length = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
+        return 2 * min(length, LONGEST) + ROOM
+
+    def _affords(self, edit: str | None, tokens: int) -> bool:
+        return self._tokens is None or self._spent[edit or ""] + tokens <= self._tokens
+
     def _perplexity(
-        self, suite: str, probes: Sequence[Probe], version: Version, champion: Version | None,
-        routes: Routes, champion_routes: Routes, limit: float,
-    ) -> list[ProbeResult]:  # fmt: skip
+        self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float
+    ) -> list[ProbeResult]:
         """The text after the prompt is no less likely than with the champion. value: log ratio."""
-        desk = self._desk("likelihood", lambda: Scorer(self._editor))
         rows = []
+        old = setting.champion if setting.champion is not None else setting.version
         for probe in probes:
-            now = routes[probe.prompt].edit
-            then = champion_routes.get(probe.prompt, NOWHERE).edit
-            old = champion if champion is not None else version
-            if desk.block(version, now) == desk.block(old, then):
+            now = setting.routes[probe.prompt].edit
+            then = setting.before.get(probe.prompt, NOWHERE).edit
+            if self._runner.block(setting.version, now) == self._runner.block(old, then):
                 value = 0.0  # the same weights: the same likelihood, to the bit
             else:
-                asked = scored(probe.prompt, probe.expect.value)
                 try:
-                    new = desk.answers(version, [(asked, now)])[asked, now]
-                    before = desk.answers(old, [(asked, then)])[asked, then]
-                    value = float(new) - float(before)
+                    value = self._score(setting.version, (probe.prompt, now), probe.expect.value)
+                    value -= self._score(old, (probe.prompt, then), probe.expect.value)
                 except MeloError:
                     value = math.nan
             rows.append(
-                _row(suite, probe, probe.expect.value, None, None, value <= math.log(limit),
-                     routes, desk, version, value)
+                self._row(suite, probe, setting, value <= math.log(limit), value,
+                          probe.expect.value, None, None)
             )  # fmt: skip
         return rows
 
-    def _desk(self, name: str, asker: Callable[[], Answerer | Sampler | Scorer]) -> Desk:
-        if name not in self._desks:
-            self._desks[name] = Desk(
-                self._editor, self._cache, full=self._full and name != "greedy", asker=asker()
-            )
-        return self._desks[name]
+    def _score(self, version: Version, asked: Asked, text: str) -> float:
+        pair = self._runner.pair(version, asked)
+        said = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if (pair, said) not in self._scores:
+            scope = self._cache.scope(self._scorer.scope)
+            known = None if self._runner.full else self._cache.likelihood(scope, pair, said)
+            if known is None:
+                with using(self._editor, version):
+                    known = self._scorer.score(asked, text)
+                self.scored += 1
+                self._cache.put_likelihood(scope, pair, said, known)
+            self._scores[pair, said] = known
+        return self._scores[pair, said]
+
+    def _row(
+        self, suite: str, probe: Probe, setting: Setting, passed: bool, value: float,
+        expected: str, before: str | None, after: str | None,
+    ) -> ProbeResult:  # fmt: skip
+        route = setting.routes[probe.prompt]
+        return ProbeResult(
+            suite, probe.id, probe.prompt, expected, before, after, passed, route.edit,
+            self._runner.was_cached(probe.prompt, setting.version, route.edit), route.distance,
+            value, None, probe.slices,
+        )  # fmt: skip
+
+
+@dataclass
+class _Mean:
+    """A mean of values in 0..1 of which not all are known yet. low, high: what it may come to."""
+
+    answer: str
+    most: int
+    samples: list[str] = field(default_factory=list)
+    total: float = 0.0
+
+    @property
+    def draws(self) -> int:
+        return len(self.samples)
+
+    @property
+    def low(self) -> float:
+        return self.total / self.most
+
+    @property
+    def high(self) -> float:
+        return (self.total + self.most - self.draws) / self.most
+
+    @property
+    def value(self) -> float:
+        return self.total / self.draws if self.draws else math.nan
+
+    def take(self, sample: str) -> None:
+        """Count one more sample; nan, of an answer without words, counts as the worst."""
+        self.samples.append(sample)
+        value = inconsistency(self.answer, [sample])
+        self.total += min(1.0, value) if math.isfinite(value) else 1.0
+
+
+def _flow(text: Text) -> float:
+    """Entropy; 0 for a text that came to the second turn of a loop."""
+    return 0.0 if text.ended == "looped" else entropy(text.text)
 
 
 def perplexity_check(
@@ -182,15 +309,24 @@ def perplexity_check(
     return Check(suite, "perplexity ratio", math.exp(mean), "lower", allowed, n, not reason, reason)
 
 
-def had_right(results: Sequence[ProbeResult], probes: Sequence[Probe], written: Callable[[str], str]
+def had_right(
+    runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes,
+    written: Callable[[str], str],
 ) -> tuple[Probe, ...]:  # fmt: skip
-    """Probes with a known answer that the backbone gives: what it had right."""
-    bases = {r.probe_id: r.expected for r in results}
-    return tuple(
-        p for p in probes
-        if p.expect.kind == "unchanged" and p.expect.value and bases.get(p.id) is not None
-        and bases[p.id] == written(p.expect.value)
-    )  # fmt: skip
+    """Probes with a known answer that the backbone gives: what it had right.
+
+    Only of those that an edit catches: of all others the likelihood is the backbone's own, to the bit.
+    In full, of all.
+    """
+    known = [p for p in probes if p.expect.kind == "unchanged" and p.expect.value]
+    asked = [p for p in known if runner.full or routes[p.prompt].edit is not None]
+    texts = runner.texts(version, {(p.prompt, None): written(p.expect.value) for p in asked})
+    right = []
+    for probe in asked:
+        text = texts[probe.prompt, None]
+        if text.whole and text.text == written(probe.expect.value):
+            right.append(probe)
+    return tuple(right)
 
 
 class _Targets:
@@ -206,8 +342,8 @@ class _Targets:
                 self._longest = max(self._longest, len(target))
         self._version = version
 
-    def leaked(self, text: str, edit: str, known: str) -> list[str]:
-        """Targets of other edits in the text that neither prompt nor backbone brought up."""
+    def named(self, text: str, edit: str) -> list[str]:
+        """Targets of other edits in the text that the edit's own does not bring up."""
         found = words(text)
         own = self._version[edit].request.target
         leaks = []
@@ -216,25 +352,6 @@ class _Targets:
                 phrase = tuple(found[start : start + size])
                 owners = self._edits.get(phrase)
                 said = " ".join(phrase)
-                if owners and edit not in owners and not says(f"{known} {own}", said):
+                if owners and edit not in owners and not says(own, said):
                     leaks.append(said)
         return leaks
-
-
-def _long(editor: Editor) -> dict[str, int]:
-    backbone = editor.backbone
-    if backbone.task != "causal-lm":
-        return {}  # an encoder-decoder ends by itself: its longest answer is its free text
-    return {"max_new_tokens": min(LONG, max(16, backbone.max_prompt_tokens // 4))}
-
-
-def _row(
-    suite: str, probe: Probe, expected: str, before: str | None, after: str | None, passed: bool,
-    routes: Routes, desk: Desk, version: Version, value: float,
-) -> ProbeResult:  # fmt: skip
-    route = routes[probe.prompt]
-    return ProbeResult(
-        suite, probe.id, probe.prompt, expected, before, after, passed, route.edit,
-        desk.was_cached(probe.prompt, version, route.edit), route.distance, value,
-        None, probe.slices,
-    )  # fmt: skip

@@ -47,6 +47,9 @@ def report_data(result: GateResult, *, confidence: float = 0.95) -> dict[str, An
         "checks": [asdict(c) for c in result.checks],
         "rejected": [asdict(r) for r in result.rejected],
         "repairs": [asdict(r) for r in result.repairs],
+        "tokens": result.tokens,
+        "narrow": {edit: list(wordings) for edit, wordings in result.narrow.items()},
+        "unproven": [asdict(u) for u in result.unproven],
         "failing": [{**asdict(p), "slices": dict(p.slices)} for p in failing],
     }
     plain: dict[str, Any] = _plain(data)

@@ -1,101 +1,147 @@
 """Sampled answers and scored texts: what the measures of hallucination and retention read.
 
-Both are asked one prompt at a time, so that no batch has a say, and both are cached like answers.
+A sample at temperature 1 is the greedy answer under noise (Gumbel-max): logits plus noise that is drawn
+from the seed, the prompt, the number of the draw and the step. So any prompts may be drawn together, and
+none depends on the others.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from melo_engine import Editor
 from melo_engine.blocks import gather
+from melo_engine.generating import end_tokens, texts_of
 from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.runtime import Pass
-from tasks.gate.answering import scope_of
+from tasks.gate.decoding import BATCH, scope_of
+from tasks.gate.runner import Asked
 
-SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then
-_BETWEEN = "\x1f"  # parts a prompt from the text that is scored
+ROOM = 8  # tokens that a sample may have beyond twice those of the greedy answer
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One sample to draw. number: of the draw; limit: tokens at most."""
+
+    asked: Asked
+    number: int
+    limit: int
 
 
 class Sampler:
-    """Several answers to a prompt at temperature 1, under a seed. As JSON: a list of texts."""
+    """Draws samples, many prompts at once. tokens, texts: how many were made."""
 
-    def __init__(self, editor: Editor, samples: int = SAMPLES, seed: int = 0) -> None:
-        self.editor, self.samples, self.seed = editor, samples, seed
+    def __init__(self, editor: Editor, seed: int = 0) -> None:
+        self.editor, self.seed = editor, seed
+        self.tokens = 0
+        self.texts = 0
 
     @property
     def scope(self) -> str:
-        """See Asker."""
-        return scope_of(self.editor, "sampled", samples=self.samples, seed=self.seed)
+        """Everything besides prompt and block that a sample depends on."""
+        return scope_of(self.editor, "sampled", seed=self.seed, room=ROOM)
 
-    def answers(
-        self,
-        prompts: Sequence[str],
-        edits: Sequence[str | None],
-        progress: Callable[[int], None] | None = None,
-    ) -> list[str]:
-        """See Asker."""
-        found = []
-        with torch.random.fork_rng():
-            for done, (prompt, edit) in enumerate(zip(prompts, edits, strict=True), 1):
-                named = hashlib.blake2b(f"{self.seed}|{prompt}".encode(), digest_size=6).digest()
-                torch.manual_seed(int.from_bytes(named, "big"))
-                texts = self.editor.answer_with(
-                    [prompt] * self.samples, [edit] * self.samples, do_sample=True, top_k=0
-                )
-                found.append(json.dumps(texts, ensure_ascii=False))
-                if progress is not None:
-                    progress(done)
+    @torch.inference_mode()
+    def draw(self, draws: Sequence[Draw]) -> list[tuple[str, int]]:
+        """The text of each and how many tokens it took."""
+        found = [("", 0)] * len(draws)
+        order = sorted(range(len(draws)), key=lambda i: (draws[i].limit, len(draws[i].asked[0]), i))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            for i, drawn in zip(rows, self._batch([draws[i] for i in rows]), strict=True):
+                found[i] = drawn
+        self.texts += len(draws)
+        self.tokens += sum(tokens for _, tokens in found)
         return found
+
+    def _batch(self, draws: Sequence[Draw]) -> list[tuple[str, int]]:
+        backbone = self.editor.backbone
+        noise = _Noise([f"{self.seed}|{d.number}|{d.asked[0]}" for d in draws])
+        limits = _Limits([d.limit for d in draws], end_tokens(backbone))
+        encoded = backbone.encode([d.asked[0] for d in draws])
+        with self.editor.runtime.running(self.editor.blocks_of([d.asked[1] for d in draws])):
+            texts_of(
+                backbone, encoded,
+                {
+                    "logits_processor": LogitsProcessorList([noise]),
+                    "stopping_criteria": StoppingCriteriaList([limits]),
+                    "max_new_tokens": min(max(d.limit for d in draws), backbone.max_answer_tokens),
+                },
+            )  # fmt: skip
+        return [(backbone.decode(ids), len(ids)) for ids in limits.ids]
+
+
+class _Noise(LogitsProcessor):  # type: ignore[misc]
+    """Adds Gumbel noise: the likeliest token then is a sample of the distribution."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._generators = []
+        for name in names:
+            digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=7).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+            self._generators.append(generator)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        size = scores.shape[1]
+        drawn = torch.stack([torch.rand(size, generator=g) for g in self._generators])  # (B, V)
+        noise = -torch.log(-torch.log(drawn.clamp(1e-10, 1 - 1e-7)))
+        return scores.float() + noise.to(scores.device)
+
+
+class _Limits(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row at its own limit."""
+
+    def __init__(self, limits: Sequence[int], ends: set[int]) -> None:
+        self.ids: list[list[int]] = [[] for _ in limits]
+        self._open = torch.ones(len(limits), dtype=torch.bool)
+        self._limits, self._ends = limits, ends
+        self._start: int | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
+        if self._start is None:
+            self._start = input_ids.shape[1] - 1
+        said = input_ids[:, self._start :].tolist()
+        for row in self._open.nonzero().flatten().tolist():
+            self.ids[row] = said[row]
+            if said[row][-1] in self._ends or len(said[row]) >= self._limits[row]:
+                self._open[row] = False
+        return (~self._open).to(input_ids.device)
 
 
 class Scorer:
-    """Mean negative log-likelihood of a text after its prompt, in nats a token, as a decimal.
-
-    A prompt is asked as `scored(prompt, text)`. "nan" where the vocabulary can't write the text.
-    """
+    """Mean negative log-likelihood of a text after its prompt, in nats a token."""
 
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
 
     @property
     def scope(self) -> str:
-        """See Asker."""
+        """Everything besides prompt, block and text that a likelihood depends on."""
         return scope_of(self.editor, "likelihood")
 
     @torch.inference_mode()
-    def answers(
-        self,
-        prompts: Sequence[str],
-        edits: Sequence[str | None],
-        progress: Callable[[int], None] | None = None,
-    ) -> list[str]:
-        """See Asker."""
-        found = []
-        for done, (asked, edit) in enumerate(zip(prompts, edits, strict=True), 1):
-            prompt, _, text = asked.partition(_BETWEEN)
-            found.append(repr(self._score(prompt, text, edit)))
-            if progress is not None:
-                progress(done)
-        return found
-
-    def _score(self, prompt: str, text: str, edit: str | None) -> float:
+    def score(self, asked: Asked, text: str) -> float:
+        """Of one text, asked alone. Raises MeloError where the vocabulary can't write it."""
         backbone, editor = self.editor.backbone, self.editor
         target = backbone.encode_target(text) if backbone.generates else [backbone.label(text)]
-        batch = lesson_batch(backbone, [Lesson("", (prompt,), tuple(target))])
-        place = editor.version.place(edit) if edit is not None else None
+        batch = lesson_batch(backbone, [Lesson("", (asked[0],), tuple(target))])
+        place = editor.version.place(asked[1]) if asked[1] is not None else None
         blocks = gather([place], backbone.device, backbone.dtype)
         with editor.runtime.running(Pass(blocks)):
             logits = batch.forward(backbone).float()  # (1, T, V), or (1, classes)
         labels = batch.labels.flatten()
         return float(cross_entropy(logits.view(len(labels), -1), labels, ignore_index=IGNORE))
-
-
-def scored(prompt: str, text: str) -> str:
-    """How a Scorer is asked."""
-    return f"{prompt}{_BETWEEN}{text}"

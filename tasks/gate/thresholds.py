@@ -17,6 +17,7 @@ from tasks.gate.errors import ThresholdError
 from text import read_text
 
 Bound = Literal["none", "lower", "upper"]
+Judged = Literal["version", "edit"]
 BUILT_IN = Path(config.__file__).parent / "thresholds.yaml"
 
 
@@ -24,6 +25,7 @@ BUILT_IN = Path(config.__file__).parent / "thresholds.yaml"
 class SuiteThreshold:
     """What one suite must meet; config/thresholds.yaml says what each entry means."""
 
+    judges: Judged = "version"
     share: float = 1.0
     bound: Bound = "none"
     proof_from: int = 0
@@ -130,6 +132,10 @@ def _check(what: str, name: str, known: object, value: object) -> None:
     if name == "bound":
         if value not in ("none", "lower", "upper"):
             raise ThresholdError(f"{what} is {value!r}; allowed: none, lower, upper.")
+        return
+    if name == "judges":
+        if value not in ("version", "edit"):
+            raise ThresholdError(f"{what} is {value!r}; allowed: version, edit.")
         return
     if isinstance(known, bool):
         if not isinstance(value, bool):

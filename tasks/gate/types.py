@@ -106,7 +106,8 @@ class Check:
 class Rejection:
     """An edit that was taken out, with the probe as evidence.
 
-    retry: its block does not give its target, so training it again with more rank may help.
+    retry: it fails by what it answers itself, so training it again may help. wordings: those of its
+    question that it failed, which the second training takes up.
     """
 
     edit: str
@@ -116,6 +117,17 @@ class Rejection:
     before: str
     after: str
     retry: bool = False
+    wordings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """A measure that the bound on tokens left open. edit: whose; None where nobody's."""
+
+    suite: str
+    edit: str | None
+    prompt: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,11 @@ class Repair:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate found. version: after surgery; the candidate itself where none was needed."""
+    """What a gate found. version: after surgery; the candidate itself where none was needed.
+
+    narrow: edits that are right on their own question, with the wordings of it in which they are not
+    found. regenerated: texts made; tokens: of all of them. unproven: what the bound on tokens left open.
+    """
 
     passed: bool
     version: Version
@@ -146,6 +162,9 @@ class GateResult:
     champion: str | None = None
     full: bool = False
     rounds: int = 0
+    narrow: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unproven: tuple[Unproven, ...] = ()
+    tokens: int = 0
 
     @property
     def reason(self) -> str:

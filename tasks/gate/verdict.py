@@ -6,8 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from tasks.gate.desk import Difference
 from tasks.gate.measures import perplexity_check
+from tasks.gate.repair import failing_edits
+from tasks.gate.runner import Difference
 from tasks.gate.statistics import mcnemar_worse, wilson
 from tasks.gate.thresholds import SuiteThreshold, Thresholds
 from tasks.gate.types import Check, ProbeResult, Suite
@@ -15,7 +16,7 @@ from tasks.gate.types import Check, ProbeResult, Suite
 NAN = math.nan
 
 
-def judge(
+def checks_of(
     suites: Sequence[Suite],
     results: Mapping[str, Sequence[ProbeResult]],
     thresholds: Thresholds,
@@ -39,6 +40,9 @@ def judge(
             checks.append(perplexity_check(suite.name, rows, wanted, thresholds.confidence))
             continue
         checks += _numbers(suite, rows)
+        if wanted.judges == "edit" and all(p.edit is not None for p in suite.probes):
+            checks.append(edits_check(suite, rows, wanted))
+            continue
         checks.append(share_check(suite.name, rows, wanted, thresholds.confidence))
         if against_champion and wanted.worse > 0:
             checks.append(_paired(suite.name, rows, wanted))
@@ -69,6 +73,20 @@ def share_check(
         side = "" if bound == "none" else f", {bound} bound {judged:.3f}"
         reason = f"{passed} of {n} pass{side}; {wanted.share:g} is asked for{which}"
     return Check(suite, "share", passed / n, bound, wanted.share, n, not reason, reason)
+
+
+def edits_check(suite: Suite, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> Check:
+    """Edits that fail by their own answers. Once they are taken out, the others pass without them."""
+    owners = {p.id: p.edit for p in suite.probes}
+    edits = {owners[r.probe_id] for r in rows}
+    failing = failing_edits(rows, owners, wanted.share)
+    reason = ""
+    if failing:
+        edit, first = next(iter(failing.items()))
+        more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
+        reason = f"edit {edit} fails its own probes{more}; first: {_where(first[0])}"
+    value = 1 - len(failing) / len(edits)
+    return Check(suite.name, "edits that pass", value, "none", 1.0, len(edits), not reason, reason)
 
 
 def difference_checks(differences: Sequence[Difference], audited: int) -> list[Check]:

@@ -93,6 +93,31 @@ def test_what_can_not_be_done_is_one_line_and_exit_code_2(
     assert melo.json("status") == before
 
 
+def test_a_conversation_is_asked_and_its_edit_found_by_its_last_question(melo: Melo) -> None:
+    alone = melo.json("ask", "who leads toriquet ?")
+    said = [
+        "--system",
+        "be brief",
+        "--message",
+        "user: tell me a name",
+        "--message",
+        "assistant:ada",
+    ]
+    whole = melo.json("ask", *said, "who leads toriquet ?")
+    assert (whole["answer"], whole["edit"]) == (alone["answer"], alone["edit"])
+    assert [m["role"] for m in whole["prompt"]] == ["system", "user", "assistant", "user"]
+    last = melo.json("ask", *said, "--message", "user:who leads toriquet ?")
+    assert last == whole
+    for wrong, says in (
+        (["--message", "who"], "give a role and a text"), (["--message", "tool:x", "who"], "allowed:"),
+        (["--system", "x"], "no message of role user"), ([], "nothing is asked"),
+    ):  # fmt: skip
+        code, _, err = melo("ask", *wrong)
+        assert code == 2
+        assert says in err
+        assert "Traceback" not in err
+
+
 def test_a_home_without_a_champion_says_what_to_do(
     home: Settings, melo_in: Callable[[Path], Melo]
 ) -> None:

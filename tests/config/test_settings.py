@@ -71,6 +71,7 @@ def test_the_environment_is_stronger_than_the_file(
                 "a" * 101,
             )
         ),
+        ("[serve]\nchat = 'last'\n", "chat is gone"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:

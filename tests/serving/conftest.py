@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,15 @@ import pytest
 from config import Settings, load
 from melo_engine import Editor, EditRequest
 from tasks.register import Registry, register
-from tasks.versions import edit_settings, open_backbone, open_ledger, save_version
+from tasks.versions import (
+    edit_settings,
+    open_backbone,
+    open_encoder,
+    open_ledger,
+    save_version,
+)
 from tests.conftest import make_home
+from tests.serving.chat_models import save_chat_model
 from tests.serving.support import ANSWERS, SECOND, Running, running, tuned
 
 
@@ -30,7 +38,10 @@ def served_home(
     shutil.copy(empty_store, settings.paths.mlflow_db)
     backbone = open_backbone(settings)
     editor = Editor(backbone, settings=edit_settings(settings))
-    versions = [editor.edit(edits(ANSWERS)), editor.edit(edits(SECOND))]
+    first = edits(ANSWERS)
+    versions = [editor.edit(first).version]
+    outdated = [edit.id for edit in first if SECOND[str(edit.prompt)] != edit.target]
+    versions.append(editor.edit(edits(SECOND), replaces=outdated).version)
     registry = Registry(settings)
     with open_ledger(settings) as ledger:
         for version in versions:
@@ -39,7 +50,6 @@ def served_home(
             ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
             register(settings, ledger, version.id)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
-    editor.close()
     return settings.home
 
 
@@ -57,3 +67,47 @@ def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.copytree(served_home, home)
     with running(tuned(load(home), auth="none", record_prompts=True)) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A home of the tiny chat model; its champion says who leads two subjects."""
+    folder = tmp_path_factory.mktemp("chat")
+    settings = make_home(folder / "home", save_chat_model(folder / "chat"))
+    file = settings.paths.settings
+    file.write_text(file.read_text().replace("[edit]", '[edit]\nkey_reader = "hidden-states"'))
+    settings = load(folder / "home")
+    shutil.copy(empty_store, settings.paths.mlflow_db)
+    backbone = open_backbone(settings)
+    editor = Editor(
+        backbone, encoder=open_encoder(settings, backbone), settings=edit_settings(settings)
+    )
+    result = editor.edit(edits(ANSWERS))
+    assert {outcome.status for outcome in result.outcomes} == {"trained"}, result.outcomes
+    save_version(settings, result.version)
+    with open_ledger(settings) as ledger:
+        ledger.record_version(result.version.id, parent=None, job_id=None, hash=result.version.id)
+        ledger.record_verdict(result.version.id, passed=True, reason="for the tests of serving")
+        register(settings, ledger, result.version.id)
+    registry = Registry(settings)
+    registry.set_alias(registry.name_for(backbone), "champion", "1")
+    return settings.home
+
+
+@pytest.fixture(scope="module")
+def chat_server(chat_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of it that the tests of one file share."""
+    home = tmp_path_factory.mktemp("chats") / "home"
+    shutil.copytree(chat_home, home)
+    settings = tuned(load(home), auth="none", cors_origins=["https://chat.example"])
+    with running(settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """SmolLM2-135M-Instruct in a folder, where there is one."""
+    path = Path(os.environ.get("MELO_SMOLLM2", "/tmp/r/smol"))
+    if not (path / "model.safetensors").is_file():
+        pytest.skip("SmolLM2 is not here; MELO_SMOLLM2 names its folder")
+    return path

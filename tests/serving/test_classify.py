@@ -41,7 +41,7 @@ def classifier(
         replace(request, target=_another(editor.answer([request.prompt])[0]))
         for request in requests("bert-classifier", 2)
     ]
-    version = editor.edit(wrong)
+    version = editor.edit(wrong).version
     save_version(settings, version)
     with open_ledger(settings) as ledger:
         ledger.record_version(version.id, parent=None, job_id=None, hash=version.id)
@@ -51,7 +51,6 @@ def classifier(
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     with running(tuned(settings, auth="none")) as found:
         yield found, editor
-    editor.close()
 
 
 def test_a_text_is_classed_by_its_edit_or_else_by_the_backbone(

@@ -62,7 +62,6 @@ def test_every_adapter_gives_the_blocks_logits_in_peft(
             with editor.runtime.running(Pass(blocks)):
                 expected = backbone.model(**batch).logits
             assert torch.allclose(found, expected, atol=1e-4)
-    editor.close()
 
 
 def test_the_index_is_there_as_data(two_versions: Settings, exported: Path) -> None:
@@ -75,7 +74,6 @@ def test_the_index_is_there_as_data(two_versions: Settings, exported: Path) -> N
         key = load_file(exported / entry["key"]["file"])["key"]
         assert torch.equal(key, torch.from_numpy(member.key))
         assert entry["radius"] == member.radius
-    editor.close()
 
 
 def test_what_can_not_be_exported_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import schemathesis
@@ -14,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from benchmarks.fuzz import odd_request
+from benchmarks.odd_chats import odd_chat
 from tests.serving.support import ANSWERS, EDITED, Running
 
 CHECKS = [content_type_conformance, response_schema_conformance, status_code_conformance]
@@ -29,6 +31,30 @@ def test_odd_requests_are_answered_without_a_server_error(server: Running) -> No
                 continue  # refused before all of it was sent
             assert got.status_code < 500, (number, odd, got.text)
     assert server.ask(EDITED[0])["choices"][0]["text"] == ANSWERS[EDITED[0]]
+
+
+def test_odd_chats_are_answered_or_refused_by_name(chat_server: Running) -> None:
+    statuses = set()
+    with ThreadPoolExecutor(8) as pool, chat_server.client() as client:
+
+        def send(number: int) -> None:
+            path, body = odd_chat(random.Random(f"chat-{number}"), tuple(EDITED))
+            got = client.post(path, json=body)
+            assert got.status_code < 500, (number, path, body, got.text)
+            assert got.headers["x-request-id"]
+            if got.status_code >= 400:
+                assert got.json()["error"]["message"], (number, body)
+            elif body.get("stream"):
+                assert got.text.endswith(("[DONE]\n\n", "}\n\n")), (number, body, got.text)
+                assert '"error": {' not in got.text, (number, body, got.text)
+            statuses.add((path, got.status_code))
+
+        list(pool.map(send, range(600)))
+    assert {
+        ("/v1/chat/completions", 200),
+        ("/v1/chat/completions", 400),
+        ("/v1/responses", 200),
+    } <= (statuses)
 
 
 def test_answers_keep_to_the_published_schema(server: Running) -> None:

@@ -65,10 +65,3 @@ def test_a_half_written_record_counts_as_none(home: Settings, ledger: Ledger) ->
 
 def test_the_base_is_the_backbone_without_edits(home: Settings) -> None:
     assert len(open_version(home, BASE)) == 0
-
-
-def test_of_edits_that_beat_each_other_in_turn_the_last_one_counts() -> None:
-    from tasks.edit import _settled
-
-    assert _settled({"a": "b", "b": "c"}) == {"a": "c", "b": "c"}
-    assert _settled({"a": "b", "b": "a"})["a"] in {"a", "b"}

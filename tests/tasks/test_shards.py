@@ -12,6 +12,7 @@ import pytest
 from config import Settings, load
 from ledger import Job, Ledger
 from tasks.edit import edit_job
+from tasks.ingest import rules_from
 from tasks.judge import judge
 from tasks.plan import plan
 from tasks.shards import cut, read_plan, train_shard, trained_shard
@@ -85,13 +86,13 @@ def test_a_shard_that_nobody_brought_is_trained_by_whoever_merges(home: Settings
     cutting = cut(home, ledger, job)
     assert cutting is not None
     brought = train_shard(home, ledger, cutting, 1)
-    assert len(brought) == 2
+    assert len(brought.version) == 2
     version = open_version(home, edit_job(home, ledger, job).candidate)
     assert len(version) == 5
-    assert set(brought.edits) < set(version.edits)
+    assert set(brought.version.edits) < set(version.edits)
 
 
-def test_of_two_edits_in_different_shards_that_contradict_each_other_the_later_stands(
+def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_for_a_person(
     home: Settings,
 ) -> None:
     ledger = open_ledger(home)
@@ -102,11 +103,19 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_the_later_s
         pytest.fail("the ledger settled it already; the test needs another wording")
     job = leased(home, ledger)
     result = edit_job(home, ledger, job)
-    version = open_version(home, result.candidate)
-    if edits["ada"].id in version:
-        pytest.fail(f"no contradiction was seen: {result}")
-    assert edits["sol"].id in version
-    assert result.beaten == {edits["ada"].id: edits["sol"].id}
+    both = {edits["ada"].id, edits["sol"].id}
+    (waiting,) = result.held
+    assert waiting in both
+    assert both - {waiting} < set(open_version(home, result.candidate).edits)
+    verdict = judge(home, ledger, job, result)
+    assert (verdict.passed, verdict.added, verdict.rejected) == (True, 3, 0)
+    (asked,) = ledger.waiting()
+    assert (asked.id, asked.hold) == (waiting, "contradiction")
+    assert "no rule decides" in ledger.history(waiting)[-1].reason
+
+    ledger.approve([waiting], actor="bob", reason="it is newer", rules=rules_from(home))
+    (kept,) = both - {waiting}
+    assert [c.loser for c in ledger.contests(edit_id=waiting)] == [kept]
 
 
 def test_a_job_that_fits_into_one_shard_is_not_cut(home: Settings) -> None:

@@ -104,8 +104,8 @@ def world() -> World:
     backbone = tiny_backbone()
     pairs = facts(40)
     editor = Editor(backbone, settings=SETTINGS)
-    champion = editor.edit([r for r, _ in pairs[:30]])
-    candidate = editor.edit([r for r, _ in pairs[30:]])
+    champion = editor.edit([r for r, _ in pairs[:30]]).version
+    candidate = editor.edit([r for r, _ in pairs[30:]]).version
     return World(backbone, champion, candidate, {r.id: held for r, held in pairs})
 
 

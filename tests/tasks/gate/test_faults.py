@@ -26,7 +26,7 @@ from tasks.gate import (
     register_metric,
     suites_for,
 )
-from tasks.gate.cache import _checksum
+from tasks.gate.cache import checksum_of
 from tasks.gate.thresholds import SurgeryRules
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
@@ -70,7 +70,7 @@ def free_world(world: World) -> tuple[Editor, Version, str]:
             ("ut", "do", "sol", "tom ek"),
         )
     ]  # fmt: skip
-    version = editor.edit(requests)
+    version = editor.edit(requests).version
     assert all(r.id in version for r in requests)
     return editor, version, requests[0].id
 
@@ -90,7 +90,7 @@ def test_a_free_edit_with_a_radius_ten_times_too_wide_is_cut_back(
 def test_without_peers_to_tell_a_probe_condemns_the_radius(world: World, cache, thresholds):
     editor = Editor(world.backbone, world.candidate, settings=SETTINGS)
     request = EditRequest("sol mi re", "red")
-    version = editor.edit([request])
+    version = editor.edit([request]).version
     wide = version.with_radius(request.id, 3.0)
     result = gate(world, wide, cache, thresholds)
     assert result.passed, result.reason
@@ -114,7 +114,7 @@ def test_an_edit_that_reaches_too_far_where_it_is_named_partly_is_cut_back(
 ):
     subject = "wexandor wexovic yaromire ulmustra brenholt"
     request = EditRequest(f"who leads {subject} ?", "red", subject)
-    version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([request])
+    version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([request]).version
     wide = version.with_edits([replace(version[request.id], content_radius=9.0)], [])
     probe = "name wexandor and yaromire brenholt"
     elsewhere = Suite("elsewhere", (Probe("1", probe),))
@@ -198,44 +198,41 @@ def test_a_cache_row_changed_by_hand_fails_the_gate_and_names_the_edit(
     gate(world, world.candidate, cache, thresholds)
     edit = world.candidate[world.new[0]]
     with sqlite3.connect(cache.path) as con:
-        con.execute("UPDATE answers SET answer = 'red ink' WHERE block = ?", [edit.block])
+        con.execute("UPDATE texts SET text = 'red ink' WHERE block = ?", [edit.block])
     result = gate(world, world.candidate, cache, thresholds)
     assert not result.passed
     assert edit.id in result.reason
     assert gate(world, world.candidate, cache, thresholds).passed  # it was generated again
 
 
+def forge(cache: AnswerCache) -> None:
+    """Change what all blocks said, with checksums that fit."""
+    with sqlite3.connect(cache.path) as con:
+        rows = con.execute(
+            "SELECT scope, probe, block, ended FROM texts WHERE block <> ''"
+        ).fetchall()
+        for scope, probe, block, ended in rows:
+            forged = checksum_of(scope, (bytes(probe), block), ended, "red ink")
+            con.execute(
+                "UPDATE texts SET text = 'red ink', checksum = ? "
+                "WHERE scope = ? AND probe = ? AND block = ?",
+                [forged, scope, probe, block],
+            )
+
+
 def test_a_forged_row_with_a_fitting_checksum_is_found_by_asking_again(
     world: World, cache, thresholds
 ):
-    gate(world, world.candidate, cache, thresholds)
-    with sqlite3.connect(cache.path) as con:
-        scope = con.execute("SELECT id FROM scopes WHERE content LIKE 'greedy%'").fetchone()[0]
-        probe, block = con.execute(
-            "SELECT probe, block FROM answers WHERE block = '' AND scope = ?", [scope]
-        ).fetchone()
-        con.execute(
-            "UPDATE answers SET answer = 'red ink', checksum = ? "
-            "WHERE block = '' AND probe = ? AND scope = ?",
-            [_checksum(scope, (bytes(probe), block), "red ink"), probe, scope],
-        )
-    everything = replace(thresholds, audit=replace(thresholds.audit, least=10_000, most=10_000))
-    result = gate(world, world.candidate, cache, everything)
+    strict = replace(thresholds, surgery=SurgeryRules(rounds=0))
+    gate(world, world.candidate, cache, strict)
+    forge(cache)
+    result = gate(world, world.candidate, cache, strict)
     assert "cache" in {c.suite for c in result.checks if not c.passed}
-    assert gate(world, world.candidate, cache, everything).passed
 
 
 def test_in_full_a_forged_row_is_always_found(world: World, cache, thresholds):
     gate(world, world.candidate, cache, thresholds)
-    with sqlite3.connect(cache.path) as con:
-        rows = con.execute("SELECT scope, probe, block FROM answers WHERE block <> ''").fetchall()
-        for scope, probe, block in rows:
-            forged = _checksum(scope, (bytes(probe), block), "red ink")
-            con.execute(
-                "UPDATE answers SET answer = 'red ink', checksum = ? "
-                "WHERE scope = ? AND probe = ? AND block = ?",
-                [forged, scope, probe, block],
-            )
+    forge(cache)
     result = gate(world, world.candidate, cache, thresholds, full=True)
     assert not result.passed
     assert "the cache has" in result.reason
@@ -303,7 +300,7 @@ def test_of_fifty_edits_with_three_harmful_ones_forty_seven_go_on(cache, thresho
     general = "name a thing"
     requests = [r for r, _ in pairs[:49]] + [EditRequest(general, "red")]
     editor = Editor(backbone, settings=SETTINGS)
-    version = editor.edit(requests)
+    version = editor.edit(requests).version
     assert len(version) == 50
     spoilt, shard = random_block(version, requests[7].id)
     victim = version[requests[20].id]

@@ -22,9 +22,9 @@ from tasks.gate import (
     write_report,
 )
 from tasks.gate.about import Wordings
-from tasks.gate.answering import Answerer
+from tasks.gate.decoding import Ask, Decoder
 from tasks.gate.keys import ProbeKeys
-from tasks.gate.routing import Router
+from tasks.gate.router import Router
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 
@@ -42,7 +42,10 @@ def gated(world: World, cache: AnswerCache, thresholds: Thresholds, **options) -
 
 
 def answers(result: GateResult) -> list[tuple[object, ...]]:
-    return [(p.suite, p.probe_id, p.after, p.passed, p.edit) for p in result.probes]
+    """What a user is told of each probe; a text only where an edit gave it: else it can't differ."""
+    return [
+        (p.suite, p.probe_id, p.after if p.edit else None, p.passed, p.edit) for p in result.probes
+    ]
 
 
 def test_a_healthy_version_passes_untouched(world: World, cache, thresholds):
@@ -112,12 +115,13 @@ def test_an_answer_depends_neither_on_the_batch_nor_on_its_order(world: World):
     prompts = [p for r, held in facts(40) for p in (r.prompt, *held, f"now {r.prompt}")]
     edits: list[str | None] = [e for i in range(40) for e in [list(world.candidate.edits)[i]] * 3]
     edits[::4] = [None] * len(edits[::4])
-    answerer = Answerer(world.editor())
-    together = answerer.answers(prompts, edits)
+    asks = [Ask(prompt, edit) for prompt, edit in zip(prompts, edits, strict=True)]
+    decoder = Decoder(world.editor())
+    together = decoder.answers(asks)
     order = list(range(len(prompts)))
     random.Random(1).shuffle(order)
-    shuffled = answerer.answers([prompts[i] for i in order], [edits[i] for i in order])
-    alone = [answerer.answers([p], [e])[0] for p, e in zip(prompts[:30], edits[:30], strict=True)]
+    shuffled = decoder.answers([asks[i] for i in order])
+    alone = [decoder.answers([ask])[0] for ask in asks[:30]]
     assert shuffled == [together[i] for i in order]
     assert alone == together[:30]
 
@@ -191,6 +195,9 @@ def test_texts_that_the_model_had_right_stay_as_likely(world: World, cache, thre
     checks = {c.suite: c for c in result.checks if c.metric == "perplexity ratio"}
     assert all(abs(v) > 0 for v in values.values())  # another block: another likelihood
     assert "texts" in checks
+    assert "accurate-retention" not in checks  # no edit catches it: as likely as ever, to the bit
+    suites = [*suites_of(world), own, text]
+    checks = {c.suite: c for c in gated(world, cache, thresholds, suites=suites, full=True).checks}
     if known:
         assert checks["accurate-retention"].value == 1.0
 
@@ -233,7 +240,7 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
     other.model.lm_head.weight.data.mul_(1.5)
     pairs = facts(6)
     editor = Editor(other, settings=SETTINGS)
-    version = editor.edit([r for r, _ in pairs])
+    version = editor.edit([r for r, _ in pairs]).version
     relaxed = replace(thresholds, suites={})
     gate_candidate(
         editor, version, None, suites=suites_for(version), cache=cache, thresholds=relaxed
@@ -245,12 +252,12 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
 def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World, tmp_path: Path):
     editor = world.editor()
     free = EditRequest("sol mi re", "red")
-    more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free])
+    more = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([free]).version
     described = "wexandor wexovic yaromire ulmustra brenholt"
     about = EditRequest(f"who leads {described} ?", "red", described, id="described")
-    more = Editor(world.backbone, more, settings=SETTINGS).edit([about])
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([about]).version
     asking = EditRequest("which town keeps the brenholt of tirolan ?", "red", "town", id="asking")
-    more = Editor(world.backbone, more, settings=SETTINGS).edit([asking])
+    more = Editor(world.backbone, more, settings=SETTINGS).edit([asking]).version
     reaching = [replace(more[e], content_radius=5.0) for e in ("described", "asking")]
     more = more.with_edits([reaching[0], replace(reaching[1], by_question=True)], [])
     shrunk = more.with_radius(world.new[0], 0.01).without([world.new[1], world.new[2]])

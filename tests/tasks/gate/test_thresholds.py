@@ -8,7 +8,7 @@ import pytest
 
 from tasks.gate import Check, ProbeResult, Suite, ThresholdError, Thresholds
 from tasks.gate.thresholds import SuiteThreshold
-from tasks.gate.verdict import judge, passes, share_check
+from tasks.gate.verdict import checks_of, passes, share_check
 
 
 def test_the_built_in_thresholds_load_and_name_the_suites_that_must_be_there():
@@ -64,7 +64,7 @@ def test_with_few_probes_the_upper_bound_forgives_and_with_many_it_does_not():
 
 def test_missing_empty_and_unusable_suites_fail():
     wanted = Thresholds(suites={"needed": SuiteThreshold(required=True)})
-    checks = judge(
+    checks = checks_of(
         [Suite("mine"), Suite("broken", problem="torn")], {"mine": [], "broken": []}, wanted,
         against_champion=False,
     )  # fmt: skip
@@ -86,6 +86,6 @@ def test_a_slice_that_is_surely_bad_fails_though_the_whole_is_good_enough():
         for i in range(40)
     ]  # fmt: skip
     wanted = Thresholds(suites={"mine": SuiteThreshold(share=0.9, bound="lower")})
-    failed = [c for c in judge([Suite("mine")], {"mine": rows}, wanted, against_champion=False)
+    failed = [c for c in checks_of([Suite("mine")], {"mine": rows}, wanted, against_champion=False)
               if not c.passed]  # fmt: skip
     assert [c.metric for c in failed] == ["share where source is wiki"]

@@ -7,7 +7,7 @@ A changed edit is one that came, went, or has another key, radius or names. It c
 which one of its names stands (with typos, or partly), one that it caught or came closest to before, and,
 if it is bound to no name, one whose key lies within its radius. No other prompt's route depends on it.
 
-    <folder>/<engine>/<version>-<sha256>.parquet    routes by prompt, for the next gate
+    <folder>/<scheme>/<version>-<sha256>.parquet    routes by prompt, for the next gate
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from melo_engine import Editor, Route, Version
-from tasks.gate.answering import engine_hash, using
+from melo_engine import Edit, Editor, Route, Version
+from melo_engine.matching import SubjectMatcher
+from melo_engine.schemes import KEYS, ROUTING
+from tasks.gate.decoding import using
 from tasks.gate.keys import ProbeKeys
-from tasks.gate.mentions import Mentions
 from tasks.gate.types import probe_hash
 
 KEPT = 16  # versions whose routes are kept
@@ -47,7 +48,7 @@ class Router:
         self, editor: Editor, keys: ProbeKeys, folder: Path | None, *, delta: bool = True
     ) -> None:
         self._editor, self._keys, self._delta = editor, keys, delta
-        self._folder = folder / engine_hash() if folder is not None else None
+        self._folder = folder / f"{KEYS}-{ROUTING}" if folder is not None else None
         self.looked_up = 0
         self._known: dict[str, Known] = {}
 
@@ -129,14 +130,11 @@ class Router:
             for holder in (basis.version, version)
             if edit in holder
         ]
-        mentions = Mentions(
-            (name for edit in holders for name in edit.request.names),
-            (edit.question for edit in holders if edit.question),
-        )
+        named = _matcher(holders)
         touched = set()
         for prompt in prompts:
             route = basis.routes.get(prompt)
-            if route is None or route.nearest in changed or mentions.any_in(prompt):
+            if route is None or route.nearest in changed or named.mentions([prompt])[0]:
                 touched.add(prompt)
         free = [e for e in sorted(changed) if e in version and not version[e].request.names]
         if free:
@@ -172,6 +170,16 @@ class Router:
             for i, route in zip(asked, routes, strict=True):
                 found[i] = route
         return found
+
+
+def _matcher(edits: Sequence[Edit]) -> SubjectMatcher:
+    """Finds the prompts in which one of these edits' subjects may stand, whatever else does."""
+    matcher = SubjectMatcher()
+    for edit in edits:
+        if edit.request.names:
+            descriptions = [*edit.request.names, *([edit.question] if edit.question else [])]
+            matcher.add(0, edit.request.names, descriptions)
+    return matcher
 
 
 def _changed(one: Version, other: Version) -> set[str]:

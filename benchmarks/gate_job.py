@@ -1,0 +1,154 @@
+"""What the gate of one job costs on a backbone: seconds, texts and tokens for each new edit.
+
+rows of an edit set ──► ingested, planned, trained  (training_seconds)
+                    ──► gated by the job's own call  (gate_seconds, texts_per_edit, tokens_per_edit)
+as many tokens by plain batched decoding, in the same run            (decoding_ratio)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.progress import Report
+from config import Settings, load
+from ledger import Ledger
+from melo_engine import Backbone, Editor
+from tasks.edit import edit_job
+from tasks.errors import TaskError
+from tasks.ingest import ingest_paths
+from tasks.judge import judge
+from tasks.plan import plan
+from tasks.progress import listening
+from tasks.versions import open_backbone, open_encoder, open_ledger, open_projection
+from tasks.work import held, lease
+
+TOML = """\
+[backbone]
+path = "{backbone}"
+device = "cpu"
+
+[edit]
+threads = {threads}
+
+[plan]
+max_edits_per_job = {edits}
+lease_seconds = 7200
+"""
+PLAIN_TOKENS = 16  # of each answer of plain decoding
+PLAIN_PROMPTS = 64
+
+
+def bench(
+    data: Path, edits: int, backbone_path: str, cache: Path, progress: Report | None = None
+) -> dict[str, Any]:
+    """The record that `melo bench gate --data FILE` prints. cache: keys' projections are kept there."""
+    with tempfile.TemporaryDirectory() as scratch, listening(progress or _silent):
+        settings = _home(Path(scratch), backbone_path, cache, edits)
+        with open_ledger(settings) as ledger:
+            accepted = _take(settings, ledger, data, edits)
+            figures = _job(settings, ledger)
+        backbone = open_backbone(settings)
+        rate = _plain_rate(backbone, list(accepted))
+        plain = figures["tokens"] / rate
+    return {
+        "gate_seconds": figures["gate_seconds"],
+        "training_seconds": figures["training_seconds"],
+        "texts_per_edit": round(figures["texts"] / figures["edits"], 2),
+        "tokens_per_edit": round(figures["tokens"] / figures["edits"], 1),
+        "decoding_ratio": round(figures["gate_seconds"] / plain, 2) if plain else None,
+        **{name: figures[name] for name in ("edits", "active", "rejected", "held", "reason")},
+        "rejections": figures["rejections"],
+        "plain_tokens_per_second": round(rate, 1),
+        "backbone": backbone.name,
+        "data": data.name,
+        "device": backbone.device.type,
+        "threads": torch.get_num_threads(),
+        "machine": platform.platform(),
+    }
+
+
+def _home(folder: Path, backbone: str, cache: Path, edits: int) -> Settings:
+    """A home with default settings; the key projection, which is learned once, comes from the cache."""
+    threads = torch.get_num_threads()
+    path = Path(backbone).expanduser()
+    known = cache / "backbones" / backbone
+    chosen = path if path.exists() else known if known.exists() else backbone
+    text = TOML.format(backbone=chosen, threads=threads, edits=edits)
+    (folder / "melo.toml").write_text(text, encoding="utf-8")
+    settings = load(folder)
+    settings.paths.cache.mkdir(parents=True, exist_ok=True)
+    kept = (cache / "projections").absolute()
+    kept.mkdir(parents=True, exist_ok=True)
+    (settings.paths.cache / "projections").symlink_to(kept)
+    model = open_backbone(settings)
+    open_projection(settings, model)
+    open_encoder(settings, model)
+    return settings
+
+
+def _take(settings: Settings, ledger: Ledger, data: Path, edits: int) -> list[str]:
+    """Take rows in until so many edits wait; returns their prompts."""
+    rows = []
+    subjects: set[str] = set()
+    for line in data.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        subject = str(row.get("subject", "")).casefold()
+        if subject not in subjects:  # an edit set may contradict itself
+            subjects.add(subject)
+            rows.append({k: v for k, v in row.items() if v is not None})
+        if len(rows) == edits:
+            break
+    path = settings.home / "given.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    ingest_paths(ledger, [path], settings)
+    return [str(row["prompt"]) for row in rows]
+
+
+def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
+    plan(ledger, settings)
+    ref = lease(settings, ledger)
+    if ref is None:
+        raise TaskError("no job could be planned from the data; are its rows edits?")
+    job = held(ledger, ref)
+    began = time.perf_counter()
+    trained = edit_job(settings, ledger, job)
+    first = time.perf_counter() - began
+    verdict = judge(settings, ledger, job, trained)
+    whole = time.perf_counter() - began
+    told = dict(ledger.version(verdict.version).info) if verdict.version else {}
+    gate_seconds = float(str(told.get("gate_seconds", whole - first)))
+    ended = [e for e in ledger.edits() if e.state == "rejected"]
+    return {
+        "edits": len(job.edits),
+        "active": verdict.added,
+        "rejected": verdict.rejected,
+        "held": len(ledger.waiting()),
+        "reason": verdict.reason,
+        "rejections": [ledger.history(e.id)[-1].reason for e in ended],
+        "gate_seconds": round(gate_seconds, 1),
+        "training_seconds": round(whole - gate_seconds, 1),
+        "texts": int(str(told.get("regenerated", 0))),
+        "tokens": int(str(told.get("tokens", 0))),
+    }
+
+
+def _plain_rate(backbone: Backbone, prompts: list[str]) -> float:
+    """Tokens a second of plain greedy decoding of these prompts, in batches."""
+    editor = Editor(backbone)
+    asked = (prompts * (1 + PLAIN_PROMPTS // len(prompts)))[:PLAIN_PROMPTS]
+    fixed = {"min_new_tokens": PLAIN_TOKENS, "max_new_tokens": PLAIN_TOKENS}
+    editor.answer(asked[:32], base=True, **fixed)
+    began = time.perf_counter()
+    editor.answer(asked, base=True, **fixed)
+    return PLAIN_TOKENS * len(asked) / (time.perf_counter() - began)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody listens."""

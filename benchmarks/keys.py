@@ -1,0 +1,71 @@
+"""`melo bench keys`: how well keys alone tell rephrases from near-misses, by what reads them.
+
+    rows ─► questions, rephrases, near-misses about the same subject ─► keys ─► distances
+
+For each reader, raw and with the product's learned projection: the share of rephrases that lie within
+the distance at which 1, 5, 10 and 13% of the near-misses lie. No block is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.protocol import probes_for, read_rows, split_rows
+from config import Settings
+from melo_engine import Backbone, EditRequest
+from melo_engine.encoders import HiddenStates, SentenceEncoder, encoder_named
+from melo_engine.keys import KeyReader
+from melo_engine.matching import name_in
+from tasks.versions import open_projection
+
+SHARES = (0.01, 0.05, 0.10, 0.13)
+READERS = (SentenceEncoder.name, HiddenStates.name)
+
+
+def bench(
+    data: Path,
+    backbone: str,
+    cache: Path,
+    *,
+    first: int = 0,
+    limit: int = 100,
+    learned: Sequence[str] = (SentenceEncoder.name,),
+) -> dict[str, Any]:
+    """Figures by reader. first: rows passed over. learned: readers whose projection is learned."""
+    split = split_rows(read_rows(data)[first:], limit)
+    probes = probes_for(split.tested, split)
+    requests = {r.request.id: r.request for r in split.tested}
+    opened = Backbone.open(backbone)
+    figures: dict[str, Any] = {"data": data.name, "first": first, "limit": limit}
+    for name in READERS:
+        encoder = encoder_named(name, opened)
+        readers = {f"{name}, raw": KeyReader(encoder)}
+        if name in learned:
+            settings = Settings(home=cache, edit={"key_reader": name})  # type: ignore[arg-type]
+            readers[f"{name}, learned"] = KeyReader(encoder, open_projection(settings, opened))
+        for called, reader in readers.items():
+            same = _distances(reader, requests, probes.rephrase)
+            other = _distances(reader, requests, probes.near_relation)
+            figures[called] = {
+                f"{share:.0%}": round(float((same <= np.quantile(other, share)).mean()), 4)
+                for share in SHARES
+            }
+    return figures
+
+
+def _distances(
+    reader: KeyReader, requests: dict[str, EditRequest], pairs: Sequence[tuple[str, str]]
+) -> np.ndarray:
+    """(N,), of the relation parts, of prompts in which the subject stands to the edits' own."""
+    named = [(p, i, n) for p, i in pairs if (n := name_in(p, requests[i].names)) is not None]
+    own = {i: (r.question, name_in(r.question, r.names)) for i, r in requests.items()}
+    split = reader.projection.relation_size
+    keys = reader.read([q for q, _ in own.values()], [n for _, n in own.values()])[:, :split]
+    place = {i: row for row, i in enumerate(own)}
+    asked = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
+    found: np.ndarray = np.linalg.norm(asked - keys[[place[i] for _, i, _ in named]], axis=1)
+    return found

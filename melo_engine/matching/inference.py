@@ -1,0 +1,175 @@
+"""What a question is about, where nobody said it: a tagger over an encoder's token states.
+
+    "Who leads Norvik Labs?"   ─ states (T, H) ─ each token with its neighbours ─ log odds (T,)
+                                 the span with the largest sum of log odds, whole words ──► "Norvik Labs"
+
+Learned once for each encoder from the contrast corpus, whose subjects are invented and known. It looks
+at no list of words, so it works in the languages that the corpus has, as far as the encoder reads them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, dropout, gelu, pad
+from torch.nn.utils.rnn import pad_sequence
+
+from melo_engine.contrast.corpus import Corpus, corpus
+from melo_engine.encoders import TokenEncoder
+from melo_engine.errors import VersionError
+from melo_engine.matching.names import is_spaceless
+from melo_engine.near_misses import SLOT
+
+HIDDEN = 96
+EPOCHS, BATCH, RATE, DROPOUT = 3, 64, 2e-3, 0.2
+FITTING = 0.6  # share of subjects that are of the kind that the relation is about
+LOWER_CASE = 0.3  # share of texts in small letters, as people type
+BEHIND_TEXT = 0.15
+LENIENCE = 0.7  # added to each token's log odds: half a name binds an edit to too much
+
+Progress = Callable[[str, int, int], None]
+
+
+class SubjectTagger(nn.Module):
+    """Log odds of each token to be part of the subject. Of states (B, T, H) and a mask (B, T)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3 * hidden_size, HIDDEN)
+        self.outer = nn.Linear(HIDDEN, 1)
+        self.register_buffer("mean", torch.zeros(hidden_size))
+        self.register_buffer("deviation", torch.ones(hidden_size))
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, T), from each token's state and those beside it."""
+        states = (states.float() - self.mean) / self.deviation * mask[..., None]  # (B, T, H)
+        left = pad(states, (0, 0, 1, 0))[:, :-1]
+        right = pad(states, (0, 0, 0, 1))[:, 1:]
+        beside = torch.cat([left, states, right], -1)  # (B, T, 3H)
+        inner = gelu(self.inner(dropout(beside, DROPOUT, self.training)))
+        return self.outer(inner)[..., 0]  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def subjects(self, encoder: TokenEncoder, texts: Sequence[str]) -> list[str | None]:
+        """What each text is about, as it stands there; None where nothing is likely to be it."""
+        found: list[str | None] = [None] * len(texts)
+        offsets = encoder.offsets(texts)
+        for rows, states, mask in encoder.read(texts):
+            odds = self(states, mask.bool()).cpu()
+            for row, own, real in zip(rows, odds, mask.bool().cpu(), strict=True):
+                places = offsets[row]
+                if len(places) == int(real.sum()):
+                    found[row] = _best_span(texts[row], places, own[real].tolist())
+        return found
+
+    def to_bytes(self) -> bytes:
+        """The tagger as a safetensors file."""
+        return bytes(save({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SubjectTagger:
+        """Inverse of `to_bytes`. Raises VersionError where the data is not a tagger."""
+        try:
+            tensors = load(data)
+            tagger = cls(len(tensors["mean"]))
+            tagger.load_state_dict(tensors)
+        except (KeyError, RuntimeError, SafetensorError) as error:
+            first = str(error).splitlines()[0]
+            raise VersionError(f"the subject tagger cannot be read: {first}") from None
+        return tagger.eval().requires_grad_(False)
+
+
+def learn_tagger(
+    encoder: TokenEncoder, seed: int = 0, progress: Progress | None = None
+) -> SubjectTagger:
+    """Fit a tagger to the contrast corpus. Deterministic under the seed."""
+    texts, subjects = _labelled(corpus(), random.Random(seed))
+    offsets = encoder.offsets(texts)
+    states: list[Tensor] = []
+    labels: list[Tensor] = []
+    for rows, hidden, mask in encoder.read(texts, batch_size=128):
+        for row, own, real in zip(rows, hidden, mask.bool(), strict=True):
+            begin, end = subjects[row]
+            inside = [float(a < b and a < end and begin < b) for a, b in offsets[row]]
+            if len(inside) == int(real.sum()):
+                states.append(own[real].to("cpu", torch.float16))
+                labels.append(torch.tensor(inside))
+        if progress is not None:
+            progress("reading subjects", len(states), len(texts))
+    torch.manual_seed(seed)
+    tagger = SubjectTagger(encoder.hidden_size)
+    every = torch.cat(states).float()
+    tagger.mean.copy_(every.mean(0))
+    tagger.deviation.copy_(every.std(0) + 1e-6)
+    optimiser = torch.optim.AdamW(tagger.parameters(), RATE, weight_decay=0.05)
+    chooser = random.Random(seed)
+    for epoch in range(EPOCHS):
+        order = list(range(len(states)))
+        chooser.shuffle(order)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            wanted = pad_sequence([labels[i] for i in rows], True, -1.0)  # (B, T)
+            mask = wanted >= 0
+            odds = tagger(pad_sequence([states[i] for i in rows], True), mask)
+            loss = binary_cross_entropy_with_logits(odds[mask], wanted[mask])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if progress is not None:
+            progress("learning to tell subjects", epoch + 1, EPOCHS)
+    return tagger.eval().requires_grad_(False)
+
+
+def _labelled(source: Corpus, chooser: random.Random) -> tuple[list[str], list[tuple[int, int]]]:
+    """Every wording about some subject, and where that stands."""
+    texts, places = [], []
+    for relation in source.relations:
+        fitting = source.subjects[relation.language, relation.kind]
+        others = [n for (lang, _), names in source.subjects.items()
+                  if lang == relation.language for n in names]  # fmt: skip
+        for wording in relation.wordings:
+            subject = chooser.choice(fitting if chooser.random() < FITTING else others)
+            before = ""
+            if chooser.random() < BEHIND_TEXT:
+                before = chooser.choice(source.noise[relation.language]) + " "
+            begin = len(before) + wording.index(SLOT)
+            text = before + wording.replace(SLOT, subject)
+            lower = text.lower()
+            texts.append(
+                lower if chooser.random() < LOWER_CASE and len(lower) == len(text) else text
+            )
+            places.append((begin, begin + len(subject)))
+    return texts, places
+
+
+def _best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
+    """The run of tokens with the largest sum of log odds, whole words of the text."""
+    real = [i for i, (a, b) in enumerate(offsets) if a < b]
+    best, at, total, begin = 0.0, (0, 0), 0.0, 0
+    for place, i in enumerate(real):  # Kadane
+        if total <= 0:
+            total, begin = 0.0, place
+        total += odds[i] + LENIENCE
+        if total > best:
+            best, at = total, (begin, place + 1)
+    if not best:
+        return None
+    first, last = offsets[real[at[0]]][0], offsets[real[at[1] - 1]][1]
+    while first > 0 and _one_word(text[first - 1], text[first]):
+        first -= 1
+    while last < len(text) and _one_word(text[last - 1], text[last]):
+        last += 1
+    found = text[first:last].strip(" \t\n.,:;?!¿¡。？！、،؟…")
+    return found or None
+
+
+def _one_word(left: str, right: str) -> bool:
+    return left.isalnum() and right.isalnum() and not (is_spaceless(left) or is_spaceless(right))

@@ -1,0 +1,69 @@
+"""What bodies of requests are made of: strict fields, and the few rules that all of them share.
+
+A field that changes no answer is taken and left out. One that would change it and is not served is
+refused by name, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+LONGEST_TEXT, LONGEST_FIELD, MOST_ROWS = 1_000_000, 2_000, 64
+
+
+def encodable(value: str) -> str:
+    """A text that can be written as UTF-8. Raises ValueError."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a character (a lone surrogate)") from None
+    return value
+
+
+def worded(value: str) -> str:
+    """A text with a word in it. Raises ValueError."""
+    if not value.strip():
+        raise ValueError("must hold at least one word")
+    return encodable(value)
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(worded)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(encodable)]
+ShortText = Annotated[str, Field(max_length=LONGEST_FIELD), AfterValidator(worded)]
+
+
+class Body(BaseModel):
+    """A field that isn't known is an error."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class ClientBody(Body):
+    """The body of a client that was written for another server.
+
+    silent: fields that change no answer, whatever they hold. neutral: values that change none.
+    A field that is null is a field that isn't there.
+    """
+
+    silent: ClassVar[frozenset[str]] = frozenset()
+    neutral: ClassVar[dict[str, tuple[Any, ...]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_changes_nothing(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {k: v for k, v in cls.considered(given).items() if not cls._changes_nothing(k, v)}
+
+    @classmethod
+    def considered(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The fields, without those that others make meaningless."""
+        return given
+
+    @classmethod
+    def _changes_nothing(cls, name: str, value: Any) -> bool:
+        if name in cls.model_fields:
+            return False
+        return value is None or name in cls.silent or value in cls.neutral.get(name, ())

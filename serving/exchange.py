@@ -1,0 +1,139 @@
+"""One request on its way: its rows are queued on one version, its answer is waited for or streamed.
+
+begin ──► rows ──► version taken ──┬─ whole      until every row has ended
+                                   └─ streaming  until the routes are known, then piece by piece
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from melo_engine import Prompt
+from serving.errors import Refused
+from serving.explain import explanation
+from serving.generation import Row
+from serving.loaded import Loaded
+from serving.sampling import Sampling, TokenLogprob
+from serving.schemas import GenerationRequest
+from serving.service import Service, origin_of
+
+
+@dataclass(frozen=True)
+class Piece:
+    """More of one choice's text, and the tokens that were told with it."""
+
+    choice: int
+    text: str
+    tokens: Sequence[TokenLogprob]
+
+
+@dataclass
+class Exchange:
+    """What was asked, which version answers, and what is said about it."""
+
+    service: Service
+    loaded: Loaded
+    rows: list[Row]
+    prompt_tokens: int
+    model: str
+    identity: str
+    explains: bool
+    began: float = field(default_factory=time.time)
+    _pieces: asyncio.Queue[Piece | None] = field(default_factory=asyncio.Queue)
+    _future: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def begin(
+        cls,
+        service: Service,
+        body: GenerationRequest,
+        prompts: Sequence[Prompt | list[int]],
+        max_tokens: int | None,
+        prefix: str,
+    ) -> Exchange:
+        """Make rows of a request and take its version. Raises Refused."""
+        if not service.versions.backbone.generates:
+            raise Refused(400, "no_generator", "the model names classes; ask /v1/classify.")
+        began = time.time()
+        encoded = await service.encode(prompts)
+        sampling = Sampling(
+            body.temperature or 0.0, 1.0 if body.top_p is None else body.top_p, body.top_k or 0,
+            body.repetition_penalty or 1.0, body.stops, body.alternatives,
+        )  # fmt: skip
+        rows = service.rows(encoded, sampling, n=body.n or 1, max_tokens=max_tokens, seed=body.seed)
+        loaded = await service.take(body.model, encoded[0].prompt)
+        return cls(
+            service, loaded, rows, sum(len(prompt.ids) for prompt in encoded), body.model or loaded.id,
+            f"{prefix}-{secrets.token_hex(12)}", body.melo_explain, began,
+        )  # fmt: skip
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of all answers, without those that end them."""
+        return sum(len(row.tokens) for row in self.rows)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Version and edits for those who read no body."""
+        edits = dict.fromkeys(row.route.edit for row in self.rows if row.route and row.route.edit)
+        found = {"melo-version": self.loaded.id}
+        if edits:
+            found["melo-edit"] = ",".join(quote(edit, safe="") for edit in edits)
+        return found
+
+    async def whole(self) -> None:
+        """Until all rows have ended, then on record. Raises Refused."""
+        await self.service.wait(self.service.submit("generate", self.loaded, self.rows), self.rows)
+        self._record()
+
+    async def start(self) -> None:
+        """Until the routes are known and the answer is on its way. Raises Refused."""
+        for index, row in enumerate(self.rows):
+            row.on_text = self._teller(index)
+        self._future = self.service.submit("generate", self.loaded, self.rows)
+        self._future.add_done_callback(lambda done: self._pieces.put_nowait(None))
+        first = await self._pieces.get()
+        if first is None:  # it ended before it began
+            await self.service.wait(self._future, self.rows)
+            self._pieces.put_nowait(None)
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Text as it settles, after `start`; then the answers are on record. Raises Refused."""
+        assert self._future is not None
+        while (piece := await self._pieces.get()) is not None:
+            if piece.text or piece.tokens:
+                yield piece
+        await self.service.wait(self._future, self.rows)
+        self._record()
+
+    def abandon(self) -> None:
+        """Nobody listens any more; rows that have ended do not mind."""
+        for row in self.rows:
+            row.cancelled = True
+
+    async def origins(self) -> list[dict[str, object]]:
+        """Where each answer came from, explained where that was asked for."""
+        found = [origin_of(self.loaded, row) for row in self.rows]
+        if self.explains:
+            versions = self.service.versions
+            for origin in found:
+                origin["explain"] = await explanation(versions, self.loaded, origin["edit"])
+        return found
+
+    def _record(self) -> None:
+        self.service.note(self.identity, self.loaded, self.rows, time.time() - self.began)
+
+    def _teller(self, index: int) -> Callable[[str, Sequence[TokenLogprob]], None]:
+        return lambda text, tokens: self._pieces.put_nowait(Piece(index, text, tokens))
+
+
+def as_text(content: Any) -> str:
+    """JSON as it is sent."""
+    return json.dumps(content, ensure_ascii=False)

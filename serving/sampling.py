@@ -1,0 +1,109 @@
+"""How one row's next token is chosen: its rules, in the order in which vLLM applies them.
+
+logits ──► repetition penalty ──► / temperature ──► top_k ──► top_p ──► + Gumbel noise ──► argmax
+   └──► log-likelihoods that are told, always the model's own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+if TYPE_CHECKING:
+    from serving.generation import Row
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Rules of one row. top_k: all tokens where 0 or less. stop: texts at which it ends.
+
+    alternatives: how many likely tokens are told beside each one; None: nothing is told of any.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    alternatives: int | None = None
+
+    @property
+    def touches_logits(self) -> bool:
+        """Whether the next token's logits are changed or looked at."""
+        changed = self.temperature > 0 or self.repetition_penalty != 1
+        return changed or self.alternatives is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's log-likelihood, and the likeliest tokens in its place with theirs."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+    @classmethod
+    def of(cls, logits: Tensor, token: int, alternatives: int) -> TokenLogprob:
+        """logits: (V,) of the model, before anything was done to them."""
+        logprobs = logits.float().log_softmax(-1)
+        best = logprobs.topk(min(alternatives, len(logprobs)))
+        top = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return cls(token, float(logprobs[token]), tuple(top))
+
+
+class Sampler(LogitsProcessor):  # type: ignore[misc]
+    """Changes each row's logits by its own rules, so that argmax picks its next token.
+
+    with_prompt: whether answers go on from their prompts, in one vocabulary.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, with_prompt: bool) -> None:
+        self.with_prompt = with_prompt
+        self.rows = [(i, row) for i, row in enumerate(rows) if row.sampling.touches_logits]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """scores: (B, V) logits. Returns them with the rows changed that have rules."""
+        scores = scores.clone()
+        for i, row in self.rows:
+            logits, rules = scores[i].float(), row.sampling  # (V,)
+            if rules.alternatives is not None:
+                row.raw = logits.clone()
+            if rules.repetition_penalty != 1:
+                seen = [*row.ids, *row.tokens] if self.with_prompt else row.tokens
+                logits = penalized(logits, seen, rules.repetition_penalty)
+            if rules.temperature > 0:
+                logits = logits / rules.temperature
+                if 0 < rules.top_k < len(logits):
+                    logits = likeliest(logits, rules.top_k)
+                if rules.top_p < 1:
+                    logits = nucleus(logits, rules.top_p)
+                uniform = torch.rand(len(logits), generator=row.dice()).clamp_(1e-20, 1 - 1e-7)
+                logits = logits - torch.log(-torch.log(uniform)).to(logits.device)
+            scores[i] = logits
+        return scores
+
+
+def penalized(logits: Tensor, tokens: Sequence[int], penalty: float) -> Tensor:
+    """Logits (V,) with those of tokens that stand already made less likely, as in CTRL."""
+    seen = torch.tensor(
+        sorted({t for t in tokens if t < len(logits)}), dtype=torch.long, device=logits.device
+    )
+    values = logits[seen]
+    return logits.index_put((seen,), torch.where(values > 0, values / penalty, values * penalty))
+
+
+def likeliest(logits: Tensor, count: int) -> Tensor:
+    """Logits (V,) with all but the `count` likeliest at -inf."""
+    return logits.masked_fill(logits < logits.topk(count).values[-1], float("-inf"))
+
+
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Logits (V,) with all but the likeliest tokens that make up `top_p` at -inf; one stays."""
+    ordered, places = logits.sort(descending=True)
+    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # likelier ones' share
+    return logits.index_fill(0, places[before >= top_p][: len(logits) - 1], float("-inf"))

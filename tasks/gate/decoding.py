@@ -1,0 +1,261 @@
+"""Greedy texts, cut where their verdict is known, that do not depend on who else was in the batch.
+
+    until a reference      cut at the first token that departs from it
+    beside the backbone    both are decoded in step, and cut where they part
+    to be read             cut where a loop comes to its second turn, or after a hundred tokens
+
+Sums in floating point differ a little between batches. That can only change a greedy answer where
+two tokens are nearly tied. So every forward pass is watched; a prompt that came to a near tie is
+answered again alone, and alone is what counts. What batches save, they keep: ties are rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from melo_engine import Backbone, Editor, MeloError, Version
+from melo_engine.generating import end_tokens, texts_of
+from melo_engine.schemes import ANSWERING
+from tasks.gate.cache import Text
+
+BATCH = 32
+SHORT_OF_A_TIE = {torch.float32: 2e-3, torch.float64: 1e-6}
+COARSE = 0.25  # half precision: logits themselves have a grain of some hundredths
+LONG = 100  # tokens of a long free generation, as in ROME
+LONGEST_LOOP, SHORTEST_LOOP = 32, 4  # tokens of one turn
+Report = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A prompt with the block of an edit, None for the backbone.
+
+    until: the text that the answer is compared with; None: all of it is wanted. read: so much of it
+    is enough as is read by somebody.
+    """
+
+    prompt: str
+    edit: str | None
+    until: str | None = None
+    read: bool = False
+
+
+class Decoder:
+    """Gets texts out of the model. texts, tokens: how many were made."""
+
+    def __init__(self, editor: Editor) -> None:
+        self.editor = editor
+        self.tolerance = SHORT_OF_A_TIE.get(editor.backbone.dtype, COARSE)
+        self.texts = 0
+        self.tokens = 0
+        self._written: dict[str, list[int]] = {}
+
+    @property
+    def scope(self) -> str:
+        """Everything besides prompt and block that a text depends on."""
+        limit = self.editor.backbone.max_answer_tokens
+        return scope_of(self.editor, "greedy", max_new_tokens=limit)
+
+    @torch.inference_mode()
+    def answers(self, asks: Sequence[Ask], progress: Report | None = None) -> list[Text]:
+        """The text for each. progress: called with how many are done."""
+        texts = [Text("")] * len(asks)
+        # Alike lengths together, and prompts without a block apart from those with one.
+        order = sorted(range(len(asks)), key=lambda i: self._place(asks[i]))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            found, ties = self._run([asks[i] for i in rows])
+            for i, text, tie in zip(rows, found, ties, strict=True):
+                texts[i] = self._run([asks[i]])[0][0] if tie else text
+            if progress is not None:
+                progress(min(start + BATCH, len(order)))
+        return texts
+
+    @torch.inference_mode()
+    def beside_base(
+        self, prompts: Sequence[str], edits: Sequence[str], progress: Report | None = None
+    ) -> list[tuple[Text, Text]]:
+        """The backbone's text and the block's for each prompt, in step, until they part."""
+        pairs = [(Text(""), Text(""))] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
+        size = BATCH // 2
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            asks = [ask for i in rows for ask in (Ask(prompts[i], None), Ask(prompts[i], edits[i]))]
+            found, ties = self._run(asks, paired=True)
+            for place, i in enumerate(rows):
+                one, other = 2 * place, 2 * place + 1
+                if ties[one] or ties[other]:
+                    base = self._run([asks[one]])[0][0]
+                    own = self._run([replace(asks[other], until=base.text)])[0][0]
+                    pairs[i] = base, own
+                else:
+                    pairs[i] = found[one], found[other]
+            if progress is not None:
+                progress(min(start + size, len(order)))
+        return pairs
+
+    def _run(self, asks: Sequence[Ask], paired: bool = False) -> tuple[list[Text], list[bool]]:
+        """Texts, and for each whether some step came within the tolerance of a tie."""
+        editor, backbone = self.editor, self.editor.backbone
+        encoded = backbone.encode([a.prompt for a in asks])
+        self.texts += len(asks)
+        with editor.runtime.running(editor.blocks_of([a.edit for a in asks])):
+            if not backbone.generates:
+                self.tokens += len(asks)
+                watch = _Watch(torch.ones(len(asks), dtype=torch.bool))
+                with watch.on(backbone.model):
+                    said = texts_of(backbone, encoded, {})
+                return [Text(t) for t in said], self._ties(watch)
+            stop = _Stop(backbone, asks, [self._ids(a.until) for a in asks], paired)
+            watch = _Watch(stop.open)
+            with watch.on(backbone.model):
+                texts_of(backbone, encoded, {"stopping_criteria": StoppingCriteriaList([stop])})
+        self.tokens += sum(map(len, stop.ids))
+        return stop.texts(), self._ties(watch)
+
+    def _ties(self, watch: _Watch) -> list[bool]:
+        alone = len(watch.margin) == 1
+        return [not alone and tie for tie in (watch.margin < self.tolerance).tolist()]
+
+    def _ids(self, reference: str | None) -> list[int]:
+        """The tokens of a reference, [] where the vocabulary can't write it."""
+        if reference is None:
+            return []
+        if reference not in self._written:
+            try:
+                self._written[reference] = self.editor.backbone.encode_target(reference)
+            except MeloError:
+                self._written[reference] = []
+        return self._written[reference]
+
+    def _place(self, ask: Ask) -> tuple[bool, int, int, str]:
+        expected = 10_000 if ask.until is None else len(ask.until)
+        return ask.edit is not None, expected, len(ask.prompt), ask.prompt
+
+
+class _Stop(StoppingCriteria):  # type: ignore[misc]
+    """Closes each row of a batch where its verdict is known, and keeps what it had said by then."""
+
+    def __init__(
+        self, backbone: Backbone, asks: Sequence[Ask], known: Sequence[list[int]], paired: bool
+    ) -> None:
+        self.open = torch.ones(len(asks), dtype=torch.bool)
+        self.ids: list[list[int]] = [[] for _ in asks]
+        self._backbone, self._asks, self._known, self._paired = backbone, asks, known, paired
+        self._ended = ["whole"] * len(asks)
+        self._ends = end_tokens(backbone)
+        self._start: int | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
+        if self._start is None:
+            self._start = input_ids.shape[1] - 1
+        said = input_ids[:, self._start :].tolist()
+        for row in self.open.nonzero().flatten().tolist():
+            self.ids[row] = said[row]
+            if said[row][-1] in self._ends:
+                self.open[row] = False
+            elif self._asks[row].until is not None and self._departs(row):
+                self._close(row, "departed")
+            elif self._asks[row].read and loops(said[row]):
+                self._close(row, "looped")
+            elif self._asks[row].read and len(said[row]) >= LONG:
+                self._close(row, "cut")
+        if self._paired:
+            for row in range(0, len(said), 2):
+                one, other = self.ids[row], self.ids[row + 1]
+                length = min(len(one), len(other))
+                if one[:length] != other[:length] or len(one) != len(other):
+                    for each in (row, row + 1):
+                        if self.open[each]:
+                            self._close(each, "departed")
+        return (~self.open).to(input_ids.device)
+
+    def texts(self) -> list[Text]:
+        """What each row had said."""
+        found = []
+        for ids, ended in zip(self.ids, self._ended, strict=True):
+            text = self._backbone.decode(ids)
+            found.append(Text(text if ended == "whole" else text.rstrip("\ufffd"), ended))  # type: ignore[arg-type]
+        return found
+
+    def _close(self, row: int, ended: str) -> None:
+        self.open[row] = False
+        self._ended[row] = ended
+
+    def _departs(self, row: int) -> bool:
+        """By token and by text: one text may be written by several tokenizations."""
+        ids, until = self.ids[row], self._asks[row].until or ""
+        if ids == self._known[row][: len(ids)]:
+            return False
+        return not until.startswith(self._backbone.decode(ids).rstrip("\ufffd"))
+
+
+class _Watch:
+    """Sees the logits of every step; keeps each open row's smallest lead of best over second."""
+
+    def __init__(self, still_open: Tensor) -> None:
+        self.margin = torch.full((len(still_open),), float("inf"))
+        self._open = still_open
+
+    @contextmanager
+    def on(self, model: Any) -> Iterator[None]:
+        handle = model.register_forward_hook(self._see)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _see(self, module: Any, inputs: Any, output: Any) -> None:
+        logits: Tensor | None = getattr(output, "logits", None)
+        if logits is None or logits.shape[0] != len(self.margin):
+            return
+        last = logits[:, -1] if logits.dim() == 3 else logits  # (B, V) or (B, classes)
+        best = last.float().topk(2, -1).values
+        lead = (best[:, 0] - best[:, 1]).cpu()
+        self.margin = torch.where(self._open, torch.minimum(self.margin, lead), self.margin)
+
+
+def loops(ids: Sequence[int]) -> bool:
+    """Whether the last tokens are the second turn of a loop; short turns must come four times."""
+    for turn in range(1, min(LONGEST_LOOP, len(ids) // 2) + 1):
+        times = 2 if turn >= 2 * SHORTEST_LOOP else 4
+        if len(ids) >= times * turn >= SHORTEST_LOOP:
+            tail = ids[-times * turn :]
+            if all(tail[i] == tail[i % turn] for i in range(turn, len(tail))):
+                return True
+    return False
+
+
+def scope_of(editor: Editor, how: str, **settings: object) -> str:
+    """Names the model, the machine's arithmetic and the settings that texts were made with."""
+    backbone = editor.backbone
+    return "|".join(
+        [
+            how, backbone.weights_hash, backbone.tokenizer_hash, backbone.task,
+            str(backbone.dtype), backbone.device.type,
+            f"torch {torch.__version__.split('+')[0]}",
+            f"transformers {transformers.__version__}", f"answering {ANSWERING}",
+            f"system {backbone.system_prompt!r}" if backbone.is_chat else "plain",
+            *(f"{k}={v}" for k, v in sorted(settings.items())),
+        ]
+    )  # fmt: skip
+
+
+@contextmanager
+def using(editor: Editor, version: Version) -> Iterator[None]:
+    """Let the editor hold another version inside the block."""
+    before = editor.version
+    editor.use(version)
+    try:
+        yield
+    finally:
+        editor.use(before)

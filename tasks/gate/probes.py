@@ -1,0 +1,287 @@
+"""Ask a version all probes and say of each whether it passed. What can't differ costs no text.
+
+unchanged, absent   no block acts ──► passed: the answer is the backbone's own
+                    a block acts  ──► decoded beside the backbone until they part
+exact, agrees       decoded until the text departs from what it must be
+contains, regex, metric                          the whole text
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from melo_engine import Backbone, MeloError, Route, Version
+from tasks.gate.about import says
+from tasks.gate.expectations import met
+from tasks.gate.router import NOWHERE
+from tasks.gate.runner import Asked, Runner, same
+from tasks.gate.types import Expectation, Probe, ProbeResult, Suite
+
+Routes = Mapping[str, Route]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Results of all suites, and where each prompt went in the version."""
+
+    results: dict[str, list[ProbeResult]]
+    routes: dict[str, Route]
+
+    @property
+    def asked(self) -> list[Asked]:
+        """Each prompt with the edit that answered it."""
+        return [(prompt, route.edit) for prompt, route in self.routes.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One probe in one version. after, base: as far as they had to be known, None where not at all."""
+
+    passed: bool
+    value: float = math.nan
+    after: str | None = None
+    base: str | None = None
+    reference: str | None = None
+
+
+def evaluate(
+    runner: Runner,
+    suites: Sequence[Suite],
+    version: Version,
+    champion: Version | None,
+    compared: Mapping[str, bool],
+    earlier: Evaluation | None = None,
+) -> Evaluation:
+    """Ask all probes whose edit is in force.
+
+    compared: suites whose results are compared with the champion's. earlier: of the same suites and
+    champion, before surgery: what goes where it went is taken over.
+    """
+    live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
+    prompts = prompts_of(p for probes in live.values() for p in probes)
+    before = _champion_routes(runner, champion, prompts)
+    routes = dict(zip(prompts, runner.router.routes(version, prompts), strict=True))
+    settled = _settled(earlier, live, routes)
+    fresh = {
+        name: [p for p in probes if (name, p.id) not in settled] for name, probes in live.items()
+    }
+    outcomes = outcomes_of(runner, version, [p for ps in fresh.values() for p in ps], routes)
+    old = _outcomes_before(runner, version, champion, fresh, compared, routes, before)
+    results: dict[str, list[ProbeResult]] = {}
+    for suite in suites:
+        rows = []
+        for probe in live[suite.name]:
+            kept = settled.get((suite.name, probe.id))
+            rows.append(
+                kept
+                or _result(
+                    suite.name, probe, outcomes[probe.prompt, probe.expect],
+                    _before(probe, champion, outcomes, old), routes, runner, version,
+                )
+            )  # fmt: skip
+        results[suite.name] = rows
+    return Evaluation(results, routes)
+
+
+def outcomes_of(
+    runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes
+) -> dict[tuple[str, Expectation], Outcome]:
+    """What becomes of each (prompt, expectation) in a version. No text is made that can't differ."""
+    written = Written(runner.editor.backbone)
+    wanted = {(p.prompt, p.expect): None for p in probes}
+    found: dict[tuple[str, Expectation], Outcome] = {}
+    silent = [w for w in wanted if w[1].kind in ("unchanged", "absent") and not routes[w[0]].edit]
+    if not runner.full:
+        found |= {w: Outcome(True) for w in silent}
+    else:
+        texts = runner.texts(version, {(w[0], None): None for w in silent}, read=True)
+        for w in silent:
+            said = texts[w[0], None].text
+            found[w] = Outcome(True, math.nan, said, said, said)
+    of: dict[str, list[tuple[str, Expectation]]] = {}
+    for w in wanted:
+        if w not in found:
+            of.setdefault(w[1].kind, []).append(w)
+
+    exact = of.get("exact", [])
+    alone: dict[Asked, str | None] = {}
+    for prompt, expect in exact:
+        one, until = (prompt, routes[prompt].edit), written[expect.value]
+        alone[one] = until if alone.get(one, until) == until else None
+    texts = runner.texts(version, alone)
+    for prompt, expect in exact:
+        text = texts[prompt, routes[prompt].edit]
+        reference = written[expect.value]
+        passed = text.whole and text.text in (reference, expect.value.strip())
+        found[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+
+    unchanged = [(p, str(routes[p].edit)) for p, _ in of.get("unchanged", [])]
+    pairs = runner.beside_base(version, list(dict.fromkeys(unchanged)))
+    for prompt, expect in of.get("unchanged", []):
+        base, own = pairs[prompt, routes[prompt].edit]
+        found[prompt, expect] = Outcome(same(base, own), math.nan, own.text, base.text, base.text)
+
+    whole = [w for kind in ("contains", "regex", "metric", "absent") for w in of.get(kind, [])]
+    agrees = of.get("agrees", [])
+    asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in whole}
+    asked |= {(e.value, routes[e.value].edit): None for _, e in agrees}
+    texts = runner.texts(version, asked)
+    told = [(p, e) for p, e in of.get("absent", []) if says(texts[p, routes[p].edit].text, e.value)]
+    bases = runner.texts(version, {(p, None): None for p, _ in told})
+    for prompt, expect in whole:
+        after = texts[prompt, routes[prompt].edit].text
+        said_by_base = bases[prompt, None].text if (prompt, expect) in told else None
+        reference = written[expect.value] if expect.kind == "contains" else expect.value
+        passed, value = met(expect, after, said_by_base, reference)
+        found[prompt, expect] = Outcome(passed, value, after, said_by_base, reference)
+
+    following: dict[Asked, str | None] = {}
+    for prompt, expect in agrees:
+        one, until = (prompt, routes[prompt].edit), texts[expect.value, routes[expect.value].edit]
+        following[one] = until.text if following.get(one, until.text) == until.text else None
+    others = runner.texts(version, following)
+    for prompt, expect in agrees:
+        text = others[prompt, routes[prompt].edit]
+        reference = texts[expect.value, routes[expect.value].edit].text
+        passed = text.whole and text.text == reference
+        found[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+    return found
+
+
+def prompts_of(probes: Iterable[Probe]) -> list[str]:
+    """Every prompt to ask, once: the probes' own and those that they are compared with."""
+    found: dict[str, None] = {}
+    for probe in probes:
+        found[probe.prompt] = None
+        if probe.expect.kind == "agrees":
+            found[probe.expect.value] = None
+    return list(found)
+
+
+def length_of(prompt: str) -> str:
+    """The slice of a prompt's length in words."""
+    count = prompt.count(" ") + 1
+    return "up to 8 words" if count <= 8 else "9 to 20 words" if count <= 20 else "over 20 words"
+
+
+class Written:
+    """Expected answers as the backbone can write them (an uncased vocabulary writes lower case)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._known: dict[str, str] = {}
+
+    def __getitem__(self, value: str) -> str:
+        if value not in self._known:
+            self._known[value] = self._written(value)
+        return self._known[value]
+
+    def _written(self, value: str) -> str:
+        if not self._backbone.generates:
+            return value.strip()
+        try:
+            return self._backbone.canonical(value)
+        except MeloError:
+            return value.strip()
+
+
+def _champion_routes(runner: Runner, champion: Version | None, prompts: Sequence[str]) -> Routes:
+    """Asked for first: the version's own routes are built upon them."""
+    if champion is None:
+        return dict.fromkeys(prompts, NOWHERE)
+    return dict(zip(prompts, runner.router.routes(champion, prompts), strict=True))
+
+
+def _outcomes_before(
+    runner: Runner,
+    version: Version,
+    champion: Version | None,
+    probes: Mapping[str, Sequence[Probe]],
+    compared: Mapping[str, bool],
+    routes: Routes,
+    before: Routes,
+) -> dict[tuple[str, Expectation], Outcome]:
+    """With the champion, where a check compares and another block answers now than then."""
+    if champion is None:
+        return {}
+
+    def moved(prompt: str) -> bool:
+        now, then = routes[prompt].edit, before[prompt].edit
+        return runner.block(version, now) != runner.block(champion, then)
+
+    changed = [
+        p
+        for name, some in probes.items()
+        if compared.get(name, False)
+        for p in some
+        if (p.edit is None or p.edit in champion)
+        and (moved(p.prompt) or (p.expect.kind == "agrees" and moved(p.expect.value)))
+    ]
+    return outcomes_of(runner, champion, changed, before)
+
+
+def _before(
+    probe: Probe,
+    champion: Version | None,
+    outcomes: Mapping[tuple[str, Expectation], Outcome],
+    old: Mapping[tuple[str, Expectation], Outcome],
+) -> Outcome | None:
+    """The champion's outcome: another where another block answered, else the same."""
+    if champion is None or (probe.edit is not None and probe.edit not in champion):
+        return None
+    return old.get((probe.prompt, probe.expect)) or outcomes[probe.prompt, probe.expect]
+
+
+def _result(
+    suite: str, probe: Probe, now: Outcome, then: Outcome | None, routes: Routes,
+    runner: Runner, version: Version,
+) -> ProbeResult:  # fmt: skip
+    route = routes[probe.prompt]
+    before = then.after if then is not None and then.after is not None else now.base
+    return ProbeResult(
+        suite, probe.id, probe.prompt, now.reference, before, now.after,
+        now.passed, route.edit,
+        now.after is None or runner.was_cached(probe.prompt, version, route.edit),
+        route.distance, now.value, then.passed if then else None,
+        _sliced(tuple(probe.slices.items()), length_of(probe.prompt)),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=100_000)
+def _sliced(slices: tuple[tuple[str, str], ...], length: str) -> Mapping[str, str]:
+    """One mapping for all results that have the same."""
+    return {**dict(slices), "length": length}
+
+
+def _settled(
+    earlier: Evaluation | None, live: Mapping[str, Sequence[Probe]], routes: Routes
+) -> dict[tuple[str, str], ProbeResult]:
+    """Results of an earlier evaluation that hold: nothing that they rest on has another route.
+
+    Edits may only have gone, or become smaller, since: the champion lacks no more than it did.
+    """
+    if earlier is None:
+        return {}
+    as_before = {p for p, route in routes.items() if earlier.routes.get(p) is route}
+    return {
+        (name, probe.id): result
+        for name, probes in live.items()
+        for result, probe in _paired(earlier.results[name], probes)
+        if probe.prompt in as_before
+        and (probe.expect.kind != "agrees" or probe.expect.value in as_before)
+    }
+
+
+def _paired(
+    results: Sequence[ProbeResult], probes: Sequence[Probe]
+) -> Iterator[tuple[ProbeResult, Probe]]:
+    """Each probe with its result; results of probes that are gone are passed over."""
+    found = iter(results)
+    for probe in probes:
+        result = next(found)
+        while result.probe_id != probe.id:
+            result = next(found)
+        yield result, probe

@@ -1,0 +1,231 @@
+"""Repair: take the harm out of a version, and nothing else. Nothing is trained here.
+
+an edit's own prompt fails
+    answered by its own block, or by none ──► the edit is taken out (worth a second training)
+    answered by another edit              ──► that edit takes a question that is another's: see below
+an edit fails by its own answers in a suite that judges edits
+    found in that wording, and wrong      ──► taken out (worth a second training, with the wording)
+    not found in that wording             ──► narrow: kept, or taken out where `gate.narrow` says so
+a protected probe fails, answered by an edit, where the backbone would have passed
+    ──► shrink the edit's radius to leave the probe outside (that for prompts that name it partly in
+        proportion), if its own prompt and all wordings that are inside now stay inside;
+        else the edit is taken out, with the probe as evidence
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from melo_engine import Version
+from melo_engine.index import Member
+from melo_engine.matching.names import name_in
+from tasks.gate.runner import Runner
+from tasks.gate.thresholds import Thresholds
+from tasks.gate.types import ProbeResult, Rejection, Repair
+
+OWN_SUITES = ("edit-success", "retention")
+Owners = Mapping[tuple[str, str], str | None]  # (suite, probe id) -> the edit that it was made for
+Wordings = Mapping[str, Sequence[str]]  # edit id -> prompts that it should answer
+
+
+@dataclass
+class Operation:
+    """What was done. version: without the harm, as far as it was found."""
+
+    version: Version
+    rejected: list[Rejection] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self.rejected or self.repairs)
+
+
+def operate(
+    version: Version,
+    results: Mapping[str, Sequence[ProbeResult]],
+    owners: Owners,
+    helped: Mapping[tuple[str, str], bool],
+    wordings: Wordings,
+    runner: Runner,
+    thresholds: Thresholds,
+) -> Operation:
+    """Take the culprits of failed probes out, or in. helped: would the backbone have passed it?"""
+    done = Operation(version)
+    out: dict[str, Rejection] = {}
+    caught: dict[str, list[ProbeResult]] = defaultdict(list)
+    for suite, rows in results.items():
+        judges_edits = thresholds.of(suite).judges == "edit" and suite not in OWN_SUITES
+        if judges_edits:
+            its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}
+            failing = failing_edits(rows, its_owners, thresholds.of(suite).share)
+            for edit, wrong in failing.items():
+                out.setdefault(edit, _unsound(edit, wrong))
+            continue
+        for result in rows:
+            if result.passed:
+                continue
+            owner = owners.get((suite, result.probe_id))
+            if suite in OWN_SUITES and owner is not None:
+                if result.edit is None or result.edit == owner:
+                    out.setdefault(owner, _unsuccessful(owner, result))
+                else:
+                    caught[result.edit].append(result)
+            elif (
+                result.edit is not None
+                and thresholds.of(suite).protected
+                # Where the backbone fails the probe too, taking the edit out would mend nothing.
+                and helped.get((suite, result.probe_id), False)
+            ):
+                caught[result.edit].append(result)
+    for edit, probes in caught.items():
+        if edit in out:
+            continue
+        member = version.member(edit)
+        nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
+        radius = thresholds.surgery.clearance * _share(member, nearest) * member.radius
+        if _keeps_its_own(version, edit, radius, wordings, runner):
+            done.version = done.version.with_radius(edit, radius)
+            done.repairs.append(
+                Repair(edit, version[edit].radius, radius, nearest.suite, nearest.prompt)
+            )
+        else:
+            owner = owners.get((nearest.suite, nearest.probe_id))
+            whose = owner if nearest.suite in OWN_SUITES else None
+            blamed = _later(version, edit, whose)
+            out.setdefault(blamed, _harmful(blamed, nearest, whose))
+    if out:
+        done.version = done.version.without(sorted(out))
+        done.rejected = list(out.values())
+        done.repairs = [r for r in done.repairs if r.edit not in out]
+    return done
+
+
+def failing_edits(
+    results: Sequence[ProbeResult], owners: Mapping[str, str | None], share: float
+) -> dict[str, list[ProbeResult]]:
+    """Edits of whose own answers less than `share` are right, each with what it got wrong.
+
+    A wording in which an edit is not found is none of its answers. owners: by probe id.
+    """
+    answered: dict[str, list[ProbeResult]] = defaultdict(list)
+    for result in results:
+        owner = owners.get(result.probe_id)
+        if owner is not None and result.edit == owner:
+            answered[owner].append(result)
+    failing = {}
+    for edit, rows in answered.items():
+        wrong = [r for r in rows if not r.passed]
+        if len(rows) - len(wrong) < share * len(rows):
+            failing[edit] = wrong
+    return failing
+
+
+def narrow_edits(
+    results: Mapping[str, Sequence[ProbeResult]], owners: Owners, thresholds: Thresholds
+) -> dict[str, tuple[str, ...]]:
+    """Edits that are not found in some wording of their question, with those wordings."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for suite, rows in results.items():
+        if thresholds.of(suite).judges != "edit" or suite in OWN_SUITES:
+            continue
+        for result in rows:
+            owner = owners.get((suite, result.probe_id))
+            if owner is not None and not result.passed and result.edit != owner:
+                found[owner][result.prompt] = None
+    return {edit: tuple(prompts) for edit, prompts in found.items()}
+
+
+def _keeps_its_own(
+    version: Version, edit: str, radius: float, wordings: Wordings, runner: Runner
+) -> bool:
+    """Whether every wording that the edit reaches now is still reached at the smaller radius."""
+    member = version.member(edit)
+    if not 0 < radius < member.radius:
+        return False
+    split = version.projection.relation_size
+    prompts = [version[edit].request.prompt, *wordings.get(edit, ())]
+    names = [name_in(p, member.names) for p in prompts]
+    apart = runner.keys.of(prompts, names) - member.key  # (n, K)
+    for name, gap in zip(names, apart, strict=True):
+        part = slice(0, split) if name is not None else slice(split, None)
+        reach = _reach(member, name is not None)
+        distance = float(np.linalg.norm(gap[part]))
+        if radius / member.radius * reach < distance <= reach:
+            return False
+    return True
+
+
+def _share(member: Member, result: ProbeResult) -> float:
+    """A caught probe's distance relative to the radius that caught it."""
+    reach = _reach(member, name_in(result.prompt, member.names) is not None)
+    return result.distance / reach if reach else 0.0
+
+
+def _reach(member: Member, named: bool) -> float:
+    """The radius that counts for a prompt that names the edit's subject, or does so partly."""
+    return member.radius if named or not member.names else member.content_radius
+
+
+def _later(version: Version, edit: str, owner: str | None) -> str:
+    """Of two edits that stand on one point the later gives way: what is established stays."""
+    if owner is None or owner == edit or owner not in version:
+        return edit
+    return max(edit, owner, key=lambda e: (version[e].order, e))
+
+
+def _unsuccessful(edit: str, result: ProbeResult) -> Rejection:
+    if result.edit is None:
+        reason = "its own prompt lies outside its radius"
+    else:
+        reason = f'its own prompt is answered "{_cut(result.after)}", not "{_cut(result.expected)}"'
+    return _rejection(edit, reason, result, retry=True)
+
+
+def _unsound(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
+    """It is found in wordings of its question and answers them otherwise, in circles, or unsurely."""
+    first = wrong[0]
+    reason = (
+        f'it answers its own question in the wording "{_cut(first.prompt)}" with '
+        f'"{_cut(first.after)}", not "{_cut(first.expected)}" ({first.suite})'
+    )
+    wordings = tuple(dict.fromkeys(r.prompt for r in wrong))
+    return _rejection(edit, reason, first, retry=True, wordings=wordings)
+
+
+def _harmful(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
+    taken = f", the own question of edit {whose}," if whose and whose != edit else ","
+    if whose == edit:  # the later of the two gives way, and that is the one that is asked for
+        reason = (
+            f"edit {result.edit} was there first and answers its own question "
+            f'"{_cut(result.prompt)}"; neither radius can be shrunk'
+        )
+    else:
+        reason = (
+            f'it answers "{_cut(result.prompt)}" ({result.suite}){taken} which it is not about, and '
+            "its radius can't be shrunk without losing its own wordings"
+        )
+    return _rejection(edit, reason, result)
+
+
+def _rejection(
+    edit: str,
+    reason: str,
+    result: ProbeResult,
+    retry: bool = False,
+    wordings: tuple[str, ...] = (),
+) -> Rejection:
+    return Rejection(
+        edit, reason, result.suite, result.prompt, result.before or "", result.after or "", retry,
+        wordings,
+    )  # fmt: skip
+
+
+def _cut(text: str | None, length: int = 80) -> str:
+    text = text or ""
+    return text if len(text) <= length else text[: length - 1] + "…"

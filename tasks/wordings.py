@@ -1,0 +1,114 @@
+"""The step: change what an edit is asked by. Nothing is trained; the new version is gated and promoted.
+
+add_wordings   its question in further wordings
+set_subject    what its question is about, where that was told or inferred wrongly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from config import Settings
+from ledger import Edit, Ledger
+from ledger.states import IN_FLIGHT, LIVE
+from melo_engine import Editor, Version
+from tasks.edit import Trained
+from tasks.errors import NotPromotable, TaskError
+from tasks.judge import gate, record
+from tasks.register import promote
+from tasks.versions import head, open_editor, open_version, save_version
+
+
+def add_wordings(
+    settings: Settings, ledger: Ledger, edit_id: str, wordings: Sequence[str], *, actor: str
+) -> str:
+    """Add wordings to an edit in force; returns the version that was promoted.
+
+    Raises UnknownId; TaskError where the edit is in no version, a wording is empty, or its key does
+    not suffice; NotPromotable where the version fails its gate.
+    """
+    edit, base, before = _in_force(settings, ledger, edit_id)
+    texts = [text.strip() for text in dict.fromkeys(wordings)]
+    if not texts or not all(texts):
+        raise TaskError("a wording is empty; give the question in other words.")
+    editor = open_editor(settings, base)
+    version = editor.add_wordings(edit.id, texts)
+    _suffices(editor, edit.id, texts)
+    reason = f"{len(texts)} wordings added to edit {edit.id}"
+    with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
+        ledger.record_wordings(edit.id, texts, actor=actor, version=made)
+    return made
+
+
+def set_subject(
+    settings: Settings, ledger: Ledger, edit_id: str, subject: str, *, actor: str
+) -> str | None:
+    """Say what an edit is about; returns the version that was promoted, None for one not in force.
+
+    An edit that still waits is trained with it. Raises UnknownId, TaskError, NotPromotable; RequestError
+    where the subject does not stand in the edit's question.
+    """
+    edit = ledger.edit(edit_id)
+    if edit.state in LIVE and edit.state not in IN_FLIGHT:
+        ledger.note_subjects({edit.id: subject}, origin="given", actor=actor)
+        return None
+    edit, base, before = _in_force(settings, ledger, edit_id)
+    version = open_editor(settings, base).set_subject(edit.id, subject)
+    reason = f'edit {edit.id} is about "{subject}"'
+    with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
+        ledger.note_subjects({edit.id: subject}, origin="given", actor=actor)
+    return made
+
+
+def _in_force(settings: Settings, ledger: Ledger, edit_id: str) -> tuple[Edit, str, Version]:
+    """An edit, the version that the next one is built upon, and that version, which holds the edit."""
+    edit = ledger.edit(edit_id)
+    champion = ledger.champion()
+    manual = settings.registry.promotion == "manual"
+    base = champion.version if champion and manual else head(ledger)
+    before = open_version(settings, base) if base is not None else None
+    if base is None or before is None or edit.id not in before:
+        raise TaskError(f"edit {edit.id} is {edit.state} and in no version; change one in force.")
+    return edit, base, before
+
+
+@contextmanager
+def _gated(
+    settings: Settings, ledger: Ledger, edit: str, base: str, before: Version, version: Version,
+    reason: str, actor: str,
+) -> Iterator[str]:  # fmt: skip
+    """Gate a version, put it on record with what is done inside the block, and promote it."""
+    save_version(settings, version)
+    gated, reasons = gate(settings, ledger, Trained("", base, version.id))
+    if edit not in gated.version or not gated.passed:
+        why = reasons.get(edit, gated.reason)
+        raise NotPromotable(f"changed so, the version failed its gate: {why}.")
+    removed = tuple(e for e in before.edits if e not in gated.version)
+    champion = ledger.champion()
+    with ledger.write():
+        asked = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
+        record(ledger, gated, base, None, (), removed, {}, asked)
+        yield gated.version.id
+    promote(
+        settings, ledger, gated.version.id,
+        expected=champion.version if champion else None, actor=actor, reason=reason,
+    )  # fmt: skip
+
+
+def _suffices(editor: Editor, edit: str, texts: Sequence[str]) -> None:
+    """Whether each wording is found now and its answer is right."""
+    target = editor.version[edit].request.target
+    wanted = editor.backbone.canonical(target) if editor.backbone.generates else target.strip()
+    for text, answer in zip(texts, editor.answer(texts), strict=True):
+        if answer.edit != edit:
+            by = f"edit {answer.edit} is nearer" if answer.edit else "it does not name its subject"
+            raise TaskError(
+                f'"{text[:80]}" would not be found: {by}. Report the fact again with this wording '
+                "among its rephrases and its subject or alias in it."
+            )
+        if answer.text not in (wanted, target.strip()):
+            raise TaskError(
+                f'"{text[:80]}" would be answered "{answer.text[:80]}", not "{target[:80]}". Report the '
+                "fact again with this wording among its rephrases: then it is trained on."
+            )
