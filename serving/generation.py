@@ -5,8 +5,7 @@
                            which is a draw from the softmax: the same alone and in any batch
 
 A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled, as those
-of a stream are whose client has gone; the others go on. Who hangs up on an answer in one piece is not
-noticed: it is generated to its end.
+are whose client has gone; the others go on. Where no length was asked for, the deadline is the length.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ class Row:
     """One answer in the making.
 
     prompt: what is asked; ids: its tokens as the model reads them, template and all. deadline: in
-    `time.monotonic` seconds. on_text: told of each piece of a streamed answer and of its tokens, first
-    of an empty one as soon as the route is known.
+    `time.monotonic` seconds; open_ended: it may be cut there. on_text: told of each piece of a streamed
+    answer and of its tokens, first of an empty one as soon as the route is known.
     """
 
     prompt: Prompt
@@ -54,6 +53,7 @@ class Row:
     sampling: Sampling = PLAIN
     seed: int = 0
     deadline: float = float("inf")
+    open_ended: bool = False
     on_text: OnText | None = None
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
@@ -252,7 +252,7 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         if row.cancelled:
             return self.end(row, "cancelled")
         if now > row.deadline:
-            return self.end(row, "late")
+            return self.end(row, "length" if row.open_ended else "late")
         return None
 
     def _hand_on(self, row: Row, until: int) -> None:
