@@ -29,7 +29,7 @@ from melo_engine import Asking, Backbone, Prompt
 from melo_engine.types import Route
 from serving.loaded import Loaded
 from serving.sampling import Sampler, Sampling, TokenLogprob
-from serving.texts import joins_words, kept_tokens, settled, stop_at, text_of, trimmed
+from serving.texts import GrowingText, joins_words, kept_tokens, settled, stop_at, text_of, trimmed
 
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
 PLAIN = Sampling()
@@ -66,12 +66,13 @@ class Row:
     sent: int = 0  # characters of the text that `on_text` has been given
     sent_tokens: int = 0  # and of its `logprobs`
     raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for
+    growing: GrowingText | None = None
     _dice: torch.Generator | None = None
 
     def again(self) -> None:
         """Forget what was generated, for another try."""
         self.tokens, self.logprobs, self.text, self.finish, self.route = [], [], "", None, None
-        self._dice = None
+        self._dice, self.growing = None, None
 
     def dice(self) -> torch.Generator:
         """The row's own source of chance."""
@@ -243,7 +244,9 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         if row.raw is not None and row.sampling.alternatives is not None:
             row.logprobs.append(TokenLogprob.of(row.raw, token, row.sampling.alternatives))
         if row.sampling.stop or row.on_text is not None:
-            row.text = text_of(self.tokenizer, row.tokens)
+            if row.growing is None:
+                row.growing = GrowingText(self.tokenizer, whole=self.whole_words)
+            row.text = row.growing.of(row.tokens)
             if stop_at(row.text, row.sampling.stop) is not None:
                 return self.end(row, "stop")
             self._hand_on(row, settled(row.text, row.sampling.stop, self.whole_words))
