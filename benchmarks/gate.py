@@ -29,9 +29,9 @@ import torch
 
 from benchmarks.engine import product_editor
 from melo_engine import Backbone, Editor, EditRequest, Version
+from melo_engine.matching.names import joined
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
-from melo_engine.matching.names import joined
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
 from tasks.gate.thresholds import Audit
@@ -152,7 +152,7 @@ def read_material(data: Sequence[Path], seed: int = 0) -> Material:
                 facts.setdefault(joined(subject), request)  # one fact a subject: no conflicts
             for probe in row.get("locality", ()):
                 locality[probe["prompt"]] = None
-    templates = {template_of(r.prompt, str(r.subject)): None for r in facts.values()}
+    templates = {template_of(r.question, str(r.subject)): None for r in facts.values()}
     return Material(list(facts.values()), list(locality), [t for t in templates if t], names)
 
 

@@ -62,7 +62,9 @@ def gate(
     ] = None,
     edits: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the champion, 1,000 where not said; of a job without --probes, 50."),
+        typer.Option(
+            min=1, help="Of the champion, 1,000 where not said; of a job without --probes, 50."
+        ),
     ] = None,
     new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
     data: Annotated[
@@ -93,8 +95,8 @@ def gate(
         return
     with console_progress() as progress:
         figures = bench(
-            probes or 100_000, edits=edits or 1000, new=new, data=data or (), backbone_path=path, cache=cache,
-            seed=seed, progress=progress,
+            probes or 100_000, edits=edits or 1000, new=new, data=data or (), backbone_path=path,
+            cache=cache, seed=seed, progress=progress,
         )  # fmt: skip
     finish(ctx, figures, out, seed=seed)
     if not figures["identical"]:

@@ -331,7 +331,8 @@ _EDITS = """
 SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR, e.subject, e.relation,
        e.old_answer, e.aliases,
        e.rephrases || coalesce((SELECT list(w.wording ORDER BY w.added_at, w.rowid) FROM wordings w
-                                WHERE w.edit_id = e.edit_id), []), e.locality, e.source, e.external_id, s.valid_from,
+                                WHERE w.edit_id = e.edit_id), []),
+       e.locality, e.source, e.external_id, s.valid_from,
        s.valid_to, s.urgent, s.hold, s.since, e.received_at, n.reported, n.sources, s.job_id,
        s.version, s.group_id,
        (SELECT list(DISTINCT c.loser ORDER BY c.loser) FROM contests c

@@ -129,8 +129,9 @@ class Planning(Edits):
         """End a job: `trained` edits move on with the version, `rejected` (id: reason) end.
 
         held: edits that contradict another one without a rule to decide, and why; they wait for a
-        person. rivals: which other one; from now on both count as one question. An edit named by none of these and still planned becomes ready again; one that was withdrawn
-        meanwhile stays as it is. Raises LeaseLost.
+        person. rivals: which other one; from now on both count as one question. An edit named by none
+        of these and still planned becomes ready again; one that was withdrawn meanwhile stays as it
+        is. Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:

@@ -38,8 +38,8 @@ class Trained:
 
     failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
     the ledger has put in their place. held: edit and reason, of edits that ask what another one in force
-    or in the job answers differently, where no rule has decided; rivals: which other one. removed: edits of the base that the
-    candidate lacks.
+    or in the job answers differently, where no rule has decided; rivals: which other one. removed:
+    edits of the base that the candidate lacks.
     """
 
     job: str

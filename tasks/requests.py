@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger import Edit
 from melo_engine import EditRequest
 
+
 def request_of(edit: Edit) -> EditRequest:
     """An edit of the ledger as the engine takes it; its rephrases are trained on and indexed."""
     return EditRequest(

@@ -12,7 +12,7 @@ from prefect.events import emit_event
 
 from config import Settings, load
 from ledger import Ledger
-from tasks import work
+from tasks import progress, work
 from tasks.alerts import tell, tell_of_backlog
 from tasks.compact import compact
 from tasks.costs import measured, note_size

@@ -9,11 +9,11 @@ from config import Settings
 from ledger import Ledger
 from melo_engine import Version
 from tasks.gate.cache import AnswerCache
-from tasks.gate.runner import Progress
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
 from tasks.gate.known import suites_from
 from tasks.gate.report import write_report
+from tasks.gate.runner import Progress
 from tasks.gate.thresholds import SurgeryRules, Thresholds
 from tasks.gate.types import GateResult
 from tasks.versions import (

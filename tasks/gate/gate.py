@@ -91,7 +91,9 @@ class _Gate:
         audited = self._audit(version, found, seed)
         checks = [
             *frozen,
-            *checks_of(suites, found.results, self.thresholds, against_champion=champion is not None),
+            *checks_of(
+                suites, found.results, self.thresholds, against_champion=champion is not None
+            ),
             *difference_checks(self.runner.differences, audited),
         ]
         results = [r for s in suites for r in found.results.get(s.name, ())]
@@ -113,7 +115,9 @@ class _Gate:
         compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in answered}
         found: Evaluation | None = None
         while True:
-            self.runner.tell("asking probes, round", self.rounds + 1, self.thresholds.surgery.rounds + 1)
+            self.runner.tell(
+                "asking probes, round", self.rounds + 1, self.thresholds.surgery.rounds + 1
+            )
             found = evaluate(self.runner, answered, version, champion, compared, found)
             self.rounds += 1
             done = Operation(version)
@@ -140,7 +144,9 @@ class _Gate:
         if not failing:
             return Operation(version)
         helped = self._helped(version, suites, failing)
-        readable = dict(zip(map(id, failing), self._readable(failing, version, champion), strict=True))
+        readable = dict(
+            zip(map(id, failing), self._readable(failing, version, champion), strict=True)
+        )
         shown = {name: [readable.get(id(r), r) for r in rows] for name, rows in results.items()}
         return operate(version, shown, owners, helped, wordings, self.runner, self.thresholds)
 
@@ -205,7 +211,10 @@ class _Gate:
             return done
         for edit, prompts in self.narrow.items():
             if champion is None or edit not in champion:
-                reason = f'it is not found in {len(prompts)} wordings of its question: "{prompts[0][:80]}"'
+                reason = (
+                    f"it is not found in {len(prompts)} wordings of its question: "
+                    f'"{prompts[0][:80]}"'
+                )
                 done.rejected.append(
                     Rejection(edit, reason, "narrow", prompts[0], "", "", True, prompts)
                 )

@@ -33,7 +33,11 @@ class ProbeKeys:
         self._reader = editor.reader
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
-        parts = (editor.reader.encoder.content_hash, editor.version.projection_hash, f"scheme{KEYS}")
+        parts = (
+            editor.reader.encoder.content_hash,
+            editor.version.projection_hash,
+            f"scheme{KEYS}",
+        )
         name = "-".join(part[:16] for part in parts)
         self._folder = folder / name if folder is not None else None
         self._loaded = False

@@ -160,9 +160,7 @@ class Measures:
         if not asked:
             return {}
         texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
-        means = {
-            prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()
-        }
+        means = {prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()}
         scope = self._cache.scope(self._sampler.scope)
         pairs = {prompt: self._runner.pair(version, one) for prompt, one in asked.items()}
         for pair in pairs.values():

@@ -1,9 +1,9 @@
 """Ask a version all probes and say of each whether it passed. What can't differ costs no text.
 
-    unchanged, absent   no block acts ──► passed: the answer is the backbone's own
-                        a block acts  ──► decoded beside the backbone until they part
-    exact, agrees       decoded until the text departs from what it must be
-    contains, regex, metric                          the whole text
+unchanged, absent   no block acts ──► passed: the answer is the backbone's own
+                    a block acts  ──► decoded beside the backbone until they part
+exact, agrees       decoded until the text departs from what it must be
+contains, regex, metric                          the whole text
 """
 
 from __future__ import annotations
@@ -122,18 +122,14 @@ def outcomes_of(
     pairs = runner.beside_base(version, list(dict.fromkeys(unchanged)))
     for prompt, expect in of.get("unchanged", []):
         base, own = pairs[prompt, routes[prompt].edit]
-        found[prompt, expect] = Outcome(
-            same(base, own), math.nan, own.text, base.text, base.text
-        )
+        found[prompt, expect] = Outcome(same(base, own), math.nan, own.text, base.text, base.text)
 
     whole = [w for kind in ("contains", "regex", "metric", "absent") for w in of.get(kind, [])]
     agrees = of.get("agrees", [])
     asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in whole}
     asked |= {(e.value, routes[e.value].edit): None for _, e in agrees}
     texts = runner.texts(version, asked)
-    told = [
-        (p, e) for p, e in of.get("absent", []) if says(texts[p, routes[p].edit].text, e.value)
-    ]
+    told = [(p, e) for p, e in of.get("absent", []) if says(texts[p, routes[p].edit].text, e.value)]
     bases = runner.texts(version, {(p, None): None for p, _ in told})
     for prompt, expect in whole:
         after = texts[prompt, routes[prompt].edit].text
@@ -144,8 +140,8 @@ def outcomes_of(
 
     following: dict[Asked, str | None] = {}
     for prompt, expect in agrees:
-        one, until = (prompt, routes[prompt].edit), texts[expect.value, routes[expect.value].edit]
-        following[one] = until.text if following.get(one, until.text) == until.text else None
+        one, until = (prompt, routes[prompt].edit), texts[expect.value, routes[expect.value].edit].text
+        following[one] = until if following.get(one, until) == until else None
     others = runner.texts(version, following)
     for prompt, expect in agrees:
         text = others[prompt, routes[prompt].edit]

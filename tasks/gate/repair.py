@@ -149,7 +149,7 @@ def _keeps_its_own(
     if not 0 < radius < member.radius:
         return False
     split = version.projection.relation_size
-    prompts = [version[edit].request.prompt, *wordings.get(edit, ())]
+    prompts = [version[edit].request.question, *wordings.get(edit, ())]
     names = [name_in(p, member.names) for p in prompts]
     apart = runner.keys.of(prompts, names) - member.key  # (n, K)
     for name, gap in zip(names, apart, strict=True):
@@ -202,7 +202,7 @@ def _harmful(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
     taken = f", the own question of edit {whose}," if whose and whose != edit else ","
     if whose == edit:  # the later of the two gives way, and that is the one that is asked for
         reason = (
-            f'edit {result.edit} was there first and answers its own question '
+            f"edit {result.edit} was there first and answers its own question "
             f'"{_cut(result.prompt)}"; neither radius can be shrunk'
         )
     else:

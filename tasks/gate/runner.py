@@ -1,7 +1,7 @@
 """One gate's access to the model: texts are looked up where they are known, made where they are not.
 
-    (probe, block) ──► known, as far as the question needs it? ──yes──► text
-                                   └──no──► decoded until the verdict is known ──► kept
+(probe, block) ──► known, as far as the question needs it? ──yes──► text
+                               └──no──► decoded until the verdict is known ──► kept
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from melo_engine import Editor, Version
 from tasks.gate.cache import BASE, AnswerCache, Pair, Text
@@ -99,7 +100,9 @@ class Runner:
         self._make(version, wanted, read)
         return {one: self._known_surely(pair) for one, pair in pairs.items()}
 
-    def beside_base(self, version: Version, asked: Sequence[Asked]) -> dict[Asked, tuple[Text, Text]]:
+    def beside_base(
+        self, version: Version, asked: Sequence[Asked]
+    ) -> dict[Asked, tuple[Text, Text]]:
         """The backbone's text and the block's for each, far enough to tell whether they are the same."""
         pairs = {one: self.pair(version, one) for one in asked}
         bases = {one: (pairs[one][0], BASE) for one in asked}
@@ -130,7 +133,9 @@ class Runner:
             for one, (base, own) in zip(chosen, made, strict=True):
                 fresh[bases[one]], fresh[pairs[one]] = base, own
             self._keep(fresh)
-        return {one: (self._known_surely(bases[one]), self._known_surely(pairs[one])) for one in asked}
+        return {
+            one: (self._known_surely(bases[one]), self._known_surely(pairs[one])) for one in asked
+        }
 
     def known(self, version: Version, asked: Asked) -> Text | None:
         """A text that was made or found already."""
@@ -172,7 +177,7 @@ class Runner:
                     self.cache.drop_text(self._scope, self.pair(version, one))
         return len(chosen) + len(silent)
 
-    def _far_enough(self, known: Sequence[Text]) -> dict[str, int]:
+    def _far_enough(self, known: Sequence[Text]) -> dict[str, Any]:
         """Generation settings that let each answer run a little further than what is known of it."""
         backbone = self.editor.backbone
         if not backbone.generates or not known:
@@ -266,5 +271,3 @@ def _told_apart(base: Text, own: Text) -> bool:
 
 def _plain(asked: Asked) -> tuple[str, str]:
     return asked[0], asked[1] or ""
-
-

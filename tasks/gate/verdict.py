@@ -86,9 +86,7 @@ def edits_check(suite: Suite, rows: Sequence[ProbeResult], wanted: SuiteThreshol
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
         reason = f"edit {edit} fails its own probes{more}; first: {_where(first[0])}"
     value = 1 - len(failing) / len(edits)
-    return Check(
-        suite.name, "edits that pass", value, "none", 1.0, len(edits), not reason, reason
-    )
+    return Check(suite.name, "edits that pass", value, "none", 1.0, len(edits), not reason, reason)
 
 
 def difference_checks(differences: Sequence[Difference], audited: int) -> list[Check]:
