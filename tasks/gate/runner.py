@@ -62,7 +62,7 @@ class Runner:
     @property
     def regenerated(self) -> int:
         """Texts made."""
-        return len(self._fresh)
+        return self.decoder.texts
 
     def block(self, version: Version, edit: str | None) -> str:
         """Content hash of an edit's block as it is, not as the version says; BASE for None."""

@@ -59,9 +59,9 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
         cache=cache, thresholds=thresholds,
     )  # fmt: skip
     assert result.passed, result.reason
-    (rejection,) = result.rejected
-    assert rejection.edit == "thief"
-    assert victim.id in rejection.reason
+    reasons = {r.edit: r.reason for r in result.rejected}
+    assert list(reasons) == ["thief"], reasons
+    assert victim.id in reasons["thief"]
     assert set(result.version.edits) == set(world.candidate.edits)
 
 
@@ -76,7 +76,7 @@ def test_probes_that_no_block_catches_cost_no_text(world: World, cache, threshol
         for extra in ([], [far])
     ]  # fmt: skip
     assert texts[1] == 0
-    assert texts[0] < 6 * len(world.candidate)
+    assert texts[0] < 8 * len(world.candidate)  # their measures included, and nothing known before
 
 
 def test_a_text_is_cut_at_the_first_token_that_departs(world: World):
