@@ -1,7 +1,8 @@
 """Numbers that are raised when the engine comes to route or to answer otherwise.
 
 Whatever is kept of routes, keys or answers names the number that it was made under, and is made anew
-under another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number has not.
+under another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number has
+not.
 """
 
 from __future__ import annotations

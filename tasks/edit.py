@@ -79,6 +79,15 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         removed=tuple(edit for edit in before.edits if edit not in version),
         seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
     )
+    on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
+    inferred = {
+        edit.id: str(edit.request.subject)
+        for edit in version.edits.values()
+        if edit.request.subject_source == "inferred"
+        and edit.id not in before
+        and edit.id not in on_record
+    }
+    ledger.note_subjects(inferred, origin="inferred", actor="edit")
     _write(settings, result)
     return result
 

@@ -6,7 +6,7 @@ import pytest
 
 from config import Settings
 from ledger import Ledger
-from melo_engine import EditRequest, Editor
+from melo_engine import Editor, EditRequest
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.decoding import Ask, Decoder, loops
 from tasks.gate.measures import _Mean
@@ -65,7 +65,7 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
 
 def test_probes_that_no_block_catches_cost_no_text(world: World, cache, thresholds):
     far = Suite("far", tuple(Probe(str(i), f"tell me of thing {i}") for i in range(500)))
-    own = [s for s in suites_for(world.candidate, champion=world.champion)]
+    own = list(suites_for(world.candidate, champion=world.champion))
     texts = [
         gate_candidate(
             world.editor(), world.candidate, world.champion, suites=[*own, *extra], cache=cache,
