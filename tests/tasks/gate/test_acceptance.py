@@ -192,7 +192,8 @@ def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subje
     try:
         version = add_wordings(home, ledger, edit.id, [wording], actor="bob")
     except TaskError as error:
-        assert "would be answered" in str(error)  # a tiny random model may not generalise
+        if "would be answered" not in str(error):  # a tiny random model may not generalise
+            raise
         return
     after = open_editor(home, version)
     assert after.answer([wording])[0].text == "ada"
