@@ -28,7 +28,7 @@ from melo_engine.errors import VersionError
 RELATION_SIZE = 128
 HEADS = 4
 MIXED_SIZE = 128
-SCHEME = 4  # of how keys are made; keys of another scheme are never compared with these
+SCHEME = 5  # of how keys are made; keys of another scheme are never compared with these
 
 
 class KeyProjection(torch.nn.Module):

@@ -1,15 +1,15 @@
 """Numbers that are raised when the engine comes to route or to answer otherwise.
 
 Whatever is kept of routes, keys or answers names the number that it was made under, and is made anew
-under another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number has
-not.
+under another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number
+has not.
 """
 
 from __future__ import annotations
 
 from melo_engine.projection import SCHEME as KEYS
 
-ROUTING = 1  # from keys and names to an edit: `index`, `matching`, `Editor.routes`
+ROUTING = 2  # from keys and names to an edit: `index`, `matching`, `Editor.routes`
 ANSWERING = 1  # from a prompt and a block to a text: `Backbone.encode`, `runtime`, `generating`
 
 __all__ = ["ANSWERING", "KEYS", "ROUTING"]

@@ -136,7 +136,7 @@ class Version:
                 edit.radius.hex(),
                 edit.content_radius.hex(),
                 edit.request.needs_conversation,
-                edit.request.question if edit.by_question else "",
+                edit.question or "",
                 *edit.request.names,
                 *sorted(w.content_hash for w in edit.wordings),
             ]

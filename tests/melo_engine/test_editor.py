@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Backbone, Conflict, Editor, EditRequest, EditResult, EditSettings
+from melo_engine import (
+    Backbone,
+    Conflict,
+    Editor,
+    EditRequest,
+    EditResult,
+    EditSettings,
+    Version,
+)
 from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
 from melo_engine.runtime import Runtime
 from melo_engine.training import attempts, first_rank
@@ -435,3 +443,57 @@ def test_a_subject_of_one_letter_binds_nothing() -> None:
         "letter",
         None,
     ]
+
+
+def test_a_subject_is_corrected_without_training(editor: Editor, tmp_path) -> None:
+    question = "who leads velandor of toriquet ?"
+    first = EditRequest(question, "ada", subject="toriquet", id="first")
+    editor.edit([first, GOOD])
+    before = editor.version
+    other = "who leads velandor of mabelban ?"
+    assert [r.edit for r in editor.routes([question, other])] == ["first", None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("melo_engine.editor.Teacher", None)
+        after = editor.set_subject("first", "velandor")
+    assert after is editor.version
+    assert (after.id != before.id, after.parent) == (True, before.id)
+    request = after["first"].request
+    assert (request.subject, request.subject_source) == ("velandor", "given")
+    assert [r.edit for r in editor.routes([question, other.replace("velandor", "sol")])] == [
+        "first",
+        None,
+    ]
+    answers = editor.answer([question, GOOD.question])
+    assert [(a.edit, a.text) for a in answers] == [("first", "ada"), ("good", "tom")]
+    loaded = Editor.load(editor.backbone, editor.save(tmp_path / "version"))
+    assert loaded.version.id == after.id
+    assert loaded.answer([question])[0].text == "ada"
+    with pytest.raises(RequestError, match=r'"ostovic" does not stand in the question'):
+        editor.set_subject("first", "ostovic")
+    with pytest.raises(UnknownEdit, match="nobody"):
+        editor.set_subject("nobody", "velandor")
+
+
+class _Tagger:
+    """Says that every text is about its third word."""
+
+    def subjects(self, encoder: object, texts: Sequence[str]) -> list[str | None]:
+        return [text.split()[2] for text in texts]
+
+
+def test_a_subject_that_nobody_gave_is_inferred_and_told(edited_t5: Edited, tmp_path) -> None:
+    editor = Editor(edited_t5.backbone, settings=models.SETTINGS, tagger=lambda: _Tagger())  # type: ignore[arg-type,return-value]
+    bare = EditRequest("who leads velandor ?", "ada", id="bare")
+    letter = EditRequest("tell me i did see bread in rome", "jon", id="letter")
+    version = editor.edit([bare, replace(letter, prompt="did see i in rome ?"), GOOD]).version
+    requests = {e: version[e].request for e in version.edits}
+    assert (requests["bare"].subject, requests["bare"].subject_source) == ("velandor", "inferred")
+    assert requests["letter"].subject is None  # it would stand in any prompt
+    assert (requests["good"].subject, requests["good"].subject_source) == ("ostovic", "given")
+    routes = editor.routes(["now who leads velandor ?", "who leads toriquet ?"])
+    assert routes[1].edit is None
+    loaded = Version.load(editor.save(tmp_path / "version"))
+    assert loaded.id == version.id
+    assert {e: loaded[e].request for e in loaded.edits} == requests
+    plain = Editor(edited_t5.backbone, settings=models.SETTINGS)
+    assert plain.edit([bare]).version["bare"].request.subject is None
