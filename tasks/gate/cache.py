@@ -27,7 +27,7 @@ from tasks.gate.errors import CacheError
 
 BASE = ""  # the block of a prompt that no edit is about
 Pair = tuple[bytes, str]  # probe hash, block content hash
-End = Literal["whole", "departed", "looped", "cut"]
+End = Literal["whole", "departed", "looped", "cut", "long"]
 
 _SCHEMA = """
 DROP TABLE IF EXISTS answers;
@@ -57,7 +57,7 @@ class Text:
     """What a model said, as far as it was let.
 
     ended: whole; departed: cut at the first token that its reference lacks; looped: cut at the second
-    turn of a loop; cut: long enough to be read.
+    turn of a loop; cut: enough of it to be shown; long: enough to be measured.
     """
 
     text: str

@@ -2,7 +2,7 @@
 
     until a reference      cut at the first token that departs from it
     beside the backbone    both are decoded in step, and cut where they part
-    to be read             cut where a loop comes to its second turn, or after a hundred tokens
+    to be read             cut where a loop comes to its second turn, or where there is enough of it
 
 Sums in floating point differ a little between batches. That can only change a greedy answer where
 two tokens are nearly tied. So every forward pass is watched; a prompt that came to a near tie is
@@ -30,6 +30,7 @@ BATCH = 32
 SHORT_OF_A_TIE = {torch.float32: 2e-3, torch.float64: 1e-6}
 COARSE = 0.25  # half precision: logits themselves have a grain of some hundredths
 LONG = 100  # tokens of a long free generation, as in ROME
+SHOWN = 24  # tokens of a text that is shown as evidence
 LONGEST_LOOP, SHORTEST_LOOP = 32, 4  # tokens of one turn
 Report = Callable[[int], None]
 
@@ -38,14 +39,14 @@ Report = Callable[[int], None]
 class Ask:
     """A prompt with the block of an edit, None for the backbone.
 
-    until: the text that the answer is compared with; None: all of it is wanted. read: so much of it
-    is enough as is read by somebody.
+    until: the text that the answer is compared with; None: all of it is wanted. read: so many
+    tokens of it are enough, SHOWN or LONG; 0: it is not to be cut there.
     """
 
     prompt: str
     edit: str | None
     until: str | None = None
-    read: bool = False
+    read: int = 0
 
 
 class Decoder:
@@ -167,8 +168,8 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
                 self._close(row, "departed")
             elif self._asks[row].read and loops(said[row]):
                 self._close(row, "looped")
-            elif self._asks[row].read and len(said[row]) >= LONG:
-                self._close(row, "cut")
+            elif 0 < self._asks[row].read <= len(said[row]):
+                self._close(row, "cut" if self._asks[row].read < LONG else "long")
         if self._paired:
             for row in range(0, len(said), 2):
                 one, other = self.ids[row], self.ids[row + 1]

@@ -20,6 +20,7 @@ from typing import Literal
 
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache import AnswerCache
+from tasks.gate.decoding import SHOWN
 from tasks.gate.expectations import met
 from tasks.gate.integrity import inspected, integrity_checks
 from tasks.gate.measures import Measures, Setting, had_right
@@ -32,7 +33,7 @@ from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, 
 from tasks.gate.verdict import checks_of, difference_checks, passes
 
 Narrow = Literal["keep", "reject"]
-SHOWN = 100  # failing probes whose texts are made whole, to be read
+MOST_SHOWN = 100  # failing probes of whose texts so much is made as is shown
 OTHERWISE = {"contains", "regex", "metric"}  # kinds of which a whole text is read
 
 
@@ -228,12 +229,12 @@ class _Gate:
         caught = [
             r for r in results if not r.passed and r.edit is not None and r.after is not None
             and self.runner.known(version, (r.prompt, r.edit)) is not None
-        ][:SHOWN]  # fmt: skip
+        ][:MOST_SHOWN]  # fmt: skip
         asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
-        texts = self.runner.texts(version, asked, read=True)
+        texts = self.runner.texts(version, asked, read=SHOWN)
         # What stood there before is of interest where nothing was to change.
         before = {r.prompt: None for r in caught if r.before is not None and r.expected != r.after}
-        bases = self.runner.texts(version, {(p, None): None for p in before}, read=True)
+        bases = self.runner.texts(version, {(p, None): None for p in before}, read=SHOWN)
         chosen = set(map(id, caught))
         shown = []
         for r in results:

@@ -20,7 +20,7 @@ from melo_engine import Editor, MeloError, Route, Version
 from melo_engine.matching.names import words
 from tasks.gate.about import says
 from tasks.gate.cache import AnswerCache, Pair, Text
-from tasks.gate.decoding import using
+from tasks.gate.decoding import LONG, using
 from tasks.gate.fluency import entropy, inconsistency
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner import Asked, Runner
@@ -92,12 +92,12 @@ class Measures:
         version = setting.version
         caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
         asked = {p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=LONG)
         value = {prompt: _flow(texts[one]) for prompt, one in asked.items()}
         targets = _Targets(version)
         named = {p: targets.named(texts[one].text, str(one[1])) for p, one in asked.items()}
         doubted = [p for p in asked if value[p] < limit or named[p]]
-        bases = self._runner.texts(version, {(p, None): None for p in doubted}, read=True)
+        bases = self._runner.texts(version, {(p, None): None for p in doubted}, read=LONG)
         rows = []
         for probe in caught:
             prompt = probe.prompt
@@ -159,7 +159,7 @@ class Measures:
         """Draw for all prompts at once, again for those that the limit does not decide yet."""
         if not asked:
             return {}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=True)
+        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=LONG)
         means = {prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()}
         scope = self._cache.scope(self._sampler.scope)
         pairs = {prompt: self._runner.pair(version, one) for prompt, one in asked.items()}

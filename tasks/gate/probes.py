@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from melo_engine import Backbone, MeloError, Route, Version
 from tasks.gate.about import says
+from tasks.gate.decoding import LONG
 from tasks.gate.expectations import met
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner import Asked, Runner, same
@@ -97,7 +98,7 @@ def outcomes_of(
     if not runner.full:
         found |= {w: Outcome(True) for w in silent}
     else:
-        texts = runner.texts(version, {(w[0], None): None for w in silent}, read=True)
+        texts = runner.texts(version, {(w[0], None): None for w in silent}, read=LONG)
         for w in silent:
             said = texts[w[0], None].text
             found[w] = Outcome(True, math.nan, said, said, said)
@@ -129,9 +130,9 @@ def outcomes_of(
     texts = runner.texts(version, {(p, routes[p].edit): None for p, _ in whole})
     asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in absent}
     asked |= {(e.value, routes[e.value].edit): None for _, e in agrees}
-    texts |= runner.texts(version, asked, read=True)
+    texts |= runner.texts(version, asked, read=LONG)
     told = [(p, e) for p, e in absent if says(texts[p, routes[p].edit].text, e.value)]
-    bases = runner.texts(version, {(p, None): None for p, _ in told}, read=True)
+    bases = runner.texts(version, {(p, None): None for p, _ in told}, read=LONG)
     for prompt, expect in [*whole, *absent]:
         after = texts[prompt, routes[prompt].edit].text
         said_by_base = bases[prompt, None].text if (prompt, expect) in told else None

@@ -60,12 +60,7 @@ def operate(
     out: dict[str, Rejection] = {}
     caught: dict[str, list[ProbeResult]] = defaultdict(list)
     for suite, rows in results.items():
-        judges_edits = thresholds.of(suite).judges == "edit" and suite not in OWN_SUITES
-        if judges_edits:
-            its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}
-            failing = failing_edits(rows, its_owners, thresholds.of(suite).share)
-            for edit, wrong in failing.items():
-                out.setdefault(edit, _unsound(edit, wrong))
+        if _judges_edits(suite, thresholds):
             continue
         for result in rows:
             if result.passed:
@@ -83,6 +78,13 @@ def operate(
                 and helped.get((suite, result.probe_id), False)
             ):
                 caught[result.edit].append(result)
+    if not out and not caught:  # else what is compared with a taken question would condemn its owner
+        for suite, rows in results.items():
+            if _judges_edits(suite, thresholds):
+                its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}
+                failing = failing_edits(rows, its_owners, thresholds.of(suite).share)
+                for edit, wrong in failing.items():
+                    out.setdefault(edit, _unsound(edit, wrong))
     for edit, probes in caught.items():
         if edit in out:
             continue
@@ -126,13 +128,18 @@ def failing_edits(
     return failing
 
 
+def _judges_edits(suite: str, thresholds: Thresholds) -> bool:
+    """Whether a suite is about other wordings and measures of an edit's own answers."""
+    return thresholds.of(suite).judges == "edit" and suite not in OWN_SUITES
+
+
 def narrow_edits(
     results: Mapping[str, Sequence[ProbeResult]], owners: Owners, thresholds: Thresholds
 ) -> dict[str, tuple[str, ...]]:
     """Edits that are not found in some wording of their question, with those wordings."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for suite, rows in results.items():
-        if thresholds.of(suite).judges != "edit" or suite in OWN_SUITES:
+        if not _judges_edits(suite, thresholds):
             continue
         for result in rows:
             owner = owners.get((suite, result.probe_id))

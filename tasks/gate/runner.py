@@ -13,7 +13,7 @@ from typing import Any
 
 from melo_engine import Editor, Version
 from tasks.gate.cache import BASE, AnswerCache, Pair, Text
-from tasks.gate.decoding import Ask, Decoder, using
+from tasks.gate.decoding import LONG, Ask, Decoder, using
 from tasks.gate.keys import ProbeKeys
 from tasks.gate.router import Router
 from tasks.gate.types import probe_hash
@@ -78,11 +78,11 @@ class Runner:
         return probe_hash(asked[0]), self.block(version, asked[1])
 
     def texts(
-        self, version: Version, asked: Mapping[Asked, str | None], *, read: bool = False
+        self, version: Version, asked: Mapping[Asked, str | None], *, read: int = 0
     ) -> dict[Asked, Text]:
         """A text for each, far enough to tell whether it is the one beside it; None: all of it.
 
-        read: no more of it than somebody reads, see `decoding`.
+        read: so many tokens of it are enough, see `Ask`.
         """
         pairs = {one: self.pair(version, one) for one in asked}
         self._seek(pairs)
@@ -91,7 +91,7 @@ class Runner:
             pair = pairs[one]
             known = self._known(pair)
             if known is not None and (
-                known.decides(until) or (read and known.ended in ("looped", "cut"))
+                known.decides(until) or _enough(known, read)
             ):
                 continue
             if pair in wanted and wanted[pair][1] != until:
@@ -219,7 +219,7 @@ class Runner:
             self.differences.append(Difference(prompt, edit, "", "", "damaged"))
 
     def _make(
-        self, version: Version, wanted: Mapping[Pair, tuple[Asked, str | None]], read: bool
+        self, version: Version, wanted: Mapping[Pair, tuple[Asked, str | None]], read: int
     ) -> None:
         # Base answers first, then by length: batches of alike prompts.
         order = sorted(wanted, key=lambda p: (p[1] != BASE, len(wanted[p][0][0]), p))
@@ -257,6 +257,13 @@ class Runner:
 def same(base: Text, own: Text) -> bool:
     """Whether two texts that were decoded far enough are one."""
     return base.whole and own.whole and base.text == own.text
+
+
+def _enough(known: Text, read: int) -> bool:
+    """Whether so many tokens of a text, or the turn of its loop, are known."""
+    if not read:
+        return False
+    return known.ended in ("looped", "long") or (known.ended == "cut" and read < LONG)
 
 
 def _confirms(answer: str, known: Text) -> bool:
