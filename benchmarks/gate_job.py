@@ -55,7 +55,7 @@ def bench(
             accepted = _take(settings, ledger, data, edits)
             figures = _job(settings, ledger)
         backbone = open_backbone(settings)
-        rate = _plain_rate(backbone, list(accepted))
+        rate = _plain_rate(backbone, accepted)
         plain = figures["tokens"] / rate
     return {
         "gate_seconds": figures["gate_seconds"],
@@ -143,7 +143,7 @@ def _plain_rate(backbone: Backbone, prompts: list[str]) -> float:
     """Tokens a second of plain greedy decoding of these prompts, in batches."""
     editor = Editor(backbone)
     asked = (prompts * (1 + PLAIN_PROMPTS // len(prompts)))[:PLAIN_PROMPTS]
-    fixed = {"min_new_tokens": PLAIN_TOKENS, "max_new_tokens": PLAIN_TOKENS}
+    fixed: dict[str, Any] = {"min_new_tokens": PLAIN_TOKENS, "max_new_tokens": PLAIN_TOKENS}
     editor.answer(asked[:32], base=True, **fixed)
     began = time.perf_counter()
     editor.answer(asked, base=True, **fixed)

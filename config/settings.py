@@ -226,7 +226,9 @@ class ServeSettings(Section):
     )
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     requests_per_minute: int | None = Field(default=None, ge=1, description="of one key")
-    request_seconds: float = Field(default=300.0, gt=0, description="for an answer, with its wait")
+    request_seconds: float = Field(
+        default=60.0, gt=0, description="for an answer; one without max_tokens ends there"
+    )
     read_seconds: float = Field(default=10.0, gt=0, description="for a client to send a request")
     reload_seconds: float = Field(default=1.0, gt=0, description="how often aliases are looked at")
     cors_origins: list[str] = Field(

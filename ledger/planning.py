@@ -130,8 +130,8 @@ class Planning(Edits):
 
         held: edits that contradict another one without a rule to decide, and why; they wait for a
         person. rivals: which other one; from now on both count as one question. An edit named by none
-        of these and still planned becomes ready again; one that was withdrawn meanwhile stays as it is.
-        Raises LeaseLost.
+        of these and still planned becomes ready again; one that was withdrawn meanwhile stays as it
+        is. Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
         with self.write() as con:

@@ -11,9 +11,12 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+
+from fastapi import Request
 
 from melo_engine import Prompt
 from serving.errors import Refused
@@ -88,18 +91,21 @@ class Exchange:
             found["melo-edit"] = ",".join(quote(edit, safe="") for edit in edits)
         return found
 
-    async def whole(self) -> None:
+    async def whole(self, request: Request) -> None:
         """Until all rows have ended, then on record. Raises Refused."""
-        await self.service.wait(self.service.submit("generate", self.loaded, self.rows), self.rows)
+        future = self.service.submit("generate", self.loaded, self.rows)
+        async with self._listened_to(request):
+            await self.service.wait(future, self.rows)
         self._record()
 
-    async def start(self) -> None:
+    async def start(self, request: Request) -> None:
         """Until the routes are known and the answer is on its way. Raises Refused."""
         for index, row in enumerate(self.rows):
             row.on_text = self._teller(index)
         self._future = self.service.submit("generate", self.loaded, self.rows)
         self._future.add_done_callback(lambda done: self._pieces.put_nowait(None))
-        first = await self._pieces.get()
+        async with self._listened_to(request):
+            first = await self._pieces.get()
         if first is None:  # it ended before it began
             await self.service.wait(self._future, self.rows)
             self._pieces.put_nowait(None)
@@ -117,6 +123,21 @@ class Exchange:
         """Nobody listens any more; rows that have ended do not mind."""
         for row in self.rows:
             row.cancelled = True
+
+    @asynccontextmanager
+    async def _listened_to(self, request: Request) -> AsyncIterator[None]:
+        """Give the rows up as soon as the client has gone."""
+
+        async def listen() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            self.abandon()
+
+        listening = asyncio.create_task(listen())
+        try:
+            yield
+        finally:
+            listening.cancel()
 
     async def origins(self) -> list[dict[str, object]]:
         """Where each answer came from, explained where that was asked for."""

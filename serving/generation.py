@@ -5,8 +5,7 @@
                            which is a draw from the softmax: the same alone and in any batch
 
 A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled, as those
-of a stream are whose client has gone; the others go on. Who hangs up on an answer in one piece is not
-noticed: it is generated to its end.
+are whose client has gone; the others go on. Where no length was asked for, the deadline is the length.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from melo_engine import Asking, Backbone, Prompt
 from melo_engine.types import Route
 from serving.loaded import Loaded
 from serving.sampling import Sampler, Sampling, TokenLogprob
-from serving.texts import joins_words, kept_tokens, settled, stop_at, text_of, trimmed
+from serving.texts import GrowingText, joins_words, kept_tokens, settled, stop_at, text_of, trimmed
 
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
 PLAIN = Sampling()
@@ -44,8 +43,8 @@ class Row:
     """One answer in the making.
 
     prompt: what is asked; ids: its tokens as the model reads them, template and all. deadline: in
-    `time.monotonic` seconds. on_text: told of each piece of a streamed answer and of its tokens, first
-    of an empty one as soon as the route is known.
+    `time.monotonic` seconds; open_ended: it may be cut there. on_text: told of each piece of a streamed
+    answer and of its tokens, first of an empty one as soon as the route is known.
     """
 
     prompt: Prompt
@@ -54,6 +53,7 @@ class Row:
     sampling: Sampling = PLAIN
     seed: int = 0
     deadline: float = float("inf")
+    open_ended: bool = False
     on_text: OnText | None = None
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
@@ -66,12 +66,13 @@ class Row:
     sent: int = 0  # characters of the text that `on_text` has been given
     sent_tokens: int = 0  # and of its `logprobs`
     raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for
+    growing: GrowingText | None = None
     _dice: torch.Generator | None = None
 
     def again(self) -> None:
         """Forget what was generated, for another try."""
         self.tokens, self.logprobs, self.text, self.finish, self.route = [], [], "", None, None
-        self._dice = None
+        self._dice, self.growing = None, None
 
     def dice(self) -> torch.Generator:
         """The row's own source of chance."""
@@ -243,7 +244,9 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         if row.raw is not None and row.sampling.alternatives is not None:
             row.logprobs.append(TokenLogprob.of(row.raw, token, row.sampling.alternatives))
         if row.sampling.stop or row.on_text is not None:
-            row.text = text_of(self.tokenizer, row.tokens)
+            if row.growing is None:
+                row.growing = GrowingText(self.tokenizer, whole=self.whole_words)
+            row.text = row.growing.of(row.tokens)
             if stop_at(row.text, row.sampling.stop) is not None:
                 return self.end(row, "stop")
             self._hand_on(row, settled(row.text, row.sampling.stop, self.whole_words))
@@ -252,7 +255,7 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         if row.cancelled:
             return self.end(row, "cancelled")
         if now > row.deadline:
-            return self.end(row, "late")
+            return self.end(row, "length" if row.open_ended else "late")
         return None
 
     def _hand_on(self, row: Row, until: int) -> None:

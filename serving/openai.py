@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from melo_engine import Prompt
@@ -36,16 +36,20 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/completions", response_model=None, responses=STREAMED)
-async def completions(body: CompletionRequest, service: Serving, who: Ask) -> Response:
+async def completions(
+    body: CompletionRequest, request: Request, service: Serving, who: Ask
+) -> Response:
     """Answer one prompt or several, as texts or as token ids."""
-    return await _answer(service, body, _prompts(body), body.max_tokens, chat=False)
+    return await _answer(service, request, body, _prompts(body), body.max_tokens, chat=False)
 
 
 @router.post("/chat/completions", response_model=None, responses=STREAMED)
-async def chat_completions(body: ChatRequest, service: Serving, who: Ask) -> Response:
+async def chat_completions(
+    body: ChatRequest, request: Request, service: Serving, who: Ask
+) -> Response:
     """Answer a conversation, which the model reads whole in its own template."""
     length = body.max_completion_tokens or body.max_tokens
-    return await _answer(service, body, [conversation(body.messages)], length, chat=True)
+    return await _answer(service, request, body, [conversation(body.messages)], length, chat=True)
 
 
 @router.get("/models")
@@ -185,6 +189,7 @@ class Writer:
 
 async def _answer(
     service: Service,
+    request: Request,
     body: GenerationRequest,
     prompts: Sequence[Prompt | list[int]],
     max_tokens: int | None,
@@ -196,12 +201,12 @@ async def _answer(
     )
     writer = Writer(exchange, chat)
     if body.stream:
-        await exchange.start()
+        await exchange.start(request)
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return StreamingResponse(
             writer.events(usage), media_type="text/event-stream", headers=exchange.headers
         )
-    await exchange.whole()
+    await exchange.whole(request)
     content = as_text(await writer.whole())
     return Response(content, media_type="application/json", headers=exchange.headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, Tag
 
@@ -76,7 +76,9 @@ class ResponseRequest(GenerationRequest):
 
 
 @router.post("/responses", response_model=None, responses=STREAMED)
-async def responses(body: ResponseRequest, service: Serving, who: Ask) -> Response:
+async def responses(
+    body: ResponseRequest, request: Request, service: Serving, who: Ask
+) -> Response:
     """Answer a text or a conversation."""
     unknown = [name for name in body.include or () if name != LOGPROBS]
     if unknown:
@@ -88,11 +90,11 @@ async def responses(body: ResponseRequest, service: Serving, who: Ask) -> Respon
     exchange = await Exchange.begin(service, body, [_asked(body)], body.max_output_tokens, "resp")
     writer = Writer(exchange, body)
     if body.stream:
-        await exchange.start()
+        await exchange.start(request)
         return StreamingResponse(
             writer.events(), media_type="text/event-stream", headers=exchange.headers
         )
-    await exchange.whole()
+    await exchange.whole(request)
     content = as_text(await writer.whole())
     return Response(content, media_type="application/json", headers=exchange.headers)
 

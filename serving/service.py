@@ -155,7 +155,7 @@ class Service:
                 rows.append(
                     Row(
                         prompt.prompt, prompt.ids, length, sampling or PLAIN,
-                        _seed(seed, len(rows)), deadline,
+                        _seed(seed, len(rows)), deadline, max_tokens is None,
                     )
                 )  # fmt: skip
         return rows

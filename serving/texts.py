@@ -16,6 +16,32 @@ def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
     return str(tokenizer.decode(tokens, skip_special_tokens=True)).lstrip()
 
 
+class GrowingText:
+    """Text of tokens as they come: only the last few are decoded, so that long answers cost no more.
+
+    whole: decode all of them each time, as what stands already may change when more follows.
+    """
+
+    def __init__(self, tokenizer: Any, *, whole: bool) -> None:
+        self.tokenizer, self.whole = tokenizer, whole
+        self._settled = ""  # text of the first `_done` tokens, of which the last ones are context
+        self._context = self._done = 0
+
+    def of(self, tokens: Sequence[int]) -> str:
+        """The text of all tokens so far. tokens: those of the last call and some more."""
+        if self.whole:
+            return text_of(self.tokenizer, tokens)
+        before = self._decoded(tokens[self._context : self._done])
+        now = self._decoded(tokens[self._context :])
+        text = self._settled + now[len(before) :]
+        if not now.endswith(BROKEN):
+            self._settled, self._context, self._done = text, self._done, len(tokens)
+        return text.lstrip()
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)) if tokens else ""
+
+
 def trimmed(text: str) -> str:
     """An answer's text at its end: no space behind it, no character that was cut in the middle."""
     end = len(text)

@@ -38,8 +38,8 @@ class Trained:
 
     failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
     the ledger has put in their place. held: edit and reason, of edits that ask what another one in force
-    or in the job answers differently, where no rule has decided; rivals: which other one. removed: edits
-    of the base that the candidate lacks.
+    or in the job answers differently, where no rule has decided; rivals: which other one. removed:
+    edits of the base that the candidate lacks.
     """
 
     job: str
@@ -79,17 +79,15 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         removed=tuple(edit for edit in before.edits if edit not in version),
         seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
     )
+    on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
     inferred = {
         edit.id: str(edit.request.subject)
         for edit in version.edits.values()
-        if edit.id not in before and edit.request.subject_source == "inferred"
+        if edit.request.subject_source == "inferred"
+        and edit.id not in before
+        and edit.id not in on_record
     }
-    on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
-    ledger.note_subjects(
-        {i: subject for i, subject in inferred.items() if i not in on_record},
-        origin="inferred",
-        actor="edit",
-    )
+    ledger.note_subjects(inferred, origin="inferred", actor="edit")
     _write(settings, result)
     return result
 

@@ -26,7 +26,7 @@ class Wordings:
     """The wordings of one edit: its prompt and rephrases, with the subject taken out."""
 
     def __init__(self, request: EditRequest, held_out: Iterable[str] = ()) -> None:
-        prompts = [request.prompt, *request.rephrases, *held_out]
+        prompts = [request.question, *request.rephrases, *held_out]
         self.names = request.names
         self.asked = {_plain(p) for p in prompts}
         self.templates = {t for p in prompts for n in self.names if (t := template_of(p, n))}
@@ -64,7 +64,7 @@ def swap(template: str, name: str) -> str:
 
 def own_template(request: EditRequest) -> str | None:
     """The edit's prompt with `[X]` for its subject, None where it is not bound to one."""
-    return template_of(request.prompt, request.subject) if request.subject else None
+    return template_of(request.question, request.subject) if request.subject else None
 
 
 def says(text: str, phrase: str) -> bool:

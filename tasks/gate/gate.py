@@ -211,7 +211,10 @@ class _Gate:
             return done
         for edit, prompts in self.narrow.items():
             if champion is None or edit not in champion:
-                reason = f'it is not found in {len(prompts)} wordings of its question: "{prompts[0][:80]}"'
+                reason = (
+                    f"it is not found in {len(prompts)} wordings of its question: "
+                    f'"{prompts[0][:80]}"'
+                )
                 done.rejected.append(
                     Rejection(edit, reason, "narrow", prompts[0], "", "", True, prompts)
                 )

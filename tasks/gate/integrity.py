@@ -64,7 +64,7 @@ def _broken(edit: Edit, version: Version, runner: Runner) -> Rejection | None:
         )
     else:
         return None
-    return Rejection(edit.id, reason, SUITE, edit.request.prompt, "", "")
+    return Rejection(edit.id, reason, SUITE, edit.request.question, "", "")
 
 
 def _cut_back(done: Operation, edits: list[Edit]) -> Operation:
@@ -74,5 +74,5 @@ def _cut_back(done: Operation, edits: list[Edit]) -> Operation:
     for edit in edits:
         if edit.radius > BEYOND * common > 0:
             done.version = done.version.with_radius(edit.id, common)
-            done.repairs.append(Repair(edit.id, edit.radius, common, SUITE, edit.request.prompt))
+            done.repairs.append(Repair(edit.id, edit.radius, common, SUITE, edit.request.question))
     return done

@@ -59,7 +59,8 @@ def suites_for(
     it has already is no new edit. Same version and seed, same probes.
     """
     made = _Maker(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
-    edits = list(version.edits.values())
+    # A question that means something only behind an earlier one can't be asked alone.
+    edits = [e for e in version.edits.values() if not e.request.needs_conversation]
     new = [e for e in edits if champion is None or not _in(e, champion)]
     return [
         Suite("edit-success", tuple(made.own(e) for e in new)),
@@ -118,12 +119,12 @@ class _Maker:
 
     def own(self, edit: Edit) -> Probe:
         return Probe(
-            f"own:{edit.id}", edit.request.prompt, Expectation("exact", self.target(edit.id)),
+            f"own:{edit.id}", edit.request.question, Expectation("exact", self.target(edit.id)),
             edit.id, self._slices(edit.id),
         )  # fmt: skip
 
     def generality(self, edit: Edit) -> list[Probe]:
-        trained = {edit.request.prompt, *edit.request.rephrases}
+        trained = {edit.request.question, *edit.request.rephrases}
         return [
             Probe(
                 f"rephrase:{edit.id}:{n}", prompt, Expectation("exact", self.target(edit.id)),
@@ -210,28 +211,28 @@ class _Maker:
         return [
             Probe(
                 f"agrees:{edit.id}:{_short(prompt)}", prompt,
-                Expectation("agrees", request.prompt), edit.id, self._slices(edit.id),
+                Expectation("agrees", request.question), edit.id, self._slices(edit.id),
             )
             for prompt in unique(others)
-            if prompt != request.prompt
+            if prompt != request.question
         ]  # fmt: skip
 
     def asked(self, edit: Edit) -> Probe:
         """The edit's own prompt, for a measure."""
         return Probe(
-            f"asked:{edit.id}", edit.request.prompt, UNCHANGED, edit.id, self._slices(edit.id)
+            f"asked:{edit.id}", edit.request.question, UNCHANGED, edit.id, self._slices(edit.id)
         )
 
     def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
         probes = []
         for request in requests:
             # What an edit in force says of the same subject is no relic, whichever wording caught it.
-            about = self._names_in(request.prompt)
+            about = self._names_in(request.question)
             if any(says(self.target(edit), request.target) for edit in about):
                 continue
             probes.append(
                 Probe(
-                    f"retired:{request.id}", request.prompt, Expectation("absent", request.target),
+                    f"retired:{request.id}", request.question, Expectation("absent", request.target),
                     slices=self._slices(request.id),
                 )
             )  # fmt: skip

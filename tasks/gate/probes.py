@@ -124,14 +124,15 @@ def outcomes_of(
         base, own = pairs[prompt, routes[prompt].edit]
         found[prompt, expect] = Outcome(same(base, own), math.nan, own.text, base.text, base.text)
 
-    whole = [w for kind in ("contains", "regex", "metric", "absent") for w in of.get(kind, [])]
-    agrees = of.get("agrees", [])
-    asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in whole}
+    whole = [w for kind in ("contains", "regex", "metric") for w in of.get(kind, [])]
+    absent, agrees = of.get("absent", []), of.get("agrees", [])
+    texts = runner.texts(version, {(p, routes[p].edit): None for p, _ in whole})
+    asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in absent}
     asked |= {(e.value, routes[e.value].edit): None for _, e in agrees}
-    texts = runner.texts(version, asked)
-    told = [(p, e) for p, e in of.get("absent", []) if says(texts[p, routes[p].edit].text, e.value)]
-    bases = runner.texts(version, {(p, None): None for p, _ in told})
-    for prompt, expect in whole:
+    texts |= runner.texts(version, asked, read=True)
+    told = [(p, e) for p, e in absent if says(texts[p, routes[p].edit].text, e.value)]
+    bases = runner.texts(version, {(p, None): None for p, _ in told}, read=True)
+    for prompt, expect in [*whole, *absent]:
         after = texts[prompt, routes[prompt].edit].text
         said_by_base = bases[prompt, None].text if (prompt, expect) in told else None
         reference = written[expect.value] if expect.kind == "contains" else expect.value
@@ -140,8 +141,11 @@ def outcomes_of(
 
     following: dict[Asked, str | None] = {}
     for prompt, expect in agrees:
-        one, until = (prompt, routes[prompt].edit), texts[expect.value, routes[expect.value].edit]
-        following[one] = until.text if following.get(one, until.text) == until.text else None
+        one, until = (
+            (prompt, routes[prompt].edit),
+            texts[expect.value, routes[expect.value].edit].text,
+        )
+        following[one] = until if following.get(one, until) == until else None
     others = runner.texts(version, following)
     for prompt, expect in agrees:
         text = others[prompt, routes[prompt].edit]

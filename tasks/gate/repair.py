@@ -149,7 +149,7 @@ def _keeps_its_own(
     if not 0 < radius < member.radius:
         return False
     split = version.projection.relation_size
-    prompts = [version[edit].request.prompt, *wordings.get(edit, ())]
+    prompts = [version[edit].request.question, *wordings.get(edit, ())]
     names = [name_in(p, member.names) for p in prompts]
     apart = runner.keys.of(prompts, names) - member.key  # (n, K)
     for name, gap in zip(names, apart, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from melo_engine import Editor, Version
 from tasks.gate.cache import BASE, AnswerCache, Pair, Text
@@ -61,7 +62,7 @@ class Runner:
     @property
     def regenerated(self) -> int:
         """Texts made."""
-        return len(self._fresh)
+        return self.decoder.texts
 
     def block(self, version: Version, edit: str | None) -> str:
         """Content hash of an edit's block as it is, not as the version says; BASE for None."""
@@ -176,7 +177,7 @@ class Runner:
                     self.cache.drop_text(self._scope, self.pair(version, one))
         return len(chosen) + len(silent)
 
-    def _far_enough(self, known: Sequence[Text]) -> dict[str, int]:
+    def _far_enough(self, known: Sequence[Text]) -> dict[str, Any]:
         """Generation settings that let each answer run a little further than what is known of it."""
         backbone = self.editor.backbone
         if not backbone.generates or not known:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 
-from config import Settings
+from config import Settings, load
 from tests.serving.support import EDITED, UNEDITED, Running, running, tuned, until
 
 
@@ -111,6 +113,41 @@ def test_who_leaves_a_stream_leaves_no_work_behind(server: Running) -> None:
     assert batcher is not None
     until(lambda: batcher.idle)
     assert server.ask(EDITED[0])["choices"][0]["text"] == "ada"
+
+
+def test_who_hangs_up_on_a_whole_answer_leaves_no_work_behind(
+    chat_server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, rows = chat_server.service, []
+    submit = service.submit
+
+    def spied(kind, loaded, given):  # type: ignore[no-untyped-def]
+        rows.extend(given)
+        return submit(kind, loaded, given)
+
+    monkeypatch.setattr(service, "submit", spied)
+    body = json.dumps({"messages": [{"role": "user", "content": "1 2 3"}], "n": 8}).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with connect(chat_server) as wire:
+        wire.sendall(head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        until(lambda: any(row.tokens for row in rows))
+    until(lambda: bool(rows) and all(row.finish for row in rows))
+    assert {row.finish for row in rows} == {"cancelled"}
+
+
+def test_an_answer_without_a_length_ends_when_its_time_is_over(
+    chat_home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(chat_home, tmp_path / "home")
+    settings = tuned(load(tmp_path / "home"), auth="none", request_seconds=0.3)
+    body = {"messages": [{"role": "user", "content": "1 2 3"}], "n": 8}
+    with running(settings) as server, server.client() as client:
+        got = client.post("/v1/chat/completions", json=body)
+        assert got.status_code == 200
+        assert {c["finish_reason"] for c in got.json()["choices"]} == {"length"}
+        assert 0 < got.json()["usage"]["completion_tokens"] < 8 * 900
+        late = client.post("/v1/chat/completions", json={**body, "max_tokens": 900})
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "too_late")
 
 
 def test_one_question_that_breaks_does_not_break_its_neighbours(
