@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from benchmarks.edit import bench
+from benchmarks.engine import Keys, product_keys
 from benchmarks.errors import DataError, UnknownMethod
 from benchmarks.gpt import GptRecipe, prepare_gpt
 from benchmarks.hallucination import accurate_pairs, word_list
 from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import kind_of
 from benchmarks.protocol import probes_for, split_rows
-from melo_engine import EditSettings
+from melo_engine import Backbone, Calibration, EditSettings
+from melo_engine.encoders import default_encoder
+from melo_engine.projection import KeyProjection
 from tests.benchmarks.conftest import SUBJECTS, TARGETS, question, write_lines
 
 SETTINGS = EditSettings(rank=4, max_rank=8)
@@ -46,10 +49,18 @@ def passage(number: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _keys_as_read(backbone: Backbone, cache: Path) -> Keys:
+    """Nothing is learned for a random model, which has no relations to tell apart."""
+    projection = KeyProjection(default_encoder(backbone).hidden_size, learned=False)
+    return Keys(
+        projection, Calibration.raw(SETTINGS.false_activations), product_keys(backbone, cache).tagger
+    )
+
+
 def test_every_method_is_scored_on_the_final_state(
     questions_file: Path, t5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.questions.learned_projection", lambda *_: None)
+    monkeypatch.setattr("benchmarks.questions.product_keys", _keys_as_read)
     figures = bench(
         questions_file, tmp_path, limit=4, methods=("oracle", "lora", "none"),
         backbone=str(t5_folder), marks=(1, 2), settings=SETTINGS,
