@@ -6,7 +6,7 @@ import pytest
 
 from config import Settings
 from ledger import Ledger
-from melo_engine import EditRequest, Editor
+from melo_engine import Editor, EditRequest
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.decoding import Ask, Decoder, loops
 from tasks.gate.measures import _Mean
@@ -67,7 +67,7 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
 
 def test_probes_that_no_block_catches_cost_no_text(world: World, cache, thresholds):
     far = Suite("far", tuple(Probe(str(i), f"tell me of thing {i}") for i in range(500)))
-    own = [s for s in suites_for(world.candidate, champion=world.champion)]
+    own = list(suites_for(world.candidate, champion=world.champion))
     texts = [
         gate_candidate(
             world.editor(), world.candidate, world.champion, suites=[*own, *extra], cache=cache,
@@ -189,11 +189,7 @@ def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subje
     with pytest.raises(TaskError, match="does not name its subject"):
         add_wordings(home, ledger, edit.id, ["who is the head ?"], actor="bob")
     before = open_editor(home, ledger.champion().version)  # type: ignore[union-attr]
-    try:
-        version = add_wordings(home, ledger, edit.id, [wording], actor="bob")
-    except TaskError as error:
-        assert "would be answered" in str(error)  # a tiny random model may not generalise
-        return
+    version = add_wordings(home, ledger, edit.id, [wording], actor="bob")
     after = open_editor(home, version)
     assert after.answer([wording])[0].text == "ada"
     assert after.version[edit.id].block == before.version[edit.id].block
