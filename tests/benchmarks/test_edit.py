@@ -53,7 +53,9 @@ def _keys_as_read(backbone: Backbone, cache: Path) -> Keys:
     """Nothing is learned for a random model, which has no relations to tell apart."""
     projection = KeyProjection(default_encoder(backbone).hidden_size, learned=False)
     return Keys(
-        projection, Calibration.raw(SETTINGS.false_activations), product_keys(backbone, cache).tagger
+        projection,
+        Calibration.raw(SETTINGS.false_activations),
+        product_keys(backbone, cache).tagger,
     )
 
 
