@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,12 +101,3 @@ def chat_server(chat_home: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     settings = tuned(load(home), auth="none", cors_origins=["https://chat.example"])
     with running(settings) as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def smollm2_path() -> Path:
-    """SmolLM2-135M-Instruct in a folder, where there is one."""
-    path = Path(os.environ.get("MELO_SMOLLM2", "/tmp/r/smol"))
-    if not (path / "model.safetensors").is_file():
-        pytest.skip("SmolLM2 is not here; MELO_SMOLLM2 names its folder")
-    return path
