@@ -1,4 +1,4 @@
-"""Behaviour that has changed must come with a new number: what is kept under the old one would be wrong."""
+"""Behaviour that has changed must come with a new number: else what is kept would be wrong."""
 
 from __future__ import annotations
 
