@@ -62,9 +62,7 @@ def list_edits(
     )  # fmt: skip
 
 
-def _show_narrow(
-    edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool
-) -> None:
+def _show_narrow(edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool) -> None:
     """Narrow edits with the wordings in which they are not found."""
     if as_json:
         print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])

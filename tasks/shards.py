@@ -36,6 +36,7 @@ class Plan:
     base: str
     removals: tuple[str, ...]
     shards: tuple[tuple[str, ...], ...]
+
     def digest(self, number: int) -> str:
         """Of everything that decides what training a shard gives, but for the settings."""
         content = [self.base, self.removals, self.shards[number]]

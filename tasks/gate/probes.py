@@ -142,7 +142,10 @@ def outcomes_of(
 
     following: dict[Asked, str | None] = {}
     for prompt, expect in agrees:
-        one, until = (prompt, routes[prompt].edit), texts[expect.value, routes[expect.value].edit].text
+        one, until = (
+            (prompt, routes[prompt].edit),
+            texts[expect.value, routes[expect.value].edit].text,
+        )
         following[one] = until if following.get(one, until) == until else None
     others = runner.texts(version, following)
     for prompt, expect in agrees:

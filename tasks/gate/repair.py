@@ -78,7 +78,9 @@ def operate(
                 and helped.get((suite, result.probe_id), False)
             ):
                 caught[result.edit].append(result)
-    if not out and not caught:  # else what is compared with a taken question would condemn its owner
+    if (
+        not out and not caught
+    ):  # else what is compared with a taken question would condemn its owner
         for suite, rows in results.items():
             if _judges_edits(suite, thresholds):
                 its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}

@@ -90,9 +90,7 @@ class Runner:
         for one, until in asked.items():
             pair = pairs[one]
             known = self._known(pair)
-            if known is not None and (
-                known.decides(until) or _enough(known, read)
-            ):
+            if known is not None and (known.decides(until) or _enough(known, read)):
                 continue
             if pair in wanted and wanted[pair][1] != until:
                 until = None  # compared with two texts: all of it

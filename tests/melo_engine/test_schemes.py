@@ -28,7 +28,8 @@ def told() -> dict[str, str]:
     own = [editor.reader.read([r.question], [None])[0] for r in requests]
     generator = torch.Generator().manual_seed(0)
     shapes = [
-        (t.in_features, t.out_features) for t in editor.runtime.targets  # type: ignore[union-attr]
+        (t.in_features, t.out_features)
+        for t in editor.runtime.targets  # type: ignore[union-attr]
     ]
     pairs_of_blocks = [
         (
@@ -39,7 +40,8 @@ def told() -> dict[str, str]:
     ]
     shard = Shard.from_tensors(pairs_of_blocks, np.stack(own))
     edits = [
-        Edit(r, shard.name, row, shard.block_hash(row), 4, 0.6, row) for row, r in enumerate(requests)
+        Edit(r, shard.name, row, shard.block_hash(row), 4, 0.6, row)
+        for row, r in enumerate(requests)
     ]
     editor.use(editor.version.with_edits(edits, [shard]))
     prompts = [p for r, held in facts(12) for p in (r.question, *r.rephrases, *held)]

@@ -49,9 +49,7 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
     world: World, cache, thresholds
 ):
     victim = world.champion[next(iter(world.champion.edits))]
-    thief = EditRequest(
-        victim.request.question, "new york", victim.request.subject, id="thief"
-    )
+    thief = EditRequest(victim.request.question, "new york", victim.request.subject, id="thief")
     version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([thief]).version
     result = gate_candidate(
         world.editor(), version, world.champion,
@@ -92,11 +90,13 @@ def test_a_text_is_cut_at_the_first_token_that_departs(world: World):
     assert cut.text == target.split()[0]
 
 
-def test_beside_the_backbone_a_text_is_cut_where_both_part_and_whole_where_they_do_not(world: World):
+def test_beside_the_backbone_a_text_is_cut_where_both_part_and_whole_where_they_do_not(
+    world: World,
+):
     decoder = Decoder(world.editor())
     edit = world.candidate[world.new[0]]
     question = edit.request.question
-    (base, own), = decoder.beside_base([question], [edit.id])
+    ((base, own),) = decoder.beside_base([question], [edit.id])
     assert not base.whole or not own.whole
     assert base.text != own.text
     whole = world.editor().answer([question], base=True)[0].text

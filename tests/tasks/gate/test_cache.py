@@ -75,7 +75,10 @@ def test_samples_and_likelihoods_are_kept_apart_from_texts(cache: AnswerCache):
     cache.put_likelihood(scope, A, b"said", 0.25)
     assert cache.samples(scope, A) == ["ada", "eve"]
     assert cache.samples(scope, B) == []  # its first draw is not known
-    assert (cache.likelihood(scope, A, b"said"), cache.likelihood(scope, A, b"other")) == (0.25, None)
+    assert (cache.likelihood(scope, A, b"said"), cache.likelihood(scope, A, b"other")) == (
+        0.25,
+        None,
+    )
     assert cache.texts(scope, [A]).texts == {}
     with sqlite3.connect(cache.path) as con:
         con.execute("UPDATE samples SET text = 'eve' WHERE draw = 0")

@@ -208,7 +208,9 @@ def test_a_cache_row_changed_by_hand_fails_the_gate_and_names_the_edit(
 def forge(cache: AnswerCache) -> None:
     """Change what all blocks said, with checksums that fit."""
     with sqlite3.connect(cache.path) as con:
-        rows = con.execute("SELECT scope, probe, block, ended FROM texts WHERE block <> ''").fetchall()
+        rows = con.execute(
+            "SELECT scope, probe, block, ended FROM texts WHERE block <> ''"
+        ).fetchall()
         for scope, probe, block, ended in rows:
             forged = checksum_of(scope, (bytes(probe), block), ended, "red ink")
             con.execute(

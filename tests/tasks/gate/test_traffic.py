@@ -12,8 +12,14 @@ from tests.conftest import write_lines
 
 
 def test_each_question_is_asked_once_and_a_share_is_held_back_for_audits(tmp_path: Path):
-    rows: list[dict[str, object]] = [{"prompt": f"what is {i} ?", "kind": "sums"} for i in range(200)]
-    rows += [{"prompt": "What is 7?"}, {"prompt": "who leads acme ?", "edit": "e1"}, {"prompt": " "}]
+    rows: list[dict[str, object]] = [
+        {"prompt": f"what is {i} ?", "kind": "sums"} for i in range(200)
+    ]
+    rows += [
+        {"prompt": "What is 7?"},
+        {"prompt": "who leads acme ?", "edit": "e1"},
+        {"prompt": " "},
+    ]
     file = write_lines(tmp_path / "asked.jsonl", rows)
     taken = suite_from_traffic(tmp_path / "suites", [file], held_back=0.25)
     (often,) = load_suites(tmp_path / "suites")
