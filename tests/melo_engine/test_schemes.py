@@ -1,12 +1,8 @@
-<<<<<<< HEAD
 """What is kept under a scheme's number is found again only while the engine does as it did.
 
 Where one of these fails, behaviour has changed: raise the number in `melo_engine.schemes` (`SCHEME` in
 `projection` for keys), and write the new digest beside it.
 """
-=======
-"""Behaviour that has changed must come with a new number: else what is kept would be wrong."""
->>>>>>> wt-gate
 
 from __future__ import annotations
 
@@ -37,7 +33,6 @@ SUBJECTS = [report.subject for reports in REPORTS.values() for report in reports
 SUBJECTS += ["Rowling", "Smith", "oldest stone bridge of the country", ""]
 
 
-<<<<<<< HEAD
 def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
 
@@ -57,42 +52,6 @@ def test_routing_is_of_this_scheme() -> None:
         [(h.member.edit if h.member else None, h.inside) for h in hits],
     ]
     assert (ROUTING, digest(found)) == (2, "f85a1656c5e7")
-=======
-def told() -> dict[str, str]:
-    """Routes and answers of a small random model with blocks of random weights."""
-    backbone = tiny_backbone()
-    pairs = facts(12)
-    editor = Editor(backbone)
-    requests = [r for r, _ in pairs] + [EditRequest("sol mi re", "red", id="free")]
-    own = [editor.reader.read([r.question], [None])[0] for r in requests]
-    generator = torch.Generator().manual_seed(0)
-    shapes = [
-        (t.in_features, t.out_features)
-        for t in editor.runtime.targets  # type: ignore[union-attr]
-    ]
-    pairs_of_blocks = [
-        (
-            torch.randn(len(requests), i, 4, generator=generator),
-            torch.randn(len(requests), 4, o, generator=generator),
-        )
-        for i, o in shapes
-    ]
-    shard = Shard.from_tensors(pairs_of_blocks, np.stack(own))
-    edits = [
-        Edit(r, shard.name, row, shard.block_hash(row), 4, 0.6, row)
-        for row, r in enumerate(requests)
-    ]
-    editor.use(editor.version.with_edits(edits, [shard]))
-    prompts = [p for r, held in facts(12) for p in (r.question, *r.rephrases, *held)]
-    prompts += [p.replace("andor", "andr") for p in prompts[:8]]
-    prompts += ["sol mi re", "sol mi re now", "name a thing", "what is the capital of norway ?"]
-    routes = [(r.edit, r.nearest) for r in editor.routes(prompts)]
-    answers = [a.text for a in editor.answer(prompts)]
-    return {
-        name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-        for name, value in (("routes", routes), ("answers", answers))
-    }
->>>>>>> wt-gate
 
 
 def test_keys_are_of_this_scheme() -> None:
