@@ -36,7 +36,7 @@ def new_app(**options: Any) -> typer.Typer:
 class State:
     """The home a command works in; settings and ledger are opened when first asked for."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path = Path(".melo")) -> None:
         self.home = home
         self._settings: Settings | None = None
 
@@ -105,9 +105,8 @@ class State:
 
 
 def state(ctx: typer.Context) -> State:
-    """The state of a command's context."""
-    found = ctx.find_object(State)
-    return found if found is not None else State(Path(".melo"))
+    """The state of a command's context, one for all of a call."""
+    return ctx.find_root().ensure_object(State)
 
 
 def located(backbone: str | None) -> str | None:

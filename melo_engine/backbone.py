@@ -36,6 +36,7 @@ from melo_engine.runtime import Runtime
 from melo_engine.surgery import Surgery, find_surgery
 from melo_engine.types import CHAT_MODES, TASKS, ChatMode, Task
 
+LEAST_ROOM = 64  # tokens for an answer behind the longest prompt, where no other length is set
 UNLIMITED_ANSWER = 512  # tokens, of models whose positions have no limit
 ENCODED_TOGETHER = 4096  # prompts that are sorted by length at a time
 TARGET_TOKENIZER = "decoder_tokenizer"  # subfolder, where answers have a vocabulary of their own
@@ -390,13 +391,21 @@ class Backbone:
             return UNLIMITED_ANSWER
         return positions // 2 if self.task == "causal-lm" else positions
 
+    def room(self, prompt_tokens: int) -> int:
+        """Longest answer behind a prompt of so many tokens."""
+        positions = self._positions("decoder")
+        if self.task != "causal-lm" or positions is None:
+            return self.max_answer_tokens
+        return max(1, min(self.max_answer_tokens, positions - prompt_tokens))
+
     def _context_length(self) -> int:
         positions = self._positions("encoder")
         if positions is None:
             return 512
         if self.task != "causal-lm":
             return positions
-        return max(positions - self.max_answer_tokens, positions // 2)
+        set_length = getattr(self.model.generation_config, "max_new_tokens", None)
+        return max(positions - int(set_length or LEAST_ROOM), positions // 2)
 
     def _positions(self, stack: str) -> int | None:
         """How many positions the encoder's or the decoder's stack has; None where it has no limit."""

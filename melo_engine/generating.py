@@ -60,6 +60,8 @@ def texts_of(backbone: Backbone, encoded: dict[str, Any], generation: dict[str, 
     if not backbone.generates:
         labels = model(**encoded).logits.argmax(-1).tolist()
         return [str(model.config.id2label[i]) for i in labels]
+    if "input_ids" in encoded:
+        generation = {"max_new_tokens": backbone.room(encoded["input_ids"].shape[1]), **generation}
     ids = model.generate(**encoded, **generation_options(backbone, **generation))
     if backbone.task == "causal-lm":
         ids = ids[:, encoded["input_ids"].shape[1] :]
