@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 from benchmarks.strikes import may_mount, small_disk
@@ -31,6 +32,7 @@ from tasks.versions import BASE, open_ledger
 KILL_WITHIN = 25.0  # seconds after the start of `melo run`
 PATIENCE = 300.0  # seconds for a `melo run` of one report
 DISK = "128m"
+DATES = date(2020, 1, 1)  # and as many days as places were used
 DEAD = "http://127.0.0.1:9"
 SURROUNDINGS: tuple[dict[str, str], ...] = (
     {"http_proxy": DEAD, "HTTPS_PROXY": DEAD, "ALL_PROXY": "socks5://127.0.0.1:9"},
@@ -69,15 +71,23 @@ def siblings(world: World) -> bool:
 
 
 def again(world: World) -> bool:
-    """A question that is answered gets another answer."""
+    """A question that is answered gets another answer: the newest, or by its date one from before."""
     edit = _one(world)
     if edit is None:
         return False
-    target = world.dice.choice([person for person in PEOPLE if person != edit.target])
-    world.run([world.file([world.report(edit.subject or "", target)])])
     with world.ledger() as ledger:
-        now = [e.target for e in ledger.active_edits() if e.prompt == edit.prompt]
-    world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}")
+        known = {e.target: e for e in ledger.edits() if e.prompt == edit.prompt}
+    over = {person for person, e in known.items() if e.state in ("active", "revoked", "rejected")}
+    target = world.dice.choice([person for person in PEOPLE if person not in over])
+    row = world.report(edit.subject or "", target)
+    if target in known or any(e.valid_from for e in known.values()) or world.dice.random() < 0.5:
+        row["valid_from"] = f"{DATES + timedelta(days=world.places):%Y-%m-%d}"
+    world.run([world.file([row])])
+    with world.ledger() as ledger:
+        said = [e for e in ledger.edits() if e.prompt == edit.prompt]
+        why = {f"{e.target}, {e.state}": ledger.history(e.id)[-1].reason for e in said}
+    now = [e.target for e in said if e.state == "active"]
+    world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}: {why}")
     return True
 
 
