@@ -8,7 +8,7 @@ from benchmarks import situations
 from benchmarks.mishaps import STEPS
 from benchmarks.world import World
 
-SHORT = ("reports", "siblings", "move", "re-edit", "odd file", "revocation", "rollback", "copy")
+SHORT = ("reports", "move", "re-edit", "odd file", "revocation", "rollback", "siblings")
 
 
 @pytest.mark.slow
@@ -17,7 +17,7 @@ def test_nothing_is_lost_in_a_home_that_things_befall() -> None:
     assert record["violations"] == []
     assert record["done"] == dict.fromkeys(sorted(SHORT), 1)
     assert record["left_out"] == {}
-    assert record["counts"]["active"] >= 4
+    assert record["counts"]["active"] >= 3
 
 
 @pytest.mark.slow
