@@ -42,6 +42,7 @@ for command in (
     bench_dashboards.dashboards,
     bench_unattended.overhead,
     bench_unattended.day,
+    bench_unattended.situations,
 ):
     app.command()(command)
 

@@ -1,4 +1,4 @@
-"""`melo bench faults|overhead|day`: the pipeline when nobody is at it."""
+"""`melo bench faults|overhead|day|situations`: the pipeline when nobody is at it."""
 
 from __future__ import annotations
 
@@ -58,4 +58,19 @@ def day(
     figures = bench(runs, lambda text: typer.echo(text, err=True))
     finish(ctx, figures, out)
     if not (figures["flat"] and figures["adds_up"] and not figures["orphaned"]):
+        raise typer.Exit(1)
+
+
+def situations(
+    ctx: typer.Context,
+    steps: Annotated[int, typer.Option(min=1, help="Situations to go through.")] = 200,
+    seed: Annotated[int, typer.Option(help="The same ones for the same seed.")] = 0,
+    out: Out = None,
+) -> None:
+    """What befalls a home in a life, drawn by chance: after each step all that must hold is checked."""
+    from benchmarks.situations import bench
+
+    figures = bench(steps, seed, lambda text: typer.echo(text, err=True))
+    finish(ctx, figures, out, seed=seed)
+    if figures["violations"]:
         raise typer.Exit(1)

@@ -1,0 +1,277 @@
+"""The steps of `melo bench situations`: what a user or a machine does to a home, each with its checks.
+
+A step is given the world, changes it, and says whether it could be done at all (nothing to revoke, no
+champion before this one: left out). What may end with it, it notes in `may_end`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks.strikes import may_mount, small_disk
+from benchmarks.tiny import PEOPLE, reports, write_lines
+from benchmarks.world import World, edit_all, fingerprint
+from config import load
+from ledger import Edit
+from tasks.ingest import ingest_paths
+from tasks.place import put_right
+from tasks.reconcile import reconcile
+from tasks.revoke import revoke
+from tasks.rollback import roll_back
+from tasks.versions import BASE, open_ledger
+
+KILL_WITHIN = 25.0  # seconds after the start of `melo run`
+PATIENCE = 300.0  # seconds for a `melo run` of one report
+DISK = "128m"
+DATES = date(2020, 1, 1)  # and as many days as places were used
+DEAD = "http://127.0.0.1:9"
+SURROUNDINGS: tuple[dict[str, str], ...] = (
+    {"http_proxy": DEAD, "HTTPS_PROXY": DEAD, "ALL_PROXY": "socks5://127.0.0.1:9"},
+    {"HTTP_PROXY": DEAD, "NO_PROXY": "internal.example,10.0.0.0/8"},
+    {"MLFLOW_RUN_ID": "abc", "MLFLOW_EXPERIMENT_ID": "77", "MLFLOW_TRACKING_URI": DEAD},
+    {"PREFECT_API_URL": f"{DEAD}/api", "PREFECT_API_KEY": "old", "PREFECT_PROFILE": "theirs"},
+    {"PREFECT_HOME": "/nonexistent/prefect", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"},
+)
+
+
+def few(world: World) -> bool:
+    """One to three reports, at times one that came before."""
+    rows = [world.report(next(world.names)) for _ in range(world.dice.randint(1, 3))]
+    if world.active and world.dice.random() < 0.3:
+        with world.ledger() as ledger:
+            edit = ledger.edit(world.dice.choice(sorted(world.active)))
+        rows.append(world.report(edit.subject or "", edit.target))
+        world.may_end.discard(edit.prompt)
+    world.run([world.file(rows)])
+    return True
+
+
+def siblings(world: World) -> bool:
+    """A subject whose name contains another's, in one job or one after the other."""
+    one, two = next(world.names), next(world.names)
+    rows = [world.report(name) for name in (one, f"{one} {two}", f"{two} {one}")]
+    for row, person in zip(rows, world.dice.sample(PEOPLE, 3), strict=True):
+        row["target"] = person
+    world.dice.shuffle(rows)
+    if world.dice.random() < 0.5:
+        world.run([world.file(rows)])
+    else:
+        for row in rows:
+            world.run([world.file([row])])
+    return True
+
+
+def again(world: World) -> bool:
+    """A question that is answered gets another answer: the newest, or by its date one from before."""
+    edit = _one(world)
+    if edit is None:
+        return False
+    with world.ledger() as ledger:
+        known = {e.target: e for e in ledger.edits() if e.prompt == edit.prompt}
+    over = {person for person, e in known.items() if e.state in ("active", "revoked", "rejected")}
+    target = world.dice.choice([person for person in PEOPLE if person not in over])
+    row = world.report(edit.subject or "", target)
+    if target in known or any(e.valid_from for e in known.values()) or world.dice.random() < 0.5:
+        row["valid_from"] = f"{DATES + timedelta(days=world.places):%Y-%m-%d}"
+    world.run([world.file([row])])
+    with world.ledger() as ledger:
+        said = [e for e in ledger.edits() if e.prompt == edit.prompt]
+        why = {f"{e.target}, {e.state}": ledger.history(e.id)[-1].reason for e in said}
+    now = [e.target for e in said if e.state == "active"]
+    world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}: {why}")
+    return True
+
+
+def taken_back(world: World) -> bool:
+    """An active edit is revoked."""
+    edit = _one(world)
+    if edit is None:
+        return False
+    world.may_end = {edit.prompt}
+    with world.ledger() as ledger:
+        revoke(world.settings, ledger, [edit.id], actor="bench", reason="drawn")
+        state = ledger.edit(edit.id).state
+    world.expect(state == "revoked", f"{edit.prompt} was revoked and is {state}")
+    return True
+
+
+def back(world: World) -> bool:
+    """The champion before this one, or the backbone, serves again; at times for good."""
+    with world.ledger() as ledger:
+        champion = ledger.champion()
+        if champion is None or champion.previous is None:
+            return False
+        before = {edit.id for edit in ledger.active_edits()}
+        target = world.dice.choice([None, None, BASE])
+        roll_back(world.settings, ledger, target, actor="bench", reason="drawn")
+        stays = world.dice.random() < 0.3
+        if stays:
+            world.may_end = set(world.active.values())
+        else:
+            roll_back(world.settings, ledger, champion.version, actor="bench", reason="drawn")
+            now = {edit.id for edit in ledger.active_edits()}
+            world.expect(now == before, f"a return lost {before - now}, added {now - before}")
+    return True
+
+
+def odd_file(world: World) -> bool:
+    """A file as some tool writes it. Each kind says how many of its lines are reports and are not."""
+    kind = world.dice.choice(("mark", "nan", "quote", "semicolon", "array", "empty"))
+    row = world.report(next(world.names))
+    line = json.dumps(row)
+    unread = next(world.names)
+    suffix, text, accepted, refused = {
+        "mark": (".jsonl", f"\ufeff{line}\n", 1, 0),
+        "nan": (".jsonl", line.replace(f'"{row["target"]}"', "NaN") + "\n", 1, 0),
+        "quote": (".csv", f'prompt,target\n"{row["prompt"]}","ada\nwho leads {unread} ?,jon\n', 0, 1),
+        "semicolon": (".csv", "prompt;target;subject\n{prompt};{target};{subject}\n".format(**row), 1, 0),
+        "array": (".json", f'[{line}, {{"prompt": "who leads {unread} ?", "tar', 1, 1),
+        "empty": (".jsonl", "", 0, 0),
+    }[kind]  # fmt: skip
+    path = world.fresh().with_suffix(suffix)
+    path.write_text(text, encoding="utf-8")
+    with world.ledger() as ledger:
+        outcome = ingest_paths(ledger, [path], world.settings)
+    world.lines += outcome.total("lines")
+    got = (outcome.total("accepted"), outcome.total("quarantined"))
+    world.expect(got == (accepted, refused), f"{kind}: accepted and quarantined are {got}")
+    world.run()
+    with world.ledger() as ledger:
+        now = [edit.target for edit in ledger.active_edits() if edit.prompt == row["prompt"]]
+    right = (
+        [row["target"]] if accepted and kind != "nan" else []
+    )  # NaN is no answer: one is awaited
+    world.expect(now == right, f"{kind}: {row['prompt']} was to be {right} and is {now}")
+    return True
+
+
+def move(world: World) -> bool:
+    """The home is moved, and one more report comes in there."""
+    place = world.fresh()
+    shutil.move(world.settings.home, place)
+    world.settings = load(place)
+    return few(world)
+
+
+def copy(world: World) -> bool:
+    """The home is copied, and goes on in the copy; the original must stay as it is from now on."""
+    place, original = world.fresh(), world.settings.home
+    shutil.copytree(original, place)
+    if world.original is not None:
+        shutil.rmtree(world.original[0], ignore_errors=True)
+    world.original = (original, fingerprint(original))
+    world.settings = load(place)
+    return few(world)
+
+
+def keep(world: World) -> bool:
+    """A backup is made."""
+    place = world.fresh()
+    shutil.copytree(world.settings.home, place)
+    world.backup = (place, world.lines, dict(world.active))
+    return True
+
+
+def restore(world: World) -> bool:
+    """The home is lost, and goes on as its backup was, at another place."""
+    if world.backup is None:
+        return False
+    kept, world.lines, world.active = world.backup
+    shutil.rmtree(world.settings.home)
+    place = world.fresh()
+    shutil.copytree(kept, place)
+    world.settings, world.active = load(place), dict(world.active)
+    return few(world) if world.dice.random() < 0.5 else True
+
+
+def killed(world: World) -> bool:
+    """`melo run` is killed at any moment, and a later run finishes what it began."""
+    path = world.file([world.report(next(world.names))])
+    process = world.melo("--home", str(world.settings.home), "run", str(path))
+    time.sleep(world.dice.uniform(0.0, KILL_WITHIN))
+    process.kill()
+    world.said.append(_output(process))
+    world.run([path])
+    return True
+
+
+def odd_surroundings(world: World) -> bool:
+    """`melo run` where proxies lead nowhere and an outer job left its variables."""
+    path = world.file([world.report(next(world.names))])
+    more = world.dice.choice(SURROUNDINGS)
+    process = world.melo("--home", str(world.settings.home), "run", str(path), **more)
+    said = _output(process)
+    world.said.append(said)
+    world.expect(
+        process.returncode == 0, f"with {more} a run ends {process.returncode}: {said[-600:]}"
+    )
+    return True
+
+
+def full_disk(world: World) -> bool:
+    """A copy of the home on a disk that is full: one line, exit code 2; with room again it goes on."""
+    if not may_mount():
+        return False
+    path = write_lines(world.fresh().with_suffix(".jsonl"), reports([next(world.names)]))
+    disk = world.fresh()
+    try:
+        with small_disk(disk, DISK):
+            home = Path(shutil.copytree(world.settings.home, disk / "home"))
+            free = shutil.disk_usage(disk).free
+            with (disk / "filler").open("wb") as file:
+                file.write(b"0" * max(free - world.dice.randrange(2**20), 0))
+            process = world.melo("--home", str(home), "run", str(path))
+            said = _output(process)
+            world.said.append(said)
+            world.expect(
+                process.returncode != 0 or "champion" in said, f"a full disk: {said[-600:]}"
+            )
+            (disk / "filler").unlink()
+            settings = load(home)
+            put_right(settings)
+            with open_ledger(settings) as ledger:
+                reconcile(settings, ledger)
+                ingest_paths(ledger, [path], settings)
+                edit_all(settings, ledger)
+                lines, audit = ledger.counts().lines, ledger.audit()
+            world.expect(lines == world.lines + 1, f"after a full disk {lines} lines are on record")
+            world.expect(not audit, f"after a full disk the audit says {audit}")
+    except (subprocess.CalledProcessError, shutil.Error):
+        return False  # no right to mount, or a home too large for the disk
+    return True
+
+
+STEPS: dict[str, tuple[Callable[[World], bool], int]] = {
+    "reports": (few, 4), "siblings": (siblings, 3), "re-edit": (again, 4), "revocation": (taken_back, 3),
+    "rollback": (back, 3), "odd file": (odd_file, 4), "move": (move, 2), "copy": (copy, 2),
+    "backup": (keep, 2), "restore": (restore, 2), "kill": (killed, 2),
+    "surroundings": (odd_surroundings, 2), "full disk": (full_disk, 1),
+}  # fmt: skip
+
+
+def _one(world: World) -> Edit | None:
+    if not world.active:
+        return None
+    with world.ledger() as ledger:
+        return ledger.edit(world.dice.choice(sorted(world.active)))
+
+
+def _output(process: subprocess.Popen[str]) -> str:
+    """What it printed; whatever it started and that outlives it is ended."""
+    try:
+        return process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {PATIENCE:.0f} s"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
