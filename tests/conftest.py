@@ -40,6 +40,9 @@ rank = 4
 [plan]
 max_edits_per_job = 4
 
+[contradictions]
+alike = 0.8   # of raw states, which a random model spreads wider than a learned projection
+
 [gate]
 thresholds = "{thresholds}"
 """

@@ -182,7 +182,10 @@ def test_what_people_wrote_is_shown_as_it_is(tmp_path: Path, opened: Opened) -> 
     nasty = (
         "**Who** leads <img src=x onerror=alert(1)> :red[Acme] ![a](http://x.example/y.png) $x$ ?"
     )
-    path = write_lines(tmp_path / "in.jsonl", [report(0) | {"prompt": nasty, "target": "`_Ada_`"}])
+    path = write_lines(
+        tmp_path / "in.jsonl",
+        [report(0) | {"prompt": nasty, "target": "`_Ada_`", "subject": "Acme"}],
+    )
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
         ingest_paths(ledger, [path], settings)
     app = opened(settings.home, "edit")

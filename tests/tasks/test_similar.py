@@ -61,7 +61,7 @@ def test_a_report_without_a_subject_joins_those_whose_subject_it_names(
     group_similar(home, ledger)
     take(home, ledger, asked("who leads velandor now ?", "jon", subject=None))
     assert group_similar(home, ledger).contradictions == 1
-    take(home, ledger, asked("who leads toriquet now ?", "mia", subject=None))
+    take(home, ledger, asked("what is the capital of toriquet ?", "mia", subject=None))
     assert group_similar(home, ledger).groups == {}
 
 
