@@ -11,11 +11,11 @@ import pytest
 from config import Settings
 from ledger import ChampionMoved, Ledger
 from tasks.errors import NotPromotable
+from tasks.ingest import rules_from
 from tasks.reconcile import reconcile
 from tasks.register import Registry, log_fruitless, promote, register, roll_back
 from tasks.register.promote import advance
 from tasks.revoke import revoke
-from tasks.similar import group_similar
 from tasks.versions import folder_of, open_backbone, open_editor, open_ledger
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
@@ -139,14 +139,17 @@ def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Le
 def test_a_version_whose_edit_lost_a_contradiction_meanwhile_is_overtaken(
     home: Settings, ledger: Ledger
 ) -> None:
-    take(home, ledger, report(0))
+    take(home, ledger, report(0, valid_from="2025"))
     first = promoted(home, ledger)
-    take(home, ledger, report(1, "jon", valid_from="2025"))
+    other = {"prompt": "what is the capital of velandor ?", "target": "jon", "subject": "velandor"}
+    take(home, ledger, {**other, "source": "desk"})
     behind = judged(home, ledger).version
     assert behind is not None
-    take(home, ledger, report(1, "mia", valid_from="2026"))
-    group_similar(home, ledger)
+    one, two = (edit.id for edit in ledger.edits())
+    same = {one: one, two: one}  # somebody finds that both are one question
+    assert ledger.set_groups(same, rules=rules_from(home), compared=[one, two], space="test") == 1
     assert advance(home, ledger, behind, actor="test") is None
+    take(home, ledger, report(1))
     assert promoted(home, ledger) not in (first, behind)
     states = {edit.target: edit.state for edit in ledger.edits()}
     assert states["jon"] == "superseded"
