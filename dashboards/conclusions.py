@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.words import count, duration, share, size
+from ledger.insight.overview import SHARES
 
 Row = Mapping[str, Any]
 BACK = 10  # versions that a suite is compared with
@@ -37,7 +38,7 @@ def of_suite(rows: Sequence[Row]) -> str:
     name = last["suite"]
     if last["value"] is None:
         return f"{name}: the latest version has no value"
-    value = share(last["value"]) if last["metric"] == "share" else f"× {last['value']:.3f}"
+    value = share(last["value"]) if last["metric"] in SHARES else f"× {last['value']:.3f}"
     moved = {"held": "held at", "better": "rose to", "worse": "fell to"}[direction(rows)]
     if last["metric"] in SMALLER_IS_BETTER and moved != "held at":
         moved = {"rose to": "fell to", "fell to": "rose to"}[moved]
@@ -134,7 +135,7 @@ def of_sources(rows: Sequence[Row]) -> str:
 
 def of_margins(rows: Sequence[Row]) -> str:
     """Which suite came nearest to its bound, and which moved most against the parent."""
-    told = [r for r in rows if r["metric"] == "share" and r["value"] is not None]
+    told = [r for r in rows if r["metric"] in SHARES and r["value"] is not None]
     failing = [r["suite"] for r in rows if not r["passed"]]
     if failing:
         return f"It fails {_list(list(dict.fromkeys(failing)))}"

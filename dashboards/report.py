@@ -17,6 +17,7 @@ from dashboards.charts import overview as charts
 from dashboards.charts.base import svg
 from dashboards.queries import Overview
 from dashboards.words import NOTHING, age, count, duration, share, short, when
+from ledger.insight.overview import SHARES
 
 FOLDER = Path(__file__).parent
 COLUMNS = 3  # of small charts beside each other
@@ -98,6 +99,6 @@ def together(data: Overview) -> alt.ConcatChart:
     small = []
     for name, rows in _suites(data).items():
         own = data.suites.filter(pc.equal(data.suites["suite"], name))
-        drawn = charts.suite(own, ratio=rows[-1]["metric"] != "share")
+        drawn = charts.suite(own, ratio=rows[-1]["metric"] not in SHARES)
         small.append(drawn.properties(width=230, title=conclusions.of_suite(rows)))
     return alt.concat(*small, columns=COLUMNS).resolve_scale(x="independent", y="independent")

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from cli.context import print_table, short
+from ledger.insight.overview import MAIN_METRICS
 
 
 def tell(result: dict[str, Any], home: str) -> None:
@@ -69,7 +70,7 @@ def _verdicts(versions: list[dict[str, Any]]) -> None:
     rows: dict[str, list[str]] = {}
     for column, version in enumerate(versions):
         for suite in version["suites"]:
-            if suite["metric"] not in ("share", "perplexity ratio"):
+            if suite["metric"] not in MAIN_METRICS:
                 continue
             cells = rows.setdefault(suite["suite"], ["-"] * len(versions))
             mark = "" if suite["passed"] else " FAILED"

@@ -17,6 +17,7 @@ from dashboards.palette import SEVERITIES
 from dashboards.queries import Overview
 from dashboards.report import figures, together
 from dashboards.words import count, cut, short, when
+from ledger.insight.overview import SHARES
 
 SHOWN = 8  # alerts
 
@@ -125,7 +126,7 @@ def _suites(data: Overview) -> None:
     for rows in groups.values():
         told = conclusions.of_suite(rows)
         drawn.append(
-            (told, suite(f"{told}, by version", rows, ratio=rows[-1]["metric"] != "share"))
+            (told, suite(f"{told}, by version", rows, ratio=rows[-1]["metric"] not in SHARES))
         )
     parts.small_multiples(drawn)
 

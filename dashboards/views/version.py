@@ -14,6 +14,7 @@ from dashboards.difference import marked
 from dashboards.errors import RegistryAway
 from dashboards.queries import VersionView
 from dashboards.words import NOTHING, count, cut, duration, short, size, when
+from ledger.insight.overview import SHARES
 
 SHOWN = 5  # probes as cards; the table has more
 
@@ -118,7 +119,7 @@ def _verdict(data: VersionView) -> None:
         parts.empty("No verdict on record", "The gate's table shows here.", "melo gate")
         return
     rows = data.verdict.to_pylist()
-    shares = data.verdict.filter(pc.equal(data.verdict["metric"], "share"))
+    shares = data.verdict.filter(pc.is_in(data.verdict["metric"], pa.array(SHARES)))
     if shares.num_rows:
         parts.chart(
             conclusions.of_margins(rows), charts.margins(shares), shares, "verdict",

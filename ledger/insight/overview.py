@@ -10,7 +10,8 @@ import pyarrow as pa
 from ledger.insight.readcopy import row, rows, table
 from ledger.store import Connection
 
-MAIN_METRICS = ("share", "perplexity ratio")  # one of them is a suite's own figure
+SHARES = ("share", "edits that pass")  # between 0 and 1: of probes, or of edits
+MAIN_METRICS = (*SHARES, "perplexity ratio")  # one of them is a suite's own figure
 WINDOW = timedelta(days=30)
 
 
@@ -123,14 +124,14 @@ WITH {_CHOSEN},
 latest AS (
     SELECT s.*, c.number, c.created_at, g.passed AS gate
     FROM suite_verdicts s JOIN chosen c USING (version_id) LEFT JOIN gates g USING (version_id)
-    WHERE s.metric IN ('share', 'perplexity ratio')
+    WHERE s.metric IN {MAIN_METRICS}
     QUALIFY s.happened_at = max(s.happened_at) OVER (PARTITION BY s.version_id)),
 spread AS (SELECT *, 1.959964 AS z, greatest(probes, 1) AS n FROM latest)
 SELECT version_id AS version, number, created_at, suite, metric, value,
-       CASE WHEN metric = 'share' THEN greatest(0.0,
+       CASE WHEN metric IN {SHARES} THEN greatest(0.0,
            (value + z * z / (2 * n) - z * sqrt(value * (1 - value) / n + z * z / (4 * n * n)))
            / (1 + z * z / n)) END AS low,
-       CASE WHEN metric = 'share' THEN least(1.0,
+       CASE WHEN metric IN {SHARES} THEN least(1.0,
            (value + z * z / (2 * n) + z * sqrt(value * (1 - value) / n + z * z / (4 * n * n)))
            / (1 + z * z / n)) END AS high,
        threshold, probes, failed, passed, gate

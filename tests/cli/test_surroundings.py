@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def melo(
     )  # fmt: skip
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What was said beside the lines of progress, which carry the seconds since the start."""
+    lines = done.stderr.splitlines()
+    return [line for line in lines if not re.match(r" *\d+ s  ", line)]
+
+
 def promotes(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -57,7 +64,7 @@ def test_a_run_goes_past_every_proxy(home: Settings, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "in.jsonl", [report(0)])
     done = melo(home.home, "run", str(path), "--json", **PROXIES)
     promotes(done)
-    assert done.stderr == ""
+    assert complaints(done) == []
 
 
 @pytest.mark.slow
@@ -68,10 +75,10 @@ def test_a_run_takes_nothing_over_from_an_outer_job(home: Settings, tmp_path: Pa
     path = write_lines(tmp_path / "in.jsonl", [report(0)])
     done = melo(home.home, "run", str(path), "--json", cwd=tmp_path, **LEFTOVERS)
     promotes(done)
-    assert done.stderr == (
+    assert complaints(done) == [
         "melo: no Prefect server answers at PREFECT_API_URL, 127.0.0.1:9/api; this run has one of "
-        "its own.\n"
-    )
+        "its own."
+    ]
     assert (home.home / "prefect" / "prefect.db").exists()
 
 
@@ -119,6 +126,7 @@ def test_whether_a_service_is_well_is_asked_past_a_proxy(
 def test_what_services_are_told_is_of_this_home_and_past_proxies(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
     for name, value in {**PROXIES, **LEFTOVERS, "PYTHONIOENCODING": "ascii"}.items():
         monkeypatch.setenv(name, value)
     told = Services(load(home.home), prefect_port=4201).environment()

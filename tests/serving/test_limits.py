@@ -136,8 +136,16 @@ def test_who_hangs_up_on_a_whole_answer_leaves_no_work_behind(
 
 
 def test_an_answer_without_a_length_ends_when_its_time_is_over(
-    chat_home: Path, tmp_path: Path
+    chat_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from serving import batching
+
+    real = batching.generate
+
+    def slow(loaded, rows, after_step):  # type: ignore[no-untyped-def]
+        real(loaded, rows, lambda: (time.sleep(0.4), after_step()))
+
+    monkeypatch.setattr(batching, "generate", slow)
     shutil.copytree(chat_home, tmp_path / "home")
     settings = tuned(load(tmp_path / "home"), auth="none", request_seconds=0.3)
     body = {"messages": [{"role": "user", "content": "1 2 3"}], "n": 8}

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli import stopping
 from config import Settings
 from ledger import Ledger
 from melo_engine.errors import VersionError
 from tasks.edit import edit_job
-from tasks.orchestrator import end_with_us
 from tasks.plan import plan
 from tasks.steps import gate, mend, next_job, working_on
 from tasks.versions import folder_of, forget_open_versions, open_ledger
@@ -30,10 +30,11 @@ def ledger(home: Settings) -> Ledger:
 @pytest.fixture
 def told_to_end() -> Iterator[None]:
     """This process ends by itself when it is told to, as a worker does."""
-    before = signal.getsignal(signal.SIGTERM)
-    end_with_us()
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    stopping.listen()
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def leased(settings: Settings, ledger: Ledger) -> JobRef:
