@@ -3,7 +3,9 @@
     rows ─► questions, rephrases, near-misses about the same subject ─► keys ─► distances
 
 For each reader, raw and with the product's learned projection: the share of rephrases that lie within
-the distance at which 1, 5, 10 and 13% of the near-misses lie. No block is trained.
+the distance at which 1, 5, 10 and 13% of the near-misses lie. No block is trained. What lies on the
+wrong side at the last of these can be written to a file, to be read: not every pair that a file calls
+a rephrase asks the same, nor does every other pair ask something else.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from benchmarks.protocol import probes_for, read_rows, split_rows
 from config import Settings
 from melo_engine import Backbone, EditRequest
 from melo_engine.encoders import HiddenStates, SentenceEncoder, encoder_named
-from melo_engine.keys import KeyReader
+from melo_engine.keys import KeyReader, relation_text
 from melo_engine.matching import name_in
 from tasks.versions import open_projection
 
@@ -34,8 +36,12 @@ def bench(
     first: int = 0,
     limit: int = 100,
     learned: Sequence[str] = (SentenceEncoder.name,),
+    pairs: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures by reader. first: rows passed over. learned: readers whose projection is learned."""
+    """Figures by reader. first: rows passed over. learned: readers whose projection is learned.
+
+    pairs: a file for the texts that the last reader puts on the wrong side, farthest from right last.
+    """
     split = split_rows(read_rows(data)[first:], limit)
     probes = probes_for(split.tested, split)
     requests = {r.request.id: r.request for r in split.tested}
@@ -48,19 +54,30 @@ def bench(
             settings = Settings(home=cache, edit={"key_reader": name})  # type: ignore[arg-type]
             readers[f"{name}, learned"] = KeyReader(encoder, open_projection(settings, opened))
         for called, reader in readers.items():
-            same = _distances(reader, requests, probes.rephrase)
-            other = _distances(reader, requests, probes.near_relation)
+            same, same_texts = _distances(reader, requests, probes.rephrase)
+            other, other_texts = _distances(reader, requests, probes.near_relation)
             figures[called] = {
                 f"{share:.0%}": round(float((same <= np.quantile(other, share)).mean()), 4)
                 for share in SHARES
             }
+            if pairs is not None and name in learned:
+                bound = np.quantile(other, SHARES[-1])
+                missed = [same_texts[i] for i in np.argsort(same) if same[i] > bound]
+                caught = [other_texts[i] for i in np.argsort(-other) if other[i] <= bound]
+                lines = [f"{which}: {own} | {asked}" for which, listed in
+                         (("missed rephrase", missed), ("caught near-miss", caught))
+                         for own, asked in listed]  # fmt: skip
+                pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return figures
 
 
 def _distances(
     reader: KeyReader, requests: dict[str, EditRequest], pairs: Sequence[tuple[str, str]]
-) -> np.ndarray:
-    """(N,), of the relation parts, of prompts in which the subject stands to the edits' own."""
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """(N,), of the relation parts, of prompts in which the subject stands to the edits' own.
+
+    And the two relation texts of each.
+    """
     named = [(p, i, n) for p, i in pairs if (n := name_in(p, requests[i].names)) is not None]
     own = {i: (r.question, name_in(r.question, r.names)) for i, r in requests.items()}
     split = reader.projection.relation_size
@@ -68,4 +85,5 @@ def _distances(
     place = {i: row for row, i in enumerate(own)}
     asked = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
     found: np.ndarray = np.linalg.norm(asked - keys[[place[i] for _, i, _ in named]], axis=1)
-    return found
+    texts = [(relation_text(*own[i]), relation_text(p, n)) for p, i, n in named]
+    return found, texts

@@ -89,6 +89,9 @@ def keys(
     learned: Annotated[
         str, typer.Option(help="Readers whose projection is learned as well.")
     ] = "sentence-encoder",
+    pairs: Annotated[
+        Path | None, typer.Option(help="Write what lies on the wrong side to this file.")
+    ] = None,
     cache: Cache = CACHE,
     out: Out = None,
 ) -> None:
@@ -97,7 +100,7 @@ def keys(
 
     figures = bench(
         data, str(located(backbone)), cache, first=first, limit=limit,
-        learned=tuple(n.strip() for n in learned.split(",") if n.strip()),
+        learned=tuple(n.strip() for n in learned.split(",") if n.strip()), pairs=pairs,
     )  # fmt: skip
     finish(ctx, figures, out)
 
