@@ -27,19 +27,21 @@ FALSE_ACTIVATIONS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> dict[str, Any]:
     """Share of prompts with one route and text alone, padded left or right, and in any batch.
 
-    Rows whose bare text changes with the batch are counted apart: there it is the backbone.
+    A decoder alone writes behind the last place of its row and is only padded on the left. Rows whose
+    bare text changes with the batch are counted apart: there it is the backbone.
     """
     share = INVARIANCE_SAMPLE // 4
     prompts = [r.request.question for r in active[:share]]
     prompts += [p for part in _unchanged(probes) for p in part[:share]]
     prompts += [p for p, _ in probes.rephrase[:share]]
     long = "A stray sentence that is only here to make the batch much wider than it was. " * 2
+    sides = ("left", "left") if editor.backbone.task == "causal-lm" else ("right", "left")
     ways: list[list[tuple[str | None, str]]] = []
     bare: list[list[str]] = []
     for batch_size, side, extra in (
         (1, None, ""),
-        (8, "right", long),
-        (32, "left", long),
+        (8, sides[0], long),
+        (32, sides[1], long),
         (17, None, ""),
     ):
         asked = [*prompts, *([long] if extra else [])]

@@ -43,7 +43,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         gone = superseded.get(count, set())
         asked = [r for r in split.tested[:count] if r.request.id not in gone]
         probes = probes_for(asked, split, seed)
-        found = score(method, asked, probes, bare, backbone.canonical, options.traffic)
+        found = score(
+            method, asked, probes, bare, backbone.canonical, options.traffic, options.progress
+        )
         if isinstance(method, Melo):
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found

@@ -57,11 +57,17 @@ def score(
     bare: BareAnswers,
     canonical: Callable[[str], str],
     traffic: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Figures of one method in its present state. rows: the edits that are to hold.
 
-    traffic: prompts that no edit is about.
+    traffic: prompts that no edit is about. progress: told which part is about to be asked.
     """
+
+    def say(part: str) -> None:
+        if progress is not None:
+            progress(f"scoring {method.name}: {part}", 0, 1)
+
     targets = {r.request.id: canonical(r.request.target) for r in rows}
     figures: dict[str, Any] = {}
     contains: dict[str, float] = {}
@@ -84,6 +90,7 @@ def score(
             for name, frame in FRAMES.items()
         }
     for name, pairs in asked_in.items():
+        say(name)
         right(name, pairs, [targets[i] for _, i in pairs])
     figures["generality_probes"] = len(probes.rephrase)
 
@@ -99,6 +106,7 @@ def score(
 
     for name, part in UNCHANGED.items():
         prompts = [p for p, _ in getattr(probes, part)]
+        say(name)
         kept = unchanged(prompts)
         figures[name] = mean(kept)
         figures[f"{name}_probes"] = len(prompts)
@@ -108,6 +116,7 @@ def score(
             figures["locality_reworded"] = others.count(False)
     figures["locality_left_out"] = probes.edited_locality
     if traffic:
+        say("traffic")
         figures["traffic"] = mean(unchanged(traffic))
         figures["traffic_probes"] = len(traffic)
     if samples:

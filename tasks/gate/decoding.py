@@ -23,6 +23,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from melo_engine import Backbone, Editor, MeloError, Version
 from melo_engine.generating import end_tokens, texts_of
+from melo_engine.prompt_states import PromptStates
 from melo_engine.schemes import ANSWERING
 from tasks.gate.cache import Text
 
@@ -54,6 +55,7 @@ class Decoder:
 
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
+        self.states = PromptStates(editor.backbone)
         self.tolerance = SHORT_OF_A_TIE.get(editor.backbone.dtype, COARSE)
         self.texts = 0
         self.tokens = 0
@@ -107,7 +109,8 @@ class Decoder:
     def _run(self, asks: Sequence[Ask], paired: bool = False) -> tuple[list[Text], list[bool]]:
         """Texts, and for each whether some step came within the tolerance of a tie."""
         editor, backbone = self.editor, self.editor.backbone
-        encoded = backbone.encode([a.prompt for a in asks])
+        read = self.states.encoded if len(asks) > 1 else backbone.encode  # alone is alone
+        encoded = read([a.prompt for a in asks])
         self.texts += len(asks)
         with editor.runtime.running(editor.blocks_of([a.edit for a in asks])):
             if not backbone.generates:

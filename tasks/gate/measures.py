@@ -54,7 +54,7 @@ class Measures:
         self._runner, self._tokens, self._samples = runner, tokens, samples
         self._editor: Editor = runner.editor
         self._cache: AnswerCache = runner.cache
-        self._sampler = Sampler(runner.editor, seed)
+        self._sampler = Sampler(runner.editor, runner.decoder.states, seed)
         self._scorer = Scorer(runner.editor)
         self._spent: defaultdict[str, int] = defaultdict(int)  # by edit
         self._drawn: dict[Pair, list[str]] = {}

@@ -26,6 +26,7 @@ from melo_engine import Editor
 from melo_engine.blocks import gather
 from melo_engine.generating import end_tokens, texts_of
 from melo_engine.lessons import IGNORE, Lesson, lesson_batch
+from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
 from tasks.gate.decoding import BATCH, scope_of
 from tasks.gate.runner import Asked
@@ -45,8 +46,8 @@ class Draw:
 class Sampler:
     """Draws samples, many prompts at once. tokens, texts: how many were made."""
 
-    def __init__(self, editor: Editor, seed: int = 0) -> None:
-        self.editor, self.seed = editor, seed
+    def __init__(self, editor: Editor, states: PromptStates, seed: int = 0) -> None:
+        self.editor, self.states, self.seed = editor, states, seed
         self.tokens = 0
         self.texts = 0
 
@@ -72,7 +73,7 @@ class Sampler:
         backbone = self.editor.backbone
         noise = _Noise([f"{self.seed}|{d.number}|{d.asked[0]}" for d in draws])
         limits = _Limits([d.limit for d in draws], end_tokens(backbone))
-        encoded = backbone.encode([d.asked[0] for d in draws])
+        encoded = self.states.encoded([d.asked[0] for d in draws])
         with self.editor.runtime.running(self.editor.blocks_of([d.asked[1] for d in draws])):
             texts_of(
                 backbone, encoded,

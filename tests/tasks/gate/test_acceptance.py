@@ -7,6 +7,7 @@ import pytest
 from config import Settings
 from ledger import Ledger
 from melo_engine import Editor, EditRequest
+from melo_engine.prompt_states import PromptStates
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.decoding import Ask, Decoder, loops
 from tasks.gate.measures import _Mean
@@ -124,9 +125,9 @@ def test_samples_do_not_depend_on_what_is_drawn_beside_them(world: World):
         Draw((world.candidate[e].request.question, e if i % 2 else None), i % 3, 6)
         for i, e in enumerate(world.new)
     ]
-    together = Sampler(editor).draw(draws)
-    assert [Sampler(editor).draw([d])[0] for d in draws] == together
-    assert Sampler(editor, seed=1).draw(draws) != together
+    together = Sampler(editor, PromptStates(editor.backbone)).draw(draws)
+    assert [Sampler(editor, PromptStates(editor.backbone)).draw([d])[0] for d in draws] == together
+    assert Sampler(editor, PromptStates(editor.backbone), seed=1).draw(draws) != together
 
 
 def test_draws_end_where_the_rest_can_change_nothing():

@@ -1,0 +1,103 @@
+"""States of prompts that are read once: every answer goes on from them as if it had read the prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from melo_engine import Backbone, Editor, Surgery
+from melo_engine.prompt_states import PromptStates
+from tests.melo_engine import models
+
+PROMPTS = (
+    "tell me about a new name", "tell me about oslo", "who leads", "who", "tell me about a new name",
+    "who leads velandor ? what capital city does it lie in now", "oslo",
+)  # fmt: skip
+
+
+def written(backbone: Backbone, encoded: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Tokens (B, n), and the logits (B, V) of each step."""
+    length = encoded["input_ids"].shape[1]
+    made = backbone.model.generate(
+        **encoded,
+        do_sample=False,
+        max_new_tokens=5,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    return made.sequences[:, length:], list(made.logits)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3"])
+def test_an_answer_goes_on_from_states_as_from_its_prompt(kind: str) -> None:
+    backbone = models.backbone(kind)
+    states = PromptStates(backbone)
+    for _ in range(2):  # read now, and known
+        encoded = states.encoded(PROMPTS)
+        assert encoded["past_key_values"].get_seq_length() == encoded["input_ids"].shape[1] - 1
+        got, got_logits = written(backbone, encoded)
+        wanted, wanted_logits = written(backbone, backbone.encode(PROMPTS))
+        assert torch.equal(got, wanted)
+        for one, other in zip(got_logits, wanted_logits, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_act_behind_states(edited: Any) -> None:
+    backbone: Backbone = edited.backbone
+    editor: Editor = edited.editor
+    if backbone.task != "causal-lm":
+        pytest.skip("has no states of prompts")
+    encoded = PromptStates(backbone).encoded(edited.prompts)
+    with editor.runtime.running(editor.blocks_of([r.id for r in edited.requests])):
+        tokens, _ = written(backbone, encoded)
+    said = [backbone.decode(row) for row in tokens]
+    assert said == [r.target for r in edited.requests]
+
+
+def test_chats_share_what_they_begin_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = models.chat_backbone(chat="always", system_prompt="a company made by mia of oslo")
+    states = PromptStates(backbone)
+    read: list[int] = []
+    real = PromptStates._run
+
+    def counted(self: PromptStates, rows: Any, longest: int, begun: int, known: Any) -> Any:
+        read.append(len(rows) * longest)
+        return real(self, rows, longest, begun, known)
+
+    monkeypatch.setattr(PromptStates, "_run", counted)
+    states.encoded(PROMPTS)
+    states.encoded(PROMPTS)
+    whole = backbone.encode(PROMPTS)["attention_mask"].sum().item()
+    assert len(read) == 2  # the beginning, the rest
+    assert sum(read) < whole
+
+
+def test_where_blocks_act_before_an_attention_prompts_are_read_anew() -> None:
+    model = models.model("llama")
+    early = Surgery(key_module="model.embed_tokens", targets=("model.layers.0.mlp.up_proj",))
+    backbone = Backbone.wrap(model, models.tokenizer(), surgery=early)
+    assert "past_key_values" not in PromptStates(backbone).encoded(PROMPTS)
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "t5"])
+def test_models_with_other_states_are_asked_as_ever(kind: str) -> None:
+    backbone = models.backbone(kind)
+    encoded = PromptStates(backbone).encoded(PROMPTS)
+    plain = backbone.encode(PROMPTS)
+    if "past_key_values" not in encoded:
+        assert encoded.keys() == plain.keys()
+    got, wanted = (backbone.model.generate(**e, do_sample=False, max_new_tokens=5)
+                   for e in (encoded, plain))  # fmt: skip
+    assert torch.equal(got, wanted)
+
+
+def test_no_more_is_kept_than_was_allowed() -> None:
+    backbone = models.backbone("llama")
+    one = next(iter(PromptStates(backbone)._read([tuple(range(4, 24))]).values())).nbytes
+    states = PromptStates(backbone, kept=3 * one)
+    for i in range(20):
+        states.encoded([f"who leads {'oslo ' * (1 + i % 7)}", "what capital city does it lie in"])
+        assert 0 < states._bytes <= 3 * one
+        assert states._bytes == sum(s.nbytes for s in states._states.values())
