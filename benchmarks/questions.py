@@ -27,6 +27,8 @@ from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.encoders import default_encoder
 from melo_engine.keys import KeyReader
 
+BASELINE_TRAFFIC = 100  # prompts that no edit is about, asked of methods that act on all of them
+
 
 def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str, Any]:
     """All chosen methods on one seed: figures by method, and what was edited."""
@@ -43,9 +45,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         gone = superseded.get(count, set())
         asked = [r for r in split.tested[:count] if r.request.id not in gone]
         probes = probes_for(asked, split, seed)
-        found = score(
-            method, asked, probes, bare, backbone.canonical, options.traffic, options.progress
-        )
+        own = isinstance(method, Melo | Oracle)
+        traffic = options.traffic if own else options.traffic[:BASELINE_TRAFFIC]
+        found = score(method, asked, probes, bare, backbone.canonical, traffic, options.progress)
         if isinstance(method, Melo):
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found
