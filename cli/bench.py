@@ -32,6 +32,7 @@ for command in (
     bench_editor.scale,
     bench_editor.gpu,
     bench_editor.profile,
+    bench_pipeline.product,
     bench_pipeline.gate,
     bench_pipeline.ingest,
     bench_pipeline.kill,

@@ -1,4 +1,4 @@
-"""`melo bench ingest|kill|contention|gate`: the pipeline around the editor."""
+"""`melo bench ingest|kill|contention|product|gate`: the pipeline around the editor."""
 
 from __future__ import annotations
 
@@ -53,6 +53,31 @@ def contention(
     finish(ctx, figures, out)
     if figures["lost"] or figures["doubled"] or figures["failed"]:
         raise typer.Exit(1)
+
+
+def product(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
+    limit: Annotated[int, typer.Option(min=4, help="Report the first N rows.")] = 100,
+    no_subject: Annotated[
+        bool, typer.Option("--no-subject", help="Report without subjects.")
+    ] = False,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Reports to served answers by the documented commands alone, asked with openai's client."""
+    from benchmarks.product import bench
+    from benchmarks.progress import console_progress
+
+    with console_progress() as progress:
+        figures = bench(
+            data, backbone, limit=limit, no_subject=no_subject, traffic=traffic, progress=progress
+        )
+    finish(ctx, figures, out, settings={"limit": limit, "no_subject": no_subject})
 
 
 def gate(

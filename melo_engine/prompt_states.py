@@ -49,8 +49,10 @@ class PromptStates:
             return encoded
         ids, mask = encoded["input_ids"], encoded["attention_mask"]
         rows = [tuple(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)]
+        if min(map(len, rows)) < 2:
+            return encoded
         fresh = self._read([r for r in dict.fromkeys(rows) if r not in self._states])
-        if not self._usable or ids.shape[1] < 2:
+        if not self._usable:
             return encoded
         own = [fresh[r] if r in fresh else self._states[r] for r in rows]
         layers, heads, size = own[0].shape[1], own[0].shape[2], own[0].shape[4]
@@ -80,16 +82,14 @@ class PromptStates:
             begin, states = self._begun(batch)
             rest = [row[len(begin) : -1] for row in batch]
             longest = max(map(len, rest))
+            made: Tensor | None = states  # all that a prompt of one more token needs
             if longest:
                 made = self._run(rest, longest, len(begin), states)
-                if made is None:
-                    self._usable = False
-                    return {}
-            else:
-                assert states is not None
-                made = states.expand(-1, -1, len(batch), -1, -1, -1)
+            if made is None:
+                self._usable = False
+                return {}
             for i, row in enumerate(batch):
-                found[row] = made[:, :, i, :, : len(row) - 1].clone()
+                found[row] = made[:, :, i if longest else 0, :, : len(row) - 1].clone()
         return found
 
     def _begun(self, rows: Sequence[Ids]) -> tuple[Ids, Tensor | None]:
@@ -105,11 +105,11 @@ class PromptStates:
         if len(rows) < 2 or not shared:
             return (), None
         ids = rows[0][:shared]
-        states = self._run([ids], shared, 0, None)
-        if states is None:
+        made = self._run([ids], shared, 0, None)
+        if made is None:
             return (), None
-        self._beginning = ids, states
-        return ids, states
+        self._beginning = ids, made
+        return ids, made
 
     def _run(
         self, rows: Sequence[Ids], longest: int, begun: int, states: Tensor | None
