@@ -35,6 +35,7 @@ from melo_engine.projection import SCHEME
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
 from tasks.gate.about import swap
 from tasks.gate.thresholds import Audit
+from tasks.gate.types import text_of
 
 Progress = Callable[[str, int, int], None]
 SAMPLE = 384  # answers generated to measure the rate
@@ -80,7 +81,7 @@ def bench(
     spare = max(2, edits // 20)
     editor, wide = _wide(backbone, material, edits + spare, new, cache, progress)
     bulk = _bulk(material, edits + spare + new, probes, seed)
-    rate = _rate(editor, [p.prompt for p in bulk[:SAMPLE]])
+    rate = _rate(editor, [text_of(p.prompt) for p in bulk[:SAMPLE]])
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "known"
         champion = _champion(editor, wide, edits, bulk, known, progress)

@@ -57,6 +57,8 @@ def gate(
 
 
 def _show(result: Any) -> None:
+    from tasks.gate.types import text_of
+
     print_table(
         ("suite", "what", "value", "judged on", "asked for", "n", ""),
         [
@@ -74,7 +76,7 @@ def _show(result: Any) -> None:
         print_table(
             ("suite", "prompt", "before", "after", "edit"),
             [
-                (p.suite, short(p.prompt), short(p.before, 30), short(p.after, 30), p.edit)
+                (p.suite, short(text_of(p.prompt)), short(p.before, 30), short(p.after, 30), p.edit)
                 for p in failing[:20]
             ],
         )
@@ -84,6 +86,6 @@ def _show(result: Any) -> None:
         f"{result.cached:,} known, {result.seconds:.1f} s"
     )
     for open_ in result.unproven[:20]:
-        typer.echo(f"left unproven: {open_.suite}, {short(open_.prompt)}: {open_.reason}")
+        typer.echo(f"left unproven: {open_.suite}, {short(text_of(open_.prompt))}: {open_.reason}")
     for edit, wordings in list(result.narrow.items())[:20]:
         typer.echo(f"narrow: edit {edit} is not found in {short(wordings[0])}")

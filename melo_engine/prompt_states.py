@@ -52,7 +52,8 @@ class PromptStates:
         if min(map(len, rows)) < 2:
             return encoded
         fresh = self._read([r for r in dict.fromkeys(rows) if r not in self._states])
-        if not self._usable:
+        if fresh is None:
+            self._usable = False
             return encoded
         own = [fresh[r] if r in fresh else self._states[r] for r in rows]
         layers, heads, size = own[0].shape[1], own[0].shape[2], own[0].shape[4]
@@ -73,8 +74,8 @@ class PromptStates:
         while self._bytes > self._most and self._states:
             self._bytes -= self._states.popitem(last=False)[1].nbytes
 
-    def _read(self, rows: list[Ids]) -> dict[Ids, Tensor]:
-        """States of all but the last token of each."""
+    def _read(self, rows: list[Ids]) -> dict[Ids, Tensor] | None:
+        """States of all but the last token of each; None where the model keeps others."""
         found: dict[Ids, Tensor] = {}
         rows = sorted(rows, key=len)
         for start in range(0, len(rows), TOGETHER):
@@ -86,8 +87,7 @@ class PromptStates:
             if longest:
                 made = self._run(rest, longest, len(begin), states)
             if made is None:
-                self._usable = False
-                return {}
+                return None
             for i, row in enumerate(batch):
                 found[row] = made[:, :, i if longest else 0, :, : len(row) - 1].clone()
         return found

@@ -27,6 +27,7 @@ from tasks.gate import (
     suites_from,
     write_report,
 )
+from tasks.gate.types import text_of
 from tasks.second import trained_again, worth_another_try
 from tasks.versions import (
     BASE,
@@ -268,8 +269,8 @@ def record(
         version.id,
         [
             Probed(
-                p.suite, p.probe_id, p.prompt, p.expected, p.before, p.after, p.passed, p.edit,
-                p.cached, p.distance,
+                p.suite, p.probe_id, text_of(p.prompt), p.expected, p.before, p.after, p.passed,
+                p.edit, p.cached, p.distance,
             )
             for p in gated.probes
         ],
@@ -298,7 +299,9 @@ def _guilty(gated: GateResult, base: Version) -> list[Rejection]:
     for p in gated.probes:
         if p.edit is not None and p.edit in gated.version and not p.passed and p.suite in failed:
             why = f"it answers a probe of suite {p.suite}, which failed"
-            found[p.edit] = Rejection(p.edit, why, p.suite, p.prompt, p.before or "", p.after or "")
+            found[p.edit] = Rejection(
+                p.edit, why, p.suite, text_of(p.prompt), p.before or "", p.after or ""
+            )
     new = [r for r in found.values() if r.edit not in base]
     return new or list(found.values())
 

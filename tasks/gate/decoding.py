@@ -21,11 +21,12 @@ import transformers
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from melo_engine import Backbone, Editor, MeloError, Version
+from melo_engine import Backbone, Editor, MeloError, Prompt, Version
 from melo_engine.generating import end_tokens, texts_of
 from melo_engine.prompt_states import PromptStates
 from melo_engine.schemes import ANSWERING
 from tasks.gate.cache import Text
+from tasks.gate.types import text_of
 
 BATCH = 32
 SHORT_OF_A_TIE = {torch.float32: 2e-3, torch.float64: 1e-6}
@@ -44,7 +45,7 @@ class Ask:
     tokens of it are enough, SHOWN or LONG; 0: it is not to be cut there.
     """
 
-    prompt: str
+    prompt: Prompt
     edit: str | None
     until: str | None = None
     read: int = 0
@@ -84,11 +85,13 @@ class Decoder:
 
     @torch.inference_mode()
     def beside_base(
-        self, prompts: Sequence[str], edits: Sequence[str], progress: Report | None = None
+        self, prompts: Sequence[Prompt], edits: Sequence[str], progress: Report | None = None
     ) -> list[tuple[Text, Text]]:
         """The backbone's text and the block's for each prompt, in step, until they part."""
         pairs = [(Text(""), Text(""))] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
+        order = sorted(
+            range(len(prompts)), key=lambda i: (len(text_of(prompts[i])), str(prompts[i]))
+        )
         size = BATCH // 2
         for start in range(0, len(order), size):
             rows = order[start : start + size]
@@ -143,7 +146,7 @@ class Decoder:
 
     def _place(self, ask: Ask) -> tuple[bool, int, int, str]:
         expected = 10_000 if ask.until is None else len(ask.until)
-        return ask.edit is not None, expected, len(ask.prompt), ask.prompt
+        return ask.edit is not None, expected, len(text_of(ask.prompt)), str(ask.prompt)
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]

@@ -29,7 +29,7 @@ from tasks.gate.repair import Operation, narrow_edits, operate
 from tasks.gate.runner import Asked, Progress, Runner
 from tasks.gate.suites import merged
 from tasks.gate.thresholds import Thresholds
-from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite
+from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite, text_of
 from tasks.gate.verdict import checks_of, difference_checks, passes
 
 Narrow = Literal["keep", "reject"]
@@ -306,5 +306,5 @@ def _wordings(version: Version, suites: Sequence[Suite]) -> Mapping[str, list[st
         if suite.name == "generality":
             for probe in suite.probes:
                 if probe.edit in found:
-                    found[probe.edit].append(probe.prompt)
+                    found[probe.edit].append(text_of(probe.prompt))
     return found

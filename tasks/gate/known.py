@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledger import Ledger
-from melo_engine import EditRequest, Version
+from melo_engine import EditRequest, Prompt, Version
 from tasks.gate.making import own_questions, suites_for
 from tasks.gate.suites import load_suites
 from tasks.gate.traffic import AUDIT, HELD_BACK, NAME
-from tasks.gate.types import Expectation, Probe, Suite
+from tasks.gate.types import Expectation, Suite, text_of
 
 GONE = ("revoked", "superseded", "expired")
 MOST_RETIRED = 5000
@@ -59,7 +59,9 @@ def suites_from(
         slices=slices,
         champion=champion,
     )
-    answers = {p.prompt: p.answer for e in active.values() for p in e.locality if p.answer}
+    answers: dict[Prompt, str] = {
+        p.prompt: p.answer for e in active.values() for p in e.locality if p.answer
+    }
     own = own_questions(version, held_out)
     given = load_suites(folder) if folder is not None else []
     if folder is not None and audited:
@@ -72,15 +74,13 @@ def suites_from(
 
 def _of_others(suite: Suite, own: Callable[[str], list[str]]) -> Suite:
     """The suite without what has become an edit's own question since it was recorded."""
-    return replace(suite, probes=tuple(p for p in suite.probes if not own(p.prompt)))
+    return replace(suite, probes=tuple(p for p in suite.probes if not own(text_of(p.prompt))))
 
 
-def _answered(suite: Suite, answers: dict[str, str]) -> Suite:
+def _answered(suite: Suite, answers: dict[Prompt, str]) -> Suite:
     """The suite with the known answers, which tell what the backbone had right."""
     probes = tuple(
-        Probe(p.id, p.prompt, Expectation("unchanged", answers[p.prompt]), p.edit, p.slices)
-        if p.prompt in answers
-        else p
+        replace(p, expect=Expectation("unchanged", answers[p.prompt])) if p.prompt in answers else p
         for p in suite.probes
     )
     return Suite(suite.name, probes, suite.purpose, suite.problem, suite.source)

@@ -1,11 +1,12 @@
 """Suites that make themselves: from the edits of a version and what the ledger knows.
 
-    edit-success         each new edit's own prompt                       -> its target
+    edit-success         each new edit's own prompt, in its conversation  -> its target
     retention            every active edit's own prompt                   -> its target
     generality           rephrases that no block was trained on           -> the target
     locality             prompts that came with the edits, and a general handful -> unchanged
     near-miss-subject    an edit's wording about other and invented subjects     -> unchanged
     near-miss-relation   an edit's subject in the wordings of other relations    -> unchanged
+                         a conversation's last question alone, another in its place
     retired              prompts of edits that were taken back            -> their target is gone
 
     hallucination-unasked      wordings about invented names        -> the edit's target stays away
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -28,8 +30,10 @@ from pathlib import Path
 
 import yaml
 
-from melo_engine import Edit, EditRequest, Version
+from melo_engine import Conversation, Edit, EditRequest, Message, Prompt, Version
+from melo_engine.conversation import asked, messages_of
 from melo_engine.matching.names import SubjectIndex, joined
+from melo_engine.near_misses import template_of
 from tasks.gate.about import Wordings, own_template, says, swap, unique
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 
@@ -59,21 +63,31 @@ def suites_for(
     it has already is no new edit. Same version and seed, same probes.
     """
     made = _Maker(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
+    every = list(version.edits.values())
     # A question that means something only behind an earlier one can't be asked alone.
-    edits = [e for e in version.edits.values() if not e.request.needs_conversation]
-    new = [e for e in edits if champion is None or not _in(e, champion)]
+    edits = [e for e in every if not e.request.needs_conversation]
+    behind = [e for e in every if e.request.needs_conversation]
+    new = [e for e in every if champion is None or not _in(e, champion)]
     return [
         Suite("edit-success", tuple(made.own(e) for e in new)),
-        Suite("retention", tuple(made.own(e) for e in edits)),
+        Suite("retention", tuple(made.own(e) for e in every)),
         Suite("generality", tuple(p for e in edits for p in made.generality(e))),
         Suite("locality", tuple(made.locality(edits))),
-        Suite("near-miss-subject", made.near(edits, made.other_subjects, per_edit)),
-        Suite("near-miss-relation", made.near(edits, made.other_relations, per_edit)),
+        Suite(
+            "near-miss-subject",
+            made.near(edits, made.other_subjects, per_edit)
+            + made.near(behind, made.other_conversations, per_edit),
+        ),
+        Suite(
+            "near-miss-relation",
+            made.near(edits, made.other_relations, per_edit)
+            + made.near(behind, made.other_turns, per_edit),
+        ),
         Suite("retired", tuple(made.retired(retired))),
         Suite("hallucination-unasked", tuple(p for e in edits for p in made.unasked(e))),
         Suite("hallucination-agreement", tuple(p for e in edits for p in made.agreement(e))),
-        Suite("hallucination-fluency", tuple(map(made.asked, edits)), "fluency"),
-        Suite("hallucination-consistency", tuple(map(made.asked, edits)), "consistency"),
+        Suite("hallucination-fluency", tuple(map(made.asked, every)), "fluency"),
+        Suite("hallucination-consistency", tuple(map(made.asked, every)), "consistency"),
     ]
 
 
@@ -119,7 +133,7 @@ class _Maker:
 
     def own(self, edit: Edit) -> Probe:
         return Probe(
-            f"own:{edit.id}", edit.request.question, Expectation("exact", self.target(edit.id)),
+            f"own:{edit.id}", _prompt_of(edit), Expectation("exact", self.target(edit.id)),
             edit.id, self._slices(edit.id),
         )  # fmt: skip
 
@@ -149,9 +163,9 @@ class _Maker:
         return list(found.values())
 
     def near(
-        self, edits: Sequence[Edit], make: Callable[[Edit, int], list[str]], count: int
+        self, edits: Sequence[Edit], make: Callable[[Edit, int], Sequence[Prompt]], count: int
     ) -> tuple[Probe, ...]:
-        found: dict[str, Probe] = {}
+        found: dict[Prompt, Probe] = {}
         for edit in edits:
             for prompt in make(edit, count):
                 if prompt not in found:
@@ -190,6 +204,38 @@ class _Maker:
             swap(t, subject) for t in self._templates.pick(f"{edit.id}|relation", count, usable)
         ]
 
+    def other_conversations(self, edit: Edit, count: int) -> list[Prompt]:
+        """The edit's conversation about names that no active edit has."""
+        subject = edit.request.subject
+        templates = [
+            (m.role, m.content, template_of(m.content, subject) if subject else None)
+            for m in messages_of(edit.request.prompt)
+        ]
+        if not any(template for _, _, template in templates):
+            return []
+        known = self._names.pick(
+            f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
+        )
+        invented = self._invented.pick(f"{edit.id}|invented", count)
+        return [
+            Conversation(
+                tuple(
+                    Message(role, swap(template, name) if template else content)
+                    for role, content, template in templates
+                )
+            )
+            for name in (*known, *invented)
+        ]
+
+    def other_turns(self, edit: Edit, count: int) -> list[Prompt]:
+        """The last question alone, and other questions in its place."""
+        messages = messages_of(edit.request.prompt)
+        last = max(i for i, m in enumerate(messages) if m.role == "user" and m.content.strip())
+        general = _Ring(general_prompts(), self.seed).pick(f"{edit.id}|turn", count)
+        others = [Conversation((*messages[:last], Message("user", text))) for text in general]
+        alone = asked(edit.request.prompt)
+        return [*([alone] if not self.owners(alone) else []), *others]
+
     def unasked(self, edit: Edit) -> list[Probe]:
         """All wordings of the fact about an invented name."""
         target, request = self.target(edit.id), edit.request
@@ -220,7 +266,7 @@ class _Maker:
     def asked(self, edit: Edit) -> Probe:
         """The edit's own prompt, for a measure."""
         return Probe(
-            f"asked:{edit.id}", edit.request.question, UNCHANGED, edit.id, self._slices(edit.id)
+            f"asked:{edit.id}", _prompt_of(edit), UNCHANGED, edit.id, self._slices(edit.id)
         )
 
     def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
@@ -302,8 +348,14 @@ def _point(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _short(prompt: str) -> str:
-    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+def _short(prompt: Prompt) -> str:
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt.as_json())
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _prompt_of(edit: Edit) -> Prompt:
+    """What an edit answers, as it is asked."""
+    return edit.request.prompt if edit.request.needs_conversation else edit.request.question
 
 
 def _in(edit: Edit, version: Version) -> bool:

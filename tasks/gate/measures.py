@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from melo_engine import Editor, MeloError, Route, Version
+from melo_engine import Editor, MeloError, Prompt, Route, Version
 from melo_engine.matching.names import words
 from tasks.gate.about import says
 from tasks.gate.cache import AnswerCache, Pair, Text
@@ -26,13 +26,13 @@ from tasks.gate.router import NOWHERE
 from tasks.gate.runner import Asked, Runner
 from tasks.gate.sampling import ROOM, Draw, Sampler, Scorer
 from tasks.gate.thresholds import SuiteThreshold
-from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven
+from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven, text_of
 
 LIMITS = {"fluency": 0.7, "consistency": 0.5, "perplexity": 1.02}  # where none is set
 SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then
 SLACK = 0.1  # the backbone's own entropy less this is good enough
 LONGEST = 64  # tokens of an answer that samples are compared with
-Routes = Mapping[str, Route]
+Routes = Mapping[Prompt, Route]
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Measures:
             fluent = value[prompt] >= limit or (
                 base is not None and value[prompt] >= _flow(base) - SLACK
             )
-            brought_up = f"{prompt} {base.text}" if base is not None else prompt
+            brought_up = " ".join([text_of(prompt), *([base.text] if base is not None else [])])
             leaks = [leak for leak in named[prompt] if not says(brought_up, leak)]
             expected = f"no leak of {leaks[0]!r}" if leaks else "fluent text"
             rows.append(
@@ -123,7 +123,7 @@ class Measures:
         """
         version = setting.version
         caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
-        asked: dict[str, Asked] = {
+        asked: dict[Prompt, Asked] = {
             p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught
         }
         own = self._sequential(version, asked, limit, {p.prompt: p.edit for p in caught})
@@ -153,9 +153,9 @@ class Measures:
         return rows
 
     def _sequential(
-        self, version: Version, asked: Mapping[str, Asked], limit: float | None,
-        owners: Mapping[str, str | None],
-    ) -> dict[str, _Mean]:  # fmt: skip
+        self, version: Version, asked: Mapping[Prompt, Asked], limit: float | None,
+        owners: Mapping[Prompt, str | None],
+    ) -> dict[Prompt, _Mean]:  # fmt: skip
         """Draw for all prompts at once, again for those that the limit does not decide yet."""
         if not asked:
             return {}
@@ -169,7 +169,7 @@ class Measures:
                 self._drawn[pair] = known
         for number in range(self._samples):
             still = [p for p, m in means.items() if limit is None or m.low <= limit < m.high]
-            draws: dict[str, Draw] = {}
+            draws: dict[Prompt, Draw] = {}
             for prompt in still:
                 if len(self._drawn[pairs[prompt]]) > number:
                     continue
@@ -292,7 +292,9 @@ def perplexity_check(
     n = len(values)
     if not n or not all(math.isfinite(v) for v in values):
         broken = next((r for r in rows if not math.isfinite(r.value)), None)
-        reason = f'no number for "{broken.prompt[:80]}"' if broken else "no text to measure"
+        reason = (
+            f'no number for "{text_of(broken.prompt)[:80]}"' if broken else "no text to measure"
+        )
         return Check(suite, "perplexity ratio", math.nan, "lower", wanted.limit, n, False, reason)
     allowed = wanted.limit or LIMITS["perplexity"]
     mean = sum(values) / n
@@ -304,7 +306,7 @@ def perplexity_check(
         by = f"edit {worst.edit}" if worst.edit else "the backbone"
         reason = (
             f"texts are {math.exp(mean):.3f} times as surprising, at least {low:.3f}; "
-            f'{allowed:g} is allowed; worst: "{worst.prompt[:80]}" ({by})'
+            f'{allowed:g} is allowed; worst: "{text_of(worst.prompt)[:80]}" ({by})'
         )
     return Check(suite, "perplexity ratio", math.exp(mean), "lower", allowed, n, not reason, reason)
 

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from melo_engine import Backbone, MeloError, Route, Version
+from melo_engine import Backbone, MeloError, Prompt, Route, Version
 from tasks.gate.about import says
 from tasks.gate.decoding import LONG
 from tasks.gate.expectations import met
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner import Asked, Runner, same
-from tasks.gate.types import Expectation, Probe, ProbeResult, Suite
+from tasks.gate.types import Expectation, Probe, ProbeResult, Suite, text_of
 
-Routes = Mapping[str, Route]
+Routes = Mapping[Prompt, Route]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Evaluation:
     """Results of all suites, and where each prompt went in the version."""
 
     results: dict[str, list[ProbeResult]]
-    routes: dict[str, Route]
+    routes: dict[Prompt, Route]
 
     @property
     def asked(self) -> list[Asked]:
@@ -89,11 +89,11 @@ def evaluate(
 
 def outcomes_of(
     runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes
-) -> dict[tuple[str, Expectation], Outcome]:
+) -> dict[tuple[Prompt, Expectation], Outcome]:
     """What becomes of each (prompt, expectation) in a version. No text is made that can't differ."""
     written = Written(runner.editor.backbone)
     wanted = {(p.prompt, p.expect): None for p in probes}
-    found: dict[tuple[str, Expectation], Outcome] = {}
+    found: dict[tuple[Prompt, Expectation], Outcome] = {}
     silent = [w for w in wanted if w[1].kind in ("unchanged", "absent") and not routes[w[0]].edit]
     if not runner.full:
         found |= {w: Outcome(True) for w in silent}
@@ -102,7 +102,7 @@ def outcomes_of(
         for w in silent:
             said = texts[w[0], None].text
             found[w] = Outcome(True, math.nan, said, said, said)
-    of: dict[str, list[tuple[str, Expectation]]] = {}
+    of: dict[str, list[tuple[Prompt, Expectation]]] = {}
     for w in wanted:
         if w not in found:
             of.setdefault(w[1].kind, []).append(w)
@@ -156,9 +156,9 @@ def outcomes_of(
     return found
 
 
-def prompts_of(probes: Iterable[Probe]) -> list[str]:
+def prompts_of(probes: Iterable[Probe]) -> list[Prompt]:
     """Every prompt to ask, once: the probes' own and those that they are compared with."""
-    found: dict[str, None] = {}
+    found: dict[Prompt, None] = {}
     for probe in probes:
         found[probe.prompt] = None
         if probe.expect.kind == "agrees":
@@ -166,9 +166,9 @@ def prompts_of(probes: Iterable[Probe]) -> list[str]:
     return list(found)
 
 
-def length_of(prompt: str) -> str:
+def length_of(prompt: Prompt) -> str:
     """The slice of a prompt's length in words."""
-    count = prompt.count(" ") + 1
+    count = text_of(prompt).count(" ") + 1
     return "up to 8 words" if count <= 8 else "9 to 20 words" if count <= 20 else "over 20 words"
 
 
@@ -193,7 +193,7 @@ class Written:
             return value.strip()
 
 
-def _champion_routes(runner: Runner, champion: Version | None, prompts: Sequence[str]) -> Routes:
+def _champion_routes(runner: Runner, champion: Version | None, prompts: Sequence[Prompt]) -> Routes:
     """Asked for first: the version's own routes are built upon them."""
     if champion is None:
         return dict.fromkeys(prompts, NOWHERE)
@@ -208,12 +208,12 @@ def _outcomes_before(
     compared: Mapping[str, bool],
     routes: Routes,
     before: Routes,
-) -> dict[tuple[str, Expectation], Outcome]:
+) -> dict[tuple[Prompt, Expectation], Outcome]:
     """With the champion, where a check compares and another block answers now than then."""
     if champion is None:
         return {}
 
-    def moved(prompt: str) -> bool:
+    def moved(prompt: Prompt) -> bool:
         now, then = routes[prompt].edit, before[prompt].edit
         return runner.block(version, now) != runner.block(champion, then)
 
@@ -231,8 +231,8 @@ def _outcomes_before(
 def _before(
     probe: Probe,
     champion: Version | None,
-    outcomes: Mapping[tuple[str, Expectation], Outcome],
-    old: Mapping[tuple[str, Expectation], Outcome],
+    outcomes: Mapping[tuple[Prompt, Expectation], Outcome],
+    old: Mapping[tuple[Prompt, Expectation], Outcome],
 ) -> Outcome | None:
     """The champion's outcome: another where another block answered, else the same."""
     if champion is None or (probe.edit is not None and probe.edit not in champion):

@@ -25,7 +25,7 @@ from melo_engine.index import Member
 from melo_engine.matching.names import name_in
 from tasks.gate.runner import Runner
 from tasks.gate.thresholds import Thresholds
-from tasks.gate.types import ProbeResult, Rejection, Repair
+from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
 
 OWN_SUITES = ("edit-success", "retention")
 Owners = Mapping[tuple[str, str], str | None]  # (suite, probe id) -> the edit that it was made for
@@ -96,7 +96,7 @@ def operate(
         if _keeps_its_own(version, edit, radius, wordings, runner):
             done.version = done.version.with_radius(edit, radius)
             done.repairs.append(
-                Repair(edit, version[edit].radius, radius, nearest.suite, nearest.prompt)
+                Repair(edit, version[edit].radius, radius, nearest.suite, text_of(nearest.prompt))
             )
         else:
             owner = owners.get((nearest.suite, nearest.probe_id))
@@ -146,7 +146,7 @@ def narrow_edits(
         for result in rows:
             owner = owners.get((suite, result.probe_id))
             if owner is not None and not result.passed and result.edit != owner:
-                found[owner][result.prompt] = None
+                found[owner][text_of(result.prompt)] = None
     return {edit: tuple(prompts) for edit, prompts in found.items()}
 
 
@@ -172,7 +172,7 @@ def _keeps_its_own(
 
 def _share(member: Member, result: ProbeResult) -> float:
     """A caught probe's distance relative to the radius that caught it."""
-    reach = _reach(member, name_in(result.prompt, member.names) is not None)
+    reach = _reach(member, name_in(text_of(result.prompt), member.names) is not None)
     return result.distance / reach if reach else 0.0
 
 
@@ -200,10 +200,10 @@ def _unsound(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
     """It is found in wordings of its question and answers them otherwise, in circles, or unsurely."""
     first = wrong[0]
     reason = (
-        f'it answers its own question in the wording "{_cut(first.prompt)}" with '
+        f'it answers its own question in the wording "{_cut(text_of(first.prompt))}" with '
         f'"{_cut(first.after)}", not "{_cut(first.expected)}" ({first.suite})'
     )
-    wordings = tuple(dict.fromkeys(r.prompt for r in wrong))
+    wordings = tuple(dict.fromkeys(r.prompt for r in wrong if isinstance(r.prompt, str)))
     return _rejection(edit, reason, first, retry=True, wordings=wordings)
 
 
@@ -212,12 +212,12 @@ def _harmful(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
     if whose == edit:  # the later of the two gives way, and that is the one that is asked for
         reason = (
             f"edit {result.edit} was there first and answers its own question "
-            f'"{_cut(result.prompt)}"; neither radius can be shrunk'
+            f'"{_cut(text_of(result.prompt))}"; neither radius can be shrunk'
         )
     else:
         reason = (
-            f'it answers "{_cut(result.prompt)}" ({result.suite}){taken} which it is not about, and '
-            "its radius can't be shrunk without losing its own wordings"
+            f'it answers "{_cut(text_of(result.prompt))}" ({result.suite}){taken} which it is not '
+            "about, and its radius can't be shrunk without losing its own wordings"
         )
     return _rejection(edit, reason, result)
 
@@ -230,8 +230,8 @@ def _rejection(
     wordings: tuple[str, ...] = (),
 ) -> Rejection:
     return Rejection(
-        edit, reason, result.suite, result.prompt, result.before or "", result.after or "", retry,
-        wordings,
+        edit, reason, result.suite, text_of(result.prompt), result.before or "",
+        result.after or "", retry, wordings,
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from melo_engine import Edit, Editor, Route, Version
+from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
+from melo_engine.conversation import asked as asked_in
 from melo_engine.matching import SubjectMatcher
 from melo_engine.schemes import KEYS, ROUTING
 from tasks.gate.decoding import using
@@ -38,7 +39,7 @@ class Known:
     """A version and the routes of prompts in it."""
 
     version: Version
-    routes: dict[str, Route] = field(default_factory=dict)
+    routes: dict[Prompt, Route] = field(default_factory=dict)
 
 
 class Router:
@@ -52,7 +53,7 @@ class Router:
         self.looked_up = 0
         self._known: dict[str, Known] = {}
 
-    def routes(self, version: Version, prompts: Sequence[str]) -> list[Route]:
+    def routes(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
         """Where each prompt falls."""
         if not len(version):
             return [NOWHERE] * len(prompts)
@@ -98,12 +99,12 @@ class Router:
             self._known[version.id] = Known(version)
         return self._known[version.id]
 
-    def _basis(self, version: Version, prompts: Sequence[str]) -> Known | None:
+    def _basis(self, version: Version, prompts: Sequence[Prompt]) -> Known | None:
         """The version whose routes are known that differs least."""
         others = [k for k in self._known.values() if k.version.id != version.id and k.routes]
         return min(others, key=lambda k: len(_changed(k.version, version)), default=None)
 
-    def remember(self, version: Version, prompts: Sequence[str]) -> None:
+    def remember(self, version: Version, prompts: Sequence[Prompt]) -> None:
         """Take up routes that an earlier gate has kept."""
         if self._folder is None or not self._delta:
             return
@@ -120,7 +121,7 @@ class Router:
                 if row is not None:
                     found[prompt] = _route(version, *row)
 
-    def _touched(self, basis: Known, version: Version, prompts: Sequence[str]) -> set[str]:
+    def _touched(self, basis: Known, version: Version, prompts: Sequence[Prompt]) -> set[Prompt]:
         changed = _changed(basis.version, version)
         if not changed:
             return set()
@@ -131,15 +132,22 @@ class Router:
             if edit in holder
         ]
         named = _matcher(holders)
-        touched = set()
+        touched: set[Prompt] = set()
+        texts: list[str] = []
         for prompt in prompts:
             route = basis.routes.get(prompt)
-            if route is None or route.nearest in changed or named.mentions([prompt])[0]:
+            if (
+                isinstance(prompt, Conversation)  # few, and found in two ways
+                or route is None
+                or route.nearest in changed
+                or named.mentions([prompt])[0]
+            ):
                 touched.add(prompt)
+            else:
+                texts.append(prompt)
         free = [e for e in sorted(changed) if e in version and not version[e].request.names]
         if free:
-            rest = [p for p in prompts if p not in touched]
-            touched |= self._within(version, free, rest)
+            touched |= self._within(version, free, texts)
         return touched
 
     def _within(self, version: Version, edits: Sequence[str], prompts: Sequence[str]) -> set[str]:
@@ -156,13 +164,16 @@ class Router:
             close |= distance <= member.radius + 4 * self._editor.reader.tolerance + 1e-3
         return {p for p, inside in zip(prompts, close, strict=True) if inside}
 
-    def _look_up(self, version: Version, prompts: Sequence[str]) -> list[Route]:
+    def _look_up(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
         """Prompts that no edit can be about cost no key."""
         found = [NOWHERE] * len(prompts)
         if not prompts:
             return found
         self.looked_up += len(prompts)
-        asked = sorted({reading.row for reading in version.index.readings(prompts)})
+        found_in = {r.row for r in version.index.readings([asked_in(p) for p in prompts])}
+        if len(version.conversation_index):
+            found_in |= {i for i, p in enumerate(prompts) if isinstance(p, Conversation)}
+        asked = sorted(found_in)
         if asked:
             some = [prompts[i] for i in asked]
             with using(self._editor, version):

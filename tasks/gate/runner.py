@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from melo_engine import Editor, Version
+from melo_engine import Editor, Prompt, Version
 from tasks.gate.cache import BASE, AnswerCache, Pair, Text
 from tasks.gate.decoding import LONG, Ask, Decoder, using
 from tasks.gate.keys import ProbeKeys
 from tasks.gate.router import Router
-from tasks.gate.types import probe_hash
+from tasks.gate.types import probe_hash, text_of
 
 Progress = Callable[[str, int, int], None]
-Asked = tuple[str, str | None]  # a prompt, and the edit whose block answers it
+Asked = tuple[Prompt, str | None]  # a prompt, and the edit whose block answers it
 AHEAD = 8  # tokens that an audited answer may run beyond what is known
 WRITE_EVERY = 2048  # texts generated between two writes, so that a stopped gate goes on
 
@@ -28,7 +28,7 @@ WRITE_EVERY = 2048  # texts generated between two writes, so that a stopped gate
 class Difference:
     """A cached answer that is not what the model says. why: damaged, changed or misrouted."""
 
-    prompt: str
+    prompt: Prompt
     edit: str | None
     known: str
     fresh: str
@@ -139,7 +139,7 @@ class Runner:
         """A text that was made or found already."""
         return self._known(self.pair(version, asked))
 
-    def was_cached(self, prompt: str, version: Version, edit: str | None) -> bool:
+    def was_cached(self, prompt: Prompt, version: Version, edit: str | None) -> bool:
         """Whether this answer came from the cache."""
         return self.pair(version, (prompt, edit)) in self.from_cache
 
@@ -189,7 +189,7 @@ class Runner:
         if self._progress is not None:
             self._progress(what, done, total)
 
-    def _misrouted(self, prompt: str, edit: str | None, instead: str | None) -> None:
+    def _misrouted(self, prompt: Prompt, edit: str | None, instead: str | None) -> None:
         said = f"routed to {instead or 'no edit'}"
         self.differences.append(Difference(prompt, edit, "", said, "misrouted"))
 
@@ -220,7 +220,7 @@ class Runner:
         self, version: Version, wanted: Mapping[Pair, tuple[Asked, str | None]], read: int
     ) -> None:
         # Base answers first, then by length: batches of alike prompts.
-        order = sorted(wanted, key=lambda p: (p[1] != BASE, len(wanted[p][0][0]), p))
+        order = sorted(wanted, key=lambda p: (p[1] != BASE, len(text_of(wanted[p][0][0])), p))
         for start in range(0, len(order), WRITE_EVERY):
             pairs = order[start : start + WRITE_EVERY]
             asks = [Ask(*wanted[p][0], wanted[p][1], read) for p in pairs]
@@ -275,4 +275,4 @@ def _told_apart(base: Text, own: Text) -> bool:
 
 
 def _plain(asked: Asked) -> tuple[str, str]:
-    return asked[0], asked[1] or ""
+    return str(asked[0]), asked[1] or ""

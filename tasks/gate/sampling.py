@@ -30,6 +30,7 @@ from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
 from tasks.gate.decoding import BATCH, scope_of
 from tasks.gate.runner import Asked
+from tasks.gate.types import text_of
 
 ROOM = 8  # tokens that a sample may have beyond twice those of the greedy answer
 
@@ -60,7 +61,9 @@ class Sampler:
     def draw(self, draws: Sequence[Draw]) -> list[tuple[str, int]]:
         """The text of each and how many tokens it took."""
         found = [("", 0)] * len(draws)
-        order = sorted(range(len(draws)), key=lambda i: (draws[i].limit, len(draws[i].asked[0]), i))
+        order = sorted(
+            range(len(draws)), key=lambda i: (draws[i].limit, len(text_of(draws[i].asked[0])), i)
+        )
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             for i, drawn in zip(rows, self._batch([draws[i] for i in rows]), strict=True):

@@ -28,6 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from melo_engine import Conversation, Prompt
+from melo_engine.errors import PromptError
 from tasks.gate.errors import SuiteError
 from tasks.gate.expectations import problem_of
 from tasks.gate.types import KINDS, PURPOSES, Expectation, Probe, Suite
@@ -181,9 +183,9 @@ def _probe(
     row: Mapping[str, Any], number: int, header: Mapping[str, Any]
 ) -> tuple[Probe | None, str]:
     """A probe of a row, or what is wrong with the row."""
-    prompt = row.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        return None, "it has no prompt"
+    prompt, wrong = _prompt(row.get("prompt"))
+    if prompt is None:
+        return None, wrong
     kind = str(row.get("expect") or header.get("expect") or "unchanged")
     if kind not in KINDS:
         return None, f'it expects "{kind}"; allowed: {", ".join(KINDS)}'
@@ -200,3 +202,15 @@ def _probe(
         return None, wrong
     slices = {k: v for k, v in row.items() if k not in PROBE_NAMES and isinstance(v, str)}
     return Probe(str(row.get("id") or number), prompt, expect, None, slices), ""
+
+
+def _prompt(given: Any) -> tuple[Prompt | None, str]:
+    """A text, or a conversation as a list of messages; None and why where it is neither."""
+    if isinstance(given, str):
+        return (given, "") if given.strip() else (None, "it has no prompt")
+    if given is None:
+        return None, "it has no prompt"
+    try:
+        return Conversation.of(given), ""
+    except PromptError as error:
+        return None, str(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from melo_engine import Version
+from melo_engine import Prompt, Version
+from melo_engine.conversation import joint_question
 
 Kind = Literal["exact", "contains", "regex", "unchanged", "metric", "absent", "agrees"]
 KINDS: tuple[Kind, ...] = (
@@ -39,13 +41,14 @@ UNCHANGED = Expectation()
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One prompt of a suite. edit: the edit that it was made for; it goes when that edit goes.
+    """One prompt of a suite, a text or a conversation.
 
-    slices: source, relation or whatever else its results are to be broken down by.
+    edit: the edit that it was made for; it goes when that edit goes. slices: source,
+    relation or whatever else its results are to be broken down by.
     """
 
     id: str
-    prompt: str
+    prompt: Prompt
     expect: Expectation = UNCHANGED
     edit: str | None = None
     slices: Mapping[str, str] = field(default_factory=lambda: NO_SLICES)
@@ -75,7 +78,7 @@ class ProbeResult:
 
     suite: str
     probe_id: str
-    prompt: str
+    prompt: Prompt
     expected: str | None
     before: str | None
     after: str | None
@@ -126,7 +129,7 @@ class Unproven:
 
     suite: str
     edit: str | None
-    prompt: str
+    prompt: Prompt
     reason: str
 
 
@@ -178,6 +181,12 @@ class GateResult:
 
 
 @lru_cache(maxsize=262_144)
-def probe_hash(prompt: str) -> bytes:
+def probe_hash(prompt: Prompt) -> bytes:
     """16 bytes that name a prompt: what keys and answers are kept under."""
-    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt.as_json())
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def text_of(prompt: Prompt) -> str:
+    """What a prompt's user says in it, as one text: for people, and to be searched."""
+    return joint_question(prompt)

@@ -11,7 +11,7 @@ from tasks.gate.repair import failing_edits
 from tasks.gate.runner import Difference
 from tasks.gate.statistics import mcnemar_worse, wilson
 from tasks.gate.thresholds import SuiteThreshold, Thresholds
-from tasks.gate.types import Check, ProbeResult, Suite
+from tasks.gate.types import Check, ProbeResult, Suite, text_of
 
 NAN = math.nan
 
@@ -100,7 +100,7 @@ def difference_checks(differences: Sequence[Difference], audited: int) -> list[C
             "misrouted": f"looked up and asked differ: {d.fresh}",
         }[d.why]
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-        reason = f'"{d.prompt[:80]}" ({_by(d.edit)}): {said}{more}'
+        reason = f'"{text_of(d.prompt)[:80]}" ({_by(d.edit)}): {said}{more}'
     value = float(len(differences))
     return [Check("cache", "differences", value, "none", 0.0, audited, not differences, reason)]
 
@@ -172,7 +172,7 @@ def _failed(suite: str, metric: str, reason: str, n: int = 0) -> Check:
 
 
 def _where(result: ProbeResult) -> str:
-    return f'"{result.prompt[:80]}" ({_by(result.edit)})'
+    return f'"{text_of(result.prompt)[:80]}" ({_by(result.edit)})'
 
 
 def _by(edit: str | None) -> str:

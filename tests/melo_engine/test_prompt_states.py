@@ -95,7 +95,9 @@ def test_models_with_other_states_are_asked_as_ever(kind: str) -> None:
 
 def test_no_more_is_kept_than_was_allowed() -> None:
     backbone = models.backbone("llama")
-    one = next(iter(PromptStates(backbone)._read([tuple(range(4, 24))]).values())).nbytes
+    read = PromptStates(backbone)._read([tuple(range(4, 24))])
+    assert read is not None
+    one = next(iter(read.values())).nbytes
     states = PromptStates(backbone, kept=3 * one)
     for i in range(20):
         states.encoded([f"who leads {'oslo ' * (1 + i % 7)}", "what capital city does it lie in"])
