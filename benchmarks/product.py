@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 64  # of an answer that is to be a target
 SAMPLE = 20  # of each kind, of prompts that are routed to no edit
 CLIENTS = 8
-ROUTED_AT_ONCE = 64
+ROUTED_AT_ONCE = 32  # serve.max_batch
 NOT_JUDGED = ("held", "superseded")  # contradicted by another line
 Progress = Callable[[str, int, int], None]
 
