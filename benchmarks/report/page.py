@@ -18,7 +18,9 @@ command. Every figure comes from a record, which names the command, the machine 
 things are measured and what the words mean: [protocol.md](protocol.md).
 """
 PARTS: tuple[tuple[str, str, Callable[[str, Record], Section], str], ...] = (
+    ("product", "What a user gets", sections.product, "`melo bench product --data FILE`"),
     ("edit", "Quality", sections.edit, "`melo bench edit --data FILE --seeds 3`"),
+    ("keys", "What tells wordings apart", sections.keys, "`melo bench keys --data FILE`"),
     ("scale", "Scale", sections.scale, "`melo bench scale --backbone DIR`"),
     ("gpu", "GPU", sections.gpu, "`melo bench gpu` on a machine with CUDA"),
     ("profile", "Where the time goes", sections.profile, "`melo bench profile --data FILE`"),

@@ -11,7 +11,12 @@ from benchmarks.baselines import METHODS
 from benchmarks.records import Record
 from benchmarks.report import plots
 from benchmarks.report.tables import measured, number, source, table
-from benchmarks.report.targets import LARGEST, THROUGHPUT, against_targets
+from benchmarks.report.targets import (
+    LARGEST,
+    THROUGHPUT,
+    against_targets,
+    product_against_targets,
+)
 
 Plot = Callable[[Path], None]
 Section = tuple[list[str], dict[str, Plot]]
@@ -20,7 +25,9 @@ COLUMNS = {
     "questions": {
         "edit_success": "success", "generality": "generality", "locality": "locality",
         "near_miss_subject": "near-miss, other subject",
-        "near_miss_relation": "near-miss, same subject", "product": "product of the five",
+        "near_miss_relation": "near-miss, same subject", "system_prompt": "under a system prompt",
+        "after_turns": "after turns", "behind_text": "behind text", "traffic": "traffic",
+        "product": "product of the five",
         "portability": "portability",
     },
     "hallucination": {
@@ -51,8 +58,12 @@ def edit(name: str, record: Record) -> Section:
         *source(name, record),
         _said_of(figures),
         "",
-        # Targets are set for whole files.
-        *(against_targets(figures) if not record["settings"].get("limit") else []),
+        # Targets are set for whole files; of a chat model, for its first 100 rows.
+        *(
+            against_targets(figures)
+            if not record["settings"].get("limit") or "system_prompt" in figures.get("melo", {})
+            else []
+        ),
         *table(
             ["method", "edits", *columns.values(), "edits/s"],
             [
@@ -95,6 +106,46 @@ def edit(name: str, record: Record) -> Section:
             "",
         ]
     return lines, made
+
+
+def product(name: str, record: Record) -> Section:
+    """What a user gets: lines in, answers out."""
+    figures = record["figures"]
+    told = figures["product"]
+    subjects = ", without subjects" if figures.get("no_subject") else ""
+    states = ", ".join(
+        f"{told[state]:,} {state}" for state in ("active", "rejected", "held", "superseded")
+    )
+    seconds = {name: number(took) for name, took in told["seconds"].items()}
+    lines = [
+        f"### {figures['data']} on {figures['backbone']}{subjects}",
+        "",
+        *source(name, record),
+        f"{told['lines']:,} lines: {states}; {told['narrow']:,} of those in use are narrow. "
+        f"`ingest` took {seconds['ingest']} s, `run` {seconds['run']} s. Shares count all "
+        f"{told['judged']:,} lines that no other line contradicts.",
+        "",
+        *product_against_targets(figures),
+    ]
+    return lines, {}
+
+
+def keys(name: str, record: Record) -> Section:
+    """Rephrases found at shares of caught near-misses, by what reads keys."""
+    figures = record["figures"]
+    readers = {k: v for k, v in figures.items() if isinstance(v, Mapping)}
+    shares = list(next(iter(readers.values())))
+    first, last = figures["first"] + 1, figures["first"] + figures["limit"]
+    lines = [
+        f"### {figures['data']}, rows {first:,} to {last:,}",
+        "",
+        *source(name, record),
+        *table(
+            ["keys", *(f"{share} of near-misses caught" for share in shares)],
+            [[reader, *(number(found[s]) for s in shares)] for reader, found in readers.items()],
+        ),
+    ]
+    return lines, {}
 
 
 def scale(name: str, record: Record) -> Section:

@@ -39,14 +39,56 @@ TARGETS: dict[str, dict[str, tuple[str, str, float]]] = {
         "kept": ("right answers kept", ">=", 0.998),
     },
 }
+# A chat model asked in conversations, 100 edits: what the two files share, and where they differ.
+_CHAT = {
+    "edit_success": ("success", ">=", 0.99),
+    "system_prompt": ("under a system prompt", ">=", 0.98),
+    "after_turns": ("after two turns", ">=", 0.98),
+    "near_miss_subject": ("near-miss, other subject", ">=", 0.99),
+    "traffic": ("traffic", ">=", 1.00),
+}
+CHAT_TARGETS: dict[str, dict[str, tuple[str, str, float]]] = {
+    "zsre.jsonl": {
+        **_CHAT,
+        "generality": ("generality", ">=", 0.95),
+        "behind_text": ("behind text", ">=", 0.95),
+        "near_miss_relation": ("near-miss, same subject", ">=", 0.95),
+        "locality": ("locality", ">=", 1.00),
+    },
+    "counterfact.jsonl": {
+        **_CHAT,
+        "generality": ("generality", ">=", 0.80),
+        "behind_text": ("behind text", ">=", 0.90),
+        "near_miss_relation": ("near-miss, same subject", ">=", 0.87),
+        "locality": ("locality", ">=", 0.99),
+    },
+}
+PRODUCT_TARGETS: dict[tuple[str, bool], dict[str, float]] = {
+    ("zsre.jsonl", False): {
+        "edit_success": 0.98, "generality": 0.93, "system_prompt": 0.97, "after_turns": 0.97,
+        "behind_text": 0.93, "near_miss_subject": 0.99, "near_miss_relation": 0.95,
+        "locality": 1.0, "traffic": 1.0,
+    },
+    ("zsre.jsonl", True): {
+        "edit_success": 0.98, "generality": 0.90, "system_prompt": 0.95, "after_turns": 0.95,
+        "behind_text": 0.90, "near_miss_subject": 0.99, "near_miss_relation": 0.95,
+        "locality": 1.0, "traffic": 1.0,
+    },
+    ("counterfact.jsonl", False): {
+        "edit_success": 0.97, "generality": 0.78, "system_prompt": 0.96, "after_turns": 0.96,
+        "behind_text": 0.88, "near_miss_subject": 0.99, "near_miss_relation": 0.87,
+        "locality": 0.99, "traffic": 1.0,
+    },
+}  # fmt: skip
 SPEEDUP = 10.0  # edits per second of `paper`
 LARGEST, THROUGHPUT = 100_000, 0.90  # edits; routed throughput against the bare backbone
 
 
 def against_targets(figures: Mapping[str, Any]) -> list[str]:
     """A table of targets and what was reached; [] for a file without any."""
-    wanted = TARGETS.get(str(figures.get("data")), {})
     reached = figures.get("melo") or {}
+    known = CHAT_TARGETS if "system_prompt" in reached else TARGETS
+    wanted = known.get(str(figures.get("data")), {})
     rows = [
         _row(called, sign, bound, reached.get(name))
         for name, (called, sign, bound) in wanted.items()
@@ -60,6 +102,24 @@ def against_targets(figures: Mapping[str, Any]) -> list[str]:
     if wanted and figures.get("speedup"):
         rows.append(_row("edits per second / `paper`", ">=", SPEEDUP, figures["speedup"]))
     return table(["target", "to reach", "reached", ""], rows) if rows else []
+
+
+def product_against_targets(figures: Mapping[str, Any]) -> list[str]:
+    """A table of what was asked of a served model: target, reached, and on how many prompts."""
+    told = figures["product"]
+    wanted = PRODUCT_TARGETS.get((str(figures.get("data")), bool(figures.get("no_subject"))), {})
+    rows = []
+    for name, prompts in told["prompts"].items():
+        found, bound = told.get(name), wanted.get(name)
+        contained = told["contains"].get(name)
+        reached = (
+            "" if bound is None or found is None else ("reached" if found >= bound else "**short**")
+        )
+        rows.append([
+            name.replace("_", " "), number(found), number(contained),
+            f">= {number(bound)}" if bound is not None else number(None), f"{prompts:,}", reached,
+        ])  # fmt: skip
+    return table(["asked", "exactly", "target among the words", "to reach", "prompts", ""], rows)
 
 
 def _is_rival(name: str, figures: Any) -> bool:

@@ -58,6 +58,39 @@ def test_a_part_of_a_file_is_not_held_against_the_targets(tmp_path: Path) -> Non
     assert "to reach" not in text
 
 
+def test_a_chat_model_has_targets_of_its_own_for_the_rows_that_were_asked() -> None:
+    asked = {"system_prompt": 1.0, "after_turns": 0.97, "behind_text": 0.96, "traffic": 1.0}
+    told = figures(melo={**figures()["melo"], **asked})  # type: ignore[dict-item]
+    record = make_record("edit", "melo bench edit --limit 100", told, settings={"limit": 100})
+    text, _ = render({"edit/x.json": record}, "page")
+    assert "| after two turns | >= 0.980 | 0.9700 | **short** |" in text
+    assert "| traffic | >= 1.000 | 1.0000 | reached |" in text
+
+
+def test_what_a_user_gets_stands_first_with_its_targets() -> None:
+    told = {
+        "lines": 100, "judged": 90, "active": 88, "rejected": 2, "held": 1, "superseded": 9,
+        "narrow": 3, "seconds": {"ingest": 1.25, "run": 200.0}, "edit_success": 0.99,
+        "generality": 0.91, "contains": {"edit_success": 1.0, "generality": 0.95},
+        "prompts": {"edit_success": 90, "generality": 90},
+    }  # fmt: skip
+    made = {"product": told, "data": "zsre.jsonl", "backbone": "smollm2", "no_subject": False}
+    record = make_record("product", "melo bench product --data zsre.jsonl", made)
+    text, _ = render({"product/x.json": record}, "page")
+    assert text.index("## What a user gets") < text.index("## Quality")
+    assert "100 lines: 88 active, 2 rejected, 1 held, 9 superseded; 3 of those" in text
+    assert "| edit success | 0.990 | 1.000 | >= 0.980 | 90 | reached |" in text
+    assert "| generality | 0.910 | 0.950 | >= 0.930 | 90 | **short** |" in text
+
+
+def test_readers_of_keys_stand_side_by_side() -> None:
+    found = {"data": "zsre.jsonl", "first": 350, "limit": 100, "raw": {"1%": 0.5, "5%": 0.75}}
+    record = make_record("keys", "melo bench keys --data zsre.jsonl", found)
+    text, _ = render({"keys/x.json": record}, "page")
+    assert "### zsre.jsonl, rows 351 to 450" in text
+    assert "| raw | 0.500 | 0.750 |" in text
+
+
 def test_without_a_gpus_record_the_page_says_so() -> None:
     trial = make_record("gpu", "melo bench gpu --shapes tiny", {"shapes": []})
     assert "No GPU figure exists yet" in render({"gpu/x.json": trial}, "page")[0]
