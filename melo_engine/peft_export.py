@@ -26,8 +26,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from artifacts.hashing import file_hash
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import file_hash
 from melo_engine.version import Version
 
 SCHEMA = 1

@@ -12,10 +12,11 @@ import pytest
 
 from config import Settings
 from ledger import Ledger
+from registry.store import Registry
 from tasks.edit import edit_job
 from tasks.plan import plan
 from tasks.reconcile import reconcile
-from tasks.register import Registry, register
+from tasks.register import register
 from tasks.register.promote import follow, promote
 from tasks.versions import open_backbone, open_ledger
 from tasks.work import held, lease

@@ -6,21 +6,31 @@ are set to what the ledger says, a version is found by its content hash before i
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from artifacts.shards import ShardReferences
+from artifacts.tags import HASH_TAG
 from config import Settings
-from config.environment import of_our_own, past_proxies
-from melo_engine import Backbone
-from tasks.place import put_right
-from tasks.register.contents import REFERENCES, Contents
+from registry import fetching
+from registry.client import import_mlflow
+from registry.errors import RegistryError
+from registry.relocation import put_right
+from registry.runs import LoggedModel
 
 log = logging.getLogger(__name__)
-HASH_TAG, VERDICT_TAG = "melo.content_hash", "melo.gate"
+
+
+class NamedBackbone(Protocol):
+    """What of a backbone names its registered model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weights_hash(self) -> str: ...
 
 
 class Registry:
@@ -31,19 +41,8 @@ class Registry:
 
     @cached_property
     def client(self) -> Any:
-        """An MlflowClient on the home's store.
-
-        What an outer job's environment says of runs and stores is not taken over.
-        """
-        past_proxies(os.environ)
-        of_our_own(os.environ, prefect=False)
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("DO_NOT_TRACK", "true")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        import mlflow
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        """An MlflowClient on the home's store, which is created where it is missing."""
+        mlflow = import_mlflow()
         self.settings.home.mkdir(parents=True, exist_ok=True)
         if (moved := put_right(self.settings)) is not None:
             log.warning("%s", moved)
@@ -51,7 +50,7 @@ class Registry:
         mlflow.set_registry_uri(self.settings.tracking_uri)
         return mlflow.MlflowClient()
 
-    def name_for(self, backbone: Backbone) -> str:
+    def name_for(self, backbone: NamedBackbone) -> str:
         """The registered model of a backbone: two of one name are told apart by their weights."""
         plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in backbone.name)
         return f"{self.settings.registry.model_name}-{plain}-{backbone.weights_hash[:8]}"
@@ -67,8 +66,26 @@ class Registry:
             where = self.settings.paths.artifacts.absolute().as_uri()
         return str(self.client.create_experiment(name, artifact_location=where))
 
-    def ensure_model(self, name: str) -> None:
-        """Make the registered model where it is missing."""
+    def has_finished_run(self, experiment: str, tag: str, value: str) -> bool:
+        """Whether a run with this tag has come to its end."""
+        found = self.client.search_runs([experiment], f"tags.`{tag}` = '{value}'")
+        return any(run.info.status == "FINISHED" for run in found)
+
+    def close_dead_runs(self, experiment: str, version: str) -> None:
+        """End the runs of a version that are still open: they belong to a process that died."""
+        for run in self.client.search_runs([experiment], f"tags.`{HASH_TAG}` = '{version}'"):
+            if run.info.status == "RUNNING":
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def log_folder(self, name: str, number: str, folder: Path, where: str) -> None:
+        """Add the files of a folder to the artifacts of the run that logged a version."""
+        run = self.client.get_model_version(name, number).run_id
+        self.client.log_artifacts(run, str(folder), where)
+
+    def create_version(
+        self, name: str, model: LoggedModel, tags: Mapping[str, str], description: str
+    ) -> str:
+        """Register a logged model; returns the number. The registered model is made if missing."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -77,6 +94,15 @@ class Registry:
             self.client.create_registered_model(
                 name, description="Versions of one backbone with its edits, gated by melo."
             )
+        made = self.client.create_model_version(
+            name,
+            source=model.uri,
+            run_id=model.run,
+            model_id=model.id,  # an MLflow server refuses a source without it
+            tags=dict(tags),
+            description=description,
+        )
+        return str(made.version)
 
     def find(self, name: str, version: str) -> str | None:
         """The registry's number for a version of this content, None where it is not there."""
@@ -107,23 +133,33 @@ class Registry:
         except MlflowException:
             return False
 
-    def contents(self, model: str) -> Contents:
+    def references(self, model: str) -> ShardReferences:
         """Which shards a logged model holds, and where the others are that it needs."""
-        import mlflow
+        return fetching.read_references(self.client, model)
 
-        place = self.client.get_logged_model(model).artifact_location
-        path = mlflow.artifacts.download_artifacts(f"{place}/artifacts/version/{REFERENCES}")
-        return Contents.of(json.loads(Path(path).read_text(encoding="utf-8")))
+    def delete(self, name: str, number: str | None, model: str | None) -> None:
+        """Delete a number of a registered model, and a logged model; what is gone already is fine.
 
-    def set_alias(self, name: str, alias: str, number: str) -> bool:
-        """Point an alias at a version; False where it does so already, and nothing is written."""
-        aliases = self.client.get_registered_model(name).aliases
-        if str(aliases.get(alias)) == number:
+        Raises RegistryError where MLflow refuses.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if number is not None:
+                self.client.delete_model_version(name, number)
+            if model is not None:
+                self.client.delete_logged_model(model)
+        except MlflowException as error:
+            if "not found" not in str(error).lower():
+                raise RegistryError(f"MLflow did not let go of version {number}: {error}") from None
+
+    def set_alias(self, name: str, alias: str, number: str | None) -> bool:
+        """Point an alias at a version, or take it away for None; False where that is so already."""
+        now = self.client.get_registered_model(name).aliases.get(alias)
+        if (None if now is None else str(now)) == number:
             return False
-        self.client.set_registered_model_alias(name, alias, number)
-        return True
-
-    def drop_alias(self, name: str, alias: str) -> None:
-        """Take an alias away where it is set."""
-        if alias in self.client.get_registered_model(name).aliases:
+        if number is None:
             self.client.delete_registered_model_alias(name, alias)
+        else:
+            self.client.set_registered_model_alias(name, alias, number)
+        return True
