@@ -16,8 +16,8 @@ from artifacts.shards import ShardReferences
 from artifacts.tags import HASH_TAG
 from config import Settings
 from registry import fetching
+from registry.asking import ask
 from registry.client import import_mlflow
-from registry.errors import RegistryError
 from registry.relocation import put_right
 from registry.runs import LoggedModel
 
@@ -86,11 +86,7 @@ class Registry:
         self, name: str, model: LoggedModel, tags: Mapping[str, str], description: str
     ) -> str:
         """Register a logged model; returns the number. The registered model is made if missing."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.get_registered_model(name)
-        except MlflowException:
+        if ask(lambda: self.client.get_registered_model(name)) is None:
             self.client.create_registered_model(
                 name, description="Versions of one backbone with its edits, gated by melo."
             )
@@ -116,22 +112,13 @@ class Registry:
         return str(self.client.get_model_version(name, number).source).rpartition("/")[2]
 
     def holds(self, name: str, number: str | None) -> bool:
-        """Whether a number of a registered model is there."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return number is not None and bool(self.client.get_model_version(name, number))
-        except MlflowException:
-            return False
+        """Whether a number of a registered model is there. Raises RegistryUnreachable."""
+        return number is not None and bool(ask(lambda: self.client.get_model_version(name, number)))
 
     def has_model(self, model: str) -> bool:
-        """Whether a logged model is still there."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self.client.get_logged_model(model).status) == "READY"
-        except MlflowException:
-            return False
+        """Whether a logged model is still there. Raises RegistryUnreachable."""
+        found = ask(lambda: self.client.get_logged_model(model))
+        return found is not None and str(found.status) == "READY"
 
     def references(self, model: str) -> ShardReferences:
         """Which shards a logged model holds, and where the others are that it needs."""
@@ -140,18 +127,12 @@ class Registry:
     def delete(self, name: str, number: str | None, model: str | None) -> None:
         """Delete a number of a registered model, and a logged model; what is gone already is fine.
 
-        Raises RegistryError where MLflow refuses.
+        Raises RegistryUnreachable where MLflow refuses.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            if number is not None:
-                self.client.delete_model_version(name, number)
-            if model is not None:
-                self.client.delete_logged_model(model)
-        except MlflowException as error:
-            if "not found" not in str(error).lower():
-                raise RegistryError(f"MLflow did not let go of version {number}: {error}") from None
+        if number is not None:
+            ask(lambda: self.client.delete_model_version(name, number))
+        if model is not None:
+            ask(lambda: self.client.delete_logged_model(model))
 
     def set_alias(self, name: str, alias: str, number: str | None) -> bool:
         """Point an alias at a version, or take it away for None; False where that is so already."""

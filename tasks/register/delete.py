@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from config import Settings
 from ledger import Ledger
-from registry.errors import RegistryError
+from registry.errors import RegistryUnreachable
 from registry.store import Registry
 from tasks.errors import NotDeletable
 from tasks.versions import folder_of, forget_open_versions, open_backbone
@@ -54,8 +54,8 @@ def _from_registry(settings: Settings, number: str | None, model: str | None) ->
     registry = Registry(settings)
     try:
         registry.delete(registry.name_for(open_backbone(settings)), number, model)
-    except RegistryError as error:
-        raise NotDeletable(str(error)) from None
+    except RegistryUnreachable as error:
+        raise NotDeletable(f"MLflow did not let go of version {number}: {error.reason}") from None
 
 
 def _list(value: object) -> list[object]:
