@@ -11,12 +11,12 @@ the ledger next to nothing: what Streamlit and the browser take for any page on 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic import write_atomically
 from benchmarks.browser import (
     PAGES,
     address,
@@ -155,9 +155,7 @@ LIMIT 1
 def _publish_again(home: Path) -> None:
     """As a writer does: a new copy in the place of the old one, so that no cached record holds."""
     copy = home / "read" / "ledger.duckdb"
-    fresh = copy.with_name(".again")
-    fresh.write_bytes(copy.read_bytes())
-    os.replace(fresh, copy)
+    write_atomically(copy, copy.read_bytes())
 
 
 def _median(values: list[float]) -> float:

@@ -37,7 +37,7 @@ from cli.runs import orphaned, unfinished
 from config import Settings
 from ledger import LedgerError
 from melo_engine import MeloError, Version
-from tasks.register import Registry
+from registry.store import Registry
 from tasks.versions import open_backbone
 
 Say = Callable[[str], None]

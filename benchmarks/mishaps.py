@@ -22,8 +22,8 @@ from benchmarks.tiny import PEOPLE, reports, write_lines
 from benchmarks.world import World, edit_all, fingerprint
 from config import load
 from ledger import Edit
+from registry.relocation import put_right
 from tasks.ingest import ingest_paths
-from tasks.place import put_right
 from tasks.reconcile import reconcile
 from tasks.revoke import revoke
 from tasks.rollback import roll_back

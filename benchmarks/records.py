@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic import write_atomically
 from benchmarks.errors import RecordError
 
 SCHEMA = 1
@@ -74,14 +75,11 @@ def make_record(
 def append(record: Record, folder: Path | None = None) -> Path:
     """Write a record into a file of its own below `folder`; return the file."""
     folder = (folder or RESULTS) / str(record["bench"])
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     when = str(record["when"]).replace("-", "").replace(":", "")
     path = folder / f"{when}-{digest}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, text)
     return path
 
 

@@ -153,7 +153,8 @@ def _register_seconds(
 ) -> float:
     """Saving the grown version and logging it to a store that has the one before."""
     from config import load
-    from tasks.register import Registry, register
+    from registry.store import Registry
+    from tasks.register import register
     from tasks.versions import folder_of, open_ledger, shards_of
 
     home = folder / "home"

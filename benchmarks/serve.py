@@ -31,9 +31,10 @@ from config import Settings, load
 from melo_engine import Backbone, EditRequest, Version
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
+from registry.store import Registry
 from serving.keys import KeyStore
 from tasks.gate.about import swap
-from tasks.register import Registry, register
+from tasks.register import register
 from tasks.versions import open_ledger, save_version
 
 Progress = Callable[[str, int, int], None]

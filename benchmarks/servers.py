@@ -17,7 +17,7 @@ import httpx
 
 from config import Settings
 from melo_engine import Backbone
-from tasks.register import Registry
+from registry.store import Registry
 
 STARTING = 180.0  # seconds for a server to be ready
 

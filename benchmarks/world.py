@@ -13,10 +13,10 @@ from pathlib import Path
 from benchmarks.tiny import reports, write_lines
 from config import Settings, load
 from ledger import Ledger
+from registry.relocation import put_right
 from tasks.edit import edit_job
 from tasks.ingest import ingest_paths
 from tasks.judge import judge
-from tasks.place import put_right
 from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import register

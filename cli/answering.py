@@ -10,13 +10,13 @@ It ends when its input does. Backbone and versions stay open between questions.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from artifacts.route import route_as_json
 from cli.errors import known_error
 from config import Settings, load
 
@@ -43,10 +43,7 @@ def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, A
         "asked": name,
         "version": version,
         "answer": found.text,
-        "edit": found.edit,
-        "block": route.block,
-        "distance": None if math.isnan(route.distance) else route.distance,
-        "radius": None if math.isnan(route.radius) else route.radius,
+        **route_as_json(route),
         "nearest": route.nearest,
         "seconds": round(time.perf_counter() - began, 4),
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifacts.route import route_as_json
 from cli.context import Json, new_app, print_json, state
 from cli.errors import UsageProblem
 
@@ -60,10 +60,7 @@ def ask(
                 "prompt": question if isinstance(question, str) else question.as_json(),
                 "answer": answer.text,
                 "version": chosen,
-                "edit": answer.edit,
-                "block": route.block,
-                "distance": None if math.isnan(route.distance) else route.distance,
-                "radius": None if math.isnan(route.radius) else route.radius,
+                **route_as_json(route),
                 "nearest": route.nearest,
             }
         )

@@ -18,7 +18,7 @@ from cli.terminal import takes_everything
 if TYPE_CHECKING:
     from config import Settings
     from ledger import Ledger
-    from tasks.place import Moved
+    from registry.relocation import Moved
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SURROGATE = re.compile("[\ud800-\udfff]")  # of a name that is no text; no encoding has them
@@ -68,7 +68,7 @@ class State:
 
     def at_home(self) -> Moved | None:
         """Put right what names a place where the home was before, and say so."""
-        from tasks.place import put_right
+        from registry.relocation import put_right
 
         if not self.settings.home.is_dir():
             return None

@@ -103,7 +103,7 @@ def _may_write(place: Path) -> bool:
 
 def _place(settings: Any) -> Finding:
     """Whether what the home keeps of places names the home where it is."""
-    from tasks.place import moved
+    from registry.relocation import moved
 
     found = moved(settings)
     if found is None:
@@ -125,12 +125,13 @@ def _device(settings: Any) -> Finding:
 
 def _backbone(settings: Any) -> Finding:
     from melo_engine import MeloError
+    from registry.errors import RegistryError
     from tasks.errors import TaskError
     from tasks.versions import open_backbone
 
     try:
         opened = open_backbone(settings)
-    except (MeloError, TaskError) as error:
+    except (MeloError, TaskError, RegistryError) as error:
         return Finding("backbone", False, "can't be opened", " ".join(str(error).split()))
     return Finding("backbone", True, f"{opened.name}, {opened.task}, on {opened.device}")
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 OURS = {
-    "melo_engine", "ledger", "config", "tasks", "flows", "serving", "dashboards", "cli", "benchmarks"
+    "artifacts", "melo_engine", "ledger", "config", "registry", "tasks", "flows", "serving",
+    "dashboards", "cli", "benchmarks",
 }  # fmt: skip
 STORES = {"duckdb", "sqlite3", "sqlalchemy", "mlflow", "prefect", "httpx", "httpcore", "alembic"}
 # A bug does not show so: what is asked of the system can't be had on this machine, or by this user.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from artifacts.atomic import write_atomically
 from cli.context import State, new_app, state
 
 app = new_app()
@@ -36,10 +36,7 @@ def report(
     if html is None:
         typer.echo(as_text(data, now))
         return
-    html.parent.mkdir(parents=True, exist_ok=True)
-    fresh = html.with_name(f".{html.name}.{os.getpid()}")
-    fresh.write_text(as_html(data, now, start, settings.dashboard_url), encoding="utf-8")
-    os.replace(fresh, html)
+    write_atomically(html, as_html(data, now, start, settings.dashboard_url))
     typer.echo(f"Written to {html}.")
 
 

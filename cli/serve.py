@@ -25,9 +25,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the champion over HTTP: OpenAI's interface, with the edit behind each answer."""
+    from registry.store import Registry
     from serving.server import serve as run
     from serving.service import Service
-    from tasks.register import Registry
     from tasks.versions import backbone_path, open_backbone
 
     here = state(ctx)

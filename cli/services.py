@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from artifacts.atomic import write_atomically
 from cli.errors import UsageProblem
 from cli.ports import free_port, taken
 from cli.surroundings import PROJECT, surroundings
@@ -209,9 +209,7 @@ class Services:
     def _note(self, service: Service) -> None:
         """Write down that it runs, in the place of what had its name before."""
         rows = [asdict(known) for known in self.known() if known.name != service.name]
-        fresh = self._state.with_name(".services.json")
-        fresh.write_text(json.dumps([*rows, asdict(service)], indent=1), encoding="utf-8")
-        os.replace(fresh, self._state)
+        write_atomically(self._state, json.dumps([*rows, asdict(service)], indent=1))
 
     def wait_healthy(self, name: str) -> None:
         """Return once a server answers. Raises UsageProblem where it does not come up."""

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards import session
 from dashboards.words import when
+from registry.client import import_mlflow
 
 ICON = Path(__file__).parent / "icon.svg"  # a named icon would be fetched from outside
 # Streamlit's own margins leave half of a laptop's screen empty.
@@ -68,7 +69,7 @@ def _warm() -> threading.Thread:
     """Import what takes seconds while the first page is being read."""
 
     def load() -> None:
-        import mlflow  # noqa: F401
+        import_mlflow()
 
     thread = threading.Thread(target=load, name="warm", daemon=True)
     thread.start()

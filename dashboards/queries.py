@@ -7,20 +7,27 @@ Everything returned can be pickled, so that a page may cache it under the copy's
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from config import Settings
-from dashboards import keymap, registry
+from dashboards import keymap
 from dashboards.errors import RegistryAway, UnknownRecord, VersionAway
-from dashboards.registry import Registered
+from dashboards.links import without_secrets
 from dashboards.words import from_home
 from ledger.insight import ReadCopy, costs, gated, lives, overview, traffic, waiting
+from registry.errors import NoStore, RegistryUnreachable
+from registry.lookup import RegisteredVersion, champion_hash, find_version
+
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}  # seconds
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -223,17 +230,30 @@ class Records:
         """Where the service writes a line an answer."""
         return self.settings.paths.traffic
 
-    def registered(self, version: str) -> Registered | None:
+    def registered(self, version: str) -> RegisteredVersion | None:
         """A version in MLflow, None where it was never logged. Raises RegistryAway."""
-        return registry.registered(self.settings, version)
+        return self._ask_mlflow(lambda: find_version(self.settings, version))
 
     def agreement(self, champion: str | None) -> Agreement:
         """Compare the ledger's champion with MLflow's alias."""
         try:
-            found = registry.champion_hash(self.settings)
+            found = self._ask_mlflow(lambda: champion_hash(self.settings))
         except RegistryAway as error:
             return Agreement(False, None, self._told(str(error)))
         return Agreement(found == champion, found)
+
+    def _ask_mlflow(self, question: Callable[[], Found]) -> Found:
+        """Ask with little patience: a page waits for it. Raises RegistryAway."""
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        try:
+            return question()
+        except NoStore as error:
+            raise RegistryAway(str(error)) from None
+        except RegistryUnreachable as error:
+            uri = self.settings.tracking_uri
+            told = f"MLflow at {uri} can't be read: {error.reason[:200]}"
+            raise RegistryAway(without_secrets(told)) from None
 
     def _told(self, text: str) -> str:
         return from_home(text, self.settings.home)

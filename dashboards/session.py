@@ -17,9 +17,10 @@ import streamlit as st
 from config import Settings, default_home, load
 from dashboards.asking import Asker
 from dashboards.keymap import KeyMap
+from dashboards.links import links
 from dashboards.queries import Agreement, Records, Traffic
-from dashboards.registry import Registered, links
 from ledger import LedgerError
+from registry.lookup import RegisteredVersion
 
 
 def settings() -> Settings:
@@ -76,7 +77,7 @@ def key_map(version: str) -> KeyMap:
         return _key_map(str(settings().home), version)
 
 
-def registered(version: str) -> Registered | None:
+def registered(version: str) -> RegisteredVersion | None:
     """A version in MLflow. Raises RegistryAway."""
     return _registered(str(settings().home), version)
 
@@ -114,7 +115,7 @@ def _key_map(home: str, version: str) -> KeyMap:
 
 
 @st.cache_data(ttl=30, max_entries=100, show_spinner=False)
-def _registered(home: str, version: str) -> Registered | None:
+def _registered(home: str, version: str) -> RegisteredVersion | None:
     return Records(load(Path(home))).registered(version)
 
 

@@ -29,8 +29,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from artifacts.atomic import partial_folder, replace_folder
+from artifacts.hashing import file_hash
 from melo_engine.errors import VersionError
-from melo_engine.whole import beside, put
 
 BLOCKS_FILE = "blocks.safetensors"
 KEYS_FILE = "keys.safetensors"
@@ -162,7 +163,7 @@ class Shard:
         path = folder / self.name
         if path.is_dir() and (self._lies_at(path) or _is_whole(path)):
             return path
-        partial = beside(path)
+        partial = partial_folder(path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         tensors = {}
@@ -172,7 +173,7 @@ class Shard:
         save_file({"keys": torch.from_numpy(self.keys)}, partial / KEYS_FILE)
         sums = {name: file_hash(partial / name) for name in (BLOCKS_FILE, KEYS_FILE)}
         (partial / SUMS_FILE).write_text(json.dumps(sums, indent=1, sort_keys=True))
-        put(partial, path)
+        replace_folder(partial, path)
         return path
 
     def _lies_at(self, path: Path) -> bool:
@@ -207,12 +208,6 @@ def gather(
         b = torch.cat([p[target][1] for p in parts])[back]
         pairs.append((a.to(device, dtype), b.to(device, dtype)))
     return GatheredBlocks(torch.tensor(rows, device=device), len(places), tuple(pairs))
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_whole(path: Path) -> bool:

@@ -6,6 +6,7 @@
              melo_key.safetensors         key (K,) float32
 
 PEFT knows no index: a loaded adapter acts on every prompt. Who serves it decides when it is on.
+r is the block's rank, raised with zeros to the next that vLLM can be started with (`VLLM_RANKS`).
 `export_version` writes many, with one file that says when: the index as data.
 
     <folder>/<edit>/...              as above
@@ -26,11 +27,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from artifacts.atomic import write_atomically
+from artifacts.hashing import file_hash
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import file_hash
 from melo_engine.version import Version
 
 SCHEMA = 1
+# What `--max-lora-rank` may be: MaxLoRARanks in vllm/config/lora.py, the same in vLLM 0.11 to 0.26.
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 INDEX, KEY = "melo_index.json", "melo_key.safetensors"
 TOGETHER, PROJECTION = "index.json", "projection.safetensors"
@@ -46,15 +50,24 @@ def export_block(backbone: Backbone, version: Version, edit: str, folder: str | 
     shard, row = version.place(edit)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    rank = exported_rank(shard.rank)
+    more = rank - shard.rank
     tensors = {}
     for name, (a, b) in zip(backbone.surgery.targets, shard.pairs, strict=True):
-        tensors[f"base_model.model.{name}.lora_A.weight"] = a[row].T.contiguous()  # (r, in)
-        tensors[f"base_model.model.{name}.lora_B.weight"] = b[row].T.contiguous()  # (out, r)
+        lora_A = nn.functional.pad(a[row].T, (0, 0, 0, more))  # (r, in)
+        lora_B = nn.functional.pad(b[row].T, (0, more))  # (out, r)
+        tensors[f"base_model.model.{name}.lora_A.weight"] = lora_A.contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = lora_B.contiguous()
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     save_file({"key": torch.from_numpy(shard.keys[row].copy())}, folder / KEY)
-    _write(folder / CONFIG, _adapter_config(backbone, shard.rank))
-    _write(folder / INDEX, _index_entry(version, edit, file_hash(folder / KEY)))
+    _write(folder / CONFIG, _adapter_config(backbone, rank))
+    _write(folder / INDEX, _index_entry(version, edit, folder))
     return folder
+
+
+def exported_rank(rank: int) -> int:
+    """The smallest of `VLLM_RANKS` that holds a block's rank; one beyond them all stays as it is."""
+    return next((allowed for allowed in VLLM_RANKS if allowed >= rank), rank)
 
 
 def export_version(
@@ -71,7 +84,8 @@ def export_version(
         name = _folder_name(edit)
         export_block(backbone, version, edit, folder / name)
         entry = json.loads((folder / name / INDEX).read_text(encoding="utf-8"))
-        entry["key"]["file"] = f"{name}/{KEY}"
+        for part in ("key", "weights"):
+            entry[part]["file"] = f"{name}/{entry[part]['file']}"
         adapters.append({"adapter": name, **entry})
     version.projection.save(folder / PROJECTION)
     together = {
@@ -109,7 +123,7 @@ def _adapter_config(backbone: Backbone, rank: int) -> dict[str, Any]:
     }
 
 
-def _index_entry(version: Version, edit: str, key_hash: str) -> dict[str, Any]:
+def _index_entry(version: Version, edit: str, folder: Path) -> dict[str, Any]:
     found = version[edit]
     request = found.request
     split = version.projection.relation_size
@@ -121,7 +135,8 @@ def _index_entry(version: Version, edit: str, key_hash: str) -> dict[str, Any]:
         "target": request.target,
         "subjects": list(request.names),
         "radius": found.radius,
-        "key": {"file": KEY, "sha256": key_hash, "compared": compared},
+        "key": {"file": KEY, "sha256": file_hash(folder / KEY), "compared": compared},
+        "weights": {"file": WEIGHTS, "sha256": file_hash(folder / WEIGHTS)},
         "block": found.block,
         "version": version.id,
         "backbone": {"name": version.backbone_name, "weights": version.backbone},
@@ -130,4 +145,4 @@ def _index_entry(version: Version, edit: str, key_hash: str) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -27,8 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from artifacts.atomic import partial_folder, replace_folder
+from artifacts.errors import ManifestError
+from artifacts.hashing import file_hash
+from artifacts.manifest import EDITS, MANIFEST, PROJECTION, SCHEMA, read_manifest
 from melo_engine.backbone import Backbone
-from melo_engine.blocks import Shard, file_hash
+from melo_engine.blocks import Shard
 from melo_engine.calibrate import Calibration, question_for
 from melo_engine.conversation import Conversation, asked
 from melo_engine.errors import UnknownEdit, VersionError
@@ -36,13 +40,6 @@ from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest
-from melo_engine.whole import beside, put
-
-SCHEMA = 2
-MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
-_ENTRIES = frozenset(
-    {"id", "parent", "backbone", "tokenizer", "encoder", "calibration", "shards", "sha256"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +277,7 @@ class Version:
         """
         folder = Path(folder)
         store = Path(shards) if shards else folder / "shards"
-        partial = beside(folder)
+        partial = partial_folder(folder)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for shard in self.shards.values():
@@ -300,7 +297,7 @@ class Version:
             "sha256": {name: file_hash(partial / name) for name in (EDITS, PROJECTION)},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-        put(partial, folder)
+        replace_folder(partial, folder)
         return folder
 
     @classmethod
@@ -313,7 +310,10 @@ class Version:
         is not the one that the version was made for.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
+        try:
+            manifest = read_manifest(folder)
+        except ManifestError as error:
+            raise VersionError(str(error)) from None
         for name, expected in manifest["sha256"].items():
             path = folder / name
             if not path.is_file() or file_hash(path) != expected:
@@ -370,27 +370,6 @@ def compact(version: Version) -> Version:
             edits[edit.id] = replace(edit, shard=shard.name, row=row)
     ordered = dict(sorted(edits.items(), key=lambda item: (item[1].order, item[0])))
     return replace(version, edits=ordered, shards=shards)
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a saved version. Raises VersionError where there is none that can be read."""
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise VersionError(
-            f'"{folder}" is no version: {MANIFEST} can\'t be read ({error}).'
-        ) from None
-    if manifest.get("schema") != SCHEMA:
-        raise VersionError(
-            f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}: keys are read '
-            "and radii are calibrated otherwise now. `melo run` makes its edits anew, or open it with "
-            "the release that wrote it."
-        )
-    missing = _ENTRIES - manifest.keys()
-    if missing:
-        raise VersionError(f'"{folder}" is no version: {MANIFEST} lacks {min(missing)}.')
-    return manifest
 
 
 def _check_backbone(manifest: dict[str, Any], backbone: Backbone) -> None:

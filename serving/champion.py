@@ -18,14 +18,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from artifacts.tags import CANDIDATE, CHAMPION, PREVIOUS
 from config import Settings
 from melo_engine import Backbone
-from serving.errors import Refused, RegistryUnreachable, ServingError, VersionUnusable
+from registry.errors import RegistryError
+from registry.lookup import RegisteredModel
+from serving.errors import Refused, ServingError, VersionUnusable
 from serving.loaded import BASE, Loaded
 from serving.metrics import Metrics
-from serving.registry import Registry
+from serving.opening import open_version
 
-CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 ALIASES = (CHAMPION, CANDIDATE, PREVIOUS)
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 SAY_AGAIN = 60.0  # seconds between two reports of one trouble
@@ -38,7 +40,7 @@ class Versions:
 
     def __init__(self, settings: Settings, backbone: Backbone, name: str, metrics: Metrics) -> None:
         self.settings, self.backbone, self.name = settings, backbone, name
-        self.registry = Registry(settings, name)
+        self.registry = RegisteredModel(settings, name)
         self.metrics = metrics
         self.trouble: str | None = None
         self._lock = threading.RLock()
@@ -54,7 +56,7 @@ class Versions:
     def follow(self) -> None:
         """Look at the aliases once and serve what they name.
 
-        Raises RegistryUnreachable, VersionUnusable; what served before goes on.
+        Raises RegistryError, VersionUnusable; what served before goes on.
         """
         with self._following:
             aliases = self.registry.aliases()
@@ -168,7 +170,7 @@ class Versions:
             else:
                 found = self.registry.by_hash(name)
                 number = found.number if found else None
-        except RegistryUnreachable as error:
+        except RegistryError as error:
             raise Refused(503, "registry_unreachable", str(error), retry_after=5) from None
         if number is None:
             raise _unknown(name)
@@ -200,7 +202,7 @@ class Versions:
         """Open and ask once; what fails at it leaves nothing behind. Raises VersionUnusable."""
         version = None
         if number:
-            version = self.registry.open(self.registry.by_number(number), self.backbone)
+            version = open_version(self.registry, number, self.backbone)
         loaded = None
         try:
             loaded = Loaded(self.backbone, version, number or None)
@@ -226,7 +228,7 @@ class Versions:
         """Follow once; report trouble once a minute at most."""
         try:
             self.follow()
-        except ServingError as error:
+        except (ServingError, RegistryError) as error:
             self._report(str(error))
         except Exception as error:  # the thread must live: without it no rollback is ever seen
             self._report(f"{type(error).__name__} while a version was opened")

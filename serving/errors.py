@@ -9,10 +9,6 @@ class VersionUnusable(ServingError):
     """A version that is not served: damaged, not gated, not to be found."""
 
 
-class RegistryUnreachable(ServingError):
-    """The MLflow registry does not answer."""
-
-
 class KeyProblem(ServingError):
     """A key that can't be added or is not there."""
 

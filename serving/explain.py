@@ -15,11 +15,11 @@ from dataclasses import asdict
 from typing import Any
 
 from config import Settings
+from registry.errors import RegistryError
+from registry.lookup import Introduction
 from serving.champion import Versions
-from serving.errors import RegistryUnreachable
 from serving.loaded import Loaded
 from serving.prompts import as_json
-from serving.registry import Introduction
 
 log = logging.getLogger("melo.serving")
 
@@ -53,6 +53,6 @@ def _introduction(versions: Versions, edit: str) -> Introduction:
     """Which version brought an edit; unknown where the registry does not say or does not answer."""
     try:
         return versions.registry.introduction(edit)
-    except RegistryUnreachable as error:
+    except RegistryError as error:
         log.debug("an edit can't be explained: %s", error)
         return Introduction()

@@ -9,7 +9,6 @@ sources are trusted differently.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic import write_durably
 from melo_engine import Prompt
 from serving.errors import Refused
 from serving.messages import conversation
@@ -85,18 +85,7 @@ def _prompt(request: FeedbackRequest) -> Prompt | None:
 
 def put(inbox: Path, line: dict[str, Any]) -> Path:
     """Write a line into the inbox. It is on disk when this returns, whole or not at all."""
-    inbox.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     path = inbox / f"feedback-{stamp}-{line['id']}.jsonl"
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(inbox, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_durably(path, json.dumps(line, ensure_ascii=False) + "\n")
     return path

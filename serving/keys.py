@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
+from artifacts.atomic import write_durably
 from serving.errors import KeyProblem
 
 Scope = Literal["ask", "report", "admin"]
@@ -116,14 +116,8 @@ class KeyStore:
         with (self.path.parent / f".{self.path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = change(self._read())
-            fresh = self.path.parent / f".{self.path.name}.{os.getpid()}"
-            with os.fdopen(
-                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
-            ) as file:
-                json.dump([asdict(key) for key in keys.values()], file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self.path)
+            content = json.dumps([asdict(key) for key in keys.values()], indent=1)
+            write_durably(self.path, content, mode=0o600)
 
     def _read(self) -> dict[str, Key]:
         try:

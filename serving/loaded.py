@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from artifacts.route import route_as_json
 from melo_engine import Backbone, Editor, HiddenStates, Version
 from melo_engine.runtime import Runtime
 from melo_engine.types import Route
@@ -65,14 +66,4 @@ class Loaded:
 
 def provenance(version: str, route: Route) -> dict[str, object]:
     """Where an answer came from, as JSON has it: version, edit, block, distance, radius."""
-    return {
-        "version": version,
-        "edit": route.edit,
-        "block": route.block,
-        "distance": _number(route.distance),
-        "radius": _number(route.radius),
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value
+    return {"version": version, **route_as_json(route)}

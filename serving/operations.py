@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from registry.errors import RegistryError
 from serving.access import Admin, Credentials, Needs, Serving
 from serving.errors import Refused, ServingError
 
@@ -48,6 +49,6 @@ async def reload(service: Serving, who: Admin) -> dict[str, Any]:
         await asyncio.to_thread(versions.follow)
     except Refused:
         raise
-    except ServingError as error:
+    except (ServingError, RegistryError) as error:
         raise Refused(409, "not_reloaded", str(error)) from None
     return {"versions": {name: loaded.id for name, loaded in versions.serving().items()}}

@@ -17,7 +17,6 @@ version. The others are found by the hash of their content, in this order:
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -27,9 +26,15 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
+from artifacts.manifest import read_manifest
+from artifacts.route import route_as_json
+from artifacts.shards import ShardReferences
 from melo_engine import Backbone, Editor
 from melo_engine.errors import VersionError
-from melo_engine.version import read_manifest
+from registry.errors import RegistryError
+from registry.fetching import fetch_shard
+
+COLUMNS = ["answer", "edit", "block", "distance", "radius", "version"]
 
 
 class MeloModel(PythonModel):  # type: ignore[misc]
@@ -38,7 +43,7 @@ class MeloModel(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         """Open the backbone and the version; every checksum is verified.
 
-        Raises VersionError where a shard is nowhere to be found or damaged.
+        Raises VersionError where a shard is nowhere to be found or damaged, ManifestError.
         """
         config = context.model_config or {}
         folder = Path(context.artifacts["version"])
@@ -49,9 +54,11 @@ class MeloModel(PythonModel):  # type: ignore[misc]
         )
         # Blocks are mapped, not read: the folder lives as long as the model.
         self.together = tempfile.TemporaryDirectory(prefix="melo-shards-")
-        for name, place in _shards(folder, config).items():
-            (Path(self.together.name) / name).symlink_to(place.absolute())
-        self.editor = Editor.load(backbone, folder, self.together.name)
+        store = Path(self.together.name, "shards")
+        store.mkdir()
+        for name, place in _shards(folder, config, Path(self.together.name, "fetched")).items():
+            (store / name).symlink_to(place.absolute())
+        self.editor = Editor.load(backbone, folder, store)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """model_input: a DataFrame with a column `prompt`, or a list of prompts.
@@ -60,26 +67,14 @@ class MeloModel(PythonModel):  # type: ignore[misc]
         the edit behind the backbone's own answer, is None.
         """
         answers = self.editor.answer(_prompts(model_input), **_generation(params))
-        found = pd.DataFrame(
-            {
-                "answer": [a.text for a in answers],
-                "edit": [a.edit for a in answers],
-                "block": [a.route.block for a in answers],
-                "distance": [a.route.distance for a in answers],
-                "radius": [a.route.radius for a in answers],
-                "version": [a.version for a in answers],
-            },
-            dtype=object,
-        )
-        return found.where(found.notna(), None)
+        rows = [{"answer": a.text, **route_as_json(a.route), "version": a.version} for a in answers]
+        return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
-def _shards(folder: Path, config: dict[str, Any]) -> dict[str, Path]:
+def _shards(folder: Path, config: dict[str, Any], fetched: Path) -> dict[str, Path]:
     """Where each shard of a version lies on this machine; those that don't are fetched."""
     store = Path(os.environ.get("MELO_SHARDS") or config.get("shards") or folder)
-    others: dict[str, str] = {}
-    if (folder / "shards.json").is_file():
-        others = json.loads((folder / "shards.json").read_text(encoding="utf-8"))["others"]
+    others = ShardReferences.read(folder).others
     found = {}
     for name in read_manifest(folder)["shards"]:
         here = [p for p in (folder / "shards" / name, store / name) if p.is_dir()]
@@ -88,17 +83,15 @@ def _shards(folder: Path, config: dict[str, Any]) -> dict[str, Path]:
                 f'shard "{name}" is not in "{folder}" and not in "{store}". '
                 "Name a store that has it in MELO_SHARDS."
             )
-        found[name] = here[0] if here else _fetched(name, others[name])
+        found[name] = here[0] if here else _fetched(name, others[name], fetched)
     return found
 
 
-def _fetched(name: str, model: str) -> Path:
+def _fetched(name: str, model: str, folder: Path) -> Path:
     """A shard from the artifacts of the logged model that holds it."""
     try:
-        place = mlflow.MlflowClient().get_logged_model(model).artifact_location
-        uri = f"{place}/artifacts/version/shards/{name}"
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except (mlflow.MlflowException, OSError) as error:
+        return fetch_shard(mlflow.MlflowClient(), name, model, folder / name)
+    except (RegistryError, OSError) as error:
         raise VersionError(
             f'shard "{name}" could not be fetched from logged model "{model}": {error}. '
             "Set MLFLOW_TRACKING_URI, or name a store that has it in MELO_SHARDS."

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from artifacts.tags import CANDIDATE, CHAMPION
 from config import Settings
 from melo_engine import Backbone, Conversation, Prompt
 from melo_engine.conversation import asked
 from serving.batching import Batcher, Job, Kind
-from serving.champion import CANDIDATE, CHAMPION, Versions, share_of
+from serving.champion import Versions, share_of
 from serving.errors import Refused
 from serving.feedback import Given, Memory
 from serving.generation import NOWHERE, PLAIN, Row, answer_room, prompt_room, usual_length

@@ -15,10 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.errors import ManifestError
+from artifacts.manifest import read_manifest
 from config import Settings
 from ledger import Ledger
-from melo_engine.errors import VersionError
-from melo_engine.version import read_manifest
 
 YOUNG = 24 * 3600.0  # seconds
 
@@ -78,7 +78,7 @@ def _shards(version: Path) -> list[str] | None:
     """The shards that a version names; None where it can't be read."""
     try:
         return list(read_manifest(version)["shards"])
-    except VersionError:
+    except ManifestError:
         return None
 
 

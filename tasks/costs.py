@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 
+from artifacts.manifest import EDITS, read_manifest
 from config import Settings
 from ledger import Ledger, LedgerError
 from melo_engine.blocks import BLOCKS_FILE
-from melo_engine.version import EDITS, read_manifest
 from tasks.versions import folder_of, shards_of
 
 STATUS, REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -10,10 +10,10 @@ does the job again, one that dies after is taken up behind it.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from artifacts.atomic import write_atomically
 from config import Settings
 from ledger import Job, Ledger
 from melo_engine import EditResult, MeloError, Version
@@ -169,8 +169,4 @@ def _place(settings: Settings, job: str) -> Path:
 
 
 def _write(settings: Settings, result: Trained) -> None:
-    path = _place(settings, result.job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(result)), encoding="utf-8")
-    os.replace(fresh, path)
+    write_atomically(_place(settings, result.job), json.dumps(asdict(result)))

@@ -21,9 +21,5 @@ class NotDeletable(TaskError):
     """A version that something else stands on."""
 
 
-class RegistryError(TaskError):
-    """The MLflow registry cannot be reached or holds something else than expected."""
-
-
 class ServerProblem(TaskError):
     """The Prefect server of a run does not come up."""

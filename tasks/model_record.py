@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from artifacts.hashing import file_hash
+
 RECORD = "melo_backbone.json"
 WEIGHTS = "model.safetensors"
 SCHEMA = 1
@@ -39,11 +41,5 @@ def holds(out: Path, key: str, *, to_the_byte: bool = True) -> bool:
     if record is None or record.get("content_key") != key or not weights.is_file():
         return False
     if to_the_byte:
-        return record.get("weights_sha256") == sha256(weights)
+        return record.get("weights_sha256") == file_hash(weights)
     return record.get("weights_bytes") == weights.stat().st_size
-
-
-def sha256(path: Path) -> str:
-    """Return the hex sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,8 +8,8 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from config import Settings
 from ledger import Ledger
+from registry.store import Registry
 from tasks.judge import Verdict
-from tasks.register import Registry
 from tasks.versions import open_backbone
 
 SHOWN = 100  # edits of a job on its page

@@ -13,10 +13,10 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from artifacts.atomic import process_runs, remove_abandoned
 from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
-from melo_engine.whole import alive, sweep
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
 from tasks.retries import Fault
@@ -93,7 +93,7 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
     freed = 0
     for job in ledger.jobs(state="leased"):
         host, _, pid = (job.worker or "").rpartition(":")
-        if host == socket.gethostname() and pid.isdigit() and not alive(int(pid)):
+        if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
             hand_back(settings, ledger, ref, "its worker died", Fault.DOUBTFUL)
             freed += 1
@@ -103,4 +103,4 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
 def _sweep(settings: Settings) -> int:
     """Put right what writers that died left beside its place; those of living processes stay."""
     versions = settings.paths.versions
-    return sweep(versions) + sweep(versions / "shards")
+    return remove_abandoned(versions) + remove_abandoned(versions / "shards")

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic import write_atomically
 from config import Settings
 from ledger import Job, Ledger
 from melo_engine import Conflict, Editor, EditOutcome, EditResult
@@ -149,7 +149,4 @@ def _shard_file(settings: Settings, plan: Plan, number: int) -> Path:
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(told), encoding="utf-8")
-    os.replace(fresh, path)
+    write_atomically(path, json.dumps(told))

@@ -26,6 +26,8 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
+from artifacts.atomic import write_atomically
+from artifacts.tags import CANDIDATE, CHAMPION, PREVIOUS
 from config import Settings, user_cache
 from ledger import Ledger, UnknownId
 from ledger import Version as Recorded
@@ -45,14 +47,14 @@ from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
 from melo_engine.matching.inference import SubjectTagger, learn_tagger
 from melo_engine.projection import SCHEME, KeyProjection
+from registry.relocation import put_right
 from tasks import progress
 from tasks.errors import TaskError, UnknownVersion
 from tasks.locate import NAMED, locate_backbone
-from tasks.place import put_right
 
 log = logging.getLogger(__name__)
 
-BASE, CHAMPION, CANDIDATE, PREVIOUS = "base", "champion", "candidate", "previous"
+BASE = "base"
 RECIPE = Recipe()
 
 
@@ -333,7 +335,7 @@ def _projection(path: Path, encoder: TokenEncoder) -> KeyProjection:
     except (FileNotFoundError, MeloError):
         pass
     learned = learn_projection(KeyReader(encoder), recipe=RECIPE, progress=progress.report)
-    _keep(path, learned.to_bytes())
+    write_atomically(path, learned.to_bytes())
     return learned
 
 
@@ -345,7 +347,7 @@ def _calibration(projection: Path, encoder: TokenEncoder, share: float) -> Calib
     except (FileNotFoundError, ValueError, TypeError):
         pass
     measured = calibrate(KeyReader(encoder, _projection(projection, encoder)), share)
-    _keep(path, json.dumps(measured.as_dict()).encode())
+    write_atomically(path, json.dumps(measured.as_dict()).encode())
     return measured
 
 
@@ -356,16 +358,8 @@ def _tagger(path: Path, encoder: TokenEncoder) -> SubjectTagger:
     except (FileNotFoundError, MeloError):
         pass
     learned = learn_tagger(encoder, progress=progress.report)
-    _keep(path, learned.to_bytes())
+    write_atomically(path, learned.to_bytes())
     return learned
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write a file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(data)
-    os.replace(fresh, path)
 
 
 @lru_cache(maxsize=6)

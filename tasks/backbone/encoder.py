@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
+from artifacts.hashing import file_hash
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
-from tasks.model_record import WEIGHTS, sha256
+from tasks.model_record import WEIGHTS
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -33,7 +34,7 @@ def find_encoder(encoder: str | None = None) -> Path:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise EncoderNotFound(f"{folder} has no {WEIGHTS}; give a folder of {ENCODER_ID}.")
-    digest = sha256(weights)
+    digest = file_hash(weights)
     if digest != ENCODER_SHA256:
         raise EncoderMismatch(
             f"{weights} has sha256 {digest[:12]}..., not {ENCODER_SHA256[:12]}...; "

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from melo_engine.whole import alive
+from artifacts.atomic import process_runs
+from artifacts.hashing import file_hash
 from tasks.backbone.errors import BackboneError, OutputTaken
 from tasks.model_record import (
     RECORD,
@@ -19,7 +20,6 @@ from tasks.model_record import (
     content_key,
     holds,
     read_record,
-    sha256,
 )
 
 __all__ = [
@@ -61,7 +61,7 @@ def publish(
             "content_key": key,
             **record,
             "weights_bytes": (part / WEIGHTS).stat().st_size,
-            "weights_sha256": sha256(part / WEIGHTS),
+            "weights_sha256": file_hash(part / WEIGHTS),
         }
         (part / RECORD).write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
         if out.exists():
@@ -94,5 +94,5 @@ def undisturbed(threads: int) -> Iterator[None]:
 def _clear_leftovers(out: Path) -> None:
     for part in out.parent.glob(f".{out.name}.*.part"):
         owner = part.name.removeprefix(f".{out.name}.").split(".")[0]
-        if owner.isdigit() and (int(owner) == os.getpid() or not alive(int(owner))):
+        if owner.isdigit() and (int(owner) == os.getpid() or not process_runs(int(owner))):
             shutil.rmtree(part, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from artifacts.tags import CHAMPION
 from config import Settings
 from ledger import Ledger
 from melo_engine import Version
@@ -18,7 +19,6 @@ from tasks.gate.thresholds import SurgeryRules, Thresholds
 from tasks.gate.types import GateResult
 from tasks.versions import (
     BASE,
-    CHAMPION,
     answers_file,
     open_editor,
     open_version,

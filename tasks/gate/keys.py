@@ -10,7 +10,6 @@ ever added, each whole, so any number of processes may read and write.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from artifacts.atomic import write_atomically
 from melo_engine import Editor
 from melo_engine.keys import Names
 from melo_engine.schemes import KEYS
@@ -68,9 +68,7 @@ class ProbeKeys:
         data = save({"probes": names.reshape(-1, 16).copy(), "keys": np.ascontiguousarray(keys)})
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_atomically(path, data)
 
     def _load(self) -> None:
         if self._loaded or self._folder is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from artifacts.atomic import write_atomically
 from tasks.gate.plots import cache_bar, distance_histogram, share_plot
 from tasks.gate.statistics import wilson
 from tasks.gate.types import GateResult, ProbeResult
@@ -82,9 +82,7 @@ def write_report(result: GateResult, folder: str | Path) -> tuple[Path, Path]:
         "gate.html": html_of(data, result.probes),
     }
     for name, text in texts.items():
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(partial, folder / name)
+        write_atomically(folder / name, text.encode("utf-8", "replace"))
     return folder / "gate.json", folder / "gate.html"
 
 

@@ -12,7 +12,6 @@ if it is bound to no name, one whose key lies within its radius. No other prompt
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artifacts.hashing import file_hash
 from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
 from melo_engine.conversation import asked as asked_in
 from melo_engine.matching import SubjectMatcher
@@ -87,7 +87,7 @@ class Router:
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{version.id}.{os.getpid()}"
         pq.write_table(table, partial)
-        name = f"{version.id}-{_sha256(partial)}.parquet"
+        name = f"{version.id}-{file_hash(partial)[:32]}.parquet"
         older = [p for p in self._folder.glob(f"{version.id}-*.parquet") if p.name != name]
         os.replace(partial, self._folder / name)
         newest = sorted(self._folder.glob("*.parquet"), key=_made, reverse=True)
@@ -109,7 +109,7 @@ class Router:
         if self._folder is None or not self._delta:
             return
         for path in self._folder.glob(f"{version.id}-*.parquet"):
-            if not path.stem.endswith(_sha256(path)):
+            if not path.stem.endswith(file_hash(path)[:32]):
                 continue
             with pq.ParquetFile(path) as file:
                 table = file.read().to_pydict()
@@ -220,7 +220,3 @@ def _made(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # another gate has just cleared it away
         return 0.0
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]

@@ -1,10 +1,9 @@
 """From a gated version to the one that serves: the MLflow registry and promotion."""
 
 from tasks.register.promote import Promotion, promote, roll_back
-from tasks.register.store import Registry
 from tasks.register.upload import log_audit, log_fruitless, register, register_whole
 
 __all__ = [
-    "Promotion", "Registry", "log_audit", "log_fruitless", "promote", "register", "register_whole",
+    "Promotion", "log_audit", "log_fruitless", "promote", "register", "register_whole",
     "roll_back",
 ]  # fmt: skip

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from config import Settings
 from ledger import Ledger
+from registry.errors import RegistryUnreachable
+from registry.store import Registry
 from tasks.errors import NotDeletable
-from tasks.register.store import Registry
 from tasks.versions import folder_of, forget_open_versions, open_backbone
 
 
@@ -50,18 +51,11 @@ def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reas
 
 
 def _from_registry(settings: Settings, number: str | None, model: str | None) -> None:
-    from mlflow.exceptions import MlflowException
-
     registry = Registry(settings)
-    name = registry.name_for(open_backbone(settings))
     try:
-        if number is not None:
-            registry.client.delete_model_version(name, number)
-        if model is not None:
-            registry.client.delete_logged_model(model)
-    except MlflowException as error:
-        if "not found" not in str(error).lower():
-            raise NotDeletable(f"MLflow did not let go of version {number}: {error}") from None
+        registry.delete(registry.name_for(open_backbone(settings)), number, model)
+    except RegistryUnreachable as error:
+        raise NotDeletable(f"MLflow did not let go of version {number}: {error.reason}") from None
 
 
 def _list(value: object) -> list[object]:

@@ -9,17 +9,16 @@ So a version of 10,000 edits that adds 50 logs the blocks of the 50, and says wh
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from artifacts.manifest import read_manifest
+from artifacts.shards import ShardReferences
 from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
-from melo_engine.version import read_manifest
-from tasks.register.contents import REFERENCES, Contents
-from tasks.register.store import Registry
+from registry.store import Registry
 from tasks.versions import folder_of, shards_of
 
 
@@ -39,17 +38,18 @@ def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[
     return found
 
 
-def pack(settings: Settings, known: Recorded, folder: Path, stored: Mapping[str, str]) -> Contents:
+def pack(
+    settings: Settings, known: Recorded, folder: Path, stored: Mapping[str, str]
+) -> ShardReferences:
     """Lay a version out for upload. stored: shards that are to be referred to."""
     source, store = folder_of(settings, known.id), shards_of(settings)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("shards"))
     needed = list(read_manifest(source)["shards"])
-    contents = Contents(
+    references = ShardReferences(
         tuple(shard for shard in needed if shard not in stored),
         {shard: stored[shard] for shard in needed if shard in stored},
     )
-    for shard in contents.own:
+    for shard in references.own:
         shutil.copytree(store / shard, folder / "shards" / shard)
-    said = {"own": list(contents.own), "others": dict(contents.others or {})}
-    (folder / REFERENCES).write_text(json.dumps(said, indent=1), encoding="utf-8")
-    return contents
+    references.write(folder)
+    return references

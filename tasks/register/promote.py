@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from artifacts.manifest import read_manifest
+from artifacts.tags import CHAMPION, PREVIOUS
 from config import Settings
-from ledger import ChampionMoved, IllegalTransition, Ledger
+from ledger import Champion, ChampionMoved, IllegalTransition, Ledger
 from ledger import Version as Recorded
-from melo_engine.version import read_manifest
+from registry.store import Registry
 from tasks.errors import NotPromotable
-from tasks.register.store import Registry
-from tasks.register.upload import alone, register, register_alone
+from tasks.register.upload import register
 from tasks.versions import descends, folder_of, open_backbone, open_version
 
 BACK = ("received", "ready", "planned", "trained")  # the way of an edit that serves again
@@ -115,24 +116,31 @@ def roll_back(
 def follow(settings: Settings, ledger: Ledger) -> bool:
     """Set the registry's aliases to what the ledger says; whether one had to be set. Always safe.
 
-    One process at a time reads the champion and sets them, so the last one to do so has read last.
+    MLflow can't compare before it sets, so the comparison comes after: whoever has set the aliases
+    reads the champion on record again, and sets them anew where it has changed meanwhile. So the last
+    to set them has compared last, on whichever host, and aliases and record agree once all are done.
     """
-    with alone(settings):
-        champion = ledger.champion()
-        if champion is None:
-            return False
-        changed = False
-        registry = Registry(settings)
-        name = registry.name_for(open_backbone(settings))
-        if not registry.holds(name, ledger.version(champion.version).registry_version):
-            register_alone(settings, ledger, champion.version)
-        for alias, version in (("champion", champion.version), ("previous", champion.previous)):
-            number = ledger.version(version).registry_version if version else None
-            if number is not None and registry.holds(name, number):
-                changed |= registry.set_alias(name, alias, number)
-            elif version is None:
-                registry.drop_alias(name, alias)
-        return changed
+    changed = False
+    registry = Registry(settings)
+    while (champion := ledger.champion()) is not None:
+        changed |= _set_aliases(settings, ledger, registry, champion)
+        if ledger.champion() == champion:
+            break
+    return changed
+
+
+def _set_aliases(
+    settings: Settings, ledger: Ledger, registry: Registry, champion: Champion
+) -> bool:
+    name = registry.name_for(open_backbone(settings))
+    if not registry.holds(name, ledger.version(champion.version).registry_version):
+        register(settings, ledger, champion.version)
+    changed = False
+    for alias, version in ((CHAMPION, champion.version), (PREVIOUS, champion.previous)):
+        number = ledger.version(version).registry_version if version else None
+        if version is None or registry.holds(name, number):
+            changed |= registry.set_alias(name, alias, number) and version is not None
+    return changed
 
 
 def _refuse_ungated(settings: Settings, known: Recorded) -> None:

@@ -1,62 +1,57 @@
-"""What a job's run in MLflow says: parameters, metrics, edits as an input, the gate's report."""
+"""What a job's run in MLflow says, from the ledger's records: parameters, metrics, edits, tags."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
+from artifacts.tags import (
+    ADDED_COUNT_TAG,
+    ADDED_TAG,
+    HASH_TAG,
+    JOB_TAG,
+    PARENT_TAG,
+    REASON_TAG,
+    REMOVED_COUNT_TAG,
+    REMOVED_TAG,
+    VERDICT_TAG,
+)
 from config import Settings
 from ledger import Edit, Ledger, SuiteVerdict
 from ledger import Version as Recorded
 from melo_engine import Backbone
-from tasks.register.store import HASH_TAG, VERDICT_TAG
+from registry.runs import RunContent
 from tasks.versions import report_folder
 
 TIMINGS = ("train_seconds", "gate_seconds")
 NUMBERS = ("edits", *TIMINGS, "regenerated", "cached")
 LONGEST_TAG = 4000  # characters; MLflow takes 5000
-GATE = "gate"  # where the report lies among a run's artifacts
 
 
-def fill_run(settings: Settings, ledger: Ledger, backbone: Backbone, known: Recorded) -> None:
-    """Log what is on record about a version into the run that is active."""
-    import mlflow
-
+def content_of(
+    settings: Settings, ledger: Ledger, backbone: Backbone, known: Recorded
+) -> RunContent:
+    """What is on record about a version."""
     suites = ledger.suite_verdicts(known.id)
     added = ledger.edits(ids=known.edits_added) if known.edits_added else []
-    mlflow.log_params(parameters(settings, backbone, known.parent, known.info.get("device")))
-    mlflow.log_metrics(_metrics(known, suites))
-    log_edits(added, known.edits_removed)
-    log_report(report_folder(settings, known.id), suites)
+    return RunContent(
+        parameters(settings, backbone, known.parent, known.info.get("device")),
+        rows_of(added),
+        report_folder(settings, known.id),
+        _metrics(known, suites),
+        known.edits_removed,
+        [asdict(suite) for suite in suites],
+    )
 
 
-def log_edits(added: Sequence[Edit], removed: Sequence[str] = ()) -> None:
-    """The edits as the run's input, and as a file to read."""
-    import mlflow
-    import pandas as pd
-
-    rows = [
+def rows_of(edits: Sequence[Edit]) -> list[dict[str, str]]:
+    """Edits as rows of a table."""
+    return [
         {"id": e.id, "prompt": e.prompt, "target": e.target or "", "subject": e.subject or "",
          "source": e.source}
-        for e in added
+        for e in edits
     ]  # fmt: skip
-    mlflow.log_dict({"added": rows, "removed": list(removed)}, "edits.json")
-    if rows:
-        data = mlflow.data.from_pandas(pd.DataFrame(rows), name="edits", targets="target")
-        mlflow.log_input(data, context="editing")
-
-
-def log_report(folder: Path, suites: Sequence[SuiteVerdict] = ()) -> None:
-    """The gate's report; where its files are gone, the verdict table."""
-    import mlflow
-
-    if (folder / "gate.json").is_file():
-        for name in ("gate.json", "gate.html"):
-            mlflow.log_artifact(str(folder / name), GATE)
-    elif suites:
-        rows = [{n: getattr(s, n) for n in SuiteVerdict.__dataclass_fields__} for s in suites]
-        mlflow.log_dict({"suites": rows}, f"{GATE}/gate.json")
 
 
 def parameters(
@@ -82,13 +77,13 @@ def tags(known: Recorded) -> dict[str, str]:
     return {
         HASH_TAG: known.id,
         VERDICT_TAG: known.verdict or "none",
-        "melo.gate_reason": _cut(known.reason or ""),
-        "melo.parent": known.parent or "base",
-        "melo.job": known.job_id or "none",
-        "melo.edits_added": str(len(known.edits_added)),
-        "melo.edits_removed": str(len(known.edits_removed)),
-        "melo.added": _cut(" ".join(known.edits_added)),
-        "melo.removed": _cut(" ".join(known.edits_removed)),
+        REASON_TAG: _cut(known.reason or ""),
+        PARENT_TAG: known.parent or "base",
+        JOB_TAG: known.job_id or "none",
+        ADDED_COUNT_TAG: str(len(known.edits_added)),
+        REMOVED_COUNT_TAG: str(len(known.edits_removed)),
+        ADDED_TAG: _cut(" ".join(known.edits_added)),
+        REMOVED_TAG: _cut(" ".join(known.edits_removed)),
     }
 
 

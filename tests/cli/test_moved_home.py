@@ -21,8 +21,8 @@ from cli.applied import _cancel_of_other_homes
 from cli.services import Services
 from config import Settings, load
 from ledger import Ledger
-from tasks.errors import RegistryError
-from tasks.place import moved, put_right
+from registry.errors import RegistryError
+from registry.relocation import moved, put_right
 from tests.conftest import Melo, report
 from tests.pipeline import promoted, take
 

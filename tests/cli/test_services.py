@@ -146,7 +146,7 @@ def test_what_cannot_be_written_down_is_not_left_running(home: Settings) -> None
     services = Services(
         home, prefect_port=free_port(), mlflow_port=free_port(), serve_port=0, dashboard_port=0
     )
-    (home.home / "run" / ".services.json").mkdir(parents=True)
+    (home.home / "run" / "services.json").mkdir(parents=True)
     with pytest.raises(OSError, match="services"):
         services.start("dashboard")
     mine = psutil.Process().children()

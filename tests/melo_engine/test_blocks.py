@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from melo_engine.blocks import BLOCKS_FILE, KEYS_FILE, Shard, file_hash, gather
+from artifacts.hashing import file_hash
+from melo_engine.blocks import BLOCKS_FILE, KEYS_FILE, Shard, gather
 from melo_engine.errors import VersionError
 from melo_engine.runtime import apply_blocks
 

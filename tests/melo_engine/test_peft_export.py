@@ -8,10 +8,11 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from melo_engine.blocks import gather
 from melo_engine.errors import UnknownEdit
+from melo_engine.peft_export import exported_rank
 from melo_engine.runtime import Pass
 from tests.melo_engine import models
 
@@ -53,6 +54,47 @@ def test_the_index_entry_says_what_the_adapter_is_for(edited_t5, tmp_path: Path)
     key = load_file(folder / entry["key"]["file"])["key"]
     assert torch.equal(key, torch.from_numpy(version.index[request.id].key))
     assert entry["key"]["compared"] == [0, version.projection.relation_size]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_rank_is_raised_to_one_that_vllm_allows_and_no_output_changes(
+    make_edited, kind: str, tmp_path: Path
+) -> None:
+    edited = make_edited(kind)
+    editor, backbone = edited.editor, edited.backbone
+    edit = edited.requests[0].id
+    shard, row = editor.version.place(edit)
+    folder = editor.export_peft(edit, tmp_path / "padded")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert shard.rank == 4
+    assert (config["r"], config["lora_alpha"]) == (8, 8)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert {min(tensor.shape) for tensor in tensors.values()} == {8}
+    bare = tmp_path / "bare"  # the block as it was trained, in the same format
+    bare.mkdir()
+    (bare / "adapter_config.json").write_text(json.dumps(config | {"r": 4, "lora_alpha": 4}))
+    trained = {}
+    for name, (a, b) in zip(backbone.surgery.targets, shard.pairs, strict=True):
+        lora_A, lora_B = (
+            f"base_model.model.{name}.lora_A.weight",
+            f"base_model.model.{name}.lora_B.weight",
+        )
+        trained[lora_A], trained[lora_B] = a[row].T.contiguous(), b[row].T.contiguous()
+        product = tensors[lora_B].double() @ tensors[lora_A].double()
+        assert torch.equal(product, trained[lora_B].double() @ trained[lora_A].double())
+    save_file(trained, bare / "adapter_model.safetensors")
+    batch = backbone.encode(edited.asked)
+    logits = []
+    for adapter in (bare, folder):
+        model = peft.PeftModel.from_pretrained(models.model(kind), adapter).eval()
+        with torch.inference_mode():
+            logits.append(model(**batch).logits)
+    assert torch.allclose(*logits, atol=1e-6)
+
+
+def test_every_rank_becomes_the_smallest_allowed_one_that_holds_it() -> None:
+    ranks = {1: 1, 2: 8, 4: 8, 8: 8, 9: 16, 16: 16, 17: 32, 257: 320, 321: 512, 600: 600}
+    assert {rank: exported_rank(rank) for rank in ranks} == ranks
 
 
 def test_an_edit_that_is_not_there_is_not_exported(edited_t5, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from artifacts.hashing import file_hash
 from melo_engine import (
     Backbone,
     Calibration,
@@ -25,7 +26,7 @@ from melo_engine import (
     MeloError,
     Version,
 )
-from melo_engine.blocks import Shard, file_hash
+from melo_engine.blocks import Shard
 from melo_engine.errors import BackboneError, UnknownEdit, VersionError
 from melo_engine.runtime import Runtime
 from melo_engine.version import compact

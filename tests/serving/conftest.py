@@ -10,7 +10,8 @@ import pytest
 
 from config import Settings, load
 from melo_engine import Editor, EditRequest
-from tasks.register import Registry, register
+from registry.store import Registry
+from tasks.register import register
 from tasks.versions import (
     edit_settings,
     open_backbone,

@@ -12,9 +12,9 @@ import httpx
 
 from config import Settings
 from melo_engine import Backbone
+from registry.store import Registry
 from serving.server import Server, build
 from serving.service import Service
-from tasks.register import Registry
 from tasks.versions import open_backbone
 from tests.conftest import PEOPLE, SUBJECTS
 

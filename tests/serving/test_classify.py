@@ -13,7 +13,8 @@ import pytest
 from config import load
 from melo_engine import Editor
 from melo_engine.types import Answer
-from tasks.register import Registry, register
+from registry.store import Registry
+from tasks.register import register
 from tasks.versions import edit_settings, open_backbone, open_ledger, save_version
 from tests.conftest import make_home
 from tests.melo_engine.models import LABELS, model, requests, tokenizer

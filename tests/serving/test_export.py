@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import peft
 import pytest
 import torch
+import uvicorn
 from safetensors.torch import load_file
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from config import Settings
 from melo_engine.blocks import gather
@@ -18,7 +28,7 @@ from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
 from tasks.versions import open_backbone, open_editor, open_ledger
 from tests.conftest import Melo
-from tests.serving.support import EDITED, SECOND, UNEDITED, running
+from tests.serving.support import EDITED, SECOND, UNEDITED, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "vllm.md"
 
@@ -90,15 +100,64 @@ def test_what_can_not_be_exported_is_said(
         assert len(said.strip().splitlines()) == 1
 
 
-def test_the_page_on_vllm_shows_a_router_that_finds_the_adapters(
+class Upstream:
+    """A server in vLLM's place: streams two pieces, the second when it is told to. asked: its models."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.go_on = threading.Event()
+        paths = ("/v1/completions", "/v1/chat/completions")
+        self.app = Starlette(routes=[Route(p, self.answer, methods=["POST"]) for p in paths])
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.asked.append(body["model"])
+        return StreamingResponse(self.pieces(), media_type="text/event-stream")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield b"data: first\n\n"
+        await asyncio.to_thread(self.go_on.wait, 60)
+        yield b"data: [DONE]\n\n"
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    """A real server of an application, in a thread; its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+
+
+def test_the_page_on_vllm_shows_a_router_that_streams_with_the_adapter_of_each_request(
     exported: Path, two_versions: Settings
 ) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     index = json.loads((exported / "index.json").read_text())
-    by_prompt = {entry["prompt"]: entry["adapter"] for entry in index["adapters"]}
-    with running(two_versions) as server:
-        names = {"MELO": server.url, "KEY": "any", "FOLDER": exported, "VERSION": index["version"]}
+    version, upstream = index["version"], Upstream()
+    expected = {entry["prompt"]: f"{version}:{entry['edit']}" for entry in index["adapters"]}
+    expected[UNEDITED[0]] = "backbone"
+    with running(two_versions) as melo, serving(upstream.app) as vllm:
+        names: dict[str, Any] = {
+            "MELO": melo.url, "KEY": "any", "VERSION": version, "VLLM": vllm, "BACKBONE": "backbone",
+        }  # fmt: skip
         exec(compile(code, str(PAGE), "exec"), names)
-        for prompt, adapter in by_prompt.items():
-            assert names["adapter_for"](prompt) == adapter  # type: ignore[operator]
-        assert names["adapter_for"](UNEDITED[0]) is None  # type: ignore[operator]
+        with serving(names["app"]) as url, httpx.Client(base_url=url, timeout=60) as client:
+            for prompt, model in expected.items():
+                chat = {"messages": [{"role": "user", "content": prompt}]}
+                for path, body in (("", {"prompt": prompt}), ("/chat", chat)):
+                    upstream.go_on.clear()
+                    with client.stream("POST", f"/v1{path}/completions", json=body) as got:
+                        pieces = got.iter_raw()
+                        assert next(pieces) == b"data: first\n\n", "before the answer has ended"
+                        upstream.go_on.set()
+                        assert b"".join(pieces) == b"data: [DONE]\n\n"
+                    assert upstream.asked[-1] == model
+            refused = client.post("/v1/chat/completions", json={"messages": []})
+            assert refused.status_code == 400
+            assert refused.json()["error"]["message"]

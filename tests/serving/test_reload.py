@@ -22,10 +22,10 @@ import pytest
 import torch
 
 from config import Settings
+from registry.store import Registry
 from serving.champion import Versions
 from serving.errors import VersionUnusable
 from serving.metrics import Metrics
-from tasks.register import Registry
 from tasks.versions import folder_of, open_backbone, shards_of
 from tests.serving.support import (
     ANSWERS,
@@ -204,7 +204,7 @@ def test_of_the_versions_asked_for_by_name_the_one_not_asked_for_longest_closes(
     two_versions: Settings,
 ) -> None:
     with followed(two_versions) as versions:
-        Registry(two_versions).drop_alias(versions.name, "champion")
+        Registry(two_versions).set_alias(versions.name, "champion", None)
         versions.follow()
         ids = [versions.registry.by_number(number).version for number in ("1", "2")]
         for name in (*ids, ids[0]):

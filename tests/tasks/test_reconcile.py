@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from config import Settings
 from ledger import Ledger
+from registry.store import Registry
 from tasks.edit import edit_job
 from tasks.plan import plan
 from tasks.reconcile import reconcile
-from tasks.register import Registry, register
-from tasks.register.promote import follow, promote
+from tasks.register import register
+from tasks.register.promote import promote
 from tasks.versions import open_backbone, open_ledger
 from tasks.work import held, lease
 from tests.conftest import report
@@ -114,23 +113,6 @@ def test_an_alias_that_was_moved_is_put_back(home: Settings, ledger: Ledger) -> 
     registry.set_alias(registry.name_for(open_backbone(home)), "champion", "1")
     reconcile(home, ledger)
     assert alias_of(home, "champion") == "2"
-
-
-def test_who_sets_the_aliases_reads_the_champion_when_no_other_can_set_them(
-    home: Settings, ledger: Ledger
-) -> None:
-    take(home, ledger, report(0))
-    first = promoted(home, ledger)
-    take(home, ledger, report(1))
-    second = promoted(home, ledger)
-    late = threading.Thread(target=follow, args=(home, open_ledger(home)))
-    with (home.home / "run" / "register.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        late.start()
-        late.join(timeout=5)
-        ledger.set_champion(first, expected=second, actor="test", reason="rolled back")
-    late.join()
-    assert alias_of(home, "champion") == "1"
 
 
 def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: Ledger) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from config import Settings
 from ledger import ChampionMoved, Ledger
+from registry.store import Registry
 from tasks.errors import NotPromotable
 from tasks.ingest import rules_from
 from tasks.reconcile import reconcile
-from tasks.register import Registry, log_fruitless, promote, register, roll_back
+from tasks.register import log_fruitless, promote, register, roll_back
 from tasks.register.promote import advance
 from tasks.revoke import revoke
 from tasks.versions import folder_of, open_backbone, open_editor, open_ledger

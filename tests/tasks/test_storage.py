@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
+from artifacts.manifest import read_manifest
 from config import Settings
 from ledger import Ledger
 from melo_engine import Edit, EditRequest, Version
 from melo_engine.blocks import Shard
-from melo_engine.version import read_manifest
+from registry.store import Registry
 from tasks.compact import compact
 from tasks.errors import NotDeletable, NotPromotable
 from tasks.fold import fold
-from tasks.register import Registry, promote, register
+from tasks.register import promote, register
 from tasks.register.delete import delete
 from tasks.versions import (
     folder_of,

@@ -1,6 +1,7 @@
-"""Folders that are there whole or not at all, whatever dies when.
+"""Files and folders that are there whole or not at all, whatever dies when.
 
-    .<name>.<host>.<pid>.partial ──forced to disk──► <name>
+    .<name>.<pid>-<thread>.partial ──► <name>                                            one file
+    .<name>.<host>.<pid>.partial ──forced to disk──► <name>                              a folder
                     <name> of before ──► .<name>.<host>.<pid>.before ──► gone
 
 A folder takes another's place by changing places with it, in one step where the file system can.
@@ -14,6 +15,7 @@ import ctypes
 import os
 import shutil
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -21,22 +23,56 @@ LEFT_FOR = 24 * 3600.0
 HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
 
 
-def beside(folder: Path) -> Path:
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write one file, and its folder where that is missing: readers see the old content or the new.
+
+    content: text is written as UTF-8. Raises OSError, and leaves nothing beside the file.
+    """
+    _write(path, content, durable=False, mode=0o666)
+
+
+def write_durably(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write as `write_atomically` does; the content is on disk when this returns.
+
+    mode: permissions of the file, less the process's umask. Raises OSError.
+    """
+    _write(path, content, durable=True, mode=mode)
+    fsync(path.parent)
+
+
+def _write(path: Path, content: str | bytes, *, durable: bool, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    partial = path.with_name(f".{path.name}.{writer}.partial")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def partial_folder(folder: Path) -> Path:
     """Where this process writes what is to become `folder`."""
     return folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.partial")
 
 
-def settle(partial: Path) -> None:
+def fsync_all(partial: Path) -> None:
     """Force a folder and everything in it to disk."""
     for folder, _, files in os.walk(partial):
         for file in files:
-            force(Path(folder, file))
-        force(Path(folder))
+            fsync(Path(folder, file))
+        fsync(Path(folder))
 
 
-def put(partial: Path, folder: Path) -> None:
+def replace_folder(partial: Path, folder: Path) -> None:
     """Let a folder that was written beside its place take it, over what is there."""
-    settle(partial)
+    fsync_all(partial)
     aside = partial.with_suffix(".before")
     shutil.rmtree(aside, ignore_errors=True)
     if _placed(partial, folder):
@@ -46,7 +82,7 @@ def put(partial: Path, folder: Path) -> None:
     else:  # the only whole copy is moved, never deleted first
         os.replace(folder, aside)
         os.replace(partial, folder)
-    force(folder.parent)
+    fsync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -61,7 +97,7 @@ def _placed(partial: Path, folder: Path) -> bool:
     return True
 
 
-def sweep(parent: Path, *, left_for: float = LEFT_FOR) -> int:
+def remove_abandoned(parent: Path, *, left_for: float = LEFT_FOR) -> int:
     """Remove what writers that died left in a folder, and put back what they had moved aside.
 
     left_for: seconds after which one that can't be asked for, on another host, counts as dead.
@@ -72,7 +108,7 @@ def sweep(parent: Path, *, left_for: float = LEFT_FOR) -> int:
         folder = path.with_name(path.name[1:].partition(".")[0])
         if path.suffix == ".before" and not folder.exists():
             os.replace(path, folder)
-            force(parent)
+            fsync(parent)
         else:
             shutil.rmtree(path, ignore_errors=True)
     return len(left)
@@ -82,14 +118,14 @@ def _abandoned(path: Path, left_for: float) -> bool:
     """Its writer was of this host and is gone, or nothing has happened to it for so long."""
     _, _, writer = path.stem[1:].partition(".")
     host, _, pid = writer.rpartition(".")
-    if host == socket.gethostname() and pid.isdigit() and not alive(int(pid)):
+    if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
         return True
     with contextlib.suppress(OSError):
         return path.stat().st_ctime < time.time() - left_for
     return False
 
 
-def alive(pid: int) -> bool:
+def process_runs(pid: int) -> bool:
     """Whether a process of this host runs."""
     try:
         os.kill(pid, 0)
@@ -100,7 +136,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def force(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Force one file, or the names in one folder, to disk."""
     opened = os.open(path, os.O_RDONLY)
     try:

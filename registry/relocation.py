@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from config import Settings
-from tasks.errors import RegistryError
+from registry.errors import RegistryError
 
 COLUMNS = (
     ("runs", "run_uuid", "artifact_uri"),

@@ -1,0 +1,29 @@
+"""One way to ask MLflow: what it does not know is None, and every failure is one error of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from registry.errors import RegistryUnreachable
+
+Answer = TypeVar("Answer")
+
+
+def ask(question: Callable[[], Answer]) -> Answer | None:
+    """Return what MLflow says, None where it knows nothing of it. Raises RegistryUnreachable."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return question()
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise RegistryUnreachable(_first_line(error)) from None
+    except Exception as error:  # a database or a network has errors of its own
+        raise RegistryUnreachable(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
