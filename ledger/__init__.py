@@ -15,6 +15,7 @@ from ledger.errors import (
 from ledger.ledger import Ledger
 from ledger.likeness import Question
 from ledger.types import (
+    NOTHING_TO_CORRECT,
     Backlog,
     Champion,
     ChunkResult,
@@ -39,8 +40,8 @@ from ledger.types import (
 )
 
 __all__ = [
-    "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event",
-    "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost",
+    "NOTHING_TO_CORRECT", "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest",
+    "Counts", "Edit", "Event", "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost",
     "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality",
     "Mapping", "NotALedger", "ProbeResult",
     "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
