@@ -69,6 +69,8 @@ def _trained(row: Row) -> Fields:
     turns = messages(row["messages"])
     if turns is None:
         raise Unusable("a message has no role or no content")
+    if any(turn["role"] in ("tool", "function") for turn in turns):
+        raise Unusable("the answer rests on what a tool returned, which no edit can know")
     for place in range(len(turns), 0, -1):
         if (
             turns[place - 1]["role"] == "assistant"

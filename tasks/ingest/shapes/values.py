@@ -164,7 +164,7 @@ def text_of(content: Any) -> str | None:
 
 def named(value: Mapping[str, Any], names: Sequence[str], read: Any) -> Any:
     """What is read under the first of the names that holds something, in any case."""
-    by_form = {name.casefold(): name for name in reversed(value)}
+    by_form = {name.casefold(): name for name in reversed(list(value))}
     for name in names:
         if name in by_form and (found := read(value[by_form[name]])) is not None:
             return found
