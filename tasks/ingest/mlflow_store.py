@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,10 @@ def _client(where: str) -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    return mlflow.MlflowClient(tracking_uri=where)
+    try:
+        return mlflow.MlflowClient(tracking_uri=where)
+    except Exception as error:
+        raise _failed(where, error, "nothing was read") from error
 
 
 def _experiment_id(client: Any, experiment: str, where: str) -> str:
@@ -106,7 +110,7 @@ def _experiment_id(client: Any, experiment: str, where: str) -> str:
         found = other if other.experiment_id == experiment else found
     if found is None:
         names = ", ".join(sorted(other.name for other in listed)[:20])
-        raise IngestError(f"no experiment {experiment!r} at {where}. There are: {names}.")
+        raise IngestError(f"no experiment {experiment!r} at {_shown(where)}. There are: {names}.")
     return str(found.experiment_id)
 
 
@@ -132,5 +136,10 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
 
 def _failed(where: str, error: Exception, state: str) -> IngestError:
     return IngestError(
-        f"MLflow at {where} failed: {first_line(error)} ({state}). Run it again: it goes on from there."
+        f"MLflow at {_shown(where)} failed: {first_line(error)} ({state}). Run it again: it goes on from there."
     )
+
+
+def _shown(where: str) -> str:
+    """An address without the name and password that it may hold."""
+    return re.sub(r"//[^/@]*@", "//", where)

@@ -2,8 +2,8 @@
 
 MLflow 3.17 (`mlflow.entities.Trace`, `log_feedback`, `log_expectation`;
 https://mlflow.org/docs/latest/genai/assessments). An expectation that is a text or a number is the
-right answer; without one the newest human feedback counts where it is a thumbs-down. Assessments
-that were overridden do not count. tasks/ingest/mlflow_store.py reads them from a tracking server.
+right answer; without one the newest feedback counts that is a thumbs-down and no model's judgement
+(`log_feedback` without a source says CODE). Assessments that were overridden do not count. tasks/ingest/mlflow_store.py reads them from a tracking server.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from tasks.ingest.shapes.values import (
     report,
 )
 
+JUDGES = ("LLM_JUDGE", "AI_JUDGE")
+
 
 def _recognises(row: Row) -> bool:
     info = row.get("info")
@@ -36,7 +38,7 @@ def _report(row: Row) -> Fields:
     right.sort(key=lambda pair: pair[0].get("assessment_name") not in ANSWER_NAMES)
     chosen, target = right[0] if right else (next(filter(_is_thumbs_down, valid), None), None)
     if chosen is None:
-        raise NothingToCorrect("the trace has no expected answer and no thumbs-down of a person")
+        raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
     inputs, outputs = _said(row, chosen.get("span_id"))
     return report(
         id=row.get("id") or chosen.get("assessment_id"), source="mlflow",
@@ -61,7 +63,7 @@ def _is_thumbs_down(assessment: Row) -> bool:
     feedback, source = assessment.get("feedback"), assessment.get("source") or {}
     return (
         isinstance(feedback, dict)
-        and source.get("source_type", "HUMAN") == "HUMAN"
+        and source.get("source_type") not in JUDGES
         and judgement(feedback.get("value")) is False
     )
 

@@ -13,11 +13,12 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def take(home: Path, *paths: str | Path, **options: Any) -> tuple[Ledger, IngestOutcome]:
-    """A new home's ledger after files were taken; a name alone is a fixture's."""
+    """A home's ledger after files were taken; a name alone is a fixture's."""
     ledger, settings = opened(home)
+    before = ledger.counts().lines
     files = [FIXTURES / path if isinstance(path, str) else path for path in paths]
     outcome = ingest_paths(ledger, files, settings, **options)
-    assert adds_up(ledger, outcome.total("lines"))
+    assert adds_up(ledger, before + outcome.total("lines"))
     return ledger, outcome
 
 
