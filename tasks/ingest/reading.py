@@ -7,6 +7,7 @@ file ── formats.read ──► rows ── the shape that knows them ──�
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Reader:
         joined = [(path, shape, shape.join) for path, shape in files if shape and shape.join]
         wanted: set[str] = set()
         for path, shape, join in joined:
-            for row in rows_in(self._chunks(path, shape)):
+            for row in rows_in(self._chunks(path, shape), json.loads):
                 wanted.update(join.about(row))
         kept: dict[str, Row] = {}
         for path, shape, join in joined if wanted else ():

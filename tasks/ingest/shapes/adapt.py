@@ -9,7 +9,8 @@ gives no report stays as it is, with the reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -71,13 +72,15 @@ def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, s
         return given, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
 
 
-def rows_in(chunks: Iterator[Chunk]) -> Iterator[Row]:
+def rows_in(
+    chunks: Iterator[Chunk], parse: Callable[[str], Any] = strict_json.parse
+) -> Iterator[Row]:
     """The JSON objects among the records."""
     for chunk in chunks:
         for batch in chunk.table.select(["raw", "unreadable"]).to_batches():
             for text, problem in zip(*(column.to_pylist() for column in batch), strict=True):
                 try:
-                    row = strict_json.parse(text.strip(WHITE_SPACE)) if problem is None else None
+                    row = parse(text.strip(WHITE_SPACE)) if problem is None else None
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(row, dict):

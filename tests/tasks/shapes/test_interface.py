@@ -48,28 +48,26 @@ def test_reports_and_facts_as_they_stand_are_no_shape() -> None:
         assert recognised(dict(row)) is None
 
 
-@pytest.mark.parametrize("name", JSON_LINES)
-def test_half_a_file_is_one_clear_line_and_the_whole_completes_it(
-    tmp_path: Path, name: str
-) -> None:
-    data = (FIXTURES / name).read_bytes()
-    lines = data.count(b"\n")
-    half = tmp_path / f"half-{name}"
-    half.write_bytes(data[:-20])
-    ledger, outcome = take(tmp_path / "home", half)
-    assert outcome.total("lines") == lines
-    assert reasons(ledger)[-1] == (lines, "not a JSON object")
-    whole, _ = take(tmp_path / "other", name)
-    take(tmp_path / "home", name)
-    assert said(ledger) == said(whole)
+def test_half_a_file_is_one_clear_line_and_the_whole_completes_it(tmp_path: Path) -> None:
+    halves = []
+    for name in JSON_LINES:
+        halves.append(tmp_path / f"half-{name}")
+        halves[-1].write_bytes((FIXTURES / name).read_bytes()[:-20])
+    ledger, outcome = take(tmp_path / "home", *halves)
+    for file in outcome.files:
+        broken = [kept for kept in ledger.quarantined() if kept.file == Path(file.name).name]
+        assert (broken[-1].line, broken[-1].reason) == (file.lines, "not a JSON object")
+    whole, _ = take(tmp_path / "other", *JSON_LINES)
+    take(tmp_path / "home", *JSON_LINES)
+    assert sorted(map(str, said(ledger))) == sorted(map(str, said(whole)))
 
 
-@pytest.mark.parametrize("name", JSON_LINES)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
-def test_other_encodings_are_read_alike(tmp_path: Path, name: str, encoding: str) -> None:
-    path = tmp_path / name
-    path.write_text((FIXTURES / name).read_text(), encoding=encoding)
-    assert said(take(tmp_path / "home", path)[0]) == said(take(tmp_path / "plain", name)[0])
+def test_other_encodings_are_read_alike(tmp_path: Path, encoding: str) -> None:
+    paths = [tmp_path / name for name in JSON_LINES]
+    for path in paths:
+        path.write_text((FIXTURES / path.name).read_text(), encoding=encoding)
+    assert said(take(tmp_path / "home", *paths)[0]) == said(take(tmp_path / "p", *JSON_LINES)[0])
 
 
 def test_a_wrong_encoding_is_one_clear_line_and_read_once_it_is_named(tmp_path: Path) -> None:
@@ -172,7 +170,7 @@ def test_rows_of_python_are_read_by_a_shape(tmp_path: Path) -> None:
     assert said(ledger) == [("What is Norway's capital?", "Oslo", "Bergen")]
 
 
-OTHERS = '''
+OTHERS = """
 from tasks.ingest.shapes import Shape
 
 SHAPE = Shape(
@@ -180,7 +178,7 @@ SHAPE = Shape(
     recognises=lambda row: "complaint" in row,
     report=lambda row: {{"prompt": row["complaint"], "target": row["remedy"]}},
 )
-'''
+"""
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

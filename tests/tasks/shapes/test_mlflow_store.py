@@ -132,7 +132,9 @@ def test_a_failure_midway_is_one_line_and_a_second_run_completes_it(
 
 def test_a_wrong_experiment_or_store_is_one_line(tmp_path: Path, store: str) -> None:
     ledger, settings = opened_on(tmp_path / "home", store)
-    with pytest.raises(IngestError, match=r"no experiment 'chats' at sqlite.* There are: Default, chat"):
+    with pytest.raises(
+        IngestError, match=r"no experiment 'chats' at sqlite.* There are: Default, chat"
+    ):
         ingest_paths(ledger, ["mlflow:chats"], settings)
     (tmp_path / "file").write_text("no folder")
     ledger, settings = opened_on(tmp_path / "other", f"sqlite:///{tmp_path}/file/mlflow.db")
