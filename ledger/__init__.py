@@ -42,8 +42,8 @@ from ledger.types import (
 __all__ = [
     "NOTHING_TO_CORRECT", "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest",
     "Counts", "Edit", "Event", "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules",
-    "Job", "LeaseLost", "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality",
-    "Mapping", "NotALedger", "ProbeResult",
-    "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
-    "Transition", "UnknownId", "Version",
+    "Job", "LeaseLost", "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld",
+    "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult", "Quarantined", "Question",
+    "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict", "Transition", "UnknownId",
+    "Version",
 ]  # fmt: skip

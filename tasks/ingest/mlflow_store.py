@@ -136,10 +136,13 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
 
 def _failed(where: str, error: Exception, state: str) -> IngestError:
     return IngestError(
-        f"MLflow at {_shown(where)} failed: {first_line(error)} ({state}). Run it again: it goes on from there."
+        _shown(
+            f"MLflow at {where} failed: {first_line(error)} ({state}). "
+            "Run it again: it goes on from there."
+        )
     )
 
 
-def _shown(where: str) -> str:
-    """An address without the name and password that it may hold."""
-    return re.sub(r"//[^/@]*@", "//", where)
+def _shown(text: str) -> str:
+    """A text without the names and passwords that addresses in it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -3,7 +3,8 @@
 MLflow 3.17 (`mlflow.entities.Trace`, `log_feedback`, `log_expectation`;
 https://mlflow.org/docs/latest/genai/assessments). An expectation that is a text or a number is the
 right answer; without one the newest feedback counts that is a thumbs-down and no model's judgement
-(`log_feedback` without a source says CODE). Assessments that were overridden do not count. tasks/ingest/mlflow_store.py reads them from a tracking server.
+(`log_feedback` without a source says CODE). Assessments that were overridden do not count.
+tasks/ingest/mlflow_store.py reads traces from a tracking server.
 """
 
 from __future__ import annotations

@@ -71,11 +71,12 @@ def test_other_encodings_are_read_alike(tmp_path: Path, encoding: str) -> None:
 
 
 def test_a_wrong_encoding_is_one_clear_line_and_read_once_it_is_named(tmp_path: Path) -> None:
-    rows = [{"input": [{"role": "user", "content": f"Who is nº {n}?"}], "ideal": "Dvořák"}
-            for n in range(2)]  # fmt: skip
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    first, second = (
+        json.dumps({"input": f"Who is nş {n}?", "ideal": "Dvořák"}, ensure_ascii=False)
+        for n in range(2)
+    )
     path = tmp_path / "evals.jsonl"
-    path.write_bytes(text.splitlines()[0].encode() + b"\n" + text.replace("º", "ş").splitlines()[1].encode("cp1250"))  # fmt: skip
+    path.write_bytes(first.encode() + b"\n" + second.encode("cp1250"))
     ledger, _ = take(tmp_path / "home", path)
     ((line, reason),) = reasons(ledger)
     assert line == 2

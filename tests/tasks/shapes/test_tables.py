@@ -96,7 +96,7 @@ def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
         "Questions": [["Prompt", "Target"], ["What is Norway's\ncapital?", "Øslo"]],
         "Legend": [["colour", "meaning"], ["red", "bad"]],
     })  # fmt: skip
-    ledger, outcome = take(tmp_path / "home", path)
+    ledger, _ = take(tmp_path / "home", path)
     assert said(ledger) == [
         ("Who leads Norvik Labs?", "Bo Ek", None),
         ("How many moons has Mars?", "2", None),
@@ -106,10 +106,12 @@ def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
     edit = edit_about(ledger, "Who leads Norvik Labs?")
     assert (edit.subject, str(edit.valid_from)[:10]) == ("Norvik Labs", "2026-03-01")
     assert json.loads(ledger.raw_lines(edit.id)[0][3])["Note"] == "urgent!"
-    assert [reason for _, reason in reasons(ledger)] == [
-        "prompt must be a string or a list of messages",
-        *['sheet Legend: the header has no column "prompt" or "relation"; it has "colour", "meaning"'] * 2,
-    ]  # fmt: skip
+    number, header, legend = [reason for _, reason in reasons(ledger)]
+    assert number == "prompt must be a string or a list of messages"
+    assert header == legend
+    assert header.startswith(
+        'sheet Legend: the header has no column "prompt" or "relation"; it has'
+    )
 
 
 def test_a_workbook_of_questions_and_answers_is_told_by_its_header(tmp_path: Path) -> None:

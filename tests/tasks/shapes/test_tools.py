@@ -22,7 +22,7 @@ def test_langfuse_scores_find_their_traces_in_another_file(tmp_path: Path) -> No
     )  # fmt: skip
     unanswered = edit_about(ledger, "Who leads Norvik Labs?")
     assert (unanswered.state, unanswered.hold) == (states.HELD, "answer")
-    assert (outcome.total("lines"), outcome.total("quarantined"), outcome.total("passed_over")) == (8, 6, 5)  # fmt: skip
+    assert [outcome.total(n) for n in ("lines", "quarantined", "passed_over")] == [8, 6, 5]
     assert "trace-9 of this score is not in the files given" in dict(reasons(ledger)[:3])[5]
     raw = json.loads(ledger.raw_lines(edit.id)[0][3])["raw"]
     assert raw["comment"] == "as every child knows"
@@ -49,7 +49,7 @@ def test_langsmith_feedback_finds_its_runs_in_another_file(tmp_path: Path) -> No
         ("Who leads Norvik Labs?", None, "Ada Li"),
     ]
     assert edit_about(ledger, "Who leads Norvik Labs?").hold == "answer"
-    assert (outcome.total("lines"), outcome.total("quarantined"), outcome.total("passed_over")) == (8, 6, 5)  # fmt: skip
+    assert [outcome.total(n) for n in ("lines", "quarantined", "passed_over")] == [8, 6, 5]
     assert "run-9 of this feedback is not in the files given" in dict(reasons(ledger)[:3])[5]
 
 
