@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from config import Settings
 from config.environment import of_our_own, past_proxies
 from ledger import FileMoved
 from tasks.ingest import formats
@@ -30,17 +29,19 @@ if TYPE_CHECKING:
     from tasks.ingest.step import FileOutcome, Progress, Taker
 
 TRACES_AT_ONCE = 200  # whose reports are committed together
+TRACES_ON_A_PAGE = 500  # the most that a server gives
 
 
 def take_experiment(
-    taker: Taker, experiment: str, settings: Settings, result: FileOutcome,
-    progress: Progress | None = None, *, source: str | None = None, again: bool = False,
+    taker: Taker, experiment: str, result: FileOutcome, progress: Progress | None = None, *,
+    source: str | None = None, again: bool = False,
 ) -> None:  # fmt: skip
     """Take the traces of an experiment, by its name or id, that have new assessments.
 
     again: take those that are on record once more. Raises IngestError where the server has no such
     experiment or fails; what it gave before that is taken.
     """
+    settings = taker.settings
     where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
     client = _client(where)
     experiment_id = _experiment_id(client, experiment, where)
@@ -61,7 +62,7 @@ def take_experiment(
             try:
                 record = taker.take(record, chunk, result, adapted=True)
             except FileMoved:  # another process took some of them meanwhile: see what is left
-                take_experiment(taker, experiment, settings, result, progress, source=source)
+                take_experiment(taker, experiment, result, progress, source=source)
                 return
         done = begin + len(rows)
         if progress:
@@ -119,8 +120,9 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
     token = None
     while True:
         page = client.search_traces(
-            [experiment_id], order_by=["timestamp_ms ASC"], page_token=token, include_spans=False
-        )
+            [experiment_id], order_by=["timestamp_ms ASC"], page_token=token,
+            max_results=TRACES_ON_A_PAGE, include_spans=False,
+        )  # fmt: skip
         for trace in page:
             state = sorted(
                 (str(a.assessment_id), str(a.last_update_time_ms), str(a.valid))

@@ -28,7 +28,7 @@ from tasks.ingest.columns import columns_of
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import Chunk, content_hash
 from tasks.ingest.reading import Reader
-from tasks.ingest.shapes import Row, Shape, shape_named
+from tasks.ingest.shapes import Shape, shape_named
 from tasks.ingest.shapes.adapt import adapted
 
 MLFLOW = "mlflow:"
@@ -82,7 +82,7 @@ class Taker:
     """Hands chunks to the ledger under one set of rules."""
 
     def __init__(self, ledger: Ledger, settings: Settings, preset: str | None) -> None:
-        self.ledger = ledger
+        self.ledger, self.settings = ledger, settings
         self.rules = rules_from(settings)
         self.mapping = presets.mapping(preset or settings.ingest.preset, settings)
         self.templates = presets.relation_templates(settings)
@@ -135,15 +135,27 @@ def ingest_paths(
     about = reader.about(files)
     outcome = IngestOutcome()
     for path, adapter in files:
-        result = FileOutcome(str(path))
+        content = content_hash(path)
+        record = ledger.begin_file(path.name, content, source=source, again=again)
+        result = FileOutcome(str(path), known_before=record.done)
         outcome.files.append(result)
-        _take_file(taker, reader, path, adapter, about, result, progress, source, again)
+        size = path.stat().st_size
+        while not record.done:
+            try:
+                for chunk in reader.reports(
+                    path, adapter, about, first_line=record.lines, offset=record.offset
+                ):
+                    record = taker.take(record, chunk, result, adapted=adapter is not None)
+                    if progress:
+                        progress(path.name, size if chunk.last else min(chunk.offset, size), size)
+            except FileMoved:  # another process reads the same file: go on behind it
+                record = ledger.begin_file(path.name, content, source=source)
     for experiment in experiments:
         from tasks.ingest.mlflow_store import take_experiment
 
         result = FileOutcome(f"{MLFLOW}{experiment}")
         outcome.files.append(result)
-        take_experiment(taker, experiment, settings, result, progress, source=source, again=again)
+        take_experiment(taker, experiment, result, progress, source=source, again=again)
     ledger.publish()
     return outcome
 
@@ -160,26 +172,6 @@ def _with_shapes(
     if preset is not None or settings.ingest.preset != IngestSettings().preset:
         return [(path, None) for path in files]
     return [(path, reader.shape_of(path)) for path in files]
-
-
-def _take_file(
-    taker: Taker, reader: Reader, path: Path, shape: Shape | None, about: Mapping[str, Row],
-    result: FileOutcome, progress: Progress | None, source: str | None, again: bool,
-) -> None:  # fmt: skip
-    content = content_hash(path)
-    record = taker.ledger.begin_file(path.name, content, source=source, again=again)
-    result.known_before = record.done
-    size = path.stat().st_size
-    while not record.done:
-        try:
-            for chunk in reader.reports(
-                path, shape, about, first_line=record.lines, offset=record.offset
-            ):
-                record = taker.take(record, chunk, result, adapted=shape is not None)
-                if progress:
-                    progress(path.name, size if chunk.last else min(chunk.offset, size), size)
-        except FileMoved:  # another process reads the same file: go on behind it
-            record = taker.ledger.begin_file(path.name, content, source=source)
 
 
 def code_page(name: str | None) -> str | None:

@@ -10,7 +10,7 @@ Tools keep inputs and outputs as JSON of any form, often as a text that holds JS
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -162,7 +162,7 @@ def text_of(content: Any) -> str | None:
     return content if isinstance(content, str) and content.strip() else None
 
 
-def named(value: Mapping[str, Any], names: Sequence[str], read: Any) -> Any:
+def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], Any]) -> Any:
     """What is read under the first of the names that holds something, in any case."""
     by_form = {name.casefold(): name for name in reversed(list(value))}
     for name in names:
