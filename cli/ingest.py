@@ -21,7 +21,9 @@ app = new_app()
 @app.command()
 def ingest(
     ctx: typer.Context,
-    paths: Annotated[list[str] | None, typer.Argument(help="Files, folders or globs.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs or mlflow:EXPERIMENT.")
+    ] = None,
     inbox: Annotated[
         bool, typer.Option("--inbox", help="Take what waits in the home's inbox.")
     ] = False,
@@ -31,7 +33,13 @@ def ingest(
     source: Annotated[
         str | None, typer.Option(help="Who reports; overrides what lines say themselves.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="The shape of the lines.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Names of the fields in the lines.")] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="The tool that wrote it; else the first row tells.")
+    ] = None,
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="List the shapes that are known, and end.")
+    ] = False,
     encoding: Annotated[
         str | None, typer.Option(help="Code page of texts that are no UTF-8, as cp1252.")
     ] = None,
@@ -45,12 +53,16 @@ def ingest(
 ) -> None:
     """Take error reports and fresh facts into the ledger.
 
-    Exit code 2 where a line had to be quarantined; all others are recorded all the same.
+    Exit code 2 where a line had to be quarantined, unless it names no error, as a thumbs-up does; all
+    others are recorded all the same.
     """
     from cli.errors import UsageProblem
     from tasks.ingest import IngestOutcome, ingest_inbox, ingest_paths
     from tasks.ingest.inbox import watch_inbox
 
+    if shapes:
+        _list_shapes(as_json)
+        return
     here = state(ctx)
     if not (paths or inbox or watch):
         raise UsageProblem("give a file, a folder or a glob, or --inbox.")
@@ -60,7 +72,7 @@ def ingest(
         if paths:
             outcome = ingest_paths(
                 ledger, paths, here.settings, progress, source=source, preset=preset, again=again,
-                encoding=encoding,
+                encoding=encoding, shape=shape,
             )  # fmt: skip
         if inbox:
             outcome.files += ingest_inbox(ledger, here.settings, progress).files
@@ -69,15 +81,26 @@ def ingest(
                 _report(taken, as_json)
             return
     _report(outcome, as_json)
-    if outcome.total("quarantined") and not lenient:
+    if outcome.total("quarantined") > outcome.total("passed_over") and not lenient:
         raise typer.Exit(2)
+
+
+def _list_shapes(as_json: bool) -> None:
+    from tasks.ingest.shapes import shapes
+
+    rows = [(shape.name, shape.tool, shape.reads) for shape in shapes()]
+    if as_json:
+        print_json([dict(zip(("name", "tool", "reads"), row, strict=True)) for row in rows])
+    else:
+        print_table(("name", "tool", "reads"), rows)
 
 
 def _report(outcome: IngestOutcome, as_json: bool) -> None:
     names = ("lines", "accepted", "duplicates", "quarantined", "contradictions")
+    passed_over = outcome.total("passed_over")
     if as_json:
         totals = {name: outcome.total(name) for name in names}
-        print_json({**totals, "files": outcome.files})
+        print_json({**totals, "passed_over": passed_over, "files": outcome.files})
     else:
         print_table(
             ("file", *names),
@@ -89,10 +112,12 @@ def _report(outcome: IngestOutcome, as_json: bool) -> None:
                 for file in outcome.files
             ],
         )
-    bad = next((file for file in outcome.files if file.quarantined), None)
+    if passed_over and not as_json:
+        typer.echo(f"{passed_over} of the quarantined lines name no error, as a thumbs-up does.")
+    bad = next((file for file in outcome.files if file.quarantined > file.passed_over), None)
     if bad is not None:
         typer.echo(
-            f"melo: {outcome.total('quarantined')} of {outcome.total('lines')} lines were "
+            f"melo: {outcome.total('quarantined') - passed_over} of {outcome.total('lines')} lines were "
             f"quarantined, the first in {bad.name}, {bad.first_problem}. "
             "See `melo quarantine list`.",
             err=True,

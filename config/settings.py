@@ -136,6 +136,10 @@ class IngestSettings(Section):
         default=None,
         description="code page of texts that are no UTF-8, as cp1252; none: refuse them",
     )
+    mlflow_tracking_uri: str | None = Field(
+        default=None,
+        description="where `mlflow:EXPERIMENT` reads traces; none: the registry's store",
+    )
 
     @field_validator("encoding")
     @classmethod

@@ -15,6 +15,7 @@ from ledger.errors import (
 from ledger.ledger import Ledger
 from ledger.likeness import Question
 from ledger.types import (
+    NOTHING_TO_CORRECT,
     Backlog,
     Champion,
     ChunkResult,
@@ -39,10 +40,10 @@ from ledger.types import (
 )
 
 __all__ = [
-    "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest", "Counts", "Edit", "Event",
-    "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost",
-    "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality",
-    "Mapping", "NotALedger", "ProbeResult",
-    "Quarantined", "Question", "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict",
-    "Transition", "UnknownId", "Version",
+    "NOTHING_TO_CORRECT", "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest",
+    "Counts", "Edit", "Event", "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules",
+    "Job", "LeaseLost", "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld",
+    "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult", "Quarantined", "Question",
+    "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict", "Transition", "UnknownId",
+    "Version",
 ]  # fmt: skip

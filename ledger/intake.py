@@ -18,6 +18,7 @@ from ledger.errors import FileMoved
 from ledger.staging import stage
 from ledger.store import Connection, Store, first
 from ledger.types import (
+    NOTHING_TO_CORRECT,
     ChunkResult,
     FileRecord,
     IntakeRules,
@@ -60,6 +61,16 @@ class Intake(Store):
                 )
             assert found is not None
             return FileRecord(*found)
+
+    def taken_ids(self, record: FileRecord) -> set[str]:
+        """The ids that the lines of an input begin with, of an input whose lines all do."""
+        with self.read() as con:
+            rows = con.execute(
+                r"""SELECT regexp_extract(left(raw, 400), '^\{"id": "([^"]*)"', 1) FROM reports
+                WHERE file_id = ?""",
+                [record.id],
+            ).fetchall()
+        return {row[0] for row in rows}
 
     def commit_chunk(
         self,
@@ -179,11 +190,16 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
                   count(*) FILTER (WHERE outcome = 'duplicate'),
                   count(*) FILTER (WHERE outcome = 'quarantined'),
                   min_by('line ' || line || ': ' || problem, line)
-                      FILTER (WHERE outcome = 'quarantined') FROM judged"""
+                      FILTER (WHERE outcome = 'quarantined' AND NOT starts_with(problem, $nothing)),
+                  count(*) FILTER (WHERE outcome = 'quarantined' AND starts_with(problem, $nothing))
+            FROM judged""",
+            {"nothing": NOTHING_TO_CORRECT},
         )
     )
     assert counted is not None
     con.execute("DROP VIEW judged; DROP VIEW accepted")
     con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known; DROP TABLE voices")
-    lines, accepted, duplicates, quarantined, problem = counted
-    return ChunkResult(lines, accepted, duplicates, quarantined, problem, contradictions)
+    lines, accepted, duplicates, quarantined, problem, passed_over = counted
+    return ChunkResult(
+        lines, accepted, duplicates, quarantined, problem, contradictions, passed_over
+    )

@@ -18,6 +18,7 @@ from ledger.sources import Sources
 from ledger.staging import stage
 from ledger.store import Connection, first
 from ledger.types import (
+    NOTHING_TO_CORRECT,
     Edit,
     IntakeRules,
     Mapping,
@@ -188,8 +189,9 @@ class Review(Sources):
                     "SELECT line, raw FROM reports "
                     "WHERE file_id = ? AND outcome = 'quarantined' "
                     "AND NOT starts_with(reason, 'the file breaks off') "
-                    "AND NOT starts_with(reason, 'the line has more than') ORDER BY line",
-                    [file_id],
+                    "AND NOT starts_with(reason, 'the line has more than') "
+                    "AND NOT starts_with(reason, ?) ORDER BY line",
+                    [file_id, NOTHING_TO_CORRECT],
                 ).fetchall()
                 if not rows:
                     continue

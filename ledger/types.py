@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+NOTHING_TO_CORRECT = "nothing to correct"  # how the reason begins of a line that names no error
+
 
 @dataclass(frozen=True)
 class Locality:
@@ -179,7 +181,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of one chunk of lines."""
+    """What became of one chunk of lines. passed_over: quarantined ones that name no error."""
 
     lines: int
     accepted: int
@@ -187,6 +189,7 @@ class ChunkResult:
     quarantined: int
     first_problem: str | None = None
     contradictions: int = 0
+    passed_over: int = 0
 
 
 @dataclass(frozen=True)

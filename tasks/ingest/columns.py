@@ -18,7 +18,7 @@ from ledger.staging import DEFAULT_PATHS
 
 @dataclass(frozen=True)
 class Columns:
-    """The names that are read. asking: those of which one must be there."""
+    """The names that are read. asking: those of which one must be there; none: any will do."""
 
     names: tuple[str, ...]
     asking: frozenset[str]
@@ -40,7 +40,7 @@ class Columns:
         twice = [name for place, name in enumerate(header) if name and name in header[:place]]
         if twice:
             return f'the column "{twice[0][:80]}" comes twice in the header; keep one'
-        if not self.asking & set(header):
+        if self.asking and not self.asking & set(header):
             there = ", ".join(f'"{name[:40]}"' for name in header[:12])
             wanted = " or ".join(f'"{name}"' for name in sorted(self.asking))
             return f"the header has no column {wanted}; it has {there}"

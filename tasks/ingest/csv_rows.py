@@ -109,7 +109,9 @@ def _rows(
         cells: dict[str, Any] = {}
         try:
             if problem is None:
-                cells = {n: _cell(cell) for n, cell in zip(header, row, strict=False) if n and cell}
+                cells = {
+                    n: read_cell(cell) for n, cell in zip(header, row, strict=False) if n and cell
+                }
         except strict_json.AmbiguousJSON as error:
             problem = str(error)
         yield json.dumps(cells if problem is None else row, ensure_ascii=False), problem
@@ -174,7 +176,7 @@ def _physical_lines(file: IO[bytes], max_file_bytes: int) -> Iterator[str]:
         yield rest
 
 
-def _cell(cell: str) -> object:
+def read_cell(cell: str) -> object:
     """A cell that holds a JSON list is that list; every other cell is its text."""
     if cell.startswith("["):
         try:

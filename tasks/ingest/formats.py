@@ -1,7 +1,8 @@
 """Which reader a file needs, and the readers that go record by record.
 
     .csv .tsv          a row a record, as JSON text (tasks/ingest/csv_rows.py)
-    .parquet           pyarrow, in batches, as JSON text
+    .parquet .arrow    pyarrow, in batches, as JSON text
+    .xlsx              a row a record, of every sheet (tasks/ingest/xlsx_rows.py)
     .json              JSON values one after another or in one array (tasks/ingest/json_values.py)
     anything else      a JSON object a line (tasks/ingest/lines.py)
 
@@ -12,8 +13,9 @@ taken before, holds one batch at a time, and turns what it can't read into one m
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -26,19 +28,26 @@ from tasks.ingest.csv_rows import read_csv
 from tasks.ingest.json_values import read_json
 from tasks.ingest.lines import Chunk, ahead, broken, marked_row, read_lines, too_long
 from tasks.ingest.opening import DAMAGE
+from tasks.ingest.xlsx_rows import read_xlsx
+from text import strict_json
 
 Record = tuple[str, str | None]  # text, and why it can't be read
 RECORDS_AT_ONCE = 20_000
+KINDS = {
+    ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".xlsx": "xlsx",
+    ".xlsm": "xlsx", ".json": "json",
+}  # fmt: skip
 
 
 def read(
     path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int,
-    max_file_bytes: int, columns: Columns, encoding: str | None = None,
-) -> Iterator[Chunk]:  # fmt: skip
+    max_file_bytes: int, columns: Columns, encoding: str | None = None, page: str | None = None,
+) -> Generator[Chunk, None, None]:  # fmt: skip
     """Yield a file's records after the first `first_line`, in chunks.
 
     `offset` is where the next line begins in a file of lines; other formats count records. encoding:
-    of what is no UTF-8 and tells no other encoding itself; columns: what a table is read for.
+    of what is no UTF-8 and tells no other encoding itself; columns: what a table is read for; page:
+    the name under which a JSON object holds a list of records (an answer of an API).
     """
     kind = kind_of(path)
     if kind == "lines":
@@ -51,64 +60,102 @@ def read(
         records = read_csv(path, columns=columns, encoding=encoding, max_file_bytes=max_file_bytes)
     elif kind == "json":
         records = read_json(path, encoding=encoding, max_file_bytes=max_file_bytes)
+        records = _of_pages(records, page) if page else records
+    elif kind == "xlsx":
+        records = read_xlsx(path, columns=columns, max_file_bytes=max_file_bytes)
     else:
-        records = _parquet(path, columns)
+        records = _arrow(path, kind, columns)
     yield from chunks(records, first_line, min(chunk_lines, RECORDS_AT_ONCE), max_line_bytes)
 
 
 def kind_of(path: Path) -> str:
-    """csv, parquet, json or lines, by the file's name."""
+    """csv, parquet, arrow, xlsx, json or lines, by the file's name."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in (".gz", ".zst", ".zstd"):
         suffixes.pop()
     last = suffixes[-1] if suffixes else ""
-    return {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".json": "json"}.get(last, "lines")
+    return KINDS.get(last, "lines")
 
 
 def chunks(
     records: Iterable[Record], first_line: int, size: int, max_line_bytes: int
 ) -> Iterator[Chunk]:
     """Number records and cut them into chunks; the last one is marked so, and may be empty."""
-    texts: list[str] = []
-    problems: list[str | None] = []
+    rows: list[Record] = []
     begin = first_line
-    for number, (text, problem) in enumerate(records):
+    for number, record in enumerate(records):
         if number < first_line:
             continue
-        if len(text) > max_line_bytes or (
-            len(text) * 4 > max_line_bytes and len(text.encode("utf-8")) > max_line_bytes
-        ):
-            text, problem = marked_row(text), problem or too_long(max_line_bytes)
-        texts.append(text)
-        problems.append(problem)
-        if len(texts) >= size:
-            yield Chunk(_table(begin, texts, problems), 0, False)
-            begin, texts, problems = begin + len(texts), [], []
-    yield Chunk(_table(begin, texts, problems), 0, True)
+        rows.append(record)
+        if len(rows) >= size:
+            yield Chunk(table(begin, rows, max_line_bytes), 0, False)
+            begin, rows = begin + len(rows), []
+    yield Chunk(table(begin, rows, max_line_bytes), 0, True)
 
 
-def _table(begin: int, texts: list[str], problems: list[str | None]) -> pa.Table:
+def table(begin: int, records: Sequence[Record], max_line_bytes: int) -> pa.Table:
+    """Records as the lines after line `begin`; one that is too long is cut short and marked."""
+    checked = [_within(text, problem, max_line_bytes) for text, problem in records]
     return pa.table(
         {
-            "line": pa.array(range(begin + 1, begin + 1 + len(texts)), pa.int64()),
-            "raw": pa.array(texts, pa.large_string()),
-            "unreadable": pa.array(problems, pa.string()),
+            "line": pa.array(range(begin + 1, begin + 1 + len(checked)), pa.int64()),
+            "raw": pa.array([text for text, _ in checked], pa.large_string()),
+            "unreadable": pa.array([problem for _, problem in checked], pa.string()),
         }
     )
 
 
-def _parquet(path: Path, columns: Columns) -> Iterator[Record]:
+def _within(text: str, problem: str | None, max_line_bytes: int) -> Record:
+    if len(text) > max_line_bytes or (
+        len(text) * 4 > max_line_bytes and len(text.encode("utf-8")) > max_line_bytes
+    ):
+        return marked_row(text), problem or too_long(max_line_bytes)
+    return text, problem
+
+
+def _of_pages(records: Iterable[Record], page: str) -> Iterator[Record]:
+    """The records that objects hold as a list under the name `page`; every other one as it is."""
+    for text, problem in records:
+        try:
+            value = strict_json.parse(text) if problem is None else None
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict) and isinstance(value.get(page), list):
+            yield from ((to_json(row), None) for row in value[page])
+        else:
+            yield text, problem
+
+
+def _arrow(path: Path, kind: str, columns: Columns) -> Iterator[Record]:
     try:
-        with pq.ParquetFile(path) as file:
-            header = columns.named(file.schema_arrow.names)
+        with _batches(path, kind) as (names, batches):
+            header = columns.named(names)
             problem = columns.problem(header)
-            for batch in file.iter_batches(batch_size=RECORDS_AT_ONCE):
+            for batch in batches:
                 cells = [column.to_pylist() for column in batch.columns]
                 for row in zip(*cells, strict=True):
                     said = dict(zip(header, row, strict=True)) if problem is None else row
                     yield _safe(to_json(said)), problem
     except (*DAMAGE, ValueError, OverflowError) as error:
         yield "", broken(error)
+
+
+@contextlib.contextmanager
+def _batches(path: Path, kind: str) -> Iterator[tuple[list[str], Iterator[pa.RecordBatch]]]:
+    """The names and the batches of a Parquet file, or of an Arrow stream or file."""
+    if kind == "parquet":
+        with pq.ParquetFile(path) as file:
+            yield file.schema_arrow.names, file.iter_batches(batch_size=RECORDS_AT_ONCE)
+        return
+    with pa.memory_map(str(path)) as source:
+        try:
+            stream = pa.ipc.open_stream(source)
+        except pa.ArrowInvalid:
+            stored = pa.ipc.open_file(source)
+            batches = (stored.get_batch(number) for number in range(stored.num_record_batches))
+            yield stored.schema.names, batches
+        else:
+            yield stream.schema.names, iter(stream)
 
 
 def to_json(row: Any) -> str:

@@ -1,4 +1,7 @@
-"""The step: every path's records into the ledger, each once, whatever dies when."""
+"""The step: every path's records into the ledger, each once, whatever dies when.
+
+A path is a file, a folder, a glob, or `mlflow:EXPERIMENT` (tasks/ingest/mlflow_store.py).
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,23 @@ from ledger import (
     Limits,
     SourceRule,
 )
+from ledger import Mapping as LedgerMapping
 from tasks.ingest import formats, presets
 from tasks.ingest.columns import columns_of
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import Chunk, content_hash
+from tasks.ingest.reading import Reader
+from tasks.ingest.shapes import Shape, shape_named
+from tasks.ingest.shapes.adapt import adapted
 
+MLFLOW = "mlflow:"
+ABOUT_A_DATASET = (
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "README.md",
+)
 Progress = Callable[[str, int, int], None]  # file, bytes read, bytes in all
 
 
@@ -37,6 +52,7 @@ class FileOutcome:
     duplicates: int = 0
     quarantined: int = 0
     contradictions: int = 0
+    passed_over: int = 0  # of the quarantined ones those that name no error, as a thumbs-up
     first_problem: str | None = None
     known_before: bool = False  # all of it had been read by an earlier run
 
@@ -47,6 +63,7 @@ class FileOutcome:
         self.duplicates += part.duplicates
         self.quarantined += part.quarantined
         self.contradictions += part.contradictions
+        self.passed_over += part.passed_over
         self.first_problem = self.first_problem or part.first_problem
 
 
@@ -65,21 +82,23 @@ class Taker:
     """Hands chunks to the ledger under one set of rules."""
 
     def __init__(self, ledger: Ledger, settings: Settings, preset: str | None) -> None:
-        self.ledger = ledger
+        self.ledger, self.settings = ledger, settings
         self.rules = rules_from(settings)
-        self.shape = presets.mapping(preset or settings.ingest.preset, settings)
+        self.mapping = presets.mapping(preset or settings.ingest.preset, settings)
         self.templates = presets.relation_templates(settings)
-        self.columns = columns_of(self.shape)
+        self.columns = columns_of(self.mapping)
 
-    def take(self, record: FileRecord, chunk: Chunk, result: FileOutcome) -> FileRecord:
-        """Commit one chunk and count it."""
+    def take(
+        self, record: FileRecord, chunk: Chunk, result: FileOutcome, *, adapted: bool = False
+    ) -> FileRecord:
+        """Commit one chunk and count it. adapted: a shape has made its records reports."""
         record, part = self.ledger.commit_chunk(
             record,
             chunk.table,
             next_offset=chunk.offset,
             done=chunk.last,
             rules=self.rules,
-            mapping=self.shape,
+            mapping=LedgerMapping() if adapted else self.mapping,
             templates=self.templates,
         )
         result.add(part)
@@ -94,20 +113,28 @@ def ingest_paths(
     *,
     source: str | None = None,
     preset: str | None = None,
+    shape: str | None = None,
     again: bool = False,
     encoding: str | None = None,
 ) -> IngestOutcome:
-    """Read files, folders and globs into the ledger.
+    """Read files, folders, globs and experiments of MLflow into the ledger.
 
     `source` overrides the source that lines name themselves. The same content is read once, unless
-    `again`. encoding: of texts that are no UTF-8 and tell no other; None: what the settings say.
-    Raises IngestError before anything is read where a path or the preset is missing.
+    `again`. shape: the adapter of all files; None: a file's first row tells it, unless a preset is
+    chosen. encoding: of texts that are no UTF-8 and tell no other; None: what the settings say.
+    Raises IngestError before anything is read where a path, the preset or the shape is missing; and
+    where a tracking server fails, after what it gave before is taken.
     """
     known = code_page(encoding)
-    files = find_files(paths)
+    given = [str(path) for path in paths]
+    experiments = [path.removeprefix(MLFLOW) for path in given if path.startswith(MLFLOW)]
+    found = find_files(path for path in given if not path.startswith(MLFLOW))
     taker = Taker(ledger, settings, preset)
+    reader = Reader(settings.ingest, taker.columns, known or settings.ingest.encoding)
+    files = _with_shapes(found, reader, settings, preset, shape)
+    about = reader.about(files)
     outcome = IngestOutcome()
-    for path in files:
+    for path, adapter in files:
         content = content_hash(path)
         record = ledger.begin_file(path.name, content, source=source, again=again)
         result = FileOutcome(str(path), known_before=record.done)
@@ -115,23 +142,36 @@ def ingest_paths(
         size = path.stat().st_size
         while not record.done:
             try:
-                for chunk in formats.read(
-                    path,
-                    first_line=record.lines,
-                    offset=record.offset,
-                    chunk_lines=settings.ingest.chunk_lines,
-                    max_line_bytes=settings.ingest.max_line_bytes,
-                    max_file_bytes=settings.ingest.max_file_bytes,
-                    columns=taker.columns,
-                    encoding=known or settings.ingest.encoding,
+                for chunk in reader.reports(
+                    path, adapter, about, first_line=record.lines, offset=record.offset
                 ):
-                    record = taker.take(record, chunk, result)
+                    record = taker.take(record, chunk, result, adapted=adapter is not None)
                     if progress:
                         progress(path.name, size if chunk.last else min(chunk.offset, size), size)
             except FileMoved:  # another process reads the same file: go on behind it
                 record = ledger.begin_file(path.name, content, source=source)
+    for experiment in experiments:
+        from tasks.ingest.mlflow_store import take_experiment
+
+        result = FileOutcome(f"{MLFLOW}{experiment}")
+        outcome.files.append(result)
+        take_experiment(taker, experiment, result, progress, source=source, again=again)
     ledger.publish()
     return outcome
+
+
+def _with_shapes(
+    files: Iterable[Path], reader: Reader, settings: Settings, preset: str | None, shape: str | None
+) -> list[tuple[Path, Shape | None]]:
+    """Each file with the adapter that reads it; None where its rows are read by a preset."""
+    if shape is not None:
+        if preset is not None:
+            raise IngestError("give --shape or --preset: either says how rows are read.")
+        chosen = shape_named(shape)
+        return [(path, chosen) for path in files]
+    if preset is not None or settings.ingest.preset != IngestSettings().preset:
+        return [(path, None) for path in files]
+    return [(path, reader.shape_of(path)) for path in files]
 
 
 def code_page(name: str | None) -> str | None:
@@ -152,6 +192,7 @@ def ingest_rows(
     *,
     source: str,
     preset: str | None = None,
+    shape: str | None = None,
 ) -> IngestOutcome:
     """Take rows from any Python iterable, under one record named after their source."""
     taker = Taker(ledger, settings, preset)
@@ -159,8 +200,12 @@ def ingest_rows(
     record = ledger.begin_file(source, unique, source=source)
     result = FileOutcome(source)
     texts = ((formats.to_json(row), None) for row in rows)
-    for chunk in formats.chunks(texts, 0, formats.RECORDS_AT_ONCE, settings.ingest.max_line_bytes):
-        record = taker.take(record, chunk, result)
+    limit = settings.ingest.max_line_bytes
+    chunks = formats.chunks(texts, 0, formats.RECORDS_AT_ONCE, limit)
+    if shape is not None:
+        chunks = adapted(chunks, shape_named(shape))
+    for chunk in chunks:
+        record = taker.take(record, chunk, result, adapted=shape is not None)
     ledger.publish()
     return IngestOutcome([result])
 
@@ -169,7 +214,7 @@ def retry_quarantined(ledger: Ledger, settings: Settings, *, preset: str | None 
     """Judge quarantined lines once more, under today's settings; returns how many left."""
     taker = Taker(ledger, settings, preset)
     left = ledger.retry_quarantined(
-        rules=taker.rules, mapping=taker.shape, templates=taker.templates
+        rules=taker.rules, mapping=taker.mapping, templates=taker.templates
     )
     ledger.publish()
     return left
@@ -198,7 +243,8 @@ def rules_from(settings: Settings) -> IntakeRules:
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """The files that paths, folders and globs name, in order; nothing else is opened.
 
-    In a folder hidden files and links are passed over, so that it can't point outside itself.
+    In a folder hidden files and links are passed over, so that it can't point outside itself, and so
+    are the descriptions of a data set of Hugging Face `datasets`.
     Raises IngestError for a path that names none.
     """
     found: dict[Path, None] = {}
@@ -223,7 +269,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
 
 def _inside(folder: Path) -> list[Path]:
     root = folder.resolve()
-    return sorted(
+    files = sorted(
         entry
         for entry in folder.rglob("*")
         if not entry.name.startswith(".")
@@ -231,3 +277,6 @@ def _inside(folder: Path) -> list[Path]:
         and entry.is_file()
         and entry.resolve().is_relative_to(root)
     )
+    if any(file.suffix in (".arrow", ".parquet") for file in files):
+        return [file for file in files if file.name not in ABOUT_A_DATASET]
+    return files

@@ -191,8 +191,8 @@ def test_header_names_may_have_blanks_and_a_preset_of_their_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("question,answer\nWho leads it?,Ada\n", 2),
-        ("question,target\nWho leads it?,Ada\n", 1),
+        ("request,reply\nWho leads it?,Ada\n", 2),
+        ("request,target\nWho leads it?,Ada\n", 1),
         ("Who leads it?,Ada\n", 1),
     ],
 )

@@ -1,0 +1,83 @@
+"""A file's records as reports: which shape it has is told by its first row, or said.
+
+file ── formats.read ──► rows ── the shape that knows them ──► reports
+                          └── none does: they are reports as they stand
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import IngestSettings
+from ledger.staging import DEFAULT_PATHS
+from tasks.ingest import formats
+from tasks.ingest.columns import Columns
+from tasks.ingest.lines import Chunk
+from tasks.ingest.shapes import Row, Shape, recognised, shapes
+from tasks.ingest.shapes.adapt import adapted, rows_in
+
+FIRST_ROWS = 100  # in which a row must come that is a JSON object
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads files as the settings say. columns: those of a table that is read as it stands."""
+
+    limits: IngestSettings
+    columns: Columns
+    encoding: str | None
+
+    def reports(
+        self, path: Path, shape: Shape | None, about: Mapping[str, Row], *, first_line: int,
+        offset: int,
+    ) -> Iterator[Chunk]:  # fmt: skip
+        """A file's reports after the first `first_line` records. about: rows that others name."""
+        chunks = self._chunks(path, shape, first_line=first_line, offset=offset)
+        return chunks if shape is None else adapted(chunks, shape, about)
+
+    def shape_of(self, path: Path) -> Shape | None:
+        """The shape that the first row of a file has; None: its rows are reports, or unreadable."""
+        every = Columns((*DEFAULT_PATHS, *(c for s in shapes() for c in s.columns)), frozenset())
+        with contextlib.suppress(OSError):  # whoever reads the file will meet it again
+            chunks = self._chunks(path, None, columns=every, chunk_lines=FIRST_ROWS)
+            with contextlib.closing(chunks):
+                table = next(chunks).table.slice(0, FIRST_ROWS)
+            row = next(rows_in(iter([Chunk(table, 0, True)])), None)
+            return None if row is None else recognised(row)
+        return None
+
+    def about(self, files: Iterable[tuple[Path, Shape | None]]) -> dict[str, Row]:
+        """The rows that rows of these files are about, by id; only those are kept in memory."""
+        joined = [(path, shape, shape.join) for path, shape in files if shape and shape.join]
+        wanted: set[str] = set()
+        for path, shape, join in joined:
+            for row in rows_in(self._chunks(path, shape), json.loads):
+                wanted.update(join.about(row))
+        kept: dict[str, Row] = {}
+        for path, shape, join in joined if wanted else ():
+            for row in rows_in(self._chunks(path, shape)):
+                if (name := join.id_of(row)) in wanted and name is not None:
+                    kept[name] = row
+        return kept
+
+    def _chunks(
+        self, path: Path, shape: Shape | None, *, columns: Columns | None = None,
+        first_line: int = 0, offset: int = 0, chunk_lines: int | None = None,
+    ) -> Generator[Chunk, None, None]:  # fmt: skip
+        if shape is not None:
+            columns = Columns(shape.columns, frozenset())
+        return formats.read(
+            path,
+            first_line=first_line,
+            offset=offset,
+            chunk_lines=chunk_lines or self.limits.chunk_lines,
+            max_line_bytes=self.limits.max_line_bytes,
+            max_file_bytes=self.limits.max_file_bytes,
+            columns=columns or self.columns,
+            encoding=self.encoding,
+            page=shape.page if shape else None,
+        )

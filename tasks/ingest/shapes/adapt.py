@@ -1,0 +1,87 @@
+"""Records of a file to records that the ledger takes, by the shape of the file.
+
+    {"run_id": ..., "correction": ...}  ──►  {"id": ..., "prompt": ..., "target": ..., "raw": {...}}
+
+The row stays in the record as `raw`, as it was written, so that nothing it says is lost. A row that
+gives no report stays as it is, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.ingest.lines import Chunk
+from tasks.ingest.shapes.shape import Row, Shape, Unusable
+from text import strict_json
+
+WHITE_SPACE = "\ufeff \t\r\n"
+
+
+def adapted(
+    chunks: Iterator[Chunk], shape: Shape, about: Mapping[str, Row] | None = None
+) -> Iterator[Chunk]:
+    """Chunks of rows as chunks of reports, line by line. about: rows that others name, by id."""
+    for chunk in chunks:
+        parts = [_adapted(batch, shape, about or {}) for batch in chunk.table.to_batches()]
+        yield Chunk(pa.concat_tables(parts) if parts else chunk.table, chunk.offset, chunk.last)
+
+
+def _adapted(batch: pa.RecordBatch, shape: Shape, about: Mapping[str, Row]) -> pa.Table:
+    texts, problems = batch["raw"].to_pylist(), batch["unreadable"].to_pylist()
+    for place, problem in enumerate(problems):
+        if problem is None:
+            texts[place], problems[place] = as_report(texts[place], shape, about)
+    return pa.table(
+        {
+            "line": batch["line"],
+            "raw": pa.array(texts, pa.large_string()),
+            "unreadable": pa.array(problems, pa.string()),
+        }
+    )
+
+
+def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, str | None]:
+    """The text of a row as that of a report, and why it gives none.
+
+    What is no JSON object is left to the ledger, which says so.
+    """
+    text, given = text.strip(WHITE_SPACE), text
+    try:
+        row = strict_json.parse(text)
+    except strict_json.AmbiguousJSON as error:
+        return given, str(error)
+    except (ValueError, RecursionError):
+        return given, None
+    if not isinstance(row, dict):
+        return given, None
+    try:
+        if shape.join is not None:
+            ids = shape.join.about(row)
+            if (name := next((name for name in ids if name in about), None)) is not None:
+                row["about"] = about[name]
+                text = json.dumps(row)
+        fields = shape.report(row)
+        return f'{json.dumps(fields)[:-1]}, "raw": {text}}}', None
+    except Unusable as error:
+        return given, str(error)
+    except Exception as error:  # whatever a row holds, its neighbours are read
+        return given, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
+
+
+def rows_in(
+    chunks: Iterator[Chunk], parse: Callable[[str], Any] = strict_json.parse
+) -> Iterator[Row]:
+    """The JSON objects among the records."""
+    for chunk in chunks:
+        for batch in chunk.table.select(["raw", "unreadable"]).to_batches():
+            for text, problem in zip(*(column.to_pylist() for column in batch), strict=True):
+                try:
+                    row = parse(text.strip(WHITE_SPACE)) if problem is None else None
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(row, dict):
+                    yield row

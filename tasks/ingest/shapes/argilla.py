@@ -1,0 +1,76 @@
+"""Argilla: records, flat as `records.to_datasets()` or nested as `dataset.to_disk()` writes them.
+
+Argilla 2.8 (https://github.com/argilla-io/argilla, argilla/src/argilla/records/_io/_generic.py):
+flat, a question Q has its responses in the lists `Q.responses`, `Q.responses.users` and
+`Q.responses.status`; nested, in `responses[Q]`, a list of {"value", "user_id", "status"}. The first
+submitted text is the right answer, under a question named as an answer first; a label like "wrong"
+is a thumbs-down. Suggestions are no answers: a model may have made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
+from tasks.ingest.shapes.values import (
+    ANSWER_NAMES,
+    QUESTION_NAMES,
+    answered,
+    asked,
+    judgement,
+    moment,
+    named,
+    report,
+)
+
+RESPONSES = ".responses"
+
+
+def _recognises(row: Row) -> bool:
+    nested = isinstance(row.get("fields"), dict) and "responses" in row
+    return nested or any(name.endswith((RESPONSES, ".suggestion")) for name in row)
+
+
+def _report(row: Row) -> Fields:
+    responses = sorted(_submitted(row), key=lambda pair: pair[0] not in ANSWER_NAMES)
+    judged = [judgement(value) for _, value in responses]
+    right = [
+        value
+        for (_, value), said in zip(responses, judged, strict=True)
+        if isinstance(value, str) and value.strip() and said is None
+    ]
+    if not right and False not in judged:
+        raise NothingToCorrect("no submitted response holds a text or denies the answer")
+    fields = row["fields"] if isinstance(row.get("fields"), dict) else row
+    return report(
+        id=row["id"] if isinstance(row.get("id"), str) else None, source="argilla",
+        prompt=named(fields, QUESTION_NAMES, asked),
+        target=right[0] if right else None,
+        old_answer=named(fields, ("response", "completion", "generation", *ANSWER_NAMES[:-2]), answered),
+        reported_at=moment(row.get("updated_at")),
+        subject=fields.get("subject"),
+    )  # fmt: skip
+
+
+def _submitted(row: Row) -> Iterator[tuple[str, Any]]:
+    """Question and value of each response that was submitted."""
+    if isinstance(row.get("responses"), dict):
+        for question, given in row["responses"].items():
+            for response in given or ():
+                if response.get("status", "submitted") in ("submitted", None):
+                    yield question, response.get("value")
+        return
+    for name, values in row.items():
+        if name.endswith(RESPONSES) and isinstance(values, list):
+            states = row.get(f"{name}.status") or [None] * len(values)
+            for value, status in zip(values, states, strict=False):
+                if status in ("submitted", None):
+                    yield name.removesuffix(RESPONSES), value
+
+
+SHAPE = Shape(
+    name="argilla", tool="Argilla",
+    reads="records with responses, exported as a dataset or to disk",
+    recognises=_recognises, report=_report, columns=("fields", "responses"),
+)  # fmt: skip

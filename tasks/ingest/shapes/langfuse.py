@@ -1,0 +1,104 @@
+"""Langfuse: scores, and traces or observations with or without their scores.
+
+Public API of Langfuse 3 (https://api.reference.langfuse.com, scores v1 to v3), its exports to blob
+storage (https://langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields, names
+with underscores) and corrections (https://langfuse.com/docs/observability/features/corrections): a
+score with `dataType` CORRECTION and the name `output` holds the right output. Read November 2026.
+
+A score names its trace or observation by id: give both exports in one command. Of the scores of a
+trace the newest correction counts, else the newest thumbs-down of a person.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
+from tasks.ingest.shapes.values import answered, asked, judgement, moment, report
+
+
+def _either(row: Row, camel: str, snake: str) -> Any:
+    return row.get(camel, row.get(snake))
+
+
+def _is_score(row: Row) -> bool:
+    return bool(_either(row, "dataType", "data_type")) and "name" in row
+
+
+def _recognises(row: Row) -> bool:
+    if _is_score(row):
+        return any(key in row for key in ("traceId", "trace_id", "observationId", "subject"))
+    about_langfuse = any(
+        key in row
+        for key in ("projectId", "project_id", "htmlPath", "traceId", "trace_id", "environment")
+    )
+    return "id" in row and "input" in row and "output" in row and about_langfuse
+
+
+def _about(row: Row) -> list[str]:
+    if not _is_score(row):
+        return []
+    subject = row.get("subject") if isinstance(row.get("subject"), dict) else {}
+    assert isinstance(subject, dict)
+    ids = [_either(row, "observationId", "observation_id"), subject.get("id"),
+           _either(row, "traceId", "trace_id"), subject.get("traceId")]  # fmt: skip
+    return [name for name in ids if isinstance(name, str) and name]
+
+
+def _id_of(row: Row) -> str | None:
+    return None if _is_score(row) else row.get("id")
+
+
+def _right_output(score: Row) -> str | None:
+    if _either(score, "dataType", "data_type") != "CORRECTION":
+        return None
+    texts = (_either(score, "stringValue", "string_value"), score.get("value"),
+             _either(score, "longStringValue", "long_string_value"))  # fmt: skip
+    return next((text for text in texts if isinstance(text, str) and text), None)
+
+
+def _is_thumbs_down(score: Row) -> bool:
+    value = _either(score, "stringValue", "string_value")
+    said = judgement(score.get("value") if value is None else value)
+    return said is False and score.get("source") != "EVAL"
+
+
+def _report(row: Row) -> Fields:
+    if _is_score(row):
+        if _right_output(row) is None and not _is_thumbs_down(row):
+            raise NothingToCorrect(f"score {row.get('name')!r} is no correction and no thumbs-down")
+        if not isinstance(row.get("about"), dict):
+            raise Unusable(
+                f"the trace {', '.join(_about(row))} of this score is not in the files given; give "
+                "the export of traces or observations in the same command"
+            )
+        return _corrected(row, row["about"])
+    scores = [score for score in row.get("scores") or () if isinstance(score, dict)]
+    scores.sort(key=lambda score: str(_either(score, "timestamp", "created_at")), reverse=True)
+    chosen = next((score for score in scores if _right_output(score)), None)
+    chosen = chosen or next((score for score in scores if _is_thumbs_down(score)), None)
+    if chosen is None:
+        raise NothingToCorrect("the trace has no score that is a correction or a thumbs-down")
+    inner = {
+        part.get("id"): part for part in row.get("observations") or () if isinstance(part, dict)
+    }
+    return _corrected(chosen, inner.get(_either(chosen, "observationId", "observation_id"), row))
+
+
+def _corrected(score: Row, about: Row) -> Fields:
+    right = _right_output(score)
+    return report(
+        id=score.get("id"), source="langfuse",
+        prompt=asked(about.get("input")),
+        target=answered(right) if right else None,
+        old_answer=answered(about.get("output")),
+        reported_at=moment(score.get("timestamp")),
+    )  # fmt: skip
+
+
+SHAPE = Shape(
+    name="langfuse", tool="Langfuse",
+    reads="scores (CORRECTION, thumbs-down) with their traces or observations",
+    recognises=_recognises, report=_report, join=Join(_about, _id_of), page="data",
+    columns=("traceId", "trace_id", "dataType", "data_type", "input", "output"),
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""LangSmith: feedback with its runs, and the examples of a dataset.
+
+https://docs.langchain.com/langsmith/feedback-data-format, .../run-data-format and
+.../example-data-format; langsmith 0.6 (`Client.list_feedback`, `list_runs`, `list_examples`, one
+JSON object each). Read November 2026.
+
+Feedback names its run by id: give both in one command, or in one file. A `correction` is the right
+output; feedback of a person without one counts where its score is a thumbs-down.
+"""
+
+from __future__ import annotations
+
+from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
+from tasks.ingest.shapes.values import answered, asked, judgement, moment, report
+
+
+def _is_feedback(row: Row) -> bool:
+    return "run_id" in row and "key" in row
+
+
+def _recognises(row: Row) -> bool:
+    return _is_feedback(row) or (
+        isinstance(row.get("inputs"), dict)
+        and (isinstance(row.get("outputs"), dict) or "run_type" in row or "dataset_id" in row)
+    )
+
+
+def _about(row: Row) -> list[str]:
+    ids = (row.get("run_id"), row.get("trace_id")) if _is_feedback(row) else ()
+    return [name for name in ids if isinstance(name, str) and name]
+
+
+def _id_of(row: Row) -> str | None:
+    return row.get("id") if "run_type" in row else None
+
+
+def _report(row: Row) -> Fields:
+    if _is_feedback(row):
+        return _corrected(row)
+    if "run_type" in row:
+        raise NothingToCorrect("a run, which says no more than what its feedback is about")
+    return report(
+        id=row.get("id"), source="langsmith",
+        prompt=asked(row["inputs"]),
+        target=answered(row.get("outputs")),
+        reported_at=moment(row.get("modified_at") or row.get("created_at")),
+    )  # fmt: skip
+
+
+def _corrected(row: Row) -> Fields:
+    right = answered(row.get("correction"))
+    origin = row.get("feedback_source")
+    by_model = isinstance(origin, dict) and origin.get("type") == "model"
+    said = judgement(row.get("value") if row.get("score") is None else row.get("score"))
+    if right is None and (said is not False or by_model):
+        raise NothingToCorrect(f"feedback {row['key']!r} is no correction and no thumbs-down")
+    run = row.get("about")
+    if not isinstance(run, dict):
+        raise Unusable(
+            f"the run {row['run_id']} of this feedback is not in the files given; give the runs in "
+            "the same command"
+        )
+    return report(
+        id=row.get("id"), source="langsmith",
+        prompt=asked(run.get("inputs")),
+        target=right,
+        old_answer=answered(run.get("outputs")),
+        reported_at=moment(row.get("created_at")),
+    )  # fmt: skip
+
+
+SHAPE = Shape(
+    name="langsmith", tool="LangSmith",
+    reads="feedback with its runs, examples of a dataset",
+    recognises=_recognises, report=_report, join=Join(_about, _id_of),
+    columns=("run_id", "key", "score", "correction", "run_type", "inputs", "outputs"),
+)  # fmt: skip

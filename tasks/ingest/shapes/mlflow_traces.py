@@ -1,0 +1,87 @@
+"""MLflow: traces with assessments, as `Trace.to_dict` writes them.
+
+MLflow 3.17 (`mlflow.entities.Trace`, `log_feedback`, `log_expectation`;
+https://mlflow.org/docs/latest/genai/assessments). An expectation that is a text or a number is the
+right answer; without one the newest feedback counts that is a thumbs-down and no model's judgement
+(`log_feedback` without a source says CODE). Assessments that were overridden do not count.
+tasks/ingest/mlflow_store.py reads traces from a tracking server.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
+from tasks.ingest.shapes.values import (
+    ANSWER_NAMES,
+    Answer,
+    answered,
+    asked,
+    judgement,
+    moment,
+    report,
+)
+
+JUDGES = ("LLM_JUDGE", "AI_JUDGE")
+
+
+def _recognises(row: Row) -> bool:
+    info = row.get("info")
+    return isinstance(info, dict) and ("trace_id" in info or "request_id" in info)
+
+
+def _report(row: Row) -> Fields:
+    info = row["info"]
+    valid = [a for a in info.get("assessments") or () if a.get("valid", True) is not False]
+    valid.sort(key=lambda a: str(a.get("last_update_time") or a.get("create_time")), reverse=True)
+    right = [(a, answer) for a in valid if (answer := _expected(a)) is not None]
+    right.sort(key=lambda pair: pair[0].get("assessment_name") not in ANSWER_NAMES)
+    chosen, target = right[0] if right else (next(filter(_is_thumbs_down, valid), None), None)
+    if chosen is None:
+        raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
+    inputs, outputs = _said(row, chosen.get("span_id"))
+    return report(
+        id=row.get("id") or chosen.get("assessment_id"), source="mlflow",
+        prompt=asked(inputs if inputs is not None else info.get("request_preview")),
+        target=target,
+        old_answer=answered(outputs if outputs is not None else info.get("response_preview")),
+        reported_at=moment(chosen.get("last_update_time") or chosen.get("create_time")),
+    )  # fmt: skip
+
+
+def _expected(assessment: Row) -> Answer | None:
+    expectation = assessment.get("expectation")
+    if not isinstance(expectation, dict):
+        return None
+    value = expectation.get("value")
+    if "serialized_value" in expectation:
+        value = json.loads(expectation["serialized_value"]["value"])
+    return None if isinstance(value, list) else answered(value)
+
+
+def _is_thumbs_down(assessment: Row) -> bool:
+    feedback, source = assessment.get("feedback"), assessment.get("source") or {}
+    return (
+        isinstance(feedback, dict)
+        and source.get("source_type") not in JUDGES
+        and judgement(feedback.get("value")) is False
+    )
+
+
+def _said(row: Row, span_id: str | None) -> tuple[Any, Any]:
+    """Inputs and outputs of the span that was judged, else of the root."""
+    spans = (row.get("data") or {}).get("spans") or ()
+    roots = [span for span in spans if not span.get("parent_span_id")]
+    judged = [span for span in spans if span_id and span.get("span_id") == span_id]
+    for span in (*judged, *roots):
+        attributes = span.get("attributes") or {}
+        return attributes.get("mlflow.spanInputs"), attributes.get("mlflow.spanOutputs")
+    return None, None
+
+
+SHAPE = Shape(
+    name="mlflow", tool="MLflow",
+    reads="traces with assessments, from a file or a tracking server (mlflow:EXPERIMENT)",
+    recognises=_recognises, report=_report, page="traces", columns=("info", "data"),
+)  # fmt: skip

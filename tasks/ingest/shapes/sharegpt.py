@@ -1,0 +1,41 @@
+"""ShareGPT: `conversations` of {"from", "value"}.
+
+As FastChat and axolotl keep it (https://docs.axolotl.ai/docs/dataset-formats/conversation.html,
+read November 2026); preference files of LLaMA-Factory add `chosen` and `rejected`. The last turn of
+the model is the right answer, the turns before it are the prompt.
+"""
+
+from __future__ import annotations
+
+from tasks.ingest.shapes.shape import Fields, Row, Shape, Unusable
+from tasks.ingest.shapes.values import answered, conversation, messages, report, text_of
+
+
+def _recognises(row: Row) -> bool:
+    return isinstance(row.get("conversations"), list)
+
+
+def _report(row: Row) -> Fields:
+    turns = messages(row["conversations"])
+    if not turns:
+        raise Unusable("a turn of the conversation has no `from` or no `value`")
+    if isinstance(row.get("system"), str):
+        turns.insert(0, {"role": "system", "content": row["system"]})
+    target = answered([row["chosen"]]) if row.get("chosen") else None
+    while turns and turns[-1]["role"] != "user":
+        last = turns.pop()
+        if target is None and last["role"] == "assistant":
+            target = text_of(last["content"])
+    return report(
+        id=row["id"] if isinstance(row.get("id"), str) else None,
+        prompt=conversation(turns),
+        target=target,
+        old_answer=answered([row["rejected"]]) if row.get("rejected") else None,
+    )
+
+
+SHAPE = Shape(
+    name="sharegpt", tool="ShareGPT, FastChat",
+    reads="`conversations` of {from, value}",
+    recognises=_recognises, report=_report, columns=("conversations", "chosen", "rejected"),
+)  # fmt: skip

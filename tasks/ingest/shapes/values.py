@@ -1,0 +1,202 @@
+"""Questions, answers and judgements in the forms in which tools keep them.
+
+    {"messages": [{"role": "user", "content": "..."}]}     asked      ──►  a text or a conversation
+    {"choices": [{"message": {"content": "..."}}]}         answered   ──►  a text or a number
+    false, 0, "thumbs_down"                                judgement  ──►  False
+
+Tools keep inputs and outputs as JSON of any form, often as a text that holds JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Unusable
+
+Message: TypeAlias = dict[str, Any]  # {"role", "content"}
+Prompt: TypeAlias = str | list[Message]
+Answer: TypeAlias = str | int | float
+
+QUESTION_NAMES = (
+    "question", "prompt", "query", "instruction", "user_input", "input", "inputs", "request",
+    "message", "text", "content",
+)  # fmt: skip
+ANSWER_NAMES = (
+    "answer", "expected_response", "expected_answer", "expected_output", "correct_answer",
+    "corrected_answer", "correction", "ideal", "ground_truth", "reference_answer", "reference",
+    "target", "output", "outputs", "response", "completion", "generation", "generated_text", "result",
+    "output_text", "content", "text",
+)  # fmt: skip
+ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "ai": "assistant", "chatgpt": "assistant",
+    "assistant": "assistant", "bot": "assistant", "model": "assistant", "system": "system",
+    "developer": "developer",
+}  # fmt: skip
+DOWN = {
+    "0", "-1", "false", "no", "bad", "wrong", "incorrect", "inaccurate", "thumbs_down", "thumbsdown",
+    "thumbs down", "dislike", "negative", "fail", "failed",
+}  # fmt: skip
+UP = {
+    "1", "true", "yes", "good", "right", "correct", "accurate", "thumbs_up", "thumbsup", "thumbs up",
+    "like", "positive", "pass", "passed",
+}  # fmt: skip
+
+
+def report(
+    *, prompt: Prompt | None, target: Answer | None, old_answer: Answer | None = None, **more: Any
+) -> Fields:
+    """The fields of a report, those that are not known left out.
+
+    Raises Unusable without a question, NothingToCorrect where the right answer is what was said.
+    """
+    if not prompt:
+        raise Unusable("no question is in the row where this shape keeps it")
+    if target is not None and target == old_answer:
+        raise NothingToCorrect("the right answer is the one that the model gave")
+    fields = {**more, "prompt": prompt, "target": target, "old_answer": old_answer}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def opened(value: Any) -> Any:
+    """The value of a text that holds a JSON object or list; every other value as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def messages(value: Any) -> list[Message] | None:
+    """A list of messages in any tool's form as {"role", "content"}; None where it is none."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]  # LangChain keeps a batch of one
+    if not isinstance(value, list) or not value:
+        return None
+    found = [_message(item) for item in value]
+    return None if None in found else [message for message in found if message is not None]
+
+
+def _message(item: Any) -> Message | None:
+    if not isinstance(item, dict):
+        return None
+    inner = item.get("kwargs") or item.get("data")  # LangChain's two ways to write a message
+    if isinstance(inner, dict) and "content" in inner:
+        item = {"type": item.get("type"), **inner}
+    role = item.get("role") or item.get("from") or item.get("type")
+    content = item.get("content", item.get("value"))
+    if not isinstance(role, str) or ("content" not in item and "value" not in item):
+        return None
+    if isinstance(content, list):
+        content = [
+            {"type": "text", "text": part["text"]}
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+            else part
+            for part in content
+        ]
+    return {"role": ROLES.get(role.lower(), role), "content": content}
+
+
+def conversation(turns: Sequence[Message]) -> Prompt | None:
+    """Messages up to the last one of the user: a text where it is a single text."""
+    end = next((n for n in range(len(turns), 0, -1) if turns[n - 1]["role"] == "user"), 0)
+    if end == 1 and isinstance(turns[0]["content"], str):
+        return turns[0]["content"]
+    return list(turns[:end]) or None
+
+
+def asked(value: Any) -> Prompt | None:
+    """The question in an input of any form."""
+    if isinstance(value, str):
+        inner = opened(value)
+        found = None if inner is value else asked(inner)
+        return found or (value if value.strip() else None)
+    if isinstance(value, list):
+        turns = messages(value)
+        return conversation(turns) if turns else None
+    if not isinstance(value, dict):
+        return None
+    if turns := messages(value.get("messages")):
+        return conversation(turns)
+    return named(value, QUESTION_NAMES, asked) or _only_text(value)
+
+
+def answered(value: Any) -> Answer | None:
+    """The answer in an output of any form; of a conversation what the assistant said last."""
+    inner = opened(value)
+    if isinstance(inner, str):
+        return inner if inner.strip() else None
+    if isinstance(inner, int | float) and not isinstance(inner, bool):
+        return inner
+    found: Answer | None = None
+    if isinstance(inner, list):
+        turns = messages(inner)
+        found = said_last(turns) if turns else answered(inner[0]) if len(inner) == 1 else None
+    elif isinstance(inner, dict):
+        for name in ("choices", "generations"):
+            if isinstance(inner.get(name), list) and inner[name]:
+                return answered(inner[name][0])
+        turns = messages(inner.get("messages"))
+        found = said_last(turns) if turns else None
+        found = found or answered(inner.get("message")) or named(inner, ANSWER_NAMES, answered)
+        found = found or _only_text(inner)
+    return value if found is None and isinstance(value, str) else found
+
+
+def said_last(turns: Sequence[Message]) -> str | None:
+    """What the assistant said last in a conversation."""
+    for turn in reversed(turns):
+        if turn["role"] == "assistant" and (text := text_of(turn["content"])):
+            return text
+    return None
+
+
+def text_of(content: Any) -> str | None:
+    """The text of a message's content, a text or a list of parts of type text."""
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        return "".join(str(part) for part in parts) if all(parts) else None
+    return content if isinstance(content, str) and content.strip() else None
+
+
+def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], Any]) -> Any:
+    """What is read under the first of the names that holds something, in any case."""
+    by_form = {name.casefold(): name for name in reversed(list(value))}
+    for name in names:
+        if name in by_form and (found := read(value[by_form[name]])) is not None:
+            return found
+    return None
+
+
+def _only_text(value: Mapping[str, Any]) -> str | None:
+    texts = [text for text in value.values() if isinstance(text, str) and text.strip()]
+    return texts[0] if len(texts) == 1 else None
+
+
+def judgement(value: Any) -> bool | None:
+    """False for a thumbs-down in any form, True for a thumbs-up, None where it is neither."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return False if value <= 0 else True if value == 1 else None
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        return False if word in DOWN else True if word in UP else None
+    return None
+
+
+def moment(value: Any) -> str | None:
+    """A time as ISO 8601: of a text, or of seconds or milliseconds since 1970. None: no time."""
+    try:
+        if isinstance(value, str):
+            said = datetime.fromisoformat(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            said = datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
+        else:
+            return None
+    except (ValueError, OverflowError, OSError):
+        return None
+    return (said if said.tzinfo else said.replace(tzinfo=UTC)).isoformat()

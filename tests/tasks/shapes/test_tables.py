@@ -1,0 +1,140 @@
+"""Data sets of Hugging Face `datasets` and workbooks, written by their own libraries."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import datasets
+import openpyxl
+import pytest
+
+from tests.tasks.shapes.shape_support import FIXTURES, edit_about, reasons, said, take
+
+PREFERENCES = [
+    {"prompt": "What is Norway's capital?", "chosen": "Oslo", "rejected": "Bergen", "score": 0.9},
+    {"prompt": "Who leads Norvik Labs?", "chosen": None, "rejected": "Ada Li", "score": None},
+]
+CONVERSATIONS = [{
+    "chosen": [{"role": "user", "content": "Who wrote Faust?"},
+               {"role": "assistant", "content": "Goethe"}],
+    "rejected": [{"role": "user", "content": "Who wrote Faust?"},
+                 {"role": "assistant", "content": "Schiller"}],
+}]  # fmt: skip
+SQUAD = [{"id": "q1", "title": "Norway", "context": "Oslo is ...", "question": "Norway's capital?",
+          "answers": {"text": ["Oslo", "oslo"], "answer_start": [0, 0]}}]  # fmt: skip
+ALPACA = [{"instruction": "Give the antonym.", "input": "cold", "output": "hot"},
+          {"instruction": "Name a river.", "input": "", "output": "Danube"}]  # fmt: skip
+
+
+def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    datasets.DatasetDict({
+        "train": datasets.Dataset.from_list(PREFERENCES),
+        "test": datasets.Dataset.from_list([{**PREFERENCES[0], "prompt": "Norway's capital?"}]),
+    }).save_to_disk(str(folder))  # fmt: skip
+    ledger, outcome = take(tmp_path / "home", folder)
+    assert sorted(said(ledger)) == [
+        ("Norway's capital?", "Oslo", "Bergen"),
+        ("What is Norway's capital?", "Oslo", "Bergen"),
+        ("Who leads Norvik Labs?", None, "Ada Li"),
+    ]
+    assert [Path(file.name).suffix for file in outcome.files] == [".arrow", ".arrow"]
+    edit = edit_about(ledger, "What is Norway's capital?")
+    assert json.loads(ledger.raw_lines(edit.id)[0][3])["raw"]["score"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (CONVERSATIONS, [("Who wrote Faust?", "Goethe", "Schiller")]),
+        (SQUAD, [("Norway's capital?", "Oslo", None)]),
+        (ALPACA, [("Give the antonym.\ncold", "hot", None), ("Name a river.", "Danube", None)]),
+        ([{"question": "2+2?", "answer": 4}], [("2+2?", "4", None)]),
+        ([{"prompt": "2+2?", "completion": "4"}], [("2+2?", "4", None)]),
+        ([{"messages": CONVERSATIONS[0]["chosen"]}], [("Who wrote Faust?", "Goethe", None)]),
+        ([{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]}],
+         [("2+2?", "4", None)]),
+    ],
+)  # fmt: skip
+def test_parquet_with_the_usual_columns(
+    tmp_path: Path, rows: list[dict[str, object]], expected: list[tuple[str, str, str | None]]
+) -> None:
+    path = tmp_path / "train-00000-of-00001.parquet"
+    datasets.Dataset.from_list(rows).to_parquet(str(path))
+    ledger, outcome = take(tmp_path / "home", path)
+    assert said(ledger) == expected
+    assert outcome.total("accepted") == len(rows)
+
+
+def test_argilla_records_as_the_data_set_that_they_are_exported_as(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (FIXTURES / "argilla_flat.jsonl").open()]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "set"))
+    ledger, outcome = take(tmp_path / "home", tmp_path / "set")
+    assert said(ledger)[0] == ("What is Norway's capital?", "Oslo", "Bergen")
+    assert outcome.total("lines") == 5
+
+
+def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "reports.xlsx", {
+        "March": [[], ["Prompt", "Target", "Subject", "reported at", "Note"],
+                  ["Who leads Norvik Labs?", "Bo Ek", "Norvik Labs", date(2026, 3, 1), "urgent!"],
+                  [None, None, None], ["How many moons has Mars?", 2, "Mars"],
+                  ["Is it open?", True], [1984, "x"]],
+        "Questions": [["Prompt", "Target"], ["What is Norway's\ncapital?", "Øslo"]],
+        "Legend": [["colour", "meaning"], ["red", "bad"]],
+    })  # fmt: skip
+    ledger, _ = take(tmp_path / "home", path)
+    assert said(ledger) == [
+        ("Who leads Norvik Labs?", "Bo Ek", None),
+        ("How many moons has Mars?", "2", None),
+        ("Is it open?", "TRUE", None),
+        ("What is Norway's\ncapital?", "Øslo", None),
+    ]
+    edit = edit_about(ledger, "Who leads Norvik Labs?")
+    assert (edit.subject, str(edit.valid_from)[:10]) == ("Norvik Labs", "2026-03-01")
+    assert json.loads(ledger.raw_lines(edit.id)[0][3])["Note"] == "urgent!"
+    number, header, legend = [reason for _, reason in reasons(ledger)]
+    assert number == "prompt must be a string or a list of messages"
+    assert header == legend
+    assert header.startswith(
+        'sheet Legend: the header has no column "prompt" or "relation"; it has'
+    )
+
+
+def test_a_workbook_of_questions_and_answers_is_told_by_its_header(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", {"S": [["Question", "Answer"], ["2+2?", 4]]})
+    ledger, _ = take(tmp_path / "home", path)
+    assert said(ledger) == [("2+2?", "4", None)]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "arrow", "parquet"])
+def test_half_a_file_and_a_wrong_one_are_one_clear_line(tmp_path: Path, kind: str) -> None:
+    whole = tmp_path / f"whole.{kind}"
+    if kind == "xlsx":
+        workbook(whole, {"S": [["Prompt", "Target"], ["2+2?", 4]]})
+    elif kind == "arrow":
+        datasets.Dataset.from_list(PREFERENCES).save_to_disk(str(tmp_path / "set"))
+        whole.write_bytes(next((tmp_path / "set").glob("*.arrow")).read_bytes())
+    else:
+        datasets.Dataset.from_list(PREFERENCES).to_parquet(str(whole))
+    half, wrong = tmp_path / f"half.{kind}", tmp_path / f"wrong.{kind}"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    wrong.write_text('{"prompt": "2+2?", "target": "4"}\n')
+    ledger, outcome = take(tmp_path / "home", half, wrong)
+    assert [file.quarantined for file in outcome.files] == [1, 1]
+    assert all(reason.startswith("the file breaks off here: ") for _, reason in reasons(ledger))
+    _, outcome = take(tmp_path / "home", whole)
+    assert outcome.total("accepted") > 0
