@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from config.environment import of_our_own, past_proxies
 from ledger import FileMoved
+from registry.client import import_mlflow
 from tasks.ingest import formats
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import Chunk, first_line
@@ -87,16 +85,8 @@ def _rows(
 
 
 def _client(where: str) -> Any:
-    past_proxies(os.environ)
-    of_our_own(os.environ, prefect=False)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        return mlflow.MlflowClient(tracking_uri=where)
+        return import_mlflow().MlflowClient(tracking_uri=where)
     except Exception as error:
         raise _failed(where, error, "nothing was read") from error
 
