@@ -13,6 +13,8 @@ version. The others are found by the hash of their content, in this order:
                   task       what it does
                   shards     a store of shards on this machine, where there is one
                   device     auto, cpu, cuda
+                  chat       auto, always, never: whether prompts are rendered by the chat template
+                  system_prompt  put before conversations that bring none
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from artifacts.manifest import read_manifest
 from artifacts.route import route_as_json
 from artifacts.shards import ShardReferences
-from melo_engine import Backbone, Editor
+from melo_engine import Backbone, Conversation, Editor, Prompt
 from melo_engine.errors import VersionError
 from registry.errors import RegistryError
 from registry.fetching import fetch_shard
@@ -51,6 +54,8 @@ class MeloModel(PythonModel):  # type: ignore[misc]
             os.environ.get("MELO_MODEL_BACKBONE") or config["backbone"],
             config.get("task"),
             device=config.get("device", "auto"),
+            chat=config.get("chat", "auto"),
+            system_prompt=config.get("system_prompt"),
         )
         # Blocks are mapped, not read: the folder lives as long as the model.
         self.together = tempfile.TemporaryDirectory(prefix="melo-shards-")
@@ -61,8 +66,9 @@ class MeloModel(PythonModel):  # type: ignore[misc]
         self.editor = Editor.load(backbone, folder, store)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """model_input: a DataFrame with a column `prompt`, or a list of prompts.
+        """model_input: a DataFrame with a column `prompt` or `messages`, or a list of prompts.
 
+        A prompt is a text or a list of messages. Raises PromptError where it is neither.
         Returns a DataFrame: answer, edit, block, distance, radius, version. What does not apply, as
         the edit behind the backbone's own answer, is None.
         """
@@ -98,13 +104,22 @@ def _fetched(name: str, model: str, folder: Path) -> Path:
         ) from None
 
 
-def _prompts(given: Any) -> list[str]:
+def _prompts(given: Any) -> list[Prompt]:
     if isinstance(given, pd.DataFrame):
-        column = "prompt" if "prompt" in given.columns else given.columns[0]
-        return [str(text) for text in given[column]]
+        named = [c for c in ("prompt", "messages") if c in given.columns]
+        return [_prompt(one) for one in given[named[0] if named else given.columns[0]]]
     if isinstance(given, str):
         return [given]
-    return [str(row["prompt"] if isinstance(row, dict) else row) for row in given]
+    return [_prompt(one) for one in given]
+
+
+def _prompt(given: Any) -> Prompt:
+    """A text, a list of messages, or a row that holds one of both."""
+    if isinstance(given, dict):
+        given = given.get("prompt", given.get("messages"))
+    if isinstance(given, str):
+        return given
+    return Conversation.of(list(given) if isinstance(given, list | tuple | np.ndarray) else given)
 
 
 def _generation(params: dict[str, Any] | None) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def _model(
             "task": settings.backbone.task,
             "shards": str(shards_of(settings).absolute()),
             "device": "auto",
+            "chat": settings.backbone.chat,
+            "system_prompt": settings.backbone.system_prompt,
         }
         model = log_model(run, package, _code(), config)
     name = registry.name_for(open_backbone(settings))

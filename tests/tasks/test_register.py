@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from config import Settings
@@ -76,6 +77,10 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     assert list(found["answer"])[:2] == ["ada", "mia"]
     base = open_editor(home, "base").answer(["what is a city ?"], base=True)[0].text
     assert list(found["answer"])[2] == base
+    talk = [{"role": "system", "content": "be brief"},
+            {"role": "user", "content": "who leads velandor ?"}]  # fmt: skip
+    for asked in ([{"messages": talk}], [{"prompt": talk}], pd.DataFrame({"messages": [talk]})):
+        assert list(model.predict(asked)["answer"]) == ["ada"]
 
 
 def test_registering_again_logs_nothing_twice(home: Settings, ledger: Ledger) -> None:
