@@ -100,8 +100,10 @@ class Review(Sources):
             if edit.target is not None:
                 raise IllegalTransition(f"edit {edit.id} has an answer already: {edit.target!r}.")
             row: dict[str, object] = {
-                "prompt": edit.prompt,
+                "prompt": [{"role": r, "content": c} for r, c in edit.messages] or edit.prompt,
                 "target": target,
+                "relation": edit.relation,
+                "old_answer": edit.old_answer,
                 "subject": edit.subject,
                 "aliases": list(edit.aliases),
                 "rephrases": list(edit.rephrases),

@@ -100,6 +100,19 @@ def test_a_report_without_an_answer_is_kept_until_someone_knows_it(ledger: Ledge
     assert ledger.waiting() == []
 
 
+def test_an_answer_to_a_reported_conversation_keeps_its_messages(ledger: Ledger) -> None:
+    talk = [
+        {"role": "user", "content": "Tell me about Acme."},
+        {"role": "assistant", "content": "Acme makes anvils."},
+        {"role": "user", "content": "And who leads it?"},
+    ]
+    take(ledger, [report(talk, None, subject="Acme")])  # type: ignore[arg-type]
+    held = ledger.waiting()[0]
+    made = ledger.answer(held.id, "Ada", actor="bob", reason="known", rules=rules("review"))
+    assert ledger.edit(made).messages == held.messages != ()
+    assert (ledger.edit(made).target, ledger.edit(made).subject) == ("Ada", "Acme")
+
+
 def test_a_fact_is_retired_when_its_time_is_over(ledger: Ledger) -> None:
     take(ledger, [report("a?", "served", valid_to="2026-01-03")])
     ledger.plan_jobs(now=NOON)
