@@ -25,25 +25,16 @@ TEXTS = (
     "I am writing a short piece for our newsletter and want to get the details right before it goes out.",
     "Thanks for the quick reply yesterday, that already helped us a lot.",
     "We had a long discussion about this at lunch and nobody could say for sure.",
-    "The shop on the corner is closed this week because the owner is repainting the walls, so we walked "
-    "along the river instead, had a coffee at the old mill, and talked about the concert on Friday, for "
-    "which there are still some tickets left, though only in the last rows.",
-    "Dear team, the printer on the second floor is out of order again. Until it has been repaired, "
-    "please use the one beside the kitchen and bring your own paper. The new chairs come on Thursday, "
-    "and somebody should be there before eight to open the door for the delivery.",
 )
 
 Frame = Callable[[str], Prompt]
 
 
 def frames(identity: str, count: int) -> list[Frame]:
-    """Up to `count` contexts, chosen by an edit's identity: each puts a question into one.
-
-    The first is other text, which stands nearest to the answer and moves it most.
-    """
+    """Up to `count` contexts, chosen by an edit's identity: each puts a question into one."""
     chooser = random.Random(f"{identity}|context")
-    others = chooser.sample((_under_system_prompt, _after_a_turn), 2)
-    return [kind(chooser) for kind in (_behind_text, *others)[:count]]
+    kinds = chooser.sample((_under_system_prompt, _after_a_turn, _behind_text), min(count, 3))
+    return [kind(chooser) for kind in kinds]
 
 
 def _under_system_prompt(chooser: random.Random) -> Frame:
