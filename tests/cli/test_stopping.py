@@ -34,8 +34,9 @@ def begun(home: Settings, path: Path) -> subprocess.Popen[str]:
 
 
 def heard() -> None:
-    """A test under nohup would hand on that it ignores this signal."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """A test under nohup, or in the background of a shell, would hand on what it ignores."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

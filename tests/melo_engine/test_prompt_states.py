@@ -12,8 +12,8 @@ from melo_engine.prompt_states import PromptStates
 from tests.melo_engine import models
 
 PROMPTS = (
-    "tell me about a new name", "tell me about oslo", "who leads", "who", "tell me about a new name",
-    "who leads velandor ? what capital city does it lie in now", "oslo",
+    "tell me about a new name", "tell me about oslo", "who leads", "what is", "tell me about a new name",
+    "who leads velandor ? what capital city does it lie in now", "east west",
 )  # fmt: skip
 
 
@@ -72,6 +72,11 @@ def test_chats_share_what_they_begin_with(monkeypatch: pytest.MonkeyPatch) -> No
     whole = backbone.encode(PROMPTS)["attention_mask"].sum().item()
     assert len(read) == 2  # the beginning, the rest
     assert sum(read) < whole
+
+
+def test_a_prompt_of_one_token_has_no_states_to_go_on_from() -> None:
+    backbone = models.backbone("llama")
+    assert "past_key_values" not in PromptStates(backbone).encoded(["who leads", "oslo"])
 
 
 def test_where_blocks_act_before_an_attention_prompts_are_read_anew() -> None:

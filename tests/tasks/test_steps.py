@@ -35,6 +35,7 @@ def told_to_end() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+    stopping._received.clear()  # else every later command of this process says that it was told
 
 
 def leased(settings: Settings, ledger: Ledger) -> JobRef:
