@@ -11,8 +11,9 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+
+from tasks.errors import causes
 
 OURS = {
     "artifacts", "melo_engine", "ledger", "config", "registry", "tasks", "flows", "serving",
@@ -51,9 +52,9 @@ def known_error(error: BaseException, home: Path | None = None) -> str | None:
     command has not imported itself.
     """
     text = " ".join(str(error).split())
-    causes = list(_line_of(error))
-    keeps_files = any(type(cause).__module__.split(".")[0] in STORES for cause in causes)
-    of_a_disk = any(said in str(cause).lower() for cause in causes for said in SAID_OF_DISK)
+    chain = list(causes(error))
+    keeps_files = any(type(cause).__module__.split(".")[0] in STORES for cause in chain)
+    of_a_disk = any(said in str(cause).lower() for cause in chain for said in SAID_OF_DISK)
     disk = None
     if home is not None and (keeps_files or of_a_disk or type(error).__name__ == SERVER):
         disk = unwritable(home)
@@ -95,15 +96,6 @@ def unwritable(folder: Path) -> str | None:
 def _is_ours(kind: type) -> bool:
     place = kind.__module__.split(".")
     return place[0] in OURS and place[-1] == "errors"
-
-
-def _line_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
 
 
 def _said(error: OSError) -> str:

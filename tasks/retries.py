@@ -11,11 +11,11 @@ What stays may still not be the job's own: `fault_of` says what an error says of
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
 from ledger import LedgerBusy
+from tasks.errors import causes
 
 PAUSES = [2, 8, 30]  # seconds before each further try
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -39,28 +39,19 @@ class Fault(Enum):
 
 def passes(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, may be gone at a later try."""
-    return any(_passes(e) for e in _line_of(error))
+    return any(_passes(e) for e in causes(error))
 
 
 def fault_of(error: BaseException) -> Fault:
     """What an error, or what it came from, says of the job that it ended."""
     if passes(error) or not isinstance(error, Exception):
         return Fault.NOT_ITS
-    return Fault.DOUBTFUL if any(_of_shortage(e) for e in _line_of(error)) else Fault.OWN
+    return Fault.DOUBTFUL if any(_of_shortage(e) for e in causes(error)) else Fault.OWN
 
 
 def fills_a_disk(error: BaseException | None) -> bool:
     """Whether a disk is full: that passes, but not within seconds."""
-    return any(isinstance(e, OSError) and e.errno in FULL for e in _line_of(error))
-
-
-def _line_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
+    return any(isinstance(e, OSError) and e.errno in FULL for e in causes(error))
 
 
 def _of_shortage(error: BaseException) -> bool:

@@ -44,12 +44,12 @@ def test_an_answer_goes_on_from_states_as_from_its_prompt(kind: str) -> None:
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("edited", ["gpt2", "llama", "qwen3"], indirect=True)
 def test_blocks_act_behind_states(edited: Any) -> None:
     backbone: Backbone = edited.backbone
     editor: Editor = edited.editor
-    if backbone.task != "causal-lm":
-        pytest.skip("has no states of prompts")
     encoded = PromptStates(backbone).encoded(edited.prompts)
+    assert "past_key_values" in encoded
     with editor.runtime.running(editor.blocks_of([r.id for r in edited.requests])):
         tokens, _ = written(backbone, encoded)
     said = [backbone.decode(row) for row in tokens]
