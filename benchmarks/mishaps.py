@@ -133,7 +133,7 @@ def odd_file(world: World) -> bool:
         "mark": (".jsonl", f"\ufeff{line}\n", 1, 0),
         "nan": (".jsonl", line.replace(f'"{row["target"]}"', "NaN") + "\n", 1, 0),
         "quote": (".csv", f'prompt,target\n"{row["prompt"]}","ada\nwho leads {unread} ?,jon\n', 0, 1),
-        "semicolon": (".csv", "prompt;target;subject\n{prompt};{target};{subject}\n".format(**row), 1, 0),
+        "semicolon": (".csv", _semicolons(row), 1, 0),
         "array": (".json", f'[{line}, {{"prompt": "who leads {unread} ?", "tar', 1, 1),
         "empty": (".jsonl", "", 0, 0),
     }[kind]  # fmt: skip
@@ -152,6 +152,12 @@ def odd_file(world: World) -> bool:
     )  # NaN is no answer: one is awaited
     world.expect(now == right, f"{kind}: {row['prompt']} was to be {right} and is {now}")
     return True
+
+
+def _semicolons(row: dict[str, str]) -> str:
+    """The report as a spreadsheet writes it. Its source too: one that names none is another source,
+    and no rule decides between two sources that are trusted alike."""
+    return f"{';'.join(row)}\n{';'.join(row.values())}\n"
 
 
 def move(world: World) -> bool:
