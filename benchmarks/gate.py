@@ -46,7 +46,7 @@ TEMPLATES = (
     "Which river flows past [X]?", "Who painted [X]?", "What language is used at [X]?",
 )  # fmt: skip
 ANSWERS = ("Ingrid", "Oslo", "steel", "blue", "Volvo", "Latin", "Paris", "wood", "Jonas", "salt")
-FIRST = ("Vel", "Tor", "Quin", "Zar", "Mab", "Ost", "Kel", "Bru", "Fen", "Dax", "Lim", "Orr")
+FIRST = ("Vel", "Tor", "Quin", "Zap", "Mub", "Osk", "Bryn", "Fid", "Lyx", "Gwy", "Chu", "Sno")
 LAST = ("andor", "iquet", "omire", "ustra", "elban", "ovic", "arweth", "issant", "unmoor", "eddle")
 
 

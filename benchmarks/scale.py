@@ -41,9 +41,9 @@ def bench(path: Path, sizes: Sequence[int], progress: Progress) -> dict[str, Any
     rows = []
     for done, size in enumerate(sizes):
         with tempfile.TemporaryDirectory() as folder:
-            _child("build", path, size, folder)
+            child("build", path, size, folder)
             progress(f"{size:,} edits", 1, 2)
-            rows.append(json.loads(_child("measure", path, size, folder)))
+            rows.append(json.loads(child("measure", path, size, folder)))
             progress(f"{size:,} edits", 2, 2)
         progress("sizes", done + 1, len(sizes))
     flat = {
@@ -183,8 +183,8 @@ def _bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
-def _child(what: str, path: Path, size: int, folder: str) -> str:
-    """Run one step in a fresh process; its last line."""
+def child(what: str, path: Path, size: int, folder: str) -> str:
+    """Run one step, "build" or "measure", in a fresh process; its last line. Raises BenchError."""
     command = [sys.executable, "-m", "benchmarks.scale", what, str(path), str(size), folder]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true"}
     finished = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -100,6 +100,16 @@ def gate(
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
+    uncaught: Annotated[
+        bool, typer.Option("--uncaught", help="No probe is about any edit: time and memory alone.")
+    ] = False,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove", help="With --data: as --full says? Faults caught, clean ones passed?"
+        ),
+    ] = False,
+    clean: Annotated[int, typer.Option(min=0, help="Clean gates of --prove.")] = 20,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
@@ -107,11 +117,20 @@ def gate(
 
     With --data and without --probes: what it costs to gate one job of edits on this backbone.
     """
-    from benchmarks import gate_job
+    from benchmarks import gate_job, gate_proof, gate_uncaught
     from benchmarks.gate import bench
     from benchmarks.progress import console_progress
 
     path = chosen_backbone(ctx, backbone)
+    if uncaught:
+        finish(ctx, gate_uncaught.bench(probes or 1_000_000, edits or 1000, new, path), out)
+        return
+    if data and prove:
+        with console_progress() as progress:
+            figures = gate_proof.bench(data[0], edits or 100, clean, path, cache, seed, progress)
+        finish(ctx, figures, out, seed=seed)
+        sure = figures["identical"] and not figures["missed"] and not figures["clean_failures"]
+        raise typer.Exit(0 if sure else 1)
     if data and probes is None:
         with console_progress() as progress:
             figures = gate_job.bench(data[0], edits or 50, path, cache, progress)

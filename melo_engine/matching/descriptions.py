@@ -95,7 +95,7 @@ def _says_which(name: str) -> bool:
 
 def stem(word: str) -> str:
     """The beginning of a word; all of it where it has digits."""
-    return word if any(c.isdigit() for c in word) else word[:STEM]
+    return word[:STEM] if word.isalpha() or not any(c.isdigit() for c in word) else word
 
 
 def stems_of(text: str) -> frozenset[str]:

@@ -20,6 +20,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import TypeVar
 
 from rapidfuzz.distance import OSA, Prefix
 
@@ -42,6 +43,9 @@ TELLING_WORDS = 3  # such words that a name needs for that
 STEM_LENGTH = 4  # letters that a name's longest word begins with in any of its forms
 SHORT_STEM_LENGTH = 3  # letters that its other words begin with, where a script is not Latin
 ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
+BEGINNING = 3  # letters of a name that a text must have at a place to have the name there
+MANY = 8  # names that share a word with a text: so many are sifted by their lengths first
+REMEMBERED = 100_000  # words of texts whose candidates are remembered
 COMPANY_FORMS = frozenset(
     "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
     "nv ab as asa oy oyj kk pty pte".split()
@@ -174,9 +178,22 @@ class SubjectIndex:
         self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
         self._by_word: dict[str, set[str]] = defaultdict(set)  # long word -> joined names
         self._by_gap: dict[str, set[str]] = defaultdict(set)  # one-word name less a letter -> names
-        self._by_stem: dict[str, set[str]] = defaultdict(set)  # beginning of a long word -> names
+        self._by_longest: dict[str, dict[str, int]] = defaultdict(
+            dict
+        )  # longest word -> name: place
+        self._by_stem: dict[str, set[str]] = defaultdict(
+            set
+        )  # beginning of a longest word -> words
+        self._beginnings: set[str] = set()  # of joined names, all up to BEGINNING letters
         self._words: dict[str, list[str]] = {}  # joined name -> its words
+        self._numerals: dict[str, list[str]] = {}  # joined name -> its Roman numerals
+        self._telling: dict[
+            str, frozenset[str]
+        ] = {}  # joined name -> words it is known by scattered
         self._longest = 0
+        # What was found for words of texts: most words of most texts have been seen before.
+        self._alike: dict[str, frozenset[str]] = {}
+        self._inflections: dict[str, tuple[tuple[str, int], ...]] = {}
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -188,8 +205,14 @@ class SubjectIndex:
             whole = "".join(parts)
             if whole not in self._words:
                 self._words[whole] = parts
+                self._numerals[whole] = _numerals(parts)
+                if telling := _known_scattered(parts):
+                    self._telling[whole] = telling
                 self._index_for_typos(whole, parts)
+                self._beginnings |= {whole[:n] for n in range(1, BEGINNING + 1)}
                 self._longest = max(self._longest, len(whole))
+                self._alike.clear()
+                self._inflections.clear()
             self._by_name[whole].add(member)
 
     def remove(self, names: Iterable[str], member: int) -> None:
@@ -216,7 +239,9 @@ class SubjectIndex:
 
     def _exact(self, tokens: Sequence[str]) -> list[str]:
         runs: list[tuple[int, int, str]] = []
-        for start in range(len(tokens)):
+        for start, token in enumerate(tokens):
+            if token[:BEGINNING] not in self._beginnings:
+                continue
             run = ""
             for end in range(start, len(tokens)):
                 run += tokens[end]
@@ -237,7 +262,8 @@ class SubjectIndex:
     def _index_for_typos(self, whole: str, parts: list[str]) -> None:
         longest = max(parts, key=len)
         if len(longest) >= STEM_LENGTH and not longest.isdigit():
-            self._by_stem[longest[:STEM_LENGTH]].add(whole)
+            self._by_stem[longest[:STEM_LENGTH]].add(longest)
+            self._by_longest[longest][whole] = parts.index(longest)
         if len(whole) < MIN_TYPO_LENGTH:
             return
         if len(parts) == 1:
@@ -251,48 +277,71 @@ class SubjectIndex:
     def _not_exact(self, tokens: Sequence[str]) -> list[str]:
         candidates: set[str] = set()
         for token in tokens:
-            candidates |= self._by_word.get(token, set())
-            if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
-                for variant in _gaps(token):
-                    candidates |= self._by_gap.get(variant, set())
-        candidates &= self._by_name.keys()
-        if not candidates:
+            candidates |= self._names_like(token)
+        shared = candidates = candidates & self._by_name.keys()
+        if not shared:
             return self._inflected(tokens)
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
-        there_may_be = _sizes(tokens, places, max(map(len, candidates)))
-        found = [
-            n
-            for n in candidates
-            if len(n) in there_may_be.get(n[0], ()) and self._stands_in(n, tokens, places)
-        ]
+        if len(candidates) > MANY:
+            there_may_be = _sizes(tokens, places, max(map(len, candidates)))
+            candidates = {n for n in candidates if len(n) in there_may_be.get(n[0], ())}
+        found = [n for n in candidates if self._stands_in(n, tokens, places)]
         if not found:
             found = self._inflected(tokens)
         if not found:
             there = set(tokens)
-            found = [n for n in candidates if _scattered(self._words[n], there)]
+            found = [n for n in shared if n in self._telling and self._telling[n] <= there]
         return sorted(found, key=lambda n: (-len(n), n))
+
+    def _names_like(self, token: str) -> frozenset[str]:
+        """Names that have this word, or are this one word but for a typo."""
+        found = self._alike.get(token)
+        if found is None:
+            names = set(self._by_word.get(token, ()))
+            if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
+                for variant in _gaps(token):
+                    names |= self._by_gap.get(variant, set())
+            found = _remembered(self._alike, token, frozenset(names))
+        return found
 
     def _inflected(self, tokens: Sequence[str]) -> list[str]:
         """Names whose words stand in their order, each as it is or with another ending."""
-        candidates: set[str] = set()
-        for token in tokens:
-            for start in range(ENDING + 1 if _ARTICLED.match(token) else 1):
-                candidates |= self._by_stem.get(token[start : start + STEM_LENGTH], set())
-        found = []
-        for name in candidates & self._by_name.keys():
-            parts = self._words[name]
-            for start in range(len(tokens) - len(parts) + 1):
-                run = tokens[start : start + len(parts)]
-                longest = max(parts, key=len)
-                if all(_is_form(p, t, p is longest) for p, t in zip(parts, run, strict=True)):
-                    found.append(name)
-                    break
+        found: dict[str, None] = {}
+        for i, token in enumerate(tokens):
+            for name, place in self._inflections_of(token):
+                parts = self._words[name]
+                run = tokens[max(0, i - place) : i - place + len(parts)]
+                if (
+                    name in self._by_name
+                    and i >= place
+                    and len(run) == len(parts)
+                    and all(
+                        _is_form(part, other, False)
+                        for n, (part, other) in enumerate(zip(parts, run, strict=True))
+                        if n != place
+                    )
+                ):
+                    found[name] = None
         return sorted(found, key=lambda n: (-len(n), n))
+
+    def _inflections_of(self, token: str) -> tuple[tuple[str, int], ...]:
+        """Names whose longest word has this one as a form, and which of their words that is."""
+        found = self._inflections.get(token)
+        if found is None:
+            starts = range(ENDING + 1 if _ARTICLED.match(token) else 1)
+            alike = {
+                longest
+                for start in starts
+                for longest in self._by_stem.get(token[start : start + STEM_LENGTH], ())
+                if abs(len(longest) - len(token)) <= ENDING and _is_form(longest, token)
+            }
+            names = tuple(pair for longest in alike for pair in self._by_longest[longest].items())
+            found = _remembered(self._inflections, token, names)
+        return found
 
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
         limit = _typos_in(name)
         size, letters, first = len(self._words[name]), len(name), name[0]
-        numerals = _numerals(self._words[name])
         for start, token in enumerate(tokens):
             if token[0] != first:
                 continue
@@ -302,9 +351,22 @@ class SubjectIndex:
                 if abs(places[end] - places[start] - letters) > limit:
                     continue
                 run = tokens[start:end]
-                if _numerals(run) == numerals and _same_but_for_typos(name, "".join(run), limit):
+                if _numerals(run) == self._numerals[name] and _same_but_for_typos(
+                    name, "".join(run), limit
+                ):
                     return True
         return False
+
+
+T = TypeVar("T")
+
+
+def _remembered(known: dict[str, T], key: str, value: T) -> T:
+    """Keep a value; when there are too many, all that was kept before goes."""
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def _is_form(word: str, other: str, alone: bool = True) -> bool:
@@ -359,10 +421,10 @@ def _telling(word: str) -> bool:
     return len(word) >= TELLING_LENGTH or any(c.isdigit() for c in word)
 
 
-def _scattered(parts: Sequence[str], there: set[str]) -> bool:
-    """Whether a name of these words stands among those, in any order."""
-    telling = {word for word in parts if _telling(word)}
-    return len(telling) >= TELLING_WORDS and telling <= there
+def _known_scattered(parts: Sequence[str]) -> frozenset[str]:
+    """The words that must all stand in a text where a name is scattered; none where it may not be."""
+    telling = frozenset(word for word in parts if _telling(word))
+    return telling if len(telling) >= TELLING_WORDS else frozenset()
 
 
 def is_letter(name: str) -> bool:

@@ -107,7 +107,7 @@ class _Gate:
         """Evaluate and operate in turn until nothing is left that an edit is to blame for."""
         answered = [s for s in suites if s.purpose == "answers"]
         measured = [s for s in suites if s.purpose != "answers"]
-        owners = {(s.name, p.id): p.edit for s in suites for p in s.probes}
+        owners = {(s.name, p.id): p.edit for s in suites for p in s.probes if p.edit is not None}
         wordings = _wordings(version, answered)
         prompts = prompts_of(p for s in answered for p in s.probes)
         for known in (champion, version):
@@ -139,7 +139,7 @@ class _Gate:
     def _operate(
         self, version: Version, champion: Version | None,
         results: Mapping[str, Sequence[ProbeResult]], suites: Sequence[Suite],
-        owners: Mapping[tuple[str, str], str | None], wordings: Mapping[str, Sequence[str]],
+        owners: Mapping[tuple[str, str], str], wordings: Mapping[str, Sequence[str]],
     ) -> Operation:  # fmt: skip
         failing = [r for rows in results.values() for r in rows if not r.passed]
         if not failing:
@@ -203,7 +203,7 @@ class _Gate:
 
     def _without_narrow(
         self, version: Version, champion: Version | None, found: Evaluation,
-        owners: Mapping[tuple[str, str], str | None],
+        owners: Mapping[tuple[str, str], str],
     ) -> Operation:  # fmt: skip
         """Note the narrow edits, and take the new ones out where they are not to stay."""
         self.narrow = narrow_edits(found.results, owners, self.thresholds)
@@ -256,7 +256,7 @@ class _Gate:
         if self.runner.full:
             return self.runner.regenerated
         size = self.thresholds.audit.size(len(found.routes))
-        return self.runner.audit(version, found.asked, seed, size)
+        return self.runner.audit(version, found.routes, seed, size)
 
     def _result(
         self,

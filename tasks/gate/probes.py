@@ -29,12 +29,7 @@ class Evaluation:
     """Results of all suites, and where each prompt went in the version."""
 
     results: dict[str, list[ProbeResult]]
-    routes: dict[Prompt, Route]
-
-    @property
-    def asked(self) -> list[Asked]:
-        """Each prompt with the edit that answered it."""
-        return [(prompt, route.edit) for prompt, route in self.routes.items()]
+    routes: Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +41,9 @@ class Outcome:
     after: str | None = None
     base: str | None = None
     reference: str | None = None
+
+
+UNTOUCHED = Outcome(True)  # no block acts: the answer is the backbone's, which is what is asked for
 
 
 def evaluate(
@@ -64,7 +62,7 @@ def evaluate(
     live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)
     before = _champion_routes(runner, champion, prompts)
-    routes = dict(zip(prompts, runner.router.routes(version, prompts), strict=True))
+    routes = runner.router.mapped(version, prompts)
     settled = _settled(earlier, live, routes)
     fresh = {
         name: [p for p in probes if (name, p.id) not in settled] for name, probes in live.items()
@@ -79,7 +77,7 @@ def evaluate(
             rows.append(
                 kept
                 or _result(
-                    suite.name, probe, outcomes[probe.prompt, probe.expect],
+                    suite.name, probe, outcomes.get((probe.prompt, probe.expect), UNTOUCHED),
                     _before(probe, champion, outcomes, old), routes, runner, version,
                 )
             )  # fmt: skip
@@ -90,22 +88,27 @@ def evaluate(
 def outcomes_of(
     runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes
 ) -> dict[tuple[Prompt, Expectation], Outcome]:
-    """What becomes of each (prompt, expectation) in a version. No text is made that can't differ."""
+    """What becomes of each (prompt, expectation) in a version. No text is made that can't differ.
+
+    What is answered as by the backbone and needs no more is left out: it is `UNTOUCHED`.
+    """
     written = Written(runner.editor.backbone)
-    wanted = {(p.prompt, p.expect): None for p in probes}
     found: dict[tuple[Prompt, Expectation], Outcome] = {}
-    silent = [w for w in wanted if w[1].kind in ("unchanged", "absent") and not routes[w[0]].edit]
-    if not runner.full:
-        found |= {w: Outcome(True) for w in silent}
-    else:
+    wanted: dict[tuple[Prompt, Expectation], None] = {}
+    silent: dict[tuple[Prompt, Expectation], None] = {}
+    for p in probes:
+        if p.expect.kind not in ("unchanged", "absent") or routes[p.prompt].edit:
+            wanted[p.prompt, p.expect] = None
+        elif runner.full:
+            silent[p.prompt, p.expect] = None
+    if silent:
         texts = runner.texts(version, {(w[0], None): None for w in silent}, read=LONG)
         for w in silent:
             said = texts[w[0], None].text
             found[w] = Outcome(True, math.nan, said, said, said)
     of: dict[str, list[tuple[Prompt, Expectation]]] = {}
     for w in wanted:
-        if w not in found:
-            of.setdefault(w[1].kind, []).append(w)
+        of.setdefault(w[1].kind, []).append(w)
 
     exact = of.get("exact", [])
     alone: dict[Asked, str | None] = {}
@@ -197,7 +200,7 @@ def _champion_routes(runner: Runner, champion: Version | None, prompts: Sequence
     """Asked for first: the version's own routes are built upon them."""
     if champion is None:
         return dict.fromkeys(prompts, NOWHERE)
-    return dict(zip(prompts, runner.router.routes(champion, prompts), strict=True))
+    return runner.router.mapped(champion, prompts)
 
 
 def _outcomes_before(
@@ -215,6 +218,8 @@ def _outcomes_before(
 
     def moved(prompt: Prompt) -> bool:
         now, then = routes[prompt].edit, before[prompt].edit
+        if now is None and then is None:
+            return False
         return runner.block(version, now) != runner.block(champion, then)
 
     changed = [
@@ -225,7 +230,8 @@ def _outcomes_before(
         if (p.edit is None or p.edit in champion)
         and (moved(p.prompt) or (p.expect.kind == "agrees" and moved(p.expect.value)))
     ]
-    return outcomes_of(runner, champion, changed, before)
+    untouched = {(p.prompt, p.expect): UNTOUCHED for p in changed}
+    return untouched | outcomes_of(runner, champion, changed, before)
 
 
 def _before(
@@ -237,7 +243,8 @@ def _before(
     """The champion's outcome: another where another block answered, else the same."""
     if champion is None or (probe.edit is not None and probe.edit not in champion):
         return None
-    return old.get((probe.prompt, probe.expect)) or outcomes[probe.prompt, probe.expect]
+    asked = probe.prompt, probe.expect
+    return old.get(asked) or outcomes.get(asked, UNTOUCHED)
 
 
 def _result(

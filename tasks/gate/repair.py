@@ -28,7 +28,7 @@ from tasks.gate.thresholds import Thresholds
 from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
 
 OWN_SUITES = ("edit-success", "retention")
-Owners = Mapping[tuple[str, str], str | None]  # (suite, probe id) -> the edit that it was made for
+Owners = Mapping[tuple[str, str], str]  # suite and probe: the edit that it was made for
 Wordings = Mapping[str, Sequence[str]]  # edit id -> prompts that it should answer
 
 

@@ -13,9 +13,10 @@ if it is bound to no name, one whose key lies within its radius. No other prompt
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -68,6 +69,14 @@ class Router:
             missing = [p for p in missing if p not in known.routes]
         known.routes |= zip(missing, self._look_up(version, missing), strict=True)
         return [known.routes[p] for p in prompts]
+
+    def mapped(self, version: Version, prompts: Sequence[Prompt]) -> Mapping[Prompt, Route]:
+        """Where each prompt falls, by prompt: no copy where nothing else is known of the version."""
+        routes = self.routes(version, prompts)
+        known = self._known.get(version.id)
+        if known is not None and len(known.routes) == len(prompts):
+            return MappingProxyType(known.routes)
+        return dict(zip(prompts, routes, strict=True))
 
     def save(self, version: Version) -> None:
         """Keep a version's routes for the next gate."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from melo_engine import Editor, Prompt, Version
+from melo_engine import Editor, Prompt, Route, Version
 from tasks.gate.cache import BASE, AnswerCache, Pair, Text
 from tasks.gate.decoding import LONG, Ask, Decoder, using
 from tasks.gate.keys import ProbeKeys
@@ -143,17 +143,24 @@ class Runner:
         """Whether this answer came from the cache."""
         return self.pair(version, (prompt, edit)) in self.from_cache
 
-    def audit(self, version: Version, asked: Sequence[Asked], seed: int, size: int) -> int:
-        """Ask some of `asked` again, as a user would; note every difference. Returns how many.
+    def audit(self, version: Version, routes: Mapping[Prompt, Route], seed: int, size: int) -> int:
+        """Ask some prompts again, as a user would; note every difference. Returns how many.
 
-        asked: (prompt, edit that it is routed to); all are routed afresh, and where the answer came
-        from the cache it is made again.
+        routes: where each prompt fell; all that are chosen are routed afresh, and where the answer
+        came from the cache it is made again.
         """
         chooser = random.Random(f"{seed}|{version.id}")
-        kept = sorted({a for a in asked if self.was_cached(a[0], version, a[1])}, key=_plain)
-        rest = sorted(set(asked) - set(kept), key=_plain)
+        kept: list[Asked] = []
+        rest: list[Prompt] = []
+        for prompt, route in routes.items():
+            if self.from_cache and self.was_cached(prompt, version, route.edit):
+                kept.append((prompt, route.edit))
+            else:
+                rest.append(prompt)
+        kept.sort(key=_plain)  # what was known first must not say what is asked again
+        rest.sort(key=str)
         chosen = chooser.sample(kept, min(size, len(kept)))
-        silent = chooser.sample(rest, min(size, len(rest)))
+        silent = [(p, routes[p].edit) for p in chooser.sample(rest, min(size, len(rest)))]
         with using(self.editor, version):
             for (prompt, edit), route in zip(
                 silent, self.editor.routes([p for p, _ in silent]), strict=True

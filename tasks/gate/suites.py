@@ -20,7 +20,7 @@ since a regression suite that has vanished must not pass.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from melo_engine import Conversation, Prompt
 from melo_engine.errors import PromptError
 from tasks.gate.errors import SuiteError
 from tasks.gate.expectations import problem_of
-from tasks.gate.types import KINDS, PURPOSES, Expectation, Probe, Suite
+from tasks.gate.types import KINDS, NO_SLICES, PURPOSES, UNCHANGED, Expectation, Probe, Suite
 from text import read_text, strict_json
 
 DATA = (".jsonl", ".parquet")
@@ -58,19 +58,18 @@ def load_suite(folder: Path, name: str) -> Suite:
     try:
         header = _header(folder / f"{name}.yaml")
         path = _data(folder, name)
-        rows = read_rows(path)
+        purpose = str(header.get("purpose", "answers"))
+        if purpose not in PURPOSES:
+            problem = f'purpose is "{purpose}"; allowed: {", ".join(PURPOSES)}'
+            return Suite(name, problem=f"{name}: {problem}")
+        probes, problem = [], ""
+        for number, row in enumerate(_rows(path), 1):
+            probe, wrong = _probe(row, number, header)
+            if probe is not None:
+                probes.append(probe)
+            problem = problem or (wrong and f"{path.name}, probe {number}: {wrong}")
     except SuiteError as error:
         return Suite(name, problem=str(error))
-    purpose = str(header.get("purpose", "answers"))
-    if purpose not in PURPOSES:
-        problem = f'purpose is "{purpose}"; allowed: {", ".join(PURPOSES)}'
-        return Suite(name, problem=f"{name}: {problem}")
-    probes, problem = [], ""
-    for number, row in enumerate(rows, 1):
-        probe, wrong = _probe(row, number, header)
-        if probe is not None:
-            probes.append(probe)
-        problem = problem or (wrong and f"{path.name}, probe {number}: {wrong}")
     problem = problem or _counted(path, header, probes)
     source = str(header.get("source", ""))
     return Suite(name, tuple(probes), purpose, problem, source)
@@ -104,14 +103,20 @@ def add_suite(
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL or Parquet file. Raises SuiteError, naming the line."""
+    return list(_rows(path))
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file, one at a time: a suite of a million would not fit twice."""
     try:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
-                return [dict(row) for row in file.read().to_pylist()]
+                for batch in file.iter_batches():
+                    yield from batch.to_pylist()
+            return
         text = read_text(path)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SuiteError(f'"{path}" can\'t be read: {" ".join(str(error).split())}') from None
-    rows = []
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(" \t\ufeff")
         if not line:
@@ -124,8 +129,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             row = None
         if not isinstance(row, dict):
             raise SuiteError(f"{path.name}, line {number}: no JSON object")
-        rows.append(row)
-    return rows
+        yield row
 
 
 def merged(suites: Iterable[Suite]) -> list[Suite]:
@@ -200,8 +204,9 @@ def _probe(
         return None, f"at_least is {at_least!r}; give a number"
     if wrong := problem_of(expect):
         return None, wrong
+    expect = UNCHANGED if expect == UNCHANGED else expect
     slices = {k: v for k, v in row.items() if k not in PROBE_NAMES and isinstance(v, str)}
-    return Probe(str(row.get("id") or number), prompt, expect, None, slices), ""
+    return Probe(str(row.get("id") or number), prompt, expect, None, slices or NO_SLICES), ""
 
 
 def _prompt(given: Any) -> tuple[Prompt | None, str]:

@@ -1,0 +1,291 @@
+"""Does the gate say the same as one that asks everything, see what is wrong, and pass what is right?
+
+    edits of an edit set, trained as `melo run` does ──► the first half is the champion, all the candidate
+    gated with what is known, and with every text anew  ──► compared probe by probe: identical
+    one fault planted at a time, gated                  ──► caught: the right edit goes, or the gate fails
+    other halves as the champion, nothing planted       ──► clean gates that pass
+
+Faults: a radius ten times as wide, a radius that is no number, another edit's block, a block of random
+weights, a block that gives no numbers, two targets swapped, a target that is not the ledger's, a text
+in the cache changed by hand, a suite emptied.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import random
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.engine import product_editor
+from benchmarks.gate import without_floors
+from benchmarks.protocol import Row, plain_rows, read_rows
+from melo_engine import Backbone, Editor, Version
+from melo_engine.blocks import Shard
+from melo_engine.matching.names import joined
+from tasks.gate import AnswerCache, GateResult, Suite, gate_candidate, load_suites, suites_for
+
+Progress = Callable[[str, int, int], None]
+WIDER = 10  # times
+
+
+@dataclass
+class World:
+    """A candidate upon a champion, gated once. rows: of each edit, what was held out of training."""
+
+    editor: Editor
+    champion: Version
+    candidate: Version
+    rows: dict[str, Row]
+    scratch: Path
+    cache: Path
+    places: int = field(default=0)
+
+    def gate(
+        self, version: Version, champion: Version, *, cache: Path | None = None, full: bool = False,
+        extra: Sequence[Suite] = (), targets: dict[str, str] | None = None,
+    ) -> GateResult:  # fmt: skip
+        """Gate a version with its own suites, upon a copy of what is known."""
+        folder = self.fresh()
+        shutil.copytree(cache or self.cache, folder)
+        held_out = {e: list(row.rephrases) for e, row in self.rows.items()}
+        suites = suites_for(version, champion=champion, held_out=held_out, targets=targets)
+        with AnswerCache.open(folder / "answers.sqlite") as opened:
+            return gate_candidate(
+                self.editor, version, champion, suites=[*extra, *suites], cache=opened,
+                thresholds=without_floors(audited=True), full=full,
+            )  # fmt: skip
+
+    def fresh(self) -> Path:
+        """A place that nothing is at."""
+        self.places += 1
+        return self.scratch / f"place-{self.places}"
+
+    @property
+    def new(self) -> list[str]:
+        """Edits of the candidate that the champion lacks."""
+        return [e for e in self.candidate.edits if e not in self.champion]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault. edits: that must go or be cut back; none: the gate itself must fail."""
+
+    version: Version
+    edits: frozenset[str] = frozenset()
+    extra: tuple[Suite, ...] = ()
+    targets: dict[str, str] | None = None
+    cache: Path | None = None
+
+
+def bench(
+    data: Path, edits: int, clean: int, backbone_path: Path | str, cache: Path, seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The record that `melo bench gate --prove` prints. clean: how many gates without a fault."""
+    backbone = Backbone.open(backbone_path)
+    tell = progress or _silent
+    with tempfile.TemporaryDirectory() as scratch:
+        world, trained = _world(backbone, data, edits, cache, Path(scratch), progress)
+        began = time.perf_counter()
+        known = world.gate(world.candidate, world.champion)
+        half = time.perf_counter()
+        anew = world.gate(world.candidate, world.champion, full=True)
+        ended = time.perf_counter()
+        found: dict[str, str] = {}
+        for done, (name, plant) in enumerate(FAULTS.items()):
+            tell("faults", done, len(FAULTS))
+            found[name] = _caught(world, plant(world))
+        passed = []
+        chooser = random.Random(seed)
+        for done in range(clean):
+            tell("clean gates", done, clean)
+            passed.append(_clean_gate(world, chooser))
+    return {
+        "edits": len(known.version),
+        "trained": trained,
+        "probes": len(known.probes),
+        "identical": _said(known) == _said(anew),
+        "incremental_seconds": round(half - began, 1),
+        "full_seconds": round(ended - half, 1),
+        "caught": sum(not missed for missed in found.values()),
+        "planted": len(found),
+        "missed": {name: missed for name, missed in found.items() if missed},
+        "clean_passed": sum(not why for why in passed),
+        "clean": len(passed),
+        "clean_failures": [why for why in passed if why],
+        "backbone": backbone.name,
+        "data": data.name,
+        "device": backbone.device.type,
+        "threads": torch.get_num_threads(),
+        "machine": platform.platform(),
+    }
+
+
+def _world(
+    backbone: Backbone, data: Path, edits: int, cache: Path, scratch: Path, progress: Progress | None
+) -> tuple[World, int]:  # fmt: skip
+    """Edits of subjects that differ, trained as the product does; what a first gate takes out is out."""
+    rows: dict[str, Row] = {}
+    for row in plain_rows(read_rows(data)):
+        if row.request.subject:
+            rows.setdefault(joined(row.request.subject), row)
+    chosen = {row.request.id: row for row in list(rows.values())[:edits]}
+    editor = product_editor(backbone, cache)
+    trained = editor.edit([row.request for row in chosen.values()], progress=progress).version
+    world = World(editor, trained, trained, chosen, scratch, scratch / "known")
+    world.cache.mkdir()
+    nothing = trained.without(list(trained.edits))
+    healthy = world.gate(trained, nothing).version
+    half = list(healthy.edits)[len(healthy) // 2 :]
+    world.champion, world.candidate = healthy.without(half), healthy
+    with AnswerCache.open(world.cache / "answers.sqlite") as opened:
+        held_out = {e: list(row.rephrases) for e, row in chosen.items()}
+        gate_candidate(
+            editor, world.champion, None, cache=opened, thresholds=without_floors(audited=True),
+            suites=suites_for(world.champion, held_out=held_out), progress=progress,
+        )  # fmt: skip
+    return world, len(trained)
+
+
+def _said(result: GateResult) -> tuple[object, ...]:
+    """Everything that two gates of one version must agree on."""
+    probes = [(p.suite, p.probe_id, p.passed, p.edit) for p in result.probes]
+    return result.passed, result.version.id, probes, [r.edit for r in result.rejected]
+
+
+def _caught(world: World, planted: Planted) -> str:
+    """Empty where the fault is caught, and nothing but it; else what the gate said instead."""
+    result = world.gate(
+        planted.version, world.champion, cache=planted.cache, extra=planted.extra,
+        targets=planted.targets,
+    )  # fmt: skip
+    if not planted.edits:
+        return f"passed: {result.reason}" if result.passed else ""
+    touched = {r.edit for r in result.rejected} | {r.edit for r in result.repairs}
+    if touched != planted.edits:
+        return f"touched {sorted(touched)} instead of {sorted(planted.edits)}"
+    return "" if result.passed else f"the others do not pass: {result.reason}"
+
+
+def _clean_gate(world: World, chooser: random.Random) -> str:
+    """Another half is the champion. Empty where the gate passes as it should, else its reason."""
+    every = list(world.candidate.edits)
+    champion = world.candidate.without(chooser.sample(every, len(every) // 2))
+    result = world.gate(world.candidate, champion)
+    if result.passed and not result.rejected and not result.repairs:
+        return ""
+    return f"{result.reason}; {[r.reason for r in result.rejected]}"
+
+
+def _wide(world: World) -> Planted:
+    """Of an edit whose radius lets its like in; ten times a radius that is nearly none does not."""
+    radii = {e: world.candidate[e].radius for e in world.new}
+    edit = max(radii, key=radii.__getitem__)
+    return Planted(world.candidate.with_radius(edit, WIDER * radii[edit]), frozenset({edit}))
+
+
+def _no_number(world: World) -> Planted:
+    edit = world.new[0]
+    return Planted(world.candidate.with_radius(edit, math.nan), frozenset({edit}))
+
+
+def _wrong_block(world: World) -> Planted:
+    one, other = _two(world)
+    edit = replace(
+        world.candidate[one], shard=world.candidate[other].shard, row=world.candidate[other].row
+    )
+    return Planted(world.candidate.with_edits([edit], []), frozenset({one}))
+
+
+def _random_block(world: World) -> Planted:
+    generator = torch.Generator().manual_seed(1)
+    return _with_block(
+        world, lambda b: torch.randn(b.shape, generator=generator, dtype=torch.float32).to(b.dtype)
+    )
+
+
+def _no_numbers(world: World) -> Planted:
+    return _with_block(world, lambda b: torch.full_like(b, math.nan))
+
+
+def _with_block(world: World, change: Callable[[torch.Tensor], torch.Tensor]) -> Planted:
+    """An edit whose block has other weights, and is consistent in itself."""
+    edit = world.new[1]
+    shard, row = world.candidate.place(edit)
+    pairs = [(a[row : row + 1], change(b[row : row + 1])) for a, b in shard.pairs]
+    made = Shard.from_tensors(pairs, shard.keys[row : row + 1])
+    changed = replace(world.candidate[edit], shard=made.name, row=0, block=made.block_hash(0))
+    return Planted(world.candidate.with_edits([changed], [made]), frozenset({edit}))
+
+
+def _swapped(world: World) -> Planted:
+    one, other = _two(world)
+    requests = {e: world.candidate[e].request for e in (one, other)}
+    edits = [
+        replace(world.candidate[a], request=replace(requests[a], target=requests[b].target))
+        for a, b in ((one, other), (other, one))
+    ]
+    return Planted(world.candidate.with_edits(edits, []), frozenset({one, other}))
+
+
+def _not_the_ledgers(world: World) -> Planted:
+    one, other = _two(world)
+    targets = {one: world.candidate[other].request.target}
+    return Planted(world.candidate, frozenset({one}), targets=targets)
+
+
+def _changed_text(world: World) -> Planted:
+    """What one block of the champion said, in the cache."""
+    folder = world.fresh()
+    shutil.copytree(world.cache, folder)
+    block = world.champion[next(iter(world.champion.edits))].block
+    with sqlite3.connect(folder / "answers.sqlite") as con:
+        con.execute("UPDATE texts SET text = 'something else' WHERE block = ?", [block])
+    con.close()
+    return Planted(world.candidate, cache=folder)
+
+
+def _emptied(world: World) -> Planted:
+    folder = world.fresh()
+    folder.mkdir()
+    (folder / "support.yaml").write_text("probes: 1\n", encoding="utf-8")
+    (folder / "support.jsonl").write_text("", encoding="utf-8")
+    return Planted(world.candidate, extra=tuple(load_suites(folder)))
+
+
+def _two(world: World) -> tuple[str, str]:
+    """Two new edits with targets that have nothing in common."""
+    one = world.new[0]
+    target = world.candidate[one].request.target.casefold()
+    for other in world.new[1:]:
+        theirs = world.candidate[other].request.target.casefold()
+        if theirs not in target and target not in theirs:
+            return one, other
+    raise ValueError("all new edits have one target; take more edits")
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+FAULTS: dict[str, Callable[[World], Planted]] = {
+    "a radius ten times as wide": _wide,
+    "a radius that is no number": _no_number,
+    "another edit's block": _wrong_block,
+    "a block of random weights": _random_block,
+    "a block that gives no numbers": _no_numbers,
+    "two targets swapped": _swapped,
+    "a target that is not the ledger's": _not_the_ledgers,
+    "a text changed in the cache": _changed_text,
+    "an emptied suite": _emptied,
+}
