@@ -17,6 +17,8 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
+import psutil
+
 from benchmarks.strikes import may_mount, small_disk
 from benchmarks.tiny import PEOPLE, reports, write_lines
 from benchmarks.world import World, edit_all, fingerprint
@@ -206,6 +208,7 @@ def killed(world: World) -> bool:
     time.sleep(world.dice.uniform(0.0, KILL_WITHIN))
     process.kill()
     world.said.append(_output(process))
+    _servers_ended(world.settings.home)
     world.run([path])
     return True
 
@@ -269,6 +272,16 @@ def _one(world: World) -> Edit | None:
         return None
     with world.ledger() as ledger:
         return ledger.edit(world.dice.choice(sorted(world.active)))
+
+
+def _servers_ended(home: Path) -> None:
+    """Wait for the home's own servers, which end soon after a run that was killed, and write until then."""
+    theirs = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(home):
+                theirs.append(process)
+    psutil.wait_procs(theirs, timeout=PATIENCE)
 
 
 def _output(process: subprocess.Popen[str]) -> str:
