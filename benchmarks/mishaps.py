@@ -275,7 +275,7 @@ def _one(world: World) -> Edit | None:
 
 
 def _servers_ended(home: Path) -> None:
-    """Wait for the home's own servers, which end soon after a run that was killed, and write until then."""
+    """Wait for the home's own servers: after a run was killed they write until they have ended."""
     theirs = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
