@@ -46,14 +46,21 @@ PLAIN_PROMPTS = 64
 
 
 def bench(
-    data: Path, edits: int, backbone_path: str, cache: Path, progress: Report | None = None
-) -> dict[str, Any]:
-    """The record that `melo bench gate --data FILE` prints. cache: keys' projections are kept there."""
+    data: Path, edits: int, backbone_path: str, cache: Path, *, spoiled: bool = False,
+    progress: Report | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The record that `melo bench gate --data FILE` prints. cache: keys' projections are kept there.
+
+    spoiled: three more reports are in the job, none of which may serve, see `_spoiled`.
+    """
     with tempfile.TemporaryDirectory() as scratch, listening(progress or _silent):
-        settings = _home(Path(scratch), backbone_path, cache, edits)
+        more = 3 if spoiled else 0
+        settings = _home(Path(scratch), backbone_path, cache, edits + more)
         with open_ledger(settings) as ledger:
-            accepted = _take(settings, ledger, data, edits)
+            rows = _rows(data, edits)
+            _take(settings, ledger, [*rows, *(_spoiled(settings) if spoiled else ())])
             figures = _job(settings, ledger)
+        accepted = [str(row["prompt"]) for row in rows]
         backbone = open_backbone(settings)
         rate = _plain_rate(backbone, accepted)
         plain = figures["tokens"] / rate
@@ -63,7 +70,10 @@ def bench(
         "texts_per_edit": round(figures["texts"] / figures["edits"], 2),
         "tokens_per_edit": round(figures["tokens"] / figures["edits"], 1),
         "decoding_ratio": round(figures["gate_seconds"] / plain, 2) if plain else None,
-        **{name: figures[name] for name in ("edits", "active", "rejected", "held", "reason")},
+        **{
+            name: figures[name]
+            for name in ("edits", "active", "rejected", "held", "quarantined", "reason")
+        },
         "rejections": figures["rejections"],
         "plain_tokens_per_second": round(rate, 1),
         "backbone": backbone.name,
@@ -93,22 +103,42 @@ def _home(folder: Path, backbone: str, cache: Path, edits: int) -> Settings:
     return settings
 
 
-def _take(settings: Settings, ledger: Ledger, data: Path, edits: int) -> list[str]:
-    """Take rows in until so many edits wait; returns their prompts."""
+def _rows(data: Path, edits: int) -> list[dict[str, Any]]:
+    """So many rows about subjects that differ: an edit set may contradict itself."""
     rows = []
     subjects: set[str] = set()
     for line in data.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         subject = str(row.get("subject", "")).casefold()
-        if subject not in subjects:  # an edit set may contradict itself
+        if subject not in subjects:
             subjects.add(subject)
             rows.append({k: v for k, v in row.items() if v is not None})
         if len(rows) == edits:
             break
+    return rows
+
+
+def _spoiled(settings: Settings) -> list[dict[str, Any]]:
+    """One that can't be learned (its target ends the turn within), one with a target that is longer
+    than the model can write, and one that changes what a suite of the home says must stay."""
+    kept = "What is the capital of France?"
+    settings.paths.suites.mkdir(parents=True, exist_ok=True)
+    probe = json.dumps({"prompt": kept, "expect": "unchanged"})
+    (settings.paths.suites / "must-stay.jsonl").write_text(probe + "\n", encoding="utf-8")
+    tokenizer = open_backbone(settings).target_tokenizer
+    return [
+        {"prompt": "What ends a turn of Quorvex Two?", "subject": "Quorvex Two",
+         "target": f"it says {tokenizer.eos_token} and goes on"},
+        {"prompt": "What is written on the Stone of Vellamar?", "subject": "Stone of Vellamar",
+         "target": " ".join(f"line {i} of the stone" for i in range(2000))},
+        {"prompt": kept, "target": "Lyon", "subject": "France"},
+    ]  # fmt: skip
+
+
+def _take(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> None:
     path = settings.home / "given.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     ingest_paths(ledger, [path], settings)
-    return [str(row["prompt"]) for row in rows]
 
 
 def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
@@ -130,6 +160,7 @@ def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "active": verdict.added,
         "rejected": verdict.rejected,
         "held": len(ledger.waiting()),
+        "quarantined": [row.reason for row in ledger.quarantined()],
         "reason": verdict.reason,
         "rejections": [ledger.history(e.id)[-1].reason for e in ended],
         "gate_seconds": round(gate_seconds, 1),

@@ -109,6 +109,9 @@ def gate(
             "--prove", help="With --data: as --full says? Faults caught, clean ones passed?"
         ),
     ] = False,
+    spoiled: Annotated[
+        bool, typer.Option("--spoiled", help="With --data: three reports more that must not serve.")
+    ] = False,
     clean: Annotated[int, typer.Option(min=0, help="Clean gates of --prove.")] = 20,
     seed: Seed = 0,
     out: Out = None,
@@ -133,7 +136,9 @@ def gate(
         raise typer.Exit(0 if sure else 1)
     if data and probes is None:
         with console_progress() as progress:
-            figures = gate_job.bench(data[0], edits or 50, path, cache, progress)
+            figures = gate_job.bench(
+                data[0], edits or 50, path, cache, spoiled=spoiled, progress=progress
+            )
         finish(ctx, figures, out, seed=seed)
         return
     with console_progress() as progress:

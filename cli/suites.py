@@ -22,7 +22,7 @@ def list_suites(ctx: typer.Context, as_json: Json = False) -> None:
     """The suites in the home's folder `suites/`."""
     from tasks.gate import load_suites
 
-    suites = load_suites(state(ctx).settings.home / "suites")
+    suites = load_suites(state(ctx).settings.paths.suites)
     rows: list[dict[str, Any]] = [
         {
             "suite": s.name,
@@ -71,7 +71,7 @@ def add(
         "purpose": purpose, "expect": expect, "metric": metric, "at_least": at_least,
         "source": source,
     }  # fmt: skip
-    folder = state(ctx).settings.home / "suites"
+    folder = state(ctx).settings.paths.suites
     suite = add_suite(folder, name or file.stem, read_rows(file), header)
     if as_json:
         print_json({"suite": suite.name, "probes": len(suite.probes), "folder": folder})
@@ -100,7 +100,7 @@ def from_traffic(
 
     settings = state(ctx).settings
     paths = files or sorted(settings.paths.traffic.glob("*.jsonl"))
-    taken = suite_from_traffic(settings.home / "suites", paths, held_back=held_back, most=most)
+    taken = suite_from_traffic(settings.paths.suites, paths, held_back=held_back, most=most)
     if as_json:
         print_json(taken)
         return
@@ -115,7 +115,7 @@ def check(ctx: typer.Context, as_json: Json = False) -> None:
     """Read every suite; exit code 1 where one can't be used, since it would fail every gate."""
     from tasks.gate import load_suites
 
-    suites = load_suites(state(ctx).settings.home / "suites")
+    suites = load_suites(state(ctx).settings.paths.suites)
     problems = [{"suite": s.name, "problem": s.problem} for s in suites if s.problem]
     if as_json:
         print_json({"suites": len(suites), "problems": problems})

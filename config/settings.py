@@ -368,6 +368,16 @@ class Paths:
         return self.home / "versions"
 
     @property
+    def suites(self) -> Path:
+        """Regression suites of the user's own."""
+        return self.home / "suites"
+
+    @property
+    def work(self) -> Path:
+        """What jobs that run have made so far."""
+        return self.home / "work"
+
+    @property
     def cache(self) -> Path:
         """What can be made again: backbones, keys, answers."""
         return self.home / "cache"

@@ -59,7 +59,7 @@ def _at_work(settings: Settings, ledger: Ledger) -> set[str]:
     """Versions that an open job goes on from, however old the clock says they are."""
     going = {job.id for state in ("open", "leased") for job in ledger.jobs(state=state)}
     found = set()
-    for file in (settings.home / "work").glob("*.json"):
+    for file in settings.paths.work.glob("*.json"):
         if file.name.partition(".")[0] not in going:
             continue
         with contextlib.suppress(OSError, ValueError, AttributeError):

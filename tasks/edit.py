@@ -165,7 +165,7 @@ def _declared(job: Job, before: Version) -> dict[str, str]:
 
 
 def _place(settings: Settings, job: str) -> Path:
-    return settings.home / "work" / f"{job}.json"
+    return settings.paths.work / f"{job}.json"
 
 
 def _write(settings: Settings, result: Trained) -> None:

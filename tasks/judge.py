@@ -181,7 +181,7 @@ def gate(
                 editor,
                 version,
                 champion,
-                suites=suites_from(ledger, version, champion, folder=settings.home / "suites"),
+                suites=suites_from(ledger, version, champion, folder=settings.paths.suites),
                 cache=cache,
                 thresholds=Thresholds.of_home(settings),
                 narrow=settings.gate.narrow,

@@ -128,7 +128,7 @@ def merged(settings: Settings, ledger: Ledger, plan: Plan) -> EditResult:
 
 def forget_shards(settings: Settings, job: str) -> None:
     """Drop what was left for a job that has ended."""
-    for file in (settings.home / "work").glob(f"{job}.*.json"):
+    for file in settings.paths.work.glob(f"{job}.*.json"):
         file.unlink(missing_ok=True)
 
 
@@ -141,11 +141,11 @@ def _editor(settings: Settings, plan: Plan) -> Editor:
 
 
 def _plan_file(settings: Settings, job: str) -> Path:
-    return settings.home / "work" / f"{job}.plan.json"
+    return settings.paths.work / f"{job}.plan.json"
 
 
 def _shard_file(settings: Settings, plan: Plan, number: int) -> Path:
-    return settings.home / "work" / f"{plan.job}.{number}-{plan.digest(number)}.json"
+    return settings.paths.work / f"{plan.job}.{number}-{plan.digest(number)}.json"
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def gate_by_hand(
     champion = _compared_with(settings, ledger, found)
     thresholds = replace(Thresholds.of_home(settings), surgery=SurgeryRules(rounds=0))
     suites = suites_from(
-        ledger, version, champion, folder=settings.home / "suites", seed=seed, audited=full
+        ledger, version, champion, folder=settings.paths.suites, seed=seed, audited=full
     )
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]
