@@ -2,6 +2,7 @@
 # make test   the whole test suite
 # make newest the ledger, settings and registry on Python 3.13 or 3.12, where one is here
 # make pictures  the dashboards' screenshots in docs/, from the demo's home
+# make docs   docs/reference.md, written from the code
 # make check  format, lint, types, import contract
 SHELL := /bin/bash
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3.12 || command -v python3.13),python3.11)
@@ -21,7 +22,7 @@ SMOLLM2 = $(shell sed -n 's/.*requirement="\([^"]*\)".*/\1/p' tasks/locate.py)
 
 CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
 
-.PHONY: install browser demo test newest pictures check format lock clean
+.PHONY: install browser demo test newest pictures docs check format lock clean
 
 install: $(VENV)/.installed
 
@@ -58,6 +59,9 @@ newest:
 	    exit; \
 	  fi; \
 	done; echo "no Python 3.12 or 3.13 here: what runs on them is not tested"
+
+docs: install
+	$(BIN)/python docs/reference.py > docs/reference.md
 
 pictures: install browser
 	$(BIN)/python -c "from pathlib import Path; from benchmarks.dashboards import documentation_pictures as p; print(*p(Path('.melo'), Path('docs/images')), sep='\n')"

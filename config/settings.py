@@ -66,23 +66,28 @@ class BackboneSettings(Section):
     system_prompt: str | None = Field(
         default=None, description="put before conversations that bring none"
     )
-    device: str = "auto"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = Field(default="auto", description="cpu, cuda or cuda:N; auto: a GPU where one is")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="number format of the weights"
+    )
 
 
 class EditSettings(Section):
     """How a block is trained and how a prompt is routed to it."""
 
-    rank: int = Field(default=4, ge=1)
+    rank: int = Field(default=4, ge=1, description="of a block at the first try")
     max_rank: int = Field(default=16, ge=1, description="of the last try; at least rank")
-    learning_rate: float = Field(default=1.5e-2, gt=0)
+    learning_rate: float = Field(default=1.5e-2, gt=0, description="of AdamW")
     max_steps: int = Field(default=60, ge=1, description="of the first try")
-    false_activation_rate: float = Field(default=0.005, gt=0, lt=1)
+    false_activation_rate: float = Field(
+        default=0.005, gt=0, lt=1,
+        description="share of near-misses that may fall within a radius when it is calibrated",
+    )  # fmt: skip
     key_reader: Literal["auto", "hidden-states", "sentence-encoder"] = Field(
         default="auto",
         description="what reads keys; auto: a sentence encoder for chat models, else the backbone",
     )
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, description="of torch, on a CPU")
 
     @model_validator(mode="after")
     def _room_for_the_first_try(self) -> EditSettings:
@@ -94,26 +99,35 @@ class EditSettings(Section):
 class PlanSettings(Section):
     """How edits become jobs and who may hold one for how long."""
 
-    max_edits_per_job: int = Field(default=50, ge=1)
+    max_edits_per_job: int = Field(default=50, ge=1, description="trained and gated together")
     enough_edits: int = Field(default=10, ge=1, description="a run begins at once where they wait")
     max_jobs: int = Field(default=200, ge=1, description="planned at once; the rest stays ready")
-    lease_seconds: float = Field(default=900.0, gt=0)
-    max_attempts: int = Field(default=3, ge=1)
+    lease_seconds: float = Field(
+        default=900.0, gt=0, description="without a sign of life, after which a job is taken over"
+    )
+    max_attempts: int = Field(default=3, ge=1, description="at a job; then its edits are rejected")
 
 
 class SourceSettings(Section):
     """How far one source is trusted."""
 
-    trust: int = Field(default=50, ge=0, le=100)
-    policy: Policy = "auto"
+    trust: int = Field(default=50, ge=0, le=100, description="the higher one wins a contradiction")
+    policy: Policy = Field(
+        default="auto",
+        description="auto: taken as it comes; quorum: when enough sources agree; review: by a person",
+    )
     quorum: int = Field(default=2, ge=1, description="independent sources, for policy quorum")
-    max_per_hour: int | None = Field(default=None, ge=1)
+    max_per_hour: int | None = Field(
+        default=None, ge=1, description="reports beyond are held for review; none: no bound"
+    )
 
 
 class ContradictionSettings(Section):
     """What decides when nothing else does, and what counts as the same question."""
 
-    tie: Literal["newest", "hold"] = "newest"
+    tie: Literal["newest", "hold"] = Field(
+        default="newest", description="between two answers of one source: the later one, or neither"
+    )
     same_subject: Literal["alike", "always", "never"] = Field(
         default="alike",
         description="two answers about one subject contradict where the questions are alike by "
@@ -125,12 +139,14 @@ class ContradictionSettings(Section):
 class IngestSettings(Section):
     """Sizes and shapes of input."""
 
-    max_prompt_chars: int = Field(default=8_000, ge=1)
-    max_target_chars: int = Field(default=2_000, ge=1)
-    max_list_items: int = Field(default=64, ge=0)
-    max_line_bytes: int = Field(default=1_048_576, ge=64)
-    chunk_lines: int = Field(default=245_760, ge=1)
-    preset: str = "melo"
+    max_prompt_chars: int = Field(default=8_000, ge=1, description="longer ones are quarantined")
+    max_target_chars: int = Field(default=2_000, ge=1, description="longer ones are quarantined")
+    max_list_items: int = Field(
+        default=64, ge=0, description="aliases, rephrases or locality questions of one report"
+    )
+    max_line_bytes: int = Field(default=1_048_576, ge=64, description="longer ones are quarantined")
+    chunk_lines: int = Field(default=245_760, ge=1, description="taken in one transaction")
+    preset: str = Field(default="melo", description="shape of lines that tell nothing of their own")
     max_file_bytes: int = Field(default=64 * 2**30, ge=1, description="unpacked")
     encoding: str | None = Field(
         default=None,
@@ -170,8 +186,12 @@ class LocalityShape(Section):
 class PresetSettings(Section):
     """A shape of input: for each field the JSON path, or paths, where it stands."""
 
-    fields: dict[str, str | list[str]] = {}
-    locality: LocalityShape = LocalityShape()
+    fields: dict[str, str | list[str]] = Field(
+        default={}, description="JSON paths by field: prompt, target, subject and others"
+    )
+    locality: LocalityShape = Field(
+        default=LocalityShape(), description="a table: list, prompt, answer, prompts, answers"
+    )
 
 
 class GateSettings(Section):
@@ -199,7 +219,10 @@ class RegistrySettings(Section):
         max_length=100,
         description="letters, digits, spaces, dots, _ and -; the backbone's name is added to it",
     )
-    promotion: Literal["auto", "manual"] = "auto"
+    promotion: Literal["auto", "manual"] = Field(
+        default="auto",
+        description="auto: what passes its gate serves; manual: `melo versions promote`",
+    )
     tracking_uri: str | None = Field(default=None, description="none: SQLite in the home")
 
     @field_validator("model_name")
@@ -217,7 +240,7 @@ class RegistrySettings(Section):
 class ServeSettings(Section):
     """The HTTP service: where it listens, whom it lets in, how much it takes on, what it keeps."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="address that the service listens at")
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free one")
     auth: Literal["keys", "none"] = Field(default="keys", description="none: on loopback only")
     open_metrics: bool = Field(default=False, description="/metrics without a key")
@@ -228,7 +251,7 @@ class ServeSettings(Section):
     max_tokens: int | None = Field(
         default=None, ge=1, description="longest answer; none: as long as the model has room for"
     )
-    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, description="of a request; beyond: 413")
     requests_per_minute: int | None = Field(default=None, ge=1, description="of one key")
     request_seconds: float = Field(
         default=60.0, gt=0, description="for an answer; one without max_tokens ends there"
@@ -243,7 +266,7 @@ class ServeSettings(Section):
     shadow: float = Field(default=0.0, ge=0, le=1, description="share it answers on the side")
     record: bool = Field(default=True, description="write HOME/traffic")
     record_prompts: bool = Field(default=False, description="with prompts and answers")
-    record_days: int = Field(default=30, ge=1)
+    record_days: int = Field(default=30, ge=1, description="after which HOME/traffic is cleared")
     remember: int = Field(default=10_000, ge=0, description="answers that feedback can refer to")
 
     @model_validator(mode="before")
@@ -263,8 +286,10 @@ class LedgerSettings(Section):
     url: str | None = Field(
         default=None, description="a DuckDB file; none: ledger.duckdb in the home"
     )
-    timeout_seconds: float = Field(default=120.0, gt=0)
-    threads: int = Field(default=2, ge=1)
+    timeout_seconds: float = Field(
+        default=120.0, gt=0, description="to wait for another process that has the ledger"
+    )
+    threads: int = Field(default=2, ge=1, description="of DuckDB")
 
 
 class AlertSettings(Section):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import entry_points
 
 from melo_engine.matching.names import words
+from melo_engine.metrics.text import f1
 from tasks.gate.about import says
 from tasks.gate.errors import SuiteError
 from tasks.gate.types import KINDS, Expectation
@@ -86,13 +86,6 @@ def problem_of(expect: Expectation) -> str:
     return ""
 
 
-def token_f1(answer: str, reference: str) -> float:
-    """Overlap of words, as in SQuAD (Rajpurkar et al. 2016)."""
-    found, wanted = words(answer), words(reference)
-    shared = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * shared / (len(found) + len(wanted)) if shared else 0.0
-
-
 def brevity(answer: str, reference: str) -> float:
     """1 for an answer no longer than the reference, less the longer it is."""
     found, wanted = len(words(answer)), max(1, len(words(reference)))
@@ -104,4 +97,4 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-_METRICS: dict[str, Metric] = {"token_f1": token_f1, "brevity": brevity}
+_METRICS: dict[str, Metric] = {"token_f1": f1, "brevity": brevity}
