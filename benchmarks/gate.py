@@ -33,9 +33,9 @@ from melo_engine.matching.names import joined
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
 from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
-from tasks.gate.about import swap
-from tasks.gate.thresholds import Audit
+from tasks.gate.suites.wordings import swap
 from tasks.gate.types import text_of
+from tasks.gate.verdict.thresholds import Audit
 
 Progress = Callable[[str, int, int], None]
 SAMPLE = 384  # answers generated to measure the rate

@@ -26,7 +26,7 @@ from benchmarks.random_versions import grown, prompt_about
 from benchmarks.scale import child
 from melo_engine import Backbone, Editor, Version
 from tasks.gate import AnswerCache, gate_candidate
-from tasks.gate.suites import load_suite
+from tasks.gate.suites.files import load_suite
 
 UNKNOWN = 10_000_000  # numbers from here on belong to no edit
 ROWS = 10_000  # written at a time

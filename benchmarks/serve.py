@@ -33,7 +33,7 @@ from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
 from registry.store import Registry
 from serving.keys import KeyStore
-from tasks.gate.about import swap
+from tasks.gate.suites.wordings import swap
 from tasks.register import register
 from tasks.versions import open_ledger, save_version
 

@@ -36,7 +36,7 @@ def gate(
     from tasks import progress
     from tasks.gate import write_report
     from tasks.gate.by_hand import gate_by_hand
-    from tasks.gate.report import report_data
+    from tasks.gate.report.page import report_data
     from tasks.versions import report_folder
 
     here = state(ctx)

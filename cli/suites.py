@@ -65,7 +65,7 @@ def add(
 ) -> None:
     """Take probes into the home: rows with "prompt", and "value" or "answer" if one is expected."""
     from tasks.gate import add_suite
-    from tasks.gate.suites import read_rows
+    from tasks.gate.suites.files import read_rows
 
     header = {
         "purpose": purpose, "expect": expect, "metric": metric, "at_least": at_least,
@@ -96,7 +96,7 @@ def from_traffic(
 
     Takes the place of what an earlier call has made. Doubled questions are asked once.
     """
-    from tasks.gate.traffic import suite_from_traffic
+    from tasks.gate.suites.traffic import suite_from_traffic
 
     settings = state(ctx).settings
     paths = files or sorted(settings.paths.traffic.glob("*.jsonl"))

@@ -21,7 +21,7 @@ from ledger import Ledger, Question
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.matching.names import name_in
 from tasks import progress
-from tasks.gate.keys import ProbeKeys
+from tasks.gate.cache.keys import ProbeKeys
 from tasks.ingest import rules_from
 from tasks.versions import BASE, answers_file, open_backbone, open_editor, open_projection
 

@@ -1,14 +1,13 @@
 """The gate: proves on probes that a version answers rightly and that nothing else changed."""
 
-from tasks.gate.cache import AnswerCache
+from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import CacheError, SuiteError, ThresholdError
-from tasks.gate.expectations import register_metric
 from tasks.gate.gate import gate_candidate
-from tasks.gate.known import suites_from
-from tasks.gate.making import suites_for
-from tasks.gate.report import report_data, write_report
-from tasks.gate.suites import add_suite, load_suites
-from tasks.gate.thresholds import Thresholds
+from tasks.gate.probes.expectations import register_metric
+from tasks.gate.report.page import report_data, write_report
+from tasks.gate.suites.files import add_suite, load_suites
+from tasks.gate.suites.making import suites_for
+from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import (
     Check,
     Expectation,
@@ -19,6 +18,7 @@ from tasks.gate.types import (
     Repair,
     Suite,
 )
+from tasks.gate.verdict.thresholds import Thresholds
 
 __all__ = [
     "AnswerCache", "CacheError", "Check", "Expectation", "GateResult", "Probe", "ProbeResult",

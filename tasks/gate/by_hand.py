@@ -9,14 +9,14 @@ from artifacts.tags import CHAMPION
 from config import Settings
 from ledger import Ledger
 from melo_engine import Version
-from tasks.gate.cache import AnswerCache
+from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
-from tasks.gate.known import suites_from
-from tasks.gate.report import write_report
-from tasks.gate.runner import Progress
-from tasks.gate.thresholds import SurgeryRules, Thresholds
+from tasks.gate.report.page import write_report
+from tasks.gate.runner.runner import Progress
+from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import GateResult
+from tasks.gate.verdict.thresholds import SurgeryRules, Thresholds
 from tasks.versions import (
     BASE,
     answers_file,

@@ -19,18 +19,18 @@ from dataclasses import replace
 from typing import Literal
 
 from melo_engine import Backbone, Editor, Version
-from tasks.gate.cache import AnswerCache
-from tasks.gate.decoding import SHOWN
-from tasks.gate.expectations import met
-from tasks.gate.integrity import inspected, integrity_checks
-from tasks.gate.measures import Measures, Setting, had_right
-from tasks.gate.probes import Evaluation, Written, evaluate, prompts_of
-from tasks.gate.repair import Operation, narrow_edits, operate
-from tasks.gate.runner import Asked, Progress, Runner
-from tasks.gate.suites import merged
-from tasks.gate.thresholds import Thresholds
+from tasks.gate.cache.answers import AnswerCache
+from tasks.gate.measures.measures import Measures, Setting, had_right
+from tasks.gate.probes.evaluation import Evaluation, Written, evaluate, prompts_of
+from tasks.gate.probes.expectations import met
+from tasks.gate.repair.integrity import inspected, integrity_checks
+from tasks.gate.repair.operation import Operation, narrow_edits, operate
+from tasks.gate.runner.decoding import SHOWN
+from tasks.gate.runner.runner import Asked, Progress, Runner
+from tasks.gate.suites.files import merged
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite, text_of
-from tasks.gate.verdict import checks_of, difference_checks, passes
+from tasks.gate.verdict.checks import checks_of, difference_checks, passes
+from tasks.gate.verdict.thresholds import Thresholds
 
 Narrow = Literal["keep", "reject"]
 MOST_SHOWN = 100  # failing probes of whose texts so much is made as is shown

@@ -27,8 +27,8 @@ from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
 from melo_engine.conversation import asked as asked_in
 from melo_engine.matching import SubjectMatcher
 from melo_engine.schemes import KEYS, ROUTING
-from tasks.gate.decoding import using
-from tasks.gate.keys import ProbeKeys
+from tasks.gate.cache.keys import ProbeKeys
+from tasks.gate.runner.decoding import using
 from tasks.gate.types import probe_hash
 
 KEPT = 16  # versions whose routes are kept

@@ -17,7 +17,7 @@ from dashboards.queries import Records
 from dashboards.words import duration
 from ledger.insight import traffic
 from ledger.store import Connection
-from tasks.gate.statistics import wilson
+from tasks.gate.measures.statistics import wilson
 from tests.dashboards.conftest import Opened, address, figures
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)

@@ -9,9 +9,9 @@ from ledger import Ledger
 from melo_engine import Editor, EditRequest
 from melo_engine.prompt_states import PromptStates
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
-from tasks.gate.decoding import Ask, Decoder, loops
-from tasks.gate.measures import _Mean
-from tasks.gate.sampling import Draw, Sampler
+from tasks.gate.measures.measures import _Mean
+from tasks.gate.runner.decoding import Ask, Decoder, loops
+from tasks.gate.runner.sampling import Draw, Sampler
 from tasks.versions import open_editor, open_ledger
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take

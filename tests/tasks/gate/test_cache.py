@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.gate import AnswerCache, CacheError
-from tasks.gate.cache import BASE, Text
+from tasks.gate.cache.answers import BASE, Text
 from tasks.gate.types import probe_hash
 
 A, B = (probe_hash("who ?"), BASE), (probe_hash("who ?"), "block")

@@ -26,8 +26,8 @@ from tasks.gate import (
     register_metric,
     suites_for,
 )
-from tasks.gate.cache import checksum_of
-from tasks.gate.thresholds import SurgeryRules
+from tasks.gate.cache.answers import checksum_of
+from tasks.gate.verdict.thresholds import SurgeryRules
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 

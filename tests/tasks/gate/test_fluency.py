@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.gate.fluency import entropy, inconsistency, repetition
+from tasks.gate.measures.fluency import entropy, inconsistency, repetition
 
 SOUND = "the ship left the old harbour at dawn and nobody on the quay knew where it was bound for"
 WORDS = st.lists(st.sampled_from("sol mi re do fa la".split()), min_size=1, max_size=30)

@@ -21,10 +21,10 @@ from tasks.gate import (
     suites_for,
     write_report,
 )
-from tasks.gate.about import Wordings
-from tasks.gate.decoding import Ask, Decoder
-from tasks.gate.keys import ProbeKeys
+from tasks.gate.cache.keys import ProbeKeys
 from tasks.gate.router import Router
+from tasks.gate.runner.decoding import Ask, Decoder
+from tasks.gate.suites.wordings import Wordings
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.gate.statistics import mcnemar_worse, wilson
+from tasks.gate.measures.statistics import mcnemar_worse, wilson
 
 
 def test_wilsons_interval_has_its_published_values():

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.gate import Expectation, SuiteError, add_suite, load_suites
-from tasks.gate.suites import load_suite, merged
+from tasks.gate.suites.files import load_suite, merged
 
 ROWS = [{"prompt": "who leads it ?", "value": "ada"}, {"prompt": "what is it ?", "value": "red"}]
 

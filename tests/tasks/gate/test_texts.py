@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.gate.errors import SuiteError
-from tasks.gate.suites import load_suite, read_rows
-from tasks.gate.thresholds import Thresholds
+from tasks.gate.suites.files import load_suite, read_rows
+from tasks.gate.verdict.thresholds import Thresholds
 
 MARKED = [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (b"", "utf-8")]
 PROMPT = "Wo liegt Zürich\u2028genau?"  # a line separator, which JSON may hold as it is

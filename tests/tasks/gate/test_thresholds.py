@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.gate import Check, ProbeResult, Suite, ThresholdError, Thresholds
-from tasks.gate.thresholds import SuiteThreshold
-from tasks.gate.verdict import checks_of, passes, share_check
+from tasks.gate.verdict.checks import checks_of, passes, share_check
+from tasks.gate.verdict.thresholds import SuiteThreshold
 
 
 def test_the_built_in_thresholds_load_and_name_the_suites_that_must_be_there():

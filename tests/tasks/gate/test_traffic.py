@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.gate import SuiteError, load_suites
-from tasks.gate.traffic import AUDIT, suite_from_traffic
+from tasks.gate.suites.traffic import AUDIT, suite_from_traffic
 from tests.conftest import write_lines
 
 

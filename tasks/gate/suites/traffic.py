@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.gate.errors import SuiteError
-from tasks.gate.suites import DATA, add_suite, read_rows
+from tasks.gate.suites.files import DATA, add_suite, read_rows
 from text import normalize_question
 
 NAME = "traffic"

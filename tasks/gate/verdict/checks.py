@@ -6,12 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from tasks.gate.measures import perplexity_check
-from tasks.gate.repair import failing_edits
-from tasks.gate.runner import Difference
-from tasks.gate.statistics import mcnemar_worse, wilson
-from tasks.gate.thresholds import SuiteThreshold, Thresholds
+from tasks.gate.measures.measures import perplexity_check
+from tasks.gate.measures.statistics import mcnemar_worse, wilson
+from tasks.gate.repair.operation import failing_edits
+from tasks.gate.runner.runner import Difference
 from tasks.gate.types import Check, ProbeResult, Suite, text_of
+from tasks.gate.verdict.thresholds import SuiteThreshold, Thresholds
 
 NAN = math.nan
 

@@ -25,7 +25,7 @@ from melo_engine import Backbone, Editor, MeloError, Prompt, Version
 from melo_engine.generating import end_tokens, texts_of
 from melo_engine.prompt_states import PromptStates
 from melo_engine.schemes import ANSWERING
-from tasks.gate.cache import Text
+from tasks.gate.cache.answers import Text
 from tasks.gate.types import text_of
 
 BATCH = 32

@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from melo_engine import Edit, Version
-from tasks.gate.repair import Operation
-from tasks.gate.runner import Runner
+from tasks.gate.repair.operation import Operation
+from tasks.gate.runner.runner import Runner
 from tasks.gate.types import Check, Rejection, Repair
 
 SUITE = "integrity"

@@ -23,9 +23,9 @@ import numpy as np
 from melo_engine import Version
 from melo_engine.index import Member
 from melo_engine.matching.names import name_in
-from tasks.gate.runner import Runner
-from tasks.gate.thresholds import Thresholds
+from tasks.gate.runner.runner import Runner
 from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
+from tasks.gate.verdict.thresholds import Thresholds
 
 OWN_SUITES = ("edit-success", "retention")
 Owners = Mapping[tuple[str, str], str]  # suite and probe: the edit that it was made for

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from melo_engine import Backbone, MeloError, Prompt, Route, Version
-from tasks.gate.about import says
-from tasks.gate.decoding import LONG
-from tasks.gate.expectations import met
+from tasks.gate.probes.expectations import met
 from tasks.gate.router import NOWHERE
-from tasks.gate.runner import Asked, Runner, same
+from tasks.gate.runner.decoding import LONG
+from tasks.gate.runner.runner import Asked, Runner, same
+from tasks.gate.suites.wordings import says
 from tasks.gate.types import Expectation, Probe, ProbeResult, Suite, text_of
 
 Routes = Mapping[Prompt, Route]

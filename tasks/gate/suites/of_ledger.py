@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ledger import Ledger
 from melo_engine import EditRequest, Prompt, Version
-from tasks.gate.making import own_questions, suites_for
-from tasks.gate.suites import load_suites
-from tasks.gate.traffic import AUDIT, HELD_BACK, NAME
+from tasks.gate.suites.files import load_suites
+from tasks.gate.suites.making import own_questions, suites_for
+from tasks.gate.suites.traffic import AUDIT, HELD_BACK, NAME
 from tasks.gate.types import Expectation, Suite, text_of
 
 GONE = ("revoked", "superseded", "expired")

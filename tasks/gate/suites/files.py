@@ -31,7 +31,7 @@ import yaml
 from melo_engine import Conversation, Prompt
 from melo_engine.errors import PromptError
 from tasks.gate.errors import SuiteError
-from tasks.gate.expectations import problem_of
+from tasks.gate.probes.expectations import problem_of
 from tasks.gate.types import KINDS, NO_SLICES, PURPOSES, UNCHANGED, Expectation, Probe, Suite
 from text import read_text, strict_json
 

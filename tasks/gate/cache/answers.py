@@ -5,8 +5,8 @@
                                   -> text, how far it goes, checksum
                      samples      the same and the number of the draw -> text, checksum
                      likelihoods  the same and the hash of the text   -> number, checksum
-    answers.keys/    keys of prompts, see `keys`
-    answers.routes/  routes of prompts in each version, see `routing`
+    answers.keys/    keys of prompts, see `tasks.gate.cache.keys`
+    answers.routes/  routes of prompts in each version, see `tasks.gate.router`
 
 An answer depends on the probe and the block that acts on it, and on nothing else of a version. The
 scope names the rest: weights, tokenizer, generation settings, number format, kind of device, torch.

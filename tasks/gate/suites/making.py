@@ -34,7 +34,7 @@ from melo_engine import Conversation, Edit, EditRequest, Message, Prompt, Versio
 from melo_engine.conversation import asked, messages_of
 from melo_engine.matching.names import SubjectIndex, joined
 from melo_engine.near_misses import template_of
-from tasks.gate.about import Wordings, own_template, says, swap, unique
+from tasks.gate.suites.wordings import Wordings, own_template, says, swap, unique
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 
 PER_EDIT = 2  # near-misses of each sort

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from melo_engine import Editor, Prompt, Route, Version
-from tasks.gate.cache import BASE, AnswerCache, Pair, Text
-from tasks.gate.decoding import LONG, Ask, Decoder, using
-from tasks.gate.keys import ProbeKeys
+from tasks.gate.cache.answers import BASE, AnswerCache, Pair, Text
+from tasks.gate.cache.keys import ProbeKeys
 from tasks.gate.router import Router
+from tasks.gate.runner.decoding import LONG, Ask, Decoder, using
 from tasks.gate.types import probe_hash, text_of
 
 Progress = Callable[[str, int, int], None]

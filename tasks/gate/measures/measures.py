@@ -18,15 +18,15 @@ from statistics import NormalDist
 
 from melo_engine import Editor, MeloError, Prompt, Route, Version
 from melo_engine.matching.names import words
-from tasks.gate.about import says
-from tasks.gate.cache import AnswerCache, Pair, Text
-from tasks.gate.decoding import LONG, using
-from tasks.gate.fluency import entropy, inconsistency
+from tasks.gate.cache.answers import AnswerCache, Pair, Text
+from tasks.gate.measures.fluency import entropy, inconsistency
 from tasks.gate.router import NOWHERE
-from tasks.gate.runner import Asked, Runner
-from tasks.gate.sampling import ROOM, Draw, Sampler, Scorer
-from tasks.gate.thresholds import SuiteThreshold
+from tasks.gate.runner.decoding import LONG, using
+from tasks.gate.runner.runner import Asked, Runner
+from tasks.gate.runner.sampling import ROOM, Draw, Sampler, Scorer
+from tasks.gate.suites.wordings import says
 from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven, text_of
+from tasks.gate.verdict.thresholds import SuiteThreshold
 
 LIMITS = {"fluency": 0.7, "consistency": 0.5, "perplexity": 1.02}  # where none is set
 SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then

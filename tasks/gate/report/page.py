@@ -18,8 +18,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from artifacts.atomic import write_atomically
-from tasks.gate.plots import cache_bar, distance_histogram, share_plot
-from tasks.gate.statistics import wilson
+from tasks.gate.measures.statistics import wilson
+from tasks.gate.report.plots import cache_bar, distance_histogram, share_plot
 from tasks.gate.types import GateResult, ProbeResult
 
 SHOWN = 300  # failing probes on the page; the JSON has all

@@ -10,8 +10,8 @@ from importlib.metadata import entry_points
 
 from melo_engine.matching.names import words
 from melo_engine.metrics.text import f1
-from tasks.gate.about import says
 from tasks.gate.errors import SuiteError
+from tasks.gate.suites.wordings import says
 from tasks.gate.types import KINDS, Expectation
 
 Metric = Callable[[str, str], float]  # (answer, reference) -> value

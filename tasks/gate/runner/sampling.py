@@ -28,8 +28,8 @@ from melo_engine.generating import end_tokens, texts_of
 from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
-from tasks.gate.decoding import BATCH, scope_of
-from tasks.gate.runner import Asked
+from tasks.gate.runner.decoding import BATCH, scope_of
+from tasks.gate.runner.runner import Asked
 from tasks.gate.types import text_of
 
 ROOM = 8  # tokens that a sample may have beyond twice those of the greedy answer

@@ -1,0 +1,1 @@
+"""What is known already: texts, samples, likelihoods and keys of probes."""

@@ -1,0 +1,1 @@
+"""What becomes of a probe in a version, and what its answer must be."""

@@ -1,0 +1,1 @@
+"""What is done about an edit that fails: its radius is shrunk, or it is taken out."""

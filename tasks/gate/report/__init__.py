@@ -1,0 +1,1 @@
+"""gate.json and gate.html: one page that needs nothing beside it."""

@@ -1,0 +1,1 @@
+"""What a version must meet, and whether it does."""
