@@ -1,15 +1,18 @@
 """What a question is about, where nobody said it: a tagger over an encoder's token states.
 
-    "Who leads Norvik Labs?"   ─ states (T, H) ─ each token with its neighbours ─ log odds (T,)
-                                 the span with the largest sum of log odds, whole words ──► "Norvik Labs"
+    "Who leads Norvik Labs?"   ─ states (T, H) and spelling (T, S) ─ each token with its neighbours ─┐
+                                 the span with the largest sum of log odds, whole words ◄── log odds (T,)
+                                                                             └──► "Norvik Labs"
 
 Learned once for each encoder from the contrast corpus, whose subjects are invented and known. It looks
 at no list of words, so it works in the languages that the corpus has, as far as the encoder reads them.
+How a word is spelled is said beside the states, since many encoders read small letters alone.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -27,33 +30,41 @@ from melo_engine.near_misses import SLOT
 
 HIDDEN = 96
 EPOCHS, BATCH, RATE, DROPOUT = 3, 64, 2e-3, 0.2
+SUBJECTS = 4  # that each wording is learned with
 FITTING = 0.6  # share of subjects that are of the kind that the relation is about
 LOWER_CASE = 0.3  # share of texts in small letters, as people type
 BEHIND_TEXT = 0.15
+SPELLING = 6  # features of a token's spelling
 LENIENCE = 0.7  # added to each token's log odds: half a name binds an edit to too much
+
+NO_WORD = (0.0, 0.0, 0.0, 0.0)
+_WORD = re.compile(r"\w+(?:['’.-]\w+)*")
+_SENTENCE_END = re.compile("[.!?。？！¿¡:]")
 
 Progress = Callable[[str, int, int], None]
 
 
 class SubjectTagger(nn.Module):
-    """Log odds of each token to be part of the subject. Of states (B, T, H) and a mask (B, T)."""
+    """Log odds of each token to be part of the subject: of states (B, T, H), spelling (B, T, S) and a
+    mask (B, T)."""
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(3 * hidden_size, HIDDEN)
+        self.inner = nn.Linear(3 * (hidden_size + SPELLING), HIDDEN)
         self.outer = nn.Linear(HIDDEN, 1)
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("deviation", torch.ones(hidden_size))
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, T), from each token's state and those beside it."""
-        states = (states.float() - self.mean) / self.deviation * mask[..., None]  # (B, T, H)
-        left = pad(states, (0, 0, 1, 0))[:, :-1]
-        right = pad(states, (0, 0, 0, 1))[:, 1:]
-        beside = torch.cat([left, states, right], -1)  # (B, T, 3H)
+    def forward(self, states: Tensor, spelling: Tensor, mask: Tensor) -> Tensor:
+        """(B, T), from each token and those beside it."""
+        states = (states.float() - self.mean) / self.deviation
+        read = torch.cat([states, spelling], -1) * mask[..., None]  # (B, T, H + S)
+        left = pad(read, (0, 0, 1, 0))[:, :-1]
+        right = pad(read, (0, 0, 0, 1))[:, 1:]
+        beside = torch.cat([left, read, right], -1)  # (B, T, 3 (H + S))
         inner = gelu(self.inner(dropout(beside, DROPOUT, self.training)))
         return self.outer(inner)[..., 0]  # type: ignore[no-any-return]
 
@@ -63,11 +74,13 @@ class SubjectTagger(nn.Module):
         found: list[str | None] = [None] * len(texts)
         offsets = encoder.offsets(texts)
         for rows, states, mask in encoder.read(texts):
-            odds = self(states, mask.bool()).cpu()
-            for row, own, real in zip(rows, odds, mask.bool().cpu(), strict=True):
+            for row, own, real in zip(rows, states, mask.bool(), strict=True):
                 places = offsets[row]
-                if len(places) == int(real.sum()):
-                    found[row] = _best_span(texts[row], places, own[real].tolist())
+                if len(places) != int(real.sum()):
+                    continue
+                spelling = _spelling(texts[row], places).to(own.device)
+                odds = self(own[real][None], spelling[None], torch.ones_like(spelling[None, :, 0]))
+                found[row] = _best_span(texts[row], places, odds[0].tolist())
         return found
 
     def to_bytes(self) -> bytes:
@@ -94,6 +107,7 @@ def learn_tagger(
     texts, subjects = _labelled(corpus(), random.Random(seed))
     offsets = encoder.offsets(texts)
     states: list[Tensor] = []
+    spelling: list[Tensor] = []
     labels: list[Tensor] = []
     for rows, hidden, mask in encoder.read(texts, batch_size=128):
         for row, own, real in zip(rows, hidden, mask.bool(), strict=True):
@@ -101,6 +115,7 @@ def learn_tagger(
             inside = [float(a < b and a < end and begin < b) for a, b in offsets[row]]
             if len(inside) == int(real.sum()):
                 states.append(own[real].to("cpu", torch.float16))
+                spelling.append(_spelling(texts[row], offsets[row]))
                 labels.append(torch.tensor(inside))
         if progress is not None:
             progress("reading subjects", len(states), len(texts))
@@ -118,7 +133,8 @@ def learn_tagger(
             rows = order[start : start + BATCH]
             wanted = pad_sequence([labels[i] for i in rows], True, -1.0)  # (B, T)
             mask = wanted >= 0
-            odds = tagger(pad_sequence([states[i] for i in rows], True), mask)
+            read = (pad_sequence([part[i] for i in rows], True) for part in (states, spelling))
+            odds = tagger(*read, mask)
             loss = binary_cross_entropy_with_logits(odds[mask], wanted[mask])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -129,13 +145,13 @@ def learn_tagger(
 
 
 def _labelled(source: Corpus, chooser: random.Random) -> tuple[list[str], list[tuple[int, int]]]:
-    """Every wording about some subject, and where that stands."""
+    """Every wording about some subjects, and where each stands."""
     texts, places = [], []
     for relation in source.relations:
         fitting = source.subjects[relation.language, relation.kind]
         others = [n for (lang, _), names in source.subjects.items()
                   if lang == relation.language for n in names]  # fmt: skip
-        for wording in relation.wordings:
+        for wording in relation.wordings * SUBJECTS:
             subject = chooser.choice(fitting if chooser.random() < FITTING else others)
             before = ""
             if chooser.random() < BEHIND_TEXT:
@@ -148,6 +164,27 @@ def _labelled(source: Corpus, chooser: random.Random) -> tuple[list[str], list[t
             )
             places.append((begin, begin + len(subject)))
     return texts, places
+
+
+def _spelling(text: str, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """How the word is spelled that each token lies in, (T, S): begins with a capital; all capitals; has
+    a digit; first of its sentence; in a text that tells names by capitals at all; both of the outer."""
+    words: list[tuple[int, int, tuple[float, float, float, float]]] = []
+    behind = 0
+    for match in _WORD.finditer(text):
+        word, gap = match.group(), text[behind : match.start()]
+        first = behind == 0 or bool(_SENTENCE_END.search(gap))
+        capitals = len(word) > 1 and word.isupper()
+        digits = any(c.isdigit() for c in word)
+        said = (float(word[0].isupper()), float(capitals), float(digits), float(first))
+        words.append((match.start(), match.end(), said))
+        behind = match.end()
+    telling = float(any(said[0] and not said[3] for _, _, said in words))
+    rows = []
+    for begin, end in offsets:
+        said = next((s for a, b, s in words if a < end and begin < b and begin < end), NO_WORD)
+        rows.append((*said, telling, said[0] * telling))
+    return torch.tensor(rows).reshape(-1, SPELLING)
 
 
 def _best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
