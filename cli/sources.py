@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import Json, new_app, print_json, print_table, state
+from cli.context import Json, new_app, print_json, print_table, state, user
 
 app = new_app(no_args_is_help=True)
 
@@ -48,10 +48,8 @@ def block(
     as_json: Json = False,
 ) -> None:
     """Block a source and revoke every edit that nobody else stands behind."""
-    from cli.review import _user
-
     with state(ctx).ledger(create=False) as ledger:
-        at_once, later = ledger.block_source(name, actor=by or _user(), reason=reason)
+        at_once, later = ledger.block_source(name, actor=by or user(), reason=reason)
     if as_json:
         print_json({"revoked": at_once, "with_next_version": later})
         return

@@ -56,7 +56,7 @@ class Reader:
         wanted: set[str] = set()
         for path, shape, join in joined:
             for row in rows_in(self._chunks(path, shape), json.loads):
-                wanted.update(join.about(row))
+                wanted.update(join.named(row))
         kept: dict[str, Row] = {}
         for path, shape, join in joined if wanted else ():
             for row in rows_in(self._chunks(path, shape)):

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.ingest.lines import Chunk
-from tasks.ingest.shapes.shape import Row, Shape, Unusable
+from tasks.ingest.shapes.shape import Join, Row, Shape, Unusable
 from text import strict_json
 
 WHITE_SPACE = "\ufeff \t\r\n"
@@ -59,17 +59,25 @@ def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, s
     if not isinstance(row, dict):
         return given, None
     try:
-        if shape.join is not None:
-            ids = shape.join.about(row)
-            if (name := next((name for name in ids if name in about), None)) is not None:
-                row["about"] = about[name]
-                text = json.dumps(row)
+        if shape.join is not None and _joined(row, shape.join, about):
+            text = json.dumps(row)
         fields = shape.report(row)
         return f'{json.dumps(fields)[:-1]}, "raw": {text}}}', None
     except Unusable as error:
         return given, str(error)
     except Exception as error:  # whatever a row holds, its neighbours are read
         return given, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
+
+
+def _joined(row: Row, join: Join, about: Mapping[str, Row]) -> bool:
+    """Put the rows that a row names into it; whether there is one."""
+    name = next((name for name in join.about(row) if name in about), None)
+    config = join.config_of(row) if join.config_of is not None else None
+    if name is not None:
+        row["about"] = about[name]
+    if config is not None and config in about:
+        row["config"] = about[config]
+    return name is not None or config in about
 
 
 def rows_in(

@@ -17,10 +17,8 @@ from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     Answer,
     answered,
-    asked,
+    corrected,
     judgement,
-    moment,
-    report,
 )
 
 JUDGES = ("LLM_JUDGE", "AI_JUDGE")
@@ -41,12 +39,12 @@ def _report(row: Row) -> Fields:
     if chosen is None:
         raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
     inputs, outputs = _said(row, chosen.get("span_id"))
-    return report(
-        id=row.get("id") or chosen.get("assessment_id"), source="mlflow",
-        prompt=asked(inputs if inputs is not None else info.get("request_preview")),
-        target=target,
-        old_answer=answered(outputs if outputs is not None else info.get("response_preview")),
-        reported_at=moment(chosen.get("last_update_time") or chosen.get("create_time")),
+    return corrected(
+        id=row.get("id") or chosen.get("assessment_id"), source="mlflow", right=target,
+        asked_with=inputs if inputs is not None else info.get("request_preview"),
+        said=outputs if outputs is not None else info.get("response_preview"),
+        at=chosen.get("last_update_time") or chosen.get("create_time"),
+        comment=chosen.get("rationale"),
     )  # fmt: skip
 
 
@@ -65,7 +63,7 @@ def _is_thumbs_down(assessment: Row) -> bool:
     return (
         isinstance(feedback, dict)
         and source.get("source_type") not in JUDGES
-        and judgement(feedback.get("value")) is False
+        and judgement(feedback.get("value"), assessment.get("assessment_name")) is False
     )
 
 

@@ -12,7 +12,7 @@ until somebody says the right answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,11 +39,20 @@ class Join:
 
     about: the ids of the rows that a row is about, the best first; none where it needs no other.
     id_of: the id by which others name a row; None where none does.
-    The row that is found stands in the other one under "about" when `Shape.report` is called.
+    config_of: the id of the row that says how to read a row, as the scale of its score.
+    The rows that are found stand in the other one under "about" and "config" when `Shape.report` is
+    called.
     """
 
     about: Callable[[Row], Sequence[str]]
     id_of: Callable[[Row], str | None]
+    config_of: Callable[[Row], str | None] | None = None
+
+    def named(self, row: Row) -> Iterator[str]:
+        """The ids of all rows that a row names."""
+        yield from self.about(row)
+        if self.config_of is not None and (config := self.config_of(row)):
+            yield config
 
 
 @dataclass(frozen=True)
