@@ -40,6 +40,7 @@ from ledger.types import (
     Transition,
     Version,
 )
+from ledger.write_backs import WriteBack
 
 __all__ = [
     "ACTIONS", "NOTHING_TO_CORRECT", "Action", "Backlog", "Champion", "ChampionMoved", "Change",
@@ -47,5 +48,5 @@ __all__ = [
     "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger",
     "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality", "Mapping",
     "NotALedger", "ProbeResult", "Quarantined", "Question", "RelationTemplates", "SourceRule",
-    "SourceState", "SuiteVerdict", "Transition", "Unanswered", "UnknownId", "Version",
+    "SourceState", "SuiteVerdict", "Transition", "Unanswered", "UnknownId", "Version", "WriteBack",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ somebody says the answer (`Review.answer`), or a correction of the same question
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -80,7 +80,12 @@ def unanswered(
         comments[name].append(Comment(text, source, at, proposed_answer(text)))
     in_use = {name: (target, by) for name, target, by in con.execute(_IN_USE, [ids]).fetchall()}
     return [
-        Unanswered(*row, tuple(answers[row[0]]), tuple(comments[row[0]]), in_use.get(row[0]))
+        replace(
+            Unanswered(*row),
+            answers=tuple(answers[row[0]]),
+            comments=tuple(comments[row[0]]),
+            in_use=in_use.get(row[0]),
+        )
         for row in rows
     ]
 

@@ -16,10 +16,11 @@ from config import IngestSettings
 from ledger.staging import DEFAULT_PATHS
 from tasks.ingest import formats
 from tasks.ingest.columns import Columns
-from tasks.ingest.lines import Chunk
+from tasks.ingest.lines import Chunk, ahead
 from tasks.ingest.shapes import Row, Shape, recognised, shapes
 from tasks.ingest.shapes.adapt import adapted, rows_in
 
+ADAPTED_AT_ONCE = 32_768  # rows; small, so that adapting and taking in go on side by side
 FIRST_ROWS = 100  # in which a row must come that is a JSON object
 
 
@@ -36,8 +37,13 @@ class Reader:
         offset: int,
     ) -> Iterator[Chunk]:  # fmt: skip
         """A file's reports after the first `first_line` records. about: rows that others name."""
-        chunks = self._chunks(path, shape, first_line=first_line, offset=offset)
-        return chunks if shape is None else adapted(chunks, shape, about)
+        if shape is None:
+            return self._chunks(path, shape, first_line=first_line, offset=offset)
+        at_once = min(self.limits.chunk_lines, ADAPTED_AT_ONCE)
+        chunks = self._chunks(
+            path, shape, first_line=first_line, offset=offset, chunk_lines=at_once
+        )
+        return ahead(adapted(chunks, shape, about))  # the next ones while the ledger takes these
 
     def shape_of(self, path: Path) -> Shape | None:
         """The shape that the first row of a file has; None: its rows are reports, or unreadable."""

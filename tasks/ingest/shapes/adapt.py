@@ -62,6 +62,8 @@ def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, s
         if shape.join is not None and _joined(row, shape.join, about):
             text = json.dumps(row)
         fields = shape.report(row)
+        if shape.origin is not None and (origin := shape.origin(row)) is not None:
+            fields["origin"] = {"tool": shape.name, **origin._asdict()}
         return f'{json.dumps(fields)[:-1]}, "raw": {text}}}', None
     except Unusable as error:
         return given, str(error)

@@ -15,7 +15,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
+from tasks.ingest.shapes.shape import (
+    Fields,
+    Join,
+    NothingToCorrect,
+    Origin,
+    Row,
+    Shape,
+    Unusable,
+)
 from tasks.ingest.shapes.values import Scale, answered, corrected, judgement, scale_between
 
 _OF_SCORES = ("traceId", "trace_id", "observationId", "subject")
@@ -119,9 +127,23 @@ def _corrected(score: Row, about: Row) -> Fields:
     )  # fmt: skip
 
 
+def _origin(row: Row) -> Origin | None:
+    """The trace and the observation that were judged."""
+    about = row.get("about") if _is_score(row) else row
+    if not isinstance(about, dict):
+        return None
+    trace = _either(row, "traceId", "trace_id") or _either(about, "traceId", "trace_id")
+    span = _either(row, "observationId", "observation_id")
+    if trace is None and not _is_score(row):
+        return Origin(row["id"])
+    trace = trace or about.get("id")
+    return Origin(str(trace), span) if trace else None
+
+
 SHAPE = Shape(
     name="langfuse", tool="Langfuse",
     reads="scores (CORRECTION, thumbs-down) with their traces or observations",
     recognises=_recognises, report=_report, join=Join(_about, _id_of, _config_of), page="data",
+    origin=_origin,
     columns=("traceId", "trace_id", "dataType", "data_type", "input", "output"),
 )  # fmt: skip

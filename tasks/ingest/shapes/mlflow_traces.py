@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
+from registry.assessments import KEY
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Origin, Row, Shape
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     Answer,
@@ -21,6 +22,7 @@ from tasks.ingest.shapes.values import (
     judgement,
 )
 
+WRITTEN_BACK = KEY  # an assessment with it is our own word that an edit serves
 JUDGES = ("LLM_JUDGE", "AI_JUDGE")
 
 
@@ -31,7 +33,11 @@ def _recognises(row: Row) -> bool:
 
 def _report(row: Row) -> Fields:
     info = row["info"]
-    valid = [a for a in info.get("assessments") or () if a.get("valid", True) is not False]
+    valid = [
+        a
+        for a in info.get("assessments") or ()
+        if a.get("valid", True) is not False and WRITTEN_BACK not in (a.get("metadata") or {})
+    ]
     valid.sort(key=lambda a: str(a.get("last_update_time") or a.get("create_time")), reverse=True)
     right = [(a, answer) for a in valid if (answer := _expected(a)) is not None]
     right.sort(key=lambda pair: pair[0].get("assessment_name") not in ANSWER_NAMES)
@@ -78,8 +84,14 @@ def _said(row: Row, span_id: str | None) -> tuple[Any, Any]:
     return None, None
 
 
+def _origin(row: Row) -> Origin | None:
+    trace = row["info"].get("trace_id") or row["info"].get("request_id")
+    return Origin(trace) if isinstance(trace, str) else None
+
+
 SHAPE = Shape(
     name="mlflow", tool="MLflow",
     reads="traces with assessments, from a file or a tracking server (mlflow:EXPERIMENT)",
     recognises=_recognises, report=_report, page="traces", columns=("info", "data"),
+    origin=_origin,
 )  # fmt: skip

@@ -14,12 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ledger import NOTHING_TO_CORRECT
 
 Row: TypeAlias = dict[str, Any]  # one JSON object of an export
 Fields: TypeAlias = dict[str, Any]  # of an error report, named as in a line of `melo ingest`
+
+
+class Origin(NamedTuple):
+    """A place in a tool, as the tool names it."""
+
+    trace: str
+    span: str | None = None
 
 
 class Unusable(ValueError):
@@ -63,6 +70,7 @@ class Shape:
     report: the fields of the report that a row gives. Raises Unusable.
     columns: names at the top of a row, by which the header of a table is read.
     page: the name under which one JSON object of the tool's API holds a list of rows.
+    origin: the trace and span of the tool that a row is about, where its status can be written back.
     """
 
     name: str
@@ -73,3 +81,4 @@ class Shape:
     columns: tuple[str, ...] = ()
     join: Join | None = None
     page: str | None = None
+    origin: Callable[[Row], Origin | None] | None = None

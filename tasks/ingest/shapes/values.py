@@ -203,7 +203,7 @@ def judgement(value: Any, name: object = None, scale: Scale | None = None) -> bo
         inside = low <= number <= high
         return None if number == middle or not inside else number > middle
     if isinstance(name, str) and THUMBS.search(name):
-        return {0: False, -1: False, 1: True}.get(number)
+        return number == 1 if number in (-1, 0, 1) else None
     return None
 
 
