@@ -87,7 +87,9 @@ class Deciders:
 
     def _undo(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         decision, reason = str(question["decision"]), str(question["reason"])
-        return {"undone": self.ledger.undo(decision, actor=actor, reason=reason)}
+        moved = self.ledger.undo(decision, actor=actor, reason=reason)
+        self.publish()  # at once: the page shows again what it had left out
+        return {"undone": moved}
 
 
 def _decision(question: dict[str, Any]) -> Decision:

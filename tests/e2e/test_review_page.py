@@ -6,7 +6,6 @@ Screenshots lie in build/pictures afterwards.
 from __future__ import annotations
 
 import http.client
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.browser import browser_path, chromium, open_page, served
+from benchmarks.browser import open_page, served
 from config import Settings, load
 from ledger import Ledger
 from serving.keys import KeyStore
@@ -23,15 +22,6 @@ from tasks.ingest import ingest_rows
 PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 TRICKY = "<img src=x onerror=alert(1)> **Who** leads [Beta](http://beta.example)? :material/home:"
 WAIT = 60_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; where it can't be had, these tests are left out, but never in CI."""
-    if browser_path() is None and not os.environ.get("CI"):
-        pytest.skip("chromium is not installed; run `make browser`")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -179,6 +179,9 @@ def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], 
 
 
 def _only_text(value: Mapping[str, Any]) -> str | None:
+    """The one text of an object; a message without content has none, though it names its role."""
+    if _message(value) is not None:
+        return None
     texts = [text for text in value.values() if isinstance(text, str) and text.strip()]
     return texts[0] if len(texts) == 1 else None
 

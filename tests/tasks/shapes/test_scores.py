@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.ingest.shapes.values import Scale, judgement
+from tasks.ingest.shapes.values import Scale, answered, judgement
 from tests.tasks.shapes.shape_support import reasons, said, take
 
 
@@ -29,6 +29,18 @@ def test_a_number_counts_by_its_scale_or_its_name_alone(
     value: Any, name: str, scale: Scale | None, meaning: bool | None
 ) -> None:
     assert judgement(value, name, scale) is meaning
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"role": "assistant", "content": ""}, None), ({"role": "assistant", "content": "4"}, "4"),
+        ({"choices": [{"message": {"role": "assistant", "content": None}}]}, None),
+        ({"anything": "4"}, "4"), ({"id": "x", "anything": "4"}, None),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_empty_is_none(value: Any, text: str | None) -> None:
+    assert answered(value) == text
 
 
 def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
