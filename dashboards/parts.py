@@ -154,6 +154,5 @@ def guarded() -> Iterator[None]:
 
 
 def escape(text: str) -> str:
-    """Text as it is: nothing in it is markup, an icon, a colour, a formula or a link."""
-    unlinked = re.sub(r"(?i)(://|\bwww(?=\.)|@)", "\\1\u2060", text)
-    return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:])", r"\\\1", unlinked)
+    """Text as it is: nothing in it is markup, an icon, a colour or a formula."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:])", r"\\\1", text)

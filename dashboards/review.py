@@ -10,6 +10,7 @@ a key it only reads. The key stays in this session's memory: it is in no address
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,8 +183,9 @@ def _card(item: dict[str, Any]) -> None:
 
 
 def _plain(text: str) -> str:
-    """A text as it is, on one line."""
-    return parts.escape(" ".join(text.split()))
+    """A text as it is, on one line; a word joiner keeps addresses in it from becoming links."""
+    unlinked = re.sub(r"(?i)(://|\bwww(?=\.)|@)", "\\1\u2060", " ".join(text.split()))
+    return parts.escape(unlinked)
 
 
 def _before(messages: str | None) -> list[tuple[str, str]]:

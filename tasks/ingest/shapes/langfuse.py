@@ -34,7 +34,7 @@ def _either(row: Row, camel: str, snake: str) -> Any:
 
 
 def _is_score(row: Row) -> bool:
-    return bool(_either(row, "dataType", "data_type")) and "name" in row
+    return "name" in row and bool(row.get("dataType") or row.get("data_type"))
 
 
 def _is_config(row: Row) -> bool:
