@@ -79,7 +79,7 @@ def desk() -> Desk:
     return found
 
 
-@st.fragment(run_every=None)
+@st.fragment
 def review() -> None:
     """The card with its key, actions and log."""
     here = desk()
