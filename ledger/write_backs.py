@@ -55,7 +55,9 @@ class WriteBacks(Deciding):
         at, noted = now or datetime.now(UTC), 0
         with self.write() as con:
             for tool in tools:
-                mark = first(con.execute("SELECT looked_at FROM write_back_marks WHERE tool = ?", [tool]))
+                mark = first(
+                    con.execute("SELECT looked_at FROM write_back_marks WHERE tool = ?", [tool])
+                )
                 given = {"tool": tool, "since": mark[0] - OVERLAP if mark else datetime.min}
                 rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, given).fetchall()
                 places = [(_key(tool, *row), tool, *row) for row in rows]
