@@ -47,7 +47,7 @@ UP = {
 }  # fmt: skip
 # Scores that are named so are thumbs: 0 and -1 mean down, 1 means up, whatever else their tool allows.
 THUMBS = re.compile(
-    r"thumb|user[ _-]?(feedback|score|rating)|^(feedback|user)$|correct", re.IGNORECASE
+    r"thumb|user[ _-]?(feedback|score|rating)|^(feedback|user)$|(?<!in)correct", re.IGNORECASE
 )
 Scale: TypeAlias = tuple[float, float]  # the least and the most that a score can be
 

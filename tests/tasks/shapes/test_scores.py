@@ -20,6 +20,7 @@ from tests.tasks.shapes.shape_support import reasons, said, take
         (0, "toxicity", None, None), (-0.4, "sentiment", None, None), (1, "toxicity", None, None),
         ("0", "toxicity", None, None), (0, "user-feedback", None, False), (1, "user_score", None, True),
         (-1, "thumbs", None, False), (2, "thumbs", None, None), (0, "correctness", None, False),
+        (0, "incorrectness", None, None),
         (2, "stars", (1, 5), False), (3, "stars", (1, 5), None), (4, "stars", (1, 5), True),
         (9, "stars", (1, 5), None), (0, "balance", (-1, 1), None), (-0.2, "balance", (-1, 1), False),
         (float("nan"), "thumbs", None, None), ("-1", "thumb", None, False), ([], "thumbs", None, None),
