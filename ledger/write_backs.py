@@ -24,6 +24,9 @@ WEBHOOK = "webhook"  # is told of each edit once, not of each report
 OPEN = ("waiting", "begun", "failed")
 # A transaction may bear a time from before its lock was free: places are looked for that far back again.
 OVERLAP = timedelta(hours=1)
+WEBHOOK_FIRST = timedelta(
+    days=1
+)  # what served before that is no news to a webhook that was just set
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class WriteBacks(Deciding):
                 mark = first(
                     con.execute("SELECT looked_at FROM write_back_marks WHERE tool = ?", [tool])
                 )
-                given = {"tool": tool, "since": mark[0] - OVERLAP if mark else datetime.min}
+                first_look = (
+                    at - WEBHOOK_FIRST if tool == WEBHOOK else datetime.min.replace(tzinfo=UTC)
+                )
+                given = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
                 rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, given).fetchall()
                 places = [(_key(tool, *row), tool, *row) for row in rows]
                 keys, names, edits, traces, spans = (
