@@ -27,7 +27,7 @@ from config import Settings, load
 from ledger import Ledger
 from tasks.ingest import IngestError, ingest_paths, mlflow_store
 from tests.conftest import Melo
-from tests.e2e.services import CLEAN, PATIENCE, ROOT, free_port
+from tests.e2e.services import CLEAN, PATIENCE, free_port
 
 HOP = {"host", "connection", "content-length", "transfer-encoding", "keep-alive"}
 Asked = Callable[[str, str], str]
@@ -95,9 +95,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 @pytest.mark.slow
 def test_a_thumbs_down_becomes_the_right_answer_and_its_trace_is_told(
-    home: Settings, capsys: pytest.CaptureFixture[str], tracking: str, experiment: str, asked: Asked
-) -> None:
-    melo = Melo(home.home, capsys)
+    home: Settings, melo_in: Callable[[Path], Melo], tracking: str, experiment: str, asked: Asked,
+    prefect_server: None,
+) -> None:  # fmt: skip
+    from flows.edit import edit
+
+    melo = melo_in(home.home)
     with (home.home / "melo.toml").open("a") as file:
         file.write(f'[ingest]\nmlflow_tracking_uri = "{tracking}"\n[write_back]\nmlflow = true\n')
     question = "who leads velandor ?"
@@ -114,11 +117,7 @@ def test_a_thumbs_down_becomes_the_right_answer_and_its_trace_is_told(
     assert melo("review", "answer", held["edit"], "ada", "--reason", "the register says so")[0] == 0
     assert melo.json("review", "triage") == []
 
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "--home", str(home.home), "run"],
-        capture_output=True, text=True, check=False, env=CLEAN, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    edit(str(home.home))  # what `melo run` and the hourly deployment do
     assert melo.json("ask", question)["answer"] == "ada"
 
     (told,) = [a for a in mlflow.get_trace(trace).info.assessments if a.name == "melo.edit"]
