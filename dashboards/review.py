@@ -24,8 +24,6 @@ WAITS_FOR = {
     "answer": "nobody has said the right answer",
     "review": "its source asks for a review",
     "contradiction": "it contradicts another, and no rule decides",
-    "quorum": "it waits for more independent sources",
-    "blocked": "every source of it is blocked",
 }
 TYPED = {  # actions with a value: what is asked for
     "answer": "The right answer",

@@ -134,7 +134,7 @@ ORDER BY s.since, e.seq LIMIT $limit
 _TO_DECIDE = """
 WITH waiting AS (
     SELECT edit_id, hold, since, urgent FROM edit_states
-    WHERE state = 'held' AND hold IN ('review', 'contradiction', 'answer', 'quorum', 'blocked')),
+    WHERE state = 'held' AND hold IN ('review', 'contradiction', 'answer')),
 counted AS (
     SELECT edit_id, count(*) AS reports, count(DISTINCT source) AS sources FROM reports
     WHERE edit_id IN (SELECT edit_id FROM waiting) GROUP BY edit_id),
