@@ -95,13 +95,18 @@ def review() -> None:
             _card(item)
             if here.who is None:
                 _commands(item)
-            elif here.chosen is not None and here.chosen[1] == item["edit"]:
+            elif here.chosen is not None and here.chosen[1] in _edits_on(item):
                 _asked_or_shown(here, item)
             else:
                 _actions(here, item)
             if here.problem:
                 st.markdown(f":material/error: {_plain(here.problem)}")
         _log(here)
+
+
+def _edits_on(item: dict[str, Any]) -> set[str]:
+    """The edits that a card lets somebody decide about: its own and those that contradict it."""
+    return {item["edit"], *(rival["edit"] for rival in item["rivals"])}
 
 
 def _head(here: Desk, left: int, more: bool) -> None:
