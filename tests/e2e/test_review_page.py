@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.browser import open_page, served
+from benchmarks.browser import open_page, served, wait_until_drawn
 from config import Settings, load
 from ledger import Ledger
 from serving.keys import KeyStore
@@ -59,9 +59,10 @@ def use_key(page: Any, key: str) -> None:
 
 
 def press(page: Any, key: str, then: str) -> None:
-    """One key, and what the card says then."""
+    """One key, and what the card says then, drawn whole: its own keys are there."""
     page.keyboard.press(key)
     page.get_by_text(then, exact=False).first.wait_for(timeout=WAIT)
+    wait_until_drawn(page)
 
 
 @pytest.mark.slow
@@ -87,6 +88,7 @@ def test_everything_is_decided_by_keyboard(browser: Any, url: str, settings: Set
     use_key(page, key)
     page.get_by_text("Deciding as").wait_for(timeout=WAIT)
     page.get_by_role("button", name="Answer “Oslo”").wait_for(timeout=WAIT)
+    wait_until_drawn(page)
     press(page, "1", "would change")
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / "review-change.png")
