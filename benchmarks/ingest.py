@@ -12,6 +12,9 @@ the file opened and closed as the ledger does.
 
     bare insert             what a ledger must keep: each line as it came, and its fields
     bare insert of fields   the fields alone
+
+Each shape of another tool whose export is lines is taken in besides (benchmarks/shape_rows.py), into a
+ledger of its own; where a row names another one, half of the rows are the ones named.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from benchmarks.shape_rows import SHAPES, write_rows
 from config import load
 from ledger import Ledger
 from tasks.ingest import ingest_paths
@@ -80,13 +84,13 @@ def write_reports(path: Path, rows: int, seed: int = 0) -> None:
             file.write("\n")
 
 
-def take(path: Path, home: Path, again: bool) -> dict[str, Any]:
-    """Take one file into the ledger of `home`; seconds, counts and this process's peak memory."""
+def take(paths: list[Path], home: Path, again: bool) -> dict[str, Any]:
+    """Take files into the ledger of `home`; seconds, counts and this process's peak memory."""
     settings = load(home)
     pa.array([0])  # brings in what pyarrow loads at its first array: imports are not counted
     started = time.perf_counter()
     ledger = Ledger.open(settings.paths.ledger)
-    outcome = ingest_paths(ledger, [path], settings, again=again)
+    outcome = ingest_paths(ledger, paths, settings, again=again)
     ledger.close()
     seconds = time.perf_counter() - started
     lines, counts = outcome.total("lines"), ledger.counts()
@@ -131,7 +135,27 @@ def insert(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started}
 
 
-def bench(rows: int) -> dict[str, Any]:
+def bench_shapes(rows: int) -> dict[str, int]:
+    """Rows a second of each shape whose export is lines, each taken in by a process of its own.
+
+    Raises ValueError where a row did not end as it should.
+    """
+    speeds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SHAPES:
+            place = Path(folder, name)
+            place.mkdir()
+            reports = write_rows(place, name, rows)
+            done = _apart(place, Path(folder, f"{name}-home"), again=False)
+            if done["lines"] != rows or done["counts"].get("ready") != reports:
+                raise ValueError(
+                    f"{name}: {rows} rows became {done['counts']}, not {reports} edits"
+                )
+            speeds[name] = round(done["lines"] / done["seconds"])
+    return speeds
+
+
+def bench(rows: int, shape_rows: int) -> dict[str, Any]:
     """The record that `melo bench ingest` prints."""
     with tempfile.TemporaryDirectory() as folder:
         large, small = Path(folder, "large.jsonl"), Path(folder, "small.jsonl")
@@ -142,6 +166,7 @@ def bench(rows: int) -> dict[str, Any]:
         bare = _insert_apart(large, Path(folder, "bare.duckdb"), whole=True)
         fields = _insert_apart(large, Path(folder, "fields.duckdb"), whole=False)
         second = _apart(large, Path(folder, "many"), again=True)
+    shapes = bench_shapes(shape_rows)
     return {
         "rows": rows,
         "rows_per_second": round(first["lines"] / first["seconds"]),
@@ -157,6 +182,9 @@ def bench(rows: int) -> dict[str, Any]:
         "duplicate_cpu_seconds": round(second["cpu_seconds"], 1),
         "counts": second["counts"],
         "contradictions": second["contradictions"],
+        "shape_rows": shape_rows,
+        "shape_rows_per_second": shapes,
+        "slowest_shape_rows_per_second": min(shapes.values()),
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
     }
 
@@ -180,4 +208,4 @@ if __name__ == "__main__":
     if what.startswith("insert"):
         print(json.dumps(insert(file, target, whole=what == "insert-whole")))
     else:
-        print(json.dumps(take(file, target, what == "again")))
+        print(json.dumps(take([file], target, what == "again")))

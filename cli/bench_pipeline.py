@@ -16,12 +16,15 @@ Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 def ingest(
     ctx: typer.Context,
     rows: Annotated[int, typer.Option(min=10, help="Lines to take in.")] = 1_000_000,
+    shape_rows: Annotated[
+        int, typer.Option(min=10, help="Rows of each other tool's export to take in.")
+    ] = 100_000,
     out: Out = None,
 ) -> None:
     """Reports a second into the ledger, new and again; memory; cost at ten times the size."""
     from benchmarks.ingest import bench
 
-    finish(ctx, bench(rows), out)
+    finish(ctx, bench(rows, shape_rows), out)
 
 
 def kill(

@@ -27,8 +27,14 @@ def dashboard(
     ask: Annotated[
         bool, typer.Option("--ask/--no-ask", help="Let the page Ask open the model.")
     ] = True,
+    review: Annotated[
+        bool, typer.Option("--review/--no-review", help="Let a key with the scope review decide.")
+    ] = True,
 ) -> None:
-    """Edit quality over time, to look at. Reads only; no request leaves this machine."""
+    """Edit quality over time, to look at, and the review queue; no request leaves this machine.
+
+    Pages read only, but for decisions of somebody who gives a key with the scope `review`.
+    """
     here = state(ctx)
     settings = here.settings
     if settings.paths.ledger.exists():
@@ -38,7 +44,13 @@ def dashboard(
     chosen = chosen or _free(host)
     home = str(settings.home.absolute())
     answering = [sys.executable, "-m", "cli.answering", home] if ask else []
-    environment = {**os.environ, "MELO_HOME": home, "MELO_ASK": json.dumps(answering)}
+    deciding = [sys.executable, "-m", "cli.deciding", home] if review else []
+    environment = {
+        **os.environ,
+        "MELO_HOME": home,
+        "MELO_ASK": json.dumps(answering),
+        "MELO_REVIEW": json.dumps(deciding),
+    }
     typer.echo(f"The pages of {home} are at http://{host}:{chosen}")
     sys.stdout.flush()
     command = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import Json, new_app, print_json, print_table, short, state
+from cli.context import Json, new_app, print_json, print_table, short, state, user
 from cli.revoke import revoke
 
 if TYPE_CHECKING:
@@ -88,12 +88,11 @@ def add_wording(
 
     The version goes through the gate and is promoted. Refused where the edit's key does not suffice.
     """
-    from cli.review import _user
     from tasks.wordings import add_wordings
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        version = add_wordings(here.settings, ledger, edit_id, wordings, actor=by or _user())
+        version = add_wordings(here.settings, ledger, edit_id, wordings, actor=by or user())
     if as_json:
         print_json({"edit": edit_id, "wordings": wordings, "version": version})
         return
@@ -112,12 +111,11 @@ def subject(
 
     An edit in force gets a new version without training, which is gated and promoted.
     """
-    from cli.review import _user
     from tasks.wordings import set_subject
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        version = set_subject(here.settings, ledger, edit_id, name, actor=by or _user())
+        version = set_subject(here.settings, ledger, edit_id, name, actor=by or user())
     if as_json:
         print_json({"edit": edit_id, "subject": name, "version": version})
         return

@@ -24,7 +24,7 @@ def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Who gets it; the source of its feedback.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="ask, report or admin; again for more.")
+        list[str] | None, typer.Option(help="ask, report, review or admin; again for more.")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Until it ends; none: never.")] = None,
     as_json: Json = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import Json, new_app, print_json, print_table, state
+from cli.context import Json, new_app, print_json, print_table, state, user
 
 app = new_app(no_args_is_help=True)
 
@@ -48,10 +48,8 @@ def block(
     as_json: Json = False,
 ) -> None:
     """Block a source and revoke every edit that nobody else stands behind."""
-    from cli.review import _user
-
     with state(ctx).ledger(create=False) as ledger:
-        at_once, later = ledger.block_source(name, actor=by or _user(), reason=reason)
+        at_once, later = ledger.block_source(name, actor=by or user(), reason=reason)
     if as_json:
         print_json({"revoked": at_once, "with_next_version": later})
         return
@@ -69,4 +67,44 @@ def unblock(ctx: typer.Context, name: Name) -> None:
     typer.echo(
         f"{name} is no longer blocked. What was revoked stays revoked; what is held as blocked is "
         "judged anew once it is reported again."
+    )
+
+
+@app.command()
+def tell(ctx: typer.Context, as_json: Json = False) -> None:
+    """Tell the tools that reports came from which edits serve now, as `[write_back]` says."""
+    from cli.errors import UsageProblem
+    from tasks.write_back import configured, write_back
+
+    here = state(ctx)
+    if not configured(here.settings):
+        raise UsageProblem(
+            "nobody is to be told. Set [write_back] in melo.toml; see docs/feedback.md."
+        )
+    with here.ledger(create=False) as ledger:
+        done = write_back(here.settings, ledger)
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(
+        f"{done.told} places told, {done.refused} refused, {done.unknown} in doubt, {done.left} left for "
+        "the next run."
+    )
+
+
+@app.command()
+def told(
+    ctx: typer.Context,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Whom `melo sources tell` and the runs told, and what came of it."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.write_backs(limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("tool", "trace", "edit", "outcome", "tries", "ended", "error"),
+        [(w.tool, w.trace, w.edit[:12], w.state, w.attempts, w.ended_at, w.error) for w in found],
     )

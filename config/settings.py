@@ -38,7 +38,7 @@ from config.errors import ConfigError
 from text import read_text
 
 Policy = Literal["auto", "quorum", "review"]
-SECRET = {"alerts", "database"}  # sections that are never shown, not even in an error
+SECRET = {"alerts", "database", "write_back"}  # sections that are never shown, not even in an error
 
 
 class Section(BaseModel):
@@ -300,6 +300,23 @@ class AlertSettings(Section):
     no_run_hours: float = Field(default=2.0, gt=0, description="an edit run is to end this often")
 
 
+class WriteBackSettings(Section):
+    """Who is told, where reports came from, that an edit serves; nobody unless it is set."""
+
+    mlflow: bool = Field(
+        default=False, description="feedback on the traces that ingest.mlflow_tracking_uri gave"
+    )
+    langfuse_url: str | None = Field(
+        default=None, description="of a Langfuse server, which gets a score on the trace"
+    )
+    langfuse_public_key: SecretStr | None = None
+    langfuse_secret_key: SecretStr | None = None
+    webhook_url: SecretStr | None = Field(
+        default=None, description="gets a POST for each edit that serves"
+    )
+    name: str = Field(default="melo.edit", min_length=1, description="of the feedback and score")
+
+
 class DashboardSettings(Section):
     """The pages to look at."""
 
@@ -450,6 +467,7 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     ledger: LedgerSettings = LedgerSettings()
     alerts: AlertSettings = AlertSettings()
+    write_back: WriteBackSettings = WriteBackSettings()
     database: DatabaseSettings = DatabaseSettings()
     workers: WorkerSettings = WorkerSettings()
     dashboard: DashboardSettings = DashboardSettings()

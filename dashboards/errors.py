@@ -17,5 +17,9 @@ class NoAnswer(DashboardError):
     """The process that answers questions is away, or refused this one."""
 
 
+class Refused(DashboardError):
+    """A decision that the ledger or the key does not allow."""
+
+
 class UnknownRecord(DashboardError):
     """The ledger has no version or edit of this name."""

@@ -22,6 +22,7 @@ from dashboards import keymap
 from dashboards.errors import RegistryAway, UnknownRecord, VersionAway
 from dashboards.links import without_secrets
 from dashboards.words import from_home
+from ledger import triage
 from ledger.insight import ReadCopy, costs, gated, lives, overview, traffic, waiting
 from registry.errors import NoStore, RegistryUnreachable
 from registry.lookup import RegisteredVersion, champion_hash, find_version
@@ -142,6 +143,13 @@ class Records:
                 contests["open"],
                 contests["all"],
             )
+
+    def to_decide(self, now: datetime) -> list[dict[str, Any]]:
+        """What only a person can decide; of a report without the right answer all that was said."""
+        with self.copy.open() as con:
+            found = waiting.to_decide(con, now)
+            said = {q.edit: triage.as_json(q) for q in triage.unanswered(con, limit=len(found))}
+        return [item | {"triage": said.get(item["edit"])} for item in found]
 
     def contradictions(self, only_open: bool, limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of contradictions, both sides whole."""

@@ -16,6 +16,7 @@ import streamlit as st
 
 from config import Settings, default_home, load
 from dashboards.asking import Asker
+from dashboards.deciding import Decider
 from dashboards.keymap import KeyMap
 from dashboards.links import links
 from dashboards.queries import Agreement, Records, Traffic
@@ -90,6 +91,12 @@ def agreement(champion: str | None) -> Agreement:
 def servers() -> dict[str, str]:
     """Addresses of the MLflow and Prefect pages that are known."""
     return links(settings())
+
+
+@st.cache_resource(show_spinner=False)
+def decider() -> Decider:
+    """The one deciding process of this server."""
+    return Decider()
 
 
 @st.cache_resource(show_spinner=False)

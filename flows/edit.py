@@ -3,6 +3,7 @@
 mend ──► next job ──► train ──► gate ──► register ──► promote ──┐
              ▲                                                  │
              └──────────────────────────────────────────────────┘
+... and at the end those are told, where it is set, whom the reports came from.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tasks.steps import (
     promote_version,
     register_version,
     show,
+    tell_sources,
     train,
     working_on,
 )
@@ -44,4 +46,6 @@ def edit(home: str) -> list[Verdict]:
                 register_version(home, verdict.version)
             if verdict.version and verdict.passed:
                 promote_version(home, verdict.version)
+    with contextlib.suppress(Exception):  # who is told later is told by the next run
+        tell_sources(home)
     return verdicts

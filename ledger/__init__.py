@@ -1,5 +1,6 @@
 """What happened: every input line, edit, job, version and verdict, in one DuckDB file."""
 
+from ledger.decisions import ACTIONS, Action, Change, Decided, Decision
 from ledger.errors import (
     ChampionMoved,
     FileMoved,
@@ -14,6 +15,7 @@ from ledger.errors import (
 )
 from ledger.ledger import Ledger
 from ledger.likeness import Question
+from ledger.triage import Comment, Unanswered
 from ledger.types import (
     NOTHING_TO_CORRECT,
     Backlog,
@@ -38,12 +40,13 @@ from ledger.types import (
     Transition,
     Version,
 )
+from ledger.write_backs import WriteBack
 
 __all__ = [
-    "NOTHING_TO_CORRECT", "Backlog", "Champion", "ChampionMoved", "ChunkResult", "Contest",
-    "Counts", "Edit", "Event", "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules",
-    "Job", "LeaseLost", "Ledger", "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld",
-    "Limits", "Locality", "Mapping", "NotALedger", "ProbeResult", "Quarantined", "Question",
-    "RelationTemplates", "SourceRule", "SourceState", "SuiteVerdict", "Transition", "UnknownId",
-    "Version",
+    "ACTIONS", "NOTHING_TO_CORRECT", "Action", "Backlog", "Champion", "ChampionMoved", "Change",
+    "ChunkResult", "Comment", "Contest", "Counts", "Decided", "Decision", "Edit", "Event",
+    "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger",
+    "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality", "Mapping",
+    "NotALedger", "ProbeResult", "Quarantined", "Question", "RelationTemplates", "SourceRule",
+    "SourceState", "SuiteVerdict", "Transition", "Unanswered", "UnknownId", "Version", "WriteBack",
 ]  # fmt: skip

@@ -34,7 +34,7 @@ def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -
         "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
         [ids],
     )
-    found = admit(con, rules, at, ids, told="FROM voices")
+    found = admit(con, rules, at, ids, told="FROM voices", said="SELECT edit_id FROM voices")
     con.execute("DROP TABLE fresh; DROP TABLE voices")
     return found
 
@@ -214,12 +214,13 @@ _TOLD = """SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id F
 
 
 def admit(
-    con: Connection, rules: IntakeRules, at: datetime, revived: list[str], *, told: str = _TOLD
-) -> int:
+    con: Connection, rules: IntakeRules, at: datetime, revived: list[str], *, told: str = _TOLD,
+    said: str = "SELECT edit_id FROM staged",
+) -> int:  # fmt: skip
     """Hold or admit the edits in the temp table `fresh` and `revived`; settle contradictions.
 
-    told: yields edit_id and source, who speaks for them. Returns how many contradictions were
-    found.
+    told: yields edit_id and source, who speaks for them. said: yields the edit_id of all that is
+    said now, new or not. Returns how many contradictions were found.
     """
     if revived:
         con.execute("INSERT INTO fresh SELECT unnest(?::VARCHAR[]), NULL", [revived])
@@ -260,10 +261,10 @@ def admit(
         WHERE e.edit_id IN (SELECT edit_id FROM fresh)""",
         [at, at],
     )
-    _end_answered(con, at)
     _move_in_bulk(con, at, "hold IS NOT NULL AND hold <> 'expired'", states.HELD, _HOLD_REASON)
     _move_in_bulk(con, at, "hold = 'expired'", states.EXPIRED, "'was no longer valid when it came'")
     found = contests.settle(con, rules, at)
+    _end_answered(con, at, said)
     con.execute("DROP TABLE evidence; DROP TABLE hourly; DROP TABLE admissions")
     return found
 
@@ -277,14 +278,28 @@ _HOLD_REASON = """CASE hold
     WHEN 'later' THEN 'is not valid yet' END"""
 
 
-def _end_answered(con: Connection, at: datetime) -> None:
-    """A report without an answer ends when the same question comes with one."""
+def _end_answered(con: Connection, at: datetime, said: str) -> None:
+    """A report without an answer ends when the same question comes with one.
+
+    So it does where an edit that answers the question waits to serve, whichever came first, and
+    where one in use is said again. One in use that nobody says again ends no later report: somebody
+    met a wrong answer in spite of it.
+    """
+    if first(con.execute(f"SELECT 1 FROM edit_states WHERE {_UNANSWERED} LIMIT 1")) is None:
+        return
     answered = con.execute(
-        """SELECT o.edit_id, any_value(a.edit_id) FROM admissions a
-        JOIN questions q ON q.edit_id = a.edit_id JOIN questions p ON p.key = q.key
-        JOIN edit_states o ON o.edit_id = p.edit_id
-        WHERE a.hold IS NULL AND o.state = 'held' AND o.hold = 'answer'
-        GROUP BY o.edit_id"""
+        f"""WITH unanswered AS (
+            SELECT key, edit_id FROM questions
+            WHERE edit_id IN (SELECT edit_id FROM edit_states WHERE {_UNANSWERED})),
+        claims AS (
+            SELECT key, edit_id FROM questions WHERE key IN (SELECT key FROM unanswered))
+        SELECT u.edit_id, min(c.edit_id) FROM unanswered u
+        JOIN claims c USING (key) JOIN edit_states s ON s.edit_id = c.edit_id
+        JOIN edits e ON e.edit_id = c.edit_id
+        WHERE e.target IS NOT NULL AND (
+            s.state IN ('ready', 'planned', 'trained')
+            OR (s.state = 'active' AND c.edit_id IN ({said})))
+        GROUP BY u.edit_id"""
     ).fetchall()
     states.move_each(
         con,
@@ -292,6 +307,9 @@ def _end_answered(con: Connection, at: datetime) -> None:
         at=at,
         actor="ingest",
     )
+
+
+_UNANSWERED = "state = 'held' AND hold = 'answer'"
 
 
 def _move_in_bulk(con: Connection, at: datetime, which: str, to: str, reason: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ledger.audit import audit
-from ledger.review import Review
 from ledger.store import first
 from ledger.types import Counts
+from ledger.write_backs import WriteBacks
 
 
-class Ledger(Review):
+class Ledger(WriteBacks):
     """Open it with `Ledger.open(path)`; see the parts for what it can do:
-    Store, Intake, Edits, Planning, Versions, Likeness, Sources, Review."""
+    Store, Intake, Edits, Planning, Versions, Likeness, Sources, Review, Deciding, WriteBacks."""
 
     def counts(self) -> Counts:
         """Every input line in exactly one count: its edit's state, duplicate or quarantined."""

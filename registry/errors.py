@@ -5,6 +5,10 @@ class RegistryError(Exception):
     """Root of this package's errors: MLflow holds something else than expected, or refuses a change."""
 
 
+class UnknownTrace(RegistryError):
+    """The tracking server knows no such trace, or takes nothing for it."""
+
+
 class RegistryUnreachable(RegistryError):
     """MLflow's server or database does not answer. reason: the first line of what it or we said."""
 

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 from artifacts.atomic import write_durably
 from serving.errors import KeyProblem
 
-Scope = Literal["ask", "report", "admin"]
+Scope = Literal["ask", "report", "review", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 log = logging.getLogger("melo.serving")
 LOOK_EVERY = 1.0  # seconds until a change of the file is seen

@@ -31,6 +31,7 @@ from tasks.rollback import roll_back
 from tasks.similar import group_similar
 from tasks.versions import open_backbone, open_ledger, resolve
 from tasks.work import JobRef
+from tasks.write_back import write_back
 
 
 @task(name="mend", **PATIENT)
@@ -128,6 +129,14 @@ def promote_version(home: str, version: str) -> bool:
         said = f"version {version[:12]} serves since now"
         tell(home, "version.promoted", said, version=version, before=done.before)
     return done is not None
+
+
+@task(name="write-back", **PATIENT)
+def tell_sources(home: str) -> dict[str, int]:
+    """Tell the tools that reports came from which edits serve, where that is set."""
+    settings = load(home)
+    with open_ledger(settings) as ledger:
+        return asdict(write_back(settings, ledger))
 
 
 @task(name="audit-champion", **PATIENT)

@@ -20,7 +20,7 @@ class AmbiguousJSON(ValueError):
 
 def parse(text: str) -> Any:
     """The value of a JSON text. Raises ValueError, an AmbiguousJSON where Python would take it."""
-    return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_nan_alone)
+    return _DECODER.decode(text)
 
 
 def without_nan(text: str) -> str:
@@ -43,3 +43,6 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _nan_alone(constant: str) -> None:
     if constant != "NaN":
         raise AmbiguousJSON(f"{constant} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once, parse_constant=_nan_alone)

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboards import conclusions, filters, parts, session
 from dashboards.charts import queue as charts
 from dashboards.queries import Queue
+from dashboards.review import review
 from dashboards.words import count, duration, short, when
 
 EACH = 5  # contradictions on a page
@@ -41,12 +42,12 @@ def page() -> None:
             source=None if source == "all" else source,
         )  # fmt: skip
         _cards(data)
+        review()
         left, right = st.columns(2)
         with left:
             _reasons(data)
         with right:
             _quarantine(data)
-        _review(data)
         _contradictions(data)
         _sources(data)
         _edits(data)
@@ -91,34 +92,6 @@ def _quarantine(data: Queue) -> None:
         "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
     })  # fmt: skip
     parts.commands("melo quarantine list", "melo quarantine retry")
-
-
-def _review(data: Queue) -> None:
-    if data.review.num_rows == 0:
-        parts.nothing("Nothing waits for a person.")
-        return
-    said = f"{count(data.review.num_rows, 'edit')} on the review list, the longest waiting first"
-    parts.heading(said, "review", {"review": data.review})
-    st.caption("Pick a row to see the commands that decide it; deciding is done there, never here.")
-    picked = parts.table(
-        data.review, "review", on_select="rerun", selection_mode="single-row",
-        height=min(320, 38 + 35 * data.review.num_rows),
-        column_config={
-            "edit": None,
-            "hours": st.column_config.NumberColumn("waits, hours", format="%.1f"),
-        },
-    )  # fmt: skip
-    rows = picked.selection.rows if picked else []
-    row = data.review.to_pylist()[rows[0] if rows else 0]
-    answer = ' --answer "..."' if row["hold"] == "answer" else ""
-    st.markdown(
-        f"**{parts.escape(row['prompt'])}** → {parts.escape(row['target'] or 'no answer yet')}"
-    )
-    parts.commands(
-        f'melo review approve {row["edit"]}{answer} --reason "..."',
-        f'melo review reject {row["edit"]} --reason "..."',
-    )
-    parts.link("edit", "See its whole life", edit=row["edit"])
 
 
 def _contradictions(data: Queue) -> None:

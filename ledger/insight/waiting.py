@@ -52,6 +52,18 @@ def review(con: Connection, now: datetime, limit: int = 100) -> pa.Table:
     return table(con, _REVIEW, {"now": now, "limit": limit})
 
 
+def to_decide(con: Connection, now: datetime, limit: int = 100) -> list[dict[str, Any]]:
+    """What only a person can decide, whole: urgent ones first, then the most reported, then the oldest.
+
+    rivals: what other answers its question has, each with edit, target, source, state, reports.
+    """
+    found = rows(con, _TO_DECIDE, {"now": now, "limit": limit})
+    rivals: dict[str, list[dict[str, Any]]] = {}
+    for rival in rows(con, _RIVALS, [[item["edit"] for item in found]]):
+        rivals.setdefault(rival.pop("about"), []).append(rival)
+    return [item | {"rivals": rivals.get(item["edit"], [])} for item in found]
+
+
 def sources(con: Connection, now: datetime) -> pa.Table:
     """A row a source: trust, policy, blocked, lines by outcome, edits by fate, lines by week.
 
@@ -117,6 +129,35 @@ SELECT e.edit_id AS edit, s.hold, (epoch($now::TIMESTAMPTZ) - epoch(s.since)) / 
 FROM edit_states s JOIN edits e USING (edit_id)
 WHERE s.state = 'held' AND s.hold IN ('review', 'contradiction', 'answer')
 ORDER BY s.since, e.seq LIMIT $limit
+"""
+
+_TO_DECIDE = """
+WITH waiting AS (
+    SELECT edit_id, hold, since, urgent FROM edit_states
+    WHERE state = 'held' AND hold IN ('review', 'contradiction', 'answer')),
+counted AS (
+    SELECT edit_id, count(*) AS reports, count(DISTINCT source) AS sources FROM reports
+    WHERE edit_id IN (SELECT edit_id FROM waiting) GROUP BY edit_id),
+said AS (
+    SELECT edit_id, max_by(subject, said_at) AS subject FROM subjects
+    WHERE edit_id IN (SELECT edit_id FROM waiting) GROUP BY edit_id)
+SELECT w.edit_id AS edit, w.hold, (epoch($now::TIMESTAMPTZ) - epoch(w.since)) / 3600 AS hours, w.urgent,
+       e.source, e.prompt, e.messages, e.target, e.old_answer, coalesce(s.subject, e.subject) AS subject,
+       e.rephrases, c.reports, c.sources
+FROM waiting w JOIN edits e USING (edit_id) JOIN counted c USING (edit_id)
+LEFT JOIN said s USING (edit_id)
+ORDER BY w.urgent DESC, c.reports DESC, w.since, e.seq LIMIT $limit
+"""
+
+_RIVALS = """
+SELECT DISTINCT o.edit_id AS about, e.edit_id AS edit, e.target, e.source, s.state::VARCHAR AS state,
+       (SELECT count(*) FROM reports r WHERE r.edit_id = e.edit_id) AS reports, e.seq
+FROM questions o JOIN questions q USING (key) JOIN edits e ON e.edit_id = q.edit_id
+JOIN edit_states s ON s.edit_id = e.edit_id JOIN edits m ON m.edit_id = o.edit_id
+WHERE o.edit_id IN (SELECT unnest(?::VARCHAR[])) AND q.edit_id <> o.edit_id AND e.target IS NOT NULL
+  AND e.target IS DISTINCT FROM m.target
+  AND s.state NOT IN ('rejected', 'superseded', 'revoked', 'expired')
+ORDER BY about, e.seq
 """
 
 _SOURCES = """

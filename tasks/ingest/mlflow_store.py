@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ledger import FileMoved
+from registry.assessments import KEY
 from registry.client import import_mlflow
 from tasks.ingest import formats
 from tasks.ingest.errors import IngestError
@@ -117,6 +118,7 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
             state = sorted(
                 (str(a.assessment_id), str(a.last_update_time_ms), str(a.valid))
                 for a in trace.info.assessments
+                if KEY not in (a.metadata or {})  # what was written back is no news
             )
             if state:
                 digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
@@ -129,9 +131,17 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
 def _failed(where: str, error: Exception, state: str) -> IngestError:
     return IngestError(
         _shown(
-            f"MLflow at {where} failed: {first_line(error)} ({state}). "
+            f"MLflow at {where} failed: {_reason(error)} ({state}). "
             "Run it again: it goes on from there."
         )
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a line; of requests that were tried again and again the last answer."""
+    answered = re.search(r"too many (\d{3}) error responses", str(error))
+    return (
+        f"it answered {answered[1]}, however often it was asked" if answered else first_line(error)
     )
 
 

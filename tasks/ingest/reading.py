@@ -16,10 +16,11 @@ from config import IngestSettings
 from ledger.staging import DEFAULT_PATHS
 from tasks.ingest import formats
 from tasks.ingest.columns import Columns
-from tasks.ingest.lines import Chunk
-from tasks.ingest.shapes import Row, Shape, recognised, shapes
+from tasks.ingest.lines import Chunk, ahead
+from tasks.ingest.shapes import Shape, recognised, shapes
 from tasks.ingest.shapes.adapt import adapted, rows_in
 
+ADAPTED_AT_ONCE = 32_768  # rows; small, so that adapting and taking in go on side by side
 FIRST_ROWS = 100  # in which a row must come that is a JSON object
 
 
@@ -32,12 +33,17 @@ class Reader:
     encoding: str | None
 
     def reports(
-        self, path: Path, shape: Shape | None, about: Mapping[str, Row], *, first_line: int,
+        self, path: Path, shape: Shape | None, about: Mapping[str, str], *, first_line: int,
         offset: int,
     ) -> Iterator[Chunk]:  # fmt: skip
         """A file's reports after the first `first_line` records. about: rows that others name."""
-        chunks = self._chunks(path, shape, first_line=first_line, offset=offset)
-        return chunks if shape is None else adapted(chunks, shape, about)
+        if shape is None:
+            return self._chunks(path, shape, first_line=first_line, offset=offset)
+        at_once = min(self.limits.chunk_lines, ADAPTED_AT_ONCE)
+        chunks = self._chunks(
+            path, shape, first_line=first_line, offset=offset, chunk_lines=at_once
+        )
+        return ahead(adapted(chunks, shape, about))  # the next ones while the ledger takes these
 
     def shape_of(self, path: Path) -> Shape | None:
         """The shape that the first row of a file has; None: its rows are reports, or unreadable."""
@@ -47,21 +53,26 @@ class Reader:
             with contextlib.closing(chunks):
                 table = next(chunks).table.slice(0, FIRST_ROWS)
             row = next(rows_in(iter([Chunk(table, 0, True)])), None)
-            return None if row is None else recognised(row)
+            return None if row is None else recognised(row[1])
         return None
 
-    def about(self, files: Iterable[tuple[Path, Shape | None]]) -> dict[str, Row]:
-        """The rows that rows of these files are about, by id; only those are kept in memory."""
+    def about(self, files: Iterable[tuple[Path, Shape | None]]) -> dict[str, str]:
+        """The texts of the rows that rows of these files name, by id; only those are kept in memory."""
         joined = [(path, shape, shape.join) for path, shape in files if shape and shape.join]
         wanted: set[str] = set()
+        with_ids = []  # files some rows of which can be named
         for path, shape, join in joined:
-            for row in rows_in(self._chunks(path, shape), json.loads):
-                wanted.update(join.about(row))
-        kept: dict[str, Row] = {}
-        for path, shape, join in joined if wanted else ():
-            for row in rows_in(self._chunks(path, shape)):
+            can_be_named = False
+            for _, row in rows_in(self._chunks(path, shape), json.loads):
+                wanted.update(join.named(row))
+                can_be_named = can_be_named or join.id_of(row) is not None
+            if can_be_named:
+                with_ids.append((path, shape, join))
+        kept: dict[str, str] = {}
+        for path, shape, join in with_ids if wanted else ():
+            for text, row in rows_in(self._chunks(path, shape)):
                 if (name := join.id_of(row)) in wanted and name is not None:
-                    kept[name] = row
+                    kept[name] = text
         return kept
 
     def _chunks(

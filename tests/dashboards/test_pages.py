@@ -24,9 +24,9 @@ SPEAKS = {
     "overview": ("the gate kept", "report to live", "wait", "half of the reports are live"),
     "queue": (
         "of what waits",
-        "review list",
+        "edits to decide",
         "weakest source",
-        "melo review approve",
+        "melo review reject",
         "contradictions",
     ),
     "version": ("every suite passes", "checks passed", "edits:", "mlflow"),
@@ -46,6 +46,7 @@ SPEAKS = {
 def without_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process to ask."""
     monkeypatch.delenv("MELO_ASK", raising=False)
+    monkeypatch.delenv("MELO_REVIEW", raising=False)
 
 
 @pytest.mark.parametrize("page", PAGES)

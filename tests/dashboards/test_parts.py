@@ -182,7 +182,7 @@ def test_backbone_champion_and_another_version_answer_side_by_side(lived: Settin
         assert base["edit"] is None
         assert old["version"] == first
         assert "no-such-version" in unknown["error"]
-        before = asker._process
+        before = asker._process._process
         assert before is not None
         before.kill()
         before.wait()

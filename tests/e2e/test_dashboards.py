@@ -5,7 +5,6 @@ Screenshots lie in build/pictures afterwards.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from benchmarks.browser import (
     PAGES,
     Visit,
     address,
-    browser_path,
-    chromium,
     open_page,
     picture,
     served,
@@ -26,15 +23,6 @@ from benchmarks.large_home import make_home
 
 PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 HOMES = ("demo", "large")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; where it can't be had, these tests are left out, but never in CI."""
-    if browser_path() is None and not os.environ.get("CI"):
-        pytest.skip("chromium is not installed; run `make browser`")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

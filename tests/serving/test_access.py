@@ -115,7 +115,9 @@ def test_the_command_adds_lists_and_revokes(
     assert made["key"] not in json.dumps(listed)
     assert melo.json("keys", "revoke", "phone") == [made["id"]]
     assert melo("keys", "revoke", "phone")[0] == 2
-    assert "allowed are ask, report, admin" in melo("keys", "add", "x", "--scope", "root")[2]
+    assert (
+        "allowed are ask, report, review, admin" in melo("keys", "add", "x", "--scope", "root")[2]
+    )
 
 
 def test_it_does_not_start_open_to_the_network_or_without_a_key(two_versions: Settings) -> None:

@@ -15,22 +15,22 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.ingest.lines import Chunk
-from tasks.ingest.shapes.shape import Row, Shape, Unusable
+from tasks.ingest.shapes.shape import Join, Row, Shape, Unusable
 from text import strict_json
 
 WHITE_SPACE = "\ufeff \t\r\n"
 
 
 def adapted(
-    chunks: Iterator[Chunk], shape: Shape, about: Mapping[str, Row] | None = None
+    chunks: Iterator[Chunk], shape: Shape, about: Mapping[str, str] | None = None
 ) -> Iterator[Chunk]:
-    """Chunks of rows as chunks of reports, line by line. about: rows that others name, by id."""
+    """Chunks of rows as chunks of reports, line by line. about: texts of rows that others name, by id."""
     for chunk in chunks:
         parts = [_adapted(batch, shape, about or {}) for batch in chunk.table.to_batches()]
         yield Chunk(pa.concat_tables(parts) if parts else chunk.table, chunk.offset, chunk.last)
 
 
-def _adapted(batch: pa.RecordBatch, shape: Shape, about: Mapping[str, Row]) -> pa.Table:
+def _adapted(batch: pa.RecordBatch, shape: Shape, about: Mapping[str, str]) -> pa.Table:
     texts, problems = batch["raw"].to_pylist(), batch["unreadable"].to_pylist()
     for place, problem in enumerate(problems):
         if problem is None:
@@ -44,7 +44,7 @@ def _adapted(batch: pa.RecordBatch, shape: Shape, about: Mapping[str, Row]) -> p
     )
 
 
-def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, str | None]:
+def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, str | None]:
     """The text of a row as that of a report, and why it gives none.
 
     What is no JSON object is left to the ledger, which says so.
@@ -60,11 +60,10 @@ def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, s
         return given, None
     try:
         if shape.join is not None:
-            ids = shape.join.about(row)
-            if (name := next((name for name in ids if name in about), None)) is not None:
-                row["about"] = about[name]
-                text = json.dumps(row)
+            text = _joined(text, row, shape.join, about)
         fields = shape.report(row)
+        if shape.origin is not None and (origin := shape.origin(row)) is not None:
+            fields["origin"] = {"tool": shape.name, **origin._asdict()}
         return f'{json.dumps(fields)[:-1]}, "raw": {text}}}', None
     except Unusable as error:
         return given, str(error)
@@ -72,16 +71,33 @@ def as_report(text: str, shape: Shape, about: Mapping[str, Row]) -> tuple[str, s
         return given, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
 
 
+def _joined(text: str, row: Row, join: Join, about: Mapping[str, str]) -> str:
+    """Put the rows that a row names into it; its text with them."""
+    config = join.config_of(row) if join.config_of is not None else None
+    named = (
+        ("about", next((name for name in join.about(row) if name in about), None)),
+        ("config", config if config in about else None),
+    )
+    for key, name in named:
+        if name is None:
+            continue
+        known = key in row
+        row[key] = json.loads(about[name])
+        text = json.dumps(row) if known else f'{text[:-1]}, "{key}": {about[name]}}}'
+    return text
+
+
 def rows_in(
     chunks: Iterator[Chunk], parse: Callable[[str], Any] = strict_json.parse
-) -> Iterator[Row]:
-    """The JSON objects among the records."""
+) -> Iterator[tuple[str, Row]]:
+    """The JSON objects among the records, each with its text."""
     for chunk in chunks:
         for batch in chunk.table.select(["raw", "unreadable"]).to_batches():
             for text, problem in zip(*(column.to_pylist() for column in batch), strict=True):
+                text = text.strip(WHITE_SPACE)
                 try:
-                    row = parse(text.strip(WHITE_SPACE)) if problem is None else None
+                    row = parse(text) if problem is None else None
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(row, dict):
-                    yield row
+                    yield text, row

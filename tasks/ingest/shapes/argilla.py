@@ -15,13 +15,8 @@ from typing import Any
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
-    QUESTION_NAMES,
-    answered,
-    asked,
+    annotated,
     judgement,
-    moment,
-    named,
-    report,
 )
 
 RESPONSES = ".responses"
@@ -43,13 +38,10 @@ def _report(row: Row) -> Fields:
     if not right and False not in judged:
         raise NothingToCorrect("no submitted response holds a text or denies the answer")
     fields = row["fields"] if isinstance(row.get("fields"), dict) else row
-    return report(
-        id=row["id"] if isinstance(row.get("id"), str) else None, source="argilla",
-        prompt=named(fields, QUESTION_NAMES, asked),
-        target=right[0] if right else None,
-        old_answer=named(fields, ("response", "completion", "generation", *ANSWER_NAMES[:-2]), answered),
-        reported_at=moment(row.get("updated_at")),
-        subject=fields.get("subject"),
+    return annotated(
+        fields, id=row["id"] if isinstance(row.get("id"), str) else None, source="argilla",
+        right=right[0] if right else None, at=row.get("updated_at"),
+        answer_names=("response", "completion", "generation", *ANSWER_NAMES[:-2]),
     )  # fmt: skip
 
 

@@ -11,16 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
-from tasks.ingest.shapes.values import (
-    ANSWER_NAMES,
-    QUESTION_NAMES,
-    answered,
-    asked,
-    judgement,
-    moment,
-    named,
-    report,
-)
+from tasks.ingest.shapes.values import ANSWER_NAMES, annotated, judgement
 
 
 def _recognises(row: Row) -> bool:
@@ -37,13 +28,9 @@ def _report(row: Row) -> Fields:
         raise NothingToCorrect("no annotation holds a text or denies the answer")
     chosen, target = written or (denied, None)
     assert chosen is not None
-    return report(
-        id=None if chosen.get("id") is None else str(chosen["id"]), source="label-studio",
-        prompt=named(row["data"], QUESTION_NAMES, asked),
-        target=target,
-        old_answer=named(row["data"], ANSWER_NAMES[:-2], answered),
-        reported_at=moment(chosen.get("updated_at") or chosen.get("created_at")),
-        subject=row["data"].get("subject"),
+    return annotated(
+        row["data"], id=chosen.get("id"), source="label-studio", right=target,
+        at=chosen.get("updated_at") or chosen.get("created_at"), answer_names=ANSWER_NAMES[:-2],
     )  # fmt: skip
 
 

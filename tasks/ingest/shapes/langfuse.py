@@ -6,15 +6,27 @@ with underscores) and corrections (https://langfuse.com/docs/observability/featu
 score with `dataType` CORRECTION and the name `output` holds the right output. Read November 2026.
 
 A score names its trace or observation by id: give both exports in one command. Of the scores of a
-trace the newest correction counts, else the newest thumbs-down of a person.
+trace the newest correction counts, else the newest thumbs-down of a person. What a number means is
+told by the score's dataType (BOOLEAN), by its config (`minValue`, `maxValue`), which its row may hold
+or a file given in the same command, or by its name; without these it says nothing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
-from tasks.ingest.shapes.values import answered, asked, judgement, moment, report
+from tasks.ingest.shapes.shape import (
+    Fields,
+    Join,
+    NothingToCorrect,
+    Origin,
+    Row,
+    Shape,
+    Unusable,
+)
+from tasks.ingest.shapes.values import Scale, answered, corrected, judgement, scale_between
+
+_OF_SCORES = ("traceId", "trace_id", "observationId", "subject")
 
 
 def _either(row: Row, camel: str, snake: str) -> Any:
@@ -22,12 +34,16 @@ def _either(row: Row, camel: str, snake: str) -> Any:
 
 
 def _is_score(row: Row) -> bool:
-    return bool(_either(row, "dataType", "data_type")) and "name" in row
+    return "name" in row and bool(row.get("dataType") or row.get("data_type"))
+
+
+def _is_config(row: Row) -> bool:
+    return "isArchived" in row or "is_archived" in row
 
 
 def _recognises(row: Row) -> bool:
     if _is_score(row):
-        return any(key in row for key in ("traceId", "trace_id", "observationId", "subject"))
+        return any(key in row for key in _OF_SCORES) or _is_config(row)
     about_langfuse = any(
         key in row
         for key in ("projectId", "project_id", "htmlPath", "traceId", "trace_id", "environment")
@@ -46,7 +62,11 @@ def _about(row: Row) -> list[str]:
 
 
 def _id_of(row: Row) -> str | None:
-    return None if _is_score(row) else row.get("id")
+    return None if _is_score(row) and not _is_config(row) else row.get("id")
+
+
+def _config_of(row: Row) -> str | None:
+    return _either(row, "configId", "config_id") if _is_score(row) else None
 
 
 def _right_output(score: Row) -> str | None:
@@ -59,11 +79,24 @@ def _right_output(score: Row) -> str | None:
 
 def _is_thumbs_down(score: Row) -> bool:
     value = _either(score, "stringValue", "string_value")
-    said = judgement(score.get("value") if value is None else value)
+    value = score.get("value") if value is None else value
+    said = judgement(value, score.get("name"), _scale(score))
     return said is False and score.get("source") != "EVAL"
 
 
+def _scale(score: Row) -> Scale | None:
+    if _either(score, "dataType", "data_type") == "BOOLEAN":
+        return 0, 1
+    config = score.get("config")
+    if not isinstance(config, dict):
+        return None
+    ends = (_either(config, f"{end}Value", f"{end}_value") for end in ("min", "max"))
+    return scale_between(*ends)
+
+
 def _report(row: Row) -> Fields:
+    if _is_config(row):
+        raise NothingToCorrect("the configuration of a score, which says how its scores are read")
     if _is_score(row):
         if _right_output(row) is None and not _is_thumbs_down(row):
             raise NothingToCorrect(f"score {row.get('name')!r} is no correction and no thumbs-down")
@@ -87,18 +120,30 @@ def _report(row: Row) -> Fields:
 
 def _corrected(score: Row, about: Row) -> Fields:
     right = _right_output(score)
-    return report(
-        id=score.get("id"), source="langfuse",
-        prompt=asked(about.get("input")),
-        target=answered(right) if right else None,
-        old_answer=answered(about.get("output")),
-        reported_at=moment(score.get("timestamp")),
+    return corrected(
+        id=score.get("id"), source="langfuse", asked_with=about.get("input"),
+        right=answered(right) if right else None, said=about.get("output"),
+        at=score.get("timestamp"), comment=score.get("comment"),
     )  # fmt: skip
+
+
+def _origin(row: Row) -> Origin | None:
+    """The trace and the observation that were judged."""
+    about = row.get("about") if _is_score(row) else row
+    if not isinstance(about, dict):
+        return None
+    trace = _either(row, "traceId", "trace_id") or _either(about, "traceId", "trace_id")
+    span = _either(row, "observationId", "observation_id")
+    if trace is None and not _is_score(row):
+        return Origin(row["id"])
+    trace = trace or about.get("id")
+    return Origin(str(trace), span) if trace else None
 
 
 SHAPE = Shape(
     name="langfuse", tool="Langfuse",
     reads="scores (CORRECTION, thumbs-down) with their traces or observations",
-    recognises=_recognises, report=_report, join=Join(_about, _id_of), page="data",
+    recognises=_recognises, report=_report, join=Join(_about, _id_of, _config_of), page="data",
+    origin=_origin,
     columns=("traceId", "trace_id", "dataType", "data_type", "input", "output"),
 )  # fmt: skip

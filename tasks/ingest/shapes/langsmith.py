@@ -5,13 +5,17 @@ https://docs.langchain.com/langsmith/feedback-data-format, .../run-data-format a
 JSON object each). Read November 2026.
 
 Feedback names its run by id: give both in one command, or in one file. A `correction` is the right
-output; feedback of a person without one counts where its score is a thumbs-down.
+output; feedback of a person without one counts where its score is a thumbs-down. What a number
+means is told by `feedback_config` (`min`, `max`, or the label of its category) or by the key; without
+these it says nothing.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
-from tasks.ingest.shapes.values import answered, asked, judgement, moment, report
+from tasks.ingest.shapes.values import Scale, answered, corrected, judgement, scale_between
 
 
 def _is_feedback(row: Row) -> bool:
@@ -39,11 +43,10 @@ def _report(row: Row) -> Fields:
         return _corrected(row)
     if "run_type" in row:
         raise NothingToCorrect("a run, which says no more than what its feedback is about")
-    return report(
-        id=row.get("id"), source="langsmith",
-        prompt=asked(row["inputs"]),
-        target=answered(row.get("outputs")),
-        reported_at=moment(row.get("modified_at") or row.get("created_at")),
+    return corrected(
+        id=row.get("id"), source="langsmith", asked_with=row["inputs"],
+        right=answered(row.get("outputs")), said=None,
+        at=row.get("modified_at") or row.get("created_at"),
     )  # fmt: skip
 
 
@@ -51,7 +54,7 @@ def _corrected(row: Row) -> Fields:
     right = answered(row.get("correction"))
     origin = row.get("feedback_source")
     by_model = isinstance(origin, dict) and origin.get("type") == "model"
-    said = judgement(row.get("value") if row.get("score") is None else row.get("score"))
+    said = judgement(*_judged(row))
     if right is None and (said is not False or by_model):
         raise NothingToCorrect(f"feedback {row['key']!r} is no correction and no thumbs-down")
     run = row.get("about")
@@ -60,13 +63,22 @@ def _corrected(row: Row) -> Fields:
             f"the run {row['run_id']} of this feedback is not in the files given; give the runs in "
             "the same command"
         )
-    return report(
-        id=row.get("id"), source="langsmith",
-        prompt=asked(run.get("inputs")),
-        target=right,
-        old_answer=answered(run.get("outputs")),
-        reported_at=moment(row.get("created_at")),
+    return corrected(
+        id=row.get("id"), source="langsmith", asked_with=run.get("inputs"), right=right,
+        said=run.get("outputs"), at=row.get("created_at"), comment=row.get("comment"),
     )  # fmt: skip
+
+
+def _judged(row: Row) -> tuple[Any, Any, Scale | None]:
+    """What was given, the name it was given under, and the scale of a number."""
+    score = row.get("value") if row.get("score") is None else row.get("score")
+    config = row.get("feedback_config")
+    if not isinstance(config, dict):
+        return score, row["key"], None
+    for category in config.get("categories") or ():
+        if category.get("value") == score and category.get("label"):
+            return category["label"], row["key"], None
+    return score, row["key"], scale_between(config.get("min"), config.get("max"))
 
 
 SHAPE = Shape(

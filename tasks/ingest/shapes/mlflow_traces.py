@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
+from registry.assessments import KEY
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Origin, Row, Shape
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     Answer,
     answered,
-    asked,
+    corrected,
     judgement,
-    moment,
-    report,
 )
 
+WRITTEN_BACK = KEY  # an assessment with it is our own word that an edit serves
 JUDGES = ("LLM_JUDGE", "AI_JUDGE")
 
 
@@ -33,7 +33,11 @@ def _recognises(row: Row) -> bool:
 
 def _report(row: Row) -> Fields:
     info = row["info"]
-    valid = [a for a in info.get("assessments") or () if a.get("valid", True) is not False]
+    valid = [
+        a
+        for a in info.get("assessments") or ()
+        if a.get("valid", True) is not False and WRITTEN_BACK not in (a.get("metadata") or {})
+    ]
     valid.sort(key=lambda a: str(a.get("last_update_time") or a.get("create_time")), reverse=True)
     right = [(a, answer) for a in valid if (answer := _expected(a)) is not None]
     right.sort(key=lambda pair: pair[0].get("assessment_name") not in ANSWER_NAMES)
@@ -41,12 +45,12 @@ def _report(row: Row) -> Fields:
     if chosen is None:
         raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
     inputs, outputs = _said(row, chosen.get("span_id"))
-    return report(
-        id=row.get("id") or chosen.get("assessment_id"), source="mlflow",
-        prompt=asked(inputs if inputs is not None else info.get("request_preview")),
-        target=target,
-        old_answer=answered(outputs if outputs is not None else info.get("response_preview")),
-        reported_at=moment(chosen.get("last_update_time") or chosen.get("create_time")),
+    return corrected(
+        id=row.get("id") or chosen.get("assessment_id"), source="mlflow", right=target,
+        asked_with=inputs if inputs is not None else info.get("request_preview"),
+        said=outputs if outputs is not None else info.get("response_preview"),
+        at=chosen.get("last_update_time") or chosen.get("create_time"),
+        comment=chosen.get("rationale"),
     )  # fmt: skip
 
 
@@ -65,7 +69,7 @@ def _is_thumbs_down(assessment: Row) -> bool:
     return (
         isinstance(feedback, dict)
         and source.get("source_type") not in JUDGES
-        and judgement(feedback.get("value")) is False
+        and judgement(feedback.get("value"), assessment.get("assessment_name")) is False
     )
 
 
@@ -80,8 +84,14 @@ def _said(row: Row, span_id: str | None) -> tuple[Any, Any]:
     return None, None
 
 
+def _origin(row: Row) -> Origin | None:
+    trace = row["info"].get("trace_id") or row["info"].get("request_id")
+    return Origin(trace) if isinstance(trace, str) else None
+
+
 SHAPE = Shape(
     name="mlflow", tool="MLflow",
     reads="traces with assessments, from a file or a tracking server (mlflow:EXPERIMENT)",
     recognises=_recognises, report=_report, page="traces", columns=("info", "data"),
+    origin=_origin,
 )  # fmt: skip

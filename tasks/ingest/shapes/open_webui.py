@@ -24,7 +24,7 @@ def _report(row: Row) -> Fields:
     thread = _thread(row)
     judged = thread[-1] if thread else {}
     original, content = text_of(judged.get("originalContent")), text_of(judged.get("content"))
-    rating = judgement(row["data"].get("rating"))
+    rating = judgement(row["data"].get("rating"), scale=(-1, 1))
     if original is None and rating is not False:
         raise NothingToCorrect(f"rated {row['data'].get('rating')!r}, which is no thumbs-down")
     if judged.get("role") != "assistant":
@@ -41,6 +41,7 @@ def _report(row: Row) -> Fields:
         target=content if original is not None else None,
         old_answer=original or content,
         reported_at=moment(row.get("updated_at") or row.get("created_at")),
+        comment=text_of(row["data"].get("comment")),
     )  # fmt: skip
 
 

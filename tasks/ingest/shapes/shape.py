@@ -12,14 +12,21 @@ until somebody says the right answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ledger import NOTHING_TO_CORRECT
 
 Row: TypeAlias = dict[str, Any]  # one JSON object of an export
 Fields: TypeAlias = dict[str, Any]  # of an error report, named as in a line of `melo ingest`
+
+
+class Origin(NamedTuple):
+    """A place in a tool, as the tool names it."""
+
+    trace: str
+    span: str | None = None
 
 
 class Unusable(ValueError):
@@ -39,11 +46,20 @@ class Join:
 
     about: the ids of the rows that a row is about, the best first; none where it needs no other.
     id_of: the id by which others name a row; None where none does.
-    The row that is found stands in the other one under "about" when `Shape.report` is called.
+    config_of: the id of the row that says how to read a row, as the scale of its score.
+    The rows that are found stand in the other one under "about" and "config" when `Shape.report` is
+    called.
     """
 
     about: Callable[[Row], Sequence[str]]
     id_of: Callable[[Row], str | None]
+    config_of: Callable[[Row], str | None] | None = None
+
+    def named(self, row: Row) -> Iterator[str]:
+        """The ids of all rows that a row names."""
+        yield from self.about(row)
+        if self.config_of is not None and (config := self.config_of(row)):
+            yield config
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Shape:
     report: the fields of the report that a row gives. Raises Unusable.
     columns: names at the top of a row, by which the header of a table is read.
     page: the name under which one JSON object of the tool's API holds a list of rows.
+    origin: the trace and span of the tool that a row is about, where its status can be written back.
     """
 
     name: str
@@ -64,3 +81,4 @@ class Shape:
     columns: tuple[str, ...] = ()
     join: Join | None = None
     page: str | None = None
+    origin: Callable[[Row], Origin | None] | None = None

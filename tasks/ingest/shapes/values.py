@@ -2,7 +2,7 @@
 
     {"messages": [{"role": "user", "content": "..."}]}     asked      ──►  a text or a conversation
     {"choices": [{"message": {"content": "..."}}]}         answered   ──►  a text or a number
-    false, 0, "thumbs_down"                                judgement  ──►  False
+    false, "thumbs_down", 0 on a scale from 0 to 1         judgement  ──►  False
 
 Tools keep inputs and outputs as JSON of any form, often as a text that holds JSON.
 """
@@ -10,6 +10,8 @@ Tools keep inputs and outputs as JSON of any form, often as a text that holds JS
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -36,13 +38,18 @@ ROLES = {
     "developer": "developer",
 }  # fmt: skip
 DOWN = {
-    "0", "-1", "false", "no", "bad", "wrong", "incorrect", "inaccurate", "thumbs_down", "thumbsdown",
+    "false", "no", "bad", "wrong", "incorrect", "inaccurate", "thumbs_down", "thumbsdown",
     "thumbs down", "dislike", "negative", "fail", "failed",
 }  # fmt: skip
 UP = {
-    "1", "true", "yes", "good", "right", "correct", "accurate", "thumbs_up", "thumbsup", "thumbs up",
+    "true", "yes", "good", "right", "correct", "accurate", "thumbs_up", "thumbsup", "thumbs up",
     "like", "positive", "pass", "passed",
 }  # fmt: skip
+# Scores that are named so are thumbs: 0 and -1 mean down, 1 means up, whatever else their tool allows.
+THUMBS = re.compile(
+    r"thumb|user[ _-]?(feedback|score|rating)|^(feedback|user)$|(?<!in)correct", re.IGNORECASE
+)
+Scale: TypeAlias = tuple[float, float]  # the least and the most that a score can be
 
 
 def report(
@@ -172,20 +179,85 @@ def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], 
 
 
 def _only_text(value: Mapping[str, Any]) -> str | None:
+    """The one text of an object; a message without content has none, though it names its role."""
+    if _message(value) is not None:
+        return None
     texts = [text for text in value.values() if isinstance(text, str) and text.strip()]
     return texts[0] if len(texts) == 1 else None
 
 
-def judgement(value: Any) -> bool | None:
-    """False for a thumbs-down in any form, True for a thumbs-up, None where it is neither."""
+def judgement(value: Any, name: object = None, scale: Scale | None = None) -> bool | None:
+    """False for a thumbs-down, True for a thumbs-up, None where it is neither or can't be told.
+
+    A truth value says so, and so does a word. A number says nothing by itself: 0 may be the best, as of
+    toxicity. On a known scale its lower half is a thumbs-down, its upper half a thumbs-up and its middle
+    neither; without one, 0 and -1 are thumbs-down and 1 is a thumbs-up where the name of the score says
+    that it is a thumb, as `user-feedback` or `correctness`.
+    """
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
-        return False if value <= 0 else True if value == 1 else None
-    if isinstance(value, str):
-        word = value.strip().casefold()
+    number = _number(value)
+    if number is None:
+        word = value.strip().casefold() if isinstance(value, str) else ""
         return False if word in DOWN else True if word in UP else None
+    if scale is not None:
+        low, high = scale
+        middle = (low + high) / 2
+        inside = low <= number <= high
+        return None if number == middle or not inside else number > middle
+    if isinstance(name, str) and THUMBS.search(name):
+        return number == 1 if number in (-1, 0, 1) else None
     return None
+
+
+def scale_between(low: Any, high: Any) -> Scale | None:
+    """The scale of two ends, None where one is no number or they leave nothing between them."""
+    ends = _number(low), _number(high)
+    if ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
+        return None
+    return ends[0], ends[1]
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def corrected(
+    *, id: Any, source: str, asked_with: Any, right: Answer | None, said: Any, at: Any,
+    comment: Any = None, subject: Any = None,
+) -> Fields:  # fmt: skip
+    """The report of one judgement about an answer, from the forms in which tools keep its parts.
+
+    asked_with, said: the input and the output that were judged. at: when. Raises as `report`.
+    """
+    return report(
+        id=None if id is None else str(id),
+        source=source,
+        prompt=asked(asked_with),
+        target=right,
+        old_answer=answered(said),
+        reported_at=moment(at),
+        comment=text_of(comment),
+        subject=subject,
+    )
+
+
+def annotated(
+    fields: Mapping[str, Any], *, id: Any, source: str, right: Answer | None, at: Any,
+    answer_names: Sequence[str], comment: Any = None,
+) -> Fields:  # fmt: skip
+    """The report of a record whose question and answer have names that its project chose."""
+    return corrected(
+        id=id, source=source, asked_with=named(fields, QUESTION_NAMES, asked), right=right,
+        said=named(fields, answer_names, answered), at=at, comment=comment,
+        subject=fields.get("subject"),
+    )  # fmt: skip
 
 
 def moment(value: Any) -> str | None:

@@ -1,0 +1,65 @@
+"""Decide what a person has to, by a process of its own that holds the rights: the pages only read.
+
+    {"key", "call": "who"}                                        ──► cli/deciding.py
+    {"key", "call": "preview" | "decide", "action", "edit", "value", "reason"}
+    {"key", "call": "undo", "decision", "reason"}
+    {"who": ...} | {"changes": [...]} | {"decided": {...}} | {"undone": [...]} | {"error": "..."}  ◄──
+
+Every call carries the key, which must have the scope `review`: nothing else lets anybody decide. No
+cookie does, so a foreign page that makes a browser call this server has nothing to call with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.errors import Refused
+from dashboards.process import LineProcess
+
+PATIENCE = (
+    900.0  # seconds; a change of an edit in force opens the backbone and goes through the gate
+)
+
+
+class Decider:
+    """Calls the deciding process that `MELO_REVIEW` names."""
+
+    def __init__(self, command: list[str] | None = None) -> None:
+        self._process = LineProcess("MELO_REVIEW", "decides", PATIENCE, command)
+
+    @property
+    def possible(self) -> bool:
+        """Whether anything can be decided here at all."""
+        return self._process.possible
+
+    def who(self, key: str) -> str:
+        """Whose key it is. Raises Refused, NoAnswer."""
+        return str(self._call(key, "who")["who"])
+
+    def preview(
+        self, key: str, action: str, edit: str, value: str | None, reason: str
+    ) -> list[dict[str, Any]]:
+        """What a decision would change: edit, prompt, target, before, after, why. Raises as `who`."""
+        said = self._call(key, "preview", action=action, edit=edit, value=value, reason=reason)
+        return list(said["changes"])
+
+    def decide(
+        self, key: str, action: str, edit: str, value: str | None, reason: str
+    ) -> dict[str, Any]:
+        """Make a decision; what is on record of it. Raises as `who`."""
+        said = self._call(key, "decide", action=action, edit=edit, value=value, reason=reason)
+        return dict(said["decided"])
+
+    def undo(self, key: str, decision: str, reason: str) -> list[str]:
+        """Undo a decision; the edits that moved. Raises as `who`."""
+        return list(self._call(key, "undo", decision=decision, reason=reason)["undone"])
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def _call(self, key: str, call: str, **arguments: Any) -> dict[str, Any]:
+        said = self._process.ask({"key": key, "call": call, **arguments})
+        if "error" in said:
+            raise Refused(str(said["error"]))
+        return said

@@ -1,0 +1,389 @@
+"""The review queue as a card: one edit after the other, decided by keyboard, each change shown first.
+
+    the card ── A D W S G U, 1-9 ──► what would change ── Y ──► made, on record, undone by Z
+                                          └───────────── X ──► back to the card
+
+It is drawn by itself (a fragment), so that no chart of the page is drawn anew for a decision. Without
+a key it only reads. The key stays in this session's memory: it is in no address, cookie or log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+from dashboards import parts, session
+from dashboards.errors import DashboardError, Refused
+from dashboards.words import count, duration, short
+
+WAITS_FOR = {
+    "answer": "nobody has said the right answer",
+    "review": "its source asks for a review",
+    "contradiction": "it contradicts another, and no rule decides",
+}
+TYPED = {  # actions with a value: what is asked for
+    "answer": "The right answer",
+    "subject": "Subject, as it is written in the question",
+    "wording": "The question in other words",
+}
+NAMES = {
+    "approve": "Approve", "reject": "Reject", "answer": "Answer", "subject": "Subject",
+    "wording": "Wording", "urgent": "Urgent", "not-urgent": "Not urgent",
+}  # fmt: skip
+SHOWN = 8  # comments, rivals and proposals on a card
+# The value is typed at once: the box has the keyboard as soon as it is there.
+_focus = st.components.v2.component(
+    "focus",
+    html="",
+    js="""export default ({data}) => {
+        const box = [...document.querySelectorAll('input')].find(i => i.ariaLabel === data);
+        if (box && document.activeElement !== box) box.focus();
+    }""",
+)
+
+
+@dataclass
+class Desk:
+    """Where a reviewer stands, for the time of a session.
+
+    chosen: (action, edit, value) whose change is shown or asked for. log: what was decided, the latest
+    last.
+    """
+
+    key: str | None = None
+    who: str | None = None
+    place: int = 0
+    chosen: tuple[str, str, str | None] | None = None
+    changes: list[dict[str, Any]] | None = None
+    problem: str | None = None
+    gone: set[str] = field(default_factory=set)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    decided: int = 0
+
+    def reset(self) -> None:
+        """Back to the card."""
+        self.chosen = self.changes = self.problem = None
+
+
+def desk() -> Desk:
+    """This session's."""
+    if "desk" not in st.session_state:
+        st.session_state.desk = Desk()
+    found: Desk = st.session_state.desk
+    return found
+
+
+@st.fragment
+def review() -> None:
+    """The card with its key, actions and log."""
+    here = desk()
+    with parts.guarded():
+        waiting = session.ask("to_decide", now=session.now())
+        here.gone &= {item["edit"] for item in waiting} | {e["edit"] for e in here.log[-1:]}
+        left = [item for item in waiting if item["edit"] not in here.gone]
+        _head(here, len(left), len(waiting) >= 100)
+        if not left:
+            parts.nothing("Nothing waits for a person.")
+            _log(here)
+            return
+        item = left[here.place % len(left)]
+        with st.container(border=True, key="card"):
+            _card(item)
+            if here.who is None:
+                _commands(item)
+            elif here.chosen is not None and here.chosen[1] in _edits_on(item):
+                _asked_or_shown(here, item)
+            else:
+                _actions(here, item)
+            if here.problem:
+                st.markdown(f":material/error: {_plain(here.problem)}")
+        _log(here)
+
+
+def _edits_on(item: dict[str, Any]) -> set[str]:
+    """The edits that a card lets somebody decide about: its own and those that contradict it."""
+    return {item["edit"], *(rival["edit"] for rival in item["rivals"])}
+
+
+def _head(here: Desk, left: int, more: bool) -> None:
+    said = f"{count(left, 'edit')}{' or more' if more else ''} to decide, the most reported first"
+    st.markdown(f"#### {said if left else 'The review queue is empty'}")
+    if here.who is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Deciding as **{_plain(here.who)}** · {here.decided} decided here")
+            st.button("Forget the key", on_click=_forget, type="tertiary", key="forget-key")
+        return
+    if not session.decider().possible:
+        st.caption("These pages were started to be read only; decide with `melo review`.")
+        return
+    with st.form("key", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Key with the scope review, to decide here", type="password", key="review-key", width=420,
+            help="melo keys add NAME --scope review", autocomplete="off",
+        )  # fmt: skip
+        st.form_submit_button("Use it", on_click=_take_key)
+    if here.problem:
+        st.markdown(f":material/error: {_plain(here.problem)}")
+
+
+def _take_key() -> None:
+    here, key = desk(), str(st.session_state.get("review-key", "")).strip()
+    here.reset()
+    try:
+        here.who = session.decider().who(key)
+        here.key = key
+    except DashboardError as error:
+        here.problem = str(error)
+    st.session_state["review-key"] = ""
+
+
+def _forget() -> None:
+    here = desk()
+    here.reset()
+    here.key = here.who = None
+
+
+def _card(item: dict[str, Any]) -> None:
+    told = [
+        WAITS_FOR.get(item["hold"], item["hold"]),
+        f"from {item['source']}",
+        f"reported {count(item['reports'], 'time')} by {count(item['sources'], 'source')}",
+        f"waits {duration(item['hours'] * 3600)}",
+    ]
+    urgent = ":material/priority_high: **urgent** · " if item["urgent"] else ""
+    st.caption(urgent + _plain(" · ".join(told)))
+    for role, text in _before(item["messages"]):
+        st.caption(f"{_plain(role)}: {_plain(text)}")
+    st.markdown(f"**{_plain(item['prompt'])}**")
+    if item["target"]:
+        st.markdown(f"→ **{_plain(item['target'])}**")
+    said = item["triage"] or {}
+    answers = [(a["answer"], a["reports"]) for a in said.get("answers", ())]
+    if not answers and item["old_answer"]:
+        answers = [(item["old_answer"], item["reports"])]
+    lines = [f"the model said: {_plain(text)} ({number})" for text, number in answers[:SHOWN]]
+    if said.get("in_use"):
+        lines.append(f"an edit in use answers: {_plain(said['in_use']['answer'])}")
+    lines += [
+        f"another answer: **{_plain(rival['target'])}**, {rival['state']}, from "
+        f"{_plain(rival['source'])}, {count(rival['reports'], 'report')}"
+        for rival in item["rivals"][:SHOWN]
+    ]
+    lines += [
+        f":material/comment: {_plain(comment['source'] or '')}: {_plain(comment['text'])}"
+        for comment in said.get("comments", ())[:SHOWN]
+    ]
+    if lines:
+        st.markdown("  \n".join(f":small[{line}]" for line in lines))
+    facts = [("subject", item["subject"]), ("also asked as", " | ".join(item["rephrases"] or ()))]
+    about = " · ".join(f"{name}: {text}" for name, text in facts if text)
+    if about:
+        st.caption(_plain(about))
+
+
+def _plain(text: str) -> str:
+    """A text as it is, on one line; a word joiner keeps addresses in it from becoming links."""
+    unlinked = re.sub(r"(?i)(://|\bwww(?=\.)|@)", "\\1\u2060", " ".join(text.split()))
+    return parts.escape(unlinked)
+
+
+def _before(messages: str | None) -> list[tuple[str, str]]:
+    """What was said before the question, where the prompt is a conversation."""
+    if not messages:
+        return []
+    turns = json.loads(messages)[:-1]
+    return [(str(turn.get("role")), _text(turn.get("content"))) for turn in turns]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _commands(item: dict[str, Any]) -> None:
+    if item["hold"] == "answer":
+        parts.commands(f'melo review answer {item["edit"]} "..." --reason "..."')
+    else:
+        parts.commands(f'melo review approve {item["edit"]} --reason "..."')
+    parts.commands(f'melo review reject {item["edit"]} --reason "..."')
+    with st.container(horizontal=True):
+        _walk_buttons()
+        parts.link("edit", "See its whole life", edit=item["edit"])
+
+
+def _actions(here: Desk, item: dict[str, Any]) -> None:
+    """A button each, with its key. What a comment proposes and what else is answered has a number."""
+    edit = item["edit"]
+    numbered = [
+        (f"Answer “{proposal['answer']}”", ("answer", edit, proposal["answer"]))
+        for proposal in (item["triage"] or {}).get("proposals", ())[:SHOWN]
+    ]
+    numbered += [
+        (f"Choose “{rival['target']}”", _choosing(item, rival)) for rival in item["rivals"][:SHOWN]
+    ]
+    if numbered and item["target"]:
+        numbered.insert(0, (f"Choose “{item['target']}”", ("approve", edit, None)))
+    if numbered:
+        with st.container(horizontal=True):
+            for number, (label, choice) in enumerate(numbered[:9], 1):
+                _button(label[:80], str(number), choice, f"choice-{number}")
+    with st.container(horizontal=True):
+        if item["target"]:
+            _button("Approve", "A", ("approve", edit, None), "approve", kind="primary")
+        else:
+            _button("Write the answer", "W", ("answer", edit, None), "answer", kind="primary")
+        _button("Reject", "D", ("reject", edit, None), "reject")
+        _button("Subject", "S", ("subject", edit, None), "subject")
+        _button("Wording", "G", ("wording", edit, None), "wording")
+        urgent = ("not-urgent", "Not urgent") if item["urgent"] else ("urgent", "Urgent")
+        _button(urgent[1], "U", (urgent[0], edit, None), "urgent")
+        _walk_buttons()
+        if here.log and here.log[-1]["undoable"]:
+            st.button("Undo the last", on_click=_undo, shortcut="Z", key="undo", type="tertiary")
+        parts.link("edit", "Its whole life", edit=edit)
+
+
+def _choosing(item: dict[str, Any], rival: dict[str, Any]) -> tuple[str, str, str | None]:
+    """Let a rival win: it is let in where it is held; else it stands, and this one is kept out."""
+    if rival["state"] == "held":
+        return "approve", rival["edit"], None
+    return "reject", item["edit"], None
+
+
+def _walk_buttons() -> None:
+    st.button("Next", on_click=_walk, args=(1,), shortcut="N", key="next", type="tertiary")
+    st.button("Back", on_click=_walk, args=(-1,), shortcut="B", key="back", type="tertiary")
+
+
+def _button(
+    label: str, shortcut: str, choice: tuple[str, str, str | None], key: str,
+    kind: Any = "secondary",
+) -> None:  # fmt: skip
+    st.button(
+        _plain(label),
+        on_click=_choose,
+        args=choice,
+        shortcut=shortcut,
+        key=f"do-{key}",
+        type=kind,
+    )
+
+
+def _choose(action: str, edit: str, value: str | None) -> None:
+    here = desk()
+    here.reset()
+    here.chosen = (action, edit, value)
+    if action not in TYPED or value is not None:
+        _show_change()
+
+
+def _typed() -> None:
+    here = desk()
+    if here.chosen is not None:
+        action, edit, _ = here.chosen
+        value = str(st.session_state.get("review-value", "")).strip()
+        here.chosen = (action, edit, value or None)
+        _show_change()
+
+
+def _show_change() -> None:
+    here = desk()
+    assert here.chosen is not None
+    action, edit, value = here.chosen
+    try:
+        here.changes = session.decider().preview(here.key or "", action, edit, value, _reason())
+        here.problem = None
+    except DashboardError as error:
+        here.problem = str(error)
+        if action not in TYPED:
+            here.chosen = None
+        else:
+            here.chosen = (action, edit, None)
+
+
+def _asked_or_shown(here: Desk, item: dict[str, Any]) -> None:
+    assert here.chosen is not None
+    action, _, _ = here.chosen
+    if here.changes is None:
+        with st.form("value", border=False):
+            first = item["subject"] if action == "subject" else ""
+            st.text_input(TYPED[action], first or "", key="review-value", autocomplete="off")
+            with st.container(horizontal=True):
+                st.form_submit_button("Show the change", on_click=_typed, type="primary")
+                st.form_submit_button("Cancel", on_click=desk().reset, shortcut="Escape")
+        _focus(data=TYPED[action], key=f"focus-{action}-{item['edit']}")
+        return
+    st.markdown(f"**{NAMES[action]}** would change:")
+    for change in here.changes:
+        target = f" → {_plain(change['target'])}" if change["target"] else ""
+        before = f"{_plain(change['before'])} ⟶ " if change["before"] else ""
+        st.markdown(
+            f"- {_plain(change['prompt'])}{target}: {before}**{_plain(change['after'])}** "
+            f":small[{_plain(change['why'])}]"
+        )
+    st.text_input("Reason, for the record", "as the card shows", key="review-reason")
+    with st.container(horizontal=True):
+        st.button("Yes, do it", on_click=_make, shortcut="Y", key="make", type="primary")
+        st.button("No", on_click=desk().reset, shortcut="X", key="cancel")
+
+
+def _reason() -> str:
+    return str(st.session_state.get("review-reason") or "as the card shows")
+
+
+def _make() -> None:
+    here = desk()
+    if here.chosen is None:
+        return
+    action, edit, value = here.chosen
+    try:
+        made = session.decider().decide(here.key or "", action, edit, value, _reason())
+    except Refused as error:
+        here.changes, here.chosen, here.problem = None, None, str(error)
+        return
+    except DashboardError as error:
+        here.problem = str(error)
+        return
+    gone = {change["edit"] for change in here.changes or () if _ends_here(change["after"])}
+    here.gone |= gone
+    here.log.append(made | {"gone": sorted(gone)})
+    here.decided += 1
+    here.reset()
+
+
+def _ends_here(after: str) -> bool:
+    """Whether an edit that becomes this leaves the queue."""
+    return after.split(" ")[0] in ("ready", "rejected", "superseded", "expired")
+
+
+def _undo() -> None:
+    here = desk()
+    here.reset()
+    last = here.log[-1]
+    try:
+        session.decider().undo(here.key or "", last["id"], "undone in the page")
+    except DashboardError as error:
+        here.problem = str(error)
+        return
+    here.log[-1] = last | {"undoable": False, "undone": True}
+    here.gone -= set(last["gone"])
+    here.place = 0
+
+
+def _walk(step: int) -> None:
+    here = desk()
+    here.reset()
+    here.place = max(0, here.place + step)
+
+
+def _log(here: Desk) -> None:
+    for made in reversed(here.log[-3:]):
+        undone = ", undone" if made.get("undone") else ""
+        value = f" “{made['value']}”" if made["value"] else ""
+        said = f"{NAMES[made['action']]}{value} · edit {short(made['edit'])} · {made['reason']}{undone}"
+        st.caption(f":material/history: {_plain(said)}")

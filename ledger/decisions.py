@@ -1,0 +1,362 @@
+"""What a person decides about one edit: shown before it is made, on record, undone where it can be.
+
+    preview ──► the same calls in a transaction that is rolled back: exactly what would change
+    decide  ──► Review's calls, and a row in `decisions`: who, what, why, and how things stood before
+    undo    ──► every edit as it stood, where none has gone on since
+
+The command line and the review page make the same calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from ledger import contests, states, triage
+from ledger.errors import IllegalTransition, UnknownId
+from ledger.review import Review
+from ledger.store import Connection, first
+from ledger.types import Edit, IntakeRules
+from text import normalize_question, subject_may_stand_in
+
+Action = Literal["approve", "reject", "answer", "subject", "wording", "urgent", "not-urgent"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+WAITING = (states.HELD, states.READY)  # not trained yet: a change needs no version
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody wants done to an edit. value: the answer, subject or wording."""
+
+    action: Action
+    edit: str
+    reason: str
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a decision does to one edit. before, after: its states, or what else changes."""
+
+    edit: str
+    prompt: str
+    target: str | None
+    before: str | None
+    after: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision on record. made: the edit that an answer became."""
+
+    id: str
+    edit: str
+    action: str
+    value: str | None
+    actor: str
+    reason: str
+    at: datetime
+    made: str | None = None
+    undoable: bool = False
+    undone_at: datetime | None = None
+    undone_by: str | None = None
+
+
+class _NotMade(Exception):
+    """Rolls a preview back."""
+
+
+class Deciding(Review):
+    """The part of the ledger about single decisions of people."""
+
+    def unanswered(
+        self, *, limit: int | None = None, edit_id: str | None = None
+    ) -> list[triage.Unanswered]:
+        """Questions that were reported without the right answer, the most reported first."""
+        edit = None if edit_id is None else self.edit(edit_id).id
+        with self.read() as con:
+            return triage.unanswered(con, limit=limit, edit=edit)
+
+    def preview(self, decision: Decision, *, actor: str, rules: IntakeRules) -> list[Change]:
+        """What the decision would change, without making it. Raises as `decide`."""
+        at, changes = datetime.now(UTC), []
+        try:
+            with self.write() as con:
+                self.decide(decision, actor=actor, rules=rules, now=at)
+                changes = _changes(con, self.edit(decision.edit), decision, at)
+                raise _NotMade
+        except _NotMade:
+            return changes
+
+    def decide(
+        self, decision: Decision, *, actor: str, rules: IntakeRules, now: datetime | None = None
+    ) -> Decided:
+        """Make a decision and put it on record.
+
+        Subject and wording are those of an edit that is not trained yet. Raises UnknownId;
+        IllegalTransition where the edit's state or the value does not allow it.
+        """
+        at = now or datetime.now(UTC)
+        value = (decision.value or "").strip() or None
+        if not decision.reason.strip():
+            raise IllegalTransition("a decision needs its reason, for the record.")
+        with self.write() as con:
+            edit = self.edit(decision.edit)
+            before = _standing(con, edit.id)
+            made = self._carry_out(con, edit, decision, value, actor, rules, at)
+            prior = _undo_plan(con, edit.id, decision.action, before, made, at)
+            return self.record_decision(
+                decision, edit.id, value, actor=actor, made=made, prior=prior, now=at
+            )
+
+    def record_decision(
+        self, decision: Decision, edit_id: str, value: str | None, *, actor: str,
+        made: str | None = None, prior: str | None = None, now: datetime | None = None,
+    ) -> Decided:  # fmt: skip
+        """Put a decision on record that was carried out. prior: what an undo needs, if there is one."""
+        found = Decided(
+            uuid.uuid4().hex, edit_id, decision.action, value, actor, decision.reason.strip(),
+            now or datetime.now(UTC), made, prior is not None,
+        )  # fmt: skip
+        with self.write() as con:
+            con.execute(
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                [
+                    found.id,
+                    edit_id,
+                    found.action,
+                    value,
+                    actor,
+                    found.reason,
+                    found.at,
+                    made,
+                    prior,
+                ],
+            )
+        return found
+
+    def decisions(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
+        """What people decided, the latest first."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT decision_id, edit_id, action, value, actor, reason, decided_at, made, "
+                "prior IS NOT NULL AND undone_at IS NULL, undone_at, undone_by FROM decisions "
+                "WHERE $edit IS NULL OR edit_id = $edit OR made = $edit "
+                "ORDER BY decided_at DESC, rowid DESC LIMIT $limit",
+                {"edit": edit_id, "limit": limit},
+            ).fetchall()
+        return [Decided(*row) for row in rows]
+
+    def undo(
+        self, decision_id: str, *, actor: str, reason: str, now: datetime | None = None
+    ) -> list[str]:
+        """Put back how things stood before a decision; returns the edits that moved.
+
+        An answer that was given is held for review, so that nothing said is lost. Raises UnknownId;
+        IllegalTransition where the decision has no undo, or an edit has gone on since.
+        """
+        at = now or datetime.now(UTC)
+        with self.write() as con:
+            row = first(
+                con.execute(
+                    "SELECT decision_id, prior, undone_at, action FROM decisions "
+                    "WHERE length(?) >= 4 AND starts_with(decision_id, ?)",
+                    [decision_id, decision_id],
+                )
+            )
+            if row is None:
+                raise UnknownId(f"no decision {decision_id!r} is on record. See `melo review log`.")
+            whole, prior, undone_at, action = row
+            if undone_at is not None:
+                raise IllegalTransition(
+                    f"decision {whole[:12]} was undone {undone_at:%Y-%m-%d %H:%M}."
+                )
+            if prior is None:
+                raise IllegalTransition(
+                    f"decision {whole[:12]} ({action}) has no undo. What is in a version is taken out "
+                    "with `melo revoke`."
+                )
+            moved = _put_back(con, json.loads(prior), at, actor, f"undone: {reason}")
+            con.execute(
+                "UPDATE decisions SET undone_at = ?, undone_by = ? WHERE decision_id = ?",
+                [at, actor, whole],
+            )
+        return moved
+
+    def _carry_out(
+        self, con: Connection, edit: Edit, decision: Decision, value: str | None, actor: str,
+        rules: IntakeRules, at: datetime,
+    ) -> str | None:  # fmt: skip
+        """Do it; the id of the edit that an answer became."""
+        match decision.action:
+            case "approve":
+                self.approve([edit.id], actor=actor, reason=decision.reason, rules=rules, now=at)
+            case "reject":
+                self.reject([edit.id], actor=actor, reason=decision.reason, now=at)
+            case "answer":
+                if value is None:
+                    raise IllegalTransition("an answer is empty; say the right one.")
+                return self.answer(
+                    edit.id, value, actor=actor, reason=decision.reason, rules=rules, now=at
+                )
+            case "subject":
+                self._say_subject(edit, value, actor, at)
+            case "wording":
+                _add_wording(con, edit, value, actor, rules, at)
+            case "urgent" | "not-urgent":
+                _set_urgency(con, edit, decision.action == "urgent")
+        return None
+
+    def _say_subject(self, edit: Edit, subject: str | None, actor: str, at: datetime) -> None:
+        _refuse_trained(edit)
+        said = "\n".join(text for role, text in edit.messages if role == "user") or edit.prompt
+        if subject is None or not subject_may_stand_in(said, [subject, *edit.aliases]):
+            raise IllegalTransition(
+                f'subject "{subject or ""}" is not in the question "{edit.prompt[:120]}"; give it as it '
+                "is written there."
+            )
+        self.note_subjects({edit.id: subject}, origin="given", actor=actor, now=at)
+
+
+def _refuse_trained(edit: Edit) -> None:
+    if edit.state not in WAITING:
+        raise IllegalTransition(f"edit {edit.id} is {edit.state}, and neither held nor ready.")
+
+
+def _add_wording(
+    con: Connection, edit: Edit, wording: str | None, actor: str, rules: IntakeRules, at: datetime
+) -> None:
+    """Train the edit with a further wording; who claims the same question contradicts it from now on."""
+    _refuse_trained(edit)
+    if wording is None:
+        raise IllegalTransition("a wording is empty; give the question in other words.")
+    if normalize_question(wording) in map(normalize_question, (edit.prompt, *edit.rephrases)):
+        raise IllegalTransition(f'edit {edit.id} is asked as "{wording}" already.')
+    con.execute("INSERT INTO wordings VALUES (?, ?, ?, '', ?)", [edit.id, wording, actor, at])
+    con.execute(
+        "INSERT INTO questions SELECT md5_number(normalize_question(?)), ?", [wording, edit.id]
+    )
+    if edit.state == states.READY:
+        contests.settle_among(con, [edit.id], rules, at)
+
+
+def _set_urgency(con: Connection, edit: Edit, urgent: bool) -> None:
+    if edit.state in states.ENDED or edit.state == states.ACTIVE:
+        raise IllegalTransition(f"edit {edit.id} is {edit.state}; it waits for nothing.")
+    con.execute("UPDATE edit_states SET urgent = ? WHERE edit_id = ?", [urgent, edit.id])
+
+
+def _standing(con: Connection, edit_id: str) -> dict[str, object]:
+    """How the edits stand that share a question with this one, and what was decided between them."""
+    asked = "SELECT DISTINCT r.edit_id FROM questions q JOIN questions r USING (key) WHERE q.edit_id = ?"
+    edits = con.execute(
+        f"SELECT edit_id, state::VARCHAR, hold, coalesce(approved, false), urgent FROM edit_states "
+        f"WHERE edit_id = ? OR edit_id IN ({asked})",
+        [edit_id, edit_id],
+    ).fetchall()
+    settled = con.execute(
+        f"SELECT winner, loser, decided_at::VARCHAR, settled FROM contests WHERE loser IN ({asked})",
+        [edit_id],
+    ).fetchall()
+    return {"edits": {row[0]: row[1:] for row in edits}, "contests": settled}
+
+
+def _undo_plan(
+    con: Connection, edit_id: str, action: str, before: dict[str, object], made: str | None,
+    at: datetime,
+) -> str | None:  # fmt: skip
+    """What an undo needs as JSON; None where there is none."""
+    if action in ("subject", "wording"):
+        return None
+    known: dict[str, tuple[str, str | None, bool, bool]] = before["edits"]  # type: ignore[assignment]
+    moved = {
+        row[0]: row[1]
+        for row in con.execute(
+            "SELECT edit_id, arg_max(to_state, rowid)::VARCHAR FROM transitions "
+            "WHERE happened_at = ? GROUP BY edit_id",
+            [at],
+        ).fetchall()
+    }
+    back = []
+    for edit, now in moved.items():
+        if edit not in known and edit != made:
+            return None
+        state, hold, approved, urgent = known.get(edit, (states.HELD, "review", False, False))
+        if _way(now, state) is None:
+            return None
+        back.append([edit, now, state, hold, approved, urgent])
+    if action in ("urgent", "not-urgent"):
+        back = [[edit_id, None, *known[edit_id]]]
+    return json.dumps({"edits": back, "contests": before["contests"], "at": at.isoformat()})
+
+
+def _way(now: str, before: str) -> Sequence[str] | None:
+    """The states to pass from `now` back to `before`; None where there is no way."""
+    for way in ((), (before,), (states.RECEIVED, before)):
+        steps = [now, *way]
+        ends = steps[-1] == before
+        if ends and all(b in states.ALLOWED[a] for a, b in itertools.pairwise(steps)):
+            return way
+    return None
+
+
+def _put_back(
+    con: Connection, prior: dict[str, list[list[object]]], at: datetime, actor: str, reason: str
+) -> list[str]:
+    moved = []
+    for edit, left, state, hold, approved, urgent in prior["edits"]:
+        now = first(
+            con.execute("SELECT state::VARCHAR FROM edit_states WHERE edit_id = ?", [edit])
+        )[0]
+        if left is not None and now != left:
+            raise IllegalTransition(
+                f"edit {edit} is {now} by now, so this can't be undone. What is in a version is taken "
+                "out with `melo revoke`."
+            )
+        for step in () if left is None else _way(now, str(state)) or ():
+            states.move(
+                con, [str(edit)], step, at=at, actor=actor, reason=reason,
+                hold=str(hold) if step == states.HELD else None,
+            )  # fmt: skip
+        con.execute(
+            "UPDATE edit_states SET approved = ?, urgent = ? WHERE edit_id = ?",
+            [approved or None, urgent, edit],
+        )
+        moved.append(str(edit))
+    con.execute(
+        "UPDATE contests SET settled = true WHERE decided_at = ?::TIMESTAMPTZ", [prior["at"]]
+    )
+    for winner, loser, decided_at, settled in prior["contests"]:
+        con.execute(
+            "UPDATE contests SET settled = ? WHERE winner IS NOT DISTINCT FROM ? AND loser = ? "
+            "AND decided_at = ?::TIMESTAMPTZ",
+            [settled, winner, loser, decided_at],
+        )
+    return moved
+
+
+def _changes(con: Connection, edit: Edit, decision: Decision, at: datetime) -> list[Change]:
+    rows = con.execute(
+        """SELECT t.edit_id, e.prompt, e.target, (list(t.from_state ORDER BY t.rowid))[1]::VARCHAR,
+                  any_value(s.state)::VARCHAR || coalesce(' (' || any_value(s.hold) || ')', ''),
+                  arg_max(t.reason, t.rowid)
+        FROM transitions t JOIN edits e USING (edit_id) JOIN edit_states s USING (edit_id)
+        WHERE t.happened_at = ? GROUP BY 1, 2, 3 ORDER BY (t.edit_id = ?) DESC, min(t.rowid)""",
+        [at, edit.id],
+    ).fetchall()
+    changes = [Change(*row) for row in rows]
+    said = {
+        "urgent": ("waits its turn", "goes first", "urgent edits are planned before others"),
+        "not-urgent": ("goes first", "waits its turn", "as other edits"),
+        "subject": (None, f"about {decision.value!r}", "it is trained with this subject"),
+        "wording": (None, f"asked as {decision.value!r} too", "it is trained with this wording"),
+    }.get(decision.action)
+    if said is not None:
+        changes.insert(0, Change(edit.id, edit.prompt, edit.target, *said))
+    return changes

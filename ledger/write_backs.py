@@ -1,0 +1,159 @@
+"""What is told to the tools that reports came from, once an edit serves: each place once.
+
+    edits that serve ──note──► waiting ──begin──► begun ──end──► done, refused, failed, unknown
+                                  ▲                                            │
+                                  └──────────────── tried again ◄──────────────┘ failed
+
+The intent is on record before anything is sent, and the outcome after. Whoever dies in between leaves
+`begun`; what becomes of that is the tool's: one that can tell whether it has been told is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from ledger.decisions import Deciding
+from ledger.store import first
+
+WEBHOOK = "webhook"  # is told of each edit once, not of each report
+OPEN = ("waiting", "begun", "failed")
+# A transaction may bear a time from before its lock was free: places are looked for that far back again.
+OVERLAP = timedelta(hours=1)
+WEBHOOK_FIRST = timedelta(
+    days=1
+)  # what served before that is no news to a webhook that was just set
+
+
+@dataclass(frozen=True)
+class WriteBack:
+    """One place to tell that an edit serves. trace, span: as the tool names them, if it does."""
+
+    key: str
+    tool: str
+    edit: str
+    trace: str | None
+    span: str | None
+    state: str
+    attempts: int
+    noted_at: datetime
+    begun_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+
+
+class WriteBacks(Deciding):
+    """The part of the ledger about what other tools are told."""
+
+    def note_write_backs(self, tools: Sequence[str], *, now: datetime | None = None) -> int:
+        """Note the places of edits that serve by now and were not noted; returns how many are new.
+
+        A place is a trace that a report of the edit came from, or a report without the answer that the
+        edit answered.
+        """
+        at, noted = now or datetime.now(UTC), 0
+        with self.write() as con:
+            for tool in tools:
+                mark = first(
+                    con.execute("SELECT looked_at FROM write_back_marks WHERE tool = ?", [tool])
+                )
+                first_look = (
+                    at - WEBHOOK_FIRST if tool == WEBHOOK else datetime.min.replace(tzinfo=UTC)
+                )
+                given = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
+                rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, given).fetchall()
+                places = [(_key(tool, *row), tool, *row) for row in rows]
+                keys, names, edits, traces, spans = (
+                    map(list, zip(*places, strict=True)) if places else [[]] * 5
+                )
+                con.register("places", pa.table({
+                    "key": pa.array(keys, pa.string()), "tool": pa.array(names, pa.string()),
+                    "edit_id": pa.array(edits, pa.string()), "trace": pa.array(traces, pa.string()),
+                    "span": pa.array(spans, pa.string()),
+                }))  # fmt: skip
+                noted += len(con.execute(
+                    "INSERT INTO write_backs SELECT key, tool, edit_id, trace, span, 'waiting', 0, ?, "
+                    "NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING RETURNING key", [at],
+                ).fetchall())  # fmt: skip
+                con.unregister("places")
+                con.execute(
+                    "INSERT INTO write_back_marks VALUES (?, ?) "
+                    "ON CONFLICT DO UPDATE SET looked_at = excluded.looked_at",
+                    [tool, at],
+                )
+        return noted
+
+    def write_backs(
+        self, *, tools: Sequence[str] | None = None, states: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[WriteBack]:  # fmt: skip
+        """What was told, or is to be, the oldest first."""
+        with self.read() as con:
+            rows = con.execute(
+                "SELECT key, tool, edit_id, trace, span, state, attempts, noted_at, begun_at, ended_at, "
+                "error FROM write_backs "
+                "WHERE ($tools IS NULL OR tool IN (SELECT unnest($tools::VARCHAR[]))) "
+                "AND ($states IS NULL OR state IN (SELECT unnest($states::VARCHAR[]))) "
+                "ORDER BY noted_at, key LIMIT $limit",
+                {"tools": tools and list(tools), "states": states and list(states),
+                 "limit": 2**62 if limit is None else limit},
+            ).fetchall()  # fmt: skip
+        return [WriteBack(*row) for row in rows]
+
+    def begin_write_back(self, key: str, *, now: datetime | None = None) -> bool:
+        """Put the intent on record; False where its edit serves no more or the place was told."""
+        with self.write() as con:
+            begun = con.execute(
+                "UPDATE write_backs SET state = 'begun', attempts = attempts + 1, begun_at = ?, "
+                "error = NULL "
+                "WHERE key = ? AND state IN ('waiting', 'begun', 'failed') AND edit_id IN "
+                "(SELECT edit_id FROM edit_states WHERE state = 'active') RETURNING key",
+                [now or datetime.now(UTC), key],
+            ).fetchall()
+        return bool(begun)
+
+    def end_write_back(
+        self, key: str, state: str, error: str | None = None, *, now: datetime | None = None
+    ) -> None:
+        """Put the outcome on record: done, refused, failed or unknown."""
+        with self.write() as con:
+            con.execute(
+                "UPDATE write_backs SET state = ?, error = ?, ended_at = ? WHERE key = ?",
+                [state, error, now or datetime.now(UTC), key],
+            )
+
+
+def _key(tool: str, edit: str, trace: str | None, span: str | None) -> str:
+    said = "\x1f".join((tool, edit, trace or "", span or ""))
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+_NEWLY = """
+serving AS (SELECT edit_id, since FROM edit_states WHERE state = 'active'),
+answered AS (
+    SELECT t.edit_id, substr(t.reason, length('answered by ') + 1) AS by_edit FROM transitions t
+    WHERE t.to_state = 'superseded' AND starts_with(t.reason, 'answered by ')),
+told AS (
+    SELECT edit_id AS edit, edit_id AS reported_as FROM serving
+    UNION SELECT by_edit, edit_id FROM answered WHERE by_edit IN (SELECT edit_id FROM serving))
+"""
+
+_WEBHOOKS = f"""
+WITH {_NEWLY}
+SELECT edit_id, NULL, NULL FROM serving WHERE since > $since AND $tool IS NOT NULL
+"""
+
+_PLACES = f"""
+WITH {_NEWLY},
+lines AS (
+    SELECT t.edit, CASE WHEN json_valid(r.raw) THEN r.raw END AS raw
+    FROM told t JOIN reports r ON r.edit_id = t.reported_as JOIN serving s ON s.edit_id = t.edit
+    WHERE (s.since > $since OR r.received_at > $since) AND contains(r.raw, '"origin"'))
+SELECT DISTINCT edit, json_extract_string(raw, '$.origin.trace') AS trace,
+       json_extract_string(raw, '$.origin.span')
+FROM lines WHERE json_extract_string(raw, '$.origin.tool') = $tool AND trace IS NOT NULL
+"""

@@ -1,0 +1,63 @@
+"""Assessments on traces of a tracking server: that an edit serves, said once to each trace.
+
+The assessment bears a key in its metadata (`melo.write_back`), by which it is found again: a process
+that died before it could put the outcome on record writes no second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry.client import import_mlflow
+from registry.errors import RegistryUnreachable, UnknownTrace
+
+KEY = "melo.write_back"
+SOURCE = "melo"
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
+
+
+def write_assessment(
+    tracking_uri: str,
+    trace: str,
+    span: str | None,
+    *,
+    key: str,
+    name: str,
+    value: str,
+    rationale: str,
+    metadata: Mapping[str, str],
+) -> bool:
+    """Log feedback on a trace unless it bears this key already; whether it was written now.
+
+    Raises UnknownTrace where the server takes nothing for it, RegistryUnreachable where it fails.
+    """
+    import_mlflow()
+    from mlflow.entities import AssessmentSource, Feedback
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracing.client import TracingClient
+
+    feedback = Feedback(
+        name=name,
+        value=value,
+        source=AssessmentSource(source_type="CODE", source_id=SOURCE),
+        rationale=rationale,
+        metadata={**metadata, KEY: key},
+        span_id=span,
+    )
+    try:
+        client = TracingClient(tracking_uri)
+        known = client.get_trace(trace).info.assessments or ()
+        if any((found.metadata or {}).get(KEY) == key for found in known):
+            return False
+        client.log_assessment(trace, feedback)
+        return True
+    except MlflowException as error:
+        if error.error_code in UNKNOWN:
+            raise UnknownTrace(_first_line(error)) from None
+        raise RegistryUnreachable(_first_line(error)) from None
+    except Exception as error:  # a database or a network has errors of its own
+        raise RegistryUnreachable(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

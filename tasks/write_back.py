@@ -1,0 +1,193 @@
+"""The step: tell the tools that reports came from that an edit serves. Off unless `[write_back]` is set.
+
+    ledger: intent ──► MLflow    feedback on the trace, found again by its key
+                       Langfuse  a score whose id is the key: written again, it is the same one
+                       webhook   a POST with the key as Idempotency-Key; never sent again once it may
+                                 have arrived
+                   ──► ledger: outcome
+
+A tool that fails (429, 5xx, away) is left until the next run, with one event; what it refuses (404, 400)
+is on record and not tried again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from config import Settings
+from ledger import Edit, Ledger, WriteBack
+from registry.assessments import write_assessment
+from registry.errors import RegistryUnreachable, UnknownTrace
+
+PATIENCE = 20.0  # seconds for an answer
+PASSES = {408, 425, 429}  # of the client errors those that may pass
+VALUE = "serves"
+
+
+class Later(Exception):
+    """The tool can't be told now; nothing has arrived."""
+
+
+class Refusal(Exception):
+    """The tool will not take it."""
+
+
+class Doubt(Exception):
+    """It may have arrived: no answer came."""
+
+
+@dataclass
+class Told:
+    """How many places were told now, refused, are in doubt, and are left for the next run."""
+
+    told: int = 0
+    refused: int = 0
+    unknown: int = 0
+    left: int = 0
+
+
+def configured(settings: Settings) -> bool:
+    """Whether anybody is to be told."""
+    return bool(_senders(settings))
+
+
+def write_back(settings: Settings, ledger: Ledger) -> Told:
+    """Tell every configured tool what is due. One process at a time; a dead one's rest is taken up."""
+    senders = _senders(settings)
+    outcome = Told()
+    if not senders:
+        return outcome
+    with _alone(settings) as alone:
+        if not alone:
+            return outcome
+        ledger.note_write_backs(list(senders))
+        for tool, send in senders.items():
+            _tell(ledger, tool, send, outcome)
+    return outcome
+
+
+def _tell(
+    ledger: Ledger, tool: str, send: Callable[[WriteBack, Edit], None], outcome: Told
+) -> None:
+    due = ledger.write_backs(tools=[tool], states=("waiting", "begun", "failed"))
+    for number, place in enumerate(due):
+        if place.state == "begun" and tool == "webhook":
+            ledger.end_write_back(place.key, "unknown", "its sender died; it may have arrived")
+            outcome.unknown += 1
+            continue
+        if not ledger.begin_write_back(place.key):
+            continue
+        try:
+            send(place, ledger.edit(place.edit))
+        except Refusal as error:
+            ledger.end_write_back(place.key, "refused", str(error)[:500])
+            outcome.refused += 1
+        except Doubt as error:
+            ledger.end_write_back(place.key, "unknown", str(error)[:500])
+            outcome.unknown += 1
+        except Later as error:
+            ledger.end_write_back(place.key, "failed", str(error)[:500])
+            outcome.left += len(due) - number
+            ledger.record_event(
+                "write-back-failed", f"{tool} can't be told that edits serve: {error}"[:500],
+                severity="warning",
+            )  # fmt: skip
+            return
+        else:
+            ledger.end_write_back(place.key, "done")
+            outcome.told += 1
+
+
+def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, Edit], None]]:
+    """How each configured tool is told."""
+    wanted = settings.write_back
+    senders: dict[str, Callable[[WriteBack, Edit], None]] = {}
+    if wanted.mlflow:
+        senders["mlflow"] = lambda place, edit: _tell_mlflow(settings, place, edit)
+    if wanted.langfuse_url is not None:
+        senders["langfuse"] = lambda place, edit: _tell_langfuse(settings, place, edit)
+    if wanted.webhook_url is not None:
+        senders["webhook"] = lambda place, edit: _tell_webhook(settings, place, edit)
+    return senders
+
+
+def _tell_mlflow(settings: Settings, place: WriteBack, edit: Edit) -> None:
+    where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
+    try:
+        write_assessment(
+            where, place.trace or "", place.span, key=place.key, name=settings.write_back.name,
+            value=VALUE, rationale=_said(edit), metadata={"edit": edit.id, "version": edit.version or ""},
+        )  # fmt: skip
+    except UnknownTrace as error:
+        raise Refusal(str(error)) from None
+    except RegistryUnreachable as error:
+        raise Later(str(error)) from None
+
+
+def _tell_langfuse(settings: Settings, place: WriteBack, edit: Edit) -> None:
+    wanted = settings.write_back
+    body = {
+        "id": f"melo-{place.key}", "traceId": place.trace, "observationId": place.span,
+        "name": wanted.name, "value": VALUE, "dataType": "CATEGORICAL", "comment": _said(edit),
+    }  # fmt: skip
+    assert wanted.langfuse_url is not None
+    keys = (wanted.langfuse_public_key, wanted.langfuse_secret_key)
+    auth = tuple(key.get_secret_value() if key else "" for key in keys)
+    try:
+        _post(f"{wanted.langfuse_url.rstrip('/')}/api/public/scores", body, auth=auth)
+    except Doubt as error:  # sent again it is the same score
+        raise Later(str(error)) from None
+
+
+def _tell_webhook(settings: Settings, place: WriteBack, edit: Edit) -> None:
+    body = {
+        "event": "melo.edit.serves", "key": place.key, "edit": edit.id, "prompt": edit.prompt,
+        "target": edit.target, "source": edit.source, "version": edit.version,
+        "reports": edit.reported, "text": _said(edit),
+    }  # fmt: skip
+    url = settings.write_back.webhook_url
+    assert url is not None
+    _post(url.get_secret_value(), body, headers={"Idempotency-Key": place.key})
+
+
+def _post(url: str, body: dict[str, Any], **more: Any) -> None:
+    """POST JSON. Raises Later, Refusal, Doubt; no message holds the address, which may be a secret."""
+    sent = {name: value for name, value in body.items() if value is not None}
+    try:
+        answer = httpx.post(url, json=sent, timeout=PATIENCE, follow_redirects=False, **more)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise Later(f"no connection ({type(error).__name__})") from None
+    except httpx.TransportError as error:
+        raise Doubt(f"no answer came ({type(error).__name__})") from None
+    except (httpx.InvalidURL, httpx.HTTPError) as error:
+        raise Refusal(f"the address can't be used ({type(error).__name__})") from None
+    if answer.is_success:
+        return
+    said = f"it answered {answer.status_code}"
+    if answer.status_code in PASSES or answer.status_code >= 500:
+        raise Later(said)
+    raise Refusal(said)
+
+
+def _said(edit: Edit) -> str:
+    version = (edit.version or "")[:12]
+    return f'edit {edit.id[:12]} serves in version {version}: the answer is "{edit.target}"'
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[bool]:
+    """Whether no other process of this home writes back now; the kernel frees a dead one's lock."""
+    path = settings.home / "write-back.lock"
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
