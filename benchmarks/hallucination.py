@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import Asked, Loss, Melo, Method, refuse_unfit
+from benchmarks.checkpoints import Figures
 from benchmarks.errors import DataError
 from benchmarks.gpt import prepare_gpt
 from benchmarks.protocol import Row, plain_rows
@@ -67,11 +68,15 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         },
     }
     requests = [r.request for r in tested]
-    if "melo" in options.methods:
+
+    def with_melo() -> Figures:
         settings = options.settings or EditSettings(seed=seed)
         melo, found = run_melo(lambda: Melo(backbone, settings=settings), requests, scored, options)
         melo.close()
-        figures |= found
+        return found
+
+    if "melo" in options.methods:
+        figures |= options.finished(seed, options.own, with_melo)
     return figures | run_baselines(backbone, requests, scored, seed, options)
 
 
