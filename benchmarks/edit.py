@@ -19,7 +19,7 @@ from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import Kind, kind_of, named_kind
 from benchmarks.protocol import read_rows
 from benchmarks.scoring import FIVE
-from benchmarks.sequence import MARKS, Options, Progress
+from benchmarks.sequence import MARKS, REVOCATIONS, Options, Progress
 from melo_engine import EditSettings
 
 PROTOCOLS = {
@@ -49,6 +49,7 @@ def bench(
     marks: Sequence[int] = MARKS,
     traffic: Path | None = None,
     no_subject: bool = False,
+    revocations: int = REVOCATIONS,
     settings: EditSettings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def bench(
     call after an interruption goes on from there, and names these methods under "resumed". practice:
     another file of the same shape that the key projection may learn from, which no user's does.
     traffic: JSON lines with prompts that no edit is about. no_subject: make the edits without their
-    subjects.
+    subjects. revocations: of a file of questions, edits of `melo` that are taken back after the last.
     Raises BenchError for a file or a method that can't be used.
     """
     rows = read_rows(data)
@@ -74,6 +75,7 @@ def bench(
         tuple(read_rows(practice)) if practice else (),
         _prompts(traffic) if traffic else (),
         no_subject,
+        revocations,
         settings,
         tuple(marks),
         progress=progress,

@@ -129,6 +129,10 @@ def _state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, A
     options.say("checking what must hold", 2, 5)
     figures["reload_identity"] = invariants.reload_identity(editor, active, probes)
     figures["revoke_identity"] = invariants.revoke_identity(editor, active, probes)
+    options.say("checking what must hold", 3, 5)
+    figures["revocations"] = invariants.revocations(
+        editor, active, probes, options.revocations, seed
+    )
     options.say("checking what must hold", 4, 5)
     figures["re_edit"] = invariants.re_edit(editor, active)
     figures["curve"] = invariants.curve(editor, active, probes)

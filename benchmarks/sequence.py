@@ -22,6 +22,7 @@ from benchmarks.checkpoints import Checkpoints, Figures
 from melo_engine import Backbone, EditRequest, EditSettings
 
 MARKS = (1, 10, 100, 1000)
+REVOCATIONS = 200
 OWN = ("melo", "oracle")
 SLOW = ("paper", "grace")  # seconds an edit
 
@@ -36,7 +37,8 @@ class Options:
 
     backbone: a folder or hub id; prepared from the rows where None. practice: rows of another file that
     the key projection may learn from, and that give unseen subjects; none in the product. traffic:
-    prompts that no edit is about. no_subject: edits are made without their subjects.
+    prompts that no edit is about. no_subject: edits are made without their subjects. revocations: edits
+    that are taken back one by one after the last, at most.
     """
 
     cache: Path
@@ -48,6 +50,7 @@ class Options:
     practice: tuple[dict[str, Any], ...] = ()
     traffic: tuple[str, ...] = ()
     no_subject: bool = False
+    revocations: int = REVOCATIONS
     settings: EditSettings | None = None
     marks: tuple[int, ...] = MARKS
     checkpoints: Checkpoints | None = field(default=None, compare=False)

@@ -51,6 +51,9 @@ def edit(
     no_subject: Annotated[
         bool, typer.Option("--no-subject", help="Make the edits without their subjects.")
     ] = False,
+    revocations: Annotated[
+        int, typer.Option(min=0, help="Edits of melo revoked one by one after the last, at most.")
+    ] = 200,
     protocol: Annotated[
         str | None,
         typer.Option(help="questions, hallucination or classification; told from the file."),
@@ -78,6 +81,7 @@ def edit(
             practice=practice,
             traffic=traffic,
             no_subject=no_subject,
+            revocations=revocations,
             protocol=protocol,
             marks=[int(m) for m in marks.split(",") if m.strip()],
             progress=progress,

@@ -13,7 +13,8 @@ Fine-tuning: LocFT-BF, "Fine-tuning Done Right in Model Editing" (Yang et al., I
 2509.22072): the output projection of one MLP, all edits in one run of Adam at rate 5e-4, mini-batches
 of 100 drawn anew in each of at most 25 epochs, the end token a part of every target. A batch whose
 loss is below 0.01 makes no step, and an epoch whose mean loss is below that is the last. The layer is
-searched for each model there, 22 of 32 and 6 of 28; here see docs/protocol.md.
+searched for each model there, 22 of 32 and 6 of 28. Layer, rate and batch for few edits and a small model:
+docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class TuningSettings:
 class LocalizedSettings:
     """depth: of the layer, as a share of the stack's height. enough: loss at which training ends."""
 
-    learning_rate: float = 5e-4
-    batch: int = 100
+    learning_rate: float = 2e-3
+    batch: int = 10
     epochs: int = 25
-    depth: float = 0.7
+    depth: float = 0.75
     enough: float = 1e-2
     seed: int = 0
 

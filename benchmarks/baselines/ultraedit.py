@@ -1,6 +1,6 @@
 """UltraEdit: one closed-form shift of weights for each turn of edits, without training.
 
-    prompts and targets ─ one pass forward and back ─► at each module, of every token:
+    prompts and targets ─ one pass forward and back ─► at each module, of every answer token:
         h (in,)   what went in
         v (out,)  gradient of the loss in what came out
     (h, v) ─ running mean and deviation over all edits so far ─► (h', v')
@@ -8,10 +8,10 @@
     shift of the weight:          (HᵀH + I)⁻¹ Hᵀ V      the ridge regression from H to V
 
 Gu et al., "UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in Language Models" (TMLR,
-arXiv 2505.14679), algorithm 1: turns of 100 edits in passes of 10, all tokens of prompt and target,
-statistics shared by modules of one shape, projections into the MLP of layers in the middle and above,
-rate 1e-6 on models of 4,096 dimensions. The layers and the rate are chosen for each model there; here
-see docs/protocol.md. The model is a copy, the backbone stays as it is.
+arXiv 2505.14679), algorithm 1: turns of 100 edits in passes of 10, statistics shared by modules of one
+shape, projections into the MLP of layers in the middle and above, rate 1e-6 on models of 4,096
+dimensions. Layers, rate and tokens (all, or those that predict the answer) are chosen for each model
+there; here see docs/protocol.md. The model is a copy, the backbone stays as it is.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from melo_engine.lessons import lesson_batch
 class UltraEditSettings:
     """low, high: the layers, as shares of the stack's height. batch: edits of one pass."""
 
-    learning_rate: float = 1e-5
-    low: float = 0.5
+    learning_rate: float = 1e-4
+    low: float = 0.4
     high: float = 0.8
     batch: int = 10
 
@@ -91,9 +91,15 @@ class UltraEdit(Method):
             self._shift(name, torch.cat(inputs[name]), torch.cat(gradients[name]))
 
     def _gradients(self, requests: Sequence[EditRequest]) -> dict[str, tuple[Tensor, Tensor]]:
-        """By module: inputs (N, in) and gradients in the outputs (N, out) of all real tokens."""
+        """By module: inputs (N, in) and gradients in the outputs (N, out), of the tokens that count.
+
+        Of one stack these are the tokens that predict the answer, of an encoder all.
+        """
         batch = lesson_batch(self.backbone, lessons_of(self.backbone, requests))
         real = batch.inputs["attention_mask"].bool()  # (B, T)
+        if self.backbone.task == "causal-lm":
+            real = torch.zeros_like(real)
+            real[:, -batch.labels.shape[1] :] = batch.labelled
         inputs: dict[str, Tensor] = {}
         changes: dict[
             str, Tensor

@@ -84,6 +84,9 @@ def test_every_method_is_scored_on_the_final_state(
     )
     assert own["chosen_own"] == 1.0
     assert own["added_prompt_tokens"] == 0.0
+    assert own["revocations"] == {
+        "revoked": 2, "left": 2, "identical": 1.0, "same_content": True, "kept": 1.0, "as_backbone": 1.0,
+    }  # fmt: skip
     for name in ("route_invariance", "reload_identity", "revoke_identity", "re_edit", "curve"):
         assert name in own
 
