@@ -12,9 +12,9 @@ Nothing protects what was learned before.
 Fine-tuning: LocFT-BF, "Fine-tuning Done Right in Model Editing" (Yang et al., ICLR 2026, arXiv
 2509.22072): the output projection of one MLP, all edits in one run of Adam at rate 5e-4, mini-batches
 of 100 drawn anew in each of at most 25 epochs, the end token a part of every target. A batch whose
-loss is below 0.01 makes no step, and an epoch whose mean loss is below that is the last. The layer is
-searched for each model there, 22 of 32 and 6 of 28. Layer, rate and batch for few edits and a small model:
-docs/protocol.md.
+loss is below 0.01 makes no step, and an epoch whose mean loss is below that is the last. The layer
+is searched for each model there, 22 of 32 and 6 of 28. Layer, rate and batch for few edits on a
+small model: docs/protocol.md.
 """
 
 from __future__ import annotations
