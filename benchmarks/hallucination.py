@@ -22,12 +22,13 @@ from typing import Any
 
 from benchmarks.baselines import Asked, Loss, Melo, Method, refuse_unfit
 from benchmarks.checkpoints import Figures
+from benchmarks.engine import product_settings
 from benchmarks.errors import DataError
 from benchmarks.gpt import prepare_gpt
 from benchmarks.protocol import Row, plain_rows
 from benchmarks.scoring import mean
 from benchmarks.sequence import Options, run_baselines, run_melo
-from melo_engine import Backbone, EditSettings, metrics
+from melo_engine import Backbone, metrics
 from melo_engine.errors import MeloError
 
 MEASURED = ("edit_perplexity", "web_ratio", "accurate_ratio")
@@ -70,7 +71,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     requests = [r.request for r in tested]
 
     def with_melo() -> Figures:
-        settings = options.settings or EditSettings(seed=seed)
+        settings = options.settings or product_settings(seed)
         melo, found = run_melo(lambda: Melo(backbone, settings=settings), requests, scored, options)
         melo.close()
         return found
