@@ -13,7 +13,8 @@ from tasks.versions import edit_settings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MAKERS = {
-    "EditSettings", "KeyProjection", "Calibration", "Recipe", "learn_projection", "calibrate", "learn_tagger",
+    "EditSettings", "KeyProjection", "Calibration", "Recipe", "learn_projection", "calibrate",
+    "learn_tagger",
 }  # fmt: skip
 # `--practice` is an experiment that its record names; random weights have no relations at all.
 EXPERIMENTS = {
