@@ -27,7 +27,7 @@ COLUMNS = {
         "near_miss_subject": "near-miss, other subject",
         "near_miss_relation": "near-miss, same subject", "system_prompt": "under a system prompt",
         "after_turns": "after turns", "behind_text": "behind text", "traffic": "traffic",
-        "product": "product of the five",
+        "product": "product",
         "portability": "portability",
     },
     "hallucination": {
