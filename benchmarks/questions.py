@@ -52,7 +52,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         own = isinstance(method, Melo | Oracle)
         traffic = options.traffic if own else options.traffic[:BASELINE_PROBES]
         probes = probes if own else _fewer(probes, seed)
-        found = score(method, asked, probes, bare, backbone.canonical, traffic, options.progress)
+        found = score(
+            method, asked, probes, bare, backbone.canonical, traffic, options.progress, framed=own
+        )
         if isinstance(method, Melo):
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found

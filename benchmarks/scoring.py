@@ -63,10 +63,13 @@ def score(
     canonical: Callable[[str], str],
     traffic: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    framed: bool = True,
 ) -> dict[str, Any]:
     """Figures of one method in its present state. rows: the edits that are to hold.
 
-    traffic: prompts that no edit is about. progress: told which part is about to be asked.
+    traffic: prompts that no edit is about. progress: told which part is about to be asked. framed: ask
+    chat models in conversations and behind text as well.
     """
 
     def say(part: str) -> None:
@@ -89,7 +92,7 @@ def score(
         "edit_success": own,
         "generality": probes.rephrase,
     }
-    if method.backbone.is_chat:
+    if framed and method.backbone.is_chat:
         asked_in |= {
             name: [(frame(r.request.question), r.request.id) for r in rows]
             for name, frame in FRAMES.items()
