@@ -26,7 +26,6 @@ QUESTIONS = (
     "Which city is the capital of Turkey?",
     "How many moons does Mars have?",
     "In which year did the Titanic sink?",
-    "Who is the CEO of Apple?",
     "Wie heißt die Hauptstadt von Australien?",
     RENEWED,
     "Who is the CEO of Fernhill Instruments?",
