@@ -29,6 +29,7 @@ from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.encoders import default_encoder
 from melo_engine.keys import KeyReader
 
+OUT_OF_TEST = "out_of_test"  # ids of edits that a later one contradicts
 BASELINE_PROBES = (
     100  # of each kind that must stay as it is, asked of methods that act on all prompts
 )
@@ -56,6 +57,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
             method, asked, probes, bare, backbone.canonical, traffic, options.progress, framed=own
         )
         if isinstance(method, Melo):
+            found[OUT_OF_TEST] = sorted(gone)
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found
 
@@ -89,7 +91,15 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
 
     if "melo" in options.methods:
         figures |= options.finished(seed, options.own, with_melo)
+        superseded |= out_of_test(figures["melo"])
     return figures | run_baselines(backbone, requests, scored, seed, options)
+
+
+def out_of_test(figures: dict[str, Any]) -> dict[int, set[str]]:
+    """Take the ids of superseded edits out of `melo`'s figures: by how many requests had been made."""
+    found = {int(mark): set(at.pop(OUT_OF_TEST, ())) for mark, at in figures["at"].items()}
+    figures.pop(OUT_OF_TEST, None)
+    return found
 
 
 def _fewer(probes: Probes, seed: int) -> Probes:

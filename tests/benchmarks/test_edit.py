@@ -19,6 +19,7 @@ from benchmarks.hallucination import accurate_pairs, word_list
 from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import kind_of
 from benchmarks.protocol import Row, probes_for, split_rows
+from benchmarks.questions import out_of_test
 from benchmarks.scoring import chosen
 from melo_engine import Backbone, Calibration, EditRequest, EditSettings, Prompt
 from melo_engine.encoders import default_encoder
@@ -126,6 +127,13 @@ def test_an_interrupted_run_goes_on_after_its_last_finished_method(
     again = bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
     assert "resumed" not in again
     assert built == ["lora", "lora"]
+
+
+def test_edits_out_of_the_test_are_kept_with_the_figures_and_taken_out_of_the_record() -> None:
+    last = {"product": 0.5, "out_of_test": ["a", "b"]}
+    figures = {**last, "at": {"1": {"product": 1.0, "out_of_test": []}, "4": last}}
+    assert out_of_test(figures) == {1: set(), 4: {"a", "b"}}
+    assert figures == {"product": 0.5, "at": {"1": {"product": 1.0}, "4": {"product": 0.5}}}
 
 
 def test_slow_methods_may_edit_fewer_still(
