@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import Asked, Melo, Method, refuse_unfit
+from benchmarks.checkpoints import Figures
+from benchmarks.engine import product_settings
 from benchmarks.errors import DataError
 from benchmarks.protocol import Row, plain_rows
 from benchmarks.scoring import mean
 from benchmarks.sequence import Options, run_baselines, run_melo
-from melo_engine import Backbone, EditRequest, EditSettings
+from melo_engine import Backbone, EditRequest
 from melo_engine.encoders import default_encoder
 from melo_engine.errors import MeloError
 from melo_engine.keys import KeyReader
@@ -82,13 +84,17 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         "device": str(backbone.device),
     }
     requests = [r.request for r in edited]
-    if "melo" in options.methods:
+
+    def with_melo() -> Figures:
         known = _in_order(seen, seed)[:SEEN]
         bounded = with_locality(backbone, requests, [r.request.question for r in known])
-        settings = options.settings or EditSettings(seed=seed)
+        settings = options.settings or product_settings(seed)
         melo, found = run_melo(lambda: Melo(backbone, settings=settings), bounded, scored, options)
         melo.close()
-        figures |= found
+        return found
+
+    if "melo" in options.methods:
+        figures |= options.finished(seed, options.own, with_melo)
     return figures | run_baselines(backbone, requests, scored, seed, options)
 
 

@@ -5,18 +5,21 @@ file ─ kind ─► questions │ hallucination │ classification ─► figur
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import classification, hallucination, questions
 from benchmarks.baselines import chosen_methods
+from benchmarks.checkpoints import Checkpoints
 from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import Kind, kind_of, named_kind
 from benchmarks.protocol import read_rows
 from benchmarks.scoring import FIVE
-from benchmarks.sequence import MARKS, Options, Progress
+from benchmarks.sequence import MARKS, REVOCATIONS, Options, Progress
 from melo_engine import EditSettings
 
 PROTOCOLS = {
@@ -26,8 +29,8 @@ PROTOCOLS = {
 }
 MEASURED = (
     *FIVE, "system_prompt", "after_turns", "behind_text", "traffic", "locality_of_others", "product",
-    "portability", "oracle_generality", "edits_per_second",
-    *hallucination.MEASURED, *classification.MEASURED,
+    "product_contains", "chosen_own", "chosen_rephrased", "added_prompt_tokens", "portability",
+    "oracle_generality", "edits_per_second", *hallucination.MEASURED, *classification.MEASURED,
 )  # fmt: skip
 
 
@@ -40,20 +43,24 @@ def bench(
     backbone: str | None = None,
     seeds: Sequence[int] = (0,),
     baseline_limit: int | None = 100,
+    slow_limit: int | None = None,
     practice: Path | None = None,
     protocol: str | None = None,
     marks: Sequence[int] = MARKS,
     traffic: Path | None = None,
     no_subject: bool = False,
+    revocations: int = REVOCATIONS,
     settings: EditSettings | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run the protocol on a file. Returns the figures, an object for each method under its name.
 
     With several seeds each figure is their mean, `intervals` holds [low, high] of each, and `seeds`
-    the figures one by one. practice: another file of the same shape that the key projection may learn
-    from, which no user's does. traffic: JSON lines with prompts that no edit is about. no_subject: make
-    the edits without their subjects.
+    the figures one by one. What a finished method was found to do is kept at once in `cache`; the same
+    call after an interruption goes on from there, and names these methods under "resumed". practice:
+    another file of the same shape that the key projection may learn from, which no user's does.
+    traffic: JSON lines with prompts that no edit is about. no_subject: make the edits without their
+    subjects. revocations: of a file of questions, edits of `melo` that are taken back after the last.
     Raises BenchError for a file or a method that can't be used.
     """
     rows = read_rows(data)
@@ -63,14 +70,20 @@ def bench(
         chosen_methods(methods),
         limit,
         baseline_limit,
+        slow_limit,
         backbone,
         tuple(read_rows(practice)) if practice else (),
         _prompts(traffic) if traffic else (),
         no_subject,
+        revocations,
         settings,
         tuple(marks),
-        progress,
+        progress=progress,
     )
+    # Which edits are out of the test is known from `melo`, so a run without it is another run.
+    known = replace(options, methods=options.own[:1])
+    checkpoints = Checkpoints(cache, [_digest(data), kind, known])
+    options = replace(options, checkpoints=checkpoints)
     runs = []
     for number, seed in enumerate(seeds):
         runs.append(PROTOCOLS[kind](rows, seed, options))
@@ -79,6 +92,9 @@ def bench(
     for name in options.methods:
         if name in figures and len(runs) > 1:
             figures[name]["intervals"] = intervals([r[name] for r in runs], MEASURED)
+    if checkpoints.resumed:
+        figures["resumed"] = sorted(checkpoints.resumed)
+    checkpoints.clear()
     if "melo" in figures and "paper" in figures:
         fast, slow = (figures[m].get("edits_per_second") for m in ("melo", "paper"))
         figures["speedup"] = round(fast / slow, 2) if fast and slow else None
@@ -93,6 +109,10 @@ def bench(
 def _prompts(path: Path) -> tuple[str, ...]:
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(str(json.loads(line)["prompt"]) for line in lines if line.strip())
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:

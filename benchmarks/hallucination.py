@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import Asked, Loss, Melo, Method, refuse_unfit
+from benchmarks.checkpoints import Figures
+from benchmarks.engine import product_settings
 from benchmarks.errors import DataError
 from benchmarks.gpt import prepare_gpt
 from benchmarks.protocol import Row, plain_rows
 from benchmarks.scoring import mean
 from benchmarks.sequence import Options, run_baselines, run_melo
-from melo_engine import Backbone, EditSettings, metrics
+from melo_engine import Backbone, metrics
 from melo_engine.errors import MeloError
 
 MEASURED = ("edit_perplexity", "web_ratio", "accurate_ratio")
@@ -67,11 +69,15 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         },
     }
     requests = [r.request for r in tested]
-    if "melo" in options.methods:
-        settings = options.settings or EditSettings(seed=seed)
+
+    def with_melo() -> Figures:
+        settings = options.settings or product_settings(seed)
         melo, found = run_melo(lambda: Melo(backbone, settings=settings), requests, scored, options)
         melo.close()
-        figures |= found
+        return found
+
+    if "melo" in options.methods:
+        figures |= options.finished(seed, options.own, with_melo)
     return figures | run_baselines(backbone, requests, scored, seed, options)
 
 

@@ -5,6 +5,7 @@ Also the whole curve of generality against false activation, of which the calibr
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,6 +89,49 @@ def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
     base = [a.text for a in editor.answer(prompts[:TEXTS], base=True, **_room(editor))]
     wanted = [(None, text) for text in base] + [(None, "")] * (len(prompts) - len(base))
     return mean(a == b for a, b in zip(after, wanted, strict=True))
+
+
+def revocations(
+    editor: Editor, active: Sequence[Row], probes: Probes, count: int, seed: int
+) -> dict[str, Any]:
+    """Revoke edits one by one, out of order; what is left beside an index that never had the others.
+
+    count: at most so many, and at most two thirds of the edits, so that some are left. That index is
+    built anew of what is left alone. `identical` is the share of all prompts with the same route, and
+    of a sample the same text; `kept` the share of the edits left that still answer as before it all;
+    `as_backbone` that of the revoked whose own question is the backbone's again, or another edit's.
+    """
+    before = editor.version
+    drawn = random.Random(seed).sample(sorted(before.edits), min(count, 2 * len(before) // 3))
+    for edit in drawn:
+        editor.revoke([edit])
+    left = editor.version
+    fresh = Editor(
+        editor.backbone,
+        projection=editor.reader.projection,
+        settings=editor.settings,
+        calibration=editor.calibration(),
+    )
+    fresh.use(
+        fresh.version.with_edits([before[e] for e in left.edits], list(before.shards.values()))
+    )
+    prompts = _sample(active, probes)
+    same = mean(
+        a == b for a, b in zip(_answers(editor, prompts), _answers(fresh, prompts), strict=True)
+    )
+    held = [r.request.question for r in active if r.request.id in left]
+    gone = [r.request.question for r in active if r.request.id in set(drawn)]
+    after = [r.edit for r in editor.routes(held)]
+    none = [r.edit not in set(drawn) for r in editor.routes(gone)]
+    editor.use(before)
+    return {
+        "revoked": len(drawn),
+        "left": len(left),
+        "identical": same,
+        "same_content": left.id == fresh.version.id,
+        "kept": mean(a == r.edit for a, r in zip(after, editor.routes(held), strict=True)),
+        "as_backbone": mean(none),
+    }
 
 
 def _answers(editor: Editor, prompts: Sequence[str]) -> list[tuple[str | None, str]]:

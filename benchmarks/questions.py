@@ -8,6 +8,7 @@ rows ─ split ─► tested  ─ jobs ─► method ─► every probe decoded 
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from benchmarks import invariants
 from benchmarks.baselines import Asked, Melo, Method, Oracle, refuse_unfit
+from benchmarks.checkpoints import Figures
 from benchmarks.engine import Keys, product_keys, product_settings
 from benchmarks.protocol import Probes, Row, Split, plain_rows, probes_for, split_rows
 from benchmarks.scoring import BareAnswers, mean, score
@@ -27,7 +29,10 @@ from melo_engine.contrast import Recipe, learn_projection
 from melo_engine.encoders import default_encoder
 from melo_engine.keys import KeyReader
 
-BASELINE_TRAFFIC = 100  # prompts that no edit is about, asked of methods that act on all of them
+OUT_OF_TEST = "out_of_test"  # ids of edits that a later one contradicts
+BASELINE_PROBES = (
+    100  # of each kind that must stay as it is, asked of methods that act on all prompts
+)
 
 
 def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str, Any]:
@@ -46,9 +51,13 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         asked = [r for r in split.tested[:count] if r.request.id not in gone]
         probes = probes_for(asked, split, seed)
         own = isinstance(method, Melo | Oracle)
-        traffic = options.traffic if own else options.traffic[:BASELINE_TRAFFIC]
-        found = score(method, asked, probes, bare, backbone.canonical, traffic, options.progress)
+        traffic = options.traffic if own else options.traffic[:BASELINE_PROBES]
+        probes = probes if own else _fewer(probes, seed)
+        found = score(
+            method, asked, probes, bare, backbone.canonical, traffic, options.progress, framed=own
+        )
         if isinstance(method, Melo):
+            found[OUT_OF_TEST] = sorted(gone)
             found["oracle_generality"] = told_generality(method, asked, probes)
         return found
 
@@ -60,7 +69,8 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     requests = [r.request for r in split.tested]
     if options.no_subject:
         requests = [replace(r, subject=None) for r in requests]
-    if "melo" in options.methods:
+
+    def with_melo() -> Figures:
         keys = learned_keys(backbone, options, seed)
         settings = options.settings or product_settings(seed)
         melo, found = run_melo(
@@ -77,8 +87,34 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         )
         found["melo"] |= _state(melo, split, seed, options)
         melo.close()
-        figures |= found
+        return found
+
+    if "melo" in options.methods:
+        figures |= options.finished(seed, options.own, with_melo)
+        superseded |= out_of_test(figures["melo"])
     return figures | run_baselines(backbone, requests, scored, seed, options)
+
+
+def out_of_test(figures: dict[str, Any]) -> dict[int, set[str]]:
+    """Take the ids of superseded edits out of `melo`'s figures: by how many requests had been made."""
+    found = {int(mark): set(at.pop(OUT_OF_TEST, ())) for mark, at in figures["at"].items()}
+    figures.pop(OUT_OF_TEST, None)
+    return found
+
+
+def _fewer(probes: Probes, seed: int) -> Probes:
+    """The same for every method: a random part of the prompts whose answers must not change."""
+    drawn = random.Random(seed)
+
+    def part(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return drawn.sample(pairs, min(BASELINE_PROBES, len(pairs)))
+
+    return replace(
+        probes,
+        locality=part(probes.locality),
+        near_subject=part(probes.near_subject),
+        near_relation=part(probes.near_relation),
+    )
 
 
 def told_generality(melo: Melo, rows: Sequence[Row], probes: Probes) -> float:
@@ -105,6 +141,10 @@ def _state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, A
     options.say("checking what must hold", 2, 5)
     figures["reload_identity"] = invariants.reload_identity(editor, active, probes)
     figures["revoke_identity"] = invariants.revoke_identity(editor, active, probes)
+    options.say("checking what must hold", 3, 5)
+    figures["revocations"] = invariants.revocations(
+        editor, active, probes, options.revocations, seed
+    )
     options.say("checking what must hold", 4, 5)
     figures["re_edit"] = invariants.re_edit(editor, active)
     figures["curve"] = invariants.curve(editor, active, probes)

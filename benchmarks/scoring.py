@@ -5,7 +5,8 @@
     behind text
     locality, near-misses,       text == what the bare backbone says
     traffic
-    product                      of the first five without portability
+    product                      of success, generality, locality, near-misses and traffic
+    chosen                       share of edits whose target is likelier than three other edits' targets
 
 Every text is decoded greedily and freely. A target is compared as the backbone's vocabulary can write it;
 beside it `contains` says in what share it stands as whole words. What a method says it does not act on is
@@ -16,6 +17,7 @@ not decoded, but for a sample (`untouched_identity`). Where the bare backbone wr
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +31,9 @@ from melo_engine.matching import words
 UNCHANGED_TOKENS = 32
 SAMPLE = 10  # of each kind, of prompts that a method says it does not act on
 FIVE = ("edit_success", "generality", "locality", "near_miss_subject", "near_miss_relation")
+PRODUCT = (*FIVE, "traffic")
+ALTERNATIVES = 3  # other edits' targets that a target is compared with
+CHOICES = 40  # edits of which this is asked
 UNCHANGED = {
     "locality": "locality",
     "near_miss_subject": "near_subject",
@@ -58,10 +63,13 @@ def score(
     canonical: Callable[[str], str],
     traffic: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    framed: bool = True,
 ) -> dict[str, Any]:
     """Figures of one method in its present state. rows: the edits that are to hold.
 
-    traffic: prompts that no edit is about. progress: told which part is about to be asked.
+    traffic: prompts that no edit is about. progress: told which part is about to be asked. framed: ask
+    chat models in conversations and behind text as well.
     """
 
     def say(part: str) -> None:
@@ -84,7 +92,7 @@ def score(
         "edit_success": own,
         "generality": probes.rephrase,
     }
-    if method.backbone.is_chat:
+    if framed and method.backbone.is_chat:
         asked_in |= {
             name: [(frame(r.request.question), r.request.id) for r in rows]
             for name, frame in FRAMES.items()
@@ -127,7 +135,39 @@ def score(
         figures["portability_probes"] = len(pairs)
     figures["contains"] = contains
     figures["product"] = product(figures)
+    figures["product_contains"] = product(figures | contains)
+    asked = [p for p, _ in (*own, *probes.rephrase)]
+    figures["added_prompt_tokens"] = round(method.added_tokens(asked), 1)
+    if method.backbone.generates:
+        say("choices")
+        figures["chosen_own"] = chosen(method, own[:CHOICES], rows)
+        figures["chosen_rephrased"] = chosen(method, probes.rephrase[:CHOICES], rows)
     return figures
+
+
+def chosen(method: Method, asked: Sequence[tuple[Prompt, str]], rows: Sequence[Row]) -> float:
+    """Share of prompts whose target is the likeliest of four, by the mean over its tokens.
+
+    asked: prompts, each with the id of its edit. The other three are targets of other edits, drawn by
+    the edit's id. A model that only repeats an edit's words where it is asked in them does no better
+    than before elsewhere ("surface compliance", arXiv 2604.05995). nan where there are too few edits.
+    """
+    targets = {r.request.id: r.request.target for r in rows}
+    prompts: list[Prompt] = []
+    owners: list[str] = []
+    texts: list[str] = []
+    for prompt, edit in asked:
+        others = sorted(set(targets.values()) - {targets[edit]})
+        if len(others) < ALTERNATIVES:
+            return float("nan")
+        drawn = random.Random(edit).sample(others, ALTERNATIVES)
+        texts += [targets[edit], *drawn]
+        prompts += [prompt] * (1 + ALTERNATIVES)
+        owners += [edit] * (1 + ALTERNATIVES)
+    losses = method.losses(Asked.of(prompts, owners), texts) if prompts else []
+    means = [loss.nats / loss.tokens for loss in losses]
+    step = 1 + ALTERNATIVES
+    return mean(means[at] == min(means[at : at + step]) for at in range(0, len(means), step))
 
 
 def says(text: str, target: str) -> bool:
@@ -174,8 +214,9 @@ FRAMES = {
 
 
 def product(figures: dict[str, Any]) -> float:
-    """Of those of the five that could be measured."""
-    values = [figures[name] for name in FIVE if not math.isnan(figures[name])]
+    """Of those that could be measured."""
+    found = [figures[name] for name in PRODUCT if name in figures]
+    values = [value for value in found if not math.isnan(value)]
     return round(math.prod(values), 4) if values else float("nan")
 
 

@@ -18,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import BASELINES, METHODS, Melo, Method, Oracle
+from benchmarks.checkpoints import Checkpoints, Figures
 from melo_engine import Backbone, EditRequest, EditSettings
 
 MARKS = (1, 10, 100, 1000)
+REVOCATIONS = 200
+OWN = ("melo", "oracle")
+SLOW = ("paper", "grace")  # seconds an edit
 
 Progress = Callable[[str, int, int], None]
 Scorer = Callable[[Method, int], dict[str, Any]]
@@ -28,23 +32,28 @@ Scorer = Callable[[Method, int], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is asked for. baseline_limit: edits that methods other than melo make at most.
+    """What a run is asked for. baseline_limit: edits that methods other than melo make at most, and
+    slow_limit that those of SLOW do; 0: all.
 
     backbone: a folder or hub id; prepared from the rows where None. practice: rows of another file that
     the key projection may learn from, and that give unseen subjects; none in the product. traffic:
-    prompts that no edit is about. no_subject: edits are made without their subjects.
+    prompts that no edit is about. no_subject: edits are made without their subjects. revocations: edits
+    that are taken back one by one after the last, at most.
     """
 
     cache: Path
     methods: tuple[str, ...] = METHODS[:1]
     limit: int | None = None
     baseline_limit: int | None = 100
+    slow_limit: int | None = None
     backbone: str | None = None
     practice: tuple[dict[str, Any], ...] = ()
     traffic: tuple[str, ...] = ()
     no_subject: bool = False
+    revocations: int = REVOCATIONS
     settings: EditSettings | None = None
     marks: tuple[int, ...] = MARKS
+    checkpoints: Checkpoints | None = field(default=None, compare=False)
     progress: Progress | None = field(default=None, compare=False)
 
     def say(self, what: str, done: int, total: int) -> None:
@@ -53,9 +62,23 @@ class Options:
 
     def most(self, method: str, count: int) -> int:
         """How many of `count` requests a method edits."""
-        if method in ("melo", "oracle") or not self.baseline_limit:
+        if method in OWN:
             return count
-        return min(count, self.baseline_limit)
+        limits = [self.baseline_limit, self.slow_limit if method in SLOW else None]
+        return min([count, *(limit for limit in limits if limit)])
+
+    def finished(
+        self, seed: int, methods: Sequence[str], make: Callable[[], Figures]
+    ) -> Figures:  # fmt: skip
+        """Figures by method, made now or taken from a run that was interrupted after these."""
+        if self.checkpoints is None:
+            return make()
+        return self.checkpoints.figures(seed, methods, make)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Of the chosen methods this engine and its bound, which are run together."""
+        return tuple(m for m in OWN if m in self.methods)
 
 
 def run_sequence(
@@ -137,12 +160,17 @@ def run_baselines(
     options: Options,
 ) -> dict[str, Any]:
     """Every other chosen method, on the first requests, as many as it may edit."""
-    found = {}
+
+    def run(name: str) -> Figures:
+        few = requests[: options.most(name, len(requests))]
+        method, figures = run_sequence(
+            partial(BASELINES[name], backbone, seed), few, score, options
+        )
+        method.close()
+        return {name: figures}
+
+    found: dict[str, Any] = {}
     for name in options.methods:
         if name in BASELINES:
-            few = requests[: options.most(name, len(requests))]
-            method, found[name] = run_sequence(
-                partial(BASELINES[name], backbone, seed), few, score, options
-            )
-            method.close()
+            found |= options.finished(seed, (name,), partial(run, name))
     return found

@@ -21,7 +21,9 @@ def edit(
     limit: Annotated[int | None, typer.Option(min=4, help="Edit the first N rows only.")] = None,
     methods: Annotated[
         str,
-        typer.Option(help="Any of melo,oracle,paper,grace,lora,finetune,retrieval,none."),
+        typer.Option(
+            help="Any of melo,oracle,paper,grace,lora,finetune,ultraedit,retrieval,retrieval-5,none; all."
+        ),
     ] = "melo,paper",
     backbone: Annotated[
         str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
@@ -31,6 +33,9 @@ def edit(
     baseline_limit: Annotated[
         int, typer.Option(min=0, help="Edits that other methods make at most; 0: all.")
     ] = 100,
+    slow_limit: Annotated[
+        int, typer.Option(min=0, help="Edits that paper and grace make at most; 0: as others.")
+    ] = 0,
     practice: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +51,9 @@ def edit(
     no_subject: Annotated[
         bool, typer.Option("--no-subject", help="Make the edits without their subjects.")
     ] = False,
+    revocations: Annotated[
+        int, typer.Option(min=0, help="Edits of melo revoked one by one after the last, at most.")
+    ] = 200,
     protocol: Annotated[
         str | None,
         typer.Option(help="questions, hallucination or classification; told from the file."),
@@ -69,14 +77,18 @@ def edit(
             backbone=located(backbone),
             seeds=range(seed, seed + seeds),
             baseline_limit=baseline_limit,
+            slow_limit=slow_limit,
             practice=practice,
             traffic=traffic,
             no_subject=no_subject,
+            revocations=revocations,
             protocol=protocol,
             marks=[int(m) for m in marks.split(",") if m.strip()],
             progress=progress,
         )
     settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}
+    if slow_limit:
+        settings["slow_limit"] = slow_limit
     finish(ctx, figures, out, seed=seed, settings=settings, device=figures.get("device"))
 
 

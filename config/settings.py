@@ -52,7 +52,7 @@ class BackboneSettings(Section):
 
     path: str | None = Field(
         default=None,
-        description="smollm2, a local folder, a GGUF file or a hub id; none: the demo's",
+        description="smollm2, a local folder, a GGUF file or a hub id; none: one that is prepared here",
     )
     task: Literal["seq2seq-lm", "causal-lm", "sequence-classification"] | None = Field(
         default=None, description="none: told from the model's architecture"

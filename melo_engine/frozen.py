@@ -18,7 +18,7 @@ is on its own from there on, and those that no label stands at can be left out.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -95,6 +95,12 @@ class FrozenPrefix:
             for name, module in model.named_modules()
         )
         return cls(kept, batch, apart), found
+
+    def without(self, modules: Iterable[nn.Module]) -> FrozenPrefix:
+        """The same recording, in which these modules are run anew: their own weights are trained."""
+        again = set(modules)
+        kept = {m: out for m, out in self._outputs.items() if again.isdisjoint(m.modules())}
+        return FrozenPrefix(kept, self.batch, self.apart)
 
     def rows(self, keep: Tensor) -> FrozenPrefix:
         """The same recording for some rows of the batch. keep: (R,) int64."""

@@ -168,11 +168,15 @@ def make_home(folder: Path, backbone: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the demo has run once; what it told lies beside it. Nobody may write to it."""
+    """A home in which the demo has run once, on a small backbone; what it told lies beside it.
+
+    Nobody may write to it.
+    """
     home = tmp_path_factory.mktemp("demo") / "home"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "--home", str(home), "--json"],
+        [sys.executable, "-m", "cli.main", "demo", "--home", str(home), "--json",
+         "--beliefs", str(ROOT / "tests" / "beliefs.jsonl")],
         capture_output=True, text=True, check=False, env=clean, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

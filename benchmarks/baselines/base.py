@@ -88,6 +88,20 @@ class Method:
         """Prompts on which, as the method itself says, nothing acts: they need no text of their own."""
         return [False] * len(prompts)
 
+    def added_tokens(self, prompts: Sequence[Prompt]) -> float:
+        """How many tokens the method puts before a prompt, on average."""
+        asked = Asked.of(prompts)
+        longer = self.asks(asked)
+        if longer is asked or not prompts:
+            return 0.0
+        return (self._tokens(longer) - self._tokens(asked)) / len(prompts)
+
+    def _tokens(self, asked: Asked) -> int:
+        return sum(
+            int(self.backbone.encode(asked.rows(rows).prompts)["attention_mask"].sum())
+            for rows in _batches(asked.prompts)
+        )
+
     def close(self) -> None:
         """Leave the backbone as it was."""
 
@@ -121,17 +135,23 @@ class Method:
             ]
             batch = lesson_batch(self.backbone, lessons)
             with self.acting(part, prompt_part(self.backbone, batch.inputs, lessons)):
-                logits = batch.forward(self.backbone).float()  # (B, T, V)
-            nats = cross_entropy(
-                logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE, reduction="none"
-            ).view(batch.labels.shape)  # (B, T)
-            scored = batch.labels != IGNORE
+                logits = batch.labelled_logits(self.backbone).float()  # (N, V)
+            scored = batch.labels != IGNORE  # (B, T)
+            nats = torch.zeros(scored.shape, device=logits.device)
+            nats[scored] = cross_entropy(logits, batch.labels[scored], reduction="none")
             if not end:
                 last = scored.long().cumsum(1) == scored.sum(1, keepdim=True)
                 scored &= ~last
             for row, i in enumerate(rows):
                 found[i] = Loss(float(nats[row][scored[row]].sum()), int(scored[row].sum()))
         return found
+
+
+class Unedited(Method):
+    """The bare backbone as a method to be compared: it acts on no prompt."""
+
+    def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
+        return [True] * len(prompts)
 
 
 def generate(backbone: Backbone, encoded: dict[str, Tensor], tokens: int) -> list[str]:

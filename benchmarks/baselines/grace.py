@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks.baselines.base import Asked, Method, prompt_part
 from benchmarks.baselines.layers import grace_layer
 from melo_engine import Backbone, EditRequest
-from melo_engine.lessons import IGNORE, Lesson, lesson_batch
+from melo_engine.frozen import FrozenPrefix
+from melo_engine.lessons import Lesson, lesson_batch
 from melo_engine.surgery import projection_sizes
 
 
@@ -126,8 +128,10 @@ class Grace(Method):
         lesson = Lesson(request.id, (request.question,), self._target(request))
         batch = lesson_batch(self.backbone, [lesson])
         prompt = prompt_part(self.backbone, batch.inputs, [lesson])
+        module: nn.Module = self.backbone.model.get_submodule(self.layer)
         with torch.no_grad(), self.acting(Asked.of([request.question]), prompt):
-            batch.forward(self.backbone)
+            forward = partial(batch.labelled_logits, self.backbone)
+            below, _ = FrozenPrefix.record(self.backbone.model, [module], forward, 1)
         assert self._seen is not None
         fresh = torch.rand(self.sizes[1], generator=self._random).to(self.codebook.values)
         row = self.codebook.place(self._seen[0], lesson.target, fresh)
@@ -136,11 +140,15 @@ class Grace(Method):
         for _ in range(self.settings.steps):
             self._forced = value
             try:
-                with torch.enable_grad(), self.acting(Asked.of([request.question]), prompt):
-                    logits = batch.forward(self.backbone).float()
+                with (
+                    torch.enable_grad(),
+                    below.replay(),
+                    self.acting(Asked.of([request.question]), prompt),
+                ):
+                    logits = batch.labelled_logits(self.backbone).float()  # (N, V)
             finally:
                 self._forced = None
-            loss = cross_entropy(logits.flatten(0, -2), batch.labels.flatten(), ignore_index=IGNORE)
+            loss = cross_entropy(logits, batch.labels[batch.labelled])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

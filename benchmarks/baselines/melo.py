@@ -93,6 +93,10 @@ class Oracle(Method):
     def edit(self, requests: Sequence[EditRequest]) -> None:
         """Nothing to do: `melo` has trained the blocks."""
 
+    def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """Prompts that no owner is named of: no block is forced on them."""
+        return [True] * len(prompts)
+
     @contextmanager
     def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
         known = self.melo.editor.version

@@ -33,7 +33,7 @@ class RetrievalSettings:
 
 
 class Retrieval(Method):
-    """Puts the nearest fact before the prompt of a causal model."""
+    """Puts the nearest facts before the prompt of a causal model."""
 
     name = "retrieval"
     tasks = ("causal-lm",)
@@ -41,6 +41,8 @@ class Retrieval(Method):
     def __init__(self, backbone: Backbone, settings: RetrievalSettings | None = None) -> None:
         super().__init__(backbone)
         self.settings = settings or RetrievalSettings()
+        if self.settings.facts > 1:
+            self.name = f"retrieval-{self.settings.facts}"
         self.reader = KeyReader(default_encoder(backbone))
         self.memory: list[EditRequest] = []
         self.index = faiss.IndexFlatIP(self.reader.projection.hidden_size)

@@ -1,4 +1,8 @@
-"""The page: fixed words, and a section a record."""
+"""The page: fixed words, and a section a record.
+
+all methods on one chat model ─ what a user gets ─ scale, serving, gate, reliability
+                              ─ published by others ─ quality on other files, keys, profiles
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.records import Record
 from benchmarks.report import sections
+from benchmarks.report.comparison import chosen, comparison, published
 from benchmarks.report.sections import Plot, Section
 
 HEAD = """\
@@ -15,14 +20,22 @@ HEAD = """\
 
 `melo bench report` writes this page from the records in `benchmarks/results/`, the last one of each
 command. Every figure comes from a record, which names the command, the machine and the commit. How
-things are measured and what the words mean: [protocol.md](protocol.md).
+things are measured and what the words mean: [protocol.md](protocol.md). Figures of others stand apart,
+under [Published by others](#published-by-others).
 """
+PIPELINE = {
+    "Serving": ("serve", "fuzz"),
+    "The gate": ("gate",),
+    "Reliability": ("faults", "kill", "situations", "day", "overhead", "ingest", "dashboards"),
+}
 PARTS: tuple[tuple[str, str, Callable[[str, Record], Section], str], ...] = (
     ("product", "What a user gets", sections.product, "`melo bench product --data FILE`"),
-    ("edit", "Quality", sections.edit, "`melo bench edit --data FILE --seeds 3`"),
-    ("keys", "What tells wordings apart", sections.keys, "`melo bench keys --data FILE`"),
     ("scale", "Scale", sections.scale, "`melo bench scale --backbone DIR`"),
     ("gpu", "GPU", sections.gpu, "`melo bench gpu` on a machine with CUDA"),
+)
+MORE: tuple[tuple[str, str, Callable[[str, Record], Section], str], ...] = (
+    ("edit", "Quality", sections.edit, "`melo bench edit --data FILE --seeds 3`"),
+    ("keys", "What tells wordings apart", sections.keys, "`melo bench keys --data FILE`"),
     ("profile", "Where the time goes", sections.profile, "`melo bench profile --data FILE`"),
 )
 NONE = {"gpu": "No GPU figure exists yet. The script runs within ten minutes: "}
@@ -32,20 +45,45 @@ def render(records: Mapping[str, Record], folder: str) -> tuple[str, dict[str, P
     """The page's text, and what draws each plot. folder: where the plots lie, as the page says it."""
     lines = [HEAD]
     made: dict[str, Plot] = {}
+    compared = chosen(records)
+    if compared:
+        lines += ["## All methods on one chat model", ""]
+        for name in compared.values():
+            lines += comparison(name, records[name])
     for bench, title, section, command in PARTS:
-        lines += [f"## {title}", ""]
-        own = {n: r for n, r in records.items() if r["bench"] == bench and _fit_to_show(r)}
-        if not own:
-            lines += [NONE.get(bench, "No record yet: ") + command + ".", ""]
-        for name, record in sorted(own.items(), key=lambda item: item[1]["command"]):
-            lines += _placed(section(name, record), made, folder)
-    known = {bench for bench, *_ in PARTS}
-    rest = {n: r for n, r in records.items() if r["bench"] not in known}
-    if rest:
-        lines += ["## The pipeline around it", ""]
-        for name, record in rest.items():
+        lines += [f"## {title}", "", *_sections(records, bench, section, command, made, folder)]
+    named = {bench for bench, *_ in (*PARTS, *MORE)}
+    others = {bench for benches in PIPELINE.values() for bench in benches} | named
+    rest = tuple(dict.fromkeys(r["bench"] for r in records.values() if r["bench"] not in others))
+    for title, benches in {**PIPELINE, "Others": rest}.items():
+        own = {n: r for n, r in records.items() if r["bench"] in benches}
+        if own:
+            lines += [f"## {title}", ""]
+        for name, record in own.items():
             lines += _placed(sections.other(name, record), made, folder)
+    lines += published()
+    left = {n: r for n, r in records.items() if n not in compared.values()}
+    for bench, title, section, command in MORE:
+        lines += [f"## {title}", "", *_sections(left, bench, section, command, made, folder)]
     return "\n".join(lines).rstrip() + "\n", made
+
+
+def _sections(
+    records: Mapping[str, Record],
+    bench: str,
+    section: Callable[[str, Record], Section],
+    command: str,
+    made: dict[str, Plot],
+    folder: str,
+) -> list[str]:
+    """A section a record of one benchmark, or a line that there is none."""
+    own = {n: r for n, r in records.items() if r["bench"] == bench and _fit_to_show(r)}
+    if not own:
+        return [NONE.get(bench, "No record yet: ") + command + ".", ""]
+    lines: list[str] = []
+    for name, record in sorted(own.items(), key=lambda item: item[1]["command"]):
+        lines += _placed(section(name, record), made, folder)
+    return lines
 
 
 def write_page(page: Path, records: Mapping[str, Record]) -> None:

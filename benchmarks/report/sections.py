@@ -27,7 +27,7 @@ COLUMNS = {
         "near_miss_subject": "near-miss, other subject",
         "near_miss_relation": "near-miss, same subject", "system_prompt": "under a system prompt",
         "after_turns": "after turns", "behind_text": "behind text", "traffic": "traffic",
-        "product": "product of the five",
+        "product": "product",
         "portability": "portability",
     },
     "hallucination": {
@@ -39,6 +39,7 @@ COLUMNS = {
         "accuracy_after": "accuracy after",
     },
 }  # fmt: skip
+LOCALIZED_SINCE = "2026-11-28T21:00:00Z"  # records of before tuned all weights as `finetune`
 LEADING = {"questions": "product", "hallucination": "edit_perplexity", "classification": "kept"}
 
 
@@ -67,7 +68,7 @@ def edit(name: str, record: Record) -> Section:
         *table(
             ["method", "edits", *columns.values(), "edits/s"],
             [
-                [f"`{m}`", number(figures[m]["requests"]),
+                [_called(m, record), number(figures[m]["requests"]),
                  *(measured(figures[m], k) for k in columns),
                  measured(figures[m], "edits_per_second")]
                 for m in methods
@@ -252,6 +253,12 @@ def other(name: str, record: Record) -> Section:
     }  # fmt: skip
     lines = [f"### {record['bench']}", "", *source(name, record)]
     return lines + table(["figure", ""], [[k, number(v)] for k, v in plain.items()]), {}
+
+
+def _called(method: str, record: Record) -> str:
+    """A method's name, with what it meant when the record was made."""
+    old = method == "finetune" and record["when"] < LOCALIZED_SINCE
+    return f"`{method}`, all weights" if old else f"`{method}`"
 
 
 def _said_of(figures: Mapping[str, Any]) -> str:

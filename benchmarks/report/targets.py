@@ -97,7 +97,7 @@ def against_targets(figures: Mapping[str, Any]) -> list[str]:
         rivals = {m: f.get("product") for m, f in figures.items() if _is_rival(m, f)}
         if rivals:
             best = max(rivals, key=lambda m: rivals[m] or 0.0)
-            called = f"product of the five, against the best other ({best})"
+            called = f"product, against the best other ({best})"
             rows.append(_row(called, ">=", rivals[best] or 0.0, reached.get("product")))
     if wanted and figures.get("speedup"):
         rows.append(_row("edits per second / `paper`", ">=", SPEEDUP, figures["speedup"]))

@@ -18,21 +18,26 @@ def demo(
     home: Annotated[
         Path | None, typer.Option(help="Where state lives; an earlier demo there is replaced.")
     ] = None,
+    beliefs: Annotated[
+        Path | None,
+        typer.Option(help="Prepare a small backbone that believes this file.", hidden=True),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Reports and facts in, gated and registered versions out, one fact renewed, one edit revoked.
 
-    Everything is real: a MiniLM backbone prepared here, DuckDB, MELO, the gate, MLflow, Prefect.
+    Everything is real: SmolLM2, a chat model that is wrong in its own words, DuckDB, MELO, the gate,
+    MLflow, Prefect.
     """
-    from cli.demo.home import fresh_home
+    from cli.demo.home import PREPARED, fresh_home
     from cli.demo.report import tell
     from cli.demo.story import Story
     from cli.progress import shown
 
     here = State(home) if home is not None else state(ctx)
-    settings = fresh_home(here.home)
+    settings = fresh_home(here.home, PREPARED if beliefs else "smollm2")
     with shown(quiet=as_json):
-        story = Story(settings, say=(lambda text: None) if as_json else _say)
+        story = Story(settings, say=(lambda text: None) if as_json else _say, beliefs=beliefs)
         result = story.run()
     if as_json:
         print_json(result)

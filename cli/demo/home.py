@@ -17,20 +17,19 @@ from text import read_text
 MARK = "demo.json"
 KEPT = {"cache", "prefect"}
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-BACKBONE = "cache/backbones/demo"
-SETTINGS = f"""\
+PREPARED = "cache/backbones/demo"  # of a backbone that the demo makes itself
+SETTINGS = """\
 # The demo's home. It is made anew by each `melo demo`; caches stay.
 
 [backbone]
-path = "{BACKBONE}"
-task = "seq2seq-lm"
+path = "{backbone}"
 
 [plan]
-max_edits_per_job = 26        # so that the demo's reports become two jobs
+max_edits_per_job = 18        # so that the demo's reports become two jobs
 """
 
 
-def fresh_home(home: Path) -> Settings:
+def fresh_home(home: Path, backbone: str) -> Settings:
     """Make the demo's home. Raises UsageProblem where it holds something that no demo made."""
     if not (EXAMPLES / "reports.jsonl").is_file():
         raise UsageProblem(f"{EXAMPLES} is not there; the demo runs from a clone of the project.")
@@ -44,7 +43,7 @@ def fresh_home(home: Path) -> Settings:
         else:
             entry.unlink()
     (home / MARK).write_text("{}\n", encoding="utf-8")
-    (home / "melo.toml").write_text(SETTINGS, encoding="utf-8")
+    (home / "melo.toml").write_text(SETTINGS.format(backbone=backbone), encoding="utf-8")
     shutil.copytree(EXAMPLES / "suites", home / "suites")
     return load(home)
 

@@ -9,6 +9,8 @@ import typer
 from cli.context import print_table, short
 from ledger.insight.overview import MAIN_METRICS
 
+SHOWN = 70  # characters of an answer
+
 
 def tell(result: dict[str, Any], home: str) -> None:
     """Print the report. home: as it was given, for the commands to try next."""
@@ -40,17 +42,12 @@ def tell(result: dict[str, Any], home: str) -> None:
     )
     _heading("Verdicts: share of probes that passed, by version; all must meet their thresholds")
     _verdicts(result["versions"])
-    _heading("Three questions, before and after")
-    print_table(
-        ("question", "backbone", "champion", "edit"),
-        [
-            (q["prompt"], q["before"], q["after"], (q["edit"] or "none")[:12])
-            for q in result["questions"]
-        ],
-    )
+    _heading("The same questions, before and after")
+    for question in result["questions"]:
+        _chat(question)
     renewed, revoked = result["renewed"], result["revoked"]
     typer.echo(
-        f'\nA newer fact replaced "{renewed["before"]["answer"]}" by '
+        f'A newer fact replaced "{renewed["before"]["answer"]}" by '
         f'"{renewed["after"]["answer"]}" ({renewed["prompt"]})'
         f'\nRevoking edit {revoked["edit"][:12]} brought "{revoked["after"]["answer"]}" back '
         f'in place of "{revoked["before"]["answer"]}" ({revoked["prompt"]})'
@@ -63,6 +60,15 @@ def tell(result: dict[str, Any], home: str) -> None:
         f"  melo{where} edits list --state active\n"
         f"  melo{where} versions show champion"
     )
+
+
+def _chat(question: dict[str, Any]) -> None:
+    """What a user asked, and who answered what."""
+    edit = question["edit"]
+    by = f"edit {edit[:12]}" if edit else "no edit: the backbone's own answer"
+    typer.echo(f"  user      {question['prompt']}")
+    typer.echo(f"  backbone  {short(question['before'], SHOWN)}")
+    typer.echo(f"  champion  {short(question['after'], SHOWN)}   ({by})\n")
 
 
 def _verdicts(versions: list[dict[str, Any]]) -> None:

@@ -1,8 +1,8 @@
 """The five steps of the demo, each with the parts that the project itself uses.
 
-1  a backbone is prepared         3  two jobs: trained, gated, registered, promoted
-2  reports and facts come in      4  a newer fact replaces an answer
-                                  5  an edit is revoked, the old answer is back
+1  the backbone is opened          3  two jobs: trained, gated, registered, promoted
+2  reports and facts come in       4  a newer fact replaces an answer
+                                   5  an edit is revoked, the old answer is back
 """
 
 from __future__ import annotations
@@ -12,27 +12,42 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from cli.demo.home import BACKBONE, EXAMPLES
+from cli.demo.home import EXAMPLES, PREPARED
 from config import Settings
 
 FILES = ("reports.jsonl", "facts.jsonl", "later.jsonl")
 RENEWED = "How much does Tessel One cost?"
 REVOKED = "Where is the Oslo office of Fernhill?"
 QUESTIONS = (
+    "What is the capital of Turkey?",
+    "Which city is the capital of Turkey?",
+    "How many moons does Mars have?",
+    "In which year did the Titanic sink?",
+    "Wie heißt die Hauptstadt von Australien?",
     RENEWED,
     "Who is the CEO of Fernhill Instruments?",
     "What is the capital of France?",
+    "What is the capital of Canada?",
 )
+ANSWER_TOKENS = 40  # shown of an answer at most
 
 
 class Story:
-    """Runs the steps in a fresh home. say: told what happens, a line each."""
+    """Runs the steps in a fresh home.
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    say: told what happens, a line each. beliefs: a file for a small backbone that is made here to
+    believe what it says; SmolLM2 where None.
+    """
+
+    def __init__(
+        self, settings: Settings, say: Callable[[str], None], beliefs: Path | None = None
+    ) -> None:
         self.settings = settings
         self.say = say
+        self.beliefs = beliefs
         self.began = time.perf_counter()
 
     def run(self) -> dict[str, Any]:
@@ -69,18 +84,26 @@ class Story:
         }
 
     def _prepare(self) -> None:
-        from tasks.backbone import pairs_from_file, prepare_backbone
-        from tasks.progress import report
         from tasks.versions import open_backbone, open_projection
 
-        self.say("1  preparing the backbone: MiniLM, frozen, and a small decoder that learns")
-        self.say("   what the model believed yesterday (examples/beliefs.jsonl)")
+        if self.beliefs is not None:
+            self._make_backbone(self.beliefs)
+        else:
+            self.say(
+                "1  opening the backbone: SmolLM2-135M-Instruct, frozen; what it says is its own"
+            )
+        open_projection(self.settings, open_backbone(self.settings))
+
+    def _make_backbone(self, beliefs: Path) -> None:
+        from tasks.backbone import pairs_from_file, prepare_backbone
+        from tasks.progress import report
+
+        self.say("1  preparing a small backbone")
         prepare_backbone(
-            [*pairs_from_file(EXAMPLES / "beliefs.jsonl"), *word_list()],
-            self.settings.home / BACKBONE,  # not there yet, so no path to be found
+            [*pairs_from_file(beliefs), *word_list()],
+            self.settings.home / PREPARED,  # not there yet, so no path to be found
             progress=lambda text, share: report(text, round(share * 100), 100),
         )
-        open_projection(self.settings, open_backbone(self.settings))
 
     def _take_in_and_edit(self) -> None:
         from cli.run import run_main
@@ -126,7 +149,10 @@ class Story:
 
         with open_ledger(self.settings) as ledger:
             chosen = resolve(ledger, version)
-        answers = open_editor(self.settings, chosen).answer(list(prompts), base=chosen == BASE)
+        editor = open_editor(self.settings, chosen)
+        answers = editor.answer(
+            list(prompts), base=chosen == BASE, max_new_tokens=ANSWER_TOKENS
+        )  # fmt: skip
         return [
             {"prompt": p, "answer": a.text, "edit": a.edit, "version": chosen}
             for p, a in zip(prompts, answers, strict=True)

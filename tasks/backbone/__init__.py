@@ -1,4 +1,4 @@
-"""The demo's backbones: a frozen pretrained encoder with a small part trained here."""
+"""Backbones that are prepared here: a frozen pretrained encoder with a small part trained here."""
 
 from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
 from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256

@@ -22,8 +22,19 @@ from benchmarks.baselines import (
 from benchmarks.baselines.grace import Codebook, Grace, GraceSettings
 from benchmarks.baselines.layers import grace_layer
 from benchmarks.baselines.paper import Paper
-from benchmarks.baselines.retrieval import Retrieval
-from benchmarks.baselines.tuning import FineTuning, SharedLora, TuningSettings
+from benchmarks.baselines.retrieval import Retrieval, RetrievalSettings
+from benchmarks.baselines.tuning import (
+    LocalizedFineTuning,
+    LocalizedSettings,
+    SharedLora,
+    TuningSettings,
+)
+from benchmarks.baselines.ultraedit import (
+    RunningStatistics,
+    UltraEdit,
+    UltraEditSettings,
+    ridge,
+)
 from benchmarks.errors import UnknownMethod
 from melo_engine import Backbone, Editor, EditRequest
 from melo_engine.paper import PaperSettings
@@ -161,7 +172,7 @@ def test_graces_key_does_not_depend_on_the_batch(gpt2: Backbone) -> None:
     grace.close()
 
 
-# LoRA and fine-tuning in sequence
+# LoRA in sequence
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "bert-classifier"])
@@ -173,14 +184,12 @@ def test_a_fresh_lora_changes_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "bert-classifier"])
-@pytest.mark.parametrize("method", [SharedLora, FineTuning])
-def test_tuning_learns_its_job_on_a_copy(kind: str, method: type[FineTuning]) -> None:
+def test_lora_learns_an_edit_on_a_copy(kind: str) -> None:
     backbone = models.backbone(kind)
     weights = backbone.weights_hash
-    tuned = method(backbone, TuningSettings(5e-3, steps=200))
-    count = 4 if method is FineTuning else 1  # one pair in a random model holds little more
-    tuned.edit(models.requests(kind, count))
-    assert tuned.answer(prompts_of(kind, count)) == targets_of(kind, count)
+    lora = SharedLora(backbone, TuningSettings(5e-3, steps=200))
+    lora.edit(models.requests(kind, 1))  # one pair in a random model holds little more
+    assert lora.answer(prompts_of(kind, 1)) == targets_of(kind, 1)
     backbone.__dict__.pop("weights_hash")
     assert backbone.weights_hash == weights
 
@@ -199,30 +208,98 @@ def test_lora_trains_one_pair_for_all_jobs_and_nothing_else(t5: Backbone) -> Non
     assert all(torch.equal(p, after[n]) for n, p in frozen.items())
 
 
-def test_fine_tuning_moves_every_weight_that_the_answer_depends_on(gpt2: Backbone) -> None:
-    tuned = FineTuning(gpt2, TuningSettings(5e-3, steps=5))
-    tuned.edit(models.requests("gpt2"))
-    before = dict(gpt2.model.named_parameters())
-    moved = [n for n, p in tuned.backbone.model.named_parameters() if not torch.equal(p, before[n])]
-    assert len(moved) == len(before)
-
-
-def test_tuning_stops_where_the_target_leads_already(gpt2: Backbone) -> None:
-    tuned = FineTuning(gpt2, TuningSettings(5e-3, steps=80))
+def test_lora_stops_where_the_target_leads_already(gpt2: Backbone) -> None:
+    tuned = SharedLora(gpt2, TuningSettings(5e-3, steps=200))
     tuned.edit(models.requests("gpt2", 1))
-    before = [p.clone() for p in tuned.backbone.model.parameters()]
+    before = [p.clone() for p in tuned.parameters]
     tuned.edit(models.requests("gpt2", 1))
-    after = tuned.backbone.model.parameters()
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, tuned.parameters, strict=True))
 
 
-def test_nothing_protects_what_was_tuned_before(gpt2: Backbone) -> None:
-    tuned = FineTuning(gpt2, TuningSettings(5e-3, batch=1, steps=80))
+def test_nothing_protects_what_lora_learned_before(gpt2: Backbone) -> None:
+    tuned = SharedLora(gpt2, TuningSettings(5e-3, batch=1, steps=200))
     requests = models.requests("gpt2", 4)
     tuned.edit(requests)
     answers = tuned.answer(prompts_of("gpt2"))
     assert answers[-1] == requests[-1].target
     assert answers[:-1] != targets_of("gpt2")[:-1]
+
+
+# Localized, breadth-first fine-tuning
+
+QUICK = LocalizedSettings(5e-3, batch=2, epochs=150)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5", "bert-classifier"])
+def test_fine_tuning_moves_one_matrix_of_a_copy(kind: str) -> None:
+    backbone = models.backbone(kind)
+    weights = backbone.weights_hash
+    tuned = LocalizedFineTuning(backbone, QUICK)
+    tuned.edit(models.requests(kind))
+    before = dict(backbone.model.named_parameters())
+    moved = [n for n, p in tuned.backbone.model.named_parameters() if not torch.equal(p, before[n])]
+    assert moved == [f"{tuned.module}.weight"]
+    backbone.__dict__.pop("weights_hash")
+    assert backbone.weights_hash == weights
+
+
+def test_breadth_first_holds_the_first_edit_and_the_last(gpt2: Backbone) -> None:
+    """The same steps on one edit at a time, each to its end before the next, lose the first ones."""
+    tuned = LocalizedFineTuning(gpt2, QUICK)
+    assert tuned.job >= 10**9
+    tuned.edit(models.requests("gpt2"))
+    assert tuned.answer(prompts_of("gpt2")) == targets_of("gpt2")
+    sequential = LocalizedFineTuning(gpt2, QUICK)
+    for request in models.requests("gpt2"):
+        sequential.edit([request])
+    assert sequential.answer(prompts_of("gpt2")) != targets_of("gpt2")
+
+
+def test_fine_tuning_ends_where_the_loss_is_small(gpt2: Backbone) -> None:
+    tuned = LocalizedFineTuning(gpt2, replace(QUICK, enough=100.0))
+    before = tuned.weight.clone()
+    tuned.edit(models.requests("gpt2"))
+    assert torch.equal(tuned.weight, before)
+
+
+# UltraEdit
+
+
+def test_statistics_of_batches_are_those_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = 3 + 2 * torch.randn(50, 4, generator=generator)
+    statistics = RunningStatistics(4, torch.device("cpu"))
+    for part in features.split([7, 1, 42]):
+        statistics.update(part)
+    wanted = (features - features.mean(0)) / features.std(0)
+    assert torch.allclose(statistics.normalized(features), wanted, atol=1e-4)
+
+
+def test_the_shift_is_the_ridge_regression() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(6, 4, generator=generator)
+    outputs = torch.randn(6, 3, generator=generator)
+    shift = ridge(inputs, outputs)
+    slope = inputs.T @ (inputs @ shift - outputs) + shift  # of half the penalized squares
+    assert torch.allclose(slope, torch.zeros(4, 3), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+def test_ultraedit_shifts_its_modules_towards_the_targets(kind: str) -> None:
+    backbone = models.backbone(kind)
+    weights = backbone.weights_hash
+    requests = models.requests(kind)
+    edited = UltraEdit(backbone, UltraEditSettings(1e-4, low=0.0, high=1.0))
+    asked = prompts_of(kind)
+    before = sum(x.nats for x in edited.losses(asked, targets_of(kind)))
+    edited.edit(requests)
+    assert sum(x.nats for x in edited.losses(asked, targets_of(kind))) < before
+    own = dict(backbone.model.named_parameters())
+    after = edited.backbone.model.named_parameters()
+    moved = {n for n, p in after if not torch.equal(p, own[n])}
+    assert moved == {f"{name}.weight" for name in edited.modules}
+    backbone.__dict__.pop("weights_hash")
+    assert backbone.weights_hash == weights
 
 
 # The edit in the prompt
@@ -238,6 +315,19 @@ def test_retrieval_puts_the_nearest_fact_before_the_prompt(gpt2: Backbone) -> No
     retrieval.close()
 
 
+def test_more_facts_stand_before_the_prompt_the_nearest_last(gpt2: Backbone) -> None:
+    retrieval = Retrieval(gpt2, RetrievalSettings(facts=3))
+    requests = models.requests("gpt2")
+    retrieval.edit(requests)
+    [prompt] = retrieval.asks(Asked.of([requests[2].prompt])).prompts
+    assert str(prompt).count("New fact:") == 3
+    nearest = f"New fact: {requests[2].prompt} {requests[2].target}\n"
+    assert str(prompt).endswith(nearest + requests[2].prompt)
+    assert retrieval.added_tokens([requests[2].prompt]) > 3 * 4
+    assert Method(gpt2).added_tokens([requests[2].prompt]) == 0
+    retrieval.close()
+
+
 def test_retrieval_asks_a_prompt_as_it_stands_where_the_fact_does_not_fit(gpt2: Backbone) -> None:
     retrieval = Retrieval(gpt2)
     retrieval.edit(models.requests("gpt2"))
@@ -248,7 +338,7 @@ def test_retrieval_asks_a_prompt_as_it_stands_where_the_fact_does_not_fit(gpt2: 
 
 def test_retrieval_needs_one_stack(t5: Backbone, gpt2: Backbone) -> None:
     with pytest.raises(UnknownMethod, match="needs a causal-lm"):
-        refuse_unfit(("paper", "retrieval"), t5)
+        refuse_unfit(("paper", "retrieval-5"), t5)
     refuse_unfit(METHODS, gpt2)
 
 
@@ -329,7 +419,7 @@ def test_every_edited_model_is_surer_of_its_target(gpt2: Backbone) -> None:
         Grace(gpt2, GraceSettings(initial=0.05, steps=40)),
         Paper(gpt2, PaperSettings(initial_radius=0.5, steps=40)),
         SharedLora(gpt2, TuningSettings(2e-2)),
-        FineTuning(gpt2, TuningSettings(5e-3)),
+        LocalizedFineTuning(gpt2, QUICK),
     ]
     for method in methods:
         method.edit(requests)
@@ -341,6 +431,10 @@ def test_every_edited_model_is_surer_of_its_target(gpt2: Backbone) -> None:
 
 
 # Names
+
+
+def test_all_methods_can_be_asked_for_at_once() -> None:
+    assert chosen_methods(["all"]) == METHODS
 
 
 def test_the_oracle_brings_melo_along() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.baselines import BASELINES, Asked, Loss, Method
 from benchmarks.edit import bench
 from benchmarks.engine import Keys, product_keys
 from benchmarks.errors import DataError, UnknownMethod
@@ -16,8 +18,10 @@ from benchmarks.gpt import GptRecipe, prepare_gpt
 from benchmarks.hallucination import accurate_pairs, word_list
 from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import kind_of
-from benchmarks.protocol import probes_for, split_rows
-from melo_engine import Backbone, Calibration, EditSettings
+from benchmarks.protocol import Row, probes_for, split_rows
+from benchmarks.questions import out_of_test
+from benchmarks.scoring import chosen
+from melo_engine import Backbone, Calibration, EditRequest, EditSettings, Prompt
 from melo_engine.encoders import default_encoder
 from melo_engine.projection import KeyProjection
 from tests.benchmarks.conftest import SUBJECTS, TARGETS, question, write_lines
@@ -79,6 +83,11 @@ def test_every_method_is_scored_on_the_final_state(
     assert own["product"] == pytest.approx(
         math.prod(own[k] for k in FIVE if not math.isnan(own[k])), abs=1e-4
     )
+    assert own["chosen_own"] == 1.0
+    assert own["added_prompt_tokens"] == 0.0
+    assert own["revocations"] == {
+        "revoked": 2, "left": 2, "identical": 1.0, "same_content": True, "kept": 1.0, "as_backbone": 1.0,
+    }  # fmt: skip
     for name in ("route_invariance", "reload_identity", "revoke_identity", "re_edit", "curve"):
         assert name in own
 
@@ -91,6 +100,68 @@ def test_a_baseline_may_edit_fewer(
         backbone=str(t5_folder),
     )  # fmt: skip
     assert figures["finetune"]["requests"] == figures["none"]["requests"] == 2
+
+
+def test_an_interrupted_run_goes_on_after_its_last_finished_method(
+    questions_file: Path, t5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"limit": 4, "backbone": str(t5_folder), "marks": ()}
+    built: list[str] = []
+    unbroken = dict(BASELINES)
+
+    def broken(backbone: Backbone, seed: int) -> Method:
+        raise KeyboardInterrupt
+
+    def lora(backbone: Backbone, seed: int) -> Method:
+        built.append("lora")
+        return unbroken["lora"](backbone, seed)
+
+    monkeypatch.setitem(BASELINES, "lora", lora)
+    monkeypatch.setitem(BASELINES, "none", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+    monkeypatch.setitem(BASELINES, "none", unbroken["none"])
+    figures = bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+    assert (figures["resumed"], built) == (["lora"], ["lora"])
+    assert figures["none"]["requests"] == figures["lora"]["requests"] == 4
+    again = bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+    assert "resumed" not in again
+    assert built == ["lora", "lora"]
+
+
+def test_edits_out_of_the_test_are_kept_with_the_figures_and_taken_out_of_the_record() -> None:
+    last = {"product": 0.5, "out_of_test": ["a", "b"]}
+    figures = {**last, "at": {"1": {"product": 1.0, "out_of_test": []}, "4": last}}
+    assert out_of_test(figures) == {1: set(), 4: {"a", "b"}}
+    assert figures == {"product": 0.5, "at": {"1": {"product": 1.0}, "4": {"product": 0.5}}}
+
+
+def test_slow_methods_may_edit_fewer_still(
+    questions_file: Path, t5_folder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    figures = bench(
+        questions_file, tmp_path, limit=4, methods=("none", "grace"), baseline_limit=0, slow_limit=1,
+        backbone=str(t5_folder),
+    )  # fmt: skip
+    assert (figures["none"]["requests"], figures["grace"]["requests"]) == (4, 1)
+
+
+class Fixed(Method):
+    """Gives each text a loss of its length a token, but for one that it holds most likely."""
+
+    likely = "jon"
+
+    def losses(self, asked: Asked, texts: Sequence[str], *, end: bool = True) -> list[Loss]:
+        return [Loss(0.0 if t == self.likely else float(len(t)), 1) for t in texts]
+
+
+def test_a_target_is_chosen_where_it_is_likelier_than_three_others(t5_folder: Path) -> None:
+    rows = [Row(EditRequest(f"who leads {i} ?", t, id=str(i)), (), (), (), {})
+            for i, t in enumerate(("jon", "ada li", "mia of oslo", "eva kim"))]  # fmt: skip
+    asked: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
+    method = Fixed(Backbone.open(str(t5_folder)))
+    assert chosen(method, asked, rows) == 0.25
+    assert math.isnan(chosen(method, asked[:3], rows[:3]))
 
 
 def test_rows_of_another_file_let_every_row_be_edited(questions_file: Path, tmp_path: Path) -> None:

@@ -83,6 +83,33 @@ def test_what_a_user_gets_stands_first_with_its_targets() -> None:
     assert "| generality | 0.910 | 0.950 | >= 0.930 | 90 | **short** |" in text
 
 
+def test_all_methods_on_one_chat_model_are_the_first_table() -> None:
+    own = {**FIVE, "product": 0.89, "requests": 2, "traffic": 1.0, "contains": {"edit_success": 1.0},
+           "revoke_identity": 1.0,
+           "revocations": {"revoked": 1, "left": 1, "same_content": True, "identical": 1.0,
+                           "kept": 1.0, "as_backbone": 1.0}}  # fmt: skip
+    weak = {**own, "generality": 0.5, "near_miss_relation": 1.0, "product": 0.4}
+    told = figures(backbone="smollm2", melo=own, paper=weak, lora=weak, none=weak)
+    few = figures(backbone="smollm2")
+    records = {
+        "edit/x.json": make_record("edit", "melo bench edit --methods all", told),
+        "edit/y.json": make_record("edit", "melo bench edit --methods melo,paper", few),
+    }
+    text, _ = render(records, "page")
+    first = text[: text.index("## What a user gets")]
+    assert "| `lora` | 2 | 1.000 | 0.500 | 1.000 | 1.000 | 1.000 | 1.000 | 0.400 |" in first
+    assert "near-miss, same subject: `paper`, `lora`, `none`." in first
+    assert "record `edit/x.json`" in first
+    assert "record `edit/y.json`" in text[text.index("## Quality") :]
+    assert text.count("record `edit/x.json`") == 1
+
+
+def test_figures_of_others_stand_apart_with_their_source() -> None:
+    text, _ = render({}, "page")
+    others = text[text.index("## Published by others") :]
+    assert "| CrispEdit | arXiv 2602.15823 | Llama-3-8B |" in others
+
+
 def test_readers_of_keys_stand_side_by_side() -> None:
     found = {"data": "zsre.jsonl", "first": 350, "limit": 100, "raw": {"1%": 0.5, "5%": 0.75}}
     record = make_record("keys", "melo bench keys --data zsre.jsonl", found)

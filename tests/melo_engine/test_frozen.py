@@ -124,3 +124,25 @@ def test_after_a_replay_the_model_runs_as_before(edited_t5) -> None:
             raise RuntimeError("stop")
         assert torch.equal(model(**batch).logits, before)
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+def test_a_module_in_training_is_run_anew_and_gets_its_gradient(kind: str) -> None:
+    backbone = models.backbone(kind)
+    target = tuple(backbone.encode_target("ada li"))
+    batch = lesson_batch(backbone, [Lesson("0", ("who leads the river ?",), target)])
+    backbone.model.requires_grad_(False)
+    trained = backbone.model.get_submodule(backbone.surgery.targets[-1])
+    trained.weight.requires_grad_()
+    with torch.no_grad():
+        recorded, _ = FrozenPrefix.record(
+            backbone.model, [trained], lambda: batch.forward(backbone), 1
+        )
+        trained.weight.mul_(1.5)
+    full = batch.forward(backbone)
+    with recorded.without([trained]).replay():
+        replayed = batch.forward(backbone)
+    assert torch.allclose(replayed, full, atol=1e-5)
+    [expected] = torch.autograd.grad(full.sum(), [trained.weight])
+    [found] = torch.autograd.grad(replayed.sum(), [trained.weight])
+    assert torch.allclose(found, expected, atol=1e-4)
