@@ -52,7 +52,8 @@ class OutputProcessor:
             row.text = row.growing.of(row.tokens)
             if stop_at(row.text, row.sampling.stop) is not None:
                 return self.end(row, "stop")
-            self._hand_on(row, settled(row.text, row.sampling.stop, self.whole_words))
+            until = settled(row.text, row.sampling.stop, self.whole_words)
+            self._hand_on(row, min(until, row.growing.stable))
         if len(row.tokens) >= row.max_tokens:
             return self.end(row, "length")
         if row.cancelled:
