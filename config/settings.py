@@ -227,7 +227,7 @@ class ServeSettings(Section):
     max_batch: int = Field(default=32, ge=1, description="answers in one batch")
     batch_wait_ms: float = Field(default=4.0, ge=0, description="for a batch to fill, under load")
     prefix_cache_mb: int = Field(
-        default=256, ge=0, description="of prompts' states, kept for others that begin alike"
+        default=512, ge=0, description="of prompts' states, kept for others that begin alike"
     )
     kv_cache_mb: int = Field(
         default=4096, ge=1, description="of running answers' states; beyond, the next one waits"
