@@ -183,7 +183,7 @@ def test_memory_is_given_back_when_the_last_row_has_left(
     assert batch._cache.layers == []
 
 
-@pytest.mark.parametrize("kind", ["t5", "gemma3"])
+@pytest.mark.parametrize("kind", ["t5", "gemma3", "bert-classifier"])
 def test_models_with_other_states_are_not_batched_so(kind: str) -> None:
     batch = batch_of(models.backbone(kind))
     assert not batch.usable
