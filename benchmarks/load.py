@@ -122,7 +122,8 @@ async def _client(
             began = time.perf_counter()
             writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
             status, content, first = await _response(reader)
-            if status != 200:
+            broke = isinstance(content, list) and any("error" in event for event in content)
+            if status != 200 or broke:
                 seen.failed += 1
                 continue
             seen.latencies.append(time.perf_counter() - began)

@@ -109,7 +109,7 @@ def transformers_serve(scratch: Path, backbone_path: Path | str) -> Iterator[str
     process = subprocess.Popen(
         [str(command), "serve", str(Path(backbone_path).absolute()), "--port", str(port),
          "--host", "127.0.0.1"],
-        stdout=log, stderr=log, start_new_session=True,
+        stdout=log, stderr=log, start_new_session=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     try:
         _wait_until(f"http://127.0.0.1:{port}/health", process, log.name)
