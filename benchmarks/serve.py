@@ -61,6 +61,7 @@ def bench(
     seed: int = 0,
     with_mlflow: bool = True,
     with_peer: bool = True,
+    with_restarts: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The record that `melo bench serve` prints. seconds: of each server in each round.
@@ -82,7 +83,8 @@ def bench(
         say("starting the servers", 0, 4)
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
         bare = make_home(Path(scratch) / "bare", backbone, backbone_path, None)
-        record |= restarts(edited, backbone_path, version.id, say)
+        if with_restarts:
+            record |= restarts(edited, backbone_path, version.id, say)
         chat = backbone.is_chat
         targets = [
             _ours("edited", edited, servers.enter_context(melo_serve(edited)), chat),
@@ -121,7 +123,7 @@ def _rounds(
 ) -> list[dict[str, Load]]:  # fmt: skip
     """What was seen of each server in each round."""
     for target in targets:  # warm up
-        asyncio.run(put_load(target, prompts, clients, min(2.0, seconds), seed))
+        asyncio.run(put_load(target, prompts, min(4, clients), min(2.0, seconds), seed))
     seen: list[dict[str, Load]] = []
     for turn in range(rounds):
         seen.append({})

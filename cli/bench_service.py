@@ -26,6 +26,7 @@ def serve(
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
     peer: Annotated[bool, typer.Option(help="Also `transformers serve`, of a chat model.")] = True,
+    restarts: Annotated[bool, typer.Option(help="Also kill it and start it again.")] = True,
     compared: Annotated[
         int, typer.Option(min=0, help="Answers compared with model.generate's, of a chat model.")
     ] = 200,
@@ -48,7 +49,7 @@ def serve(
         record = bench(
             edits=edits, clients=clients, seconds=seconds, rounds=rounds, data=data or (),
             compared=compared, traffic=traffic, backbone_path=path, cache=cache, seed=seed,
-            with_mlflow=mlflow, with_peer=peer, progress=progress,
+            with_mlflow=mlflow, with_peer=peer, with_restarts=restarts, progress=progress,
         )  # fmt: skip
     finish(ctx, record, out, seed=seed)
     if any(server["failed"] for server in record["servers"].values()):
