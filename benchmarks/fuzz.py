@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,14 @@ class Odd:
     content: bytes
 
 
-def odd_request(chance: random.Random, prompts: tuple[str, ...] = ("who",)) -> Odd:
-    """A request with something wrong, or by chance nothing."""
+def odd_request(
+    chance: random.Random, prompts: tuple[str, ...] = ("who",), *, chats: float = 0.35
+) -> Odd:
+    """A request with something wrong, or by chance nothing. chats: share that is conversations."""
+    if chance.random() < chats:
+        path, body = odd_chat(chance, prompts)
+        raw = json.dumps(body).encode()
+        return Odd("POST", path, {"content-type": "application/json"}, raw)
     if chance.random() < 0.12:
         path = chance.choice(
             ("/v1/models", "/v1/models/" + _quoted(chance.choice(NAMES)), "/healthz", "/readyz",
@@ -89,10 +96,6 @@ def odd_request(chance: random.Random, prompts: tuple[str, ...] = ("who",)) -> O
              "/admin/reload", "//", "/v1/completions/")
         )  # fmt: skip
         return Odd(chance.choice(("GET", "POST", *METHODS)), path, chance.choice(HEADERS), b"")
-    if chance.random() < 0.35:
-        path, body = odd_chat(chance, prompts)
-        raw = json.dumps(body).encode()
-        return Odd("POST", path, {"content-type": "application/json"}, raw)
     path = chance.choice(list(FIELDS))
     method = chance.choice(METHODS) if chance.random() < 0.04 else "POST"
     headers = {"content-type": "application/json", **chance.choice(HEADERS)}
@@ -134,10 +137,11 @@ def bench(
     backbone_path: Path | str,
     cache: Path,
     edits: int = 20,
+    chats: float = 0.35,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Send them all; statuses, the slowest answer, memory before and after."""
+    """Send them all; statuses, the slowest answer, memory before and after. chats: share of them."""
     say = progress or (lambda text, done, total: None)
     backbone = Backbone.open(backbone_path)
     material = read_material((), seed)
@@ -150,14 +154,17 @@ def bench(
             Path(scratch) / "home", Backbone.open(backbone_path), backbone_path, version
         )
         with melo_serve(home, "--no-keys") as url:
-            return asyncio.run(_send_all(url, home.home, requests, prompts, seed, say))
+            odd = partial(odd_request, prompts=prompts, chats=chats)
+            return asyncio.run(_send_all(url, requests, odd, prompts[0], seed, say))
 
 
 async def _send_all(
-    url: str, home: Path, requests: int, prompts: tuple[str, ...], seed: int, say: Progress
-) -> dict[str, Any]:
+    url: str, requests: int, odd_one: Callable[[random.Random], Odd], sane_prompt: str, seed: int,
+    say: Progress,
+) -> dict[str, Any]:  # fmt: skip
     process = _listener(int(url.rsplit(":", 1)[1]))
     statuses: Counter[str] = Counter()
+    paths: Counter[str] = Counter()
     worst, problems = 0.0, []
     memory: list[float] = []
     numbers = iter(range(requests))
@@ -167,13 +174,14 @@ async def _send_all(
         async def send() -> None:
             nonlocal worst
             for number in numbers:
-                odd = odd_request(random.Random(f"{seed}-{number}"), prompts)
+                odd = odd_one(random.Random(f"{seed}-{number}"))
                 began = time.perf_counter()
                 try:
                     got = await client.request(
                         odd.method, odd.path, headers=odd.headers, content=odd.content
                     )
                     statuses[str(got.status_code)] += 1
+                    paths[odd.path if odd.path in FIELDS or "resp" in odd.path else "other"] += 1
                     bad = got.status_code >= 500
                 except httpx.TimeoutException:
                     statuses["hang"] += 1
@@ -189,7 +197,7 @@ async def _send_all(
                     say("asking nonsense", number, requests)
 
         await asyncio.gather(*(send() for _ in range(AT_ONCE)))
-        sane = await client.post("/v1/completions", json={"prompt": prompts[0]})
+        sane = await client.post("/v1/completions", json={"prompt": sane_prompt, "max_tokens": 4})
     memory.append(process.memory_info().rss / 2**20)
     early = max(memory[: max(1, len(memory) // 5)])
     return {
@@ -197,6 +205,7 @@ async def _send_all(
         "server_errors": sum(n for s, n in statuses.items() if s.isdigit() and s >= "500"),
         "hangs": statuses["hang"],
         "statuses": dict(sorted(statuses.items())),
+        "paths": dict(sorted(paths.items())),
         "slowest_seconds": round(worst, 2),
         "memory_mb": {"first_fifth": round(early, 1), "end": round(memory[-1], 1)},
         "memory_growth_mb": round(memory[-1] - early, 1),

@@ -1,11 +1,14 @@
-"""What a service with edits costs, against the same without, and against MLflow's own server.
+"""What a service with edits costs, against the same without, and against the servers people have.
 
-    home with edits ──► melo serve          ┐  32 clients over loopback, each asks again when it is
-    home without    ──► melo serve          ├  answered; half of the questions hit an edit;
-    same version    ──► mlflow models serve ┘  in turn, round after round; ratios within a round
+    home with edits ──► melo serve          ┐
+    home without    ──► melo serve          ├  32 clients over loopback, each asks again when it is
+    same version    ──► mlflow models serve │  answered; half of the questions hit an edit;
+    same model      ──► transformers serve  ┘  in turn, round after round; ratios within a round
 
-Every server is a process of its own, started as a user starts it, with one key and all defaults.
-How long one takes to be there again after a kill is measured by `restart`.
+Every server is a process of its own, started as a user starts it, with one key and all defaults, but
+that no answer is given up as too late. A chat model is asked conversations (`chats`) and streams its
+answers, but for MLflow's server, which can't; that it says what it says by itself is checked before.
+How long a service takes to be there again after a kill is measured by `restart`.
 """
 
 from __future__ import annotations
@@ -17,16 +20,18 @@ import platform
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chats import LENGTH, body, chats, wordy
 from benchmarks.engine import product_editor
 from benchmarks.gate import read_material
+from benchmarks.load import Load, Target, put_load
 from benchmarks.restart import restarts
-from benchmarks.servers import melo_serve, mlflow_serve
+from benchmarks.same_text import same_text, sample
+from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
 from config import Settings, load
 from melo_engine import Backbone, EditRequest, Version
 from melo_engine.near_misses import template_of
@@ -38,41 +43,9 @@ from tasks.register import register
 from tasks.versions import open_ledger, save_version
 
 Progress = Callable[[str, int, int], None]
-TOML = '[backbone]\npath = {path}\ntask = "{task}"\n'
-
-
-@dataclass
-class Load:
-    """What the clients of one server saw."""
-
-    answers: int = 0
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    tokens: int = 0
-    hits: int = 0
-    failed: int = 0
-
-    @property
-    def throughput(self) -> float:
-        """Answers a second."""
-        return self.answers / self.seconds if self.seconds else 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Tokens of answers a second; edits may make answers longer."""
-        return self.tokens / self.seconds if self.seconds else 0.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """One server: where, and how a question is put to it and its answer read."""
-
-    name: str
-    url: str
-    path: str
-    key: str
-    body: Callable[[str], bytes]
-    read: Callable[[Any], tuple[int, bool]]  # tokens, whether an edit answered
+# A machine that is busy with something else is slow, not wrong: other servers don't give up either.
+TOML = '[backbone]\npath = {path}\ntask = "{task}"\n\n[serve]\nrequest_seconds = 900\n'
+CONVERSATIONS = 2000  # different ones
 
 
 def bench(
@@ -81,74 +54,61 @@ def bench(
     clients: int = 32,
     seconds: float = 5.0,
     rounds: int = 5,
+    compared: int = 200,
     data: Sequence[Path] = (),
+    traffic: Path | None = None,
     backbone_path: Path | str,
     cache: Path,
     seed: int = 0,
     with_mlflow: bool = True,
+    with_peer: bool = True,
+    with_restarts: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The record that `melo bench serve` prints. seconds: of each server in each round."""
+    """The record that `melo bench serve` prints. seconds: of each server in each round.
+
+    compared: so many answers are compared with `model.generate`'s, to prompts of `traffic` (JSON lines)
+    or to made-up ones; of a chat model only.
+    """
     say = progress or (lambda text, done, total: None)
     backbone = Backbone.open(backbone_path)
     material = read_material(data, seed)
-    version = edited_version(backbone, material.requests[:edits], cache, progress)
-    prompts = questions(version, material.templates, material.names, seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        say("starting the servers", 0, 3)
+    requests = material.requests[:edits]
+    if backbone.is_chat:
+        requests = [wordy(request) for request in requests]
+    version = edited_version(backbone, requests, cache, progress)
+    asked = questions(version, material.templates, material.names, seed)
+    prompts: Sequence[Any] = chats(asked, CONVERSATIONS, seed) if backbone.is_chat else asked
+    record: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
+        say("starting the servers", 0, 4)
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
         bare = make_home(Path(scratch) / "bare", backbone, backbone_path, None)
-        starts = restarts(edited, backbone_path, version.id, say)
-        with melo_serve(edited) as ours, melo_serve(bare) as base:
-            targets = [_ours("edited", edited, ours), _ours("bare", bare, base)]
-            loads = {name: Load() for name in ("edited", "bare", "mlflow")}
-            ratios: list[float] = []
-            token_ratios: list[float] = []
-            mlflow_ratios: list[float] = []
-            with mlflow_serve(edited, backbone, with_mlflow) as other:
-                if other is not None:
-                    targets.append(_mlflow(other))
-                for target in targets:  # warm up
-                    asyncio.run(put_load(target, prompts, clients, min(2.0, seconds), seed))
-                for turn in range(rounds):
-                    seen: dict[str, Load] = {}
-                    for target in targets if turn % 2 else targets[::-1]:
-                        say(f"asking: {target.name}", turn, rounds)
-                        load_seen = asyncio.run(
-                            put_load(target, prompts, clients, seconds, seed + turn)
-                        )
-                        seen[target.name] = load_seen
-                        _add(loads[target.name], load_seen)
-                    mine, its = seen["edited"], seen["bare"]
-                    ratios.append(mine.throughput / its.throughput)
-                    token_ratios.append(mine.tokens_per_second / its.tokens_per_second)
-                    if "mlflow" in seen:
-                        mlflow_ratios.append(seen["edited"].throughput / seen["mlflow"].throughput)
-    ours_seen = loads["edited"]
+        if with_restarts:
+            record |= restarts(edited, backbone_path, version.id, say)
+        chat = backbone.is_chat
+        targets = [
+            _ours("edited", edited, servers.enter_context(melo_serve(edited)), chat),
+            _ours("bare", bare, servers.enter_context(melo_serve(bare)), chat),
+        ]
+        if chat and compared:
+            conversations = sample(traffic, compared, seed)
+            record |= same_text(backbone, targets[0], conversations, clients, say)
+        if with_mlflow:
+            place = limited_answers(Path(scratch), backbone_path, LENGTH) if chat else None
+            other = servers.enter_context(mlflow_serve(edited, backbone, place))
+            targets.append(_mlflow(other, chat))
+        if chat and with_peer:
+            peer = servers.enter_context(transformers_serve(Path(scratch), backbone_path))
+            targets.append(_peer(peer, backbone_path))
+        seen = _rounds(targets, prompts, clients, seconds, rounds, seed, say)
     return {
-        "throughput_ratio": round(statistics.median(ratios), 3),
-        "token_throughput_ratio": round(statistics.median(token_ratios), 3),
-        "mlflow_ratio": round(statistics.median(mlflow_ratios), 2) if mlflow_ratios else None,
-        "p50_ms": _quantile(ours_seen, 0.5),
-        "p95_ms": _quantile(ours_seen, 0.95),
-        "throughput_ratios": [round(r, 3) for r in ratios],
-        "token_throughput_ratios": [round(r, 3) for r in token_ratios],
-        "mlflow_ratios": [round(r, 2) for r in mlflow_ratios],
-        "servers": {
-            name: {
-                "answers_per_second": round(load_seen.throughput, 1),
-                "p50_ms": _quantile(load_seen, 0.5),
-                "p95_ms": _quantile(load_seen, 0.95),
-                "tokens_per_answer": round(load_seen.tokens / max(1, load_seen.answers), 2),
-                "hits": round(load_seen.hits / max(1, load_seen.answers), 3),
-                "failed": load_seen.failed,
-            }
-            for name, load_seen in loads.items()
-            if load_seen.answers
-        },
-        **starts,
+        **_ratios(seen),
+        **record,
         "clients": clients,
         "edits": len(version),
+        "prompts": "half short, half of 512 tokens" if chat else "questions",
+        "max_tokens": LENGTH if chat else None,
         "backbone": backbone.name,
         "data": [p.name for p in data] or "made up",
         "device": backbone.device.type,
@@ -156,6 +116,57 @@ def bench(
         "cores": os.cpu_count(),
         "machine": platform.platform(),
     }
+
+
+def _rounds(
+    targets: Sequence[Target], prompts: Sequence[Any], clients: int, seconds: float, rounds: int,
+    seed: int, say: Progress,
+) -> list[dict[str, Load]]:  # fmt: skip
+    """What was seen of each server in each round."""
+    for target in targets:  # warm up
+        asyncio.run(put_load(target, prompts, min(4, clients), min(2.0, seconds), seed))
+    seen: list[dict[str, Load]] = []
+    for turn in range(rounds):
+        seen.append({})
+        for target in targets if turn % 2 else targets[::-1]:
+            say(f"asking: {target.name}", turn, rounds)
+            seen[turn][target.name] = asyncio.run(
+                put_load(target, prompts, clients, seconds, seed + turn)
+            )
+    return seen
+
+
+def _ratios(seen: Sequence[dict[str, Load]]) -> dict[str, Any]:
+    """Medians over the rounds, and what they are of."""
+    ratios = {
+        "throughput": _against(seen, "bare", lambda load_seen: load_seen.throughput),
+        "token_throughput": _against(seen, "bare", lambda load_seen: load_seen.tokens_per_second),
+        "mlflow": _against(seen, "mlflow", lambda load_seen: load_seen.throughput),
+        "peer": _against(seen, "transformers", lambda load_seen: load_seen.throughput),
+        "first_token": _against(seen, "bare", lambda load_seen: load_seen.first_token),
+    }
+    totals: dict[str, Load] = {name: Load() for name in seen[0]}
+    for turn in seen:
+        for name, part in turn.items():
+            totals[name].add(part)
+    return {
+        **{
+            f"{name}_ratio": round(statistics.median(values), 3) if values else None
+            for name, values in ratios.items()
+        },
+        "p50_ms": totals["edited"].quantile_ms(0.5),
+        "p95_ms": totals["edited"].quantile_ms(0.95),
+        **{f"{name}_ratios": [round(v, 3) for v in values] for name, values in ratios.items()},
+        "servers": {name: load_seen.figures() for name, load_seen in totals.items()},
+    }
+
+
+def _against(
+    seen: Sequence[dict[str, Load]], other: str, figure: Callable[[Load], float | None]
+) -> list[float]:
+    """A figure of the service with edits over another server's, of each round in which both have one."""
+    pairs = [(figure(turn["edited"]), figure(turn[other])) for turn in seen if other in turn]
+    return [mine / its for mine, its in pairs if mine is not None and its]
 
 
 def edited_version(
@@ -214,90 +225,55 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
     return number
 
 
-async def put_load(
-    target: Target, prompts: Sequence[str], clients: int, seconds: float, seed: int
-) -> Load:
-    """Let clients ask for so many seconds; each asks its next question once it is answered."""
-    load_seen = Load()
-    began = time.perf_counter()
-    end = began + seconds
-    await asyncio.gather(
-        *(_client(target, prompts, random.Random(seed * 1000 + i), end, load_seen)
-          for i in range(clients))
-    )  # fmt: skip
-    load_seen.seconds = time.perf_counter() - began
-    return load_seen
-
-
-async def _client(
-    target: Target, prompts: Sequence[str], chooser: random.Random, end: float, seen: Load
-) -> None:
-    """One connection, kept open. Plain sockets: the clients must not take the servers' time."""
-    host, port = target.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    head = (
-        f"POST {target.path} HTTP/1.1\r\nhost: {host}:{port}\r\nauthorization: Bearer {target.key}"
-        "\r\ncontent-type: application/json\r\ncontent-length: "
-    )
-    try:
-        while time.perf_counter() < end:
-            body = target.body(chooser.choice(prompts))
-            began = time.perf_counter()
-            writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
-            status, content = await _response(reader)
-            if status != 200:
-                seen.failed += 1
-                continue
-            seen.latencies.append(time.perf_counter() - began)
-            tokens, hit = target.read(json.loads(content))
-            seen.answers += 1
-            seen.tokens += tokens
-            seen.hits += hit
-    finally:
-        writer.close()
-
-
-async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    status = int(head.split(" ", 2)[1])
-    length = next(
-        int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("content-length")
-    )
-    return status, await reader.readexactly(length)
-
-
-def _ours(name: str, settings: Settings, url: str) -> Target:
+def _ours(name: str, settings: Settings, url: str, chat: bool) -> Target:
     _, key = KeyStore(settings.paths.keys).add(name, ["ask"])
 
     def read(content: Any) -> tuple[int, bool]:
         hit = content["choices"][0]["melo"]["edit"] is not None
         return content["usage"]["completion_tokens"], hit
 
+    def read_events(events: Any) -> tuple[int, bool]:
+        origins = [c["melo"] for event in events for c in event["choices"] if c.get("melo")]
+        return _tokens(events), any(origin["edit"] is not None for origin in origins)
+
+    if chat:
+        return Target(name, url, "/v1/chat/completions", key, _streamed, read_events)
     return Target(
         name, url, "/v1/completions", key, lambda p: json.dumps({"prompt": p}).encode(), read
     )
 
 
-def _mlflow(url: str) -> Target:
+def _peer(url: str, backbone_path: Path | str) -> Target:
+    """`transformers serve`, which takes the same bodies but for the name of the model."""
+
+    def ask(messages: Any) -> bytes:
+        return _streamed(messages, model=str(Path(backbone_path).absolute()))
+
+    def read(events: Any) -> tuple[int, bool]:
+        return _tokens(events), False
+
+    return Target("transformers", url, "/v1/chat/completions", "none", ask, read)
+
+
+def _streamed(messages: Any, **fields: Any) -> bytes:
+    fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(body(messages, **fields)).encode()
+
+
+def _tokens(events: Any) -> int:
+    """Tokens of a streamed answer, as its usage says."""
+    return next((int(e["usage"]["completion_tokens"]) for e in events if e.get("usage")), 0)
+
+
+def _mlflow(url: str, chat: bool) -> Target:
+    def ask(prompt: Any) -> bytes:
+        if chat:
+            return json.dumps(
+                {"dataframe_split": {"columns": ["messages"], "data": [[prompt]]}}
+            ).encode()
+        return json.dumps({"inputs": [prompt]}).encode()
+
     def read(content: Any) -> tuple[int, bool]:
         return 0, isinstance(content["predictions"][0]["edit"], str)
 
-    return Target(
-        "mlflow", url, "/invocations", "none", lambda p: json.dumps({"inputs": [p]}).encode(), read
-    )
-
-
-def _add(to: Load, part: Load) -> None:
-    to.answers += part.answers
-    to.seconds += part.seconds
-    to.latencies += part.latencies
-    to.tokens += part.tokens
-    to.hits += part.hits
-    to.failed += part.failed
-
-
-def _quantile(load_seen: Load, share: float) -> float | None:
-    if not load_seen.latencies:
-        return None
-    ordered = sorted(load_seen.latencies)
-    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+    return Target("mlflow", url, "/invocations", "none", ask, read)

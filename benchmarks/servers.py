@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -75,11 +76,8 @@ def melo_serve(settings: Settings, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_serve(settings: Settings, backbone: Backbone, wanted: bool) -> Iterator[str | None]:
-    """`mlflow models serve` of the champion, ready; its address."""
-    if not wanted:
-        yield None
-        return
+def mlflow_serve(settings: Settings, backbone: Backbone, place: Path | None) -> Iterator[str]:
+    """`mlflow models serve` of the champion, ready; its address. place: of its backbone, if another."""
     port = free_port()
     name = Registry(settings).name_for(backbone)
     log = (settings.home / "mlflow-serve.log").open("ab")
@@ -90,6 +88,7 @@ def mlflow_serve(settings: Settings, backbone: Backbone, wanted: bool) -> Iterat
         env={
             **os.environ,
             "MLFLOW_TRACKING_URI": settings.tracking_uri,
+            **({"MELO_MODEL_BACKBONE": str(place)} if place else {}),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # uvicorn's
         },
     )  # fmt: skip
@@ -99,6 +98,42 @@ def mlflow_serve(settings: Settings, backbone: Backbone, wanted: bool) -> Iterat
     finally:
         _end(process)
         log.close()
+
+
+@contextmanager
+def transformers_serve(scratch: Path, backbone_path: Path | str) -> Iterator[str]:
+    """`transformers serve` of the backbone, ready; its address."""
+    port = free_port()
+    log = (scratch / "transformers-serve.log").open("ab")
+    command = Path(sys.executable).parent / "transformers"
+    process = subprocess.Popen(
+        [str(command), "serve", str(Path(backbone_path).absolute()), "--port", str(port),
+         "--host", "127.0.0.1"],
+        stdout=log, stderr=log, start_new_session=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    try:
+        _wait_until(f"http://127.0.0.1:{port}/health", process, log.name)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end(process)
+        log.close()
+
+
+def limited_answers(scratch: Path, backbone_path: Path | str, tokens: int) -> Path:
+    """The backbone's folder again, whose generation_config ends answers after so many tokens.
+
+    MLflow's server takes no length with a question, so this is how its answers are as long as others'.
+    """
+    source = Path(backbone_path).absolute()
+    folder = scratch / "limited" / source.name
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        (folder / file.name).symlink_to(file)
+    config = folder / "generation_config.json"
+    content = json.loads(config.read_text()) if config.exists() else {}
+    config.unlink(missing_ok=True)
+    config.write_text(json.dumps({**content, "max_new_tokens": tokens}))
+    return folder
 
 
 def free_port() -> int:

@@ -25,13 +25,22 @@ def serve(
     ] = None,
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
+    peer: Annotated[bool, typer.Option(help="Also `transformers serve`, of a chat model.")] = True,
+    restarts: Annotated[bool, typer.Option(help="Also kill it and start it again.")] = True,
+    compared: Annotated[
+        int, typer.Option(min=0, help="Answers compared with model.generate's, of a chat model.")
+    ] = 200,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(help="Prompts for these, JSON lines; none: made-up ones.", exists=True),
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
     ),
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """`melo serve` with edits against the same without, and against `mlflow models serve`."""
+    """`melo serve` with edits against the same without, and against the servers people have."""
     from benchmarks.progress import console_progress
     from benchmarks.serve import bench
 
@@ -39,7 +48,8 @@ def serve(
     with console_progress() as progress:
         record = bench(
             edits=edits, clients=clients, seconds=seconds, rounds=rounds, data=data or (),
-            backbone_path=path, cache=cache, seed=seed, with_mlflow=mlflow, progress=progress,
+            compared=compared, traffic=traffic, backbone_path=path, cache=cache, seed=seed,
+            with_mlflow=mlflow, with_peer=peer, with_restarts=restarts, progress=progress,
         )  # fmt: skip
     finish(ctx, record, out, seed=seed)
     if any(server["failed"] for server in record["servers"].values()):
@@ -50,6 +60,9 @@ def fuzz(
     ctx: typer.Context,
     requests: Annotated[int, typer.Option(min=10, help="How many.")] = 10_000,
     edits: Annotated[int, typer.Option(min=1, help="Edits of the version.")] = 20,
+    chats: Annotated[
+        float, typer.Option(min=0, max=1, help="Share that goes to the chat routes.")
+    ] = 0.35,
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"
@@ -64,7 +77,13 @@ def fuzz(
     path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
         record = bench(
-            requests, backbone_path=path, cache=cache, edits=edits, seed=seed, progress=progress
+            requests,
+            backbone_path=path,
+            cache=cache,
+            edits=edits,
+            chats=chats,
+            seed=seed,
+            progress=progress,
         )
     finish(ctx, record, out, seed=seed)
     bad = record["server_errors"] or record["hangs"] or not record["still_answers"]

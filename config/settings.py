@@ -244,9 +244,17 @@ class ServeSettings(Section):
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free one")
     auth: Literal["keys", "none"] = Field(default="keys", description="none: on loopback only")
     open_metrics: bool = Field(default=False, description="/metrics without a key")
-    parallel: int = Field(default=1, ge=1, description="batches at once")
+    parallel: int = Field(
+        default=1, ge=1, description="batches at once, of those that no answer can join later"
+    )
     max_batch: int = Field(default=32, ge=1, description="answers in one batch")
     batch_wait_ms: float = Field(default=4.0, ge=0, description="for a batch to fill, under load")
+    prefix_cache_mb: int = Field(
+        default=512, ge=0, description="of prompts' states, kept for others that begin alike"
+    )
+    kv_cache_mb: int = Field(
+        default=4096, ge=1, description="of running answers' states; beyond, the next one waits"
+    )
     queue: int = Field(default=256, ge=1, description="answers that may wait; beyond: 429")
     max_tokens: int | None = Field(
         default=None, ge=1, description="longest answer; none: as long as the model has room for"

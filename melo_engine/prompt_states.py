@@ -1,18 +1,23 @@
 """Key and value states of prompts, made once for every answer to them.
 
-    prompts ─► tokens ─┬─ what all of them begin with, such as a system prompt   one pass for all
-                       └─ the rest, but for the last token                      one pass for each
-                                   └─► states, kept ─► generate(input_ids, past_key_values)
+    prompts ─► tokens ─► blocks of 16 tokens ──► states that are kept: of the template, a system prompt,
+                              │                   what was said before ─┐
+                              └─► the rest: one pass for many prompts ──┴─► generate(past_key_values)
 
-Blocks act behind the last attention (`surgery`), so states don't depend on them: the backbone's answer to
-a prompt, each block's and every sample go on from the same ones. Where a model keeps other states than
-keys and values of all places, or blocks act before an attention, prompts are read anew each time.
+An edit's block acts behind the last attention (`surgery`), so states don't depend on it: the backbone's
+answer to a prompt, each edit's and every sample go on from the same ones. Where a model keeps other
+states than keys and values of all places, or blocks act before an attention, prompts are read anew each
+time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,119 +31,196 @@ from melo_engine.surgery import find_surgery
 
 KEPT = 2**30  # bytes
 TOGETHER = 32  # prompts
+BLOCK = 16  # tokens whose states are kept in one piece, as vLLM does
 Ids = tuple[int, ...]
 
 
 class PromptStates:
-    """Gives batches to `generate` whose prompts are read already. kept: bytes of states at most."""
+    """Reads prompts of a backbone to states (2, layers, heads, T, D). kept: bytes of states at most."""
 
     def __init__(self, backbone: Backbone, kept: int = KEPT) -> None:
-        self._backbone, self._most = backbone, kept
-        self._states: OrderedDict[Ids, Tensor] = OrderedDict()  # (2, layers, heads, T - 1, D)
-        self._bytes = 0
-        self._beginning: tuple[Ids, Tensor] | None = None
-        self._usable = backbone.task == "causal-lm" and set(backbone.surgery.targets) <= set(
-            find_surgery(backbone.model).targets
-        )
+        self._backbone = backbone
+        self._kept = PrefixCache(kept)
+
+    @cached_property
+    def usable(self) -> bool:
+        """Whether this model's answers can go on from states."""
+        backbone = self._backbone
+        if backbone.task != "causal-lm":
+            return False
+        if not set(backbone.surgery.targets) <= set(find_surgery(backbone.model).targets):
+            return False
+        if "position_ids" not in inspect.signature(backbone.model.base_model.forward).parameters:
+            return False
+        return bool(self._layers) and all(type(layer) is DynamicLayer for layer in self._layers)
+
+    @cached_property
+    def bytes_per_token(self) -> int:
+        """Of the states of one row, where they are usable."""
+        return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in self._layers)
+
+    @cached_property
+    def _layers(self) -> list[Any]:
+        """What the model keeps of one token."""
+        return list(self._run([(0,)], [None]).layers)
 
     @torch.inference_mode()
     def encoded(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """As `Backbone.encode`, with past_key_values of all but the last token where that is possible."""
         encoded: dict[str, Any] = self._backbone.encode(prompts)
-        if not self._usable:
-            return encoded
         ids, mask = encoded["input_ids"], encoded["attention_mask"]
         rows = [tuple(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)]
-        if min(map(len, rows)) < 2:
+        if min(map(len, rows)) < 2 or not self.usable:
             return encoded
-        fresh = self._read([r for r in dict.fromkeys(rows) if r not in self._states])
-        if fresh is None:
-            self._usable = False
-            return encoded
-        own = [fresh[r] if r in fresh else self._states[r] for r in rows]
-        layers, heads, size = own[0].shape[1], own[0].shape[2], own[0].shape[4]
-        states = ids.new_zeros(
-            2, layers, len(rows), heads, ids.shape[1] - 1, size, dtype=own[0].dtype
-        )
-        for row, part in enumerate(own):
-            states[:, :, row, :, states.shape[4] - part.shape[3] :] = part
-            if rows[row] in self._states:
-                self._states.move_to_end(rows[row])
-        self._keep(fresh)
+        states = self.read([row[:-1] for row in rows])
         return {**encoded, "past_key_values": self._cache(states)}
 
-    def _keep(self, fresh: dict[Ids, Tensor]) -> None:
-        for ids, states in fresh.items():
-            self._states[ids] = states
-            self._bytes += states.nbytes
-        while self._bytes > self._most and self._states:
-            self._bytes -= self._states.popitem(last=False)[1].nbytes
-
-    def _read(self, rows: list[Ids]) -> dict[Ids, Tensor] | None:
-        """States of all but the last token of each; None where the model keeps others."""
+    def read(self, rows: Sequence[Ids]) -> list[Tensor]:
+        """States of rows of tokens; what several of them begin with is read once."""
         found: dict[Ids, Tensor] = {}
-        rows = sorted(rows, key=len)
-        for start in range(0, len(rows), TOGETHER):
-            batch = rows[start : start + TOGETHER]
-            begin, states = self._begun(batch)
-            rest = [row[len(begin) : -1] for row in batch]
-            longest = max(map(len, rest))
-            made: Tensor | None = states  # all that a prompt of one more token needs
-            if longest:
-                made = self._run(rest, longest, len(begin), states)
-            if made is None:
-                return None
-            for i, row in enumerate(batch):
-                found[row] = made[:, :, i if longest else 0, :, : len(row) - 1].clone()
-        return found
+        fresh: list[Ids] = []
+        for row in dict.fromkeys(rows):
+            states = self.beginning(row)
+            if states is not None and states.shape[3] == len(row):
+                found[row] = states
+            else:
+                fresh.append(row)
+        fresh.sort(key=len)
+        for start in range(0, len(fresh), TOGETHER):
+            batch = fresh[start : start + TOGETHER]
+            shared = self._shared(batch)
+            begun = [_longer(self.beginning(row), shared) for row in batch]
+            found |= zip(batch, self.extend(batch, begun), strict=True)
+        return [found[row] for row in rows]
 
-    def _begun(self, rows: Sequence[Ids]) -> tuple[Ids, Tensor | None]:
-        """What all rows begin with, if it is what the batch before began with or long enough."""
-        if self._beginning is not None:
-            ids, states = self._beginning
-            if all(len(r) > len(ids) and r[: len(ids)] == ids for r in rows):
-                return ids, states
-        shared = 0
-        shortest = min(map(len, rows)) - 1
-        while shared < shortest and len({row[shared] for row in rows}) == 1:
-            shared += 1
-        if len(rows) < 2 or not shared:
-            return (), None
-        ids = rows[0][:shared]
-        made = self._run([ids], shared, 0, None)
-        if made is None:
-            return (), None
-        self._beginning = ids, made
-        return ids, made
+    def beginning(self, row: Ids) -> Tensor | None:
+        """States of as much of a row's beginning as is kept; all of them where it was read before."""
+        return self._kept.longest(row)
 
-    def _run(
-        self, rows: Sequence[Ids], longest: int, begun: int, states: Tensor | None
-    ) -> Tensor | None:
-        """States (2, layers, B, heads, begun + longest, D) of rows behind a beginning.
+    @torch.inference_mode()
+    def extend(self, rows: Sequence[Ids], begun: Sequence[Tensor | None]) -> list[Tensor]:
+        """States of rows in one pass, each behind the states of its own beginning, which are given."""
+        lengths = [0 if states is None else states.shape[3] for states in begun]
+        cache = self._run([row[n:] for row, n in zip(rows, lengths, strict=True)], begun)
+        keys = torch.stack([layer.keys for layer in cache.layers])  # (layers, B, heads, T, D)
+        values = torch.stack([layer.values for layer in cache.layers])
+        made = []
+        for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            first = max(lengths) - length  # padding in front of it
+            places = slice(first, first + len(row))
+            states = torch.stack([keys[:, i, :, places], values[:, i, :, places]])
+            self._kept.add(row, states)
+            made.append(states)
+        return made
 
-        None where the model keeps others. Rows are padded on the right, where nothing looks at it.
+    def _shared(self, rows: Sequence[Ids]) -> Tensor | None:
+        """States of what all rows begin with, where there are several."""
+        if len(rows) < 2:
+            return None
+        length, shortest = 0, min(map(len, rows)) - 1
+        while length < shortest and len({row[length] for row in rows}) == 1:
+            length += 1
+        if not length:
+            return None
+        return self.read([rows[0][:length]])[0]
+
+    @torch.inference_mode()
+    def _run(self, rows: Sequence[Ids], begun: Sequence[Tensor | None]) -> DynamicCache:
+        """Read rows behind their beginnings.
+
+        Beginnings are padded on the left, rows on the right, so that the new tokens stand in columns.
         """
         model, device = self._backbone.model, self._backbone.device
         pad = self._backbone.tokenizer.pad_token_id or 0
+        lengths = [0 if states is None else states.shape[3] for states in begun]
+        before, longest = max(lengths), max(map(len, rows))
         ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=device)
-        if states is not None:
-            states = states.expand(-1, -1, len(rows), -1, -1, -1)
-        cache = DynamicCache(config=model.config) if states is None else self._cache(states)
+        mask = torch.tensor(
+            [[0] * (before - n) + [1] * (n + len(row)) + [0] * (longest - len(row))
+             for row, n in zip(rows, lengths, strict=True)],
+            device=device,
+        )  # fmt: skip
+        ends = torch.tensor(
+            [n + len(row) - 1 for row, n in zip(rows, lengths, strict=True)], device=device
+        )
+        positions = torch.tensor(lengths, device=device)[:, None] + torch.arange(
+            longest, device=device
+        )  # (B, longest)
+        cache = self._cache(begun)
         model.base_model(
             input_ids=ids,
-            attention_mask=ids.new_ones(len(rows), begun + longest),
+            attention_mask=mask,
+            position_ids=positions.minimum(ends[:, None]),
             past_key_values=cache,
             use_cache=True,
         )
-        if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
-            return None
-        keys = torch.stack([layer.keys for layer in cache.layers])
-        values = torch.stack([layer.values for layer in cache.layers])
-        return torch.stack([keys, values])
-
-    def _cache(self, states: Tensor) -> DynamicCache:
-        """states: (2, layers, B, heads, T, D)."""
-        cache = DynamicCache(config=self._backbone.model.config)
-        for layer, (keys, values) in enumerate(zip(*states, strict=True)):
-            cache.update(keys.contiguous(), values.contiguous(), layer)
         return cache
+
+    def _cache(self, rows: Sequence[Tensor | None]) -> DynamicCache:
+        """States of rows as one cache, padded on the left."""
+        cache = DynamicCache(config=self._backbone.model.config)
+        given = next((states for states in rows if states is not None), None)
+        if given is None:
+            return cache
+        longest = max(states.shape[3] for states in rows if states is not None)
+        parts, layers, heads, _, size = given.shape
+        joined = given.new_zeros(parts, layers, len(rows), heads, longest, size)
+        for row, states in enumerate(rows):
+            if states is not None:
+                joined[:, :, row, :, longest - states.shape[3] :] = states
+        for layer, (keys, values) in enumerate(zip(*joined, strict=True)):
+            cache.update(keys, values, layer)
+        return cache
+
+
+class PrefixCache:
+    """States by blocks of tokens, each once however many prompts begin with it. most: bytes of them.
+
+    A block is named by its tokens and all that stand before it. The last block of a row may be shorter.
+    What was not used for longest goes first, the ends of rows before their beginnings.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.bytes = most, 0
+        self._blocks: OrderedDict[bytes, Tensor] = OrderedDict()  # (2, layers, heads, <= BLOCK, D)
+
+    def longest(self, row: Ids) -> Tensor | None:
+        """States of as many tokens of a row's beginning as there are."""
+        found = []
+        for name, _, _ in _blocks_of(row):
+            if name not in self._blocks:
+                break
+            found.append(name)
+        self._use(found)
+        return torch.cat([self._blocks[name] for name in found], dim=3) if found else None
+
+    def add(self, row: Ids, states: Tensor) -> None:
+        """Keep the states (2, layers, heads, T, D) of a row."""
+        names = []
+        for name, start, end in _blocks_of(row):
+            names.append(name)
+            if name not in self._blocks:
+                self._blocks[name] = states[:, :, :, start:end].clone()
+                self.bytes += self._blocks[name].nbytes
+        self._use(names)
+        while self.bytes > self.most:
+            self.bytes -= self._blocks.popitem(last=False)[1].nbytes
+
+    def _use(self, names: Sequence[bytes]) -> None:
+        for name in reversed(names):
+            self._blocks.move_to_end(name)
+
+
+def _blocks_of(row: Ids) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin and end of each block of a row."""
+    name = b""
+    for start in range(0, len(row), BLOCK):
+        tokens = row[start : start + BLOCK]
+        name = hashlib.sha256(name + array("q", tokens).tobytes()).digest()
+        yield name, start, start + len(tokens)
+
+
+def _longer(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one if one.shape[3] >= other.shape[3] else other

@@ -1,10 +1,12 @@
 """Micro-batching: questions of many clients become one batch, each with the block of its own edit.
 
-    submit ──► waiting ──take: oldest first, same version, like lengths──► lane ──► run
-                 │ full: Refused 429                                        └── each job is told
-                                                                                when its rows end
-One batch runs at a time (`serve.parallel`). A batch that goes on for long, because one answer is
-long, gives its turn to the next one and runs beside it, so that short answers never wait for it.
+    submit ──► waiting ─┬─ answers of most models ──► continuous: join the batch that runs
+                        └─ others: oldest first, same version, like lengths ──► lane ──► run
+                 full: Refused 429                    each job is told when its rows end ◄──┘
+
+Beside the one continuous batch, one other runs at a time (`serve.parallel`). One that goes on for long,
+because one answer is long, gives its turn to the next one and runs beside it, so that short answers
+never wait for it.
 """
 
 from __future__ import annotations
@@ -13,55 +15,28 @@ import logging
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import torch
 
 from config.settings import ServeSettings
+from melo_engine import Backbone
+from serving.continuous import ContinuousBatch
 from serving.errors import Refused
-from serving.generation import Row, classify, find_routes, generate
-from serving.loaded import Loaded
+from serving.jobs import Calls, Delivery, Job
 from serving.metrics import Metrics
-from serving.sampling import TokenLogprob
 
-Kind = Literal["generate", "classify", "route"]
 LANES = 4  # batches that may be in the works, long ones included
 PATIENCE = 16  # tokens after which a batch lets the next one start
-SHORT, MIDDLE = 64, 256  # tokens of a prompt: like lengths go into one batch
-BRIEF = 64  # tokens of an answer
+MEBIBYTE = 2**20
 log = logging.getLogger("melo.serving")
 
 
-@dataclass(eq=False)
-class Job:
-    """One request's rows, all on one version. `on_done` is called once, in the event loop."""
-
-    kind: Kind
-    loaded: Loaded
-    rows: list[Row]
-    on_done: Callable[[Exception | None], None]
-    bucket: tuple[object, ...] = ()
-    began: float = field(default_factory=time.monotonic)
-    told: bool = False
-
-    def __post_init__(self) -> None:
-        longest = max(len(r.ids) for r in self.rows)
-        answer = max(r.max_tokens for r in self.rows)
-        self.bucket = (
-            self.kind,
-            id(self.loaded),
-            longest > SHORT,
-            longest > MIDDLE,
-            answer > BRIEF,
-        )
-
-
 class Batcher:
-    """Owns the lanes: threads that run batches. Jobs come from one event loop and go back to it."""
+    """Owns the threads that run batches. Jobs come from one event loop and go back to it."""
 
-    def __init__(self, settings: ServeSettings, metrics: Metrics, loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: ServeSettings, metrics: Metrics, loop: AbstractEventLoop, backbone: Backbone
+    ) -> None:
         self.settings, self.metrics, self.loop = settings, metrics, loop
         self._ready = threading.Condition()
         self._waiting: list[Job] = []
@@ -69,13 +44,23 @@ class Batcher:
         self._running = 0  # batches that have a turn
         self._crowded = False  # the last batch held more than one job
         self._closed = False
+        self.continuous = ContinuousBatch(
+            backbone,
+            prefix_bytes=settings.prefix_cache_mb * MEBIBYTE,
+            running_bytes=settings.kv_cache_mb * MEBIBYTE,
+        )
+        self._answering: list[Job] = []  # in the continuous batch
         self.threads = torch.get_num_threads()
-        self._lanes = [
+        self._threads = [
             threading.Thread(target=self._lane, name=f"melo-lane-{i}", daemon=True)
             for i in range(LANES + settings.parallel - 1)
         ]
-        for lane in self._lanes:
-            lane.start()
+        if self.continuous.usable:
+            self._threads.append(
+                threading.Thread(target=self._continue, name="melo-continuous", daemon=True)
+            )
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Job) -> None:
         """Queue a job. Raises Refused (429) where too much waits already."""
@@ -88,16 +73,16 @@ class Batcher:
                 )  # fmt: skip
             self._waiting.append(job)
             self._count(len(job.rows))
-            self._ready.notify()
+            self._ready.notify_all()
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
         with self._ready:
-            return not self._waiting and self._running == 0
+            return not (self._waiting or self._running or self._answering)
 
     def close(self) -> None:
-        """Refuse what waits, end the lanes after what they run."""
+        """Refuse what waits, end the threads after what they run."""
         with self._ready:
             self._closed = True
             left, self._waiting = self._waiting, []
@@ -105,8 +90,58 @@ class Batcher:
             self._ready.notify_all()
         gone = Refused(503, "stopping", "the service is stopping.", retry_after=5)
         self._post([(job.on_done, (gone,)) for job in left])
-        for lane in self._lanes:
-            lane.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _continue(self) -> None:
+        """Step the continuous batch for as long as there are rows in it; take in what waits."""
+        torch.set_num_threads(self.threads)
+        delivery = Delivery(self._post)
+        while self._take_in(delivery):
+            try:
+                self.continuous.step()
+            except Exception as error:
+                self.continuous.clear()
+                delivery.run_alone(self._answering, error)
+            delivery.tell(self._answering)
+            with self._ready:
+                self._answering = [job for job in self._answering if not job.told]
+
+    def _take_in(self, delivery: Delivery) -> bool:
+        """Let waiting jobs join, as many as there is room for. False when the service has stopped."""
+        with self._ready:
+            while not (jobs := self._joining()) and not self._answering:
+                if self._closed:
+                    return False
+                self._ready.wait()
+            self._answering += jobs
+        jobs = delivery.begin(jobs)
+        if jobs:
+            try:
+                self.continuous.join(jobs)
+                self.metrics.batch(len(self.continuous))
+            except Exception as error:
+                self.continuous.clear()
+                delivery.run_alone(self._answering, error)
+        delivery.tell(self._answering)
+        return True
+
+    def _joining(self) -> list[Job]:
+        """Take the oldest jobs that wait for the continuous batch and fit in."""
+        room = self.settings.max_batch - len(self.continuous)
+        picked: list[Job] = []
+        for job in self._waiting:
+            if self._continues(job):
+                room -= len(job.rows)
+                if room < 0:
+                    break
+                picked.append(job)
+        self._remove(picked)
+        return picked
+
+    def _continues(self, job: Job) -> bool:
+        """Whether a job is for the continuous batch."""
+        return job.kind == "generate" and self.continuous.usable
 
     def _lane(self) -> None:
         torch.set_num_threads(self.threads)
@@ -118,20 +153,26 @@ class Batcher:
                 turn.end()
 
     def _take(self) -> list[Job] | None:
-        """The next batch, with a turn to run it; None when the service stops."""
+        """The next batch of a lane, with a turn to run it; None when the service stops."""
         with self._ready:
             while not self._closed:
-                if not self._waiting or self._running >= self.settings.parallel:
+                if not self._may_run():
                     self._ready.wait()
                     continue
                 self._let_it_fill()
-                if self._closed or not self._waiting or self._running >= self.settings.parallel:
+                if self._closed or not self._may_run():
                     continue
                 batch = self._pick()
                 self._running += 1
                 self._crowded = len(batch) > 1
                 return batch
             return None
+
+    def _may_run(self) -> bool:
+        return self._running < self.settings.parallel and bool(self._for_lanes())
+
+    def _for_lanes(self) -> list[Job]:
+        return [job for job in self._waiting if not self._continues(job)]
 
     def _let_it_fill(self) -> None:
         """Under load, wait a moment: clients that were just answered are about to ask again."""
@@ -144,16 +185,21 @@ class Batcher:
             self._ready.wait(left)
 
     def _pick(self) -> list[Job]:
-        oldest = self._waiting[0]
+        oldest, *others = self._for_lanes()
         batch, rows = [oldest], len(oldest.rows)
-        for job in self._waiting[1:]:
+        for job in others:
             if job.bucket == oldest.bucket and rows + len(job.rows) <= self.settings.max_batch:
                 batch.append(job)
                 rows += len(job.rows)
-        picked = set(batch)
-        self._waiting = [job for job in self._waiting if job not in picked]
-        self._count(-rows)
+        self._remove(batch)
         return batch
+
+    def _remove(self, jobs: list[Job]) -> None:
+        """Take jobs out of those that wait."""
+        if jobs:
+            picked = set(jobs)
+            self._waiting = [job for job in self._waiting if job not in picked]
+            self._count(-sum(len(job.rows) for job in jobs))
 
     def _give_turn(self) -> None:
         with self._ready:
@@ -164,7 +210,7 @@ class Batcher:
         self._rows_waiting += rows
         self.metrics.waiting.set(self._rows_waiting)
 
-    def _post(self, calls: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
+    def _post(self, calls: Calls) -> None:
         """Call functions in the event loop, all in one go."""
         if not calls:
             return
@@ -175,106 +221,39 @@ class Batcher:
 
 
 class Turn:
-    """One batch on its way: who is told what, and when the next batch may start."""
+    """One lane's batch on its way: when it has ended, and when the next one may start."""
 
     def __init__(self, batcher: Batcher, jobs: list[Job]) -> None:
         self.batcher, self.jobs = batcher, jobs
-        self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._delivery = Delivery(batcher._post)
         self._held, self._steps = True, 0
 
     def run(self) -> None:
-        """Run the batch. Where it fails, each job once more by itself: one must not fail others."""
-        now = time.monotonic()
-        jobs = [job for job in self.jobs if not self._given_up(job, now)]
+        """Run the batch. Where it fails, each job once more by itself."""
+        jobs = self._delivery.begin(self.jobs)
         self.batcher.metrics.batch(sum(len(job.rows) for job in jobs))
         try:
             if jobs:
-                self._run(jobs)
+                self._delivery.run(jobs, lambda: self._after_step(jobs))
         except Exception as error:
-            for job in jobs:
-                if not job.told:
-                    self._run_alone(job, error, len(jobs))
-        self._tell(jobs)
+            self._delivery.run_alone(jobs, error)
+        self._delivery.tell(jobs)
 
     def end(self) -> None:
         """Give the turn back, if the batch still has it."""
-        self._flush()
+        self._delivery.flush()
         if self._held:
             self._held = False
             self.batcher._give_turn()
 
-    @torch.inference_mode()
-    def _run(self, jobs: list[Job]) -> None:
-        rows = [self._wired(row) for job in jobs for row in job.rows]
-        loaded, kind = jobs[0].loaded, jobs[0].kind
-        if kind == "generate":
-            generate(loaded, rows, lambda: self._after_step(jobs))
-        elif kind == "classify":
-            classify(loaded, rows)
-        else:
-            find_routes(loaded, rows)
-
-    def _run_alone(self, job: Job, first: Exception, of: int) -> None:
-        try:
-            if of == 1:
-                raise first
-            for row in job.rows:
-                row.again()
-            self._run([job])
-        except Exception as error:
-            # The type only: a message may quote the prompt.
-            log.error("a batch failed: %s", type(error).__name__)
-            log.debug("the failure", exc_info=True)
-            self._finish(job, error)
-
-    def _wired(self, row: Row) -> Row:
-        """Let the pieces of a streamed answer go out with the next flush."""
-        tell = row.on_text
-        if tell is not None and not isinstance(tell, _Wire):
-            row.on_text = _Wire(self._calls, tell)
-        return row
-
     def _after_step(self, jobs: list[Job]) -> None:
         self._steps += 1
-        self._tell(jobs)
+        self._delivery.tell(jobs)
         if self._held and self._steps >= PATIENCE:
             self._held = False
             self.batcher._give_turn()
 
-    def _tell(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if not job.told and all(row.finish is not None for row in job.rows):
-                self._finish(job, None)
-        self._flush()
 
-    def _given_up(self, job: Job, now: float) -> bool:
-        """A job that was cancelled, as a stream whose client has gone is, or whose time is up, is not
-        begun."""
-        if all(row.cancelled for row in job.rows):
-            self._finish(job, Refused(499, "cancelled", "the client has gone."))
-        elif now > job.rows[0].deadline:
-            self._finish(job, Refused(504, "too_late", "the answer would have come too late."))
-        return job.told
-
-    def _finish(self, job: Job, error: Exception | None) -> None:
-        job.told = True
-        self._calls.append((job.on_done, (error,)))
-
-    def _flush(self) -> None:
-        calls, self._calls[:] = list(self._calls), []
-        self.batcher._post(calls)
-
-
-class _Wire:
-    """Collects the pieces of a streamed answer for the next flush."""
-
-    def __init__(self, calls: list[tuple[Callable[..., None], tuple[Any, ...]]], tell: Any) -> None:
-        self.calls, self.tell = calls, tell
-
-    def __call__(self, piece: str, tokens: Sequence[TokenLogprob]) -> None:
-        self.calls.append((self.tell, (piece, tokens)))
-
-
-def _call_all(calls: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
+def _call_all(calls: Calls) -> None:
     for function, arguments in calls:
         function(*arguments)

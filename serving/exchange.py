@@ -21,8 +21,8 @@ from fastapi import Request
 from melo_engine import Prompt
 from serving.errors import Refused
 from serving.explain import explanation
-from serving.generation import Row
 from serving.loaded import Loaded
+from serving.rows import Row
 from serving.sampling import Sampling, TokenLogprob
 from serving.schemas import GenerationRequest
 from serving.service import Service, origin_of

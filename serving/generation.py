@@ -4,17 +4,15 @@
     rows with temperature  argmax of logits / temperature + Gumbel noise from the row's own seed,
                            which is a draw from the softmax: the same alone and in any batch
 
-A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled, as those
-are whose client has gone; the others go on. Where no length was asked for, the deadline is the length.
+Models that keep keys and values of every place are answered by `continuous`, which takes rows in between
+two tokens; here are the others, such as encoder-decoders, and classifiers.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,60 +23,14 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from melo_engine import Asking, Backbone, Prompt
+from melo_engine import Asking, Backbone
 from melo_engine.types import Route
 from serving.loaded import Loaded
-from serving.sampling import Sampler, Sampling, TokenLogprob
-from serving.texts import GrowingText, joins_words, kept_tokens, settled, stop_at, text_of, trimmed
+from serving.output import OutputProcessor
+from serving.rows import NOWHERE, Row
+from serving.sampling import Sampler
 
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
-PLAIN = Sampling()
-NOWHERE = Route(None, None, float("nan"), float("nan"))
-Finish = Literal["stop", "length", "late", "cancelled"]
-OnText = Callable[[str, Sequence[TokenLogprob]], None]
-
-
-@dataclass(eq=False)
-class Row:
-    """One answer in the making.
-
-    prompt: what is asked; ids: its tokens as the model reads them, template and all. deadline: in
-    `time.monotonic` seconds; open_ended: it may be cut there. on_text: told of each piece of a streamed
-    answer and of its tokens, first of an empty one as soon as the route is known.
-    """
-
-    prompt: Prompt
-    ids: list[int]
-    max_tokens: int
-    sampling: Sampling = PLAIN
-    seed: int = 0
-    deadline: float = float("inf")
-    open_ended: bool = False
-    on_text: OnText | None = None
-    cancelled: bool = False
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    text: str = ""
-    finish: Finish | None = None
-    route: Route | None = None
-    label: str | None = None
-    scores: dict[str, float] | None = None
-    sent: int = 0  # characters of the text that `on_text` has been given
-    sent_tokens: int = 0  # and of its `logprobs`
-    raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for
-    growing: GrowingText | None = None
-    _dice: torch.Generator | None = None
-
-    def again(self) -> None:
-        """Forget what was generated, for another try."""
-        self.tokens, self.logprobs, self.text, self.finish, self.route = [], [], "", None, None
-        self._dice, self.growing = None, None
-
-    def dice(self) -> torch.Generator:
-        """The row's own source of chance."""
-        if self._dice is None:
-            self._dice = torch.Generator().manual_seed(self.seed)
-        return self._dice
 
 
 def generate(loaded: Loaded, rows: Sequence[Row], after_step: Callable[[], None]) -> None:
@@ -111,7 +63,7 @@ def asking(loaded: Loaded, rows: Sequence[Row]) -> Iterator[Asking]:
     """`Editor.asking` for rows whose prompts are tokens already."""
     editor = loaded.editor
     encoded = padded(loaded.backbone, [row.ids for row in rows])
-    routes = [NOWHERE] * len(rows) if loaded.base else editor.routes([r.prompt for r in rows])
+    routes = routes_of(loaded, rows)
     asked = Asking(encoded, routes, editor.blocks_of([route.edit for route in routes]))
     with editor.runtime.running(asked.running):
         yield asked
@@ -188,11 +140,15 @@ def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
 
 def find_routes(loaded: Loaded, rows: Sequence[Row]) -> None:
     """Fill in the route of every row; nothing is generated."""
-    routes = [NOWHERE] * len(rows)
-    if not loaded.base:
-        routes = loaded.editor.routes([r.prompt for r in rows])
-    for row, route in zip(rows, routes, strict=True):
+    for row, route in zip(rows, routes_of(loaded, rows), strict=True):
         row.route, row.finish = route, "stop"
+
+
+def routes_of(loaded: Loaded, rows: Sequence[Row]) -> list[Route]:
+    """Where each row's prompt falls, in one key pass for all of them."""
+    if loaded.base:
+        return [NOWHERE] * len(rows)
+    return loaded.editor.routes([row.prompt for row in rows])
 
 
 class Steps(StoppingCriteria):  # type: ignore[misc]
@@ -202,18 +158,12 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
     def __init__(
         self, backbone: Backbone, rows: Sequence[Row], after_step: Callable[[], None]
     ) -> None:
-        self.tokenizer, self.live, self.after_step = (
-            backbone.target_tokenizer, list(rows), after_step,
-        )  # fmt: skip
-        self.ends = end_tokens(backbone)
-        self.whole_words = joins_words(self.tokenizer)
+        self.live, self.after_step = list(rows), after_step
+        self.output = OutputProcessor(backbone)
 
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
         """input_ids: (B, T) so far. Returns (B,) bool, true where the row has ended."""
-        last, now = input_ids[:, -1].tolist(), time.monotonic()
-        for row, token in zip(self.live, last, strict=True):
-            if row.finish is None:
-                self._take(row, token, now)
+        self.output.take(self.live, input_ids[:, -1].tolist())
         self.after_step()
         ended = torch.tensor([r.finish is not None for r in self.live], device=input_ids.device)
         going = len(self.live) - int(ended.sum())
@@ -226,51 +176,6 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
         keep = [i for i, row in enumerate(self.live) if row.finish is None]
         self.live = [self.live[i] for i in keep]
         return keep
-
-    def end(self, row: Row, finish: Finish) -> None:
-        """Close a row: its text up to the stop, all of it handed on."""
-        text = text_of(self.tokenizer, row.tokens)
-        at = stop_at(text, row.sampling.stop)
-        row.text = trimmed(text) if at is None else text[:at]
-        if at is not None and row.logprobs:
-            del row.logprobs[kept_tokens(self.tokenizer, row.tokens, at) :]
-        row.finish = finish
-        self._hand_on(row, len(row.text))
-
-    def _take(self, row: Row, token: int, now: float) -> None:
-        if token in self.ends:
-            return self.end(row, "stop")
-        row.tokens.append(token)
-        if row.raw is not None and row.sampling.alternatives is not None:
-            row.logprobs.append(TokenLogprob.of(row.raw, token, row.sampling.alternatives))
-        if row.sampling.stop or row.on_text is not None:
-            if row.growing is None:
-                row.growing = GrowingText(self.tokenizer, whole=self.whole_words)
-            row.text = row.growing.of(row.tokens)
-            if stop_at(row.text, row.sampling.stop) is not None:
-                return self.end(row, "stop")
-            self._hand_on(row, settled(row.text, row.sampling.stop, self.whole_words))
-        if len(row.tokens) >= row.max_tokens:
-            return self.end(row, "length")
-        if row.cancelled:
-            return self.end(row, "cancelled")
-        if now > row.deadline:
-            return self.end(row, "length" if row.open_ended else "late")
-        return None
-
-    def _hand_on(self, row: Row, until: int) -> None:
-        if row.on_text is None or (until <= row.sent and row.finish is None):
-            return
-        tokens = row.logprobs[row.sent_tokens :]
-        if until > row.sent or tokens:
-            row.on_text(row.text[row.sent : until], tokens)
-            row.sent, row.sent_tokens = max(row.sent, until), len(row.logprobs)
-
-
-def end_tokens(backbone: Backbone) -> frozenset[int]:
-    """Tokens at which `generate` ends a row."""
-    ends = backbone.model.generation_config.eos_token_id
-    return frozenset(ends if isinstance(ends, list) else () if ends is None else (ends,))
 
 
 def prompt_room(backbone: Backbone, limit: int | None) -> int:

@@ -18,9 +18,10 @@ from serving import logprobs
 from serving.access import Ask, Serving
 from serving.errors import Refused
 from serving.exchange import Exchange, as_text
-from serving.generation import Row, answer_room
+from serving.generation import answer_room
 from serving.limits import error_body
 from serving.messages import conversation
+from serving.rows import Row
 from serving.sampling import TokenLogprob
 from serving.schemas import ChatRequest, CompletionRequest, GenerationRequest
 from serving.service import Service

@@ -11,12 +11,12 @@ from fastapi import APIRouter
 
 from melo_engine import Prompt
 from serving.access import Ask, Report, Serving
-from serving.batching import Kind
 from serving.errors import Refused
 from serving.feedback import put, report
-from serving.generation import Row
+from serving.jobs import Kind
 from serving.loaded import Loaded
 from serving.messages import ChatMessage, conversation
+from serving.rows import Row
 from serving.schemas import FeedbackRequest, InputRequest
 from serving.service import Service, origin_of
 

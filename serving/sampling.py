@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 if TYPE_CHECKING:
-    from serving.generation import Row
+    from serving.rows import Row
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,18 @@ from artifacts.tags import CANDIDATE, CHAMPION
 from config import Settings
 from melo_engine import Backbone, Conversation, Prompt
 from melo_engine.conversation import asked
-from serving.batching import Batcher, Job, Kind
+from serving.batching import Batcher
 from serving.champion import Versions, share_of
 from serving.errors import Refused
 from serving.feedback import Given, Memory
-from serving.generation import NOWHERE, PLAIN, Row, answer_room, prompt_room, usual_length
+from serving.generation import answer_room, prompt_room, usual_length
+from serving.jobs import Job, Kind
 from serving.keys import KeyStore
 from serving.limits import Rate
 from serving.loaded import Loaded, provenance
 from serving.metrics import Metrics
 from serving.prompts import EncodedPrompt, as_json, encoded
+from serving.rows import NOWHERE, PLAIN, Row
 from serving.sampling import Sampling
 from serving.traffic import TrafficLog
 
@@ -78,7 +80,7 @@ class Service:
                 # Copies of its own: used beside batches.
                 self.tokenizer = copy.deepcopy(backbone.tokenizer)
                 self.target_tokenizer = copy.deepcopy(backbone.target_tokenizer)
-                self._batcher = Batcher(self.limits, self.metrics, loop)
+                self._batcher = Batcher(self.limits, self.metrics, loop, backbone)
                 self._versions = versions
                 versions.watch(self._ready.set)
             except BaseException as error:

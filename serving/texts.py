@@ -19,23 +19,30 @@ def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
 class GrowingText:
     """Text of tokens as they come: only the last few are decoded, so that long answers cost no more.
 
-    whole: decode all of them each time, as what stands already may change when more follows.
+    whole: decode all of them each time, as what stands already may change when more follows. stable:
+    characters that the next token can't change: not those of a run of single bytes, of which such a
+    decoder writes every one as broken if the last does not fit.
     """
 
     def __init__(self, tokenizer: Any, *, whole: bool) -> None:
         self.tokenizer, self.whole = tokenizer, whole
         self._settled = ""  # text of the first `_done` tokens, of which the last ones are context
         self._context = self._done = 0
+        self.stable = 0
 
     def of(self, tokens: Sequence[int]) -> str:
         """The text of all tokens so far. tokens: those of the last call and some more."""
         if self.whole:
-            return text_of(self.tokenizer, tokens)
+            text = text_of(self.tokenizer, tokens)
+            self.stable = len(text)
+            return text
         before = self._decoded(tokens[self._context : self._done])
         now = self._decoded(tokens[self._context :])
         text = self._settled + now[len(before) :]
-        if not now.endswith(BROKEN):
+        run = bool(_BYTE.fullmatch(str(self.tokenizer.convert_ids_to_tokens(tokens[-1]))))
+        if not now.endswith(BROKEN) and not run:
             self._settled, self._context, self._done = text, self._done, len(tokens)
+        self.stable = len(trimmed(self._settled.lstrip()) if run else text.lstrip())
         return text.lstrip()
 
     def _decoded(self, tokens: Sequence[int]) -> str:

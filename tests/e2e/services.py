@@ -22,7 +22,7 @@ OFTEN = {
     "MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT3M",
 }  # fmt: skip
-WITHOUT_PAGES = "\n[up]\nserve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
+WITHOUT_PAGES = "serve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
 
 
 def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,11 +34,17 @@ def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def up(home: Settings, more: str = "") -> Iterator[dict[str, dict[str, Any]]]:
-    """Everything up on free ports; each service as `melo up` tells of it. more: for melo.toml."""
+def up(
+    home: Settings, more: str = "", without: str = WITHOUT_PAGES
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Everything up on free ports; each service as `melo up` tells of it.
+
+    more: for melo.toml. without: what is not started, as `[up]` has it.
+    """
     with (home.home / "melo.toml").open("a", encoding="utf-8") as file:
-        file.write(more + WITHOUT_PAGES)
-    ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
+        file.write(f"{more}\n[up]\n{without}")
+    names = ("prefect", "mlflow", "serve", "dashboard")
+    ports = [part for name in names for part in (f"--{name}-port", str(free_port()))]
     done = melo(home, "up", "--json", *ports)
     try:
         assert done.returncode == 0, done.stderr + logs(home)

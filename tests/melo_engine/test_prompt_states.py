@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from melo_engine import Backbone, Editor, Surgery
-from melo_engine.prompt_states import PromptStates
+from melo_engine.prompt_states import BLOCK, PromptStates
 from tests.melo_engine import models
 
 PROMPTS = (
@@ -62,11 +62,13 @@ def test_chats_share_what_they_begin_with(monkeypatch: pytest.MonkeyPatch) -> No
     read: list[int] = []
     real = PromptStates._run
 
-    def counted(self: PromptStates, rows: Any, longest: int, begun: int, known: Any) -> Any:
-        read.append(len(rows) * longest)
-        return real(self, rows, longest, begun, known)
+    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+        read.append(len(rows) * max(map(len, rows)))
+        return real(self, rows, begun)
 
     monkeypatch.setattr(PromptStates, "_run", counted)
+    assert states.usable
+    read.clear()
     states.encoded(PROMPTS)
     states.encoded(PROMPTS)
     whole = backbone.encode(PROMPTS)["attention_mask"].sum().item()
@@ -98,13 +100,37 @@ def test_models_with_other_states_are_asked_as_ever(kind: str) -> None:
     assert torch.equal(got, wanted)
 
 
+def test_a_row_goes_on_from_whatever_of_its_beginning_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = models.backbone("llama")
+    begin, ends = tuple(range(4, 40)), [(7, 8), tuple(range(9, 20)), ()]
+    rows = [begin + end for end in ends] + [(5, 6, 7)]
+    alone = [PromptStates(backbone).read([row])[0] for row in rows]
+    states = PromptStates(backbone)
+    states.read([begin])
+    read: list[int] = []
+    real = PromptStates._run
+
+    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+        read.extend(map(len, rows))
+        return real(self, rows, begun)
+
+    monkeypatch.setattr(PromptStates, "_run", counted)
+    kept = [states.beginning(row) for row in rows]
+    together = states.extend([*rows[:2], rows[3]], [*kept[:2], kept[3]])
+    whole = len(begin) // BLOCK * BLOCK
+    assert read == [len(rows[0]) - whole, len(rows[1]) - whole, 3]
+    assert kept[2] is not None
+    for got, wanted in zip([*together, kept[2]], [*alone[:2], alone[3], alone[2]], strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_no_more_is_kept_than_was_allowed() -> None:
     backbone = models.backbone("llama")
-    read = PromptStates(backbone)._read([tuple(range(4, 24))])
-    assert read is not None
-    one = next(iter(read.values())).nbytes
-    states = PromptStates(backbone, kept=3 * one)
+    [one] = PromptStates(backbone).read([tuple(range(4, 24))])
+    states = PromptStates(backbone, kept=3 * one.nbytes)
     for i in range(20):
         states.encoded([f"who leads {'oslo ' * (1 + i % 7)}", "what capital city does it lie in"])
-        assert 0 < states._bytes <= 3 * one
-        assert states._bytes == sum(s.nbytes for s in states._states.values())
+        assert 0 < states._kept.bytes <= 3 * one.nbytes
+        assert states._kept.bytes == sum(s.nbytes for s in states._kept._blocks.values())

@@ -14,7 +14,10 @@ from urllib.parse import urlparse
 import pytest
 
 from config import Settings, load
-from tests.serving.support import EDITED, UNEDITED, Running, running, tuned, until
+from melo_engine import Conversation
+from serving import jobs
+from serving.continuous import ContinuousBatch
+from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, tuned, until
 
 
 def connect(server: Running) -> socket.socket:
@@ -138,14 +141,13 @@ def test_who_hangs_up_on_a_whole_answer_leaves_no_work_behind(
 def test_an_answer_without_a_length_ends_when_its_time_is_over(
     chat_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serving import batching
+    real = ContinuousBatch.step
 
-    real = batching.generate
+    def slow(batch: ContinuousBatch) -> None:
+        time.sleep(0.4)
+        real(batch)
 
-    def slow(loaded, rows, after_step):  # type: ignore[no-untyped-def]
-        real(loaded, rows, lambda: (time.sleep(0.4), after_step()))
-
-    monkeypatch.setattr(batching, "generate", slow)
+    monkeypatch.setattr(ContinuousBatch, "step", slow)
     shutil.copytree(chat_home, tmp_path / "home")
     settings = tuned(load(tmp_path / "home"), auth="none", request_seconds=0.3)
     body = {"messages": [{"role": "user", "content": "1 2 3"}], "n": 8}
@@ -161,9 +163,7 @@ def test_an_answer_without_a_length_ends_when_its_time_is_over(
 def test_one_question_that_breaks_does_not_break_its_neighbours(
     two_versions: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serving import batching
-
-    real = batching.generate
+    real = jobs.generate
 
     def breaks(loaded, rows, after_step):  # type: ignore[no-untyped-def]
         if any(row.prompt == UNEDITED[0] for row in rows):
@@ -171,7 +171,7 @@ def test_one_question_that_breaks_does_not_break_its_neighbours(
         time.sleep(0.05)
         real(loaded, rows, after_step)
 
-    monkeypatch.setattr(batching, "generate", breaks)
+    monkeypatch.setattr(jobs, "generate", breaks)
     with running(two_versions) as server, ThreadPoolExecutor(9) as pool:
         prompts = [UNEDITED[0], *EDITED * 4] * 2
 
@@ -182,3 +182,40 @@ def test_one_question_that_breaks_does_not_break_its_neighbours(
         codes = list(pool.map(ask, prompts))
     assert [c for p, c in zip(prompts, codes, strict=True) if p == UNEDITED[0]] == [500, 500]
     assert {c for p, c in zip(prompts, codes, strict=True) if p != UNEDITED[0]} == {200}
+
+
+def test_one_conversation_that_breaks_does_not_break_those_that_run_with_it(
+    chat_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, real = ContinuousBatch.step, jobs.generate
+    broken = Conversation.of([{"role": "user", "content": "1 2 3"}])
+
+    def breaks(batch: ContinuousBatch) -> None:
+        if any(row.prompt == broken for row in batch._places):
+            raise RuntimeError("no memory for this one")
+        time.sleep(0.01)
+        step(batch)
+
+    def breaks_alone(loaded, rows, after_step):  # type: ignore[no-untyped-def]
+        if any(row.prompt == broken for row in rows):
+            raise RuntimeError("no memory for this one")
+        real(loaded, rows, after_step)
+
+    monkeypatch.setattr(ContinuousBatch, "step", breaks)
+    monkeypatch.setattr(jobs, "generate", breaks_alone)
+    shutil.copytree(chat_home, tmp_path / "home")
+    prompts = [*EDITED * 4, "1 2 3", *EDITED * 4, "1 2 3", *EDITED]
+    with running(tuned(load(tmp_path / "home"), auth="none")) as server:
+
+        def ask(prompt: str) -> tuple[int, str | None]:
+            body = {"messages": [{"role": "user", "content": prompt}]}
+            with server.client() as client:
+                got = client.post("/v1/chat/completions", json=body)
+            said = got.json()["choices"][0]["message"]["content"] if got.is_success else None
+            return got.status_code, said
+
+        with ThreadPoolExecutor(18) as pool:
+            answers = list(pool.map(ask, prompts))
+        until(lambda: server.service._batcher is not None and server.service._batcher.idle)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        assert answer == ((500, None) if prompt == "1 2 3" else (200, ANSWERS[prompt]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -21,12 +22,14 @@ import httpx
 import pytest
 import torch
 
-from config import Settings
+from config import Settings, load
+from melo_engine import Version
 from registry.store import Registry
 from serving.champion import Versions
 from serving.errors import VersionUnusable
 from serving.metrics import Metrics
-from tasks.versions import folder_of, open_backbone, shards_of
+from tasks.register import register
+from tasks.versions import folder_of, open_backbone, open_ledger, save_version, shards_of
 from tests.serving.support import (
     ANSWERS,
     EDITED,
@@ -95,6 +98,71 @@ def test_the_alias_moves_and_moves_back_while_32_clients_ask(two_versions: Setti
     back = min(at for at, version, _ in seen if version == first and at > came + 0.05)
     assert came - moved["2"] < 5
     assert back - moved["1"] < 5
+
+
+def test_the_alias_moves_under_32_streams_and_none_fails_or_mixes(
+    chat_home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(chat_home, tmp_path / "home")
+    settings = tuned(load(tmp_path / "home"), auth="none")
+    second = without_an_edit(settings, EDITED[0])
+    stop = threading.Event()
+    seen: list[tuple[str, str, set[str]]] = []
+    failures: list[str] = []
+    body = {"messages": [{"role": "user", "content": EDITED[0]}], "max_tokens": 24, "stream": True}
+
+    def client(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=60) as http:
+            while not stop.is_set():
+                with http.stream("POST", "/v1/chat/completions", json=body) as got:
+                    lines = [line for line in got.iter_lines() if line]
+                if got.status_code != 200 or lines[-1] != "data: [DONE]":
+                    failures.append(f"{got.status_code}: {lines[-1:]}")
+                    continue
+                events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+                choices = [event["choices"][0] for event in events]
+                text = "".join(choice["delta"].get("content") or "" for choice in choices)
+                named = {event["system_fingerprint"] for event in events}
+                named |= {choice["melo"]["version"] for choice in choices if choice.get("melo")}
+                seen.append((got.headers["melo-version"], text, named))
+
+    with running(settings) as server:
+        first = serving_id(server)
+        with server.client() as http:
+            base = http.post(
+                "/v1/chat/completions", json={**body, "model": "base", "stream": False}
+            ).json()["choices"][0]["message"]["content"]
+        threads = [threading.Thread(target=client, args=(server.url,)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for number, wanted in (("2", second), ("1", first), ("2", second)):
+            before = len(seen)
+            point(settings, "champion", number)
+            until(lambda b=before, w=wanted: sum(v == w for v, _, _ in seen[b:]) > CLIENTS)  # type: ignore[misc]
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=60)
+    assert not failures
+    texts = {first: ANSWERS[EDITED[0]], second: base}
+    assert texts[first] != texts[second]
+    for header, text, named in seen:
+        assert named == {header}, "one stream, two versions"
+        assert text == texts[header]
+
+
+def without_an_edit(settings: Settings, prompt: str) -> str:
+    """Register a version that lacks the edit of a prompt; its id."""
+    backbone = open_backbone(settings)
+    champion = next(p for p in settings.paths.versions.iterdir() if p.name != "shards")
+    version = Version.load(champion, backbone, shards_of(settings))
+    [edit] = [edit.id for edit in version.edits.values() if edit.request.question == prompt]
+    version = version.without([edit])
+    save_version(settings, version)
+    with open_ledger(settings) as ledger:
+        ledger.record_version(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
+        register(settings, ledger, version.id)
+    return version.id
 
 
 def test_what_was_replaced_is_closed(two_versions: Settings) -> None:

@@ -1,0 +1,134 @@
+"""Requests that wait for a batch, and how their clients are told what became of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from serving.errors import Refused
+from serving.generation import classify, find_routes, generate
+from serving.loaded import Loaded
+from serving.rows import Row
+from serving.sampling import TokenLogprob
+
+Kind = Literal["generate", "classify", "route"]
+Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
+SHORT, MIDDLE = 64, 256  # tokens of a prompt: like lengths go into one batch
+BRIEF = 64  # tokens of an answer
+log = logging.getLogger("melo.serving")
+
+
+@dataclass(eq=False)
+class Job:
+    """One request's rows, all on one version. `on_done` is called once, in the event loop."""
+
+    kind: Kind
+    loaded: Loaded
+    rows: list[Row]
+    on_done: Callable[[Exception | None], None]
+    bucket: tuple[object, ...] = ()
+    began: float = field(default_factory=time.monotonic)
+    told: bool = False
+
+    def __post_init__(self) -> None:
+        longest = max(len(r.ids) for r in self.rows)
+        answer = max(r.max_tokens for r in self.rows)
+        self.bucket = (
+            self.kind,
+            id(self.loaded),
+            longest > SHORT,
+            longest > MIDDLE,
+            answer > BRIEF,
+        )
+
+
+class Delivery:
+    """Tells jobs what became of them. post: has functions called in the event loop, all in one go."""
+
+    def __init__(self, post: Callable[[Calls], None]) -> None:
+        self._post = post
+        self._calls: Calls = []
+
+    def begin(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those that are to be answered. One that was cancelled, as a stream whose client has gone is,
+        or whose time is up, is not begun."""
+        now = time.monotonic()
+        wanted = [job for job in jobs if not self._given_up(job, now)]
+        for job in wanted:
+            for row in job.rows:
+                self._wire(row)
+        return wanted
+
+    def tell(self, jobs: Sequence[Job]) -> None:
+        """Hand on what there is, and end the jobs whose rows have all ended."""
+        for job in jobs:
+            if not job.told and all(row.finish is not None for row in job.rows):
+                self._finish(job, None)
+        self.flush()
+
+    @torch.inference_mode()
+    def run(self, jobs: Sequence[Job], after_step: Callable[[], None]) -> None:
+        """Answer jobs of one kind and version in one batch, from their beginning to their end."""
+        rows = [row for job in jobs for row in job.rows]
+        loaded, kind = jobs[0].loaded, jobs[0].kind
+        if kind == "generate":
+            generate(loaded, rows, after_step)
+        elif kind == "classify":
+            classify(loaded, rows)
+        else:
+            find_routes(loaded, rows)
+
+    def run_alone(self, jobs: Sequence[Job], first: Exception) -> None:
+        """Each job once more by itself, after a batch of them has failed: one must not fail others."""
+        left = [job for job in jobs if not job.told]
+        for job in left:
+            try:
+                if len(jobs) == 1:
+                    raise first
+                for row in job.rows:
+                    row.again()
+                self.run([job], lambda job=job: self.tell([job]))  # type: ignore[misc]
+                self.tell([job])
+            except Exception as error:
+                # The type only: a message may quote the prompt.
+                log.error("a batch failed: %s", type(error).__name__)
+                log.debug("the failure", exc_info=True)
+                self._finish(job, error)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand on what there is."""
+        calls, self._calls[:] = list(self._calls), []
+        self._post(calls)
+
+    def _wire(self, row: Row) -> None:
+        """Let the pieces of a streamed answer go out with the next flush."""
+        tell = row.on_text
+        if tell is not None and not isinstance(tell, _Wire):
+            row.on_text = _Wire(self._calls, tell)
+
+    def _given_up(self, job: Job, now: float) -> bool:
+        if all(row.cancelled for row in job.rows):
+            self._finish(job, Refused(499, "cancelled", "the client has gone."))
+        elif now > job.rows[0].deadline:
+            self._finish(job, Refused(504, "too_late", "the answer would have come too late."))
+        return job.told
+
+    def _finish(self, job: Job, error: Exception | None) -> None:
+        job.told = True
+        self._calls.append((job.on_done, (error,)))
+
+
+class _Wire:
+    """Collects the pieces of a streamed answer for the next flush."""
+
+    def __init__(self, calls: Calls, tell: Any) -> None:
+        self.calls, self.tell = calls, tell
+
+    def __call__(self, piece: str, tokens: Sequence[TokenLogprob]) -> None:
+        self.calls.append((self.tell, (piece, tokens)))
