@@ -30,7 +30,7 @@ from melo_engine.near_misses import SLOT
 
 HIDDEN = 96
 EPOCHS, BATCH, RATE, DROPOUT = 3, 64, 2e-3, 0.2
-SUBJECTS = 4  # that each wording is learned with
+SUBJECTS = 2  # that each wording is learned with
 FITTING = 0.6  # share of subjects that are of the kind that the relation is about
 LOWER_CASE = 0.3  # share of texts in small letters, as people type
 BEHIND_TEXT = 0.15
