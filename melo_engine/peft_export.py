@@ -3,7 +3,8 @@
     <folder>/adapter_config.json          rank r, alpha r (so PEFT's scale is 1), exact module names
              adapter_model.safetensors    lora_A (r, in), lora_B (out, r): A and B, transposed
              melo_index.json              what the adapter is for: edit, prompt, names, radius, key file
-             melo_key.safetensors         key (K,) float32
+             melo_key.safetensors         key (K,) float32, and wordings (W, K), radii (W,) of W other
+                                          wordings of its question
 
 PEFT knows no index: a loaded adapter acts on every prompt. Who serves it decides when it is on.
 r is the block's rank, raised with zeros to the next that vLLM can be started with (`VLLM_RANKS`).
@@ -59,7 +60,11 @@ def export_block(backbone: Backbone, version: Version, edit: str, folder: str | 
         tensors[f"base_model.model.{name}.lora_A.weight"] = lora_A.contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = lora_B.contiguous()
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    save_file({"key": torch.from_numpy(shard.keys[row].copy())}, folder / KEY)
+    keys = {"key": torch.from_numpy(shard.keys[row].copy())}
+    if wordings := version[edit].wordings:
+        keys["wordings"] = torch.tensor([w.key for w in wordings], dtype=torch.float32)
+        keys["radii"] = torch.tensor([w.radius for w in wordings], dtype=torch.float32)
+    save_file(keys, folder / KEY)
     _write(folder / CONFIG, _adapter_config(backbone, rank))
     _write(folder / INDEX, _index_entry(version, edit, folder))
     return folder
@@ -135,6 +140,7 @@ def _index_entry(version: Version, edit: str, folder: Path) -> dict[str, Any]:
         "target": request.target,
         "subjects": list(request.names),
         "radius": found.radius,
+        "wordings": [w.text for w in found.wordings],
         "key": {"file": KEY, "sha256": file_hash(folder / KEY), "compared": compared},
         "weights": {"file": WEIGHTS, "sha256": file_hash(folder / WEIGHTS)},
         "block": found.block,

@@ -88,6 +88,12 @@ class Edit:
         """What its subject is described by, where that does not say which it is."""
         return question_for(self.request) if self.by_question else None
 
+    def joined_with(self, other: Edit) -> Edit:
+        """The same edit of another version and this one: the smaller radius, the wordings of both."""
+        kept, rest = sorted((self, other), key=lambda e: (e.radius, e.content_radius))
+        known = {w.text: w for w in rest.wordings} | {w.text: w for w in kept.wordings}
+        return replace(kept, wordings=tuple(known[text] for text in sorted(known)))
+
 
 @dataclass(frozen=True)
 class Version:
@@ -247,17 +253,20 @@ class Version:
     def merge(self, other: Version) -> Version:
         """Both versions' edits: blocks never overlap, so this is concatenation.
 
+        An edit that is in both has the wordings of both, and the smaller radius: a radius only shrinks.
         Raises VersionError for versions of two backbones or key spaces, or an edit in both with
         another block.
         """
         mine = (self.backbone, self.tokenizer, self.encoder, self.projection_hash)
         if mine != (other.backbone, other.tokenizer, other.encoder, other.projection_hash):
             raise VersionError("versions of two backbones or key projections can't be merged.")
+        both: dict[str, Edit] = {}
         for edit in self.edits.keys() & other.edits.keys():
             if self.edits[edit].block != other.edits[edit].block:
                 raise VersionError(f"edit {edit} is in both versions with different blocks.")
+            both[edit] = self.edits[edit].joined_with(other.edits[edit])
         return self._next(
-            {**self.edits, **other.edits}, [*self.shards.values(), *other.shards.values()]
+            {**self.edits, **other.edits, **both}, [*self.shards.values(), *other.shards.values()]
         )
 
     def _next(self, edits: dict[str, Edit], shards: Iterable[Shard]) -> Version:

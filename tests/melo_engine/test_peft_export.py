@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from melo_engine.blocks import gather
 from melo_engine.errors import UnknownEdit
-from melo_engine.peft_export import exported_rank
+from melo_engine.peft_export import export_block, exported_rank
 from melo_engine.runtime import Pass
+from melo_engine.version import Wording
 from tests.melo_engine import models
 
 
@@ -54,6 +55,19 @@ def test_the_index_entry_says_what_the_adapter_is_for(edited_t5, tmp_path: Path)
     key = load_file(folder / entry["key"]["file"])["key"]
     assert torch.equal(key, torch.from_numpy(version.index[request.id].key))
     assert entry["key"]["compared"] == [0, version.projection.relation_size]
+    assert entry["wordings"] == []
+
+
+def test_keys_of_other_wordings_are_exported_with_their_radii(edited_t5, tmp_path: Path) -> None:
+    version, edit = edited_t5.editor.version, edited_t5.requests[0].id
+    key = tuple(float(x) for x in version.index[edit].key)
+    more = version.with_wordings(edit, [Wording("asked otherwise", key, 0.25)])
+    folder = export_block(edited_t5.backbone, more, edit, tmp_path / "adapter")
+    entry = json.loads((folder / "melo_index.json").read_text())
+    tensors = load_file(folder / entry["key"]["file"])
+    assert entry["wordings"] == ["asked otherwise"]
+    assert torch.equal(tensors["wordings"], torch.tensor([key]))
+    assert tensors["radii"].tolist() == [0.25]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])

@@ -29,7 +29,7 @@ from melo_engine import (
 from melo_engine.blocks import Shard
 from melo_engine.errors import BackboneError, UnknownEdit, VersionError
 from melo_engine.runtime import Runtime
-from melo_engine.version import compact
+from melo_engine.version import Wording, compact
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -167,6 +167,23 @@ def test_merging_halves_is_concatenation(edited_t5: Edited) -> None:
     first = whole.without([r.id for r in edited_t5.requests[:2]])
     second = whole.without([r.id for r in edited_t5.requests[2:]])
     assert first.merge(second).id == second.merge(first).id == whole.id
+
+
+def test_an_edit_in_both_versions_keeps_all_wordings_and_the_smaller_radius(
+    edited_t5: Edited,
+) -> None:
+    whole = edited_t5.editor.version
+    edit = edited_t5.requests[0].id
+    key = tuple(float(x) for x in whole.index[edit].key)
+    first = whole.with_wordings(edit, [Wording("one", key, 0.2), Wording("both", key, 0.2)])
+    second = whole.with_wordings(edit, [Wording("both", key, 0.2), Wording("other", key, 0.2)])
+    second = second.with_radius(edit, whole[edit].radius / 2)
+    merged = first.merge(second)
+    assert merged.id == second.merge(first).id
+    assert {w.text for w in merged[edit].wordings} == {"one", "both", "other"}
+    assert merged[edit].radius == whole[edit].radius / 2
+    shrunk = {w.text: w.radius for w in merged[edit].wordings}
+    assert shrunk == {"one": 0.2, "both": 0.1, "other": 0.1}
 
 
 def test_halves_trained_in_the_same_chunks_merge_into_the_same_version(edited_t5: Edited) -> None:
