@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tasks.backbone import BackboneError, NothingToLearn, pairs_from_file, pairs
 from tasks.backbone.pairs import as_encoded
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+BELIEFS = Path(__file__).parents[1] / "beliefs.jsonl"
 
 texts = st.text(st.sampled_from("abAB é?"), max_size=4)
 rows = st.fixed_dictionaries(
@@ -97,21 +99,14 @@ def test_a_file_without_any_pair_is_refused(tmp_path):
         pairs_from_file(tmp_path / "absent.jsonl")
 
 
-def test_the_examples_are_consistent():
-    def read(name):
-        return [json.loads(line) for line in (EXAMPLES / name).read_text("utf-8").splitlines()]
-
-    beliefs = dict(pairs_from_file(EXAMPLES / "beliefs.jsonl"))
-    assert len(beliefs) == len(read("beliefs.jsonl"))
-    for probe in read("suites/locality.jsonl"):
-        assert beliefs[probe["prompt"]] == probe["answer"]
+def test_what_the_tests_model_believes_is_consistent():
+    """It is taught one answer to each question, and none of those that the examples report."""
+    beliefs = dict(pairs_from_file(BELIEFS))
+    assert len(beliefs) == len(BELIEFS.read_text("utf-8").splitlines())
     reports = []
     for line in (EXAMPLES / "reports.jsonl").read_text("utf-8").splitlines():
-        try:
+        with suppress(ValueError):  # some lines are meant to be none
             reports.append(json.loads(line))
-        except ValueError:
-            continue
-    for report in reports:
-        if report.get("prompt") and isinstance(report.get("target"), str):
-            assert beliefs[report["prompt"]] != report["target"]  # there is something to mend
-            assert all(wording in beliefs for wording in report.get("rephrases", []))
+    reported = [r for r in reports if isinstance(r.get("prompt"), str)]
+    assert len(reported) > 20
+    assert [r for r in reported if beliefs.get(r["prompt"]) == r.get("target")] == []
