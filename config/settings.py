@@ -317,8 +317,10 @@ class WriteBackSettings(Section):
     langfuse_url: str | None = Field(
         default=None, description="of a Langfuse server, which gets a score on the trace"
     )
-    langfuse_public_key: SecretStr | None = None
-    langfuse_secret_key: SecretStr | None = None
+    langfuse_public_key: SecretStr | None = Field(
+        default=None, description="of the project that the traces are in"
+    )
+    langfuse_secret_key: SecretStr | None = Field(default=None, description="that goes with it")
     webhook_url: SecretStr | None = Field(
         default=None, description="gets a POST for each edit that serves"
     )
