@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -140,7 +141,8 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             assert len(ledger.edits(state="ready")) == len(rows)
     with duckdb.connect(str(path)) as con:
         con.execute("ALTER TABLE edits DROP COLUMN messages")
-        con.execute("DROP TABLE narrow; DROP TABLE wordings; DROP TABLE subjects")
+        for table in re.findall(r"CREATE TABLE (\w+)", since):
+            con.execute(f"DROP TABLE {table}")
     return path
 
 
