@@ -80,43 +80,50 @@ def mlflow_serve(settings: Settings, backbone: Backbone, place: Path | None) -> 
     """`mlflow models serve` of the champion, ready; its address. place: of its backbone, if another."""
     port = free_port()
     name = Registry(settings).name_for(backbone)
-    log = (settings.home / "mlflow-serve.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
-         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
-        stdout=log, stderr=log, start_new_session=True,
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": settings.tracking_uri,
-            **({"MELO_MODEL_BACKBONE": str(place)} if place else {}),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # uvicorn's
-        },
-    )  # fmt: skip
-    try:
-        _wait_until(f"http://127.0.0.1:{port}/ping", process, log.name)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(process)
-        log.close()
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    more = {
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        **({"MELO_MODEL_BACKBONE": str(place)} if place else {}),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # uvicorn's
+    }
+    with _running(command, port, "ping", settings.home / "mlflow-serve.log", more) as url:
+        yield url
 
 
 @contextmanager
 def transformers_serve(scratch: Path, backbone_path: Path | str) -> Iterator[str]:
     """`transformers serve` of the backbone, ready; its address."""
     port = free_port()
-    log = (scratch / "transformers-serve.log").open("ab")
-    command = Path(sys.executable).parent / "transformers"
-    process = subprocess.Popen(
-        [str(command), "serve", str(Path(backbone_path).absolute()), "--port", str(port),
-         "--host", "127.0.0.1"],
-        stdout=log, stderr=log, start_new_session=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    command = [
+        str(Path(sys.executable).parent / "transformers"), "serve",
+        str(Path(backbone_path).absolute()), "--port", str(port), "--host", "127.0.0.1",
+    ]  # fmt: skip
+    more = {"HF_HUB_OFFLINE": "1"}
+    with _running(command, port, "health", scratch / "transformers-serve.log", more) as url:
+        yield url
+
+
+@contextmanager
+def _running(
+    command: list[str], port: int, health: str, log: Path, more: dict[str, str]
+) -> Iterator[str]:
+    """A server at a port of this machine, once its path `health` answers; its address.
+
+    more: variables that it gets beside this process's own.
+    """
+    url = f"http://127.0.0.1:{port}"
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, start_new_session=True, env={**os.environ, **more}
+        )
     try:
-        _wait_until(f"http://127.0.0.1:{port}/health", process, log.name)
-        yield f"http://127.0.0.1:{port}"
+        _wait_until(f"{url}/{health}", process, str(log))
+        yield url
     finally:
         _end(process)
-        log.close()
 
 
 def limited_answers(scratch: Path, backbone_path: Path | str, tokens: int) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.route import route_as_json
-from cli.errors import known_error
+from cli.errors import line_for_page
 from config import Settings, load
 
 
@@ -37,7 +37,7 @@ def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, A
         with open_editor(settings, version) as editor:
             found = editor.answer([prompt], base=version == BASE)[0]
     except Exception as error:
-        return {"asked": name, "error": known_error(error) or f"{type(error).__name__}: {error}"}
+        return {"asked": name, "error": line_for_page(error)}
     route = found.route
     return {
         "asked": name,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.context import State
-from cli.errors import known_error
+from cli.errors import line_for_page
 
 if TYPE_CHECKING:
     from ledger import Decision, Ledger
@@ -66,7 +66,7 @@ class Deciders:
         except (KeyError, TypeError, AttributeError) as error:
             return {"error": f"not a call of the review page: {error}"}
         except Exception as error:
-            return {"error": known_error(error) or f"{type(error).__name__}: {error}"}
+            return {"error": line_for_page(error)}
 
     def publish(self) -> None:
         """Let readers see what was decided."""

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import traceback
 from pathlib import Path
 
 from tasks.errors import causes
@@ -43,6 +44,14 @@ def one_line(error: BaseException) -> str:
     """What a wrong command line's error says."""
     say = getattr(error, "format_message", None)
     return " ".join(str(say() if say else error).split())
+
+
+def line_for_page(error: BaseException) -> str:
+    """One line of an error for a page; of a bug, the traceback goes to stderr, which is kept in a log."""
+    known = known_error(error)
+    if known is None:
+        traceback.print_exception(error)
+    return known or f"{type(error).__name__}: {error}"
 
 
 def known_error(error: BaseException, home: Path | None = None) -> str | None:
