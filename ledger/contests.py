@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
+from itertools import permutations
 
 import pyarrow as pa
 
@@ -232,33 +233,22 @@ def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
         [NO_DATE],
     ).fetchall()
     contenders = {
-        row[0]: Contender(
-            id=row[0],
-            target=row[1],
-            state=row[2],
-            fresh=row[3],
-            seq=row[4],
-            valid_from=row[5],
-            trust=row[6],
-            sources=frozenset(row[7] or ()),
-            names=frozenset(name for name in (row[0], row[8]) if name),
-            declared=frozenset(row[9] or ()),
-            question=row[10],
-            approved=row[11],
+        edit_id: Contender(
+            edit_id, target, state, fresh, seq, valid_from, trust, frozenset(sources or ()),
+            frozenset(filter(None, (edit_id, external_id))), frozenset(declared or ()), prompt,
+            approved,
         )
-        for row in rows
-    }
+        for edit_id, target, state, fresh, seq, valid_from, trust, sources, external_id, declared,
+        prompt, approved in rows
+    }  # fmt: skip
     by_key: dict[int, list[str]] = defaultdict(list)
     for key, edit_id in con.execute("SELECT hash(key), edit_id FROM rivalries").fetchall():
         by_key[key].append(edit_id)
     rivals: dict[str, set[str]] = defaultdict(set)
     for members in by_key.values():
-        for one in members:
-            rivals[one].update(
-                other
-                for other in members
-                if other != one and contenders[other].target != contenders[one].target
-            )
+        for one, other in permutations(members, 2):
+            if contenders[one].target != contenders[other].target:
+                rivals[one].add(other)
     _leave_decided(con, contenders, rivals)
     return contenders, rivals
 

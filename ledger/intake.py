@@ -66,7 +66,7 @@ class Intake(Store):
         """The ids that the lines of an input begin with, of an input whose lines all do."""
         with self.read() as con:
             rows = con.execute(
-                r"""SELECT regexp_extract(left(raw, 400), '^\{"id": "([^"]*)"', 1) FROM reports
+                r"""SELECT regexp_extract(left(raw, 400), '^\{"id": ?"([^"]*)"', 1) FROM reports
                 WHERE file_id = ?""",
                 [record.id],
             ).fetchall()

@@ -27,7 +27,7 @@ Steps = list[tuple[str, str, str, str | None]]
 Decisions = list[tuple[str | None, str, str, str, bool]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Contender:
     """One side of a contradiction."""
 

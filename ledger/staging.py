@@ -104,8 +104,8 @@ def stage(
         picks += [f"{value} AS t_{name}", f"{kind} AS k_{name}"]
         paths.extend(wanted)
     around = (
-        "CASE WHEN k_locality = 'ARRAY' THEN list_transform(from_json(t_locality, $shape), "
-        "lambda x: struct_pack(prompt := x[$about], answer := inner_text(x[$says]))) END"
+        "list_transform(from_json(CASE WHEN k_locality = 'ARRAY' THEN t_locality END, $shape), "
+        "lambda x: struct_pack(prompt := x[$about], answer := inner_text(x[$says])))"
     )
     given: dict[str, object] = {
         "shape": json.dumps(
@@ -140,12 +140,10 @@ def stage(
         parsed AS (
             SELECT line, given, raw, unreadable,
                    unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
-                       AND json_valid(raw) AS opens
+                       AND json_valid(raw) AS opens, CASE WHEN opens THEN raw END AS object
             FROM unmarked),
         typed AS (
-            SELECT *, CASE WHEN opens THEN json_type(raw, $paths) END AS types,
-                   CASE WHEN opens THEN json_keys(raw) END AS keys
-            FROM parsed),
+            SELECT *, json_type(object, $paths) AS types, json_keys(object) AS keys FROM parsed),
         strict AS (
             SELECT line, given, unreadable, opens, raw, types,
                    CASE WHEN NOT opens THEN raw WHEN no_number(raw) THEN strict_json(raw)
@@ -155,11 +153,11 @@ def stage(
         opened AS (
             SELECT line, given, raw, opens, tidy,
                    CASE WHEN refused THEN substr(raw, 2) ELSE unreadable END AS unreadable,
-                   CASE WHEN opens THEN json_extract_string(raw, $paths) END AS v,
-                   CASE WHEN NOT opens THEN NULL WHEN changed THEN json_type(raw, $paths)
-                        ELSE types END AS k
+                   json_extract_string(object, $paths) AS v,
+                   CASE WHEN changed THEN json_type(object, $paths) ELSE types END AS k
             FROM (SELECT line, given, unreadable, types, sound AS raw,
                          opens AND NOT starts_with(sound, '!') AS opens,
+                         CASE WHEN opens AND NOT starts_with(sound, '!') THEN sound END AS object,
                          opens AND starts_with(sound, '!') AS refused,
                          sound <> raw AS changed,
                          strlen(sound) = length(sound) AND NOT contains(sound, '\\') AS tidy

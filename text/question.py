@@ -28,7 +28,10 @@ _TERMINAL = (
     "𐎟𐏐𐡗𐤟𐩖𐩗𐫰𐫱𐫲𐫳𐫴𐫵𐬺𐬻𐬼𐬽𐬾𐬿𐮙𐮚𐮛𐮜𐽕𐽖𐽗𐽘𐽙𐾆𐾇𐾈𐾉𑁇𑁈𑁉𑁊𑁋𑁌𑁍𑂾𑂿𑃀𑃁𑅁𑅂𑅃𑇅𑇆𑇍𑇞𑇟𑈸𑈹𑈺𑈻𑈼𑊩𑏔𑏕𑑋𑑌𑑍𑑚𑑛"
     "𑗂𑗃𑗄𑗅𑗉𑗊𑗋𑗌𑗍𑗎𑗏𑗐𑗑𑗒𑗓𑗔𑗕𑗖𑗗𑙁𑙂𑜼𑜽𑜾𑥄𑥆𑩂𑩃𑪛𑪜𑪡𑪢𑱁𑱂𑱃𑱱𑻷𑻸𑽃𑽄𒑰𒑱𒑲𒑳𒑴𖩮𖩯𖫵𖬷𖬸𖬹𖭄𖵮𖵯𖺗𖺘𛲟𝪇𝪈𝪉𝪊"
 )
-_ASCII_END = " !,.:;?"
+ASCII_END = " !,.:;?"
+# Printable ASCII that begins with no quote, bracket or blank and has no two blanks in a row: all that
+# `normalize_question` does to it is to take small letters and to leave out ASCII_END at its end.
+PLAIN = r"^[!#-&)-Z\\-z|-~](?: ?[!-~])* ?$"
 _END = " " + _TERMINAL
 _BEGIN = " ¿¡⸘"
 _PAIRS = dict(zip("\"'([{‹〈《「『【〔〖〘〚⸤", "\"')]}›〉》」』】〕〗〙〛⸥", strict=True))
@@ -58,7 +61,7 @@ def normalize_question(text: str) -> str:
         folded = text.lower()
         if "  " in folded or not folded.isprintable():
             folded = " ".join(folded.split())
-        return _without_ends(folded.strip(), _ASCII_END) or folded.strip()
+        return _without_ends(folded.strip(), ASCII_END) or folded.strip()
     folded = " ".join(_folded(text).split())
     folded = _NO_SPACE.sub("", folded)
     return _without_ends(folded, _END) or folded

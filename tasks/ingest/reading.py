@@ -7,7 +7,6 @@ file ── formats.read ──► rows ── the shape that knows them ──�
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.ingest.columns import Columns
 from tasks.ingest.lines import Chunk, ahead
 from tasks.ingest.shapes import Shape, recognised, shapes
 from tasks.ingest.shapes.adapt import adapted, rows_in
+from text import strict_json
 
 ADAPTED_AT_ONCE = 32_768  # rows; small, so that adapting and taking in go on side by side
 FIRST_ROWS = 100  # in which a row must come that is a JSON object
@@ -63,7 +63,7 @@ class Reader:
         with_ids = []  # files some rows of which can be named
         for path, shape, join in joined:
             can_be_named = False
-            for _, row in rows_in(self._chunks(path, shape), json.loads):
+            for _, row in rows_in(self._chunks(path, shape), strict_json.parse_leniently):
                 wanted.update(join.named(row))
                 can_be_named = can_be_named or join.id_of(row) is not None
             if can_be_named:

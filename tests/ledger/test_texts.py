@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger import Ledger, schema
-from ledger.functions import strict_json
+from ledger.functions import questions, strict_json
 from tests.ledger.support import by_target, report, state_of, take
+from text import normalize_question
 
 
 @pytest.mark.parametrize(
@@ -180,3 +184,11 @@ def test_contradictions_that_todays_rule_finds_are_settled_before_the_next_plan(
         ledger.come_due(IntakeRules())
         assert len(ledger.contests()) == 1
         assert ledger.audit() == []
+
+
+@given(st.lists(st.none() | st.text(alphabet=st.characters() | st.sampled_from(" ?!.\"'[( aB"))))
+def test_sql_compares_questions_by_the_same_rule(texts: list[str | None]) -> None:
+    wanted = [None if text is None else normalize_question(text) for text in texts]
+    column = pa.array(texts, pa.string())
+    assert questions(column).to_pylist() == wanted
+    assert questions(pa.chunked_array([column[:1], column[1:]])).to_pylist() == wanted

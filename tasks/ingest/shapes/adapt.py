@@ -8,7 +8,6 @@ gives no report stays as it is, with the reason.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -64,7 +63,7 @@ def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, s
         fields = shape.report(row)
         if shape.origin is not None and (origin := shape.origin(row)) is not None:
             fields["origin"] = {"tool": shape.name, **origin._asdict()}
-        return f'{json.dumps(fields)[:-1]}, "raw": {text}}}', None
+        return f'{strict_json.to_text(fields)[:-1]}, "raw": {text}}}', None
     except Unusable as error:
         return given, str(error)
     except Exception as error:  # whatever a row holds, its neighbours are read
@@ -82,8 +81,8 @@ def _joined(text: str, row: Row, join: Join, about: Mapping[str, str]) -> str:
         if name is None:
             continue
         known = key in row
-        row[key] = json.loads(about[name])
-        text = json.dumps(row) if known else f'{text[:-1]}, "{key}": {about[name]}}}'
+        row[key] = strict_json.parse_leniently(about[name])
+        text = strict_json.to_text(row) if known else f'{text[:-1]}, "{key}": {about[name]}}}'
     return text
 
 

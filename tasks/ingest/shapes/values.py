@@ -9,7 +9,6 @@ Tools keep inputs and outputs as JSON of any form, often as a text that holds JS
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Unusable
+from text import strict_json
 
 Message: TypeAlias = dict[str, Any]  # {"role", "content"}
 Prompt: TypeAlias = str | list[Message]
@@ -71,7 +71,7 @@ def opened(value: Any) -> Any:
     """The value of a text that holds a JSON object or list; every other value as it is."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            return strict_json.parse_leniently(value)
         except (ValueError, RecursionError):
             return value
     return value
