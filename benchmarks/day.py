@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.deployment import Deployment, deployed, until
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
-from cli.runs import orphaned, unfinished
+from deployment.flow_runs import orphaned, unfinished
 
 SERVICES = ("cpu", "gpu-1", "prefect", "mlflow", "inbox", "keeper")
 FLAT = 1.10

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
-from cli.services import Service, Services
 from config import Settings
+from deployment.services import Service, Services
 from ledger import Ledger
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -33,8 +33,8 @@ from benchmarks import strikes
 from benchmarks.deployment import Deployment, deployed, free_port, until
 from benchmarks.strikes import Missed, Strike
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
-from cli.runs import orphaned, unfinished
 from config import Settings
+from deployment.flow_runs import orphaned, unfinished
 from ledger import LedgerError
 from melo_engine import MeloError, Version
 from registry.store import Registry

@@ -102,8 +102,8 @@ def timed(spent: dict[str, float]) -> None:
 
 def work(home: str, given: str) -> None:
     """One run in this process; prints what it spent, as JSON."""
-    from cli.run import run_main
     from config import load
+    from deployment.main_run import run_main
 
     spent = dict.fromkeys(TIMED, 0.0)
     timed(spent)

@@ -1,6 +1,6 @@
 """Ask versions a question, by a process of its own that stays: the pages never load a model.
 
-{"prompt": "...", "versions": ["base", "champion"]}  ──► cli/answering.py
+{"prompt": "...", "versions": ["base", "champion"]}  ──► cli/dashboard/answering.py
 {"answers": [{"version", "answer", "edit", "distance", "radius", ...}]}  ◄──
 """
 

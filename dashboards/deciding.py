@@ -1,6 +1,6 @@
 """Decide what a person has to, by a process of its own that holds the rights: the pages only read.
 
-    {"key", "call": "who"}                                        ──► cli/deciding.py
+    {"key", "call": "who"}                                        ──► cli/dashboard/deciding.py
     {"key", "call": "preview" | "decide", "action", "edit", "value", "reason"}
     {"key", "call": "undo", "decision", "reason"}
     {"who": ...} | {"changes": [...]} | {"decided": {...}} | {"undone": [...]} | {"error": "..."}  ◄──

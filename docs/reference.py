@@ -118,7 +118,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _commands() -> str:
-    from cli.main import app
+    from cli.root import app
 
     lines = [
         "## Commands",

@@ -17,9 +17,9 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.server.schemas.actions import WorkPoolCreate
 from pydantic import TypeAdapter
 
-from cli.applied import automations
-from cli.surroundings import USUAL
 from config import load
+from deployment.environment import USUAL
+from deployment.provisioning import automations
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")

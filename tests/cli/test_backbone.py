@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.backbone import _adopt
-from cli.init import TEMPLATE
+from cli.model.backbone import _adopt
 from config import load
+from config.template import TEMPLATE
 
 
 @pytest.mark.parametrize("before", [None, "", TEMPLATE, "[plan]\nmax_edits_per_job = 7"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.run import unfinished
+from cli.home.run import unfinished
 from config import Settings, load
 from ledger import Ledger
 from tasks.errors import NotPromotable

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli.context import print_table
 from cli.main import run
+from console.output import print_table
 
 
 class Melo:

@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def decider(settings: Settings) -> Iterator[Decider]:
-    found = Decider([sys.executable, "-m", "cli.deciding", str(settings.home)])
+    found = Decider([sys.executable, "-m", "cli.dashboard.deciding", str(settings.home)])
     yield found
     found.close()
 

@@ -171,7 +171,7 @@ def test_the_map_of_the_made_up_home_shows_every_edit_in_use(made_up: Settings) 
 
 
 def test_backbone_champion_and_another_version_answer_side_by_side(lived: Settings) -> None:
-    asker = Asker([sys.executable, "-m", "cli.answering", str(lived.home)])
+    asker = Asker([sys.executable, "-m", "cli.dashboard.answering", str(lived.home)])
     try:
         first = next(v["version"] for v in Records(lived).versions() if v["number"] == 1)
         asked = ["base", "champion", first, "no-such-version"]

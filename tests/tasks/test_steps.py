@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli import stopping
 from config import Settings
+from console import signals
 from ledger import Ledger
 from melo_engine.errors import VersionError
 from tasks.edit import edit_job
@@ -30,12 +30,12 @@ def ledger(home: Settings) -> Ledger:
 @pytest.fixture
 def told_to_end() -> Iterator[None]:
     """This process ends by itself when it is told to, as a worker does."""
-    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
-    stopping.listen()
+    before = {number: signal.getsignal(number) for number in signals.SIGNALS}
+    signals.listen()
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-    stopping._received.clear()  # else every later command of this process says that it was told
+    signals._received.clear()  # else every later command of this process says that it was told
 
 
 def leased(settings: Settings, ledger: Ledger) -> JobRef:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
+from cli.root import app
 from config import load
 from ledger import Ledger
 from melo_engine import Editor

@@ -1,0 +1,1 @@
+"""`melo bench`: a command for each benchmark."""

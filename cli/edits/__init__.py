@@ -1,0 +1,1 @@
+"""Edits: listed, reviewed, revoked."""

@@ -1,0 +1,228 @@
+"""`melo edits`: list, show, revoke; contradictions and near-duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.edits.revoke import revoke
+from console.context import Json, new_app, state, user
+from console.output import print_json, print_table, short
+
+if TYPE_CHECKING:
+    from ledger import Edit
+
+app = new_app(no_args_is_help=True)
+app.command()(revoke)
+
+
+@app.callback()
+def _edits() -> None:
+    """List, show and revoke edits; their contradictions and near-duplicates."""
+
+
+@app.command("list")
+def list_edits(
+    ctx: typer.Context,
+    in_state: Annotated[str | None, typer.Option("--state", help="Only edits in it.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only edits of this source.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    narrow: Annotated[
+        bool, typer.Option("--narrow", help="Only edits not found in all wordings, with those.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Edits in the order they came."""
+    from console.errors import UsageProblem
+    from ledger.states import STATES
+
+    if in_state is not None and in_state not in STATES:
+        raise UsageProblem(f"no state {in_state!r}. States: {', '.join(STATES)}.")
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.edits(state=in_state, source=source, limit=limit)
+        missed = ledger.narrow()
+    if narrow:
+        _show_narrow([edit for edit in found if edit.id in missed], missed, as_json)
+        return
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "state", "prompt", "target", "reported", "source"),
+        [
+            (
+                edit.id[:12], edit.state + (f" ({edit.hold})" if edit.hold else ""),
+                short(edit.prompt), short(edit.target, 30), edit.reported, short(edit.source, 24),
+            )
+            for edit in found
+        ],
+    )  # fmt: skip
+
+
+def _show_narrow(edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool) -> None:
+    """Narrow edits with the wordings in which they are not found."""
+    if as_json:
+        print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])
+        return
+    print_table(
+        ("id", "prompt", "target", "not found in"),
+        [
+            (edit.id[:12], short(edit.prompt), short(edit.target, 30), " | ".join(missed[edit.id]))
+            for edit in edits
+        ],
+    )
+
+
+@app.command("add-wording")
+def add_wording(
+    ctx: typer.Context,
+    edit_id: str,
+    wordings: Annotated[list[str], typer.Argument(help="Other wordings of its question.")],
+    by: Annotated[str | None, typer.Option(help="None: your user name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let an edit answer its question in further wordings: a new version, without training.
+
+    The version goes through the gate and is promoted. Refused where the edit's key does not suffice.
+    """
+    from tasks.wordings import add_wordings
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        version = add_wordings(here.settings, ledger, edit_id, wordings, actor=by or user())
+    if as_json:
+        print_json({"edit": edit_id, "wordings": wordings, "version": version})
+        return
+    typer.echo(f"{edit_id} answers {len(wordings)} more wordings in version {version[:12]}.")
+
+
+@app.command()
+def subject(
+    ctx: typer.Context,
+    edit_id: str,
+    name: Annotated[str, typer.Argument(help="As it is written in the question.")],
+    by: Annotated[str | None, typer.Option(help="None: your user name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an edit is about, where that was told or inferred wrongly.
+
+    An edit in force gets a new version without training, which is gated and promoted.
+    """
+    from tasks.wordings import set_subject
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        version = set_subject(here.settings, ledger, edit_id, name, actor=by or user())
+    if as_json:
+        print_json({"edit": edit_id, "subject": name, "version": version})
+        return
+    where = f"version {version[:12]} serves it" if version else "it is trained with it"
+    typer.echo(f'{edit_id} is about "{name}": {where}.')
+
+
+@app.command()
+def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
+    """An edit's whole life, from the raw line to the version that holds it."""
+    with state(ctx).ledger(create=False) as ledger:
+        edit = ledger.edit(edit_id)
+        history = ledger.history(edit.id)
+        lines = ledger.raw_lines(edit.id)
+        contests = ledger.contests(edit_id=edit.id)
+        version = ledger.version(edit.version) if edit.version else None
+        alike = ledger.group_of(edit.id)
+    if as_json:
+        print_json(
+            {
+                **asdict(edit),
+                "history": history,
+                "lines": [
+                    {"file": file, "line": line, "outcome": outcome, "raw": raw}
+                    for file, line, outcome, raw in lines
+                ],
+                "contradictions": contests,
+                "similar": [other.id for other in alike],
+                "registered": version,
+            }
+        )
+        return
+    print_table(
+        ("edit", edit.id),
+        [
+            ("state", edit.state + (f" ({edit.hold})" if edit.hold else "")),
+            ("prompt", edit.prompt),
+            ("target", edit.target),
+            (f"subject, {edit.subject_source}", edit.subject),
+            ("rephrases", " | ".join(edit.rephrases)),
+            ("reported", f"{edit.reported} times by {edit.sources} sources"),
+            ("valid", f"{edit.valid_from or 'always'} to {edit.valid_to or 'open'}"),
+            ("version", edit.version),
+            ("MLflow version", version.registry_version if version else None),
+        ],
+    )
+    typer.echo("\nlines")
+    print_table(
+        ("file", "line", "outcome", "raw"),
+        [(file, line, outcome, short(raw, 100)) for file, line, outcome, raw in lines],
+    )
+    typer.echo("\nlife")
+    print_table(
+        ("time", "state", "actor", "reason", "version"),
+        [(step.at, step.to_state, step.actor, step.reason, step.version) for step in history],
+    )
+    if alike:
+        typer.echo("\nthe same question in other words")
+        print_table(
+            ("edit", "state", "prompt", "target"),
+            [(e.id[:12], e.state, short(e.prompt), short(e.target, 30)) for e in alike],
+        )
+    if contests:
+        typer.echo("\ncontradictions")
+        print_table(
+            ("winner", "loser", "rule"),
+            [(c.winner[:12] if c.winner else None, c.loser[:12], c.rule) for c in contests],
+        )
+
+
+@app.command()
+def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
+    """Every contradiction, and by which rule it was decided."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.contests()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("rule", "question", "answer that won", "answer that lost", "loser"),
+        [
+            (
+                c.rule, short(c.winner_prompt or c.loser_prompt), short(c.winner_target, 30),
+                short(c.loser_target, 30), c.loser[:12],
+            )
+            for c in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def similar(ctx: typer.Context, as_json: Json = False) -> None:
+    """Near-duplicates: the same question in other words, by the engine's keys."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = [edit for edit in ledger.edits() if edit.group]
+    grouped = sorted(found, key=lambda edit: edit.group or "")
+    if as_json:
+        print_json({str(name): list(edits) for name, edits in groupby(grouped, lambda e: e.group)})
+        return
+    print_table(
+        ("group", "id", "state", "prompt", "target", "reported"),
+        [
+            (
+                short(e.group, 12), e.id[:12], e.state, short(e.prompt), short(e.target, 30),
+                e.reported,
+            )
+            for e in grouped
+        ],
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""A home: made, worked through, looked at."""

@@ -1,0 +1,31 @@
+"""`melo status`: every input line in exactly one count."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from console.context import Json, new_app, state
+from console.output import print_json, print_table
+
+app = new_app()
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Where every input line is: the counts add up to the lines."""
+    here = state(ctx)
+    with here.reader() as ledger:
+        found = ledger.counts()
+        alike, groups = ledger.likeness()
+    if as_json:
+        print_json({**asdict(found), "similar": {"edits": alike, "groups": groups}})
+        return
+    print_table(("lines", str(found.lines)), list(found.counts.items()))
+    if found.contradictions:
+        typer.echo()
+        print_table(("contradictions decided by", ""), list(found.contradictions.items()))
+    if groups:
+        typer.echo(f"\n{alike} edits ask {groups} questions in other words: `melo edits similar`")
+    typer.echo(f"\nversions {found.versions}, champion {found.champion or 'none'}")

@@ -1,0 +1,1 @@
+"""The backbone that is edited, and questions to it."""

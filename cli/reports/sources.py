@@ -1,0 +1,111 @@
+"""`melo sources`: who reports, how trusted, and an end to one that misleads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.context import Json, new_app, state, user
+from console.output import print_json, print_table
+
+app = new_app(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The source's name.")]
+
+
+@app.callback()
+def _sources() -> None:
+    """Who reports, and how far each is trusted."""
+
+
+@app.command("list")
+def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
+    """Every source: its trust and policy, and what became of its lines."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.sources()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("source", "trust", "policy", "reports", "accepted", "quarantined", "active", "rejected"),
+        [
+            (
+                s.name + (" (blocked)" if s.blocked else ""), s.trust,
+                f"quorum: {s.quorum}" if s.policy == "quorum" else s.policy, s.reports,
+                s.accepted, s.quarantined, s.active, s.rejected,
+            )
+            for s in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def block(
+    ctx: typer.Context,
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept on record.")],
+    by: Annotated[str | None, typer.Option("--by", help="Who decides.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Block a source and revoke every edit that nobody else stands behind."""
+    with state(ctx).ledger(create=False) as ledger:
+        at_once, later = ledger.block_source(name, actor=by or user(), reason=reason)
+    if as_json:
+        print_json({"revoked": at_once, "with_next_version": later})
+        return
+    typer.echo(
+        f"{name} is blocked: {len(at_once)} edits revoked, {len(later)} active ones leave with "
+        "the next version (`melo run`)."
+    )
+
+
+@app.command()
+def unblock(ctx: typer.Context, name: Name) -> None:
+    """Take lines of a source again."""
+    with state(ctx).ledger(create=False) as ledger:
+        ledger.unblock_source(name)
+    typer.echo(
+        f"{name} is no longer blocked. What was revoked stays revoked; what is held as blocked is "
+        "judged anew once it is reported again."
+    )
+
+
+@app.command()
+def tell(ctx: typer.Context, as_json: Json = False) -> None:
+    """Tell the tools that reports came from which edits serve now, as `[write_back]` says."""
+    from console.errors import UsageProblem
+    from tasks.write_back import configured, write_back
+
+    here = state(ctx)
+    if not configured(here.settings):
+        raise UsageProblem(
+            "nobody is to be told. Set [write_back] in melo.toml; see docs/feedback.md."
+        )
+    with here.ledger(create=False) as ledger:
+        done = write_back(here.settings, ledger)
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(
+        f"{done.told} places told, {done.refused} refused, {done.unknown} in doubt, {done.left} left for "
+        "the next run."
+    )
+
+
+@app.command()
+def told(
+    ctx: typer.Context,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Whom `melo sources tell` and the runs told, and what came of it."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.write_backs(limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("tool", "trace", "edit", "outcome", "tries", "ended", "error"),
+        [(w.tool, w.trace, w.edit[:12], w.state, w.attempts, w.ended_at, w.error) for w in found],
+    )

@@ -1,0 +1,83 @@
+"""`melo keys`: who may ask the service, report to it, run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.context import Json, new_app, state
+from console.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from serving.keys import KeyStore
+
+app = new_app(no_args_is_help=True)
+
+
+@app.callback()
+def _keys() -> None:
+    """Bearer keys of `melo serve`. Only their hashes are kept."""
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who gets it; the source of its feedback.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="ask, report, review or admin; again for more.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Until it ends; none: never.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key and show it, once. Scopes: ask where none is given."""
+    entry, key = _store(ctx).add(name, scope or ["ask"], days)
+    if as_json:
+        print_json({"id": entry.id, "name": name, "scopes": entry.scopes, "key": key})
+        return
+    typer.echo(key)
+    typer.echo(f"Key {entry.id} of {name}: {', '.join(entry.scopes)}. Not shown again.", err=True)
+
+
+@app.command("list")
+def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
+    """All keys, without the keys themselves."""
+    keys = _store(ctx).entries()
+    if as_json:
+        print_json(
+            [
+                {"id": k.id, "name": k.name, "scopes": k.scopes, "made": k.made, "ends": k.ends,
+                 "revoked": k.revoked, "valid": k.valid} for k in keys
+            ]
+        )  # fmt: skip
+        return
+    print_table(
+        ("key", "name", "scopes", "made", "ends", ""),
+        [
+            (
+                k.id, k.name, ", ".join(k.scopes), k.made[:19], (k.ends or "never")[:19],
+                "" if k.valid else "revoked" if k.revoked else "ended",
+            )
+            for k in keys
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A key's id, or a name: all of its keys.")],
+    as_json: Json = False,
+) -> None:
+    """Take a key back; a running service refuses it within a second."""
+    gone = _store(ctx).revoke(name)
+    if as_json:
+        print_json([key.id for key in gone])
+        return
+    typer.echo(f"Revoked: {', '.join(key.id for key in gone)}.")
+
+
+def _store(ctx: typer.Context) -> KeyStore:
+    from serving.keys import KeyStore
+
+    return KeyStore(state(ctx).settings.paths.keys)

@@ -1,0 +1,1 @@
+"""Versions: compared, gated, promoted, rolled back, exported."""

@@ -1,0 +1,210 @@
+"""`melo versions`: list, show, compare, promote, and who did what when."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from cli.versions.rollback import rollback, tell
+from cli.versions.storage import compact, delete
+from console.context import Json, Why, new_app, state, user
+from console.output import print_json, print_table, short
+
+app = new_app(no_args_is_help=True)
+app.command()(rollback)
+app.command()(compact)
+app.command()(delete)
+
+
+@app.callback()
+def _versions() -> None:
+    """Versions of the edited model: verdicts, differences, promotion."""
+
+
+@app.command("list")
+def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
+    """All versions, oldest first."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.versions()
+        champion = ledger.champion()
+    if as_json:
+        print_json(
+            [{**asdict(v), "champion": bool(champion and champion.version == v.id)} for v in found]
+        )
+        return
+    print_table(
+        ("version", "MLflow", "gate", "edits", "added", "removed", "made", ""),
+        [
+            (
+                v.id[:12], v.registry_version, v.verdict, v.info.get("edits"), len(v.edits_added),
+                len(v.edits_removed), v.created_at,
+                "champion" if champion and champion.version == v.id
+                else "deleted" if v.info.get("deleted") else "",
+            )
+            for v in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    version: Annotated[str, typer.Argument(help="An id, its prefix, champion or previous.")],
+    probes: Annotated[bool, typer.Option("--probes", help="Also the probes that failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A version, its verdict table and what it changed."""
+    from tasks.versions import resolve
+
+    with state(ctx).ledger(create=False) as ledger:
+        known = ledger.version(resolve(ledger, version))
+        suites = ledger.suite_verdicts(known.id)
+        failed = ledger.probe_results(known.id, failed_only=True)
+        added = ledger.edits(ids=known.edits_added) if known.edits_added else []
+    if as_json:
+        print_json({**asdict(known), "suites": suites, "failed_probes": failed})
+        return
+    print_table(
+        ("version", known.id),
+        [
+            ("gate", f"{known.verdict}: {known.reason}"),
+            ("parent", known.parent or "base"),
+            ("job", known.job_id),
+            ("MLflow version", known.registry_version),
+            ("made", known.created_at),
+            ("edits", known.info.get("edits")),
+            ("removed", ", ".join(edit[:12] for edit in known.edits_removed) or "none"),
+        ],
+    )
+    typer.echo()
+    print_table(
+        ("suite", "metric", "value", "threshold", "probes", "failed", "passed"),
+        [
+            (
+                s.suite, s.metric, "-" if s.value is None else f"{s.value:.4f}", s.threshold,
+                s.probes, s.failed, "yes" if s.passed else "NO",
+            )
+            for s in suites
+        ],
+    )  # fmt: skip
+    if added:
+        typer.echo("\nadded")
+        print_table(
+            ("edit", "prompt", "target"),
+            [(edit.id[:12], short(edit.prompt), short(edit.target, 40)) for edit in added],
+        )
+    if probes:
+        typer.echo("\nprobes that failed")
+        print_table(
+            ("suite", "prompt", "before", "after", "edit"),
+            [
+                (p.suite, short(p.prompt), short(p.answer_before, 30), short(p.answer_after, 30),
+                 (p.edit_id or "-")[:12])
+                for p in failed
+            ],
+        )  # fmt: skip
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    one: Annotated[str, typer.Argument(help="A version.")],
+    other: Annotated[str, typer.Argument(help="Another version.")],
+    as_json: Json = False,
+) -> None:
+    """Which edits, suites and probes differ between two versions."""
+    from tasks.versions import held_edits, resolve
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        ids = [resolve(ledger, name) for name in (one, other)]
+        a, b = (held_edits(here.settings, name) for name in ids)
+        edits = {e.id: e for e in ledger.edits(ids=sorted(a ^ b))} if a ^ b else {}
+        suites = [{(s.suite, s.metric): s for s in ledger.suite_verdicts(i)} for i in ids]
+        probes = [{(p.suite, p.prompt): p for p in ledger.probe_results(i)} for i in ids]
+    changed = [
+        {"suite": k[0], "prompt": k[1], "before": probes[0][k].answer_after,
+         "after": probes[1][k].answer_after}
+        for k in probes[0]
+        if k in probes[1] and probes[0][k].answer_after != probes[1][k].answer_after
+    ]  # fmt: skip
+    added, removed = sorted(b - a), sorted(a - b)
+    measured = [
+        (*key, _number(suites[0].get(key)), _number(suites[1].get(key)))
+        for key in dict.fromkeys([*suites[0], *suites[1]])
+    ]
+    if as_json:
+        names = ("suite", "metric", "before", "after")
+        print_json(
+            {
+                "added": added, "removed": removed, "probes": changed,
+                "suites": [dict(zip(names, row, strict=True)) for row in measured],
+            }
+        )  # fmt: skip
+        return
+    print_table(
+        ("edit", "", "prompt", "target"),
+        [
+            (e[:12], "added" if e in b else "removed", short(edits[e].prompt),
+             short(edits[e].target, 40))
+            for e in (*added, *removed)
+        ],
+    )  # fmt: skip
+    typer.echo()
+    print_table(
+        ("suite", "metric", "before", "after"),
+        [(suite, metric, _value(a), _value(b)) for suite, metric, a, b in measured],
+    )
+    typer.echo()
+    print_table(
+        ("suite", "prompt", "before", "after"),
+        [
+            (p["suite"], short(p["prompt"]), short(p["before"], 40), short(p["after"], 40))
+            for p in changed
+        ],
+    )
+
+
+@app.command()
+def promote(
+    ctx: typer.Context,
+    version: Annotated[str, typer.Argument(help="A version that passed its gate.")],
+    reason: Why = "promoted by hand",
+    as_json: Json = False,
+) -> None:
+    """Let a version serve. Refused without a passed gate for its very content."""
+    from tasks.register import promote as promote_version
+    from tasks.versions import resolve
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        champion = ledger.champion()
+        done = promote_version(
+            here.settings, ledger, resolve(ledger, version),
+            expected=champion.version if champion else None, actor=user(), reason=reason,
+        )  # fmt: skip
+    tell(done, as_json)
+
+
+@app.command()
+def log(ctx: typer.Context, as_json: Json = False) -> None:
+    """Every change of champion: when, by whom and why. The latest first."""
+    with state(ctx).ledger(create=False) as ledger:
+        found = ledger.champion_history(limit=1000)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("time", "champion", "before", "who", "why"),
+        [(c.at, c.version[:12], (c.previous or "-")[:12], c.actor, c.reason) for c in found],
+    )
+
+
+def _number(suite: Any) -> float | None:
+    return None if suite is None else suite.value
+
+
+def _value(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4f}"

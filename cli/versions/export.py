@@ -1,0 +1,56 @@
+"""`melo export peft`: the blocks of a version as adapters that other servers load."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.context import Json, new_app, state
+from console.errors import UsageProblem
+from console.output import print_json
+
+app = new_app(no_args_is_help=True)
+
+
+@app.callback()
+def _export() -> None:
+    """Take a version out of here."""
+
+
+@app.command()
+def peft(
+    ctx: typer.Context,
+    version: Annotated[str, typer.Argument(help="champion, previous, candidate, or an id.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    edit: Annotated[
+        list[str] | None, typer.Option(help="Only this edit; again for more. None: all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write each block as a PEFT adapter, FOLDER/EDIT/, and what they are for, FOLDER/index.json."""
+    from rich.progress import track
+
+    from melo_engine.peft_export import export_version
+    from tasks.versions import BASE, open_backbone, open_version, resolve
+
+    here = state(ctx)
+    with here.ledger(create=False) as ledger:
+        chosen = resolve(ledger, version)
+    if chosen == BASE:
+        raise UsageProblem("base has no blocks. Give champion, previous, candidate, or an id.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageProblem(f"{folder} is there already. Give a new folder.")
+    backbone = open_backbone(here.settings)
+    found = open_version(here.settings, chosen)
+    wanted = edit or list(found.edits)
+    quiet = as_json or not sys.stderr.isatty()
+    export_version(
+        backbone, found, folder, track(wanted, "exporting", transient=True, disable=quiet)
+    )
+    if as_json:
+        print_json({"version": found.id, "adapters": len(wanted), "folder": folder})
+        return
+    typer.echo(f"{len(wanted)} adapters of version {found.id[:12]} in {folder}.")

@@ -1,0 +1,123 @@
+"""What every command shares: the home it works in, with settings and ledger, and common options."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from config import Settings
+    from ledger import Ledger
+    from registry.relocation import Moved
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BACKBONES = "smollm2, a folder, a GGUF file or a hub id"
+Why = Annotated[str, typer.Option(help="The reason, kept on record.")]
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A typer app in the manner of this command line: plain help, known errors left to `run`."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options
+    )
+
+
+class State:
+    """The home a command works in; settings and ledger are opened when first asked for."""
+
+    def __init__(self, home: Path = Path(".melo")) -> None:
+        self.home = home
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The home's settings."""
+        if self._settings is None:
+            from config import load
+
+            self._settings = load(self.home)
+        return self._settings
+
+    def ledger(self, *, create: bool = True) -> Ledger:
+        """The home's ledger; with `create=False` a home without one is an error."""
+        from ledger import Ledger
+
+        if not create:
+            self._refuse_no_ledger()
+        moved = self.at_home()
+        opened = Ledger.open(
+            self.settings.paths.ledger,
+            timeout=self.settings.ledger.timeout_seconds,
+            threads=self.settings.ledger.threads,
+            read_copy=self.settings.paths.read_ledger,
+        )
+        if moved is not None:
+            opened.record_event("home-moved", str(moved), severity="warning")
+        return opened
+
+    def at_home(self) -> Moved | None:
+        """Put right what names a place where the home was before, and say so."""
+        from registry.relocation import put_right
+
+        if not self.settings.home.is_dir():
+            return None
+        moved = put_right(self.settings)
+        if moved is not None:
+            typer.echo(f"melo: {moved}", err=True)
+            self._settings = None  # melo.toml may have named the old place
+        return moved
+
+    def reader(self) -> Ledger:
+        """The home's ledger to read: nothing is written, unless an older release made it.
+
+        A home without one is an error.
+        """
+        from ledger import Ledger, LedgerTooOld
+
+        self._refuse_no_ledger()
+        try:
+            return Ledger.open(
+                self.settings.paths.ledger,
+                read_only=True,
+                timeout=self.settings.ledger.timeout_seconds,
+                threads=self.settings.ledger.threads,
+            )
+        except LedgerTooOld:
+            return self.ledger(create=False)
+
+    def _refuse_no_ledger(self) -> None:
+        from console.errors import UsageProblem
+
+        path = self.settings.paths.ledger
+        if not path.exists():
+            raise UsageProblem(f"no ledger at {path}. Start with `melo init` or `melo ingest`.")
+
+
+def state(ctx: typer.Context) -> State:
+    """The state of a command's context, one for all of a call."""
+    return ctx.find_root().ensure_object(State)
+
+
+def located(backbone: str | None) -> str | None:
+    """What to open for the value of `--backbone`: a folder or a hub id; None where none was given."""
+    from tasks.locate import locate_backbone
+
+    return locate_backbone(backbone) if backbone else None
+
+
+def chosen_backbone(ctx: typer.Context, backbone: str | None) -> str:
+    """The same, or the home's backbone where none was given."""
+    from tasks.versions import backbone_path
+
+    return located(backbone) or backbone_path(state(ctx).settings)
+
+
+def user() -> str:
+    """Who types, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "someone"

@@ -1,0 +1,1 @@
+"""The pipeline at work: the main job in this process, or servers and workers kept alive."""

@@ -1,0 +1,39 @@
+"""The main job once, in this process: on a Prefect server that ends with it, or on a running one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from console import signals
+
+
+def run_main(
+    settings: Any, paths: tuple[str, ...] = (), *, quiet: bool = False, inside: bool = False
+) -> dict[str, Any]:
+    """Run the main flow on the ephemeral server, or on the one that PREFECT_API_URL names.
+
+    inside: a progress display is up already.
+
+    Raises IngestError for a path that isn't there, TaskError or MeloError for an unusable backbone,
+    ServerProblem where Prefect's server does not come up.
+    """
+    from console.progress import shown
+    from tasks import orchestrator
+    from tasks.ingest.step import find_files
+    from tasks.versions import open_backbone
+
+    find_files(paths)
+    signals.arm()
+    orchestrator.use(settings)
+    open_backbone(settings)
+    orchestrator.start(settings, lambda text: typer.echo(f"melo: {text}", err=True))
+    from flows.main import main
+
+    orchestrator.wait()
+    home = str(Path(settings.home).absolute())
+    with contextlib.nullcontext() if inside else shown(quiet=quiet):
+        return dict(main(home, paths))
