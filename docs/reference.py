@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 PACKAGES = (
     "artifacts", "melo_engine", "ledger", "config", "registry", "tasks", "flows", "serving",
-    "dashboards", "cli",
+    "dashboards", "console", "deployment",
 )  # fmt: skip
 PUBLIC = ("melo_engine", "ledger", "config", "tasks.ingest", "tasks.gate", "tasks.register")
 NAMES = {

@@ -22,7 +22,7 @@ OFTEN = {
     "MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT3M",
 }  # fmt: skip
-WITHOUT_PAGES = "serve = false\ndashboard = false\n"  # tests/cli/test_services.py has these
+WITHOUT_PAGES = "serve = false\ndashboard = false\n"  # tests/deployment/test_services.py has these
 
 
 def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
