@@ -17,7 +17,8 @@ import httpx
 import psutil
 
 from config import Settings
-from deployment.services import Service, Services
+from deployment.service import Service
+from deployment.services import Services
 from ledger import Ledger
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -19,21 +19,35 @@ from tasks.errors import causes
 
 COMMANDS = "melo.commands"  # the group of entry points by which other packages bring commands
 OURS = {
-    "artifacts", "melo_engine", "ledger", "config", "registry", "tasks", "flows", "serving",
-    "dashboards", "console", "deployment",
-}  # fmt: skip
+    "artifacts",
+    "melo_engine",
+    "ledger",
+    "config",
+    "registry",
+    "tasks",
+    "flows",
+    "serving",
+    "dashboards",
+    "console",
+    "deployment",
+}
 STORES = {"duckdb", "sqlite3", "sqlalchemy", "mlflow", "prefect", "httpx", "httpcore", "alembic"}
 # A bug does not show so: what is asked of the system can't be had on this machine, or by this user.
 OF_THE_MACHINE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.EXDEV, errno.EMLINK, errno.ETXTBSY, errno.EBUSY, errno.ENODEV,
-    errno.ENXIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK,
-    errno.EOPNOTSUPP, errno.EADDRINUSE, errno.EADDRNOTAVAIL,
-}  # fmt: skip
+    getattr(errno, name)
+    for name in """
+    EACCES EPERM EROFS ENOSPC EDQUOT EFBIG EIO ENOENT ENOTDIR EISDIR EEXIST ENOTEMPTY ELOOP
+    ENAMETOOLONG EXDEV EMLINK ETXTBSY EBUSY ENODEV ENXIO ESTALE EMFILE ENFILE ENOMEM ENOLCK
+    EOPNOTSUPP EADDRINUSE EADDRNOTAVAIL
+    """.split()
+}
 SAID_OF_DISK = (
-    "no space left", "read-only file system", "disk quota", "disk is full", "readonly database",
-)  # fmt: skip
+    "no space left",
+    "read-only file system",
+    "disk quota",
+    "disk is full",
+    "readonly database",
+)
 SERVER = "ServerProblem"  # of tasks.errors: a server that does not come up may have no room
 LEAST_ROOM = 4 * 2**20  # bytes; a database grows by some pages at a time
 

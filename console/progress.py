@@ -24,9 +24,14 @@ def shown(*, quiet: bool = False) -> Iterator[None]:
         return
     console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        console=console, transient=True, disable=quiet,
-    ) as bar:  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=quiet,
+    ) as bar:
         rows: dict[str, object] = {}
 
         def draw(what: str, done: int, total: int) -> None:

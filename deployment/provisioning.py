@@ -97,9 +97,14 @@ def _pool(client: httpx.Client, name: str, limit: int | None) -> None:
 def _deploy(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-        encoding="utf-8", errors="replace", check=False,
-    )  # fmt: skip
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())[-300:]
         raise DeploymentError(f"prefect.yaml can't be applied: {said}")
@@ -121,16 +126,22 @@ def _webhook(client: httpx.Client, settings: Settings) -> str | None:
         return None
     kind = _check(client.get("/block_types/slug/webhook")).json()
     schemas = _check(
-        client.post("/block_schemas/filter",
-                    json={"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})
-    ).json()  # fmt: skip
+        client.post(
+            "/block_schemas/filter",
+            json={"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}},
+        )
+    ).json()
     data = {"method": "POST", "url": settings.alerts.webhook_url.get_secret_value()}
     block = {"name": BLOCK, "data": data, "block_schema_id": schemas[0]["id"]}
     known = client.get(f"/block_types/slug/webhook/block_documents/name/{BLOCK}")
     if known.status_code == 200:
         number = known.json()["id"]
-        _check(client.patch(f"/block_documents/{number}",
-                            json={"data": data, "block_schema_id": schemas[0]["id"]}))  # fmt: skip
+        _check(
+            client.patch(
+                f"/block_documents/{number}",
+                json={"data": data, "block_schema_id": schemas[0]["id"]},
+            )
+        )
     else:
         number = _check(
             client.post("/block_documents/", json={**block, "block_type_id": kind["id"]})

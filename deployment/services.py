@@ -12,16 +12,13 @@ of a home never ends what the original runs.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import httpx
 import psutil
 
 from artifacts.atomic import write_atomically
@@ -29,67 +26,13 @@ from config import Settings
 from deployment.environment import PROJECT, process_environment
 from deployment.errors import DeploymentError
 from deployment.ports import free_port, taken
+from deployment.service import SUPERVISOR, Service
+from deployment.service_commands import service_commands
 from tasks.orchestrator import folder
 
 WAIT = 180.0  # seconds for a server to be healthy
-GRACE = 20.0  # seconds for a process to end by itself
 SERVERS = ("prefect", "mlflow")
 PAGES = ("serve", "dashboard")  # started last: MLflow's store is whole by then
-HEALTH = {
-    "prefect": "/api/health", "mlflow": "/health", "serve": "/healthz",
-    "dashboard": "/_stcore/health",
-}  # fmt: skip
-SUPERVISOR = "keeper"  # its name among the services and in their logs
-
-
-@dataclass(frozen=True)
-class Service:
-    """One process that was started here. created: its start time, as the system tells it.
-
-    home: the folder, and its number on its file system, which stays with a folder that is moved.
-    """
-
-    name: str
-    pid: int
-    created: float
-    url: str
-    log: str
-    home: str = ""
-    number: int = 0
-
-    def is_of(self, home: Path) -> bool:
-        """Whether it was started in this home, and not in one that this is a copy of."""
-        if not self.home or home.stat().st_ino == self.number:
-            return True
-        return not (Path(self.home) / "run" / "services.json").exists()
-
-    def process(self) -> psutil.Process | None:
-        """The process, None where it has ended."""
-        try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 1.0
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
-
-    def answers(self, patience: float) -> bool:
-        """Whether a server says within so many seconds that it is well."""
-        try:
-            answer = httpx.get(f"{self.url}{HEALTH[self.name]}", timeout=patience, trust_env=False)
-            return answer.status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def kill(self) -> None:
-        """End it and what it started at once."""
-        process, family = self.process(), []
-        if process is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
-                family = [process, *process.children(recursive=True)]
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        psutil.wait_procs(family, timeout=5)
 
 
 class Services:
@@ -109,9 +52,11 @@ class Services:
         serve_port = settings.serve.port if serve_port is None else serve_port
         dashboard_port = settings.dashboard.port if dashboard_port is None else dashboard_port
         self.ports = {
-            "prefect": prefect_port, "mlflow": mlflow_port, "serve": serve_port or free_port(),
+            "prefect": prefect_port,
+            "mlflow": mlflow_port,
+            "serve": serve_port or free_port(),
             "dashboard": dashboard_port or free_port(),
-        }  # fmt: skip
+        }
         self.prefect_url, self.mlflow_url = self._url("prefect"), self._url("mlflow")
         self._state = self.home / "run" / "services.json"
 
@@ -172,9 +117,9 @@ class Services:
         ended = 0
         supervisors = [service for service in self.known() if service.name == SUPERVISOR]
         for service in supervisors:
-            ended += _ended(service, say)
+            ended += service.end(say)
         for service in reversed([known for known in self.known() if known.name != SUPERVISOR]):
-            ended += _ended(service, say)
+            ended += service.end(say)
         self._state.unlink(missing_ok=True)
         return ended
 
@@ -184,10 +129,14 @@ class Services:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(
-                self._commands()[name], cwd=self._place(name), env=self.environment(),
-                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                self._commands()[name],
+                cwd=self._place(name),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         created = psutil.Process(process.pid).create_time()
         url = self._url(name) if name in self.ports else ""
         number = self.home.stat().st_ino
@@ -257,65 +206,11 @@ class Services:
         return self.mlflow_url if self._own_mlflow() else str(self.settings.registry.tracking_uri)
 
     def _commands(self) -> dict[str, list[str]]:
-        """Command of each service, servers first, the supervisor last."""
-        python, home = sys.executable, str(self.home)
-        ports = {name: str(port) for name, port in self.ports.items()}
-        server = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port"]
-        commands = {"prefect": [*server, ports["prefect"]]}
-        if self._own_mlflow():
-            commands["mlflow"] = [
-                python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", ports["mlflow"],
-                "--workers", "1",
-            ]  # fmt: skip
-        commands["cpu"] = _worker("cpu", "cpu")
-        for number in range(1, self.settings.workers.gpu + 1):
-            commands[f"gpu-{number}"] = [*_worker("gpu", f"gpu-{number}"), "--limit", "1"]
-        commands["inbox"] = [python, "-m", "tasks.watch", home]
-        melo = [python, "-m", "cli.main", "--home", home]
-        if self.settings.up.serve and self.settings.backbone.path is not None:
-            commands["serve"] = [
-                *melo, "serve", "--host", "127.0.0.1", "--port", ports["serve"], "--keys-later",
-            ]  # fmt: skip
-        if self.settings.up.dashboard:
-            commands["dashboard"] = [*melo, "dashboard", "--port", ports["dashboard"]]
-        commands[SUPERVISOR] = [python, "-m", "deployment.supervisor", home, *ports.values()]
-        return commands
+        """Command of each service that is started here, servers first, the supervisor last."""
+        return service_commands(self.settings, self.ports, mlflow=self._own_mlflow())
 
     def _all_alive(self) -> None:
         time.sleep(1.0)
         dead = [service for service in self.known() if service.process() is None]
         if dead:
             raise DeploymentError(f"{dead[0].name} ended at once; see {dead[0].log}.")
-
-
-def _worker(pool: str, name: str) -> list[str]:
-    start = [sys.executable, "-m", "deployment.worker", "--pool", pool]
-    return [*start, "--type", "process", "--name", f"melo-{name}"]
-
-
-def _ended(service: Service, say: Callable[[str], None]) -> bool:
-    process = service.process()
-    if process is not None:
-        say(f"ending {service.name}")
-        _end(process, alone=service.name == SUPERVISOR)  # what it started are services too
-    return process is not None
-
-
-def _end(process: psutil.Process, *, alone: bool) -> None:
-    """Ask a process to end, with its children unless `alone`; those left in the end are killed."""
-    family = {process}
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
-    left, deadline = [process], time.monotonic() + GRACE
-    while left and time.monotonic() < deadline:
-        # A worker may be about to start a run: what it starts while it ends is of the family too.
-        for one in () if alone else tuple(family):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                family |= set(one.children(recursive=True))
-        left = psutil.wait_procs(family, timeout=0.2)[1]
-    for one in left:
-        try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=5)

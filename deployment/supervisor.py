@@ -17,7 +17,8 @@ import httpx
 
 from config import load
 from deployment.flow_runs import tidy
-from deployment.services import HEALTH, SUPERVISOR, Services
+from deployment.service import HEALTH, SUPERVISOR
+from deployment.services import Services
 from ledger import Ledger, LedgerError
 
 LOOK_EVERY = 1.0  # seconds

@@ -112,9 +112,14 @@ def keys(
     from benchmarks.keys import bench
 
     figures = bench(
-        data, str(located(backbone)), cache, first=first, limit=limit,
-        learned=tuple(n.strip() for n in learned.split(",") if n.strip()), pairs=pairs,
-    )  # fmt: skip
+        data,
+        str(located(backbone)),
+        cache,
+        first=first,
+        limit=limit,
+        learned=tuple(n.strip() for n in learned.split(",") if n.strip()),
+        pairs=pairs,
+    )
     finish(ctx, figures, out)
 
 
@@ -158,9 +163,14 @@ def gpu(
 
     with console_progress() as progress:
         figures = bench(
-            [s.strip() for s in shapes.split(",") if s.strip()], edits=edits, batch=batch,
-            paper_edits=paper_edits, tokens=tokens, rounds=rounds, progress=progress,
-        )  # fmt: skip
+            [s.strip() for s in shapes.split(",") if s.strip()],
+            edits=edits,
+            batch=batch,
+            paper_edits=paper_edits,
+            tokens=tokens,
+            rounds=rounds,
+            progress=progress,
+        )
     print_table(("shape", "", "melo", "paper", "bare"), table(figures), figures["device"])
     finish(ctx, figures, out, seed=0, device=figures["device"])
 

@@ -146,9 +146,15 @@ def gate(
         return
     with console_progress() as progress:
         figures = bench(
-            probes or 100_000, edits=edits or 1000, new=new, data=data or (), backbone_path=path,
-            cache=cache, seed=seed, progress=progress,
-        )  # fmt: skip
+            probes or 100_000,
+            edits=edits or 1000,
+            new=new,
+            data=data or (),
+            backbone_path=path,
+            cache=cache,
+            seed=seed,
+            progress=progress,
+        )
     finish(ctx, figures, out, seed=seed)
     if not figures["identical"]:
         raise typer.Exit(1)

@@ -47,10 +47,21 @@ def serve(
     path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
         record = bench(
-            edits=edits, clients=clients, seconds=seconds, rounds=rounds, data=data or (),
-            compared=compared, traffic=traffic, backbone_path=path, cache=cache, seed=seed,
-            with_mlflow=mlflow, with_peer=peer, with_restarts=restarts, progress=progress,
-        )  # fmt: skip
+            edits=edits,
+            clients=clients,
+            seconds=seconds,
+            rounds=rounds,
+            data=data or (),
+            compared=compared,
+            traffic=traffic,
+            backbone_path=path,
+            cache=cache,
+            seed=seed,
+            with_mlflow=mlflow,
+            with_peer=peer,
+            with_restarts=restarts,
+            progress=progress,
+        )
     finish(ctx, record, out, seed=seed)
     if any(server["failed"] for server in record["servers"].values()):
         raise typer.Exit(1)

@@ -22,11 +22,17 @@ def faults(
     print_table(
         ("fault", "survived", "lost", "doubled", "seconds", "problems"),
         [
-            (f["name"], f["survived"], f["lost"], f["doubled"], f.get("seconds"),
-             "; ".join(f["problems"]))
+            (
+                f["name"],
+                f["survived"],
+                f["lost"],
+                f["doubled"],
+                f.get("seconds"),
+                "; ".join(f["problems"]),
+            )
             for f in figures["faults"]
         ],
-    )  # fmt: skip
+    )
     finish(ctx, figures, out)
     if figures["survived"] < figures["of"]:
         raise typer.Exit(1)

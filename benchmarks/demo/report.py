@@ -30,11 +30,15 @@ def tell(result: dict[str, Any], home: str) -> None:
     print_table(
         ("rule", "question", "won", "lost"),
         [
-            (c["rule"], short(c["winner_prompt"] or c["loser_prompt"], 50),
-             short(c["winner_target"], 24), short(c["loser_target"], 24))
+            (
+                c["rule"],
+                short(c["winner_prompt"] or c["loser_prompt"], 50),
+                short(c["winner_target"], 24),
+                short(c["loser_target"], 24),
+            )
             for c in result["contradictions"]
         ],
-    )  # fmt: skip
+    )
     _heading("Edits that did not pass the gate")
     print_table(
         ("question", "answer asked for", "why"),

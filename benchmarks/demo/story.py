@@ -150,9 +150,7 @@ class Story:
         with open_ledger(self.settings) as ledger:
             chosen = resolve(ledger, version)
         editor = open_editor(self.settings, chosen)
-        answers = editor.answer(
-            list(prompts), base=chosen == BASE, max_new_tokens=ANSWER_TOKENS
-        )  # fmt: skip
+        answers = editor.answer(list(prompts), base=chosen == BASE, max_new_tokens=ANSWER_TOKENS)
         return [
             {"prompt": p, "answer": a.text, "edit": a.edit, "version": chosen}
             for p, a in zip(prompts, answers, strict=True)
@@ -168,10 +166,14 @@ class Story:
                 for v in ledger.versions()
             ]
             rejected = [
-                {"id": e.id, "prompt": e.prompt, "target": e.target,
-                 "reason": ledger.history(e.id)[-1].reason}
+                {
+                    "id": e.id,
+                    "prompt": e.prompt,
+                    "target": e.target,
+                    "reason": ledger.history(e.id)[-1].reason,
+                }
                 for e in ledger.edits(state="rejected")
-            ]  # fmt: skip
+            ]
             quarantined = [asdict(q) for q in ledger.quarantined()]
             contests = [asdict(c) for c in ledger.contests()]
         return {

@@ -99,9 +99,11 @@ def _decision(question: dict[str, Any]) -> Decision:
         raise KeyError(f"action {question['action']!r}; there are {', '.join(ACTIONS)}")
     value = question.get("value")
     return Decision(
-        question["action"], str(question["edit"]), str(question["reason"]),
+        question["action"],
+        str(question["edit"]),
+        str(question["reason"]),
         None if value is None else str(value),
-    )  # fmt: skip
+    )
 
 
 def main(home: str) -> None:

@@ -54,11 +54,24 @@ def dashboard(
     typer.echo(f"The pages of {home} are at http://{host}:{chosen}")
     sys.stdout.flush()
     command = [
-        sys.executable, "-m", "streamlit", "run", str(SCRIPT),
-        "--server.port", str(chosen), "--server.address", host, "--server.headless", "true",
-        "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none",
-        "--logger.level", "warning",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(SCRIPT),
+        "--server.port",
+        str(chosen),
+        "--server.address",
+        host,
+        "--server.headless",
+        "true",
+        "--browser.gatherUsageStats",
+        "false",
+        "--server.fileWatcherType",
+        "none",
+        "--logger.level",
+        "warning",
+    ]
     os.execve(sys.executable, command, environment)
 
 

@@ -48,9 +48,12 @@ def up(
     with here.ledger():
         here.settings.paths.inbox.mkdir(exist_ok=True)
     services = Services(
-        here.settings, prefect_port=prefect_port, mlflow_port=mlflow_port, serve_port=serve_port,
+        here.settings,
+        prefect_port=prefect_port,
+        mlflow_port=mlflow_port,
+        serve_port=serve_port,
         dashboard_port=dashboard_port,
-    )  # fmt: skip
+    )
     started = services.up(lambda text: None if as_json else typer.echo(text, err=True))
     if as_json:
         print_json(started)

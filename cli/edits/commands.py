@@ -55,12 +55,16 @@ def list_edits(
         ("id", "state", "prompt", "target", "reported", "source"),
         [
             (
-                edit.id[:12], edit.state + (f" ({edit.hold})" if edit.hold else ""),
-                short(edit.prompt), short(edit.target, 30), edit.reported, short(edit.source, 24),
+                edit.id[:12],
+                edit.state + (f" ({edit.hold})" if edit.hold else ""),
+                short(edit.prompt),
+                short(edit.target, 30),
+                edit.reported,
+                short(edit.source, 24),
             )
             for edit in found
         ],
-    )  # fmt: skip
+    )
 
 
 def _show_narrow(edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool) -> None:
@@ -199,12 +203,15 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
         ("rule", "question", "answer that won", "answer that lost", "loser"),
         [
             (
-                c.rule, short(c.winner_prompt or c.loser_prompt), short(c.winner_target, 30),
-                short(c.loser_target, 30), c.loser[:12],
+                c.rule,
+                short(c.winner_prompt or c.loser_prompt),
+                short(c.winner_target, 30),
+                short(c.loser_target, 30),
+                c.loser[:12],
             )
             for c in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -220,9 +227,13 @@ def similar(ctx: typer.Context, as_json: Json = False) -> None:
         ("group", "id", "state", "prompt", "target", "reported"),
         [
             (
-                short(e.group, 12), e.id[:12], e.state, short(e.prompt), short(e.target, 30),
+                short(e.group, 12),
+                e.id[:12],
+                e.state,
+                short(e.prompt),
+                short(e.target, 30),
                 e.reported,
             )
             for e in grouped
         ],
-    )  # fmt: skip
+    )

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.edits.ruling import Ruling, apply
 from console.context import Json, new_app, state, user
 from console.output import print_json, print_table, short
 
 if TYPE_CHECKING:
-    from ledger import Change, Unanswered
+    from ledger import Unanswered
     from ledger.decisions import Action
 
 app = new_app(no_args_is_help=True)
@@ -21,6 +22,7 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept on rec
 Who = Annotated[str | None, typer.Option("--by", help="Who decides; the user by default.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 SHOWN = 20  # questions without an answer
+ANSWERED = "Answered by {1} as edit {2}."
 
 
 @app.callback()
@@ -40,12 +42,16 @@ def list_waiting(ctx: typer.Context, as_json: Json = False) -> None:
         ("id", "waits for", "prompt", "target", "source", "since"),
         [
             (
-                edit.id[:12], edit.hold, short(edit.prompt), short(edit.target, 30) or None,
-                edit.source, edit.since,
+                edit.id[:12],
+                edit.hold,
+                short(edit.prompt),
+                short(edit.target, 30) or None,
+                edit.source,
+                edit.since,
             )
             for edit in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -69,13 +75,16 @@ def triage(
         ("id", "reports", "question", "the model said", "proposed", "comments"),
         [
             (
-                question.edit[:12], question.reports, short(question.prompt), _said(question),
+                question.edit[:12],
+                question.reports,
+                short(question.prompt),
+                _said(question),
                 ", ".join(short(text, 30) for text, _ in question.proposals[:3]) or None,
                 len(question.comments),
             )
             for question in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -127,11 +136,12 @@ def approve(
     from console.errors import UsageProblem
 
     if answer is None:
-        _decide(ctx, "approve", ids, None, reason, by, dry_run, "{} approved by {}.")
+        apply(ctx, Ruling("approve", ids, reason, by, dry_run, said="{} approved by {}."))
         return
     if len(ids) != 1:
         raise UsageProblem("--answer answers one edit at a time.")
-    _answer(ctx, ids[0], answer, reason, by, dry_run)
+    ruling = Ruling("answer", ids, reason, by, dry_run, value=answer, said=ANSWERED)
+    apply(ctx, ruling)
 
 
 @app.command()
@@ -144,13 +154,14 @@ def answer(
     dry_run: Dry = False,
 ) -> None:
     """Say the right answer to a report that came without one."""
-    _answer(ctx, edit_id, text, reason, by, dry_run)
+    ruling = Ruling("answer", [edit_id], reason, by, dry_run, value=text, said=ANSWERED)
+    apply(ctx, ruling)
 
 
 @app.command()
 def reject(ctx: typer.Context, ids: Ids, reason: Why, by: Who = None, dry_run: Dry = False) -> None:
     """Keep edits out."""
-    _decide(ctx, "reject", ids, None, reason, by, dry_run, "{} rejected by {}.")
+    apply(ctx, Ruling("reject", ids, reason, by, dry_run, said="{} rejected by {}."))
 
 
 @app.command()
@@ -165,7 +176,7 @@ def urgent(
     """Let edits go first."""
     action: Action = "not-urgent" if off else "urgent"
     said = "{} urgent no more, by {}." if off else "{} urgent, by {}."
-    _decide(ctx, action, ids, None, reason, by, dry_run, said)
+    apply(ctx, Ruling(action, ids, reason, by, dry_run, said=said))
 
 
 @app.command()
@@ -178,7 +189,8 @@ def subject(
     dry_run: Dry = False,
 ) -> None:
     """Say what an edit is about."""
-    _decide(ctx, "subject", [edit_id], name, reason, by, dry_run, "{} subject corrected by {}.")
+    said = "{} subject corrected by {}."
+    apply(ctx, Ruling("subject", [edit_id], reason, by, dry_run, value=name, said=said))
 
 
 @app.command()
@@ -191,7 +203,8 @@ def wording(
     dry_run: Dry = False,
 ) -> None:
     """Let an edit be asked in other words too."""
-    _decide(ctx, "wording", [edit_id], text, reason, by, dry_run, "{} wording added by {}.")
+    said = "{} wording added by {}."
+    apply(ctx, Ruling("wording", [edit_id], reason, by, dry_run, value=text, said=said))
 
 
 @app.command()
@@ -210,13 +223,18 @@ def log(
         ("decision", "time", "by", "what", "edit", "value", "reason", "undo"),
         [
             (
-                d.id[:12], d.at, d.actor, d.action, d.edit[:12], short(d.value, 30) or None,
-                short(d.reason), f"by {d.undone_by}" if d.undone_at else
-                "possible" if d.undoable else None,
+                d.id[:12],
+                d.at,
+                d.actor,
+                d.action,
+                d.edit[:12],
+                short(d.value, 30) or None,
+                short(d.reason),
+                f"by {d.undone_by}" if d.undone_at else "possible" if d.undoable else None,
             )
             for d in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -241,43 +259,3 @@ def undo(
             chosen = latest[0].id
         moved = ledger.undo(chosen, actor=actor, reason=reason)
     typer.echo(f"Decision {chosen[:12]} undone: {', '.join(edit[:12] for edit in moved)}.")
-
-
-def _answer(
-    ctx: typer.Context, edit_id: str, text: str, reason: str, by: str | None, dry_run: bool
-) -> None:
-    _decide(ctx, "answer", [edit_id], text, reason, by, dry_run, "Answered by {1} as edit {2}.")
-
-
-def _decide(
-    ctx: typer.Context, action: Action, ids: list[str], value: str | None, reason: str,
-    by: str | None, dry_run: bool, said: str,
-) -> None:  # fmt: skip
-    """Make one decision an edit, all or none, or show what they would change."""
-    from ledger import Decision
-    from tasks.review import decide, preview
-
-    here, actor, made = state(ctx), by or user(), ""
-    with here.ledger(create=False) as ledger:
-        decisions = [Decision(action, edit, reason, value) for edit in ids]
-        if dry_run:
-            for decision in decisions:
-                _show(preview(here.settings, ledger, decision, actor=actor))
-            return
-        if len(decisions) == 1:
-            made = decide(here.settings, ledger, decisions[0], actor=actor).made or ""
-        else:
-            with ledger.write():
-                for decision in decisions:
-                    decide(here.settings, ledger, decision, actor=actor)
-    typer.echo(said.format(len(ids), actor, made[:12]))
-
-
-def _show(changes: list[Change]) -> None:
-    print_table(
-        ("edit", "prompt", "target", "is", "becomes", "why"),
-        [
-            (c.edit[:12], short(c.prompt), short(c.target, 30) or None, c.before, c.after, c.why)
-            for c in changes
-        ],
-    )

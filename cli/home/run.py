@@ -49,10 +49,13 @@ def run(
     if as_json:
         print_json(
             {
-                **result, "champion": counts.champion, "counts": counts.counts,
-                "taken_up": taken_up, "problems": problems,
+                **result,
+                "champion": counts.champion,
+                "counts": counts.counts,
+                "taken_up": taken_up,
+                "problems": problems,
             }
-        )  # fmt: skip
+        )
     else:
         _show(result["verdicts"], taken_up, counts.champion, bool(problems))
     for message in problems:
@@ -93,10 +96,15 @@ def _show(
             ("job", "version", "gate", "added", "removed", "rejected", "why"),
             [
                 (
-                    v.job, (v.version or "-")[:12], "passed" if v.passed else "failed", v.added,
-                    v.removed, v.rejected, short(v.reason, 80),
+                    v.job,
+                    (v.version or "-")[:12],
+                    "passed" if v.passed else "failed",
+                    v.added,
+                    v.removed,
+                    v.rejected,
+                    short(v.reason, 80),
                 )
                 for v in verdicts
             ],
-        )  # fmt: skip
+        )
     typer.echo(f"\nchampion {(champion or 'none')[:12]}")

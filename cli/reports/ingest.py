@@ -72,9 +72,16 @@ def ingest(
         outcome = IngestOutcome()
         if paths:
             outcome = ingest_paths(
-                ledger, paths, here.settings, progress, source=source, preset=preset, again=again,
-                encoding=encoding, shape=shape,
-            )  # fmt: skip
+                ledger,
+                paths,
+                here.settings,
+                progress,
+                source=source,
+                preset=preset,
+                again=again,
+                encoding=encoding,
+                shape=shape,
+            )
         if inbox:
             outcome.files += ingest_inbox(ledger, here.settings, progress).files
         if watch:
@@ -131,10 +138,13 @@ def _bar(*, hidden: bool) -> Iterator[Progress]:
     from rich import progress as rich
 
     with rich.Progress(
-        rich.TextColumn("{task.description}"), rich.BarColumn(),
-        rich.TextColumn("{task.percentage:>3.0f}%"), rich.TimeRemainingColumn(),
-        transient=True, disable=hidden or not sys.stderr.isatty(),
-    ) as bar:  # fmt: skip
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.TextColumn("{task.percentage:>3.0f}%"),
+        rich.TimeRemainingColumn(),
+        transient=True,
+        disable=hidden or not sys.stderr.isatty(),
+    ) as bar:
         shown: dict[str, rich.TaskID] = {}
 
         def show(name: str, read: int, size: int) -> None:

@@ -31,13 +31,18 @@ def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
         ("source", "trust", "policy", "reports", "accepted", "quarantined", "active", "rejected"),
         [
             (
-                s.name + (" (blocked)" if s.blocked else ""), s.trust,
-                f"quorum: {s.quorum}" if s.policy == "quorum" else s.policy, s.reports,
-                s.accepted, s.quarantined, s.active, s.rejected,
+                s.name + (" (blocked)" if s.blocked else ""),
+                s.trust,
+                f"quorum: {s.quorum}" if s.policy == "quorum" else s.policy,
+                s.reports,
+                s.accepted,
+                s.quarantined,
+                s.active,
+                s.rejected,
             )
             for s in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()

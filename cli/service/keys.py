@@ -46,21 +46,33 @@ def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json(
             [
-                {"id": k.id, "name": k.name, "scopes": k.scopes, "made": k.made, "ends": k.ends,
-                 "revoked": k.revoked, "valid": k.valid} for k in keys
+                {
+                    "id": k.id,
+                    "name": k.name,
+                    "scopes": k.scopes,
+                    "made": k.made,
+                    "ends": k.ends,
+                    "revoked": k.revoked,
+                    "valid": k.valid,
+                }
+                for k in keys
             ]
-        )  # fmt: skip
+        )
         return
     print_table(
         ("key", "name", "scopes", "made", "ends", ""),
         [
             (
-                k.id, k.name, ", ".join(k.scopes), k.made[:19], (k.ends or "never")[:19],
+                k.id,
+                k.name,
+                ", ".join(k.scopes),
+                k.made[:19],
+                (k.ends or "never")[:19],
                 "" if k.valid else "revoked" if k.revoked else "ended",
             )
             for k in keys
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()

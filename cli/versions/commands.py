@@ -38,14 +38,22 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
         ("version", "MLflow", "gate", "edits", "added", "removed", "made", ""),
         [
             (
-                v.id[:12], v.registry_version, v.verdict, v.info.get("edits"), len(v.edits_added),
-                len(v.edits_removed), v.created_at,
-                "champion" if champion and champion.version == v.id
-                else "deleted" if v.info.get("deleted") else "",
+                v.id[:12],
+                v.registry_version,
+                v.verdict,
+                v.info.get("edits"),
+                len(v.edits_added),
+                len(v.edits_removed),
+                v.created_at,
+                "champion"
+                if champion and champion.version == v.id
+                else "deleted"
+                if v.info.get("deleted")
+                else "",
             )
             for v in found
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -83,12 +91,17 @@ def show(
         ("suite", "metric", "value", "threshold", "probes", "failed", "passed"),
         [
             (
-                s.suite, s.metric, "-" if s.value is None else f"{s.value:.4f}", s.threshold,
-                s.probes, s.failed, "yes" if s.passed else "NO",
+                s.suite,
+                s.metric,
+                "-" if s.value is None else f"{s.value:.4f}",
+                s.threshold,
+                s.probes,
+                s.failed,
+                "yes" if s.passed else "NO",
             )
             for s in suites
         ],
-    )  # fmt: skip
+    )
     if added:
         typer.echo("\nadded")
         print_table(
@@ -100,11 +113,16 @@ def show(
         print_table(
             ("suite", "prompt", "before", "after", "edit"),
             [
-                (p.suite, short(p.prompt), short(p.answer_before, 30), short(p.answer_after, 30),
-                 (p.edit_id or "-")[:12])
+                (
+                    p.suite,
+                    short(p.prompt),
+                    short(p.answer_before, 30),
+                    short(p.answer_after, 30),
+                    (p.edit_id or "-")[:12],
+                )
                 for p in failed
             ],
-        )  # fmt: skip
+        )
 
 
 @app.command()
@@ -125,11 +143,15 @@ def diff(
         suites = [{(s.suite, s.metric): s for s in ledger.suite_verdicts(i)} for i in ids]
         probes = [{(p.suite, p.prompt): p for p in ledger.probe_results(i)} for i in ids]
     changed = [
-        {"suite": k[0], "prompt": k[1], "before": probes[0][k].answer_after,
-         "after": probes[1][k].answer_after}
+        {
+            "suite": k[0],
+            "prompt": k[1],
+            "before": probes[0][k].answer_after,
+            "after": probes[1][k].answer_after,
+        }
         for k in probes[0]
         if k in probes[1] and probes[0][k].answer_after != probes[1][k].answer_after
-    ]  # fmt: skip
+    ]
     added, removed = sorted(b - a), sorted(a - b)
     measured = [
         (*key, _number(suites[0].get(key)), _number(suites[1].get(key)))
@@ -139,19 +161,25 @@ def diff(
         names = ("suite", "metric", "before", "after")
         print_json(
             {
-                "added": added, "removed": removed, "probes": changed,
+                "added": added,
+                "removed": removed,
+                "probes": changed,
                 "suites": [dict(zip(names, row, strict=True)) for row in measured],
             }
-        )  # fmt: skip
+        )
         return
     print_table(
         ("edit", "", "prompt", "target"),
         [
-            (e[:12], "added" if e in b else "removed", short(edits[e].prompt),
-             short(edits[e].target, 40))
+            (
+                e[:12],
+                "added" if e in b else "removed",
+                short(edits[e].prompt),
+                short(edits[e].target, 40),
+            )
             for e in (*added, *removed)
         ],
-    )  # fmt: skip
+    )
     typer.echo()
     print_table(
         ("suite", "metric", "before", "after"),
@@ -182,9 +210,13 @@ def promote(
     with here.ledger(create=False) as ledger:
         champion = ledger.champion()
         done = promote_version(
-            here.settings, ledger, resolve(ledger, version),
-            expected=champion.version if champion else None, actor=user(), reason=reason,
-        )  # fmt: skip
+            here.settings,
+            ledger,
+            resolve(ledger, version),
+            expected=champion.version if champion else None,
+            actor=user(),
+            reason=reason,
+        )
     tell(done, as_json)
 
 

@@ -43,9 +43,14 @@ def gate(
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
         result = gate_by_hand(
-            here.settings, ledger, version, full=full, only=suite, seed=seed,
+            here.settings,
+            ledger,
+            version,
+            full=full,
+            only=suite,
+            seed=seed,
             progress=progress.report,
-        )  # fmt: skip
+        )
     folder = report or report_folder(here.settings, result.candidate)
     _, page = write_report(result, folder)
     if as_json:
@@ -64,13 +69,18 @@ def _show(result: Any) -> None:
         ("suite", "what", "value", "judged on", "asked for", "n", ""),
         [
             (
-                c.suite, c.metric, f"{c.value:.4g}", c.bound, f"{c.threshold:.4g}", f"{c.n:,}",
+                c.suite,
+                c.metric,
+                f"{c.value:.4g}",
+                c.bound,
+                f"{c.threshold:.4g}",
+                f"{c.n:,}",
                 "passed" if c.passed else f"FAILED: {short(c.reason, 120)}",
             )
             for c in result.checks
             if not (c.passed and c.metric.startswith("share where"))
         ],
-    )  # fmt: skip
+    )
     failing = [p for p in result.probes if not p.passed]
     if failing:
         typer.echo("\nprobes that failed")

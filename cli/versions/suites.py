@@ -41,11 +41,17 @@ def list_suites(ctx: typer.Context, as_json: Json = False) -> None:
     print_table(
         ("suite", "purpose", "probes", "expect", "source", "problem"),
         [
-            (r["suite"], r["purpose"], r["probes"], ", ".join(r["expect"]), r["source"],
-             r["problem"])
+            (
+                r["suite"],
+                r["purpose"],
+                r["probes"],
+                ", ".join(r["expect"]),
+                r["source"],
+                r["problem"],
+            )
             for r in rows
         ],
-    )  # fmt: skip
+    )
 
 
 @app.command()
@@ -69,9 +75,12 @@ def add(
     from tasks.gate.suites.files import read_rows
 
     header = {
-        "purpose": purpose, "expect": expect, "metric": metric, "at_least": at_least,
+        "purpose": purpose,
+        "expect": expect,
+        "metric": metric,
+        "at_least": at_least,
         "source": source,
-    }  # fmt: skip
+    }
     folder = state(ctx).settings.paths.suites
     suite = add_suite(folder, name or file.stem, read_rows(file), header)
     if as_json:

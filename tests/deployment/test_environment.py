@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
-from deployment.services import Service, Services
+from deployment.service import Service
+from deployment.services import Services
 from tests.conftest import report, write_lines
 
 MELO = [sys.executable, "-m", "cli.main"]

@@ -11,7 +11,8 @@ import pytest
 
 from config import Settings, load
 from deployment.errors import DeploymentError
-from deployment.services import HEALTH, Services
+from deployment.service import HEALTH
+from deployment.services import Services
 from deployment.supervisor import Supervisor
 from ledger import Ledger
 from serving.keys import KeyStore

@@ -1,0 +1,64 @@
+"""What a person decides of edits by `melo review`: put on record, or shown without being made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from console.context import state, user
+from console.output import print_table, short
+
+if TYPE_CHECKING:
+    from ledger import Change
+    from ledger.decisions import Action
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a person decides of some edits, and why. by: None for the user who types.
+
+    said: what is printed once it is done, with places for how many, by whom and as which edit.
+    """
+
+    action: Action
+    edits: list[str]
+    reason: str
+    by: str | None
+    dry_run: bool
+    said: str
+    value: str | None = None
+
+
+def apply(ctx: typer.Context, ruling: Ruling) -> None:
+    """Make one decision for each edit, all or none, or show what they would change."""
+    from ledger import Decision
+    from tasks.review import decide, preview
+
+    here, actor, made = state(ctx), ruling.by or user(), ""
+    with here.ledger(create=False) as ledger:
+        decisions = [
+            Decision(ruling.action, edit, ruling.reason, ruling.value) for edit in ruling.edits
+        ]
+        if ruling.dry_run:
+            for decision in decisions:
+                _show(preview(here.settings, ledger, decision, actor=actor))
+            return
+        if len(decisions) == 1:
+            made = decide(here.settings, ledger, decisions[0], actor=actor).made or ""
+        else:
+            with ledger.write():
+                for decision in decisions:
+                    decide(here.settings, ledger, decision, actor=actor)
+    typer.echo(ruling.said.format(len(ruling.edits), actor, made[:12]))
+
+
+def _show(changes: list[Change]) -> None:
+    print_table(
+        ("edit", "prompt", "target", "is", "becomes", "why"),
+        [
+            (c.edit[:12], short(c.prompt), short(c.target, 30) or None, c.before, c.after, c.why)
+            for c in changes
+        ],
+    )

@@ -1,0 +1,99 @@
+"""One process of a deployment: is it still the one that was started, does it answer, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+GRACE = 20.0  # seconds for a process to end by itself
+HEALTH = {
+    "prefect": "/api/health",
+    "mlflow": "/health",
+    "serve": "/healthz",
+    "dashboard": "/_stcore/health",
+}
+SUPERVISOR = "keeper"  # its name among the services and in their logs
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process that was started here. created: its start time, as the system tells it.
+
+    home: the folder, and its number on its file system, which stays with a folder that is moved.
+    """
+
+    name: str
+    pid: int
+    created: float
+    url: str
+    log: str
+    home: str = ""
+    number: int = 0
+
+    def is_of(self, home: Path) -> bool:
+        """Whether it was started in this home, and not in one that this is a copy of."""
+        if not self.home or home.stat().st_ino == self.number:
+            return True
+        return not (Path(self.home) / "run" / "services.json").exists()
+
+    def process(self) -> psutil.Process | None:
+        """The process, None where it has ended."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.created) < 1.0
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def answers(self, patience: float) -> bool:
+        """Whether a server says within so many seconds that it is well."""
+        try:
+            answer = httpx.get(f"{self.url}{HEALTH[self.name]}", timeout=patience, trust_env=False)
+            return answer.status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        """End it and what it started at once."""
+        process, family = self.process(), []
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+                family = [process, *process.children(recursive=True)]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, timeout=5)
+
+    def end(self, say: Callable[[str], None]) -> bool:
+        """Let it end by itself, with what it started; whether it was running."""
+        process = self.process()
+        if process is not None:
+            say(f"ending {self.name}")
+            _end(process, alone=self.name == SUPERVISOR)  # what it started are services too
+        return process is not None
+
+
+def _end(process: psutil.Process, *, alone: bool) -> None:
+    """Ask a process to end, with its children unless `alone`; those left in the end are killed."""
+    family = {process}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+    left, deadline = [process], time.monotonic() + GRACE
+    while left and time.monotonic() < deadline:
+        # A worker may be about to start a run: what it starts while it ends is of the family too.
+        for one in () if alone else tuple(family):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family |= set(one.children(recursive=True))
+        left = psutil.wait_procs(family, timeout=0.2)[1]
+    for one in left:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=5)
