@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 import psutil
 
 from config import Settings
+from deployment.ports import free_port
 from deployment.service import Service
 from deployment.services import Services
 from ledger import Ledger
@@ -133,13 +133,6 @@ def until(what: Callable[[], Any], *, patience: float, every: float = 0.5) -> An
     while not (found := what()) and time.monotonic() < deadline:
         time.sleep(every)
     return found
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def as_json(settings: Settings, *arguments: str) -> Any:

@@ -30,11 +30,12 @@ from typing import Any
 import httpx
 
 from benchmarks import strikes
-from benchmarks.deployment import Deployment, deployed, free_port, until
+from benchmarks.deployment import Deployment, deployed, until
 from benchmarks.strikes import Missed, Strike
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from config import Settings
 from deployment.flow_runs import orphaned, unfinished
+from deployment.ports import free_port
 from ledger import LedgerError
 from melo_engine import MeloError, Version
 from registry.store import Registry

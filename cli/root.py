@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 
 from console.context import state
 from console.errors import UsageProblem
-from console.plugins import load_app, one_line_help, plugged_in
+from console.plugins import GROUP, one_line_help, plugged_in
 
 
 class Command(NamedTuple):
@@ -100,13 +101,28 @@ def _app(name: str) -> typer.Typer | None:
         return app
     plugin = plugged_in().get(name)
     if plugin is not None:
-        return load_app(plugin)
+        return _load(plugin)
     if entry is not None:
         raise UsageProblem(
             f"`melo {name}` comes with {entry.distribution}, which is not installed. In a checkout: "
             f"make install, or pip install ./benchmarks; elsewhere: pip install {entry.distribution}."
         )
     return None
+
+
+def _load(entry: EntryPoint) -> typer.Typer:
+    """Import a command. Raises UsageProblem where that fails or where it is no typer app."""
+    try:
+        loaded = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageProblem(
+            f"`melo {entry.name}` can't be loaded from {entry.value}: {error}. Install its package again."
+        ) from error
+    if not isinstance(loaded, typer.Typer):
+        raise UsageProblem(
+            f"the entry point {entry.name!r} of {GROUP} names {entry.value}, which is no typer app."
+        )
+    return loaded
 
 
 app = typer.Typer(

@@ -12,12 +12,11 @@ import errno
 import os
 import shutil
 import traceback
-from importlib.metadata import entry_points
 from pathlib import Path
 
+from console.plugins import plugged_in
 from tasks.errors import causes
 
-COMMANDS = "melo.commands"  # the group of entry points by which other packages bring commands
 OURS = {
     "artifacts",
     "melo_engine",
@@ -120,12 +119,9 @@ def unwritable(folder: Path) -> str | None:
 
 def _is_ours(kind: type) -> bool:
     place = kind.__module__.split(".")
-    return place[-1] == "errors" and (place[0] in OURS or place[0] in _plugged_in())
-
-
-def _plugged_in() -> set[str]:
-    """Packages that bring commands of their own (console/plugins.py)."""
-    return {entry.module.split(".")[0] for entry in entry_points(group=COMMANDS)}
+    if place[-1] != "errors":
+        return False
+    return place[0] in OURS or place[0] in {e.module.split(".")[0] for e in plugged_in().values()}
 
 
 def _said(error: OSError) -> str:
