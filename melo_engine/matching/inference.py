@@ -80,7 +80,7 @@ class SubjectTagger(nn.Module):
                     continue
                 spelling = _spelling(texts[row], places).to(own.device)
                 odds = self(own[real][None], spelling[None], torch.ones_like(spelling[None, :, 0]))
-                found[row] = _best_span(texts[row], places, odds[0].tolist())
+                found[row] = best_span(texts[row], places, odds[0].tolist())
         return found
 
     def to_bytes(self) -> bytes:
@@ -187,7 +187,7 @@ def _spelling(text: str, offsets: Sequence[tuple[int, int]]) -> Tensor:
     return torch.tensor(rows).reshape(-1, SPELLING)
 
 
-def _best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
+def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
     """The run of tokens with the largest sum of log odds, whole words of the text."""
     real = [i for i, (a, b) in enumerate(offsets) if a < b]
     best, at, total, begin = 0.0, (0, 0), 0.0, 0
@@ -204,8 +204,16 @@ def _best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[flo
         first -= 1
     while last < len(text) and _one_word(text[last - 1], text[last]):
         last += 1
-    found = text[first:last].strip(" \t\n.,:;?!¿¡。？！、،؟…")
+    while last < len(text) and _closes(text[first:last], text[last]):
+        last += 1
+    found = text[first:last].strip(" \t\n.,:;?!¿¡。？！、،؟…'’")
     return found or None
+
+
+def _closes(text: str, sign: str) -> bool:
+    """Whether a bracket that is open in a text is closed by the sign behind it."""
+    opening = dict(zip(")]）】", "([（【", strict=True)).get(sign)
+    return opening is not None and text.count(opening) > text.count(sign)
 
 
 def _one_word(left: str, right: str) -> bool:
