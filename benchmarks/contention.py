@@ -39,7 +39,7 @@ def contend(processes: int, transactions: int) -> dict[str, Any]:
                 continue
             waits.extend(json.loads(out))
         seconds = time.perf_counter() - started
-        messages = [event.message for event in Ledger.open(path).events(limit=10**9)]
+        messages = [event.message for event in Ledger.open(path).events.latest(limit=10**9)]
     expected = {f"{n}-{t}" for n in range(processes) for t in range(transactions)}
     waits.sort()
     return {
@@ -60,7 +60,7 @@ def work(path: Path, number: int, transactions: int) -> list[float]:
     waits = []
     for transaction in range(transactions):
         started = time.perf_counter()
-        ledger.record_event("contention", f"{number}-{transaction}")
+        ledger.events.record("contention", f"{number}-{transaction}")
         waits.append(time.perf_counter() - started)
     return waits
 

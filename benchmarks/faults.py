@@ -208,7 +208,7 @@ class Watch:
         """The row of the table, with what is wrong."""
         ledger, settings = self.deployment.ledger, self.deployment.settings
         counts = ledger.counts()
-        in_force = Counter(edit.prompt for edit in ledger.edits(state="active"))
+        in_force = Counter(edit.prompt for edit in ledger.edits.find(state="active"))
         missing = [prompt for prompt in self.prompts if not in_force[prompt]]
         lines = counts.lines - self.before - self.lines
         registered = _registered(settings)
@@ -246,10 +246,10 @@ class Watch:
         """The champion has passed its gate and lies whole on disk, at every look."""
         while not self._over.wait(0.5):
             try:
-                champion = self.deployment.ledger.champion()
+                champion = self.deployment.ledger.champions.current()
                 if champion is None:
                     continue
-                known = self.deployment.ledger.version(champion.version)
+                known = self.deployment.ledger.versions.get(champion.version)
                 if known.verdict != "passed":
                     self._note(f"version {known.id[:12]} served with verdict {known.verdict}")
                 folder = self.deployment.settings.paths.versions / known.id
@@ -286,13 +286,13 @@ def _registered(settings: Settings) -> list[str]:
 
 def _champion_problems(deployment: Deployment) -> list[str]:
     """The registry's champion is the ledger's."""
-    settings, champion = deployment.settings, deployment.ledger.champion()
+    settings, champion = deployment.settings, deployment.ledger.champions.current()
     if champion is None:
         return ["there is no champion"]
     registry = Registry(settings)
     name = registry.name_for(open_backbone(settings))
     alias = registry.client.get_registered_model(name).aliases.get("champion")
-    number = deployment.ledger.version(champion.version).registry_version
+    number = deployment.ledger.versions.get(champion.version).registry_version
     if str(alias) != str(number):
         return [f"MLflow's champion is {alias}, the ledger's {number}"]
     return []

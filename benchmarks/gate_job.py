@@ -152,17 +152,17 @@ def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     first = time.perf_counter() - began
     verdict = judge(settings, ledger, job, trained)
     whole = time.perf_counter() - began
-    told = dict(ledger.version(verdict.version).info) if verdict.version else {}
+    told = dict(ledger.versions.get(verdict.version).info) if verdict.version else {}
     gate_seconds = float(str(told.get("gate_seconds", whole - first)))
-    ended = [e for e in ledger.edits() if e.state == "rejected"]
+    ended = [e for e in ledger.edits.find() if e.state == "rejected"]
     return {
         "edits": len(job.edits),
         "active": verdict.added,
         "rejected": verdict.rejected,
-        "held": len(ledger.waiting()),
-        "quarantined": [row.reason for row in ledger.quarantined()],
+        "held": len(ledger.review.waiting()),
+        "quarantined": [row.reason for row in ledger.quarantine.find()],
         "reason": verdict.reason,
-        "rejections": [ledger.history(e.id)[-1].reason for e in ended],
+        "rejections": [ledger.edits.history(e.id)[-1].reason for e in ended],
         "gate_seconds": round(gate_seconds, 1),
         "training_seconds": round(whole - gate_seconds, 1),
         "texts": int(str(told.get("regenerated", 0))),

@@ -64,7 +64,7 @@ def kill(kills: int, lines: int, seed: int = 0) -> dict[str, Any]:
             "kills": done,
             "lines": expected,
             "counts": counts.counts,
-            "jobs": len(ledger.jobs()),
+            "jobs": len(ledger.jobs.find()),
             "problems": problems,
         }
 
@@ -81,14 +81,14 @@ def work(home: Path, role: str) -> None:
     while True:
         stopping = (home / "stop").exists()
         plan(ledger, settings)
-        while job := ledger.lease_job("worker", lease_seconds=0.2, max_attempts=10**6):
+        while job := ledger.jobs.lease("worker", lease_seconds=0.2, max_attempts=10**6):
             with contextlib.suppress(LeaseLost):
                 ids = [edit.id for edit in job.edits]
                 version = f"{job.id}-{job.attempt}"
-                ledger.record_version(version, parent=None, job_id=job.id, hash=version)
-                with ledger.write():
-                    ledger.finish_job(job, "worker", version=version, trained=ids)
-                    ledger.activate(ids, version)
+                ledger.versions.record(version, parent=None, job_id=job.id, hash=version)
+                with ledger.store.write():
+                    ledger.jobs.finish(job, "worker", version=version, trained=ids)
+                    ledger.edits.activate(ids, version)
         if stopping:
             return
 

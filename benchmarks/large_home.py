@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
+from benchmarks.synthetic_ledger import write_synthetic_ledger
 from config import Settings, load
 from ledger import Ledger
-from ledger.made_up import make_up
 
 RELATIONS = 6
 
@@ -40,12 +40,12 @@ def make_home(
     home.mkdir(parents=True)
     settings = load(home)
     moment = now or datetime.now(UTC)
-    with make_up(
+    with write_synthetic_ledger(
         settings.paths.ledger, edits=edits, versions=versions, probes=probes, now=moment, seed=seed,
         read_copy=settings.paths.read_ledger,
         progress=lambda done, total: say("making up a ledger", done, total),
     ) as ledger:  # fmt: skip
-        champion = ledger.champion()
+        champion = ledger.champions.current()
         assert champion is not None
         rng = np.random.default_rng(seed)
         say("making up keys and traffic", 0, 2)
@@ -60,7 +60,7 @@ def _version(
     settings: Settings, ledger: Ledger, version: str, key_size: int, rng: np.random.Generator
 ) -> list[str]:
     """The champion's manifest, edits, keys and projection; returns the ids of its edits."""
-    active = ledger.active_edits()
+    active = ledger.edits.active()
     count, relation = len(active), key_size // 4
     middles = rng.normal(size=(RELATIONS, relation))
     kinds = np.array([hash_of(e.relation) for e in active]) % RELATIONS

@@ -50,7 +50,7 @@ def few(world: World) -> bool:
     rows = [world.report(next(world.names)) for _ in range(world.dice.randint(1, 3))]
     if world.active and world.dice.random() < 0.3:
         with world.ledger() as ledger:
-            edit = ledger.edit(world.dice.choice(sorted(world.active)))
+            edit = ledger.edits.get(world.dice.choice(sorted(world.active)))
         rows.append(world.report(edit.subject or "", edit.target))
         world.may_end.discard(edit.prompt)
     world.run([world.file(rows)])
@@ -78,7 +78,7 @@ def again(world: World) -> bool:
     if edit is None:
         return False
     with world.ledger() as ledger:
-        known = {e.target: e for e in ledger.edits() if e.prompt == edit.prompt}
+        known = {e.target: e for e in ledger.edits.find() if e.prompt == edit.prompt}
     over = {person for person, e in known.items() if e.state in ("active", "revoked", "rejected")}
     target = world.dice.choice([person for person in PEOPLE if person not in over])
     row = world.report(edit.subject or "", target)
@@ -86,8 +86,8 @@ def again(world: World) -> bool:
         row["valid_from"] = f"{DATES + timedelta(days=world.places):%Y-%m-%d}"
     world.run([world.file([row])])
     with world.ledger() as ledger:
-        said = [e for e in ledger.edits() if e.prompt == edit.prompt]
-        why = {f"{e.target}, {e.state}": ledger.history(e.id)[-1].reason for e in said}
+        said = [e for e in ledger.edits.find() if e.prompt == edit.prompt]
+        why = {f"{e.target}, {e.state}": ledger.edits.history(e.id)[-1].reason for e in said}
     now = [e.target for e in said if e.state == "active"]
     world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}: {why}")
     return True
@@ -101,7 +101,7 @@ def taken_back(world: World) -> bool:
     world.may_end = {edit.prompt}
     with world.ledger() as ledger:
         revoke(world.settings, ledger, [edit.id], actor="bench", reason="drawn")
-        state = ledger.edit(edit.id).state
+        state = ledger.edits.get(edit.id).state
     world.expect(state == "revoked", f"{edit.prompt} was revoked and is {state}")
     return True
 
@@ -109,10 +109,10 @@ def taken_back(world: World) -> bool:
 def back(world: World) -> bool:
     """The champion before this one, or the backbone, serves again; at times for good."""
     with world.ledger() as ledger:
-        champion = ledger.champion()
+        champion = ledger.champions.current()
         if champion is None or champion.previous is None:
             return False
-        before = {edit.id for edit in ledger.active_edits()}
+        before = {edit.id for edit in ledger.edits.active()}
         target = world.dice.choice([None, None, BASE])
         roll_back(world.settings, ledger, target, actor="bench", reason="drawn")
         stays = world.dice.random() < 0.3
@@ -120,7 +120,7 @@ def back(world: World) -> bool:
             world.may_end = set(world.active.values())
         else:
             roll_back(world.settings, ledger, champion.version, actor="bench", reason="drawn")
-            now = {edit.id for edit in ledger.active_edits()}
+            now = {edit.id for edit in ledger.edits.active()}
             world.expect(now == before, f"a return lost {before - now}, added {now - before}")
     return True
 
@@ -148,7 +148,7 @@ def odd_file(world: World) -> bool:
     world.expect(got == (accepted, refused), f"{kind}: accepted and quarantined are {got}")
     world.run()
     with world.ledger() as ledger:
-        now = [edit.target for edit in ledger.active_edits() if edit.prompt == row["prompt"]]
+        now = [edit.target for edit in ledger.edits.active() if edit.prompt == row["prompt"]]
     right = (
         [row["target"]] if accepted and kind != "nan" else []
     )  # NaN is no answer: one is awaited
@@ -271,7 +271,7 @@ def _one(world: World) -> Edit | None:
     if not world.active:
         return None
     with world.ledger() as ledger:
-        return ledger.edit(world.dice.choice(sorted(world.active)))
+        return ledger.edits.get(world.dice.choice(sorted(world.active)))
 
 
 def _servers_ended(home: Path) -> None:

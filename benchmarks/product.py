@@ -219,8 +219,8 @@ def _melo(home: Path, *arguments: str) -> float:
 def _edits(settings: Settings) -> tuple[dict[tuple[str, str], Edit], int]:
     """The ledger's edits by prompt and target; how many of those in use are narrow."""
     with open_ledger(settings) as ledger:
-        known = {(e.prompt, (e.target or "").strip()): e for e in ledger.edits()}
-        return known, len(ledger.narrow())
+        known = {(e.prompt, (e.target or "").strip()): e for e in ledger.edits.find()}
+        return known, len(ledger.wordings.narrow())
 
 
 def _state(known: dict[tuple[str, str], Edit], row: Row) -> str:

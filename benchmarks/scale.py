@@ -168,10 +168,12 @@ def _register_seconds(
     (folder / "version").rename(folder_of(settings, before.id))
     assert Registry(settings).client.search_experiments() is not None  # makes the empty store
     with open_ledger(settings) as ledger:
-        ledger.record_version(before.id, parent=None, job_id=None, hash=before.id)
-        ledger.record_version(version.id, parent=before.id, job_id=None, hash=version.id)
+        ledger.versions.record(before.id, parent=None, job_id=None, hash=before.id)
+        ledger.versions.record(version.id, parent=before.id, job_id=None, hash=version.id)
         for known in (before, version):
-            ledger.record_verdict(known.id, passed=True, reason="random blocks, not judged")
+            ledger.versions.record_verdict(
+                known.id, passed=True, reason="random blocks, not judged"
+            )
         register(settings, ledger, before.id)
         began = time.perf_counter()
         version.save(folder_of(settings, version.id), shards_of(settings))

@@ -216,8 +216,8 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
     """Register a version as one that passed and point the champion's alias at it; its number."""
     save_version(settings, version)
     with open_ledger(settings) as ledger:
-        ledger.record_version(version.id, parent=None, job_id=None, hash=version.id)
-        ledger.record_verdict(version.id, passed=True, reason="for a benchmark")
+        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.versions.record_verdict(version.id, passed=True, reason="for a benchmark")
         number = register(settings, ledger, version.id)
     assert number is not None
     registry = Registry(settings)

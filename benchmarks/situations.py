@@ -77,8 +77,8 @@ def bench(
 def _check(world: World) -> None:
     """Everything that must hold whatever was done before."""
     with world.ledger() as ledger:
-        counts, audit, champion = ledger.counts(), ledger.audit(), ledger.champion()
-        active, waiting = ledger.active_edits(), ledger.unserved()
+        counts, audit, champion = ledger.counts(), ledger.audit(), ledger.champions.current()
+        active, waiting = ledger.edits.active(), ledger.edits.unserved()
     world.expect(not audit, f"the audit says {audit}")
     world.expect(
         counts.lines == sum(counts.counts.values()) == world.lines,

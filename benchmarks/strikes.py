@@ -69,12 +69,12 @@ def before_promotion(deployment: Deployment, put: Put) -> None:
     job = _leased(deployment)
 
     def registered() -> str | None:
-        made = [v for v in ledger.versions() if v.job_id == job.id and v.registry_version]
+        made = [v for v in ledger.versions.all() if v.job_id == job.id and v.registry_version]
         return made[0].id if made else None
 
     version = _wait(registered, every=0.005)
     _kill_gpu(deployment)
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     if champion is not None and champion.version == version:
         raise Missed("it served already")
 
@@ -101,7 +101,7 @@ def mlflow_server(deployment: Deployment, put: Put) -> None:
     put()
     job = _leased(deployment)
     deployment.kill("mlflow")
-    made = [v for v in deployment.ledger.versions() if v.job_id == job.id]
+    made = [v for v in deployment.ledger.versions.all() if v.job_id == job.id]
     if made and made[0].registry_version:
         raise Missed("its version was registered")
 
@@ -122,14 +122,14 @@ def ledger_locked(deployment: Deployment, put: Put) -> None:
 
 def disk_full(deployment: Deployment, put: Put) -> None:
     """Fill the artifact store; free it again once a run has come to grief over it."""
-    events = len(deployment.ledger.events(kind="job-failed"))
+    events = len(deployment.ledger.events.latest(kind="job-failed"))
     filler = deployment.settings.paths.artifacts / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"0" * 4096)
     try:
         put()
-        _wait(lambda: len(deployment.ledger.events(kind="job-failed")) > events, every=0.5)
+        _wait(lambda: len(deployment.ledger.events.latest(kind="job-failed")) > events, every=0.5)
         time.sleep(5)  # the run that failed ends
     finally:
         filler.unlink()
@@ -209,12 +209,12 @@ def _kill_gpu(deployment: Deployment) -> None:
 
 
 def _leased(deployment: Deployment) -> Job:
-    found = _wait(lambda: deployment.ledger.jobs(state="leased"), every=0.02)
+    found = _wait(lambda: deployment.ledger.jobs.find(state="leased"), every=0.02)
     return found[0]  # type: ignore[no-any-return,index]
 
 
 def _ended(deployment: Deployment, job: Job) -> bool:
-    return deployment.ledger.job(job.id).state == "done"
+    return deployment.ledger.jobs.get(job.id).state == "done"
 
 
 def _result(deployment: Deployment, job: Job) -> Path:

@@ -55,7 +55,7 @@ class State:
             read_copy=self.settings.paths.read_ledger,
         )
         if moved is not None:
-            opened.record_event("home-moved", str(moved), severity="warning")
+            opened.events.record("home-moved", str(moved), severity="warning")
         return opened
 
     def at_home(self) -> Moved | None:

@@ -101,7 +101,7 @@ class Supervisor:
         _say(f"{kind}: {message}")
         try:
             with Ledger.open(self.services.settings.paths.ledger, timeout=10) as ledger:
-                ledger.record_event(kind, message, severity="warning")
+                ledger.events.record(kind, message, severity="warning")
         except LedgerError as error:
             _say(str(error))
 

@@ -186,7 +186,7 @@ def _tables() -> str:
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger.open(Path(folder) / "ledger.duckdb") as ledger,
-        ledger.read() as con,
+        ledger.store.read() as con,
     ):
         rows = con.execute(
             "SELECT table_name, string_agg(column_name || ' ' || lower(data_type), ', ' "

@@ -1,6 +1,7 @@
 """What happened: every input line, edit, job, version and verdict, in one DuckDB file."""
 
 from ledger.decisions import ACTIONS, Action, Change, Decided, Decision
+from ledger.deduplication import Question
 from ledger.errors import (
     ChampionMoved,
     FileMoved,
@@ -14,14 +15,13 @@ from ledger.errors import (
     UnknownId,
 )
 from ledger.ledger import Ledger
-from ledger.likeness import Question
 from ledger.triage import Comment, Unanswered
 from ledger.types import (
     NOTHING_TO_CORRECT,
     Backlog,
     Champion,
     ChunkResult,
-    Contest,
+    ConflictRecord,
     Counts,
     Edit,
     Event,
@@ -44,7 +44,7 @@ from ledger.write_backs import WriteBack
 
 __all__ = [
     "ACTIONS", "NOTHING_TO_CORRECT", "Action", "Backlog", "Champion", "ChampionMoved", "Change",
-    "ChunkResult", "Comment", "Contest", "Counts", "Decided", "Decision", "Edit", "Event",
+    "ChunkResult", "Comment", "ConflictRecord", "Counts", "Decided", "Decision", "Edit", "Event",
     "FileMoved", "FileRecord", "IllegalTransition", "IntakeRules", "Job", "LeaseLost", "Ledger",
     "LedgerBusy", "LedgerError", "LedgerTooNew", "LedgerTooOld", "Limits", "Locality", "Mapping",
     "NotALedger", "ProbeResult", "Quarantined", "Question", "RelationTemplates", "SourceRule",

@@ -7,7 +7,7 @@ An edit is held, with its reason in `hold`, while
     blocked        all that said so are blocked
     rate           its source has sent more than its share this hour
     later          what it says is not valid yet
-    contradiction  it contradicts another and no rule decides (ledger/contests.py)
+    contradiction  it contradicts another and no rule decides (ledger/settling.py)
 Only what is not held takes part in a contest. What is said again is judged by who says it again,
 and only a source that may let an edit in by itself changes its dates or its trust. So an untrusted
 report never displaces anything.
@@ -19,7 +19,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from ledger import contests, states
+from ledger import settling, states
 from ledger.store import Connection, first
 from ledger.types import IntakeRules
 
@@ -263,7 +263,7 @@ def admit(
     )
     _move_in_bulk(con, at, "hold IS NOT NULL AND hold <> 'expired'", states.HELD, _HOLD_REASON)
     _move_in_bulk(con, at, "hold = 'expired'", states.EXPIRED, "'was no longer valid when it came'")
-    found = contests.settle(con, rules, at)
+    found = settling.settle(con, rules, at)
     _end_answered(con, at, said)
     con.execute("DROP TABLE evidence; DROP TABLE hourly; DROP TABLE admissions")
     return found
@@ -314,7 +314,7 @@ _UNANSWERED = "state = 'held' AND hold = 'answer'"
 
 def _move_in_bulk(con: Connection, at: datetime, which: str, to: str, reason: str) -> None:
     """Move edits of `admissions`, all of them `received`, by SQL fragments of this module."""
-    contests.move_received(
+    settling.move_received(
         con,
         f"SELECT edit_id, {reason} AS reason, hold FROM admissions WHERE {which}",
         to,

@@ -1,7 +1,7 @@
 """What a person decides about one edit: shown before it is made, on record, undone where it can be.
 
     preview ──► the same calls in a transaction that is rolled back: exactly what would change
-    decide  ──► Review's calls, and a row in `decisions`: who, what, why, and how things stood before
+    make    ──► Review's calls, and a row in `decisions`: who, what, why, and how things stood before
     undo    ──► every edit as it stood, where none has gone on since
 
 The command line and the review page make the same calls.
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from ledger import contests, states, triage
+from ledger import settling, states
+from ledger.edits import Edits
 from ledger.errors import IllegalTransition, UnknownId
 from ledger.review import Review
-from ledger.store import Connection, first
+from ledger.store import Connection, Store, first
 from ledger.types import Edit, IntakeRules
 from text import normalize_question, subject_may_stand_in
 
@@ -72,29 +73,26 @@ class _NotMade(Exception):
     """Rolls a preview back."""
 
 
-class Deciding(Review):
-    """The part of the ledger about single decisions of people."""
+class Decisions:
+    """Single decisions of people."""
 
-    def unanswered(
-        self, *, limit: int | None = None, edit_id: str | None = None
-    ) -> list[triage.Unanswered]:
-        """Questions that were reported without the right answer, the most reported first."""
-        edit = None if edit_id is None else self.edit(edit_id).id
-        with self.read() as con:
-            return triage.unanswered(con, limit=limit, edit=edit)
+    def __init__(self, store: Store, edits: Edits, review: Review) -> None:
+        self._store = store
+        self._edits = edits
+        self._review = review
 
     def preview(self, decision: Decision, *, actor: str, rules: IntakeRules) -> list[Change]:
-        """What the decision would change, without making it. Raises as `decide`."""
+        """What the decision would change, without making it. Raises as `make`."""
         at, changes = datetime.now(UTC), []
         try:
-            with self.write() as con:
-                self.decide(decision, actor=actor, rules=rules, now=at)
-                changes = _changes(con, self.edit(decision.edit), decision, at)
+            with self._store.write() as con:
+                self.make(decision, actor=actor, rules=rules, now=at)
+                changes = _changes(con, self._edits.get(decision.edit), decision, at)
                 raise _NotMade
         except _NotMade:
             return changes
 
-    def decide(
+    def make(
         self, decision: Decision, *, actor: str, rules: IntakeRules, now: datetime | None = None
     ) -> Decided:
         """Make a decision and put it on record.
@@ -106,16 +104,16 @@ class Deciding(Review):
         value = (decision.value or "").strip() or None
         if not decision.reason.strip():
             raise IllegalTransition("a decision needs its reason, for the record.")
-        with self.write() as con:
-            edit = self.edit(decision.edit)
+        with self._store.write() as con:
+            edit = self._edits.get(decision.edit)
             before = _standing(con, edit.id)
             made = self._carry_out(con, edit, decision, value, actor, rules, at)
             prior = _undo_plan(con, edit.id, decision.action, before, made, at)
-            return self.record_decision(
+            return self.record(
                 decision, edit.id, value, actor=actor, made=made, prior=prior, now=at
             )
 
-    def record_decision(
+    def record(
         self, decision: Decision, edit_id: str, value: str | None, *, actor: str,
         made: str | None = None, prior: str | None = None, now: datetime | None = None,
     ) -> Decided:  # fmt: skip
@@ -124,7 +122,7 @@ class Deciding(Review):
             uuid.uuid4().hex, edit_id, decision.action, value, actor, decision.reason.strip(),
             now or datetime.now(UTC), made, prior is not None,
         )  # fmt: skip
-        with self.write() as con:
+        with self._store.write() as con:
             con.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                 [
@@ -141,9 +139,9 @@ class Deciding(Review):
             )
         return found
 
-    def decisions(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
+    def find(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
         """What people decided, the latest first."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT decision_id, edit_id, action, value, actor, reason, decided_at, made, "
                 "prior IS NOT NULL AND undone_at IS NULL, undone_at, undone_by FROM decisions "
@@ -162,7 +160,7 @@ class Deciding(Review):
         IllegalTransition where the decision has no undo, or an edit has gone on since.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             row = first(
                 con.execute(
                     "SELECT decision_id, prior, undone_at, action FROM decisions "
@@ -196,13 +194,15 @@ class Deciding(Review):
         """Do it; the id of the edit that an answer became."""
         match decision.action:
             case "approve":
-                self.approve([edit.id], actor=actor, reason=decision.reason, rules=rules, now=at)
+                self._review.approve(
+                    [edit.id], actor=actor, reason=decision.reason, rules=rules, now=at
+                )
             case "reject":
-                self.reject([edit.id], actor=actor, reason=decision.reason, now=at)
+                self._review.reject([edit.id], actor=actor, reason=decision.reason, now=at)
             case "answer":
                 if value is None:
                     raise IllegalTransition("an answer is empty; say the right one.")
-                return self.answer(
+                return self._review.answer(
                     edit.id, value, actor=actor, reason=decision.reason, rules=rules, now=at
                 )
             case "subject":
@@ -221,7 +221,7 @@ class Deciding(Review):
                 f'subject "{subject or ""}" is not in the question "{edit.prompt[:120]}"; give it as it '
                 "is written there."
             )
-        self.note_subjects({edit.id: subject}, origin="given", actor=actor, now=at)
+        self._edits.note_subjects({edit.id: subject}, origin="given", actor=actor, now=at)
 
 
 def _refuse_trained(edit: Edit) -> None:
@@ -243,7 +243,7 @@ def _add_wording(
         "INSERT INTO questions SELECT md5_number(normalize_question(?)), ?", [wording, edit.id]
     )
     if edit.state == states.READY:
-        contests.settle_among(con, [edit.id], rules, at)
+        settling.settle_among(con, [edit.id], rules, at)
 
 
 def _set_urgency(con: Connection, edit: Edit, urgent: bool) -> None:

@@ -1,22 +1,25 @@
-"""Edits to look at and to move: lists, histories, contradictions, activation, retirement."""
+"""Edits to look at and to move: lists, histories, subjects, activation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from ledger import states
-from ledger.errors import IllegalTransition, UnknownId
+from ledger import removals, states
+from ledger.errors import IllegalTransition
 from ledger.functions import messages_in
-from ledger.intake import Intake
-from ledger.store import Connection, first
-from ledger.types import Backlog, Contest, Edit, Locality, Transition
+from ledger.identifiers import full_id, unknown_edit
+from ledger.store import Store, first
+from ledger.types import Backlog, Edit, Locality, Transition
 
 
-class Edits(Intake):
-    """The part of the ledger about edits."""
+class Edits:
+    """Every edit, its state and its life."""
 
-    def edits(
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(
         self,
         *,
         state: str | None = None,
@@ -27,9 +30,9 @@ class Edits(Intake):
     ) -> list[Edit]:
         """Edits in order of arrival. An id may be shortened to a prefix that fits one edit."""
         wanted = None if ids is None else list(ids)
-        with self.read() as con:
+        with self._store.read() as con:
             if wanted is not None:
-                wanted = [_full_id(con, edit_id) for edit_id in wanted]
+                wanted = [full_id(con, edit_id) for edit_id in wanted]
             rows = con.execute(
                 _EDITS,
                 {"state": state, "ids": wanted, "source": source, "hold": hold,
@@ -37,20 +40,20 @@ class Edits(Intake):
             ).fetchall()  # fmt: skip
         return [_edit(row) for row in rows]
 
-    def edit(self, edit_id: str) -> Edit:
+    def get(self, edit_id: str) -> Edit:
         """One edit by its id or an unambiguous prefix. Raises UnknownId."""
-        found = self.edits(ids=[edit_id])
+        found = self.find(ids=[edit_id])
         if not found:
-            raise _unknown(edit_id)
+            raise unknown_edit(edit_id)
         return found[0]
 
-    def active_edits(self) -> list[Edit]:
+    def active(self) -> list[Edit]:
         """What the champion answers differently from the backbone."""
-        return self.edits(state=states.ACTIVE)
+        return self.find(state=states.ACTIVE)
 
     def backlog(self) -> Backlog:
         """How many edits wait for a version to serve with, and since when."""
-        with self.read() as con:
+        with self._store.read() as con:
             row = first(
                 con.execute(
                     """SELECT count(*), count(*) FILTER (WHERE s.urgent), min(e.received_at)
@@ -62,7 +65,7 @@ class Edits(Intake):
 
     def unserved(self) -> dict[str, int]:
         """How many edits are in each state on the way to serving; held ones are not."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT state::VARCHAR, count(*) FROM edit_states "
                 "WHERE state IN ('ready', 'planned', 'trained') GROUP BY state ORDER BY state"
@@ -71,49 +74,25 @@ class Edits(Intake):
 
     def history(self, edit_id: str) -> list[Transition]:
         """The whole life of an edit, oldest step first. Raises UnknownId."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT edit_id, from_state::VARCHAR, to_state::VARCHAR, happened_at, actor, "
                 "reason, version, job_id FROM transitions WHERE edit_id = ? ORDER BY rowid",
-                [_full_id(con, edit_id)],
+                [full_id(con, edit_id)],
             ).fetchall()
         if not rows:
-            raise _unknown(edit_id)
+            raise unknown_edit(edit_id)
         return [Transition(*row) for row in rows]
 
     def raw_lines(self, edit_id: str) -> list[tuple[str, int, str, str]]:
         """Every line that reported an edit: (file, line, outcome, raw text)."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT f.name, r.line, r.outcome::VARCHAR, r.raw FROM reports r "
                 "JOIN files f USING (file_id) WHERE r.edit_id = ? ORDER BY r.file_id, r.line",
-                [_full_id(con, edit_id)],
+                [full_id(con, edit_id)],
             ).fetchall()
         return [(row[0], row[1], row[2], row[3]) for row in rows]
-
-    def contests(self, *, edit_id: str | None = None) -> list[Contest]:
-        """Contradictions and how each was decided, oldest first."""
-        with self.read() as con:
-            rows = con.execute(
-                """SELECT c.winner, c.loser, c.rule, c.key, c.decided_at, c.settled,
-                          w.prompt, w.target, l.prompt, l.target
-                FROM contests c LEFT JOIN edits w ON w.edit_id = c.winner
-                JOIN edits l ON l.edit_id = c.loser
-                WHERE $id IS NULL OR c.winner = $id OR c.loser = $id ORDER BY c.rowid""",
-                {"id": edit_id},
-            ).fetchall()
-        return [Contest(*row) for row in rows]
-
-    def lost(self, edit_ids: Iterable[str]) -> list[str]:
-        """Those of the edits that can't become active: they lost to one that is."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT DISTINCT c.loser FROM contests c JOIN edit_states w "
-                "ON w.edit_id = c.winner WHERE w.state = 'active' AND NOT c.settled "
-                "AND c.loser IN (SELECT unnest(?::VARCHAR[]))",
-                [list(edit_ids)],
-            ).fetchall()
-        return [row[0] for row in rows]
 
     def note_subjects(
         self, subjects: Mapping[str, str], *, origin: str, actor: str, now: datetime | None = None
@@ -123,11 +102,11 @@ class Edits(Intake):
         Raises UnknownId.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             for edit_id, subject in subjects.items():
                 con.execute(
                     "INSERT INTO subjects VALUES (?, ?, ?, ?, ?)",
-                    [_full_id(con, edit_id), subject, origin, actor, at],
+                    [full_id(con, edit_id), subject, origin, actor, at],
                 )
 
     def transition(
@@ -146,8 +125,8 @@ class Edits(Intake):
         """
         if to == states.ACTIVE:
             raise IllegalTransition("edits become active through activate(), with their version.")
-        with self.write() as con:
-            ids = [_full_id(con, edit_id) for edit_id in edit_ids]
+        with self._store.write() as con:
+            ids = [full_id(con, edit_id) for edit_id in edit_ids]
             states.move(
                 con, ids, to, at=now or datetime.now(UTC), actor=actor, reason=reason,
                 version=version, hold="review" if to == states.HELD else None,
@@ -169,8 +148,8 @@ class Edits(Intake):
         contradiction was decided against it meanwhile.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            ids = list(dict.fromkeys(_full_id(con, edit_id) for edit_id in edit_ids))
+        with self._store.write() as con:
+            ids = list(dict.fromkeys(full_id(con, edit_id) for edit_id in edit_ids))
             beaten = first(
                 con.execute(
                     "SELECT c.loser, c.winner FROM contests c JOIN edit_states w "
@@ -209,147 +188,8 @@ class Edits(Intake):
             removed = con.execute(
                 "SELECT unnest(edits_removed) FROM versions WHERE version_id = ?", [version]
             ).fetchall()
-            _end_retirements(con, [row[0] for row in removed], version, at, actor)
+            removals.end_requested(con, [row[0] for row in removed], version, at, actor)
             return [edit_id for edit_id, _ in losers]
-
-    def request_removal(
-        self,
-        edit_ids: Iterable[str],
-        *,
-        to: str = states.REVOKED,
-        actor: str,
-        reason: str,
-        now: datetime | None = None,
-    ) -> tuple[list[str], list[str]]:
-        """Retire edits. Returns (ended at once, to be taken out with the next version).
-
-        An edit in a version keeps its state until `activate` is called with a version whose
-        `edits_removed` names it.
-        """
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            ids = [_full_id(con, edit_id) for edit_id in edit_ids]
-            return remove_in(con, ids, to, actor=actor, reason=reason, at=at)
-
-    def retired(
-        self,
-        edit_ids: Iterable[str],
-        version: str,
-        *,
-        to: str = states.REVOKED,
-        actor: str,
-        reason: str,
-        now: datetime | None = None,
-    ) -> None:
-        """End active edits whose keys a promoted version no longer holds."""
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            ids = [_full_id(con, edit_id) for edit_id in edit_ids]
-            states.move(con, ids, to, at=at, actor=actor, reason=reason, version=version)
-            con.execute(
-                "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
-                [ids],
-            )
-
-    def end_removals(
-        self, edit_ids: Iterable[str], version: str, *, actor: str, now: datetime | None = None
-    ) -> list[str]:
-        """End those active edits that were asked to go, as was asked, now that `version` serves.
-
-        Returns them; the others keep their state.
-        """
-        with self.write() as con:
-            ids = [_full_id(con, edit_id) for edit_id in edit_ids]
-            return _end_retirements(con, ids, version, now or datetime.now(UTC), actor)
-
-    def removing_versions(self) -> list[str]:
-        """Versions of ended jobs that lack an active edit which was asked to go."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT DISTINCT j.version FROM retirements r JOIN jobs j USING (job_id) "
-                "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
-                "AND j.state = 'done' AND j.version IS NOT NULL ORDER BY j.version"
-            ).fetchall()
-        return [row[0] for row in rows]
-
-    def free_removals(self, *, waiting: Iterable[str] = ()) -> int:
-        """Let removals be planned anew whose job ended without them; returns how many.
-
-        waiting: versions that may still be promoted; removals that they carry out stay theirs.
-        """
-        with self.write() as con:
-            freed = con.execute(
-                "UPDATE retirements SET job_id = NULL WHERE NOT done AND job_id IN ("
-                "SELECT job_id FROM jobs WHERE state IN ('done', 'failed') AND (version IS NULL "
-                "OR version NOT IN (SELECT unnest(?::VARCHAR[])))) RETURNING edit_id",
-                [list(waiting)],
-            ).fetchall()
-        return len(freed)
-
-
-def remove_in(
-    con: Connection, ids: list[str], to: str, *, actor: str, reason: str, at: datetime
-) -> tuple[list[str], list[str]]:
-    """End edits that are in no version; note the others for the next job."""
-    active = {
-        row[0]
-        for row in con.execute(
-            "SELECT edit_id FROM edit_states WHERE edit_id IN (SELECT unnest(?::VARCHAR[])) "
-            "AND state = 'active'",
-            [ids],
-        ).fetchall()
-    }
-    at_once = [edit_id for edit_id in ids if edit_id not in active]
-    states.move(con, at_once, to, at=at, actor=actor, reason=reason)
-    later = [edit_id for edit_id in ids if edit_id in active]
-    for edit_id in later:
-        con.execute(
-            "INSERT INTO retirements SELECT ?, ?, ?, ?, ?, NULL, false WHERE NOT EXISTS ("
-            "SELECT 1 FROM retirements WHERE edit_id = ? AND NOT done)",
-            [edit_id, to, at, actor, reason, edit_id],
-        )
-    return at_once, later
-
-
-def _end_retirements(
-    con: Connection, ids: list[str], version: str, at: datetime, actor: str
-) -> list[str]:
-    """End those of the edits that are active and were asked to go, as was asked."""
-    found = con.execute(
-        "SELECT r.edit_id, any_value(r.to_state)::VARCHAR, any_value(r.reason) FROM retirements r "
-        "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
-        "AND r.edit_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY r.edit_id",
-        [ids],
-    ).fetchall()
-    states.move_each(
-        con, [(edit_id, to, reason, None) for edit_id, to, reason in found],
-        at=at, actor=actor, version=version,
-    )  # fmt: skip
-    ended = [edit_id for edit_id, _, _ in found]
-    con.execute(
-        "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [ended]
-    )
-    return ended
-
-
-def _full_id(con: Connection, edit_id: str) -> str:
-    """The one edit that a prefix of at least four characters names; a whole id as it stands.
-
-    Raises UnknownId for a prefix that fits none or several.
-    """
-    if len(edit_id) == 32:
-        return edit_id
-    found = con.execute(
-        "SELECT edit_id FROM edits WHERE length(?) >= 4 AND starts_with(edit_id, ?) LIMIT 2",
-        [edit_id, edit_id],
-    ).fetchall()
-    if len(found) == 1:
-        return str(found[0][0])
-    raise _unknown(edit_id, "fits several edits" if found else "is not on record")
-
-
-def _unknown(edit_id: str, problem: str = "is not on record") -> UnknownId:
-    return UnknownId(f"edit {edit_id!r} {problem}. See `melo edits list`.")
 
 
 _EDITS = """

@@ -29,8 +29,11 @@ from ledger.types import (
 LINE_SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("unreadable", pa.string())])
 
 
-class Intake(Store):
-    """The part of the ledger that takes lines in."""
+class Intake:
+    """Where lines are taken in."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def begin_file(
         self, name: str, content_hash: str, *, source: str | None = None, again: bool = False
@@ -39,7 +42,7 @@ class Intake(Store):
 
         The same content is one input whatever its file is called; `again` begins a new record.
         """
-        with self.write() as con:
+        with self._store.write() as con:
             found = None
             if not again:
                 found = first(
@@ -64,7 +67,7 @@ class Intake(Store):
 
     def taken_ids(self, record: FileRecord) -> set[str]:
         """The ids that the lines of an input begin with, of an input whose lines all do."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 r"""SELECT regexp_extract(left(raw, 400), '^\{"id": ?"([^"]*)"', 1) FROM reports
                 WHERE file_id = ?""",
@@ -90,7 +93,7 @@ class Intake(Store):
         Raises FileMoved where another process has taken them meanwhile.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             moved = first(con.execute(
                 "UPDATE files SET lines = lines + ?, byte_offset = ?, done = ?, finished_at = ? "
                 "WHERE file_id = ? AND lines = ? AND NOT done "
@@ -116,6 +119,17 @@ class Intake(Store):
             _number_lines_and_sort_out_copies(con)
             result = _record(con, record.id, at, rules)
             return FileRecord(*moved), result
+
+
+def line_table(rows: list[tuple[int, str]]) -> pa.Table:
+    """Numbered lines as `staging.stage` takes them."""
+    return pa.table(
+        {
+            "line": pa.array([line for line, _ in rows], pa.int64()),
+            "raw": pa.array([raw for _, raw in rows], pa.large_string()),
+            "unreadable": pa.nulls(len(rows), pa.string()),
+        }
+    )
 
 
 def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:

@@ -1,4 +1,4 @@
-"""What a person decides: held edits and quarantined lines; and what time decides."""
+"""What a person decides about held edits, and what time decides."""
 
 from __future__ import annotations
 
@@ -8,31 +8,26 @@ import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
-from ledger import admission, contests, states
-from ledger.edits import remove_in
+from ledger import admission, settling, states
+from ledger.edits import Edits
 from ledger.errors import IllegalTransition
-from ledger.intake import take_staged
-from ledger.sources import Sources
+from ledger.intake import line_table, take_staged
+from ledger.removals import end_or_request
 from ledger.staging import stage
-from ledger.store import Connection, first
-from ledger.types import (
-    NOTHING_TO_CORRECT,
-    Edit,
-    IntakeRules,
-    Mapping,
-    Quarantined,
-    RelationTemplates,
-)
+from ledger.store import Connection, Store, first
+from ledger.types import Edit, IntakeRules, Mapping
 
 
-class Review(Sources):
-    """The part of the ledger where people and the calendar decide."""
+class Review:
+    """Where people and the calendar decide."""
+
+    def __init__(self, store: Store, edits: Edits) -> None:
+        self._store = store
+        self._edits = edits
 
     def waiting(self) -> list[Edit]:
         """Edits that are held, in order of arrival; `hold` says what for."""
-        return self.edits(state=states.HELD)
+        return self._edits.find(state=states.HELD)
 
     def approve(
         self,
@@ -48,9 +43,9 @@ class Review(Sources):
         Raises UnknownId; IllegalTransition for an edit that is not held or has no answer yet.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            ids = [edit.id for edit in self.edits(ids=edit_ids)]
-            for edit in self.edits(ids=ids):
+        with self._store.write() as con:
+            ids = [edit.id for edit in self._edits.find(ids=edit_ids)]
+            for edit in self._edits.find(ids=ids):
                 if edit.state != states.HELD:
                     raise IllegalTransition(f"edit {edit.id} is {edit.state}, not held.")
                 if edit.target is None:
@@ -69,8 +64,8 @@ class Review(Sources):
         self, edit_ids: Iterable[str], *, actor: str, reason: str, now: datetime | None = None
     ) -> None:
         """End held or ready edits. Raises UnknownId, IllegalTransition."""
-        with self.write() as con:
-            ids = [edit.id for edit in self.edits(ids=edit_ids)]
+        with self._store.write() as con:
+            ids = [edit.id for edit in self._edits.find(ids=edit_ids)]
             states.move(
                 con, ids, states.REJECTED, at=now or datetime.now(UTC), actor=actor,
                 reason=f"review: {reason}",
@@ -95,8 +90,8 @@ class Review(Sources):
         The answer is a line of its own, from the source `review:ACTOR`.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            edit = self.edit(edit_id)
+        with self._store.write() as con:
+            edit = self._edits.get(edit_id)
             if edit.target is not None:
                 raise IllegalTransition(f"edit {edit.id} has an answer already: {edit.target!r}.")
             row: dict[str, object] = {
@@ -113,7 +108,7 @@ class Review(Sources):
             file_id = _pseudo_file(con, "review", at)
             stage(
                 con,
-                _lines([(1, json.dumps(row, ensure_ascii=False))]),
+                line_table([(1, json.dumps(row, ensure_ascii=False))]),
                 mapping=Mapping(),
                 templates=(),
                 fallback_source="review",
@@ -125,7 +120,7 @@ class Review(Sources):
                 raise IllegalTransition(f"this answer can't be used: {made[1]}.")
             take_staged(con, file_id, at, rules)
             new = str(made[0])
-            if self.edit(new).state == states.HELD:
+            if self._edits.get(new).state == states.HELD:
                 self.approve([new], actor=actor, reason=reason, rules=rules, now=at)
             return new
 
@@ -135,8 +130,8 @@ class Review(Sources):
         Returns how many edits expired, will be taken out of the model, and were released.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            contests.settle_rekeyed(con, rules, at)
+        with self._store.write() as con:
+            settling.settle_rekeyed(con, rules, at)
             over = [
                 row[0]
                 for row in con.execute(
@@ -146,7 +141,7 @@ class Review(Sources):
                     [at],
                 ).fetchall()
             ]
-            ended, later = remove_in(
+            ended, later = end_or_request(
                 con, over, states.EXPIRED, actor="calendar", reason="its valid-to has come", at=at
             )
             released = [row[0] for row in con.execute(_RELEASED, [at, at]).fetchall()]
@@ -155,67 +150,6 @@ class Review(Sources):
             )
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
-
-    def quarantined(self, *, limit: int | None = None) -> list[Quarantined]:
-        """Lines that can't be used, oldest first."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
-                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
-                "ORDER BY r.file_id, r.line LIMIT ?",
-                [2**62 if limit is None else limit],
-            ).fetchall()
-        return [Quarantined(*row) for row in rows]
-
-    def retry_quarantined(
-        self,
-        *,
-        rules: IntakeRules,
-        mapping: Mapping | None = None,
-        templates: tuple[RelationTemplates, ...] = (),
-        now: datetime | None = None,
-    ) -> int:
-        """Judge quarantined lines again; those that can be used now take the usual way.
-
-        A line keeps its file and number. Returns how many left the quarantine.
-        """
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            left = 0
-            files = con.execute(
-                "SELECT r.file_id, f.name, f.source FROM reports r JOIN files f USING (file_id) "
-                "WHERE r.outcome = 'quarantined' GROUP BY ALL ORDER BY 1"
-            ).fetchall()
-            for file_id, name, source in files:
-                rows = con.execute(
-                    "SELECT line, raw FROM reports "
-                    "WHERE file_id = ? AND outcome = 'quarantined' "
-                    "AND NOT starts_with(reason, 'the file breaks off') "
-                    "AND NOT starts_with(reason, 'the line has more than') "
-                    "AND NOT starts_with(reason, ?) ORDER BY line",
-                    [file_id, NOTHING_TO_CORRECT],
-                ).fetchall()
-                if not rows:
-                    continue
-                lines = _lines(rows)
-                stage(
-                    con,
-                    lines,
-                    mapping=mapping or Mapping(),
-                    templates=templates,
-                    fallback_source=name,
-                    forced_source=source,
-                    limits=rules.limits,
-                )
-                con.execute("DELETE FROM staged WHERE problem IS NOT NULL")
-                left += int(first(con.execute("SELECT count(*) FROM staged"))[0])
-                con.execute(
-                    "DELETE FROM reports WHERE file_id = ? AND outcome = 'quarantined' "
-                    "AND line IN (SELECT line FROM staged)",
-                    [file_id],
-                )
-                take_staged(con, file_id, at, rules)
-            return left
 
 
 # Held edits whose day has come, and those over their source's share, as many as it has room for.
@@ -246,13 +180,3 @@ def _pseudo_file(con: Connection, name: str, at: datetime) -> int:
         )
     )
     return int(row[0])
-
-
-def _lines(rows: list[tuple[int, str]]) -> pa.Table:
-    return pa.table(
-        {
-            "line": pa.array([line for line, _ in rows], pa.int64()),
-            "raw": pa.array([raw for _, raw in rows], pa.large_string()),
-            "unreadable": pa.nulls(len(rows), pa.string()),
-        }
-    )

@@ -5,19 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ledger import states
-from ledger.edits import remove_in
 from ledger.errors import UnknownId
-from ledger.likeness import Likeness
-from ledger.store import Connection
+from ledger.removals import end_or_request
+from ledger.store import Connection, Store
 from ledger.types import SourceState
 
 
-class Sources(Likeness):
-    """The part of the ledger about those who report."""
+class Sources:
+    """Those who report."""
 
-    def sources(self) -> list[SourceState]:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[SourceState]:
         """Every source with its trust, its policy and what became of its lines."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 """SELECT s.source, s.trust, s.policy, s.quorum, s.max_per_hour, s.blocked,
                           s.first_seen, coalesce(a.reports, 0), coalesce(a.accepted, 0),
@@ -27,7 +29,7 @@ class Sources(Likeness):
             ).fetchall()
         return [SourceState(*row) for row in rows]
 
-    def block_source(
+    def block(
         self, source: str, *, actor: str, reason: str, now: datetime | None = None
     ) -> tuple[list[str], list[str]]:
         """Block a source and revoke every edit that no other source stands behind.
@@ -35,25 +37,25 @@ class Sources(Likeness):
         Returns (revoked at once, active ones to be taken out with the next version).
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             _block(con, source, True)
-            return remove_in(
+            return end_or_request(
                 con, self.only_from(source), states.REVOKED, actor=actor, at=at,
                 reason=f"source {source} was blocked: {reason}",
             )  # fmt: skip
 
-    def unblock_source(self, source: str) -> None:
+    def unblock(self, source: str) -> None:
         """Take lines of a source again.
 
         What was revoked stays revoked. What is held as `blocked` is judged anew once it is
         reported again.
         """
-        with self.write() as con:
+        with self._store.write() as con:
             _block(con, source, False)
 
     def only_from(self, source: str) -> list[str]:
         """Edits in use or waiting that no other source stands behind, save blocked ones."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 """SELECT DISTINCT r.edit_id FROM reports r JOIN edit_states s USING (edit_id)
                 WHERE r.source = $source

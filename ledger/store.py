@@ -1,6 +1,6 @@
 """The file behind the ledger: many processes, one writer at a time, short transactions.
 
-    caller ── with ledger.write() as con ──►  lock file (flock)  ──►  DuckDB opens the file
+    caller ── with store.write() as con ───►  lock file (flock)  ──►  DuckDB opens the file
                                               BEGIN ... COMMIT        closes it, lock released
                                               read copy published (os.replace)
 
@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import duckdb
 
@@ -44,9 +44,21 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds, at a file that a foreign pr
 
 
 class Store:
-    """Opens the file for the time of one transaction. Base of `Ledger`."""
+    """A ledger's file, opened for the time of one transaction; created or migrated at the start."""
 
-    def __init__(self, path: Path, *, read_only: bool, timeout: float, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        timeout: float = 120.0,
+        threads: int = 2,
+        read_copy: Path | None = None,
+    ) -> None:
+        """`read_copy` names the file that is published for readers after changes.
+
+        Raises NotALedger, LedgerTooNew, LedgerBusy; LedgerTooOld where `read_only` forbids to migrate.
+        """
         self.path = path
         self.read_only = read_only
         self._timeout = timeout
@@ -54,29 +66,10 @@ class Store:
         self._guard = threading.RLock()
         self._con: Connection | None = None
         self._writing = False
-        self._read_copy: Path | None = None
+        self._read_copy = read_copy
         self._unpublished = False
         self._next_publication = 0.0
-
-    @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        read_only: bool = False,
-        timeout: float = 120.0,
-        threads: int = 2,
-        read_copy: str | Path | None = None,
-    ) -> Self:
-        """Open a ledger, creating or migrating it unless `read_only`.
-
-        `read_copy` names the file that is published for readers after changes.
-        Raises NotALedger, LedgerTooNew, LedgerBusy.
-        """
-        store = cls(Path(path), read_only=read_only, timeout=timeout, threads=threads)
-        store._read_copy = Path(read_copy) if read_copy else None
-        store._prepare()
-        return store
+        self._prepare()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -135,12 +128,6 @@ class Store:
         """Publish what is unpublished. The file itself is never held between transactions."""
         if not self.read_only:
             self.publish()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- below: locks, connections, copies
 

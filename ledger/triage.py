@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ledger.store import Connection
+from ledger.edits import Edits
+from ledger.store import Connection, Store
 from text import proposed_answer
 
 COMMENTS = 50  # of one question that are read, the latest
@@ -60,6 +61,25 @@ class Unanswered:
             if comment.proposal:
                 counts[comment.proposal] += 1
         return tuple(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+class Triage:
+    """Reports that still need their answer."""
+
+    def __init__(self, store: Store, edits: Edits) -> None:
+        self._store = store
+        self._edits = edits
+
+    def unanswered(
+        self, *, limit: int | None = None, edit_id: str | None = None
+    ) -> list[Unanswered]:
+        """Questions that were reported without the right answer, the most reported first.
+
+        Raises UnknownId.
+        """
+        edit = None if edit_id is None else self._edits.get(edit_id).id
+        with self._store.read() as con:
+            return unanswered(con, limit=limit, edit=edit)
 
 
 def unanswered(

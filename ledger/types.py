@@ -81,7 +81,7 @@ class Transition:
 
 
 @dataclass(frozen=True)
-class Contest:
+class ConflictRecord:
     """Two edits that contradict each other, and what was decided by which rule."""
 
     winner: str | None

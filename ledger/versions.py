@@ -1,4 +1,4 @@
-"""Versions, verdicts, probes, the champion and its history, events."""
+"""Versions of the edited model, their verdicts and the answers to their probes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from ledger.errors import ChampionMoved, UnknownId
-from ledger.planning import Planning
-from ledger.store import first
-from ledger.types import Champion, Event, ProbeResult, SuiteVerdict, Version
+from ledger.errors import UnknownId
+from ledger.store import Connection, Store
+from ledger.types import ProbeResult, SuiteVerdict, Version
 
 
-class Versions(Planning):
-    """The part of the ledger about versions of the edited model."""
+class Versions:
+    """Every version and what its gate said."""
 
-    def record_version(
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def record(
         self,
         version_id: str,
         *,
@@ -31,7 +33,7 @@ class Versions(Planning):
         now: datetime | None = None,
     ) -> None:
         """Record a version once; recording it again fills in what was not known."""
-        with self.write() as con:
+        with self._store.write() as con:
             con.execute(
                 """INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT DO UPDATE SET
@@ -54,11 +56,8 @@ class Versions(Planning):
     ) -> None:
         """Record what a gate said about a version. A NaN value is kept as missing."""
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            _known(
-                first(con.execute("SELECT 1 FROM versions WHERE version_id = ?", [version_id])),
-                version_id,
-            )
+        with self._store.write() as con:
+            require_version(con, version_id)
             con.execute(
                 "INSERT INTO verdicts VALUES (?, ?, ?, ?)", [version_id, at, passed, reason]
             )
@@ -83,7 +82,7 @@ class Versions(Planning):
             name: pa.array([getattr(row, name) for row in rows], kinds.get(name, pa.string()))
             for name in names
         })  # fmt: skip
-        with self.write() as con:
+        with self._store.write() as con:
             con.register("probed", table)
             con.execute(
                 "INSERT INTO probe_results SELECT ?, ?, probed.* FROM probed",
@@ -92,54 +91,10 @@ class Versions(Planning):
             con.unregister("probed")
         return len(rows)
 
-    def note_narrow(
-        self,
-        version_id: str,
-        narrow: Mapping[str, Iterable[str]],
-        *,
-        judged: Iterable[str],
-        now: datetime | None = None,
-    ) -> None:
-        """Record which of the judged edits a version does not find in which wordings."""
-        at = now or datetime.now(UTC)
-        with self.write() as con:
-            con.execute(
-                "DELETE FROM narrow WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [list(judged)]
-            )
-            for edit, wordings in narrow.items():
-                con.execute(
-                    "INSERT INTO narrow VALUES (?, ?, ?, ?)", [edit, list(wordings), version_id, at]
-                )
-
-    def narrow(self) -> dict[str, tuple[str, ...]]:
-        """Edits in force, or about to be, that are not found in some wordings, with those."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT n.edit_id, n.wordings FROM narrow n JOIN edit_states s USING (edit_id) "
-                "WHERE s.state IN ('trained', 'active') ORDER BY n.noted_at, n.edit_id"
-            ).fetchall()
-        return {str(edit): tuple(wordings) for edit, wordings in rows}
-
-    def record_wordings(
-        self,
-        edit_id: str,
-        wordings: Iterable[str],
-        *,
-        actor: str,
-        version: str,
-        now: datetime | None = None,
-    ) -> None:
-        """Record wordings of an edit's question that a version has taken up without training."""
-        with self.write() as con:
-            con.executemany(
-                "INSERT INTO wordings VALUES (?, ?, ?, ?, ?)",
-                [[edit_id, w, actor, version, now or datetime.now(UTC)] for w in wordings],
-            )
-
     def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeResult]:
         """The answers on record for a version, in the order they were recorded."""
         names = ", ".join(ProbeResult.__dataclass_fields__)
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 f"SELECT {names} FROM probe_results WHERE version_id = ? AND NOT (? AND passed) "
                 "ORDER BY rowid",
@@ -149,7 +104,7 @@ class Versions(Planning):
 
     def suite_verdicts(self, version_id: str) -> list[SuiteVerdict]:
         """The verdict table of the version's latest gate."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT suite, metric, value, threshold, passed, probes, failed FROM suite_verdicts"
                 " WHERE version_id = ? AND happened_at = "
@@ -158,119 +113,24 @@ class Versions(Planning):
             ).fetchall()
         return [SuiteVerdict(*row) for row in rows]
 
-    def versions(self) -> list[Version]:
+    def all(self) -> list[Version]:
         """All versions, oldest first."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(_VERSIONS + " ORDER BY v.created_at, v.rowid").fetchall()
         return [_version(row) for row in rows]
 
-    def version(self, version_id: str) -> Version:
+    def get(self, version_id: str) -> Version:
         """One version by its id or an unambiguous prefix of four or more. Raises UnknownId."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 _VERSIONS + " WHERE v.version_id = ? OR (length(?) >= 4 "
                 "AND starts_with(v.version_id, ?)) ORDER BY v.version_id <> ? LIMIT 2",
                 [version_id] * 4,
             ).fetchall()
         exact = [row for row in rows if row[0] == version_id] or rows
-        _known(exact[0] if len(exact) == 1 else None, version_id)
+        if len(exact) != 1:
+            raise _unknown(version_id)
         return _version(exact[0])
-
-    def set_champion(
-        self,
-        version_id: str,
-        *,
-        expected: str | None,
-        actor: str,
-        reason: str,
-        now: datetime | None = None,
-    ) -> None:
-        """Make a version the champion if `expected` (None: none yet) still is.
-
-        Raises ChampionMoved, UnknownId.
-        """
-        with self.write() as con:
-            _known(
-                first(con.execute("SELECT 1 FROM versions WHERE version_id = ?", [version_id])),
-                version_id,
-            )
-            current = self.champion()
-            found = current.version if current else None
-            if found != expected:
-                raise ChampionMoved(
-                    f"the champion is {found or 'not set'}, not {expected or 'unset'}. "
-                    "Look at it and try again."
-                )
-            con.execute(
-                "INSERT INTO champions SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? "
-                "FROM champions",
-                [version_id, now or datetime.now(UTC), actor, reason, found],
-            )
-
-    def champion(self) -> Champion | None:
-        """The version that serves; None before the first promotion."""
-        history = self.champion_history(limit=1)
-        return history[0] if history else None
-
-    def champion_history(self, *, limit: int = 100) -> list[Champion]:
-        """Champions, the present one first."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT version, happened_at, actor, reason, previous FROM champions "
-                "ORDER BY seq DESC LIMIT ?",
-                [limit],
-            ).fetchall()
-        return [Champion(*row) for row in rows]
-
-    def record_cost(
-        self,
-        stage: str,
-        *,
-        seconds: float,
-        job_id: str | None = None,
-        version_id: str | None = None,
-        memory_bytes: int | None = None,
-        gpu_bytes: int | None = None,
-        device: str | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        """Keep what one stage of a job took, with how many edits the job has."""
-        with self.write() as con:
-            con.execute(
-                "INSERT INTO stage_costs SELECT j.job_id, ?, ?, ?, ?, ?, ?, ?, "
-                "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
-                "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
-                "AS job_id) j",
-                [version_id, stage, now or datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
-                 device, job_id, version_id],
-            )  # fmt: skip
-
-    def record_event(
-        self,
-        kind: str,
-        message: str,
-        *,
-        severity: str = "info",
-        version: str | None = None,
-        edit_id: str | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        """Keep something that an operator should see."""
-        with self.write() as con:
-            con.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-                [now or datetime.now(UTC), kind, severity, message, version, edit_id],
-            )
-
-    def events(self, *, limit: int = 100, kind: str | None = None) -> list[Event]:
-        """The latest events, newest first."""
-        with self.read() as con:
-            rows = con.execute(
-                "SELECT happened_at, kind, severity, message, version, edit_id FROM events "
-                "WHERE ? IS NULL OR kind = ? ORDER BY rowid DESC LIMIT ?",
-                [kind, kind, limit],
-            ).fetchall()
-        return [Event(*row) for row in rows]
 
 
 _VERSIONS = """
@@ -291,6 +151,11 @@ def _version(row: tuple[object, ...]) -> Version:
     return Version(*values)  # type: ignore[arg-type]
 
 
-def _known(row: tuple[object, ...] | None, version_id: str) -> None:
-    if row is None:
-        raise UnknownId(f"no version {version_id!r} is on record. See `melo versions list`.")
+def require_version(con: Connection, version_id: str) -> None:
+    """Raises UnknownId where no version of this id is on record."""
+    if not con.execute("SELECT 1 FROM versions WHERE version_id = ?", [version_id]).fetchall():
+        raise _unknown(version_id)
+
+
+def _unknown(version_id: str) -> UnknownId:
+    return UnknownId(f"no version {version_id!r} is on record. See `melo versions list`.")

@@ -17,8 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from ledger.decisions import Deciding
-from ledger.store import first
+from ledger.store import Store, first
 
 WEBHOOK = "webhook"  # is told of each edit once, not of each report
 OPEN = ("waiting", "begun", "failed")
@@ -46,17 +45,20 @@ class WriteBack:
     error: str | None = None
 
 
-class WriteBacks(Deciding):
-    """The part of the ledger about what other tools are told."""
+class WriteBacks:
+    """What other tools are told."""
 
-    def note_write_backs(self, tools: Sequence[str], *, now: datetime | None = None) -> int:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def note(self, tools: Sequence[str], *, now: datetime | None = None) -> int:
         """Note the places of edits that serve by now and were not noted; returns how many are new.
 
         A place is a trace that a report of the edit came from, or a report without the answer that the
         edit answered.
         """
         at, noted = now or datetime.now(UTC), 0
-        with self.write() as con:
+        with self._store.write() as con:
             for tool in tools:
                 mark = first(
                     con.execute("SELECT looked_at FROM write_back_marks WHERE tool = ?", [tool])
@@ -87,12 +89,12 @@ class WriteBacks(Deciding):
                 )
         return noted
 
-    def write_backs(
+    def find(
         self, *, tools: Sequence[str] | None = None, states: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[WriteBack]:  # fmt: skip
         """What was told, or is to be, the oldest first."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT key, tool, edit_id, trace, span, state, attempts, noted_at, begun_at, ended_at, "
                 "error FROM write_backs "
@@ -104,9 +106,9 @@ class WriteBacks(Deciding):
             ).fetchall()  # fmt: skip
         return [WriteBack(*row) for row in rows]
 
-    def begin_write_back(self, key: str, *, now: datetime | None = None) -> bool:
+    def begin(self, key: str, *, now: datetime | None = None) -> bool:
         """Put the intent on record; False where its edit serves no more or the place was told."""
-        with self.write() as con:
+        with self._store.write() as con:
             begun = con.execute(
                 "UPDATE write_backs SET state = 'begun', attempts = attempts + 1, begun_at = ?, "
                 "error = NULL "
@@ -116,11 +118,11 @@ class WriteBacks(Deciding):
             ).fetchall()
         return bool(begun)
 
-    def end_write_back(
+    def end(
         self, key: str, state: str, error: str | None = None, *, now: datetime | None = None
     ) -> None:
         """Put the outcome on record: done, refused, failed or unknown."""
-        with self.write() as con:
+        with self._store.write() as con:
             con.execute(
                 "UPDATE write_backs SET state = ?, error = ?, ended_at = ? WHERE key = ?",
                 [state, error, now or datetime.now(UTC), key],

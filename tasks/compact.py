@@ -38,7 +38,7 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     folder, store = settings.paths.versions, settings.paths.versions / "shards"
     if not folder.is_dir():
         return Compacted()
-    recorded = {v.id for v in ledger.versions() if not v.info.get("deleted")}
+    recorded = {v.id for v in ledger.versions.all() if not v.info.get("deleted")}
     before = time.time() - older_than
     kept = recorded | _at_work(settings, ledger)
     stale = [p for p in _folders(folder) if p.name not in kept and p != store]
@@ -51,13 +51,13 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     unused = [p for p in _folders(store) if p.name not in needed and p.stat().st_mtime < before]
     unused = [] if unreadable else unused
     freed += sum(_remove(path) for path in unused)
-    ledger.publish()
+    ledger.store.publish()
     return Compacted(len(stale), len(unused), freed, unreadable)
 
 
 def _at_work(settings: Settings, ledger: Ledger) -> set[str]:
     """Versions that an open job goes on from, however old the clock says they are."""
-    going = {job.id for state in ("open", "leased") for job in ledger.jobs(state=state)}
+    going = {job.id for state in ("open", "leased") for job in ledger.jobs.find(state=state)}
     found = set()
     for file in settings.paths.work.glob("*.json"):
         if file.name.partition(".")[0] not in going:

@@ -46,7 +46,7 @@ def measured(
         used = _has_gpu()
         seconds = time.perf_counter() - began
         with contextlib.suppress(LedgerError):  # a figure less is no reason to fail
-            ledger.record_cost(
+            ledger.jobs.record_cost(
                 stage,
                 job_id=job,
                 version_id=version,
@@ -59,9 +59,9 @@ def measured(
 
 def note_size(settings: Settings, ledger: Ledger, version: str) -> None:
     """Put parameters and bytes of a version on record; new_bytes: of the shards its parent lacks."""
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     size = size_of(settings, version, known.parent)
-    ledger.record_version(
+    ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash, info=size
     )
 

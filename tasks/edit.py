@@ -87,7 +87,7 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         and edit.id not in before
         and edit.id not in on_record
     }
-    ledger.note_subjects(inferred, origin="inferred", actor="edit")
+    ledger.edits.note_subjects(inferred, origin="inferred", actor="edit")
     _write(settings, result)
     return result
 

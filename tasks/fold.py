@@ -36,7 +36,7 @@ class Folded:
 
 def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
     """Fold the champion's shards where it has more than `above`. Safe to be killed at any time."""
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     if champion is None:
         return Folded()
     whole = open_version(settings, champion.version)
@@ -57,7 +57,7 @@ def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
 def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
     """Let every other version take the blocks that it shares with the folded one from there."""
     place = {edit.block: (edit.shard, edit.row) for edit in small.edits.values()}
-    others = [v.id for v in ledger.versions() if v.id != small.id]
+    others = [v.id for v in ledger.versions.all() if v.id != small.id]
     moved = 0
     for done, version in enumerate(others, 1):
         progress.report("folding shards", done, len(others))

@@ -82,12 +82,12 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
     job = held(ledger, ref)
     while True:
         gated, reasons = gate(settings, ledger, result, job)
-        with ledger.write():
+        with ledger.store.write():
             left = held(ledger, ref)
             if [edit.id for edit in left.edits] == [edit.id for edit in job.edits]:
                 verdict = _end(settings, ledger, job, result, gated, reasons)
                 break
-            ledger.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
+            ledger.jobs.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
         job = left
     forget(settings, job.id)
     return verdict
@@ -95,13 +95,13 @@ def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verd
 
 def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
     """What was said when this very attempt ended the job; None where it has not."""
-    job = ledger.job(ref.id)
+    job = ledger.jobs.get(ref.id)
     if (job.state, job.attempt, job.worker) != ("done", ref.attempt, ref.worker):
         return None
     rejected = sum((e.state, e.job_id) == ("rejected", job.id) for e in job.edits)
     if job.version is None:
         return Verdict(job.id, None, False, NOTHING, rejected=rejected)
-    known = ledger.version(job.version)
+    known = ledger.versions.get(job.version)
     return Verdict(
         job.id, known.id, known.verdict == "passed", known.reason or "",
         len(known.edits_added), len(known.edits_removed), rejected,
@@ -140,8 +140,8 @@ def _end(
         )  # fmt: skip
     for old, new in lost.items():
         why = f"edit {new} answers the same question differently and came later"
-        ledger.transition([old], "superseded", "edit", why, kept)
-    ledger.finish_job(
+        ledger.edits.transition([old], "superseded", "edit", why, kept)
+    ledger.jobs.finish(
         job,
         job.worker or "",
         version=kept,
@@ -243,7 +243,7 @@ def record(
     out, with the reason. told: what else is to be known of how it was made.
     """
     version = gated.version
-    ledger.record_version(
+    ledger.versions.record(
         version.id,
         parent=None if parent == BASE else parent,
         job_id=job,
@@ -265,7 +265,7 @@ def record(
             **told,
         },
     )
-    ledger.record_probe_results(
+    ledger.versions.record_probe_results(
         version.id,
         [
             Probed(
@@ -275,9 +275,9 @@ def record(
             for p in gated.probes
         ],
     )  # fmt: skip
-    ledger.note_narrow(version.id, gated.narrow, judged=version.edits)
+    ledger.wordings.note_narrow(version.id, gated.narrow, judged=version.edits)
     failures = Counter(p.suite for p in gated.probes if not p.passed)
-    ledger.record_verdict(
+    ledger.versions.record_verdict(
         version.id,
         passed=gated.passed,
         reason=gated.reason,

@@ -18,13 +18,13 @@ PAGE = "MELO_MLFLOW_PAGE"  # where MLflow is to be looked at; `melo up` sets it
 
 def show_verdict(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
     """The verdict table, and what became of each edit."""
-    job = ledger.job(verdict.job or "")
+    job = ledger.jobs.get(verdict.job or "")
     name = (verdict.version or "none")[:12]
     create_table_artifact(
         key=f"edits-{job.id}",
         table=[
             {"edit": e.id[:12], "prompt": e.prompt[:80], "target": e.target, "became": e.state,
-             "why": ledger.history(e.id)[-1].reason[:200]}
+             "why": ledger.edits.history(e.id)[-1].reason[:200]}
             for e in job.edits[:SHOWN]
         ],
         description=f"Edits of job {job.id}: {verdict.added} in version {name}",
@@ -35,7 +35,7 @@ def show_verdict(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
             table=[
                 {"suite": s.suite, "metric": s.metric, "value": s.value, "threshold": s.threshold,
                  "probes": s.probes, "failed": s.failed, "passed": s.passed}
-                for s in ledger.suite_verdicts(verdict.version)
+                for s in ledger.versions.suite_verdicts(verdict.version)
             ],
             description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
             f"{verdict.reason}. [Look at it]({settings.dashboard_url}/version?version={name})",

@@ -12,9 +12,9 @@ def plan(ledger: Ledger, settings: Settings) -> list[Job]:
 
     The jobs returned are open for workers.
     """
-    ledger.come_due(rules_from(settings))
-    jobs = ledger.plan_jobs(
+    ledger.review.come_due(rules_from(settings))
+    jobs = ledger.jobs.plan(
         max_edits=settings.plan.max_edits_per_job, max_jobs=settings.plan.max_jobs
     )
-    ledger.publish()
+    ledger.store.publish()
     return jobs

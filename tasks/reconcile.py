@@ -41,7 +41,7 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
     swept = _sweep(settings)
     jobs = _free_leases(settings, ledger)
     registered = promoted = late = 0
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     waiting = []
     for version in _unfinished(ledger):
         if version.registry_version is None:
@@ -58,28 +58,28 @@ def reconcile(settings: Settings, ledger: Ledger) -> Mended:
             _tell(ledger, version, "can serve no more: its edits are planned anew")
         else:
             waiting.append(version.id)
-    removals = ledger.free_removals(waiting=waiting)
-    champion = ledger.champion()
+    removals = ledger.removals.plan_anew(waiting=waiting)
+    champion = ledger.champions.current()
     if follow(settings, ledger) and champion is not None and not promoted:
-        _tell(ledger, ledger.version(champion.version), "serves, and the registry says so now")
+        _tell(ledger, ledger.versions.get(champion.version), "serves, and the registry says so now")
     return Mended(jobs, registered, promoted, late, removals, swept)
 
 
 def _tell(ledger: Ledger, version: Recorded, what: str) -> None:
     """On record, and for `melo run` to say: what another run began and this one finished."""
-    ledger.record_event("taken-up", f"version {version.id[:12]} {what}", version=version.id)
+    ledger.events.record("taken-up", f"version {version.id[:12]} {what}", version=version.id)
 
 
 def _unfinished(ledger: Ledger) -> list[Recorded]:
     """Passed versions whose edits are trained, or taken out, and that never served, oldest first."""
-    waiting = {edit.version for edit in ledger.edits(state="trained")}
-    waiting |= set(ledger.removing_versions())
-    return [v for v in ledger.versions() if v.verdict == "passed" and v.id in waiting]
+    waiting = {edit.version for edit in ledger.edits.find(state="trained")}
+    waiting |= set(ledger.removals.versions())
+    return [v for v in ledger.versions.all() if v.verdict == "passed" and v.id in waiting]
 
 
 def _can_serve(ledger: Ledger, version: str, champion: str | None) -> bool:
     """Whether a version was built upon the champion and nothing on the way to it was withdrawn."""
-    known = {v.id: v for v in ledger.versions()}
+    known = {v.id: v for v in ledger.versions.all()}
     at: str | None = version
     while at is not None and at != champion and at in known:
         if not stands(ledger, known[at]):
@@ -91,7 +91,7 @@ def _can_serve(ledger: Ledger, version: str, champion: str | None) -> bool:
 def _free_leases(settings: Settings, ledger: Ledger) -> int:
     """Jobs of workers on this machine whose process is gone; others wait for their lease to end."""
     freed = 0
-    for job in ledger.jobs(state="leased"):
+    for job in ledger.jobs.find(state="leased"):
         host, _, pid = (job.worker or "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")

@@ -16,13 +16,13 @@ BY_VERSION = ("subject", "wording")
 
 def preview(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str) -> list[Change]:
     """What a decision would change; nothing is made. Raises as `decide`, save what a gate would say."""
-    edit = ledger.edit(decision.edit)
+    edit = ledger.edits.get(decision.edit)
     if decision.action in BY_VERSION and edit.state in IN_FLIGHT:
         kind = "subject is" if decision.action == "subject" else "questions have one more:"
         after = f"its {kind} {(decision.value or '').strip()!r}, in a new version"
         why = "the version is made without training, gated and promoted; that takes a while"
         return [Change(edit.id, edit.prompt, edit.target, edit.state, after, why)]
-    return ledger.preview(decision, actor=actor, rules=rules_from(settings))
+    return ledger.decisions.preview(decision, actor=actor, rules=rules_from(settings))
 
 
 def decide(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str) -> Decided:
@@ -30,9 +30,9 @@ def decide(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str
 
     Raises LedgerError; TaskError, NotPromotable where an edit in force can't be changed so.
     """
-    edit = ledger.edit(decision.edit)
+    edit = ledger.edits.get(decision.edit)
     if decision.action not in BY_VERSION or edit.state not in IN_FLIGHT:
-        return ledger.decide(decision, actor=actor, rules=rules_from(settings))
+        return ledger.decisions.make(decision, actor=actor, rules=rules_from(settings))
     from tasks.wordings import add_wordings, set_subject  # which open the model, so torch
 
     value = (decision.value or "").strip()
@@ -40,4 +40,4 @@ def decide(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str
         set_subject(settings, ledger, edit.id, value, actor=actor)
     else:
         add_wordings(settings, ledger, edit.id, [value], actor=actor)
-    return ledger.record_decision(decision, edit.id, value, actor=actor)
+    return ledger.decisions.record(decision, edit.id, value, actor=actor)

@@ -34,8 +34,8 @@ def revoke(
 
     Raises UnknownId, IllegalTransition; NotPromotable where the version fails its gate.
     """
-    ended, later = ledger.request_removal(edits, actor=actor, reason=reason)
-    champion = ledger.champion()
+    ended, later = ledger.removals.request(edits, actor=actor, reason=reason)
+    champion = ledger.champions.current()
     # Where a person promotes, what waits for that must not come in with this.
     manual = settings.registry.promotion == "manual"
     base = champion.version if champion and manual else head(ledger)
@@ -48,7 +48,7 @@ def revoke(
     gated, _ = gate(settings, ledger, Trained("", base, version.id))
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)
-    with ledger.write():
+    with ledger.store.write():
         record(ledger, gated, base, None, added, removed, {}, dict.fromkeys(gone, reason))
     if not gated.passed:
         raise NotPromotable(

@@ -26,12 +26,12 @@ def roll_back(
 
 def _to_base(settings: Settings, ledger: Ledger, *, actor: str, reason: str) -> Promotion:
     """Promote the version without any edit. It is gated like every other, once."""
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     if champion is None:
         raise NotPromotable("the backbone serves already: no version has been promoted yet.")
     empty = open_version(settings, BASE)
     if champion.version == empty.id:
-        return Promotion(empty.id, empty.id, ledger.version(empty.id).registry_version)
+        return Promotion(empty.id, empty.id, ledger.versions.get(empty.id).registry_version)
     if not _passed(ledger, empty.id):
         save_version(settings, empty)
         gated, _ = gate(settings, ledger, Trained("", champion.version, empty.id))
@@ -52,5 +52,5 @@ def _passed(ledger: Ledger, version: str) -> bool:
     """Whether a version is on record, with its files, and has passed its gate."""
     return any(
         v.id == version and v.verdict == "passed" and not v.info.get("deleted")
-        for v in ledger.versions()
+        for v in ledger.versions.all()
     )

@@ -80,7 +80,7 @@ def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> 
     if known is not None:
         return known
     editor = _editor(settings, plan)
-    edits = ledger.edits(ids=plan.shards[number])
+    edits = ledger.edits.find(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
     made = editor.edit(

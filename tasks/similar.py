@@ -48,20 +48,20 @@ def group_similar(settings: Settings, ledger: Ledger) -> Likeness:
     space = f"{backbone.weights_hash[:16]}-{projection.content_hash()[:16]}-{alike}"
     rules = rules_from(settings)
     limit = settings.plan.max_jobs * settings.plan.max_edits_per_job
-    if not ledger.uncompared(space, limit=1):
+    if not ledger.deduplication.uncompared(space, limit=1):
         return Likeness()
-    ledger.come_due(rules)  # what comes in by its date is compared with the others
-    fresh = ledger.uncompared(space, limit=limit)
-    known = ledger.compared(space)
+    ledger.review.come_due(rules)  # what comes in by its date is compared with the others
+    fresh = ledger.deduplication.uncompared(space, limit=limit)
+    known = ledger.deduplication.compared(space)
     keys = _keys(settings, [*known, *fresh])
     groups = similar(known, fresh, keys, projection.relation_size, alike)
-    found = ledger.set_groups(
+    found = ledger.deduplication.set_groups(
         {edit: name for name, members in groups.items() for edit in members},
         rules=rules,
         compared=[question.id for question in fresh],
         space=space,
     )
-    ledger.publish()
+    ledger.store.publish()
     return Likeness(len(fresh), groups, found)
 
 

@@ -144,7 +144,7 @@ def audit_champion(home: str) -> bool:
     """Gate the champion in full, answers from the cache compared with new ones."""
     settings = load(home)
     with open_ledger(settings) as ledger:
-        if ledger.champion() is None:
+        if ledger.champions.current() is None:
             return True
         result = audit(settings, ledger, progress.report)
         log_audit(settings, ledger, result.candidate)
@@ -156,7 +156,7 @@ def keep_dates(home: str) -> dict[str, int]:
     """Retire what is no longer valid and let in what now is."""
     settings = load(home)
     with open_ledger(settings) as ledger:
-        return ledger.come_due(rules_from(settings))
+        return ledger.review.come_due(rules_from(settings))
 
 
 @task(name="retry-lines", **PATIENT)
@@ -190,7 +190,7 @@ def call_for_editing(home: str) -> bool:
     """Tell the edit flow that enough or urgent edits wait, so that it need not wait for its hour."""
     settings = load(home)
     with open_ledger(settings) as ledger:
-        backlog = ledger.backlog()
+        backlog = ledger.edits.backlog()
     tell_of_backlog(settings, backlog)
     call = bool(backlog.urgent) or backlog.edits >= settings.plan.enough_edits
     if call:
@@ -216,7 +216,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             if fault is not Fault.NOT_ITS and not base_opens(settings, ledger):
                 fault = Fault.NOT_ITS
             became = work.hand_back(settings, ledger, job, said, fault)
-            ledger.record_event(
+            ledger.events.record(
                 "job-failed",
                 f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",
                 severity="error",
@@ -229,7 +229,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
 
 def _freed(ledger: Ledger, jobs: Sequence[str]) -> bool:
     """Whether a job was set aside with edits that it was to take out."""
-    ended = [ledger.job(job) for job in jobs]
+    ended = [ledger.jobs.get(job) for job in jobs]
     return any(job.state == "failed" and job.removals for job in ended)
 
 

@@ -213,19 +213,19 @@ def resolve(ledger: Ledger, name: str) -> str:
     if name == BASE:
         return BASE
     if name == CHAMPION:
-        champion = ledger.champion()
+        champion = ledger.champions.current()
         if champion is None:
             raise UnknownVersion("there is no champion yet. Run `melo run`, or ask version base.")
         return champion.version
     if name == PREVIOUS:
-        champion = ledger.champion()
+        champion = ledger.champions.current()
         if champion is None or champion.previous is None:
             raise UnknownVersion("there is no previous champion. See `melo versions list`.")
         return champion.previous
     if name == CANDIDATE:
         return candidate(ledger)
     try:
-        return ledger.version(name).id
+        return ledger.versions.get(name).id
     except UnknownId:
         raise UnknownVersion(
             f'no version "{name}" is on record. Give an id of `melo versions list`, champion, '
@@ -241,7 +241,7 @@ def forget_open_versions() -> None:
 def candidate(ledger: Ledger) -> str:
     """The newest version that passed its gate. Raises UnknownVersion."""
     passed = [
-        v.id for v in ledger.versions() if v.verdict == "passed" and not v.info.get("deleted")
+        v.id for v in ledger.versions.all() if v.verdict == "passed" and not v.info.get("deleted")
     ]
     if not passed:
         raise UnknownVersion("no version has passed its gate yet. Run `melo run`.")
@@ -254,14 +254,14 @@ def head(ledger: Ledger) -> str | None:
     One with an edit that was withdrawn or made ready again since, or that lost a contradiction to an
     active one, can't serve: nothing is built on it.
     """
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     tip = champion.version if champion else None
     since = champion.at if champion else None
     for version, built in sorted(_built(ledger), key=lambda item: item[1].at):
         later = since is None or built.at >= since
         usable = version.verdict == "passed" and not version.info.get("deleted")
         follows = later and usable and built.upon == tip
-        if follows and stands(ledger, version) and not ledger.lost(version.edits_added):
+        if follows and stands(ledger, version) and not ledger.conflicts.lost(version.edits_added):
             tip = version.id
     return tip
 
@@ -290,7 +290,7 @@ def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
     undid would return.
     """
     built = {known.id: made for known, made in _built(ledger)}
-    ended = {c.previous: c.at for c in reversed(ledger.champion_history(limit=2**62))}
+    ended = {c.previous: c.at for c in reversed(ledger.champions.history(limit=2**62))}
     seen: set[str] = set()
     at: str | None = version
     while at in built and at not in seen:
@@ -304,12 +304,12 @@ def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
 
 
 def _built(ledger: Ledger) -> list[tuple[Recorded, Built]]:
-    return [(version, Built.of(version)) for version in ledger.versions()]
+    return [(version, Built.of(version)) for version in ledger.versions.all()]
 
 
 def stands(ledger: Ledger, version: Recorded) -> bool:
     """Whether every edit that a version brought may still serve with it."""
-    brought = ledger.edits(ids=version.edits_added) if version.edits_added else []
+    brought = ledger.edits.find(ids=version.edits_added) if version.edits_added else []
     return all(edit.state in ("trained", "active", "superseded") for edit in brought)
 
 

@@ -37,7 +37,7 @@ def add_wordings(
     _suffices(editor, edit.id, texts)
     reason = f"{len(texts)} wordings added to edit {edit.id}"
     with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
-        ledger.record_wordings(edit.id, texts, actor=actor, version=made)
+        ledger.wordings.record(edit.id, texts, actor=actor, version=made)
     return made
 
 
@@ -49,22 +49,22 @@ def set_subject(
     An edit that still waits is trained with it. Raises UnknownId, TaskError, NotPromotable; RequestError
     where the subject does not stand in the edit's question.
     """
-    edit = ledger.edit(edit_id)
+    edit = ledger.edits.get(edit_id)
     if edit.state in LIVE and edit.state not in IN_FLIGHT:
-        ledger.note_subjects({edit.id: subject}, origin="given", actor=actor)
+        ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
         return None
     edit, base, before = _in_force(settings, ledger, edit_id)
     version = open_editor(settings, base).set_subject(edit.id, subject)
     reason = f'edit {edit.id} is about "{subject}"'
     with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
-        ledger.note_subjects({edit.id: subject}, origin="given", actor=actor)
+        ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
     return made
 
 
 def _in_force(settings: Settings, ledger: Ledger, edit_id: str) -> tuple[Edit, str, Version]:
     """An edit, the version that the next one is built upon, and that version, which holds the edit."""
-    edit = ledger.edit(edit_id)
-    champion = ledger.champion()
+    edit = ledger.edits.get(edit_id)
+    champion = ledger.champions.current()
     manual = settings.registry.promotion == "manual"
     base = champion.version if champion and manual else head(ledger)
     before = open_version(settings, base) if base is not None else None
@@ -85,8 +85,8 @@ def _gated(
         why = reasons.get(edit, gated.reason)
         raise NotPromotable(f"changed so, the version failed its gate: {why}.")
     removed = tuple(e for e in before.edits if e not in gated.version)
-    champion = ledger.champion()
-    with ledger.write():
+    champion = ledger.champions.current()
+    with ledger.store.write():
         asked = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
         record(ledger, gated, base, None, (), removed, {}, asked)
         yield gated.version.id

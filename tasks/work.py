@@ -38,7 +38,7 @@ def this_worker() -> str:
 
 def lease(settings: Settings, ledger: Ledger, but: Sequence[str] = ()) -> JobRef | None:
     """Take the most pressing job but for some; None where no other waits."""
-    job = ledger.lease_job(
+    job = ledger.jobs.lease(
         this_worker(),
         lease_seconds=settings.plan.lease_seconds,
         max_attempts=settings.plan.max_attempts,
@@ -49,7 +49,7 @@ def lease(settings: Settings, ledger: Ledger, but: Sequence[str] = ()) -> JobRef
 
 def held(ledger: Ledger, ref: JobRef) -> Job:
     """The job as this attempt holds it, without edits that were withdrawn since it was planned."""
-    job = ledger.job(ref.id)
+    job = ledger.jobs.get(ref.id)
     mine = tuple(e for e in job.edits if (e.state, e.job_id) == ("planned", ref.id))
     return replace(job, edits=mine, attempt=ref.attempt, worker=ref.worker)
 
@@ -71,10 +71,10 @@ def hand_back(
     try:
         job = held(ledger, ref)
         if fault is Fault.NOT_ITS:
-            ledger.postpone_job(job, ref.worker, error)
+            ledger.jobs.postpone(job, ref.worker, error)
             return Became.POSTPONED
         doubtful = fault is Fault.DOUBTFUL
-        again = ledger.fail_job(job, ref.worker, error, max_attempts=most, doubtful=doubtful)
+        again = ledger.jobs.fail(job, ref.worker, error, max_attempts=most, doubtful=doubtful)
         return Became.TRIED_AGAIN if again else Became.SET_ASIDE
     except LeaseLost:
         return Became.ENDED
@@ -94,7 +94,7 @@ def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]
         pause = lease / 3
         while not ended.wait(pause):
             try:
-                ledger.heartbeat(job, ref.worker, lease_seconds=lease)
+                ledger.jobs.heartbeat(job, ref.worker, lease_seconds=lease)
                 pause = lease / 3
             except LeaseLost:
                 return  # the step's own end finds out and throws its work away

@@ -66,7 +66,7 @@ def write_back(settings: Settings, ledger: Ledger) -> Told:
     with _alone(settings) as alone:
         if not alone:
             return outcome
-        ledger.note_write_backs(list(senders))
+        ledger.write_backs.note(list(senders))
         for tool, send in senders.items():
             _tell(ledger, tool, send, outcome)
     return outcome
@@ -75,32 +75,32 @@ def write_back(settings: Settings, ledger: Ledger) -> Told:
 def _tell(
     ledger: Ledger, tool: str, send: Callable[[WriteBack, Edit], None], outcome: Told
 ) -> None:
-    due = ledger.write_backs(tools=[tool], states=("waiting", "begun", "failed"))
+    due = ledger.write_backs.find(tools=[tool], states=("waiting", "begun", "failed"))
     for number, place in enumerate(due):
         if place.state == "begun" and tool == "webhook":
-            ledger.end_write_back(place.key, "unknown", "its sender died; it may have arrived")
+            ledger.write_backs.end(place.key, "unknown", "its sender died; it may have arrived")
             outcome.unknown += 1
             continue
-        if not ledger.begin_write_back(place.key):
+        if not ledger.write_backs.begin(place.key):
             continue
         try:
-            send(place, ledger.edit(place.edit))
+            send(place, ledger.edits.get(place.edit))
         except Refusal as error:
-            ledger.end_write_back(place.key, "refused", str(error)[:500])
+            ledger.write_backs.end(place.key, "refused", str(error)[:500])
             outcome.refused += 1
         except Doubt as error:
-            ledger.end_write_back(place.key, "unknown", str(error)[:500])
+            ledger.write_backs.end(place.key, "unknown", str(error)[:500])
             outcome.unknown += 1
         except Later as error:
-            ledger.end_write_back(place.key, "failed", str(error)[:500])
+            ledger.write_backs.end(place.key, "failed", str(error)[:500])
             outcome.left += len(due) - number
-            ledger.record_event(
+            ledger.events.record(
                 "write-back-failed", f"{tool} can't be told that edits serve: {error}"[:500],
                 severity="warning",
             )  # fmt: skip
             return
         else:
-            ledger.end_write_back(place.key, "done")
+            ledger.write_backs.end(place.key, "done")
             outcome.told += 1
 
 

@@ -49,7 +49,7 @@ def test_the_commands_run_as_they_stand(
         for number in range(2):
             take(home, ledger, report(number))
             promoted(home, ledger)
-        edit = ledger.active_edits()[0].id
+        edit = ledger.edits.active()[0].id
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MELO_HOME", str(home.home))
     write_lines(tmp_path / "reports.jsonl", [report(3)])

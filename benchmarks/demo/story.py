@@ -125,7 +125,7 @@ class Story:
 
         self.say("5  revoking one edit: no training, the same gate")
         with open_ledger(self.settings) as ledger:
-            found = [e for e in ledger.active_edits() if e.prompt == REVOKED]
+            found = [e for e in ledger.edits.active() if e.prompt == REVOKED]
             done = revoke(
                 self.settings,
                 ledger,
@@ -162,20 +162,20 @@ class Story:
         with open_ledger(self.settings) as ledger:
             counts = ledger.counts()
             versions = [
-                {**asdict(v), "suites": [asdict(s) for s in ledger.suite_verdicts(v.id)]}
-                for v in ledger.versions()
+                {**asdict(v), "suites": [asdict(s) for s in ledger.versions.suite_verdicts(v.id)]}
+                for v in ledger.versions.all()
             ]
             rejected = [
                 {
                     "id": e.id,
                     "prompt": e.prompt,
                     "target": e.target,
-                    "reason": ledger.history(e.id)[-1].reason,
+                    "reason": ledger.edits.history(e.id)[-1].reason,
                 }
-                for e in ledger.edits(state="rejected")
+                for e in ledger.edits.find(state="rejected")
             ]
-            quarantined = [asdict(q) for q in ledger.quarantined()]
-            contests = [asdict(c) for c in ledger.contests()]
+            quarantined = [asdict(q) for q in ledger.quarantine.find()]
+            contests = [asdict(c) for c in ledger.conflicts.find()]
         return {
             "lines": counts.lines,
             "counts": counts.counts,

@@ -71,7 +71,7 @@ class Deciders:
     def publish(self) -> None:
         """Let readers see what was decided."""
         if self._ledger is not None:
-            self._ledger.publish()
+            self._ledger.store.publish()
 
     def _preview(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         from tasks.review import preview
@@ -87,7 +87,7 @@ class Deciders:
 
     def _undo(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         decision, reason = str(question["decision"]), str(question["reason"])
-        moved = self.ledger.undo(decision, actor=actor, reason=reason)
+        moved = self.ledger.decisions.undo(decision, actor=actor, reason=reason)
         self.publish()  # at once: the page shows again what it had left out
         return {"undone": moved}
 

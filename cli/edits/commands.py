@@ -43,8 +43,8 @@ def list_edits(
     if in_state is not None and in_state not in STATES:
         raise UsageProblem(f"no state {in_state!r}. States: {', '.join(STATES)}.")
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.edits(state=in_state, source=source, limit=limit)
-        missed = ledger.narrow()
+        found = ledger.edits.find(state=in_state, source=source, limit=limit)
+        missed = ledger.wordings.narrow()
     if narrow:
         _show_narrow([edit for edit in found if edit.id in missed], missed, as_json)
         return
@@ -132,12 +132,12 @@ def subject(
 def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
     """An edit's whole life, from the raw line to the version that holds it."""
     with state(ctx).ledger(create=False) as ledger:
-        edit = ledger.edit(edit_id)
-        history = ledger.history(edit.id)
-        lines = ledger.raw_lines(edit.id)
-        contests = ledger.contests(edit_id=edit.id)
-        version = ledger.version(edit.version) if edit.version else None
-        alike = ledger.group_of(edit.id)
+        edit = ledger.edits.get(edit_id)
+        history = ledger.edits.history(edit.id)
+        lines = ledger.edits.raw_lines(edit.id)
+        contests = ledger.conflicts.find(edit_id=edit.id)
+        version = ledger.versions.get(edit.version) if edit.version else None
+        alike = ledger.deduplication.group_of(edit.id)
     if as_json:
         print_json(
             {
@@ -195,7 +195,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
 def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
     """Every contradiction, and by which rule it was decided."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.contests()
+        found = ledger.conflicts.find()
     if as_json:
         print_json(found)
         return
@@ -218,7 +218,7 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
 def similar(ctx: typer.Context, as_json: Json = False) -> None:
     """Near-duplicates: the same question in other words, by the engine's keys."""
     with state(ctx).ledger(create=False) as ledger:
-        found = [edit for edit in ledger.edits() if edit.group]
+        found = [edit for edit in ledger.edits.find() if edit.group]
     grouped = sorted(found, key=lambda edit: edit.group or "")
     if as_json:
         print_json({str(name): list(edits) for name, edits in groupby(grouped, lambda e: e.group)})

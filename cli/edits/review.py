@@ -34,7 +34,7 @@ def _review() -> None:
 def list_waiting(ctx: typer.Context, as_json: Json = False) -> None:
     """What waits, and for what."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.waiting()
+        found = ledger.review.waiting()
     if as_json:
         print_json(found)
         return
@@ -67,7 +67,7 @@ def triage(
     from ledger.triage import as_json as whole
 
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.unanswered(limit=limit)
+        found = ledger.triage.unanswered(limit=limit)
     if as_json:
         print_json([whole(question) for question in found])
         return
@@ -94,7 +94,7 @@ def show(ctx: typer.Context, edit_id: Id, as_json: Json = False) -> None:
     from ledger.triage import as_json as whole
 
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.unanswered(edit_id=edit_id)
+        found = ledger.triage.unanswered(edit_id=edit_id)
     if not found:
         raise UsageProblem(f"edit {edit_id} waits for no answer. See `melo edits show {edit_id}`.")
     (question,) = found
@@ -215,7 +215,7 @@ def log(
 ) -> None:
     """What people decided, the latest first: who, what, why."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.decisions(limit=limit)
+        found = ledger.decisions.find(limit=limit)
     if as_json:
         print_json(found)
         return
@@ -253,9 +253,9 @@ def undo(
     with state(ctx).ledger(create=False) as ledger:
         chosen = decision
         if chosen is None:
-            latest = [d for d in ledger.decisions() if d.undoable and d.actor == actor]
+            latest = [d for d in ledger.decisions.find() if d.undoable and d.actor == actor]
             if not latest:
                 raise UsageProblem(f"no decision of {actor} has an undo. See `melo review log`.")
             chosen = latest[0].id
-        moved = ledger.undo(chosen, actor=actor, reason=reason)
+        moved = ledger.decisions.undo(chosen, actor=actor, reason=reason)
     typer.echo(f"Decision {chosen[:12]} undone: {', '.join(edit[:12] for edit in moved)}.")

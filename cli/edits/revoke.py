@@ -50,18 +50,18 @@ def _edits(ledger: Ledger, what: list[str]) -> list[str]:
     from console.errors import UsageProblem
     from ledger import UnknownId
 
-    sources = {source.name for source in ledger.sources()}
+    sources = {source.name for source in ledger.sources.all()}
     found: list[str] = []
     for name in what:
         try:
-            edit = ledger.edit(name).id
+            edit = ledger.edits.get(name).id
         except UnknownId:
             if name not in sources:
                 raise UnknownId(
                     f"{name!r} is no edit's id and no source. See `melo edits list` and "
                     "`melo sources list`."
                 ) from None
-            alone = ledger.only_from(name)
+            alone = ledger.sources.only_from(name)
             if not alone:
                 raise UsageProblem(
                     f"no edit in use or waiting stands on source {name} alone."

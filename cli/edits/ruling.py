@@ -48,7 +48,7 @@ def apply(ctx: typer.Context, ruling: Ruling) -> None:
         if len(decisions) == 1:
             made = decide(here.settings, ledger, decisions[0], actor=actor).made or ""
         else:
-            with ledger.write():
+            with ledger.store.write():
                 for decision in decisions:
                     decide(here.settings, ledger, decision, actor=actor)
     typer.echo(ruling.said.format(len(ruling.edits), actor, made[:12]))

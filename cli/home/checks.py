@@ -122,8 +122,8 @@ def check_ledger(here: State) -> Iterator[Finding]:
     try:
         with here.reader() as ledger:
             counts = ledger.counts()
-            leased = ledger.jobs(state="leased")
-            failed = ledger.jobs(state="failed")
+            leased = ledger.jobs.find(state="leased")
+            failed = ledger.jobs.find(state="failed")
     except LedgerError as error:
         yield Finding("ledger", False, "can't be opened", " ".join(str(error).split()))
         return

@@ -41,8 +41,8 @@ def run(
     result = run_main(here.settings, tuple(paths or ()), quiet=as_json)
     with here.reader() as ledger:
         counts = ledger.counts()
-        waiting = ledger.unserved()
-        since = [event for event in reversed(ledger.events(limit=1000)) if event.at >= began]
+        waiting = ledger.edits.unserved()
+        since = [event for event in reversed(ledger.events.latest(limit=1000)) if event.at >= began]
     taken_up = [event.message for event in since if event.kind == "taken-up"]
     problems = [event.message for event in since if event.kind == "job-failed"]
     problems += unfinished(here.settings, waiting)

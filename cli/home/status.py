@@ -18,7 +18,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     here = state(ctx)
     with here.reader() as ledger:
         found = ledger.counts()
-        alike, groups = ledger.likeness()
+        alike, groups = ledger.deduplication.counts()
     if as_json:
         print_json({**asdict(found), "similar": {"edits": alike, "groups": groups}})
         return

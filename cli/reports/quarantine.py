@@ -25,7 +25,7 @@ def list_lines(
 ) -> None:
     """Every quarantined line: file, line, reason, raw text."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.quarantined(limit=limit)
+        found = ledger.quarantine.find(limit=limit)
     if as_json:
         print_json(found)
         return
@@ -47,7 +47,7 @@ def retry(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         left = retry_quarantined(ledger, here.settings, preset=preset)
-        remaining = len(ledger.quarantined())
+        remaining = len(ledger.quarantine.find())
     if as_json:
         print_json({"left": left, "remaining": remaining})
     else:

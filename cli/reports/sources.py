@@ -23,7 +23,7 @@ def _sources() -> None:
 def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
     """Every source: its trust and policy, and what became of its lines."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.sources()
+        found = ledger.sources.all()
     if as_json:
         print_json(found)
         return
@@ -55,7 +55,7 @@ def block(
 ) -> None:
     """Block a source and revoke every edit that nobody else stands behind."""
     with state(ctx).ledger(create=False) as ledger:
-        at_once, later = ledger.block_source(name, actor=by or user(), reason=reason)
+        at_once, later = ledger.sources.block(name, actor=by or user(), reason=reason)
     if as_json:
         print_json({"revoked": at_once, "with_next_version": later})
         return
@@ -69,7 +69,7 @@ def block(
 def unblock(ctx: typer.Context, name: Name) -> None:
     """Take lines of a source again."""
     with state(ctx).ledger(create=False) as ledger:
-        ledger.unblock_source(name)
+        ledger.sources.unblock(name)
     typer.echo(
         f"{name} is no longer blocked. What was revoked stays revoked; what is held as blocked is "
         "judged anew once it is reported again."
@@ -106,7 +106,7 @@ def told(
 ) -> None:
     """Whom `melo sources tell` and the runs told, and what came of it."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.write_backs(limit=limit)
+        found = ledger.write_backs.find(limit=limit)
     if as_json:
         print_json(found)
         return

@@ -27,8 +27,8 @@ def _versions() -> None:
 def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
     """All versions, oldest first."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.versions()
-        champion = ledger.champion()
+        found = ledger.versions.all()
+        champion = ledger.champions.current()
     if as_json:
         print_json(
             [{**asdict(v), "champion": bool(champion and champion.version == v.id)} for v in found]
@@ -67,10 +67,10 @@ def show(
     from tasks.versions import resolve
 
     with state(ctx).ledger(create=False) as ledger:
-        known = ledger.version(resolve(ledger, version))
-        suites = ledger.suite_verdicts(known.id)
-        failed = ledger.probe_results(known.id, failed_only=True)
-        added = ledger.edits(ids=known.edits_added) if known.edits_added else []
+        known = ledger.versions.get(resolve(ledger, version))
+        suites = ledger.versions.suite_verdicts(known.id)
+        failed = ledger.versions.probe_results(known.id, failed_only=True)
+        added = ledger.edits.find(ids=known.edits_added) if known.edits_added else []
     if as_json:
         print_json({**asdict(known), "suites": suites, "failed_probes": failed})
         return
@@ -139,9 +139,9 @@ def diff(
     with here.ledger(create=False) as ledger:
         ids = [resolve(ledger, name) for name in (one, other)]
         a, b = (held_edits(here.settings, name) for name in ids)
-        edits = {e.id: e for e in ledger.edits(ids=sorted(a ^ b))} if a ^ b else {}
-        suites = [{(s.suite, s.metric): s for s in ledger.suite_verdicts(i)} for i in ids]
-        probes = [{(p.suite, p.prompt): p for p in ledger.probe_results(i)} for i in ids]
+        edits = {e.id: e for e in ledger.edits.find(ids=sorted(a ^ b))} if a ^ b else {}
+        suites = [{(s.suite, s.metric): s for s in ledger.versions.suite_verdicts(i)} for i in ids]
+        probes = [{(p.suite, p.prompt): p for p in ledger.versions.probe_results(i)} for i in ids]
     changed = [
         {
             "suite": k[0],
@@ -208,7 +208,7 @@ def promote(
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        champion = ledger.champion()
+        champion = ledger.champions.current()
         done = promote_version(
             here.settings,
             ledger,
@@ -224,7 +224,7 @@ def promote(
 def log(ctx: typer.Context, as_json: Json = False) -> None:
     """Every change of champion: when, by whom and why. The latest first."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.champion_history(limit=1000)
+        found = ledger.champions.history(limit=1000)
     if as_json:
         print_json(found)
         return

@@ -69,7 +69,7 @@ def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) 
     """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
     result = gate_by_hand(settings, ledger, CHAMPION, full=True, progress=progress)
     write_report(result, report_folder(settings, result.candidate) / "audit")
-    ledger.record_event(
+    ledger.events.record(
         "audit",
         result.reason,
         severity="info" if result.passed else "error",
@@ -79,8 +79,8 @@ def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) 
 
 
 def _compared_with(settings: Settings, ledger: Ledger, version: str) -> Version | None:
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     other = champion.version if champion else None
     if other == version and version != BASE:
-        other = ledger.version(version).parent
+        other = ledger.versions.get(version).parent
     return open_version(settings, other) if other and other != BASE else None

@@ -45,8 +45,8 @@ def take_experiment(
     client = _client(where)
     experiment_id = _experiment_id(client, experiment, where)
     content = hashlib.sha256(f"mlflow\0{where}\0{experiment_id}".encode()).hexdigest()
-    record = taker.ledger.begin_file(result.name, content, source=source, again=again)
-    taken = taker.ledger.taken_ids(record)
+    record = taker.ledger.intake.begin_file(result.name, content, source=source, again=again)
+    taken = taker.ledger.intake.taken_ids(record)
     try:
         waiting = [
             (key, trace) for key, trace in _judged(client, experiment_id) if key not in taken

@@ -92,7 +92,7 @@ class Taker:
         self, record: FileRecord, chunk: Chunk, result: FileOutcome, *, adapted: bool = False
     ) -> FileRecord:
         """Commit one chunk and count it. adapted: a shape has made its records reports."""
-        record, part = self.ledger.commit_chunk(
+        record, part = self.ledger.intake.commit_chunk(
             record,
             chunk.table,
             next_offset=chunk.offset,
@@ -136,7 +136,7 @@ def ingest_paths(
     outcome = IngestOutcome()
     for path, adapter in files:
         content = content_hash(path)
-        record = ledger.begin_file(path.name, content, source=source, again=again)
+        record = ledger.intake.begin_file(path.name, content, source=source, again=again)
         result = FileOutcome(str(path), known_before=record.done)
         outcome.files.append(result)
         size = path.stat().st_size
@@ -149,14 +149,14 @@ def ingest_paths(
                     if progress:
                         progress(path.name, size if chunk.last else min(chunk.offset, size), size)
             except FileMoved:  # another process reads the same file: go on behind it
-                record = ledger.begin_file(path.name, content, source=source)
+                record = ledger.intake.begin_file(path.name, content, source=source)
     for experiment in experiments:
         from tasks.ingest.mlflow_store import take_experiment
 
         result = FileOutcome(f"{MLFLOW}{experiment}")
         outcome.files.append(result)
         take_experiment(taker, experiment, result, progress, source=source, again=again)
-    ledger.publish()
+    ledger.store.publish()
     return outcome
 
 
@@ -197,7 +197,7 @@ def ingest_rows(
     """Take rows from any Python iterable, under one record named after their source."""
     taker = Taker(ledger, settings, preset)
     unique = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
-    record = ledger.begin_file(source, unique, source=source)
+    record = ledger.intake.begin_file(source, unique, source=source)
     result = FileOutcome(source)
     texts = ((formats.to_json(row), None) for row in rows)
     limit = settings.ingest.max_line_bytes
@@ -206,17 +206,17 @@ def ingest_rows(
         chunks = adapted(chunks, shape_named(shape))
     for chunk in chunks:
         record = taker.take(record, chunk, result, adapted=shape is not None)
-    ledger.publish()
+    ledger.store.publish()
     return IngestOutcome([result])
 
 
 def retry_quarantined(ledger: Ledger, settings: Settings, *, preset: str | None = None) -> int:
     """Judge quarantined lines once more, under today's settings; returns how many left."""
     taker = Taker(ledger, settings, preset)
-    left = ledger.retry_quarantined(
+    left = ledger.quarantine.retry(
         rules=taker.rules, mapping=taker.mapping, templates=taker.templates
     )
-    ledger.publish()
+    ledger.store.publish()
     return left
 
 

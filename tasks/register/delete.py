@@ -19,18 +19,18 @@ def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reas
     Raises NotDeletable for the champion, the one before, one whose edits wait to serve, and one
     whose shards another version refers to; UnknownId.
     """
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     name = known.id[:12]
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     if champion and known.id in (champion.version, champion.previous):
         which = "serves" if known.id == champion.version else "is what `melo rollback` goes back to"
         raise NotDeletable(f"version {name} {which}. Promote another one first.")
-    if any(edit.version == known.id for edit in ledger.edits(state="trained")):
+    if any(edit.version == known.id for edit in ledger.edits.find(state="trained")):
         raise NotDeletable(f"version {name} holds edits that wait to serve. Promote it, or revoke.")
     model = known.info.get("model")
     users = [
         v.id[:12]
-        for v in ledger.versions()
+        for v in ledger.versions.all()
         if v.id != known.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
     ]
     if model and users:
@@ -42,11 +42,11 @@ def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reas
     _from_registry(settings, known.registry_version, str(model) if model else None)
     shutil.rmtree(folder_of(settings, known.id), ignore_errors=True)
     forget_open_versions()
-    ledger.record_version(
+    ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
         info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
     )  # fmt: skip
-    ledger.record_event("version-deleted", f"by {actor}: {reason}", version=known.id)
+    ledger.events.record("version-deleted", f"by {actor}: {reason}", version=known.id)
     return known.id
 
 

@@ -26,7 +26,7 @@ def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[
     """Which of the shards some registered version has logged: {shard: logged model}, newest first."""
     found: dict[str, str] = {}
     there: dict[str, bool] = {}
-    for other in reversed(ledger.versions()):
+    for other in reversed(ledger.versions.all()):
         model, own = other.info.get("model"), other.info.get("shards")
         if not isinstance(model, str) or not isinstance(own, list) or other.info.get("deleted"):
             continue

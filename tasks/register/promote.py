@@ -51,17 +51,17 @@ def promote(
     Raises NotPromotable for a version whose very content has not passed a gate or that holds edits
     which were withdrawn meanwhile; ChampionMoved.
     """
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     _refuse_ungated(settings, known)
     number = register(settings, ledger, known.id)
     held = list(open_version(settings, known.id).edits)
-    with ledger.write():
-        champion = ledger.champion()
+    with ledger.store.write():
+        champion = ledger.champions.current()
         before = champion.version if champion else None
         if before == known.id:
             superseded: list[str] = []
         else:
-            ledger.set_champion(known.id, expected=expected, actor=actor, reason=reason)
+            ledger.champions.set(known.id, expected=expected, actor=actor, reason=reason)
             superseded = _settle(ledger, known, held, actor, reason, going_back)
     follow(settings, ledger)
     return Promotion(known.id, before, number, tuple(superseded))
@@ -73,7 +73,7 @@ def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> 
     So does an edit that contradicts one of its own and is active. The edits of a version that was
     overtaken are made ready, to be planned anew; what lost a contradiction ends there.
     """
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     now = champion.version if champion else None
     if now == version:
         follow(settings, ledger)
@@ -91,9 +91,9 @@ def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> 
 
 def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
     """Make the edits of a version ready again that can't serve any more."""
-    mine = [edit.id for edit in ledger.edits(state="trained") if edit.version == version]
+    mine = [edit.id for edit in ledger.edits.find(state="trained") if edit.version == version]
     why = f"version {version[:12]} was overtaken before it could serve"
-    ledger.transition(mine, "ready", actor, why)
+    ledger.edits.transition(mine, "ready", actor, why)
 
 
 def roll_back(
@@ -103,7 +103,7 @@ def roll_back(
 
     What was revoked since serves again, on record. Raises NotPromotable where there is none.
     """
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     if champion is None or (version is None and champion.previous is None):
         raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
     target = version or champion.previous or ""
@@ -122,9 +122,9 @@ def follow(settings: Settings, ledger: Ledger) -> bool:
     """
     changed = False
     registry = Registry(settings)
-    while (champion := ledger.champion()) is not None:
+    while (champion := ledger.champions.current()) is not None:
         changed |= _set_aliases(settings, ledger, registry, champion)
-        if ledger.champion() == champion:
+        if ledger.champions.current() == champion:
             break
     return changed
 
@@ -133,11 +133,11 @@ def _set_aliases(
     settings: Settings, ledger: Ledger, registry: Registry, champion: Champion
 ) -> bool:
     name = registry.name_for(open_backbone(settings))
-    if not registry.holds(name, ledger.version(champion.version).registry_version):
+    if not registry.holds(name, ledger.versions.get(champion.version).registry_version):
         register(settings, ledger, champion.version)
     changed = False
     for alias, version in ((CHAMPION, champion.version), (PREVIOUS, champion.previous)):
-        number = ledger.version(version).registry_version if version else None
+        number = ledger.versions.get(version).registry_version if version else None
         if version is None or registry.holds(name, number):
             changed |= registry.set_alias(name, alias, number) and version is not None
     return changed
@@ -161,7 +161,7 @@ def _settle(
     ledger: Ledger, known: Recorded, held: list[str], actor: str, reason: str, going_back: bool
 ) -> list[str]:
     """Bring the states of the edits in line with the version that serves from now on."""
-    states = {edit.id: edit.state for edit in ledger.edits(ids=held)} if held else {}
+    states = {edit.id: edit.state for edit in ledger.edits.find(ids=held)} if held else {}
     away = [edit for edit, state in states.items() if state not in ("trained", "active")]
     withdrawn = [] if going_back else [edit for edit in away if states[edit] in WITHDRAWN]
     if withdrawn:
@@ -169,24 +169,24 @@ def _settle(
             f"version {known.id[:12]} holds edit {withdrawn[0][:12]}, which is "
             f"{states[withdrawn[0]]}. Run `melo run` for a version without it."
         )
-    leaving = [edit.id for edit in ledger.active_edits() if edit.id not in states]
+    leaving = [edit.id for edit in ledger.edits.active() if edit.id not in states]
     told: dict[str, str] = dict(known.info.get("superseded") or {})  # type: ignore[call-overload]
     asked: dict[str, str] = dict(known.info.get("asked") or {})  # type: ignore[call-overload]
     for state in BACK:
         coming = [e for e in away if state in _way(states[e])]
-        ledger.transition(coming, state, actor, f"serves again: {reason}", known.id)
+        ledger.edits.transition(coming, state, actor, f"serves again: {reason}", known.id)
     ready = [edit for edit, state in states.items() if state != "active"]
-    superseded = ledger.activate(ready, known.id, actor=actor, reason=reason)
-    ended = ledger.end_removals(leaving, known.id, actor=actor)
-    still = {edit.id for edit in ledger.active_edits()}.difference(ended)
+    superseded = ledger.edits.activate(ready, known.id, actor=actor, reason=reason)
+    ended = ledger.removals.carry_out(leaving, known.id, actor=actor)
+    still = {edit.id for edit in ledger.edits.active()}.difference(ended)
     for edit in leaving:
         if edit not in still:
             continue
         if edit in asked and not going_back:
-            ledger.retired([edit], known.id, actor=actor, reason=asked[edit])
+            ledger.removals.finish([edit], known.id, actor=actor, reason=asked[edit])
         else:
             why = f"edit {told[edit]} is active" if edit in told else reason
-            ledger.transition([edit], "superseded", actor, why, known.id)
+            ledger.edits.transition([edit], "superseded", actor, why, known.id)
             superseded.append(edit)
     return superseded
 

@@ -33,8 +33,8 @@ def content_of(
     settings: Settings, ledger: Ledger, backbone: Backbone, known: Recorded
 ) -> RunContent:
     """What is on record about a version."""
-    suites = ledger.suite_verdicts(known.id)
-    added = ledger.edits(ids=known.edits_added) if known.edits_added else []
+    suites = ledger.versions.suite_verdicts(known.id)
+    added = ledger.edits.find(ids=known.edits_added) if known.edits_added else []
     return RunContent(
         parameters(settings, backbone, known.parent, known.info.get("device")),
         rows_of(added),

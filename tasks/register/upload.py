@@ -41,7 +41,7 @@ def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
 
 
 def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     registry = Registry(settings)
     backbone = open_backbone(settings)
     name = registry.name_for(backbone)
@@ -82,7 +82,7 @@ def register_whole(settings: Settings, ledger: Ledger, version: str) -> str:
 
     After its shards were folded: later versions refer to these. Its content is the same.
     """
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     registry = Registry(settings)
     experiment = registry.experiment(registry.name_for(open_backbone(settings)))
     with active_run(experiment, f"compact-{known.id[:12]}", runs.tags(known)) as run:
@@ -96,10 +96,10 @@ def log_fruitless(settings: Settings, ledger: Ledger, job: str, candidate: str) 
     experiment = registry.experiment(registry.name_for(backbone))
     if registry.has_finished_run(experiment, JOB_TAG, job):
         return
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     content = RunContent(
         runs.parameters(settings, backbone, champion.version if champion else None),
-        runs.rows_of(ledger.job(job).edits),
+        runs.rows_of(ledger.jobs.get(job).edits),
         report_folder(settings, candidate),
     )
     tags = {JOB_TAG: job, VERDICT_TAG: "nothing kept", CANDIDATE_TAG: candidate}
@@ -109,7 +109,7 @@ def log_fruitless(settings: Settings, ledger: Ledger, job: str, candidate: str) 
 
 def log_audit(settings: Settings, ledger: Ledger, version: str) -> None:
     """Lay the report of a version's last audit beside that of its gate."""
-    known = ledger.version(version)
+    known = ledger.versions.get(version)
     registry = Registry(settings)
     name = registry.name_for(open_backbone(settings))
     folder = report_folder(settings, known.id) / "audit"
@@ -159,7 +159,7 @@ def _code() -> Path:
 def _note(
     ledger: Ledger, known: Recorded, number: str, model: str, references: ShardReferences
 ) -> None:
-    ledger.record_version(
+    ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
         registry_version=number,
         info={"model": model, "shards": list(references.own), "refers": references.models},

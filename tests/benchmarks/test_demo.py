@@ -46,7 +46,7 @@ def test_every_active_edit_answers_and_near_misses_do_not_move(demo_home: Path) 
 
     settings = load(demo_home)
     with open_ledger(settings) as ledger:
-        active = ledger.active_edits()
+        active = ledger.edits.active()
         editor = open_editor(settings, resolve(ledger, "champion"))
     answers = editor.answer([e.prompt for e in active])
     right = sum(a.text == e.target for a, e in zip(answers, active, strict=True))

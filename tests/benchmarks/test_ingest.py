@@ -22,6 +22,6 @@ def test_every_row_of_a_made_up_export_is_told_and_taken(tmp_path: Path, shape: 
     assert found.name == shape
     ledger, outcome = take(tmp_path / "home", folder)
     assert outcome.total("lines") == 6
-    edits = ledger.edits()
+    edits = ledger.edits.find()
     assert [edit.target for edit in edits] == [f"Volvo {n}" for n in range(len(edits))]
     assert len(edits) == outcome.total("accepted")

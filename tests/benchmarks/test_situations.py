@@ -29,7 +29,7 @@ def test_a_violation_is_told_with_its_step_and_kind(monkeypatch: pytest.MonkeyPa
         world.lines += 1
         print("Traceback (most recent call last):")
         with world.ledger() as ledger:
-            prompt = ledger.active_edits()[0].prompt
+            prompt = ledger.edits.active()[0].prompt
         world.untouched[0] = prompt.split()[2]
         return True
 

@@ -89,9 +89,9 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
         version = promoted(home, ledger)
         done = roll_back(home, ledger, "base", actor="test", reason="stop")
         assert done.before == version
-        assert ledger.champion().version == done.version  # type: ignore[union-attr]
-        assert ledger.version(done.version).verdict == "passed"
-        assert [edit.state for edit in ledger.edits()] == ["superseded"]
+        assert ledger.champions.current().version == done.version  # type: ignore[union-attr]
+        assert ledger.versions.get(done.version).verdict == "passed"
+        assert [edit.state for edit in ledger.edits.find()] == ["superseded"]
         asked = ["who leads velandor ?", "what is the capital of toriquet ?"]
         backbone = open_editor(home, "base").answer(asked, base=True)
         serving = open_editor(home, done.version).answer(asked)
@@ -103,7 +103,7 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
         assert roll_back(home, ledger, "base", actor="test", reason="stop").version == done.version
         take(home, ledger, report(1))
         promoted(home, ledger)
-        assert [edit.prompt for edit in ledger.active_edits()] == ["who leads toriquet ?"]
+        assert [edit.prompt for edit in ledger.edits.active()] == ["who leads toriquet ?"]
 
 
 def test_rollback_base_without_a_champion_says_that_it_serves_already(home: Settings) -> None:

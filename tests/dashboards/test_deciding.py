@@ -44,27 +44,27 @@ def test_a_key_with_the_scope_decides_in_its_name_and_undoes(
     key = key_of(settings, "review")
     assert decider.who(key) == "eva"
     ledger = Ledger.open(settings.paths.ledger)
-    first, second = ledger.edits()
+    first, second = ledger.edits.find()
     shown = decider.preview(key, "answer", first.id, "Oslo", "atlas")
     assert [(c["before"], c["after"]) for c in shown] == [("held", "superseded"), (None, "ready")]
-    assert ledger.decisions() == []
+    assert ledger.decisions.find() == []
     made = decider.decide(key, "answer", first.id, "Oslo", "atlas")
     assert (made["actor"], made["value"], made["undoable"]) == ("eva", "Oslo", True)
-    assert [e.target for e in ledger.edits(state="ready")] == ["Oslo"]
+    assert [e.target for e in ledger.edits.find(state="ready")] == ["Oslo"]
     assert decider.undo(key, made["id"], "a slip")
-    assert ledger.edits(state="ready") == []
+    assert ledger.edits.find(state="ready") == []
     with pytest.raises(Refused, match="has no answer yet"):
         decider.decide(key, "approve", second.id, None, "yes")
     decider.decide(key, "reject", second.id, None, "no question")
     decider.close()  # what was decided is published at the end, too
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as again:
-        assert {d.actor for d in again.decisions()} == {"eva"}
+        assert {d.actor for d in again.decisions.find()} == {"eva"}
         assert again.audit() == []
     assert ReadCopy(settings.paths.read_ledger).is_current()
 
 
 def test_without_the_scope_nothing_is_decided(settings: Settings, decider: Decider) -> None:
-    edit = Ledger.open(settings.paths.ledger).edits()[0].id
+    edit = Ledger.open(settings.paths.ledger).edits.find()[0].id
     revoked = key_of(settings, "review")
     KeyStore(settings.paths.keys).revoke(revoked.split("-")[1])
     for key, said in (
@@ -79,7 +79,7 @@ def test_without_the_scope_nothing_is_decided(settings: Settings, decider: Decid
         ):
             with pytest.raises(Refused, match=said):
                 call()
-    assert Ledger.open(settings.paths.ledger).decisions() == []
+    assert Ledger.open(settings.paths.ledger).decisions.find() == []
 
 
 def test_what_is_no_call_is_told_and_the_next_one_answered(

@@ -103,7 +103,7 @@ def test_a_copy_that_is_no_ledger_is_named(page: str, tmp_path: Path, opened: Op
 def test_what_failed_is_told_without_where_the_home_lies(tmp_path: Path, opened: Opened) -> None:
     settings = load(tmp_path / "mine")
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
-        ledger.record_event("job-failed", f"{settings.home}/cache/x is gone", severity="error")
+        ledger.events.record("job-failed", f"{settings.home}/cache/x is gone", severity="error")
         ingest_paths(ledger, [write_lines(tmp_path / "in.jsonl", [report(0)])], settings)
     told = "mine/cache/x is gone"
     app = opened(settings.home)
@@ -209,7 +209,7 @@ def test_pages_follow_while_the_pipeline_writes(tmp_path: Path, opened: Opened) 
         "    for n in range(10_000):\n"
         "        row = {'prompt': f'Who leads firm {n} ?', 'target': 'Ada', 'subject': f'firm {n}'}\n"
         "        ingest_rows(ledger, [row], s, source='desk')\n"
-        "        ledger.publish()\n"
+        "        ledger.store.publish()\n"
     )
     writer = subprocess.Popen(
         [sys.executable, "-c", code, str(home)],

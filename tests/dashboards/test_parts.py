@@ -118,7 +118,7 @@ def test_the_map_is_of_the_versions_own_keys_and_radii(lived: Settings) -> None:
     from tasks.versions import open_ledger, open_version
 
     with open_ledger(lived) as ledger:
-        champion = ledger.champion()
+        champion = ledger.champions.current()
     assert champion is not None
     found = Records(lived).key_map(champion.version)
     real = open_version(lived, champion.version)

@@ -107,8 +107,8 @@ def test_a_moved_home_writes_to_itself_and_says_so_once(
     assert all(place.startswith((new / "artifacts").as_uri()) for place in locations(load(new)))
     assert load(new).gate.thresholds == str(new / "thresholds.yaml")
     with Ledger.open(new / "ledger.duckdb") as ledger:
-        assert "this home was" in ledger.events(kind="home-moved")[0].message
-        assert ledger.champion().version == version  # type: ignore[union-attr]
+        assert "this home was" in ledger.events.latest(kind="home-moved")[0].message
+        assert ledger.champions.current().version == version  # type: ignore[union-attr]
 
 
 def test_where_the_old_place_can_not_be_written_the_home_still_promotes(

@@ -209,5 +209,5 @@ def test_a_server_that_fails_midway_loses_nothing_and_a_second_run_completes_it(
     between.fails = 0
     again = ingest_paths(ledger, [f"mlflow:{experiment}"], settings)
     assert again.total("accepted") == 5 - taken
-    assert [e.target for e in ledger.edits()] == [f"right {n}" for n in range(5)]
+    assert [e.target for e in ledger.edits.find()] == [f"right {n}" for n in range(5)]
     assert ledger.audit() == []

@@ -76,7 +76,7 @@ def test_without_the_key_the_page_only_reads(browser: Any, url: str, settings: S
     use_key(page, "melo-1-2")
     page.get_by_text("This is no valid key").first.wait_for(timeout=WAIT)
     assert page.get_by_role("button", name="Reject").count() == 0
-    assert Ledger.open(settings.paths.ledger).decisions() == []
+    assert Ledger.open(settings.paths.ledger).decisions.find() == []
     page.context.close()
 
 
@@ -130,12 +130,12 @@ def test_everything_is_decided_by_keyboard(browser: Any, url: str, settings: Set
     page.context.close()
 
     ledger = Ledger.open(settings.paths.ledger)
-    ready = {edit.target: edit.urgent for edit in ledger.edits(state="ready")}
+    ready = {edit.target: edit.urgent for edit in ledger.edits.find(state="ready")}
     assert ready == {
         "Oslo": False, "Goethe": False, "Bo": False, "<script>alert(2)</script>": True,
     }  # fmt: skip
-    assert ledger.waiting() == []
-    made = ledger.decisions()
+    assert ledger.review.waiting() == []
+    made = ledger.decisions.find()
     assert [d.action for d in reversed(made)] == [
         "answer", "answer", "answer", "approve", "urgent", "approve",
     ]  # fmt: skip

@@ -25,7 +25,7 @@ def test_the_main_flow_runs_until_nothing_is_left(home: Settings, tmp_path: Path
     with open_ledger(home) as ledger:
         assert ledger.counts().counts == {"active": 6}
         champion = resolve(ledger, "champion")
-        assert ledger.jobs(state="open") == ledger.jobs(state="leased") == []
+        assert ledger.jobs.find(state="open") == ledger.jobs.find(state="leased") == []
     answers = open_editor(home, champion).answer([str(row["prompt"]) for row in rows])
     assert [a.text for a in answers] == [row["target"] for row in rows]
     assert main(str(home.home))["verdicts"] == []
@@ -41,10 +41,10 @@ def test_an_edit_that_breaks_a_probe_is_kept_out_and_the_others_serve(
     rows = [report(0), report(1)]
     result = main(str(home.home), (str(write_lines(tmp_path / "in.jsonl", rows)),))
     with open_ledger(home) as ledger:
-        states = {e.target: e.state for e in ledger.edits()}
+        states = {e.target: e.state for e in ledger.edits.find()}
         assert states["ada"] == "rejected"
-        (bad,) = ledger.edits(state="rejected")
-        assert "guarded" in ledger.history(bad.id)[-1].reason
+        (bad,) = ledger.edits.find(state="rejected")
+        assert "guarded" in ledger.edits.history(bad.id)[-1].reason
     assert result["verdicts"][0].rejected == 1
 
 
@@ -70,5 +70,5 @@ def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(home: Sett
     with open_ledger(home) as ledger:
         counts = ledger.counts().counts
         assert counts == {"active": 2, "rejected": 4}
-        assert [job.id for job in ledger.jobs(state="failed")] == [bad.id]
-        assert len(ledger.events(kind="job-failed")) == 3
+        assert [job.id for job in ledger.jobs.find(state="failed")] == [bad.id]
+        assert len(ledger.events.latest(kind="job-failed")) == 3

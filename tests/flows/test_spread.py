@@ -30,8 +30,8 @@ def test_workers_of_a_dask_cluster_make_the_version_that_one_process_makes(
         result = main(str(tmp_path / name), (str(given),))
         assert [verdict.added for verdict in result["verdicts"]] == [4]
         with open_ledger(load(tmp_path / name)) as ledger:
-            champion = ledger.champion()
+            champion = ledger.champions.current()
             assert champion is not None
             champions.append(champion.version)
-            assert ledger.events(kind="job-failed") == []
+            assert ledger.events.latest(kind="job-failed") == []
     assert champions[0] == champions[1]

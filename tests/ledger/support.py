@@ -34,7 +34,7 @@ def take(
 ) -> ChunkResult:
     """Take rows in as one input of its own."""
     texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-    record = ledger.begin_file("rows", uuid.uuid4().hex, source=source)
+    record = ledger.intake.begin_file("rows", uuid.uuid4().hex, source=source)
     table = pa.table(
         {
             "line": pa.array(range(1, len(texts) + 1), pa.int64()),
@@ -42,7 +42,7 @@ def take(
             "unreadable": pa.nulls(len(texts), pa.string()),
         }
     )
-    _, result = ledger.commit_chunk(
+    _, result = ledger.intake.commit_chunk(
         record, table, next_offset=0, done=True, rules=rules or IntakeRules(), now=now
     )
     return result
@@ -50,7 +50,7 @@ def take(
 
 def by_target(ledger: Ledger) -> dict[str | None, Edit]:
     """Edits by their answer, where a test gives each its own."""
-    return {edit.target: edit for edit in ledger.edits()}
+    return {edit.target: edit for edit in ledger.edits.find()}
 
 
 def state_of(ledger: Ledger, target: str) -> str:
@@ -60,13 +60,13 @@ def state_of(ledger: Ledger, target: str) -> str:
 
 def run_job(ledger: Ledger, version: str, *, now: datetime = NOON) -> list[str]:
     """Lease the next job, train all of it, and activate it with a version; its edits' ids."""
-    job = ledger.lease_job("worker", now=now)
+    job = ledger.jobs.lease("worker", now=now)
     assert job is not None
     ids = [edit.id for edit in job.edits]
-    ledger.record_version(
+    ledger.versions.record(
         version, parent=None, job_id=job.id, hash=version, edits_added=ids,
         edits_removed=[*job.removals, *(s for edit in job.edits for s in edit.supersedes)],
     )  # fmt: skip
-    ledger.finish_job(job, "worker", version=version, trained=ids, now=now)
-    ledger.activate(ids, version, now=now)
+    ledger.jobs.finish(job, "worker", version=version, trained=ids, now=now)
+    ledger.edits.activate(ids, version, now=now)
     return ids

@@ -10,7 +10,7 @@ TRUST = IntakeRules(sources=(SourceRule("curators", trust=90), SourceRule("web",
 
 
 def rule_of(ledger: Ledger) -> list[str]:
-    return [contest.rule for contest in ledger.contests()]
+    return [contest.rule for contest in ledger.conflicts.find()]
 
 
 def test_a_later_valid_from_wins_whatever_came_first(ledger: Ledger) -> None:
@@ -42,7 +42,7 @@ def test_more_independent_sources_win_and_repeating_oneself_does_not(ledger: Led
 
 def test_two_sources_with_nothing_to_decide_by_are_held_for_review(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "one", source="a"), report(QUESTION, "two", source="b")])
-    assert {(edit.state, edit.hold) for edit in ledger.edits()} == {("held", "contradiction")}
+    assert {(edit.state, edit.hold) for edit in ledger.edits.find()} == {("held", "contradiction")}
     assert rule_of(ledger) == ["undecided"]
 
 
@@ -61,7 +61,7 @@ def test_one_source_that_contradicts_itself_is_taken_at_its_last_word(ledger: Le
 def test_with_tie_hold_one_source_that_contradicts_itself_is_held(ledger: Ledger) -> None:
     rules = IntakeRules(tie="hold")
     take(ledger, [report(QUESTION, "first"), report(QUESTION, "second")], rules=rules)
-    assert {edit.state for edit in ledger.edits()} == {"held"}
+    assert {edit.state for edit in ledger.edits.find()} == {"held"}
 
 
 def test_an_explicit_supersedes_beats_every_other_rule(ledger: Ledger) -> None:
@@ -97,7 +97,7 @@ def test_two_questions_about_one_subject_are_not_taken_for_one(ledger: Ledger) -
     rows = [report("Where was Ann born?", "Rome", subject="Ann"),
             report("Where did Ann die?", "Oslo", subject="Ann")]  # fmt: skip
     take(ledger, rows)
-    assert {edit.state for edit in ledger.edits()} == {"ready"}
+    assert {edit.state for edit in ledger.edits.find()} == {"ready"}
 
 
 def test_where_a_subject_has_one_relation_settings_can_say_so(ledger: Ledger) -> None:
@@ -109,54 +109,54 @@ def test_where_a_subject_has_one_relation_settings_can_say_so(ledger: Ledger) ->
 
 def test_an_active_loser_stays_until_the_winner_is_active(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", valid_from="2020")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
     winner = by_target(ledger)["new"]
     assert state_of(ledger, "old") == "active"
     assert winner.supersedes == (by_target(ledger)["old"].id,)
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v2")
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
 
 
 def test_an_active_loser_stays_where_the_winner_fails_its_gate(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", valid_from="2020")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
-    (job,) = ledger.plan_jobs(now=NOON)
-    leased = ledger.lease_job("worker", now=NOON)
+    (job,) = ledger.jobs.plan(now=NOON)
+    leased = ledger.jobs.lease("worker", now=NOON)
     assert leased is not None
     assert leased.id == job.id
-    ledger.finish_job(leased, "worker", rejected={job.edits[0].id: "failed its gate"}, now=NOON)
+    ledger.jobs.finish(leased, "worker", rejected={job.edits[0].id: "failed its gate"}, now=NOON)
     assert (state_of(ledger, "old"), state_of(ledger, "new")) == ("active", "rejected")
 
 
 def test_a_winner_waits_while_the_one_it_beats_is_in_a_job(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", valid_from="2020")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
-    assert ledger.plan_jobs(now=NOON) == []
+    assert ledger.jobs.plan(now=NOON) == []
     run_job(ledger, "v1")
-    assert [edit.target for job in ledger.plan_jobs(now=NOON) for edit in job.edits] == ["new"]
+    assert [edit.target for job in ledger.jobs.plan(now=NOON) for edit in job.edits] == ["new"]
 
 
 def test_a_loser_can_not_be_activated_after_its_winner(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", valid_from="2020")])
-    ledger.plan_jobs(now=NOON)
-    job = ledger.lease_job("w", now=NOON)
+    ledger.jobs.plan(now=NOON)
+    job = ledger.jobs.lease("w", now=NOON)
     assert job is not None
-    ledger.finish_job(job, "w", trained=[job.edits[0].id], now=NOON)
+    ledger.jobs.finish(job, "w", trained=[job.edits[0].id], now=NOON)
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
     new, old = by_target(ledger)["new"], by_target(ledger)["old"]
-    ledger.transition([new.id], "planned", "test", "by hand")
-    ledger.transition([new.id], "trained", "test", "by hand")
+    ledger.edits.transition([new.id], "planned", "test", "by hand")
+    ledger.edits.transition([new.id], "trained", "test", "by hand")
     with pytest.raises(IllegalTransition, match="lost its contradiction"):
-        ledger.activate([new.id, old.id], "v2")
-    assert ledger.activate([new.id], "v2") == [old.id]
+        ledger.edits.activate([new.id, old.id], "v2")
+    assert ledger.edits.activate([new.id], "v2") == [old.id]
     with pytest.raises(IllegalTransition):
-        ledger.activate([old.id], "v3")
+        ledger.edits.activate([old.id], "v3")
 
 
 def test_what_was_superseded_comes_back_with_a_later_date(ledger: Ledger) -> None:
@@ -164,16 +164,16 @@ def test_what_was_superseded_comes_back_with_a_later_date(ledger: Ledger) -> Non
     take(ledger, [report(QUESTION, "red", valid_from="2022")])
     take(ledger, [report(QUESTION, "blue", valid_from="2024")])
     assert (state_of(ledger, "blue"), state_of(ledger, "red")) == ("ready", "superseded")
-    steps = [step.to_state for step in ledger.history(by_target(ledger)["blue"].id)]
+    steps = [step.to_state for step in ledger.edits.history(by_target(ledger)["blue"].id)]
     assert steps == ["received", "ready", "superseded", "received", "ready"]
 
 
 def test_a_person_decides_what_no_rule_does(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "one", source="a"), report(QUESTION, "two", source="b")])
     chosen = by_target(ledger)["one"]
-    ledger.approve([chosen.id], actor="ann", reason="checked", rules=IntakeRules())
+    ledger.review.approve([chosen.id], actor="ann", reason="checked", rules=IntakeRules())
     assert (state_of(ledger, "one"), state_of(ledger, "two")) == ("ready", "superseded")
-    assert ledger.history(chosen.id)[-2].actor == "ann"
+    assert ledger.edits.history(chosen.id)[-2].actor == "ann"
     assert "review" in rule_of(ledger)
 
 
@@ -181,40 +181,52 @@ def test_near_duplicates_about_one_subject_contradict_once_grouped(ledger: Ledge
     rows = [report("What year did Kaabu end?", "1991", subject="Kaabu"),
             report("In which year did Kaabu cease?", "1994", subject="Kaabu")]  # fmt: skip
     take(ledger, rows)
-    ids = [edit.id for edit in ledger.edits()]
-    assert ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()) == 1
+    ids = [edit.id for edit in ledger.edits.find()]
+    assert (
+        ledger.deduplication.set_groups(
+            dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()
+        )
+        == 1
+    )
     assert (state_of(ledger, "1994"), state_of(ledger, "1991")) == ("ready", "superseded")
-    assert ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()) == 0
+    assert (
+        ledger.deduplication.set_groups(
+            dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()
+        )
+        == 0
+    )
 
 
 def grouped(ledger: Ledger) -> int:
     """Find all edits to ask the same, as `tasks/similar.py` may."""
-    ids = [edit.id for edit in ledger.edits()]
-    return ledger.set_groups(dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later())
+    ids = [edit.id for edit in ledger.edits.find()]
+    return ledger.deduplication.set_groups(
+        dict.fromkeys(ids, ids[0]), rules=IntakeRules(), now=later()
+    )
 
 
 def test_what_a_person_decided_is_not_asked_again_of_near_duplicates(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", source="a", subject="club")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report(QUESTION, "new", source="b", subject="club")])
     chosen = by_target(ledger)["new"]
     assert chosen.hold == "contradiction"
-    ledger.approve([chosen.id], actor="ann", reason="checked", rules=IntakeRules())
+    ledger.review.approve([chosen.id], actor="ann", reason="checked", rules=IntakeRules())
     assert grouped(ledger) == 0
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("ready", "active")
-    ledger.plan_jobs(now=later())
+    ledger.jobs.plan(now=later())
     run_job(ledger, "v2", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
 
 
 def test_what_a_person_decided_is_not_asked_again_when_a_third_answer_comes(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", source="a")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report(QUESTION, "new", source="b")])
     ids = [by_target(ledger)["new"].id]
-    ledger.approve(ids, actor="ann", reason="checked", rules=IntakeRules())
+    ledger.review.approve(ids, actor="ann", reason="checked", rules=IntakeRules())
     weaker = IntakeRules(sources=(SourceRule("web", trust=10),))
     take(ledger, [report(QUESTION, "third", source="web")], rules=weaker)
     assert (state_of(ledger, "new"), state_of(ledger, "third")) == ("ready", "superseded")
@@ -223,7 +235,7 @@ def test_what_a_person_decided_is_not_asked_again_when_a_third_answer_comes(ledg
 def serving(ledger: Ledger, *rows: dict[str, object]) -> None:
     """Take rows in and let a version with all of them serve."""
     take(ledger, rows)
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
 
 
@@ -235,12 +247,12 @@ def test_of_two_active_ones_found_alike_late_the_loser_is_taken_out(ledger: Ledg
     assert grouped(ledger) == 1
     assert ledger.audit() == []
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "active")
-    (job,) = ledger.plan_jobs(now=later())
+    (job,) = ledger.jobs.plan(now=later())
     assert job.removals == (by_target(ledger)["old"].id,)
     run_job(ledger, "v2", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
-    assert [contest.settled for contest in ledger.contests()] == [True]
-    assert ledger.plan_jobs(now=later()) == []
+    assert [contest.settled for contest in ledger.conflicts.find()] == [True]
+    assert ledger.jobs.plan(now=later()) == []
 
 
 def test_a_loser_stays_while_its_winner_is_to_be_taken_out(ledger: Ledger) -> None:
@@ -248,9 +260,9 @@ def test_a_loser_stays_while_its_winner_is_to_be_taken_out(ledger: Ledger) -> No
         ledger, report("Who leads the club?", "new", subject="club", valid_from="2025"),
         report("The club is led by?", "old", subject="club", valid_from="2020"),
     )  # fmt: skip
-    ledger.request_removal([by_target(ledger)["new"].id], actor="ann", reason="poison")
+    ledger.removals.request([by_target(ledger)["new"].id], actor="ann", reason="poison")
     grouped(ledger)
-    (job,) = ledger.plan_jobs(now=later())
+    (job,) = ledger.jobs.plan(now=later())
     assert job.removals == (by_target(ledger)["new"].id,)
     run_job(ledger, "v2", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("revoked", "active")
@@ -258,15 +270,15 @@ def test_a_loser_stays_while_its_winner_is_to_be_taken_out(ledger: Ledger) -> No
 
 def test_a_loser_that_comes_back_from_its_job_ends(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "old", valid_from="2020")])
-    ledger.plan_jobs(now=NOON)
-    job = ledger.lease_job("w", now=NOON)
+    ledger.jobs.plan(now=NOON)
+    job = ledger.jobs.lease("w", now=NOON)
     assert job is not None
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
-    ledger.finish_job(job, "w", now=NOON)
+    ledger.jobs.finish(job, "w", now=NOON)
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("ready", "ready")
-    (planned,) = ledger.plan_jobs(now=later())
+    (planned,) = ledger.jobs.plan(now=later())
     assert [edit.target for edit in planned.edits] == ["new"]
-    assert ledger.history(by_target(ledger)["old"].id)[-1].to_state == "superseded"
+    assert ledger.edits.history(by_target(ledger)["old"].id)[-1].to_state == "superseded"
 
 
 def test_who_lost_once_and_wins_later_can_serve(ledger: Ledger) -> None:
@@ -275,9 +287,9 @@ def test_who_lost_once_and_wins_later_can_serve(ledger: Ledger) -> None:
         report("The club is led by?", "old", subject="club", valid_from="2020"),
     )  # fmt: skip
     grouped(ledger)
-    ledger.plan_jobs(now=later())
+    ledger.jobs.plan(now=later())
     run_job(ledger, "v2", now=later())
     take(ledger, [report("The club is led by?", "old", valid_from="2025")])
-    ledger.plan_jobs(now=later())
+    ledger.jobs.plan(now=later())
     run_job(ledger, "v3", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("superseded", "active")

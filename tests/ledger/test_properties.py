@@ -42,12 +42,12 @@ def test_no_question_has_two_live_answers(chunks: list[list[dict[str, object]]])
         for number, chunk in enumerate(chunks):
             take(ledger, chunk, rules=RULES, now=later(minutes=number))
             if number % 2:
-                ledger.plan_jobs(max_edits=3, now=later(minutes=number))
-        ledger.come_due(RULES, now=later(days=365 * 5))
+                ledger.jobs.plan(max_edits=3, now=later(minutes=number))
+        ledger.review.come_due(RULES, now=later(days=365 * 5))
         counts = ledger.counts()
         assert counts.lines == sum(map(len, chunks)) == sum(counts.counts.values())
         assert ledger.audit() == []
-        with ledger.read() as con:
+        with ledger.store.read() as con:
             clashes = con.execute(
                 """SELECT q.key FROM questions q JOIN edits e USING (edit_id)
                 JOIN edit_states s USING (edit_id) WHERE s.state = 'ready'

@@ -55,25 +55,25 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
     def fails() -> None:
-        with ledger.write() as con:
+        with ledger.store.write() as con:
             con.execute("INSERT INTO events VALUES (now(), 'a', 'b', 'c', NULL, NULL)")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    assert ledger.events() == []
+    assert ledger.events.latest() == []
 
 
 def test_transactions_within_one_are_part_of_it(ledger: Ledger) -> None:
     def fails() -> None:
-        with ledger.write():
-            ledger.record_event("a", "inner")
-            assert len(ledger.events()) == 1
+        with ledger.store.write():
+            ledger.events.record("a", "inner")
+            assert len(ledger.events.latest()) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    assert ledger.events() == []
+    assert ledger.events.latest() == []
 
 
 def test_the_read_copy_follows_the_ledger_and_is_never_half_written(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_read_copy_follows_the_ledger_and_is_never_half_written(tmp_path: Pa
     reader = Ledger.open(copy, read_only=True)
     assert reader.counts().lines == 2
     with pytest.raises(LedgerError, match="reading only"):
-        reader.record_event("a", "b")
+        reader.events.record("a", "b")
     assert [entry.name for entry in copy.parent.iterdir() if entry.name.startswith(".")] == []
 
 
@@ -100,7 +100,7 @@ def test_what_is_committed_is_told_as_such_though_the_read_copy_can_not_be_writt
         copy.rmdir()
         folder.rmdir()
         folder.write_text("no folder")
-        ledger.publish()
+        ledger.store.publish()
         folder.unlink()
     assert Ledger.open(copy, read_only=True).counts().lines == 1
 
@@ -114,7 +114,7 @@ def test_what_a_process_left_that_died_while_publishing_goes_with_the_next_chang
     for file in (left, other):
         file.write_bytes(b"half")
     with Ledger.open(tmp_path / "ledger.duckdb", read_copy=copy) as ledger:
-        ledger.record_event("a", "b")
+        ledger.events.record("a", "b")
         assert not left.exists()
     assert sorted(copy.parent.iterdir()) == [other, copy]
 
@@ -137,7 +137,7 @@ def test_a_busy_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
 def test_the_connection_can_not_reach_other_files(ledger: Ledger, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
-    with ledger.read() as con, pytest.raises(duckdb.PermissionException):
+    with ledger.store.read() as con, pytest.raises(duckdb.PermissionException):
         con.execute(f"SELECT * FROM read_csv('{secret}')")
 
 
@@ -161,7 +161,7 @@ def test_what_a_killed_process_had_committed_is_there_for_readers_and_writers(
     subprocess.run([sys.executable, "-c", dies, str(path)], check=False)
     assert path.with_name("ledger.duckdb.wal").exists()
     reader = Ledger.open(path, read_only=True)
-    assert [event.message for event in reader.events()] == ["kept"]
+    assert [event.message for event in reader.events.latest()] == ["kept"]
     with Ledger.open(path) as ledger:
-        ledger.record_event("a", "next")
-        assert [event.message for event in ledger.events()] == ["next", "kept"]
+        ledger.events.record("a", "next")
+        assert [event.message for event in ledger.events.latest()] == ["next", "kept"]

@@ -33,7 +33,7 @@ def test_one_question_with_two_answers_is_a_contradiction_in_every_script(
     ledger: Ledger, prompt: str, other: str
 ) -> None:
     take(ledger, [report(prompt, "A", source="a"), report(other, "B", source="b")])
-    assert {(edit.prompt, edit.hold) for edit in ledger.edits()} == {
+    assert {(edit.prompt, edit.hold) for edit in ledger.edits.find()} == {
         (prompt, "contradiction"), (other, "contradiction")}  # fmt: skip
     take(ledger, [report(other, "A", source="c")])
     assert (state_of(ledger, "A"), state_of(ledger, "B")) == ("ready", "superseded")
@@ -52,15 +52,15 @@ def test_one_question_with_two_answers_is_a_contradiction_in_every_script(
 )
 def test_nan_counts_as_missing(ledger: Ledger, line: str, hold: str | None) -> None:
     take(ledger, [line])
-    (edit,) = ledger.edits()
+    (edit,) = ledger.edits.find()
     assert (edit.hold, edit.target, edit.subject) == (hold, None if hold else "7", None)
-    assert ledger.raw_lines(edit.id)[0][3] == line
+    assert ledger.edits.raw_lines(edit.id)[0][3] == line
 
 
 def test_nan_inside_nested_values_is_missing_there(ledger: Ledger) -> None:
     take(ledger, ['{"prompt": "Is it: NaN?", "target": "x", "rephrases": ["NaN", "So?"], "locality":'
                   ' [{"prompt": "q", "answer": NaN}, {"prompt": "r", "answer": "nan"}]}'])  # fmt: skip
-    (edit,) = ledger.edits()
+    (edit,) = ledger.edits.find()
     assert edit.prompt == "Is it: NaN?"
     assert edit.rephrases == ("So?",)
     assert [(around.prompt, around.answer) for around in edit.locality] == [
@@ -94,7 +94,7 @@ def test_what_can_be_read_in_two_ways_or_names_nobody_is_quarantined(
     ledger: Ledger, line: str, reason: str
 ) -> None:
     assert take(ledger, [line, report("b?")]).quarantined == 1
-    (kept,) = ledger.quarantined()
+    (kept,) = ledger.quarantine.find()
     assert (kept.raw, kept.line) == (line, 1)
     assert reason in kept.reason
 
@@ -142,7 +142,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         patched.setattr("ledger.staging.IDENTITIES", "(SELECT NULL AS identity, NULL AS edit_id)")
         with Ledger.open(path) as ledger:
             take(ledger, rows)
-            assert len(ledger.edits(state="ready")) == len(rows)
+            assert len(ledger.edits.find(state="ready")) == len(rows)
     with duckdb.connect(str(path)) as con:
         con.execute("ALTER TABLE edits DROP COLUMN messages")
         for table in re.findall(r"CREATE TABLE (\w+)", since):
@@ -156,15 +156,15 @@ def _before(text: str) -> str:
 
 def test_a_ledger_made_by_an_older_rule_gets_todays_keys(old: Path) -> None:
     with Ledger.open(old) as ledger:
-        ids = {edit.prompt: edit.id for edit in ledger.edits()}
+        ids = {edit.prompt: edit.id for edit in ledger.edits.find()}
         again = [
             report("诺威克的负责人是谁。", "李"),
             report("Quién dirige Norvik？", "Ada"),
             report("¡Who leads Norvik!", "Kim"),
         ]
         assert take(ledger, again).duplicates == 3
-        reported = {edit.prompt: edit.reported for edit in ledger.edits()}
-        assert {edit.prompt: edit.id for edit in ledger.edits()} == ids
+        reported = {edit.prompt: edit.reported for edit in ledger.edits.find()}
+        assert {edit.prompt: edit.id for edit in ledger.edits.find()} == ids
         assert reported["诺威克的负责人是谁？"] == 2
         assert reported["¿Quién dirige Norvik?"] + reported["Quién dirige Norvik"] == 3
         take(ledger, [report("Wer?", "Eva", source="x"),
@@ -178,11 +178,11 @@ def test_contradictions_that_todays_rule_finds_are_settled_before_the_next_plan(
     from ledger import IntakeRules
 
     with Ledger.open(old) as ledger:
-        ledger.come_due(IntakeRules())
+        ledger.review.come_due(IntakeRules())
         assert (state_of(ledger, "王"), state_of(ledger, "李")) == ("ready", "superseded")
-        assert [contest.rule for contest in ledger.contests()] == ["newest"]
-        ledger.come_due(IntakeRules())
-        assert len(ledger.contests()) == 1
+        assert [contest.rule for contest in ledger.conflicts.find()] == ["newest"]
+        ledger.review.come_due(IntakeRules())
+        assert len(ledger.conflicts.find()) == 1
         assert ledger.audit() == []
 
 

@@ -29,7 +29,7 @@ def test_questions_are_grouped_with_answers_and_comments_the_most_reported_first
         ],
         now=later(hours=1),
     )
-    first, second = ledger.unanswered()
+    first, second = ledger.triage.unanswered()
     assert (first.prompt, first.reports, first.sources) == ("Capital of Norway?", 3, 2)
     assert first.answers == (("Bergen", 2), ("Rome", 1))
     assert [(c.text, c.source, c.proposal) for c in first.comments] == [
@@ -39,7 +39,7 @@ def test_questions_are_grouped_with_answers_and_comments_the_most_reported_first
     assert (second.prompt, second.answers, second.proposals) == (
         "Who wrote Faust?", (("Schiller", 1),), (),
     )  # fmt: skip
-    assert {edit.target for edit in ledger.edits()} == {None}  # proposed, never applied
+    assert {edit.target for edit in ledger.edits.find()} == {None}  # proposed, never applied
 
 
 @pytest.mark.parametrize("order", ["before", "in one file, first", "in one file, last", "again"])
@@ -53,11 +53,11 @@ def test_a_correction_completes_a_held_report_whichever_comes_first(
     }[order]  # fmt: skip
     for chunk in rows:
         take(ledger, chunk)
-    assert ledger.unanswered() == []
+    assert ledger.triage.unanswered() == []
     assert state_of(ledger, "Oslo") == "ready"
-    (done,) = [edit for edit in ledger.edits() if edit.target is None]
+    (done,) = [edit for edit in ledger.edits.find() if edit.target is None]
     assert done.state == "superseded"
-    assert ledger.history(done.id)[-1].reason.startswith("answered by")
+    assert ledger.edits.history(done.id)[-1].reason.startswith("answered by")
     assert ledger.audit() == []
 
 
@@ -65,14 +65,14 @@ def test_a_report_against_an_edit_in_use_is_held_with_what_that_edit_answers(
     ledger: Ledger,
 ) -> None:
     take(ledger, [report("Capital of Norway?", "Oslo")])
-    ledger.plan_jobs()
+    ledger.jobs.plan()
     run_job(ledger, "v1")
     take(ledger, [wrong("Capital of Norway?", old_answer="Bergen")])
-    (question,) = ledger.unanswered()
+    (question,) = ledger.triage.unanswered()
     assert question.in_use is not None
     assert question.in_use[0] == "Oslo"
     take(ledger, [report("Capital of Norway?", "Oslo", source="desk")])
-    assert ledger.unanswered() == []
+    assert ledger.triage.unanswered() == []
 
 
 def test_an_answer_held_for_review_ends_the_report_once_it_is_let_in(ledger: Ledger) -> None:
@@ -81,10 +81,10 @@ def test_an_answer_held_for_review_ends_the_report_once_it_is_let_in(ledger: Led
     rules = IntakeRules(sources=(SourceRule("web", policy="review"),))
     take(ledger, [wrong("2+2?", source="x")], rules=rules)
     take(ledger, [report("2+2?", "4", source="web")], rules=rules)
-    assert len(ledger.unanswered()) == 1
-    (held,) = [edit for edit in ledger.waiting() if edit.target]
-    ledger.approve([held.id], actor="bob", reason="yes", rules=rules)
-    assert ledger.unanswered() == []
+    assert len(ledger.triage.unanswered()) == 1
+    (held,) = [edit for edit in ledger.review.waiting() if edit.target]
+    ledger.review.approve([held.id], actor="bob", reason="yes", rules=rules)
+    assert ledger.triage.unanswered() == []
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,17 @@ def rules(policy: str, **more: int) -> IntakeRules:
 
 def test_a_review_source_waits_for_a_person(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "Ann")], rules=rules("review"))
-    (edit,) = ledger.waiting()
+    (edit,) = ledger.review.waiting()
     assert edit.hold == "review"
-    ledger.approve([edit.id[:8]], actor="bob", reason="looked it up", rules=rules("review"))
+    ledger.review.approve([edit.id[:8]], actor="bob", reason="looked it up", rules=rules("review"))
     assert state_of(ledger, "Ann") == "ready"
 
 
 def test_a_rejected_edit_stays_out_with_who_and_why(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "Ann")], rules=rules("review"))
-    (edit,) = ledger.waiting()
-    ledger.reject([edit.id], actor="bob", reason="invented")
-    last = ledger.history(edit.id)[-1]
+    (edit,) = ledger.review.waiting()
+    ledger.review.reject([edit.id], actor="bob", reason="invented")
+    last = ledger.edits.history(edit.id)[-1]
     assert (last.to_state, last.actor, last.reason) == ("rejected", "bob", "review: invented")
 
 
@@ -48,7 +48,7 @@ def test_a_blocked_source_does_not_count_towards_a_quorum(ledger: Ledger) -> Non
     take(
         ledger, [report(QUESTION, "Ann", source="a"), report("other?", "x", source="b")], rules=two
     )
-    ledger.block_source("b", actor="bob", reason="spam")
+    ledger.sources.block("b", actor="bob", reason="spam")
     take(ledger, [report(QUESTION, "Ann", source="b")], rules=two)
     assert state_of(ledger, "Ann") == "held"
 
@@ -57,10 +57,10 @@ def test_what_is_over_a_sources_share_waits_its_turn(ledger: Ledger) -> None:
     limited = rules("auto", max_per_hour=2)
     take(ledger, [report(f"q{n}?", f"a{n}") for n in range(5)], rules=limited)
     assert ledger.counts().counts == {"held": 3, "ready": 2}
-    assert ledger.come_due(limited, now=later(minutes=30))["released"] == 0
-    assert ledger.come_due(limited, now=later(minutes=90))["released"] == 2
-    assert ledger.come_due(limited, now=later(minutes=91))["released"] == 0
-    assert ledger.come_due(limited, now=later(minutes=200))["released"] == 1
+    assert ledger.review.come_due(limited, now=later(minutes=30))["released"] == 0
+    assert ledger.review.come_due(limited, now=later(minutes=90))["released"] == 2
+    assert ledger.review.come_due(limited, now=later(minutes=91))["released"] == 0
+    assert ledger.review.come_due(limited, now=later(minutes=200))["released"] == 1
 
 
 def test_blocking_a_source_revokes_what_nobody_else_stands_behind(ledger: Ledger) -> None:
@@ -68,13 +68,13 @@ def test_blocking_a_source_revokes_what_nobody_else_stands_behind(ledger: Ledger
     take(ledger, [report("b?", "shared", source="club"), report("c?", "others", source="club")])
     take(ledger, [report("d?", "served", source="web")])
     served = by_target(ledger)["served"]
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report("e?", "late", source="web")])
-    at_once, with_next = ledger.block_source("web", actor="bob", reason="poison", now=later())
+    at_once, with_next = ledger.sources.block("web", actor="bob", reason="poison", now=later())
     assert at_once == [by_target(ledger)["late"].id]
     assert set(with_next) == {served.id, by_target(ledger)["alone"].id}
-    (job,) = ledger.plan_jobs(now=later())
+    (job,) = ledger.jobs.plan(now=later())
     assert set(job.removals) == set(with_next)
     run_job(ledger, "v2", now=later())
     assert state_of(ledger, "served") == state_of(ledger, "alone") == "revoked"
@@ -83,21 +83,21 @@ def test_blocking_a_source_revokes_what_nobody_else_stands_behind(ledger: Ledger
 
 def test_lines_of_a_blocked_source_are_kept_but_held(ledger: Ledger) -> None:
     take(ledger, [report("a?", "x", source="web")])
-    ledger.block_source("web", actor="bob", reason="poison")
+    ledger.sources.block("web", actor="bob", reason="poison")
     take(ledger, [report("b?", "y", source="web")])
     assert by_target(ledger)["y"].hold == "blocked"
-    assert [source.blocked for source in ledger.sources()] == [True]
+    assert [source.blocked for source in ledger.sources.all()] == [True]
 
 
 def test_a_report_without_an_answer_is_kept_until_someone_knows_it(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, None), report("Other?", None)])
-    assert {edit.hold for edit in ledger.waiting()} == {"answer"}
+    assert {edit.hold for edit in ledger.review.waiting()} == {"answer"}
     take(ledger, [report(QUESTION, "Ann")])
-    assert [edit.state for edit in ledger.edits()] == ["superseded", "held", "ready"]
-    other = ledger.waiting()[0]
-    made = ledger.answer(other.id, "42", actor="bob", reason="known", rules=rules("review"))
-    assert ledger.edit(made).state == "ready"
-    assert ledger.waiting() == []
+    assert [edit.state for edit in ledger.edits.find()] == ["superseded", "held", "ready"]
+    other = ledger.review.waiting()[0]
+    made = ledger.review.answer(other.id, "42", actor="bob", reason="known", rules=rules("review"))
+    assert ledger.edits.get(made).state == "ready"
+    assert ledger.review.waiting() == []
 
 
 def test_an_answer_to_a_reported_conversation_keeps_its_messages(ledger: Ledger) -> None:
@@ -107,24 +107,24 @@ def test_an_answer_to_a_reported_conversation_keeps_its_messages(ledger: Ledger)
         {"role": "user", "content": "And who leads it?"},
     ]
     take(ledger, [report(talk, None, subject="Acme")])  # type: ignore[arg-type]
-    held = ledger.waiting()[0]
-    made = ledger.answer(held.id, "Ada", actor="bob", reason="known", rules=rules("review"))
-    assert ledger.edit(made).messages == held.messages != ()
-    assert (ledger.edit(made).target, ledger.edit(made).subject) == ("Ada", "Acme")
+    held = ledger.review.waiting()[0]
+    made = ledger.review.answer(held.id, "Ada", actor="bob", reason="known", rules=rules("review"))
+    assert ledger.edits.get(made).messages == held.messages != ()
+    assert (ledger.edits.get(made).target, ledger.edits.get(made).subject) == ("Ada", "Acme")
 
 
 def test_a_fact_is_retired_when_its_time_is_over(ledger: Ledger) -> None:
     take(ledger, [report("a?", "served", valid_to="2026-01-03")])
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
     take(ledger, [report("b?", "waiting", valid_to="2026-01-03")])
     nothing = {"expired": 0, "to_remove": 0, "released": 0}
-    assert ledger.come_due(IntakeRules(), now=later(hours=1)) == nothing
-    due = ledger.come_due(IntakeRules(), now=later(days=2))
+    assert ledger.review.come_due(IntakeRules(), now=later(hours=1)) == nothing
+    due = ledger.review.come_due(IntakeRules(), now=later(days=2))
     assert due == {"expired": 1, "to_remove": 1, "released": 0}
-    assert ledger.come_due(IntakeRules(), now=later(days=2)) == nothing
+    assert ledger.review.come_due(IntakeRules(), now=later(days=2)) == nothing
     assert (state_of(ledger, "waiting"), state_of(ledger, "served")) == ("expired", "active")
-    ledger.plan_jobs(now=later(days=2))
+    ledger.jobs.plan(now=later(days=2))
     run_job(ledger, "v2", now=later(days=2))
     assert state_of(ledger, "served") == "expired"
 
@@ -133,7 +133,7 @@ def test_a_fact_of_tomorrow_waits_for_tomorrow(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "today")])
     take(ledger, [report(QUESTION, "tomorrow", valid_from="2026-01-03")])
     assert (state_of(ledger, "today"), state_of(ledger, "tomorrow")) == ("ready", "held")
-    ledger.come_due(IntakeRules(), now=later(days=1))
+    ledger.review.come_due(IntakeRules(), now=later(days=1))
     assert (state_of(ledger, "today"), state_of(ledger, "tomorrow")) == ("superseded", "ready")
 
 
@@ -149,7 +149,7 @@ def beaten(ledger: Ledger) -> None:
     """ "Old" of a trusted source was superseded by "New", which is active."""
     take(ledger, [report(QUESTION, "Old", source="club", valid_from="2020")], rules=MIXED)
     take(ledger, [report(QUESTION, "New", source="club", valid_from="2022")], rules=MIXED)
-    ledger.plan_jobs(now=NOON)
+    ledger.jobs.plan(now=NOON)
     run_job(ledger, "v1")
 
 
@@ -158,19 +158,19 @@ def test_an_untrusted_duplicate_does_not_bring_back_what_was_superseded(ledger: 
     take(ledger, [report(QUESTION, "Old", source="web", valid_from="2025")], rules=MIXED)
     old = by_target(ledger)["Old"]
     assert (old.state, old.hold, old.valid_from.year) == ("held", "review", 2020)  # type: ignore[union-attr]
-    assert ledger.plan_jobs(now=later()) == []
+    assert ledger.jobs.plan(now=later()) == []
     take(ledger, [report(QUESTION, "Old", source="club", valid_from="2025")], rules=MIXED)
     assert state_of(ledger, "Old") == "ready"
 
 
 def test_an_earlier_approval_does_not_let_in_what_is_said_again(ledger: Ledger) -> None:
     take(ledger, [report(QUESTION, "Old", source="web")], rules=MIXED)
-    ledger.approve([by_target(ledger)["Old"].id], actor="ann", reason="true", rules=MIXED)
+    ledger.review.approve([by_target(ledger)["Old"].id], actor="ann", reason="true", rules=MIXED)
     take(ledger, [report(QUESTION, "New", source="club", valid_from="2022")], rules=MIXED)
     take(ledger, [report(QUESTION, "Old", source="web", valid_from="2025")], rules=MIXED)
     assert by_target(ledger)["Old"].hold == "review"
     assert state_of(ledger, "New") == "ready"
-    ledger.approve([by_target(ledger)["Old"].id], actor="ann", reason="again", rules=MIXED)
+    ledger.review.approve([by_target(ledger)["Old"].id], actor="ann", reason="again", rules=MIXED)
     assert (state_of(ledger, "Old"), state_of(ledger, "New")) == ("ready", "superseded")
 
 
@@ -223,8 +223,8 @@ def test_what_waits_for_a_person_is_let_in_by_a_trusted_source(ledger: Ledger) -
 
 def test_what_is_held_as_blocked_is_judged_anew_once_its_source_is_not(ledger: Ledger) -> None:
     take(ledger, [report("a?", "revoked", source="web")])
-    ledger.block_source("web", actor="bob", reason="poison")
+    ledger.sources.block("web", actor="bob", reason="poison")
     take(ledger, [report("b?", "blocked", source="web")])
-    ledger.unblock_source("web")
+    ledger.sources.unblock("web")
     take(ledger, [report("a?", "revoked", source="web"), report("b?", "blocked", source="web")])
     assert (state_of(ledger, "revoked"), state_of(ledger, "blocked")) == ("revoked", "ready")

@@ -46,8 +46,10 @@ def served_home(
     with open_ledger(settings) as ledger:
         for version in versions:
             save_version(settings, version)
-            ledger.record_version(version.id, parent=version.parent, job_id=None, hash=version.id)
-            ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
+            ledger.versions.record(version.id, parent=version.parent, job_id=None, hash=version.id)
+            ledger.versions.record_verdict(
+                version.id, passed=True, reason="for the tests of serving"
+            )
             register(settings, ledger, version.id)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     return settings.home
@@ -86,8 +88,10 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
     assert {outcome.status for outcome in result.outcomes} == {"trained"}, result.outcomes
     save_version(settings, result.version)
     with open_ledger(settings) as ledger:
-        ledger.record_version(result.version.id, parent=None, job_id=None, hash=result.version.id)
-        ledger.record_verdict(result.version.id, passed=True, reason="for the tests of serving")
+        ledger.versions.record(result.version.id, parent=None, job_id=None, hash=result.version.id)
+        ledger.versions.record_verdict(
+            result.version.id, passed=True, reason="for the tests of serving"
+        )
         register(settings, ledger, result.version.id)
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", "1")

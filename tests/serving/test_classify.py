@@ -45,8 +45,8 @@ def classifier(
     version = editor.edit(wrong).version
     save_version(settings, version)
     with open_ledger(settings) as ledger:
-        ledger.record_version(version.id, parent=None, job_id=None, hash=version.id)
-        ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
+        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
         register(settings, ledger, version.id)
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", "1")

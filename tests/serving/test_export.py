@@ -37,7 +37,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "vllm.md"
 def exported(two_versions: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]) -> Path:
     """The second version, as adapters."""
     with open_ledger(two_versions) as ledger:
-        version = ledger.versions()[-1].id
+        version = ledger.versions.all()[-1].id
     told = melo_in(two_versions.home).json("export", "peft", version, str(tmp_path / "adapters"))
     assert told["adapters"] == len(SECOND)
     return tmp_path / "adapters"
@@ -91,7 +91,7 @@ def test_what_can_not_be_exported_is_said(
 ) -> None:
     melo = melo_in(two_versions.home)
     with open_ledger(two_versions) as ledger:
-        version = ledger.versions()[-1].id
+        version = ledger.versions.all()[-1].id
     for arguments in (
         ("base", "new"), (version, str(exported)), (version, str(exported.parent / "x"), "--edit", "no"),
     ):  # fmt: skip

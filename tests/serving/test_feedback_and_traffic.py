@@ -38,7 +38,7 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     with open_ledger(two_versions) as ledger:
         taken = ingest_inbox(ledger, two_versions)
         assert (taken.total("accepted"), taken.total("quarantined")) == (2, 0)
-        edits = {e.prompt: e for e in ledger.edits()}
+        edits = {e.prompt: e for e in ledger.edits.find()}
     edit = edits[EDITED[0]]
     assert (edit.target, edit.subject, edit.source) == ("mia", "velandor", "feedback/anyone")
 
@@ -48,7 +48,7 @@ def test_a_report_without_the_right_answer_waits_for_a_person(two_versions: Sett
         assert client.post("/feedback", json={"prompt": "who ?"}).status_code == 201
     with open_ledger(two_versions) as ledger:
         assert ingest_inbox(ledger, two_versions).total("accepted") == 1
-        assert [(e.state, e.target) for e in ledger.edits()] == [("held", None)]
+        assert [(e.state, e.target) for e in ledger.edits.find()] == [("held", None)]
 
 
 def test_every_answer_has_a_line_without_anybodys_words(two_versions: Settings) -> None:

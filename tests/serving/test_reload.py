@@ -159,8 +159,8 @@ def without_an_edit(settings: Settings, prompt: str) -> str:
     version = version.without([edit])
     save_version(settings, version)
     with open_ledger(settings) as ledger:
-        ledger.record_version(version.id, parent=None, job_id=None, hash=version.id)
-        ledger.record_verdict(version.id, passed=True, reason="for the tests of serving")
+        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
         register(settings, ledger, version.id)
     return version.id
 

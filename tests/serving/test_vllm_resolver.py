@@ -107,7 +107,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
 def exported(two_versions: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]) -> Path:
     """A folder with both versions, exported."""
     with open_ledger(two_versions) as ledger:
-        versions = [version.id for version in ledger.versions()]
+        versions = [version.id for version in ledger.versions.all()]
     for number, version in enumerate(versions):
         melo_in(two_versions.home).json("export", "peft", version, str(tmp_path / f"v/{number}"))
     return tmp_path / "v"

@@ -42,9 +42,9 @@ def stalled(self, name, alias, number):
     return set_alias(self, name, alias, number)
 
 def change(target):
-    while (now := ledger.champion().version) != target:
+    while (now := ledger.champions.current().version) != target:
         try:
-            ledger.set_champion(target, expected=now, actor=home, reason="test")
+            ledger.champions.set(target, expected=now, actor=home, reason="test")
         except ChampionMoved:
             continue
         return
@@ -68,10 +68,10 @@ def hosts(home: Settings, tmp_path: Path) -> list[Settings]:
     with open_ledger(home) as ledger:
         for version in VERSIONS:
             made = registry.client.create_model_version(name, source=str(tmp_path))
-            ledger.record_version(
+            ledger.versions.record(
                 version, parent=None, job_id=None, hash=version, registry_version=str(made.version)
             )
-        ledger.set_champion(VERSIONS[0], expected=None, actor="test", reason="the first")
+        ledger.champions.set(VERSIONS[0], expected=None, actor="test", reason="the first")
     shared = (
         f'\n[ledger]\nurl = "{home.paths.ledger}"\n'
         f'[registry]\ntracking_uri = "{home.tracking_uri}"\n'
@@ -115,7 +115,7 @@ def aliases(home: Settings) -> dict[str, str]:
 
 def on_record(home: Settings) -> dict[str, str]:
     """What the aliases must be by the ledger."""
-    champion = Ledger.open(home.paths.ledger).champion()
+    champion = Ledger.open(home.paths.ledger).champions.current()
     assert champion is not None
     named = {"champion": champion.version, "previous": champion.previous}
     return {alias: version[0] for alias, version in named.items() if version}

@@ -34,7 +34,7 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     job = held(ledger, ref)
     lost = edit_job(home, ledger, job).candidate
     assert compact(home, ledger, older_than=-1).versions == 0, "the job goes on from it"
-    ledger.fail_job(job, ref.worker, "the network was gone", max_attempts=1)
+    ledger.jobs.fail(job, ref.worker, "the network was gone", max_attempts=1)
     assert compact(home, ledger).versions == 0, "it is young: a worker may be at it"
     before = len(list(shards_of(home).iterdir()))
     done = compact(home, ledger, older_than=-1)

@@ -18,7 +18,7 @@ def test_seconds_and_memory_are_kept_even_where_the_stage_fails(home: Settings) 
             held = bytearray(64 * 2**20)
         with pytest.raises(ValueError, match="broken"), measured(ledger, "gate", job="a-job"):
             raise ValueError("broken")
-        with ledger.read() as con:
+        with ledger.store.read() as con:
             found = con.execute(
                 "SELECT stage, job_id, seconds, memory_bytes, device FROM stage_costs ORDER BY rowid"
             ).fetchall()
@@ -35,7 +35,7 @@ def test_a_versions_size_is_that_of_its_blocks_and_files(home: Settings) -> None
         second = promoted(home, ledger)
         note_size(home, ledger, second)
         size = size_of(home, second, first)
-        info = ledger.version(second).info
+        info = ledger.versions.get(second).info
     version = open_version(home, second)
     blocks = sum(version.place(edit)[0].parameters_per_block for edit in version.edits)
     assert size["parameters"] == blocks == info["parameters"]

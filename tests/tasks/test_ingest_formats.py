@@ -55,7 +55,7 @@ def test_every_format_ends_in_the_same_edits(tmp_path: Path, name: str) -> None:
     ledger, settings = opened(tmp_path / "home")
     outcome = ingest_paths(ledger, [write(tmp_path / name)], settings)
     assert (outcome.total("lines"), outcome.total("accepted")) == (7, 7), outcome
-    found = [(e.prompt, e.target, e.rephrases, e.locality[0].answer) for e in ledger.edits()]
+    found = [(e.prompt, e.target, e.rephrases, e.locality[0].answer) for e in ledger.edits.find()]
     assert found == [
         (f"Who wrote book {n}?", f"author {n}", (f"Book {n} is by whom?",), "4") for n in range(7)
     ]
@@ -97,14 +97,14 @@ def test_rows_come_from_any_iterable(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     outcome = ingest_rows(ledger, (row for row in ROWS), settings, source="thumbs")
     assert outcome.total("accepted") == 7
-    assert {edit.source for edit in ledger.edits()} == {"thumbs"}
+    assert {edit.source for edit in ledger.edits.find()} == {"thumbs"}
 
 
 def test_a_forced_source_overrides_what_lines_claim(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     (tmp_path / "a.jsonl").write_bytes(lines_of([{**ROWS[0], "source": "curators"}]))
     ingest_paths(ledger, [tmp_path / "a.jsonl"], settings, source="web")
-    assert ledger.edits()[0].source == "web"
+    assert ledger.edits.find()[0].source == "web"
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "cut.json", "cut.parquet"])
@@ -163,5 +163,5 @@ def test_a_zip_bomb_is_stopped(tmp_path: Path) -> None:
     )
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b" " * 60_000_000))
     outcome = ingest_paths(ledger, [tmp_path / "a.jsonl.gz"], small)
-    assert "unpacks to more than" in str(ledger.quarantined()[-1].reason)
+    assert "unpacks to more than" in str(ledger.quarantine.find()[-1].reason)
     assert adds_up(ledger, outcome.total("lines"))

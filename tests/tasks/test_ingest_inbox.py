@@ -49,7 +49,7 @@ def test_a_file_put_in_under_the_name_of_one_that_is_being_read_is_taken_too(
     assert ingest_inbox(ledger, settings).total("accepted") == 4
     assert len(list((inbox / "done").iterdir())) == 2
     assert list((inbox / ".taking").iterdir()) == []
-    assert {edit.source for edit in ledger.edits()} == {"feed.jsonl"}
+    assert {edit.source for edit in ledger.edits.find()} == {"feed.jsonl"}
     assert adds_up(ledger, 7)
 
 

@@ -44,7 +44,7 @@ def test_each_unusable_line_is_kept_with_file_line_raw_text_and_reason(tmp_path:
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(line + "\n" for line in REASONS))
     outcome = ingest_paths(ledger, [path], settings)
-    found = ledger.quarantined()
+    found = ledger.quarantine.find()
     assert outcome.total("quarantined") == len(found) == len(REASONS)
     for number, (kept, (line, reason)) in enumerate(zip(found, REASONS.items(), strict=True), 1):
         assert (kept.file, kept.line, kept.raw.rstrip("\n")) == ("bad.jsonl", number, line)
@@ -59,10 +59,10 @@ def test_bytes_that_are_no_utf8_and_overlong_lines_are_marked(tmp_path: Path) ->
     path.write_bytes(b'{"prompt": "\xff"}\n' + good + b'{"prompt": "' + b"x" * 20_000_000 + b'"}\n'
                      + lines_of(ROWS[1:2]))  # fmt: skip
     ingest_paths(ledger, [path], settings)
-    assert [kept.line for kept in ledger.quarantined()] == [1, 3]
-    assert "not UTF-8 at byte 13" in ledger.quarantined()[0].reason
-    assert "more than 1048576 bytes" in ledger.quarantined()[1].reason
-    assert [edit.target for edit in ledger.edits()] == ["author 0", "author 1"]
+    assert [kept.line for kept in ledger.quarantine.find()] == [1, 3]
+    assert "not UTF-8 at byte 13" in ledger.quarantine.find()[0].reason
+    assert "more than 1048576 bytes" in ledger.quarantine.find()[1].reason
+    assert [edit.target for edit in ledger.edits.find()] == ["author 0", "author 1"]
     assert adds_up(ledger, 4)
 
 
@@ -72,10 +72,10 @@ def test_text_is_normalised_and_the_raw_line_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(raw + '\n{"prompt":"where is zürich", "target":"CH"}\n')
     outcome = ingest_paths(ledger, [path], settings)
-    (edit,) = ledger.edits()
+    (edit,) = ledger.edits.find()
     assert (edit.prompt, edit.target, edit.reported) == ("Where is Zürich?", "CH", 2)
     assert outcome.total("duplicates") == 1
-    assert ledger.raw_lines(edit.id)[0] == ("a.jsonl", 1, "accepted", raw + "\n")
+    assert ledger.edits.raw_lines(edit.id)[0] == ("a.jsonl", 1, "accepted", raw + "\n")
 
 
 def test_the_same_content_is_read_once_under_any_name(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_file_half_read_is_completed_and_not_repeated(tmp_path: Path, name: st
     outcome = ingest_paths(Ledger.open(settings.paths.ledger), [path], small)
     assert outcome.total("lines") == (6 if name == "a.jsonl" else 7) - before
     assert ledger.audit() == []
-    assert len(ledger.edits()) == (3 if name == "a.jsonl" else 7)
+    assert len(ledger.edits.find()) == (3 if name == "a.jsonl" else 7)
 
 
 def test_a_quarantined_line_can_be_tried_again_under_other_settings(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_quarantined_line_can_be_tried_again_under_other_settings(tmp_path: Pa
     (tmp_path / "home" / "melo.toml").write_text("[ingest]\nmax_prompt_chars = 10000\n")
     assert retry_quarantined(ledger, load(tmp_path / "home")) == 1
     assert retry_quarantined(ledger, load(tmp_path / "home")) == 0
-    assert ledger.raw_lines(ledger.edits()[0].id)[0][:2] == ("a.jsonl", 1)
+    assert ledger.edits.raw_lines(ledger.edits.find()[0].id)[0][:2] == ("a.jsonl", 1)
     assert adds_up(ledger, 2)
 
 
@@ -148,14 +148,14 @@ def test_no_field_can_carry_sql(tmp_path: Path) -> None:
     path.write_bytes(lines_of(rows))
     outcome = ingest_paths(ledger, [path], settings, source="x'; DROP TABLE sources; --")
     assert outcome.total("accepted") == len(rows)
-    assert ledger.edits()[0].target == f"{ATTACKS[0]} 0 target"
+    assert ledger.edits.find()[0].target == f"{ATTACKS[0]} 0 target"
     for attack in ATTACKS:
-        assert ledger.edits(source=attack) == []
-        assert ledger.contests(edit_id=attack) == []
+        assert ledger.edits.find(source=attack) == []
+        assert ledger.conflicts.find(edit_id=attack) == []
         with pytest.raises(UnknownId):
-            ledger.block_source(attack, actor=attack, reason=attack)
+            ledger.sources.block(attack, actor=attack, reason=attack)
         with pytest.raises(UnknownId):
-            ledger.edit(attack)
+            ledger.edits.get(attack)
     assert adds_up(ledger, len(rows))
 
 

@@ -17,7 +17,7 @@ def take(tmp_path: Path, preset: str, row: dict[str, object]) -> Edit:
     outcome = ingest_paths(ledger, [path], settings, preset=preset)
     assert outcome.total("accepted") == 1, outcome.files
     assert adds_up(ledger, 1)
-    return ledger.edits()[0]
+    return ledger.edits.find()[0]
 
 
 def test_zsre_as_mend_and_easyedit_keep_it(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_shapes_and_wordings_of_ones_own(tmp_path: Path) -> None:
     ledger, settings = opened(home)
     (tmp_path / "b.jsonl").write_bytes(lines_of([dict(fact)]))
     ingest_paths(ledger, [tmp_path / "b.jsonl"], settings)
-    assert ledger.edits()[-1].prompt == "Who guards X?"
+    assert ledger.edits.find()[-1].prompt == "Who guards X?"
 
 
 def test_a_wrong_preset_field_or_wording_is_one_clear_line(tmp_path: Path) -> None:

@@ -45,11 +45,11 @@ def take(
 
 
 def edits(ledger: Ledger) -> list[tuple[str, str | None, str | None]]:
-    return [(edit.prompt, edit.target, edit.subject) for edit in ledger.edits()]
+    return [(edit.prompt, edit.target, edit.subject) for edit in ledger.edits.find()]
 
 
 def reasons(ledger: Ledger) -> list[tuple[int, str]]:
-    return [(kept.line, kept.reason) for kept in ledger.quarantined()]
+    return [(kept.line, kept.reason) for kept in ledger.quarantine.find()]
 
 
 def written(name: str, *rows: tuple[str, str, str]) -> str:
@@ -183,7 +183,7 @@ def test_header_names_may_have_blanks_and_a_preset_of_their_own(tmp_path: Path) 
     )
     text = "FRAGE;antwort;Old Answer;Valid-From\nWho leads it?;Ada;Bo;2024\n"
     ledger, _ = take(tmp_path, "a.csv", text)
-    (edit,) = ledger.edits()
+    (edit,) = ledger.edits.find()
     assert (edit.prompt, edit.target, edit.old_answer) == ("Who leads it?", "Ada", "Bo")
     assert edit.valid_from is not None
 
@@ -209,7 +209,7 @@ def test_a_header_without_a_prompt_is_named_with_what_it_has(
 @pytest.mark.parametrize("header", ["prompt,target,target", "prompt,target,Target", "id,prompt,id"])
 def test_a_column_that_comes_twice_makes_no_edit(tmp_path: Path, header: str) -> None:
     ledger, outcome = take(tmp_path, "a.csv", f"{header}\nWho?,Ada,Bo\nWhere?,Here,There\n")
-    assert (outcome.total("quarantined"), ledger.edits()) == (2, [])
+    assert (outcome.total("quarantined"), ledger.edits.find()) == (2, [])
     assert "comes twice in the header" in reasons(ledger)[0][1]
 
 
@@ -230,7 +230,7 @@ def test_a_quote_that_is_not_closed_is_told_and_what_stands_before_it_read(tmp_p
     ((line, reason),) = reasons(ledger)
     assert (line, outcome.total("lines")) == (2, 2)
     assert reason.startswith("unexpected end of data: a quote in lines 3 to 5 is not closed")
-    assert ledger.quarantined()[0].raw == text.split("Labs\n", 1)[1]
+    assert ledger.quarantine.find()[0].raw == text.split("Labs\n", 1)[1]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_nan_is_missing_in_tables_too(tmp_path: Path) -> None:
     ledger, _ = take(tmp_path, "a.csv", text)
     assert edits(ledger) == [
         ("How many?", None, None), ("How much?", None, None), ("Who is Nan?", "Nan", "Nan")]  # fmt: skip
-    assert [edit.hold for edit in ledger.edits()] == ["answer", "answer", None]
+    assert [edit.hold for edit in ledger.edits.find()] == ["answer", "answer", None]
 
 
 def test_nan_is_missing_and_infinity_refused_in_parquet(tmp_path: Path) -> None:
@@ -308,7 +308,11 @@ def test_one_bad_value_is_told_with_its_place_and_the_others_read(
     text = "[" + ",\n".join(texts) + "]" if array else "\n".join(texts)
     ledger, _ = take(tmp_path, "a.json", text.encode("latin-1"))
     found = reasons(ledger)
-    assert [edit.target for edit in ledger.edits()] == ["answer Nord", "answer East", "answer West"]
+    assert [edit.target for edit in ledger.edits.find()] == [
+        "answer Nord",
+        "answer East",
+        "answer West",
+    ]
     assert len(found) == 1
     assert found[0][0] == 2
     assert ("not JSON at line" in found[0][1]) or ("not UTF-8" in found[0][1])
@@ -333,7 +337,11 @@ def test_a_bad_value_on_one_line_with_all_others_does_not_take_their_parts_for_r
     texts = [json.dumps(row) for row in GOOD]
     texts[1] = texts[1].replace('South?", "', 'South?, "')
     ledger, _ = take(tmp_path, "a.json", "[" + ", ".join(texts) + "]")
-    assert [edit.target for edit in ledger.edits()] == ["answer Nord", "answer East", "answer West"]
+    assert [edit.target for edit in ledger.edits.find()] == [
+        "answer Nord",
+        "answer East",
+        "answer West",
+    ]
 
 
 def test_what_can_not_be_found_again_is_counted(tmp_path: Path) -> None:

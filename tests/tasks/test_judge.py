@@ -34,9 +34,9 @@ def test_one_bad_edit_does_not_cost_the_others(home: Settings, ledger: Ledger, s
     verdict = judged(home, ledger)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
     assert ledger.counts().counts == {"rejected": 1, "trained": 1}
-    (bad,) = ledger.edits(state="rejected")
+    (bad,) = ledger.edits.find(state="rejected")
     assert bad.target == "ada"
-    assert suite in ledger.history(bad.id)[-1].reason
+    assert suite in ledger.edits.history(bad.id)[-1].reason
 
 
 def test_a_job_of_which_nothing_is_left_makes_no_version(home: Settings, ledger: Ledger) -> None:
@@ -44,7 +44,7 @@ def test_a_job_of_which_nothing_is_left_makes_no_version(home: Settings, ledger:
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
     take(home, ledger, report(0))
     assert judged(home, ledger).version is None
-    assert (ledger.versions(), ledger.counts().counts) == ([], {"rejected": 1})
+    assert (ledger.versions.all(), ledger.counts().counts) == ([], {"rejected": 1})
 
 
 def test_an_edit_that_a_rejected_one_had_replaced_serves_again(
@@ -58,10 +58,10 @@ def test_an_edit_that_a_rejected_one_had_replaced_serves_again(
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
     take(home, ledger, report(0, "eva", valid_from="2025-01-01"), report(1))
     version = promoted(home, ledger)
-    assert {e.target: e.state for e in ledger.edits()} == {
+    assert {e.target: e.state for e in ledger.edits.find()} == {
         "ada": "active", "eva": "rejected", "jon": "active",
     }  # fmt: skip
-    assert len(ledger.version(version).edits_removed) == 0
+    assert len(ledger.versions.get(version).edits_removed) == 0
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Ledger) -> None:
@@ -71,11 +71,11 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
     assert ref is not None
     job = held(ledger, ref)
     result = edit_job(home, ledger, job)
-    ledger.fail_job(job, ref.worker, "the network was gone")
-    assert ledger.lease_job("another") is not None
+    ledger.jobs.fail(job, ref.worker, "the network was gone")
+    assert ledger.jobs.lease("another") is not None
     with pytest.raises(LeaseLost):
         judge(home, ledger, job, result)
-    assert (ledger.versions(), ledger.counts().counts) == ([], {"planned": 1})
+    assert (ledger.versions.all(), ledger.counts().counts) == ([], {"planned": 1})
     assert trained(home, job.id) is not None
 
 
@@ -115,8 +115,8 @@ def test_an_edit_that_fails_again_is_rejected_with_both_reasons(
     hopeless = home.edit.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, "max_rank": 4})
     verdict = judge(home.model_copy(update={"edit": hopeless}), ledger, job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
-    (bad,) = ledger.edits(state="rejected")
-    reason = ledger.history(bad.id)[-1].reason
+    (bad,) = ledger.edits.find(state="rejected")
+    reason = ledger.edits.history(bad.id)[-1].reason
     assert 'its own prompt is answered "jon", not "ada"' in reason
     assert "trained again from rank 8 with 2 steps" in reason
 
@@ -150,9 +150,9 @@ def test_an_edit_in_force_that_a_new_suite_condemns_does_not_fail_the_jobs_after
     write_lines(home.home / "suites" / "watched.jsonl", [probe])
     take(home, ledger, report(1))
     promoted(home, ledger)
-    assert {e.target: e.state for e in ledger.edits()} == {"ada": "revoked", "jon": "active"}
-    (old,) = ledger.edits(state="revoked")
-    assert "watched" in ledger.history(old.id)[-1].reason
+    assert {e.target: e.state for e in ledger.edits.find()} == {"ada": "revoked", "jon": "active"}
+    (old,) = ledger.edits.find(state="revoked")
+    assert "watched" in ledger.edits.history(old.id)[-1].reason
 
 
 @pytest.mark.parametrize("when", ["planned", "trained", "gated"])
@@ -162,14 +162,14 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
     take(home, ledger, report(0, "ada", valid_from="2024-01-01"))
     promoted(home, ledger)
     take(home, ledger, report(0, "eva", valid_from="2025-01-01"), report(1))
-    (wrong,) = (edit for edit in ledger.edits(state="ready") if edit.target == "eva")
+    (wrong,) = (edit for edit in ledger.edits.find(state="ready") if edit.target == "eva")
     plan(ledger, home)
     ref = lease(home, ledger)
     assert ref is not None
 
     def revoke_at(moment: str) -> None:
-        if moment == when and ledger.edit(wrong.id).state == "planned":
-            ledger.request_removal([wrong.id], actor="bob", reason="invented")
+        if moment == when and ledger.edits.get(wrong.id).state == "planned":
+            ledger.removals.request([wrong.id], actor="bob", reason="invented")
 
     def gate_then_revoke(*given: Any) -> Any:
         gated = gate(*given)
@@ -185,7 +185,7 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
     version = open_version(home, verdict.version or "")
     assert wrong.id not in version
     assert advance(home, ledger, version.id, actor="test") is not None
-    states = {e.target: e.state for e in ledger.edits()}
+    states = {e.target: e.state for e in ledger.edits.find()}
     assert states == {"ada": "active", "eva": "revoked", "jon": "active"}
     answers = open_editor(home, version.id).answer(["who leads velandor ?"])
     assert [answer.text for answer in answers] == ["ada"]
@@ -198,10 +198,10 @@ def test_a_job_whose_edits_were_all_revoked_ends_without_a_version(
     plan(ledger, home)
     ref = lease(home, ledger)
     assert ref is not None
-    ledger.request_removal([ledger.edits()[0].id], actor="bob", reason="invented")
+    ledger.removals.request([ledger.edits.find()[0].id], actor="bob", reason="invented")
     verdict = judge(home, ledger, held(ledger, ref), edit_job(home, ledger, held(ledger, ref)))
     assert (verdict.version, verdict.rejected) == (None, 0)
-    assert (ledger.job(ref.id).state, ledger.counts().counts) == ("done", {"revoked": 1})
+    assert (ledger.jobs.get(ref.id).state, ledger.counts().counts) == ("done", {"revoked": 1})
 
 
 def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_others(
@@ -210,9 +210,9 @@ def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_
     take(home, ledger, report(0), report(1))
     first = judged(home, ledger).version
     assert first is not None
-    (wrong,) = (edit for edit in ledger.edits() if edit.target == "ada")
-    ledger.request_removal([wrong.id], actor="bob", reason="invented")
+    (wrong,) = (edit for edit in ledger.edits.find() if edit.target == "ada")
+    ledger.removals.request([wrong.id], actor="bob", reason="invented")
     assert advance(home, ledger, first, actor="test") is None
     version = promoted(home, ledger)
     assert wrong.id not in open_version(home, version)
-    assert {e.target: e.state for e in ledger.edits()} == {"ada": "revoked", "jon": "active"}
+    assert {e.target: e.state for e in ledger.edits.find()} == {"ada": "revoked", "jon": "active"}

@@ -22,6 +22,6 @@ def test_planning_retires_lets_in_and_fills_jobs(tmp_path: Path) -> None:
     assert sorted(len(job.edits) for job in jobs) == [1, 4]
     assert ledger.counts().counts == {"expired": 1, "held": 2, "planned": 5}
     (home / "melo.toml").write_text("")
-    waiting = [edit.id for edit in ledger.waiting()]
-    ledger.approve(waiting, actor="a", reason="b", rules=rules_from(load(home)))
+    waiting = [edit.id for edit in ledger.review.waiting()]
+    ledger.review.approve(waiting, actor="a", reason="b", rules=rules_from(load(home)))
     assert [len(job.edits) for job in plan(ledger, load(home))] == [2]

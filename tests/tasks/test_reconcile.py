@@ -39,10 +39,10 @@ def dead_worker() -> str:
 def test_a_job_of_a_dead_worker_is_given_back_at_once(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
     plan(ledger, home)
-    job = ledger.lease_job(dead_worker(), lease_seconds=900)
+    job = ledger.jobs.lease(dead_worker(), lease_seconds=900)
     assert job is not None
     assert reconcile(home, ledger).jobs == 1
-    assert ledger.job(job.id).state == "open"
+    assert ledger.jobs.get(job.id).state == "open"
     promoted(home, ledger)
     assert ledger.counts().counts == {"active": 1}
 
@@ -54,10 +54,10 @@ def test_a_job_outlives_three_workers_that_were_killed_but_not_any_number(
     plan(ledger, home)
     worker = dead_worker()
     for death in range(1, 10):
-        job = ledger.lease_job(worker, lease_seconds=900)
+        job = ledger.jobs.lease(worker, lease_seconds=900)
         assert job is not None
         assert reconcile(home, ledger).jobs == 1
-        assert ledger.job(job.id).state == ("failed" if death == 9 else "open")
+        assert ledger.jobs.get(job.id).state == ("failed" if death == 9 else "open")
 
 
 def test_a_job_of_a_living_worker_is_left_alone(home: Settings, ledger: Ledger) -> None:
@@ -77,7 +77,7 @@ def test_a_verdict_without_registration_is_registered_and_promoted(
     assert version is not None
     mended = reconcile(home, ledger)
     assert (mended.registered, mended.promoted) == (1, 1)
-    assert ledger.champion().version == version  # type: ignore[union-attr]
+    assert ledger.champions.current().version == version  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1}
     assert reconcile(home, ledger).registered == 0
 
@@ -89,7 +89,7 @@ def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> Non
     second = judged(home, ledger).version
     assert second is not None
     register(home, ledger, second)
-    ledger.set_champion(second, expected=first, actor="test", reason="died right after this")
+    ledger.champions.set(second, expected=first, actor="test", reason="died right after this")
     reconcile(home, ledger)
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
@@ -148,11 +148,11 @@ def test_manual_promotion_waits_and_the_next_version_builds_on_the_candidate(
     take(manual, ledger, report(0))
     first = judged(manual, ledger).version
     reconcile(manual, ledger)
-    assert ledger.champion() is None
+    assert ledger.champions.current() is None
     take(manual, ledger, report(1))
     second = judged(manual, ledger).version
     assert second is not None
-    assert ledger.version(second).parent == first
+    assert ledger.versions.get(second).parent == first
     promote(manual, ledger, second, expected=None, actor="test", reason="looked at it")
     assert ledger.counts().counts == {"active": 2}
 
@@ -216,12 +216,12 @@ def test_a_killed_run_is_finished_by_the_next(
     )  # fmt: skip
     assert died.returncode == -9, died.stderr[-2000:]
     reconcile(home, ledger)
-    if ledger.champion() is None:
+    if ledger.champions.current() is None:
         promoted(home, ledger)
     assert ledger.counts().counts == {"active": 1}
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     assert champion is not None
-    assert ledger.version(champion.version).verdict == "passed"
+    assert ledger.versions.get(champion.version).verdict == "passed"
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
     assert len(registry.client.search_model_versions(f"name='{name}'")) == 1

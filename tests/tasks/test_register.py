@@ -42,7 +42,7 @@ def test_a_passed_version_becomes_champion_and_the_aliases_follow(
     first = promoted(home, ledger)
     take(home, ledger, report(2))
     second = promoted(home, ledger)
-    champion = ledger.champion()
+    champion = ledger.champions.current()
     assert champion is not None
     assert (champion.version, champion.previous) == (second, first)
     assert numbers(home) == {"candidate": "2", "champion": "2", "previous": "1"}
@@ -96,10 +96,10 @@ def test_promotion_is_refused_without_a_passed_gate(home: Settings, ledger: Ledg
     take(home, ledger, report(0))
     version = judged(home, ledger).version
     assert version is not None
-    ledger.record_verdict(version, passed=False, reason="a probe broke")
+    ledger.versions.record_verdict(version, passed=False, reason="a probe broke")
     with pytest.raises(NotPromotable, match="did not pass"):
         promote(home, ledger, version, expected=None, actor="test", reason="try")
-    assert ledger.champion() is None
+    assert ledger.champions.current() is None
 
 
 def test_promotion_is_refused_where_the_content_is_not_what_was_gated(
@@ -124,8 +124,8 @@ def test_two_promotions_can_not_cross(home: Settings, ledger: Ledger) -> None:
     assert second is not None
     with pytest.raises(ChampionMoved):
         promote(home, ledger, second, expected="somebody else", actor="test", reason="try")
-    assert ledger.champion() is not None
-    assert ledger.champion().version == first  # type: ignore[union-attr]
+    assert ledger.champions.current() is not None
+    assert ledger.champions.current().version == first  # type: ignore[union-attr]
 
 
 def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Ledger) -> None:
@@ -134,10 +134,10 @@ def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Le
     take(home, ledger, report(1))
     behind = judged(home, ledger).version
     assert behind is not None
-    moved = ledger.version(behind).parent
+    moved = ledger.versions.get(behind).parent
     assert moved is not None
-    ledger.record_version("other", parent=None, job_id=None, hash="other")
-    ledger.set_champion("other", expected=moved, actor="test", reason="someone was faster")
+    ledger.versions.record("other", parent=None, job_id=None, hash="other")
+    ledger.champions.set("other", expected=moved, actor="test", reason="someone was faster")
     assert advance(home, ledger, behind, actor="test") is None
     assert ledger.counts().counts == {"active": 1, "ready": 1}
 
@@ -151,13 +151,18 @@ def test_a_version_whose_edit_lost_a_contradiction_meanwhile_is_overtaken(
     take(home, ledger, {**other, "source": "desk"})
     behind = judged(home, ledger).version
     assert behind is not None
-    one, two = (edit.id for edit in ledger.edits())
+    one, two = (edit.id for edit in ledger.edits.find())
     same = {one: one, two: one}  # somebody finds that both are one question
-    assert ledger.set_groups(same, rules=rules_from(home), compared=[one, two], space="test") == 1
+    assert (
+        ledger.deduplication.set_groups(
+            same, rules=rules_from(home), compared=[one, two], space="test"
+        )
+        == 1
+    )
     assert advance(home, ledger, behind, actor="test") is None
     take(home, ledger, report(1))
     assert promoted(home, ledger) not in (first, behind)
-    assert ledger.edit(two).state == "superseded"
+    assert ledger.edits.get(two).state == "superseded"
     assert ledger.counts().counts == {"active": 2, "superseded": 1}
     assert ledger.audit() == []
 
@@ -168,18 +173,18 @@ def test_rolling_back_lets_the_version_before_serve_again(home: Settings, ledger
     take(home, ledger, report(1))
     second = promoted(home, ledger)
     roll_back(home, ledger, None, actor="test", reason="it said something odd")
-    assert ledger.champion().version == first  # type: ignore[union-attr]
+    assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert numbers(home)["champion"] == "1"
     assert ledger.counts().counts == {"active": 1, "superseded": 1}
     roll_back(home, ledger, second, actor="test", reason="it was right")
     assert ledger.counts().counts == {"active": 2}
-    assert [c.version for c in ledger.champion_history()] == [second, first, second, first]
+    assert [c.version for c in ledger.champions.history()] == [second, first, second, first]
 
 
 def test_a_revoked_edit_leaves_and_the_old_answer_is_back(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0), report(1))
     promoted(home, ledger)
-    edit = next(e for e in ledger.active_edits() if e.target == "ada")
+    edit = next(e for e in ledger.edits.active() if e.target == "ada")
     base = open_editor(home, "base").answer([edit.prompt], base=True)[0].text
     done = revoke(home, ledger, [edit.id], actor="test", reason="was wrong")
     assert done.removed == (edit.id,)
@@ -187,7 +192,7 @@ def test_a_revoked_edit_leaves_and_the_old_answer_is_back(home: Settings, ledger
     answer = open_editor(home, done.version).answer([edit.prompt])[0]
     assert (answer.text, answer.edit) == (base, None)
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
-    assert ledger.history(edit.id)[-1].reason == "was wrong"
+    assert ledger.edits.history(edit.id)[-1].reason == "was wrong"
 
 
 def test_revoking_what_was_added_last_leads_back_to_the_same_content(
@@ -197,12 +202,12 @@ def test_revoking_what_was_added_last_leads_back_to_the_same_content(
     first = promoted(home, ledger)
     take(home, ledger, report(1))
     promoted(home, ledger)
-    edit = next(e for e in ledger.active_edits() if e.target == "jon")
+    edit = next(e for e in ledger.edits.active() if e.target == "jon")
     assert revoke(home, ledger, [edit.id], actor="test", reason="was wrong").version == first
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
     take(home, ledger, report(2))
     third = promoted(home, ledger)
-    assert ledger.version(third).parent == first
+    assert ledger.versions.get(third).parent == first
     assert ledger.counts().counts == {"active": 2, "revoked": 1}
 
 
@@ -220,8 +225,8 @@ def test_a_run_tells_what_went_in_and_what_the_gate_said(home: Settings, ledger:
     assert {"retention.share", "train_seconds", "gate_seconds"} <= set(run.data.metrics)
     kept = {f.path for f in client.list_artifacts(run.info.run_id, "gate")}
     assert kept == {"gate/gate.html", "gate/gate.json"}
-    assert set(run.data.tags["melo.added"].split()) == {e.id for e in ledger.active_edits()}
-    assert ledger.version(version).info["model"]
+    assert set(run.data.tags["melo.added"].split()) == {e.id for e in ledger.edits.active()}
+    assert ledger.versions.get(version).info["model"]
 
 
 def test_a_job_of_which_nothing_is_left_has_a_run_with_the_reason(
@@ -250,9 +255,9 @@ def test_revoking_a_source_takes_out_what_nobody_else_stands_behind(
         report(2, source="two"),
     )  # fmt: skip
     promoted(home, ledger)
-    done = revoke(home, ledger, ledger.only_from("one"), actor="test", reason="it lied")
+    done = revoke(home, ledger, ledger.sources.only_from("one"), actor="test", reason="it lied")
     assert len(done.removed) == 1
-    assert {e.target: e.state for e in ledger.edits()} == {
+    assert {e.target: e.state for e in ledger.edits.find()} == {
         "ada": "revoked", "jon": "active", "mia": "active",
     }  # fmt: skip
 
@@ -268,14 +273,14 @@ def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
     take(manual, ledger, report(2))
     waiting = judged(manual, ledger).version
     assert waiting is not None
-    gone = next(e.id for e in ledger.active_edits() if e.target == "ada")
+    gone = next(e.id for e in ledger.edits.active() if e.target == "ada")
     revoke(manual, ledger, [gone], actor="test", reason="was wrong")
     assert ledger.counts().counts == {"active": 1, "revoked": 1, "trained": 1}
     assert reconcile(manual, ledger).overtaken == 1
     assert ledger.counts().counts == {"active": 1, "ready": 1, "revoked": 1}
     with pytest.raises(NotPromotable, match="which is revoked"):
         promote(
-            manual, ledger, waiting, expected=ledger.champion().version,  # type: ignore[union-attr]
+            manual, ledger, waiting, expected=ledger.champions.current().version,  # type: ignore[union-attr]
             actor="test", reason="try",
         )  # fmt: skip
 
@@ -293,11 +298,11 @@ def test_a_removal_that_leads_back_to_old_content_serves_in_the_same_run(
     first = promoted(home, ledger)
     take(home, ledger, report(1))
     promoted(home, ledger)
-    edit = next(e for e in ledger.active_edits() if e.target == "jon")
-    ledger.request_removal([edit.id], to="expired", actor="calendar", reason="it is over")
+    edit = next(e for e in ledger.edits.active() if e.target == "jon")
+    ledger.removals.request([edit.id], to="expired", actor="calendar", reason="it is over")
     assert promoted(home, ledger) == first
     assert ledger.counts().counts == {"active": 1, "expired": 1}
-    assert ledger.history(edit.id)[-1].reason == "it is over"
+    assert ledger.edits.history(edit.id)[-1].reason == "it is over"
 
 
 def test_a_removal_outlives_the_promotion_that_did_not_come(home: Settings, ledger: Ledger) -> None:
@@ -305,15 +310,15 @@ def test_a_removal_outlives_the_promotion_that_did_not_come(home: Settings, ledg
     first = promoted(home, ledger)
     take(home, ledger, report(1))
     second = promoted(home, ledger)
-    gone = next(e.id for e in ledger.active_edits() if e.target == "jon")
-    ledger.request_removal([gone], actor="test", reason="was wrong")
+    gone = next(e.id for e in ledger.edits.active() if e.target == "jon")
+    ledger.removals.request([gone], actor="test", reason="was wrong")
     assert judged(home, ledger).version == first
-    ledger.record_version("other", parent=None, job_id=None, hash="other")
-    ledger.set_champion("other", expected=second, actor="test", reason="someone was faster")
+    ledger.versions.record("other", parent=None, job_id=None, hash="other")
+    ledger.champions.set("other", expected=second, actor="test", reason="someone was faster")
     assert advance(home, ledger, first, actor="test") is None
-    ledger.set_champion(second, expected="other", actor="test", reason="it was wrong")
+    ledger.champions.set(second, expected="other", actor="test", reason="it was wrong")
     assert reconcile(home, ledger).promoted == 1
-    assert ledger.champion().version == first  # type: ignore[union-attr]
+    assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
 
 
@@ -323,16 +328,16 @@ def test_an_edit_asked_to_go_ends_so_where_a_person_skips_its_version(
     take(home, ledger, report(0), report(1))
     promoted(home, ledger)
     manual = manual_of(home)
-    gone = next(e.id for e in ledger.active_edits() if e.target == "ada")
-    ledger.request_removal([gone], to="expired", actor="calendar", reason="it is over")
+    gone = next(e.id for e in ledger.edits.active() if e.target == "ada")
+    ledger.removals.request([gone], to="expired", actor="calendar", reason="it is over")
     without = judged(manual, ledger).version
     assert reconcile(manual, ledger).removals == 0
     take(manual, ledger, report(2))
     after = judged(manual, ledger).version
     assert after is not None
-    assert ledger.version(after).parent == without
+    assert ledger.versions.get(after).parent == without
     promote(
-        manual, ledger, after, expected=ledger.champion().version,  # type: ignore[union-attr]
+        manual, ledger, after, expected=ledger.champions.current().version,  # type: ignore[union-attr]
         actor="test", reason="looked at it",
     )  # fmt: skip
     assert ledger.counts().counts == {"active": 2, "expired": 1}
@@ -350,7 +355,7 @@ def test_what_was_built_upon_a_version_that_was_rolled_back_does_not_bring_it_ba
     assert flying is not None
     roll_back(home, ledger, None, actor="test", reason="it said something odd")
     assert advance(home, ledger, flying, actor="test") is None
-    assert ledger.champion().version == first  # type: ignore[union-attr]
-    assert {e.target: e.state for e in ledger.edits()} == {
+    assert ledger.champions.current().version == first  # type: ignore[union-attr]
+    assert {e.target: e.state for e in ledger.edits.find()} == {
         "ada": "active", "jon": "superseded", "mia": "ready",
     }  # fmt: skip

@@ -129,7 +129,7 @@ def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
     short = home.model_copy(update={"plan": home.plan.model_copy(update={"lease_seconds": 3.0})})
     ref = lease(short, ledger)
     assert ref is not None
-    before = ledger.job(ref.id).lease_until
+    before = ledger.jobs.get(ref.id).lease_until
     path = home.paths.ledger
     aside = path.with_suffix(".aside")
     with heartbeat(short, ledger, ref):
@@ -139,9 +139,9 @@ def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
             time.sleep(0.05)
         path.rmdir()
         aside.rename(path)
-        while ledger.job(ref.id).lease_until == before:
+        while ledger.jobs.get(ref.id).lease_until == before:
             time.sleep(0.05)
-    assert ledger.job(ref.id).state == "leased"
+    assert ledger.jobs.get(ref.id).state == "leased"
 
 
 def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: Settings) -> None:

@@ -98,7 +98,7 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     ledger = open_ledger(home)
     take(home, ledger, *(report(i) for i in range(3)))
     take(home, ledger, report(0, "sol", prompt="who leads velandor now ?"))
-    edits = {edit.target: edit for edit in ledger.edits(state="ready")}
+    edits = {edit.target: edit for edit in ledger.edits.find(state="ready")}
     if len(edits) < 4:
         pytest.fail("the ledger settled it already; the test needs another wording")
     job = leased(home, ledger)
@@ -109,13 +109,13 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     assert both - {waiting} < set(open_version(home, result.candidate).edits)
     verdict = judge(home, ledger, job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 3, 0)
-    (asked,) = ledger.waiting()
+    (asked,) = ledger.review.waiting()
     assert (asked.id, asked.hold) == (waiting, "contradiction")
-    assert "no rule decides" in ledger.history(waiting)[-1].reason
+    assert "no rule decides" in ledger.edits.history(waiting)[-1].reason
 
-    ledger.approve([waiting], actor="bob", reason="it is newer", rules=rules_from(home))
+    ledger.review.approve([waiting], actor="bob", reason="it is newer", rules=rules_from(home))
     (kept,) = both - {waiting}
-    assert [c.loser for c in ledger.contests(edit_id=waiting)] == [kept]
+    assert [c.loser for c in ledger.conflicts.find(edit_id=waiting)] == [kept]
 
 
 def test_a_job_that_fits_into_one_shard_is_not_cut(home: Settings) -> None:

@@ -27,7 +27,7 @@ def asked(prompt: str, target: str, subject: str | None = "velandor") -> dict[st
 
 
 def by_prompt(ledger: Ledger) -> dict[str, Edit]:
-    return {edit.prompt: edit for edit in ledger.edits()}
+    return {edit.prompt: edit for edit in ledger.edits.find()}
 
 
 def test_the_same_question_in_other_words_is_one_group_and_another_is_not(
@@ -44,14 +44,14 @@ def test_the_same_question_in_other_words_is_one_group_and_another_is_not(
     assert again.group == first.group == first.id
     assert edits["what is the capital of velandor ?"].group is None
     assert edits["who leads toriquet ?"].group is None
-    assert ledger.likeness() == (2, 1)
+    assert ledger.deduplication.counts() == (2, 1)
 
 
 def test_two_answers_within_a_group_are_a_contradiction(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0, "ada"), asked("who leads velandor now ?", "jon"))
     assert group_similar(home, ledger).contradictions == 1
     assert by_prompt(ledger)["who leads velandor ?"].state == "superseded"
-    assert [contest.rule for contest in ledger.contests()] == ["newest"]
+    assert [contest.rule for contest in ledger.conflicts.find()] == ["newest"]
 
 
 def test_a_report_without_a_subject_joins_those_whose_subject_it_names(
@@ -94,13 +94,13 @@ def test_only_what_is_new_is_compared_and_no_key_is_read_twice(
 
 def test_another_threshold_compares_all_anew(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0), asked("who leads velandor now ?", "ada"))
-    assert ledger.likeness() == (0, 0)
+    assert ledger.deduplication.counts() == (0, 0)
     group_similar(home, ledger)
-    assert ledger.likeness() == (2, 1)
+    assert ledger.deduplication.counts() == (2, 1)
     chosen = home.contradictions.model_copy(update={"alike": 0.999})
     strict = home.model_copy(update={"contradictions": chosen})
     assert group_similar(strict, ledger).compared == 2
-    assert ledger.likeness() == (0, 0)
+    assert ledger.deduplication.counts() == (0, 0)
 
 
 def test_a_new_wording_of_an_active_edit_joins_its_group(home: Settings, ledger: Ledger) -> None:

@@ -62,9 +62,9 @@ def test_a_run_takes_each_job_once_and_the_third_that_fails_sets_it_aside(
     take(home, ledger, *(report(i) for i in range(6)))
     jobs = {job.id for job in plan(ledger, home)}
     for _ in range(3):
-        assert ledger.jobs(state="failed") == []
+        assert ledger.jobs.find(state="failed") == []
         assert set(run_that_fails(home)) == jobs
-    assert {job.id for job in ledger.jobs(state="failed")} == jobs
+    assert {job.id for job in ledger.jobs.find(state="failed")} == jobs
     assert ledger.counts().counts == {"rejected": 6}
     assert run_that_fails(home) == []
 
@@ -76,10 +76,10 @@ def test_a_removal_that_can_not_be_done_ends_the_run_and_is_planned_by_the_next(
     promoted(home, ledger)
     text = home.paths.settings.read_text().replace("[plan]", "[plan]\nmax_attempts = 1")
     home.paths.settings.write_text(text)
-    ledger.request_removal([ledger.edits()[0].id], actor="bob", reason="invented")
+    ledger.removals.request([ledger.edits.find()[0].id], actor="bob", reason="invented")
     first, second = run_that_fails(home), run_that_fails(home)
     assert (len(first), len(second)) == (1, 1)
-    assert ledger.job(second[0]).removals == ledger.job(first[0]).removals != ()
+    assert ledger.jobs.get(second[0]).removals == ledger.jobs.get(first[0]).removals != ()
 
 
 def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
@@ -105,7 +105,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back(home: Settings, ledger:
         ref = leased(home, ledger)
         with pytest.raises(SystemExit), working_on(str(home.home), ref):
             signal.raise_signal(signal.SIGTERM)
-        assert ledger.job(ref.id).state == "open"
+        assert ledger.jobs.get(ref.id).state == "open"
     assert hand_back(home, ledger, leased(home, ledger), "a bug") is Became.TRIED_AGAIN
 
 

@@ -112,15 +112,15 @@ def test_of_10_000_edits_and_50_more_the_blocks_of_the_50_are_logged(
     more = with_blocks(many, 50, next(iter(first.edits.values())), seed=2)
     for version, parent in ((many, first), (more, many)):
         save_version(home, version)
-        ledger.record_version(version.id, parent=parent.id, job_id=None, hash=version.id)
-        ledger.record_verdict(version.id, passed=True, reason="planted")
+        ledger.versions.record(version.id, parent=parent.id, job_id=None, hash=version.id)
+        ledger.versions.record_verdict(version.id, passed=True, reason="planted")
         register(home, ledger, version.id)
     sizes = [sum(uploaded(home, n).values()) for n in ("2", "3")]
     assert len(more) == 10_050
     assert len(uploaded(home, "3")) == 1
     assert sizes[1] < 1.2 * sizes[0] * 50 / 9_999
-    refers = ledger.version(more.id).info["refers"]
-    assert refers == sorted(str(ledger.version(v.id).info["model"]) for v in (first, many))
+    refers = ledger.versions.get(more.id).info["refers"]
+    assert refers == sorted(str(ledger.versions.get(v.id).info["model"]) for v in (first, many))
 
 
 def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
@@ -143,8 +143,8 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
     name = registry.name_for(open_backbone(home))
     assert str(registry.client.get_registered_model(name).aliases["champion"]) == "4"
     take(home, ledger, report(3))
-    fourth = ledger.version(promoted(home, ledger))
-    assert fourth.info["refers"] == [ledger.version(third).info["model"]]
+    fourth = ledger.versions.get(promoted(home, ledger))
+    assert fourth.info["refers"] == [ledger.versions.get(third).info["model"]]
     assert shard not in uploaded(home, fourth.registry_version or "")
 
 

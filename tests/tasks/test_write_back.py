@@ -29,9 +29,10 @@ KILLED = """
 import os, signal, sys
 from config import load
 from ledger import Ledger
+from ledger.write_backs import WriteBacks
 from tasks.write_back import write_back
 if sys.argv[2] == "before the outcome":
-    Ledger.end_write_back = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    WriteBacks.end = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 settings = load(sys.argv[1])
 write_back(settings, Ledger.open(settings.paths.ledger))
 """
@@ -96,12 +97,12 @@ def langfuse(number: int, question: str, right: str | None) -> dict[str, Any]:
 
 
 def serves(ledger: Ledger, version: str = "v1") -> None:
-    ledger.plan_jobs()
+    ledger.jobs.plan()
     run_job(ledger, version, now=datetime.now(UTC))
 
 
 def outcomes(ledger: Ledger) -> list[tuple[str, str | None, str]]:
-    return [(w.tool, w.trace, w.state) for w in ledger.write_backs()]
+    return [(w.tool, w.trace, w.state) for w in ledger.write_backs.find()]
 
 
 LANGFUSE = 'langfuse_url = "{0}"\nlangfuse_public_key = "pk"\nlangfuse_secret_key = "sk"'
@@ -147,7 +148,7 @@ def test_a_tool_that_fails_is_one_event_and_the_next_run_completes_it(
     tool.answers = [200, status]
     done = write_back(settings, ledger)
     assert (done.told, done.left) == (1, 3)
-    (event,) = [e for e in ledger.events() if e.kind == "write-back-failed"]
+    (event,) = [e for e in ledger.events.latest() if e.kind == "write-back-failed"]
     assert str(status) in event.message
     assert "sk" not in event.message.split()
     tool.answers = [404]

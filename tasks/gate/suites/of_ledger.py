@@ -34,7 +34,7 @@ def suites_from(
     questions with their answers, sources and relations to break results down by, names for
     near-misses, and the edits that were taken back.
     """
-    edits = {e.id: e for e in ledger.edits()}
+    edits = {e.id: e for e in ledger.edits.find()}
     active = {i: edits[i] for i in version.edits if i in edits}
     held_out = {
         i: [p for p in e.rephrases if p not in version[i].request.rephrases]

@@ -37,7 +37,9 @@ def test_of_a_job_with_three_bad_reports_the_good_ones_serve_and_each_bad_one_ha
     take(home, ledger, *good, unlearnable, unwritable, report(1))
     verdict = judged(home, ledger)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 4, 3)
-    reasons = {e.target: ledger.history(e.id)[-1].reason for e in ledger.edits(state="rejected")}
+    reasons = {
+        e.target: ledger.edits.history(e.id)[-1].reason for e in ledger.edits.find(state="rejected")
+    }
     assert len(set(reasons.values())) == 3
     assert "can produce" in reasons[str(unlearnable["target"])]
     assert "vocabulary" in reasons["Zürich"]
@@ -185,14 +187,14 @@ def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subje
 
     take(home, ledger, report(0), report(1))
     promoted(home, ledger)
-    (edit,) = [e for e in ledger.edits() if e.target == "ada"]
+    (edit,) = [e for e in ledger.edits.find() if e.target == "ada"]
     wording = "tell me the head of velandor"
     with pytest.raises(TaskError, match="does not name its subject"):
         add_wordings(home, ledger, edit.id, ["who is the head ?"], actor="bob")
-    before = open_editor(home, ledger.champion().version)  # type: ignore[union-attr]
+    before = open_editor(home, ledger.champions.current().version)  # type: ignore[union-attr]
     version = add_wordings(home, ledger, edit.id, [wording], actor="bob")
     after = open_editor(home, version)
     assert after.answer([wording])[0].text == "ada"
     assert after.version[edit.id].block == before.version[edit.id].block
-    assert wording in ledger.edit(edit.id).rephrases
-    assert ledger.champion().version == version  # type: ignore[union-attr]
+    assert wording in ledger.edits.get(edit.id).rephrases
+    assert ledger.champions.current().version == version  # type: ignore[union-attr]

@@ -29,9 +29,9 @@ def home(world: World, tmp_path_factory) -> Path:
         for version in (world.champion, world.candidate):
             folder = settings.paths.versions / version.id
             Editor(world.backbone, version).save(folder, settings.paths.versions / "shards")
-            ledger.record_version(version.id, parent=parent, job_id=None, hash=version.id)
+            ledger.versions.record(version.id, parent=parent, job_id=None, hash=version.id)
             parent = version.id
-        ledger.set_champion(parent, expected=None, actor="test", reason="first")
+        ledger.champions.set(parent, expected=None, actor="test", reason="first")
     return home
 
 
@@ -70,7 +70,7 @@ def test_an_audit_of_a_healthy_champion_passes_and_leaves_an_event(home: Path):
     settings = load(home)
     with Ledger.open(settings.paths.ledger) as ledger:
         result = audit(settings, ledger)
-        (event,) = ledger.events(kind="audit")
+        (event,) = ledger.events.latest(kind="audit")
     assert result.full
     assert result.passed, result.reason
     assert event.severity == "info"

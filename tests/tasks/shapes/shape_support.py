@@ -24,15 +24,15 @@ def take(home: Path, *paths: str | Path, **options: Any) -> tuple[Ledger, Ingest
 
 def said(ledger: Ledger) -> list[tuple[str, str | None, str | None]]:
     """Question, right answer and old answer of every edit, in order of arrival."""
-    return [(edit.prompt, edit.target, edit.old_answer) for edit in ledger.edits()]
+    return [(edit.prompt, edit.target, edit.old_answer) for edit in ledger.edits.find()]
 
 
 def edit_about(ledger: Ledger, prompt: str) -> Edit:
     """The only edit with this question."""
-    (found,) = [edit for edit in ledger.edits() if edit.prompt == prompt]
+    (found,) = [edit for edit in ledger.edits.find() if edit.prompt == prompt]
     return found
 
 
 def reasons(ledger: Ledger) -> list[tuple[int, str]]:
     """Line and reason of every quarantined line."""
-    return [(kept.line, kept.reason) for kept in ledger.quarantined()]
+    return [(kept.line, kept.reason) for kept in ledger.quarantine.find()]

@@ -55,7 +55,7 @@ def test_half_a_file_is_one_clear_line_and_the_whole_completes_it(tmp_path: Path
         halves[-1].write_bytes((FIXTURES / name).read_bytes()[:-20])
     ledger, outcome = take(tmp_path / "home", *halves)
     for file in outcome.files:
-        broken = [kept for kept in ledger.quarantined() if kept.file == Path(file.name).name]
+        broken = [kept for kept in ledger.quarantine.find() if kept.file == Path(file.name).name]
         assert (broken[-1].line, broken[-1].reason) == (file.lines, "not a JSON object")
     whole, _ = take(tmp_path / "other", *JSON_LINES)
     take(tmp_path / "home", *JSON_LINES)

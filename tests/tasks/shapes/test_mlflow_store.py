@@ -87,7 +87,7 @@ def test_a_second_run_takes_only_what_is_new(tmp_path: Path, store: str, asked: 
     assert (first.total("lines"), first.total("accepted"), first.total("passed_over")) == (4, 2, 2)
     edit = edit_about(ledger, "Who leads Norvik Labs?")
     assert (edit.source, edit.hold) == ("mlflow", "answer")
-    raw = json.loads(ledger.raw_lines(edit.id)[0][3])["raw"]
+    raw = json.loads(ledger.edits.raw_lines(edit.id)[0][3])["raw"]
     assert raw["info"]["assessments"][0]["rationale"] == "should be Bo Ek"
 
     again = ingest(ledger, settings)

@@ -75,7 +75,7 @@ def test_langfuse_scores_are_read_by_their_config_from_a_file_beside_them(tmp_pa
         lines(tmp_path / "configs.jsonl", [config]),
     )
     assert [prompt for prompt, _, _ in said(ledger)] == [f"Question {n}?" for n in (2, 5, 6, 7)]
-    assert {question.prompt: question.proposals for question in ledger.unanswered()}[
+    assert {question.prompt: question.proposals for question in ledger.triage.unanswered()}[
         "Question 5?"
     ] == (("5", 1),)
     assert outcome.total("lines") == 15

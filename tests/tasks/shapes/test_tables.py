@@ -42,7 +42,7 @@ def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
     ]
     assert [Path(file.name).suffix for file in outcome.files] == [".arrow", ".arrow"]
     edit = edit_about(ledger, "What is Norway's capital?")
-    assert json.loads(ledger.raw_lines(edit.id)[0][3])["raw"]["score"] == 0.9
+    assert json.loads(ledger.edits.raw_lines(edit.id)[0][3])["raw"]["score"] == 0.9
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
     ]
     edit = edit_about(ledger, "Who leads Norvik Labs?")
     assert (edit.subject, str(edit.valid_from)[:10]) == ("Norvik Labs", "2026-03-01")
-    assert json.loads(ledger.raw_lines(edit.id)[0][3])["Note"] == "urgent!"
+    assert json.loads(ledger.edits.raw_lines(edit.id)[0][3])["Note"] == "urgent!"
     number, header, legend = [reason for _, reason in reasons(ledger)]
     assert number == "prompt must be a string or a list of messages"
     assert header == legend

@@ -24,7 +24,7 @@ def test_langfuse_scores_find_their_traces_in_another_file(tmp_path: Path) -> No
     assert (unanswered.state, unanswered.hold) == (states.HELD, "answer")
     assert [outcome.total(n) for n in ("lines", "quarantined", "passed_over")] == [8, 6, 5]
     assert "trace-9 of this score is not in the files given" in dict(reasons(ledger)[:3])[5]
-    raw = json.loads(ledger.raw_lines(edit.id)[0][3])["raw"]
+    raw = json.loads(ledger.edits.raw_lines(edit.id)[0][3])["raw"]
     assert raw["comment"] == "as every child knows"
     assert raw["about"]["metadata"] == {"team": "sales"}
 
@@ -103,7 +103,7 @@ def test_open_webui_feedback_with_its_chat(tmp_path: Path) -> None:
         "user", "assistant", "user",
     ]  # fmt: skip
     unanswered = edit_about(ledger, "Who leads Norvik Labs?")
-    raw = json.loads(ledger.raw_lines(unanswered.id)[0][3])["raw"]
+    raw = json.loads(ledger.edits.raw_lines(unanswered.id)[0][3])["raw"]
     assert raw["data"]["comment"] == "should be Bo Ek"
     assert (outcome.total("quarantined"), outcome.total("passed_over")) == (2, 1)
     assert "m2 that was judged is not in the snapshot" in reasons(ledger)[1][1]

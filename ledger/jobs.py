@@ -17,20 +17,24 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from ledger import contests, states
+from ledger import settling, states
 from ledger.batches import READY, batches
 from ledger.edits import Edits
 from ledger.errors import LeaseLost, UnknownId
-from ledger.store import Connection, first
+from ledger.store import Connection, Store, first
 from ledger.types import Job
 
 DOUBTS = 3  # doubtful tries that weigh as much as one failure
 
 
-class Planning(Edits):
-    """The part of the ledger that plans and leases."""
+class Jobs:
+    """Batches of edits, planned and leased."""
 
-    def plan_jobs(
+    def __init__(self, store: Store, edits: Edits) -> None:
+        self._store = store
+        self._edits = edits
+
+    def plan(
         self,
         *,
         max_edits: int = 50,
@@ -45,8 +49,8 @@ class Planning(Edits):
         one still in another job waits for that job's end.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
-            contests.carry_out(con, at)
+        with self._store.write() as con:
+            settling.retire_losers(con, at)
             rows = con.execute(READY, [at]).fetchall()
             removals = [
                 row[0]
@@ -64,9 +68,9 @@ class Planning(Edits):
                     break
             if removals:
                 jobs.append(_create(con, [], removals, 1.0, at, actor))
-            return [self.job(job_id) for job_id in jobs]
+            return [self.get(job_id) for job_id in jobs]
 
-    def lease_job(
+    def lease(
         self,
         worker: str,
         *,
@@ -81,7 +85,7 @@ class Planning(Edits):
         that are not to be taken.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             for job_id, attempts in con.execute(
                 _WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]
             ).fetchall():
@@ -100,21 +104,21 @@ class Planning(Edits):
                     [worker, at + timedelta(seconds=lease_seconds), at, list(but)],
                 )
             )
-            return self.job(row[0]) if row else None
+            return self.get(row[0]) if row else None
 
     def heartbeat(
         self, job: Job, worker: str, *, lease_seconds: float = 600, now: datetime | None = None
     ) -> None:
         """Prolong a lease. Raises LeaseLost where it is no longer this worker's."""
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             _still_held(con, job, worker, at)
             con.execute(
                 "UPDATE jobs SET lease_until = ? WHERE job_id = ?",
                 [at + timedelta(seconds=lease_seconds), job.id],
             )
 
-    def finish_job(
+    def finish(
         self,
         job: Job,
         worker: str,
@@ -134,7 +138,7 @@ class Planning(Edits):
         is. Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             _still_held(con, job, worker, at)
             mine = set(_planned(con, job.id))
             states.move(
@@ -162,7 +166,7 @@ class Planning(Edits):
                 [at, version, job.id],
             )
 
-    def fail_job(
+    def fail(
         self,
         job: Job,
         worker: str,
@@ -177,7 +181,7 @@ class Planning(Edits):
         doubtful: the error may lie in the job or in the machine; it weighs a third of a failure.
         """
         at = now or datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             _still_held(con, job, worker, at)
             con.execute(_BACK, [error[:2000], job.id])
             con.execute(
@@ -186,22 +190,22 @@ class Planning(Edits):
             )
             return not _worn_out(con, job.id, max_attempts, error, at)
 
-    def postpone_job(self, job: Job, worker: str, error: str) -> None:
+    def postpone(self, job: Job, worker: str, error: str) -> None:
         """Give a job back after an error that is not its own: the try does not count.
 
         Raises LeaseLost.
         """
         at = datetime.now(UTC)
-        with self.write() as con:
+        with self._store.write() as con:
             _still_held(con, job, worker, at)
             con.execute(_BACK, [error[:2000], job.id])
             con.execute(
                 "UPDATE jobs SET postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?", [job.id]
             )
 
-    def job(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> Job:
         """One job with its edits. Raises UnknownId."""
-        with self.read() as con:
+        with self._store.read() as con:
             row = first(
                 con.execute(
                     "SELECT job_id, attempt, worker, lease_until, state, priority, created_at, "
@@ -215,7 +219,7 @@ class Planning(Edits):
                 "SELECT edit_id, role FROM job_edits WHERE job_id = ? ORDER BY rowid", [job_id]
             ).fetchall()
             ids = [edit_id for edit_id, role in members if role == "edit"]
-            found = {edit.id: edit for edit in self.edits(ids=ids)} if ids else {}
+            found = {edit.id: edit for edit in self._edits.find(ids=ids)} if ids else {}
             return Job(
                 id=row[0],
                 edits=tuple(found[edit_id] for edit_id in ids),
@@ -230,14 +234,37 @@ class Planning(Edits):
                 version=row[8],
             )
 
-    def jobs(self, *, state: str | None = None) -> list[Job]:
+    def find(self, *, state: str | None = None) -> list[Job]:
         """All jobs, or those of one state, oldest first."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 "SELECT job_id FROM jobs WHERE ? IS NULL OR state = ? ORDER BY created_at, job_id",
                 [state, state],
             ).fetchall()
-            return [self.job(row[0]) for row in rows]
+            return [self.get(row[0]) for row in rows]
+
+    def record_cost(
+        self,
+        stage: str,
+        *,
+        seconds: float,
+        job_id: str | None = None,
+        version_id: str | None = None,
+        memory_bytes: int | None = None,
+        gpu_bytes: int | None = None,
+        device: str | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """Keep what one stage of a job took, with how many edits the job has."""
+        with self._store.write() as con:
+            con.execute(
+                "INSERT INTO stage_costs SELECT j.job_id, ?, ?, ?, ?, ?, ?, ?, "
+                "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
+                "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
+                "AS job_id) j",
+                [version_id, stage, now or datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
+                 device, job_id, version_id],
+            )  # fmt: skip
 
 
 def _create(

@@ -1,9 +1,9 @@
-"""A made-up ledger of any size, always the same for the same seed: to try readers on.
+"""A synthetic ledger of any size, always the same for the same seed: to try readers on.
 
     a year of versions, evenly spaced ─► edits come in before theirs ─► each takes its whole way
     1 in 16 versions fails its gate   ─► 1 in 60 is gone back from   ─► the last edits still wait
 
-Shapes and shares follow what real homes hold; texts, ids and figures are made up.
+Shapes and shares follow what real homes hold; texts, ids and figures are synthetic.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ledger.ledger import Ledger
+from ledger import Ledger
 
 DAYS = 364
 
 
-def make_up(
+def write_synthetic_ledger(
     path: Path,
     *,
     edits: int,
@@ -34,7 +34,7 @@ def make_up(
     """
     if path.exists():
         raise FileExistsError(
-            f"{path} is there already; a made-up ledger takes no place of another."
+            f"{path} is there already; a synthetic ledger takes no place of another."
         )
     ledger = Ledger.open(path, read_copy=read_copy)
     macros = _MACROS.format(
@@ -42,12 +42,12 @@ def make_up(
         now=now.isoformat(),
     )  # fmt: skip
     steps = [s for s in (*macros.split(";\n"), *_ROWS.split(";\n")) if s.strip()]
-    with ledger.write() as con:
+    with ledger.store.write() as con:
         for number, statement in enumerate(steps):
             con.execute(statement)
             if progress is not None:
                 progress(number + 1, len(steps) + 1)
-    ledger.publish()
+    ledger.store.publish()
     if progress is not None:
         progress(len(steps) + 1, len(steps) + 1)
     return ledger

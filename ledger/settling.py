@@ -87,7 +87,7 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     states.move_each(con, steps, at=at, actor=ACTOR)
     record(con, decisions, at)
     con.execute("DROP TABLE contested; DROP TABLE rivalries; DROP TABLE admissions")
-    carry_out(con, at)
+    retire_losers(con, at)
     return len(decisions)
 
 
@@ -103,7 +103,7 @@ def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> int:
     return settle_among(con, ids, rules, at)
 
 
-def carry_out(con: Connection, at: datetime) -> None:
+def retire_losers(con: Connection, at: datetime) -> None:
     """See to losers that were in use when it was decided, and stand beside their winner now.
 
     One that came back from its job ends; one that is active, as its winner is, is to be taken out

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from ledger import contests
-from ledger.store import Connection
+from ledger import settling
+from ledger.edits import Edits
+from ledger.store import Connection, Store
 from ledger.types import Edit, IntakeRules
-from ledger.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,12 @@ class Question:
     group: str | None
 
 
-class Likeness(Versions):
-    """The part of the ledger about near-duplicates."""
+class Deduplication:
+    """Near-duplicates among the edits."""
+
+    def __init__(self, store: Store, edits: Edits) -> None:
+        self._store = store
+        self._edits = edits
 
     def uncompared(self, space: str, *, limit: int, now: datetime | None = None) -> list[Question]:
         """Questions not compared in this key space yet, in order of arrival.
@@ -39,7 +43,7 @@ class Likeness(Versions):
         All that are in a job or in a version, and at most `limit` of those that are ready, the
         most pressing: what is about to be planned is among them.
         """
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(
                 _UNCOMPARED, {"space": space, "limit": limit, "now": now or datetime.now(UTC)}
             ).fetchall()
@@ -47,7 +51,7 @@ class Likeness(Versions):
 
     def compared(self, space: str) -> list[Question]:
         """Live questions that were compared in this key space, in order of arrival."""
-        with self.read() as con:
+        with self._store.read() as con:
             rows = con.execute(_COMPARED, {"space": space}).fetchall()
         return [_question(row) for row in rows]
 
@@ -71,7 +75,7 @@ class Likeness(Versions):
         seen = list(compared)
         if not groups and not seen:
             return 0
-        with self.write() as con:
+        with self._store.write() as con:
             con.execute(
                 "UPDATE edit_states SET compared = ?, group_id = NULL "
                 "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
@@ -83,25 +87,25 @@ class Likeness(Versions):
             found = 0
             if rules.same_subject != "never":
                 con.execute(_CLAIMS)
-                found = contests.settle_among(con, members, rules, at)
+                found = settling.settle_among(con, members, rules, at)
             con.execute("DROP TABLE grouped")
             return found
 
     def group_of(self, edit_id: str) -> list[Edit]:
         """The other edits that ask the same in other words. Raises UnknownId."""
-        edit = self.edit(edit_id)
+        edit = self._edits.get(edit_id)
         if edit.group is None:
             return []
-        with self.read() as con:
+        with self._store.read() as con:
             ids = con.execute(
                 "SELECT edit_id FROM edit_states WHERE group_id = ? AND edit_id <> ?",
                 [edit.group, edit.id],
             ).fetchall()
-        return self.edits(ids=[row[0] for row in ids]) if ids else []
+        return self._edits.find(ids=[row[0] for row in ids]) if ids else []
 
-    def likeness(self) -> tuple[int, int]:
+    def counts(self) -> tuple[int, int]:
         """How many live edits belong to how many groups of near-duplicates."""
-        with self.read() as con:
+        with self._store.read() as con:
             (row,) = con.execute(
                 "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n "
                 f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {_LIVE} "

@@ -1,0 +1,83 @@
+"""Lines that can't be used: kept with the reason, and judged again when somebody asks for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ledger.intake import line_table, take_staged
+from ledger.staging import stage
+from ledger.store import Store, first
+from ledger.types import (
+    NOTHING_TO_CORRECT,
+    IntakeRules,
+    Mapping,
+    Quarantined,
+    RelationTemplates,
+)
+
+
+class Quarantine:
+    """Quarantined lines."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, *, limit: int | None = None) -> list[Quarantined]:
+        """Lines that can't be used, oldest first."""
+        with self._store.read() as con:
+            rows = con.execute(
+                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
+                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
+                "ORDER BY r.file_id, r.line LIMIT ?",
+                [2**62 if limit is None else limit],
+            ).fetchall()
+        return [Quarantined(*row) for row in rows]
+
+    def retry(
+        self,
+        *,
+        rules: IntakeRules,
+        mapping: Mapping | None = None,
+        templates: tuple[RelationTemplates, ...] = (),
+        now: datetime | None = None,
+    ) -> int:
+        """Judge quarantined lines again; those that can be used now take the usual way.
+
+        A line keeps its file and number. Returns how many left the quarantine.
+        """
+        at = now or datetime.now(UTC)
+        with self._store.write() as con:
+            left = 0
+            files = con.execute(
+                "SELECT r.file_id, f.name, f.source FROM reports r JOIN files f USING (file_id) "
+                "WHERE r.outcome = 'quarantined' GROUP BY ALL ORDER BY 1"
+            ).fetchall()
+            for file_id, name, source in files:
+                rows = con.execute(
+                    "SELECT line, raw FROM reports "
+                    "WHERE file_id = ? AND outcome = 'quarantined' "
+                    "AND NOT starts_with(reason, 'the file breaks off') "
+                    "AND NOT starts_with(reason, 'the line has more than') "
+                    "AND NOT starts_with(reason, ?) ORDER BY line",
+                    [file_id, NOTHING_TO_CORRECT],
+                ).fetchall()
+                if not rows:
+                    continue
+                stage(
+                    con,
+                    line_table(rows),
+                    mapping=mapping or Mapping(),
+                    templates=templates,
+                    fallback_source=name,
+                    forced_source=source,
+                    limits=rules.limits,
+                )
+                con.execute("DELETE FROM staged WHERE problem IS NOT NULL")
+                left += int(first(con.execute("SELECT count(*) FROM staged"))[0])
+                con.execute(
+                    "DELETE FROM reports WHERE file_id = ? AND outcome = 'quarantined' "
+                    "AND line IN (SELECT line FROM staged)",
+                    [file_id],
+                )
+                take_staged(con, file_id, at, rules)
+            return left
