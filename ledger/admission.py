@@ -1,42 +1,44 @@
-"""Who may change what: from `received` to held or ready, by the trust in the sources.
+"""Who may change what: edits that are received or reported again, judged by the trust in the sources.
 
-An edit is held, with its reason in `hold`, while
-    answer         nobody has said what the right answer is
-    review         its source's policy asks for a person
-    quorum         its source's policy asks for more independent sources
-    blocked        all that said so are blocked
-    rate           its source has sent more than its share this hour
-    later          what it says is not valid yet
-    contradiction  it contradicts another and no rule decides (ledger/settling.py)
-Only what is not held takes part in a contest. What is said again is judged by who says it again,
-and only a source that may let an edit in by itself changes its dates or its trust. So an untrusted
-report never displaces anything.
+    staged lines ──► known edits: `again` ──is_judged_anew?──► received once more ─┐
+                 └─► new edits: received ──────────────────────────────────────────┤
+                                                  who speaks for them: `voices` ◄──┘
+                                                         │
+                      held, expired ◄──admission?── `candidates` ──► `admissions` ──► settling: ready
+
+The rules are in ledger/trust.py. Each is asked once for each combination of facts there is, so a
+million edits cost as many questions as a hundred. Only what is not held takes part in a conflict.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import astuple, fields
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
-from ledger import settling, states
+from ledger import settling, states, trust
+from ledger.statements import statement
 from ledger.store import Connection, first
 from ledger.types import IntakeRules
 
+ADMISSION = pa.schema(
+    [("to_state", pa.string()), ("reason", pa.string()), ("hold", pa.string())]
+)  # trust.Admission
 
-def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> int:
+
+def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> None:
     """Judge edits anew that were just moved back to `received`, by all that was ever said."""
     if not ids:
-        return 0
-    con.execute("CREATE OR REPLACE TEMP TABLE fresh (edit_id VARCHAR, line BIGINT)")
+        return
     con.execute(
         "CREATE OR REPLACE TEMP TABLE voices AS SELECT edit_id, source FROM reports "
         "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
         [ids],
     )
-    found = admit(con, rules, at, ids, told="FROM voices", said="SELECT edit_id FROM voices")
-    con.execute("DROP TABLE fresh; DROP TABLE voices")
-    return found
+    admit(con, rules, at, said="voices")
 
 
 def know_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
@@ -92,52 +94,21 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
 
     A later valid-from, a longer validity and more trust are taken over from sources that let an
     edit in by themselves, dates only from those trusted as much as the edit is, and from a quorum
-    that lets it in; urgency from all. What has no end gets none. Judged anew are those that are
-
-        blocked                and said by one that is not blocked any more
-        quorum                 and said by a source that had not said so before
-        superseded             the same, or said to be valid from a later day
-        review, contradiction  and said by a new source that lets it in, or a quorum does
-        expired                and a later valid-from is taken over
-
-    with, in `voices`, who speaks for them.
+    that lets it in; urgency from all. What has no end gets none. The table `again` stays, with who
+    speaks for each edit.
     """
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE said AS
-        SELECT j.edit_id, j.source, max(j.valid_from) AS valid_from, max(j.valid_to) AS valid_to,
-               bool_or(j.urgent) AS urgent, any_value(s.trust) AS trust,
-               any_value(s.policy) AS policy, any_value(s.quorum) AS quorum
-        FROM staged j JOIN sources s USING (source)
-        WHERE j.problem IS NULL AND NOT s.blocked
-          AND j.edit_id NOT IN (SELECT edit_id FROM fresh)
-        GROUP BY j.edit_id, j.source"""
+    statement("reported_again").run(con)
+    facts = _register_rulings(
+        con,
+        "again",
+        trust.SaidAgain,
+        lambda said: (trust.is_judged_anew(said),),
+        pa.schema([("anew", pa.bool_())]),
     )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE again AS
-        SELECT s.edit_id, any_value(CASE WHEN e.state = 'held' THEN e.hold
-                                         ELSE e.state::VARCHAR END) AS stands,
-               any_value(e.valid_from) AS known_from, max(s.valid_from) AS claimed_from,
-               max(s.valid_from) FILTER (WHERE s.policy = 'auto' AND s.trust >= e.trust)
-                   AS valid_from,
-               max(s.valid_to) FILTER (WHERE s.policy = 'auto' AND s.trust >= e.trust) AS valid_to,
-               max(s.valid_from) FILTER (WHERE s.policy = 'quorum' AND s.trust >= e.trust)
-                   AS agreed_from,
-               max(s.valid_to) FILTER (WHERE s.policy = 'quorum' AND s.trust >= e.trust)
-                   AS agreed_to,
-               bool_or(s.urgent) AS urgent, max(s.trust) FILTER (WHERE s.policy = 'auto') AS trust
-        FROM said s JOIN edit_states e USING (edit_id) GROUP BY s.edit_id"""
-    )
-    ids = _revived(con)
-    con.execute(
-        """UPDATE edit_states AS e SET
-               valid_from = greatest(e.valid_from, a.valid_from),
-               valid_to = CASE WHEN a.valid_to > e.valid_to THEN a.valid_to ELSE e.valid_to END,
-               urgent = e.urgent OR a.urgent, trust = greatest(e.trust, a.trust)
-        FROM again a WHERE a.edit_id = e.edit_id AND (
-            a.valid_from > coalesce(e.valid_from, '-infinity') OR a.valid_to > e.valid_to
-            OR (a.urgent AND NOT e.urgent) OR a.trust > e.trust)"""
-    )
-    con.execute("DROP TABLE again; DROP TABLE said")
+    rows = con.execute(f"SELECT edit_id FROM again JOIN rulings USING ({facts}) WHERE anew")
+    ids = [row[0] for row in rows.fetchall()]
+    con.unregister("rulings")
+    statement("take_over").run(con)
     states.move(
         con, ids, states.RECEIVED, at=at, actor="ingest", reason="reported again with new evidence"
     )
@@ -150,132 +121,51 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
     return ids
 
 
-def _revived(con: Connection) -> list[str]:
-    """Which edits of `again` are judged anew; fills `voices` with who speaks for them.
+def admit(con: Connection, rules: IntakeRules, at: datetime, *, said: str) -> int:
+    """Hold, end or let in the edits that somebody speaks for in the temp table `voices`.
 
-    A source whose policy is a quorum speaks together with those of its kind that said so before.
+    said: the table with the edit_id of all that is said now, new or not. Returns how many
+    contradictions were found.
     """
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE waiting AS
-        SELECT edit_id FROM again WHERE stands IN (
-            'quorum', 'contradiction', 'review', 'blocked', 'superseded', 'expired')"""
-    )
-    if first(con.execute("SELECT 1 FROM waiting LIMIT 1")) is None:
-        con.execute("DROP TABLE waiting")
-        con.execute("CREATE OR REPLACE TEMP TABLE voices (edit_id VARCHAR, source VARCHAR)")
-        return []
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE told AS SELECT DISTINCT edit_id, source FROM reports
-        WHERE edit_id IN (SELECT edit_id FROM waiting)"""
+    statement("candidates").run(con, at=at)
+    facts = _register_rulings(
+        con,
+        "candidates",
+        trust.Evidence,
+        lambda evidence: astuple(trust.admission(evidence)),
+        ADMISSION,
     )
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE voices AS
-        SELECT edit_id, source, policy, quorum,
-               NOT EXISTS (SELECT 1 FROM told t
-                           WHERE t.edit_id = s.edit_id AND t.source = s.source) AS new
-        FROM said s WHERE edit_id IN (SELECT edit_id FROM waiting)
-        UNION ALL
-        SELECT t.edit_id, t.source, q.policy, q.quorum, false
-        FROM told t JOIN sources q USING (source)
-        WHERE q.policy = 'quorum' AND NOT q.blocked
-          AND t.edit_id IN (SELECT edit_id FROM said WHERE policy = 'quorum')"""
+        f"""CREATE OR REPLACE TEMP TABLE admissions AS
+        SELECT edit_id, to_state, reason, hold, approved FROM candidates JOIN rulings USING ({facts})"""
     )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE heard AS
-        SELECT edit_id, bool_or(new) AS new, bool_or(new AND policy <> 'review') AS weighty,
-               bool_or(policy = 'auto') AS automatic,
-               coalesce(count(DISTINCT source) FILTER (WHERE policy = 'quorum')
-                        >= min(quorum) FILTER (WHERE policy = 'quorum'), false) AS agreed
-        FROM voices GROUP BY edit_id"""
-    )
-    con.execute(
-        """UPDATE again AS a SET valid_from = greatest(valid_from, agreed_from),
-                              valid_to = greatest(valid_to, agreed_to)
-        FROM heard h WHERE h.edit_id = a.edit_id AND h.agreed"""
-    )
-    revived = con.execute(
-        """SELECT edit_id FROM (
-            SELECT h.*, a.stands, a.valid_from > coalesce(a.known_from, '-infinity') AS later,
-                   a.claimed_from > coalesce(a.known_from, '-infinity') AS claimed_later
-            FROM again a JOIN heard h USING (edit_id)) WHERE CASE stands
-            WHEN 'blocked' THEN true
-            WHEN 'quorum' THEN later OR weighty
-            WHEN 'superseded' THEN claimed_later OR new
-            WHEN 'expired' THEN later
-            ELSE (automatic OR agreed) AND (later OR weighty) END"""
-    ).fetchall()
-    con.execute("DROP TABLE waiting; DROP TABLE told; DROP TABLE heard")
-    return [row[0] for row in revived]
-
-
-# What a chunk says of its edits, and who spoke before for those that it revived.
-_TOLD = """SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)
-    UNION ALL SELECT edit_id, source FROM voices"""
-
-
-def admit(
-    con: Connection, rules: IntakeRules, at: datetime, revived: list[str], *, told: str = _TOLD,
-    said: str = "SELECT edit_id FROM staged",
-) -> int:  # fmt: skip
-    """Hold or admit the edits in the temp table `fresh` and `revived`; settle contradictions.
-
-    told: yields edit_id and source, who speaks for them. said: yields the edit_id of all that is
-    said now, new or not. Returns how many contradictions were found.
-    """
-    if revived:
-        con.execute("INSERT INTO fresh SELECT unnest(?::VARCHAR[]), NULL", [revived])
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE evidence AS
-        SELECT r.edit_id, count(DISTINCT r.source) FILTER (WHERE s.policy <> 'review') AS sources,
-               bool_or(s.policy = 'auto') AS automatic,
-               min(s.quorum) FILTER (WHERE s.policy = 'quorum') AS quorum
-        FROM ({told}) r JOIN sources s USING (source) WHERE NOT s.blocked GROUP BY r.edit_id"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE hourly AS
-        WITH passed AS (
-            SELECT e.source, count(DISTINCT t.edit_id) AS passed
-            FROM sources s JOIN edits e USING (source) JOIN transitions t USING (edit_id)
-            WHERE s.max_per_hour IS NOT NULL AND t.to_state = 'ready'
-              AND t.happened_at > ?::TIMESTAMPTZ - INTERVAL 1 HOUR
-            GROUP BY e.source)
-        SELECT e.edit_id, s.max_per_hour, coalesce(p.passed, 0)
-               + row_number() OVER (PARTITION BY e.source ORDER BY e.seq) AS place
-        FROM edits e JOIN sources s USING (source) LEFT JOIN passed p USING (source)
-        WHERE s.max_per_hour IS NOT NULL AND e.edit_id IN (SELECT edit_id FROM fresh)""",
-        [at],
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE admissions AS
-        SELECT e.edit_id, e.target, coalesce(s.approved, false) AS approved,
-               CASE WHEN e.target IS NULL THEN 'answer'
-                    WHEN s.valid_to <= ? THEN 'expired'
-                    WHEN s.valid_from > ? THEN 'later'
-                    WHEN approved THEN NULL
-                    WHEN v.edit_id IS NULL THEN 'blocked'
-                    WHEN h.place > h.max_per_hour THEN 'rate'
-                    WHEN NOT v.automatic AND v.quorum IS NULL THEN 'review'
-                    WHEN NOT v.automatic AND v.sources < v.quorum THEN 'quorum' END AS hold
-        FROM edits e JOIN edit_states s USING (edit_id)
-        LEFT JOIN evidence v USING (edit_id) LEFT JOIN hourly h USING (edit_id)
-        WHERE e.edit_id IN (SELECT edit_id FROM fresh)""",
-        [at, at],
-    )
-    _move_in_bulk(con, at, "hold IS NOT NULL AND hold <> 'expired'", states.HELD, _HOLD_REASON)
-    _move_in_bulk(con, at, "hold = 'expired'", states.EXPIRED, "'was no longer valid when it came'")
-    found = settling.settle(con, rules, at)
+    con.unregister("rulings")
+    conflicts = settling.settle(con, rules, at)
     _end_answered(con, at, said)
-    con.execute("DROP TABLE evidence; DROP TABLE hourly; DROP TABLE admissions")
-    return found
+    con.execute("DROP TABLE voices; DROP TABLE candidates; DROP TABLE admissions")
+    return conflicts
 
 
-_HOLD_REASON = """CASE hold
-    WHEN 'answer' THEN 'the right answer is not known yet'
-    WHEN 'blocked' THEN 'every source of it is blocked'
-    WHEN 'rate' THEN 'its source has sent more than its share this hour'
-    WHEN 'review' THEN 'its source asks for a review'
-    WHEN 'quorum' THEN 'waits for more independent sources'
-    WHEN 'later' THEN 'is not valid yet' END"""
+def _register_rulings(
+    con: Connection,
+    table: str,
+    facts: type[Any],
+    rule: Callable[[Any], tuple[object, ...]],
+    columns: pa.Schema,
+) -> str:
+    """Register `rulings`: what a rule says to each combination of facts that a table holds.
+
+    facts: the dataclass that the rule takes. columns: what it gives. Returns the names of the facts,
+    to join by.
+    """
+    names = ", ".join(field.name for field in fields(facts))
+    combinations = con.sql(f"SELECT DISTINCT {names} FROM {table}").to_arrow_table()
+    given = [rule(facts(**row)) for row in combinations.to_pylist()]
+    for place, column in enumerate(columns):
+        values = pa.array([ruling[place] for ruling in given], column.type)
+        combinations = combinations.append_column(column, values)
+    con.register("rulings", combinations)
+    return names
 
 
 def _end_answered(con: Connection, at: datetime, said: str) -> None:
@@ -298,7 +188,7 @@ def _end_answered(con: Connection, at: datetime, said: str) -> None:
         JOIN edits e ON e.edit_id = c.edit_id
         WHERE e.target IS NOT NULL AND (
             s.state IN ('ready', 'planned', 'trained')
-            OR (s.state = 'active' AND c.edit_id IN ({said})))
+            OR (s.state = 'active' AND c.edit_id IN (SELECT edit_id FROM {said})))
         GROUP BY u.edit_id"""
     ).fetchall()
     states.move_each(
@@ -310,14 +200,3 @@ def _end_answered(con: Connection, at: datetime, said: str) -> None:
 
 
 _UNANSWERED = "state = 'held' AND hold = 'answer'"
-
-
-def _move_in_bulk(con: Connection, at: datetime, which: str, to: str, reason: str) -> None:
-    """Move edits of `admissions`, all of them `received`, by SQL fragments of this module."""
-    settling.move_received(
-        con,
-        f"SELECT edit_id, {reason} AS reason, hold FROM admissions WHERE {which}",
-        to,
-        at,
-        "ingest",
-    )

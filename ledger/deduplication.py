@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ledger import settling
 from ledger.edits import Edits
+from ledger.statements import statement
 from ledger.store import Connection, Store
 from ledger.types import Edit, IntakeRules
 
@@ -44,9 +45,9 @@ class Deduplication:
         most pressing: what is about to be planned is among them.
         """
         with self._store.read() as con:
-            rows = con.execute(
-                _UNCOMPARED, {"space": space, "limit": limit, "now": now or datetime.now(UTC)}
-            ).fetchall()
+            rows = statement("uncompared").rows(
+                con, space=space, limit=limit, now=now or datetime.now(UTC)
+            )
         return [_question(row) for row in rows]
 
     def compared(self, space: str) -> list[Question]:
@@ -84,12 +85,10 @@ class Deduplication:
             if not groups:
                 return 0
             members = _regroup(con, groups)
-            found = 0
-            if rules.same_subject != "never":
-                con.execute(_CLAIMS)
-                found = settling.settle_among(con, members, rules, at)
-            con.execute("DROP TABLE grouped")
-            return found
+            if rules.same_subject == "never":
+                return 0
+            statement("claims").run(con, groups=list(set(groups.values())))
+            return settling.settle_among(con, members, rules, at)
 
     def group_of(self, edit_id: str) -> list[Edit]:
         """The other edits that ask the same in other words. Raises UnknownId."""
@@ -116,54 +115,15 @@ class Deduplication:
 
 _LIVE = "('ready', 'planned', 'trained', 'active')"
 
-_UNCOMPARED = """
-WITH fresh AS (
-    SELECT e.edit_id, e.prompt, e.subject, e.aliases, e.seq, e.received_at, s.state, s.urgent
-    FROM edit_states s JOIN edits e USING (edit_id)
-    WHERE s.compared IS DISTINCT FROM $space
-      AND s.state IN ('ready', 'planned', 'trained', 'active')),
-reported AS (
-    SELECT edit_id, count(*) AS times FROM reports
-    WHERE edit_id IN (SELECT edit_id FROM fresh) GROUP BY edit_id),
-pressing AS (
-    SELECT f.*, row_number() OVER (PARTITION BY f.state = 'ready' ORDER BY f.urgent DESC,
-        24 * r.times + (epoch($now::TIMESTAMPTZ) - epoch(f.received_at)) / 3600 DESC, f.seq) AS place
-    FROM fresh f JOIN reported r USING (edit_id))
-SELECT edit_id, prompt, subject, aliases, NULL FROM pressing
-WHERE state <> 'ready' OR place <= $limit ORDER BY seq
-"""
-
 _COMPARED = f"""
 SELECT e.edit_id, e.prompt, e.subject, e.aliases, s.group_id
 FROM edit_states s JOIN edits e USING (edit_id)
 WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
 """
 
-# Within a group: one question for each subject. Who names none claims those that its prompt names.
-_CLAIMS = """
-INSERT INTO questions
-WITH about AS (
-    SELECT DISTINCT g.group_id, normalize_question(e.subject) AS subject
-    FROM grouped g JOIN edits e USING (edit_id) WHERE e.subject IS NOT NULL),
-claims AS (
-    SELECT md5_number(chr(27) || a.group_id || chr(31) || a.subject) AS key, g.edit_id
-    FROM grouped g JOIN edits e USING (edit_id) JOIN about a USING (group_id)
-    WHERE normalize_question(e.subject) = a.subject OR (e.subject IS NULL AND CASE
-        WHEN regexp_matches(a.subject, '[\\p{Han}\\p{Hiragana}\\p{Katakana}\\p{Hangul}\\p{Thai}'
-                                       || '\\p{Lao}\\p{Khmer}\\p{Myanmar}]|^[^\\p{L}\\p{N}]+$')
-        THEN contains(normalize_question(e.prompt), a.subject)
-        ELSE contains(
-            ' ' || regexp_replace(normalize_question(e.prompt), '[^\\p{L}\\p{M}\\p{N}]+', ' ', 'g')
-            || ' ',
-            ' ' || trim(regexp_replace(a.subject, '[^\\p{L}\\p{M}\\p{N}]+', ' ', 'g')) || ' ')
-        END))
-SELECT DISTINCT key, edit_id FROM claims c WHERE NOT EXISTS (
-    SELECT 1 FROM questions q WHERE q.edit_id = c.edit_id AND q.key = c.key)
-"""
-
 
 def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
-    """Write groups down; fill `grouped` with all live members of the groups that were touched."""
+    """Write groups down; returns all live members of the groups that were touched."""
     con.register(
         "grouping",
         pa.table(
@@ -177,12 +137,12 @@ def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
         "UPDATE edit_states AS s SET group_id = g.group_id FROM grouping g "
         "WHERE g.edit_id = s.edit_id"
     )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE grouped AS SELECT edit_id, group_id FROM edit_states "
+    members = con.execute(
+        "SELECT edit_id FROM edit_states "
         f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {_LIVE}"
-    )
+    ).fetchall()
     con.unregister("grouping")
-    return [row[0] for row in con.execute("SELECT edit_id FROM grouped").fetchall()]
+    return [row[0] for row in members]
 
 
 def _question(row: tuple[object, ...]) -> Question:

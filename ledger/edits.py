@@ -9,6 +9,7 @@ from ledger import removals, states
 from ledger.errors import IllegalTransition
 from ledger.functions import messages_in
 from ledger.identifiers import full_id, unknown_edit
+from ledger.statements import statement
 from ledger.store import Store, first
 from ledger.types import Backlog, Edit, Locality, Transition
 
@@ -33,11 +34,10 @@ class Edits:
         with self._store.read() as con:
             if wanted is not None:
                 wanted = [full_id(con, edit_id) for edit_id in wanted]
-            rows = con.execute(
-                _EDITS,
-                {"state": state, "ids": wanted, "source": source, "hold": hold,
-                 "limit": 2**62 if limit is None else limit},
-            ).fetchall()  # fmt: skip
+            rows = statement("edits").rows(
+                con, state=state, ids=wanted, source=source, hold=hold,
+                limit=2**62 if limit is None else limit,
+            )  # fmt: skip
         return [_edit(row) for row in rows]
 
     def get(self, edit_id: str) -> Edit:
@@ -190,33 +190,6 @@ class Edits:
             ).fetchall()
             removals.end_requested(con, [row[0] for row in removed], version, at, actor)
             return [edit_id for edit_id, _ in losers]
-
-
-_EDITS = """
-SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR,
-       CASE WHEN o.origin = 'given' THEN o.subject ELSE coalesce(e.subject, o.subject) END, e.relation,
-       e.old_answer, e.aliases,
-       e.rephrases || coalesce((SELECT list(w.wording ORDER BY w.added_at, w.rowid) FROM wordings w
-                                WHERE w.edit_id = e.edit_id), []),
-       e.locality, e.source, e.external_id, s.valid_from,
-       s.valid_to, s.urgent, s.hold, s.since, e.received_at, n.reported, n.sources, s.job_id,
-       s.version, s.group_id, e.messages,
-       (SELECT list(DISTINCT c.loser ORDER BY c.loser) FROM contests c
-        JOIN edit_states l ON l.edit_id = c.loser
-        WHERE c.winner = e.edit_id AND NOT c.settled AND l.state = 'active'),
-       CASE WHEN e.subject IS NULL AND o.origin = 'inferred' THEN 'inferred' ELSE 'given' END
-FROM edits e JOIN edit_states s USING (edit_id)
-LEFT JOIN (SELECT edit_id, max_by(subject, said_at) AS subject,
-                  max_by(origin, said_at) AS origin
-           FROM subjects GROUP BY edit_id) o USING (edit_id)
-JOIN (SELECT edit_id, count(*) AS reported, count(DISTINCT source) AS sources FROM reports
-      WHERE edit_id IS NOT NULL AND ($ids IS NULL OR edit_id IN (SELECT unnest($ids::VARCHAR[])))
-      GROUP BY edit_id) n USING (edit_id)
-WHERE ($state IS NULL OR s.state = $state::edit_state)
-  AND ($ids IS NULL OR e.edit_id IN (SELECT unnest($ids::VARCHAR[])))
-  AND ($source IS NULL OR e.source = $source) AND ($hold IS NULL OR s.hold = $hold)
-ORDER BY e.seq LIMIT $limit
-"""
 
 
 def _edit(row: tuple[object, ...]) -> Edit:

@@ -197,7 +197,14 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
         [rules.same_subject == "always"],
     )
     admission.receive(con, at)
-    contradictions = admission.admit(con, rules, at, revived)
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE voices AS
+        SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)
+        UNION ALL
+        SELECT edit_id, unnest(voices) FROM again WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))""",
+        [revived],
+    )
+    contradictions = admission.admit(con, rules, at, said="staged")
     counted = first(
         con.execute(
             """SELECT count(*), count(*) FILTER (WHERE outcome = 'accepted'),
@@ -212,7 +219,7 @@ def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> 
     )
     assert counted is not None
     con.execute("DROP VIEW judged; DROP VIEW accepted")
-    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known; DROP TABLE voices")
+    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known; DROP TABLE again")
     lines, accepted, duplicates, quarantined, problem, passed_over = counted
     return ChunkResult(
         lines, accepted, duplicates, quarantined, problem, contradictions, passed_over

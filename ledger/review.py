@@ -14,6 +14,7 @@ from ledger.errors import IllegalTransition
 from ledger.intake import line_table, take_staged
 from ledger.removals import end_or_request
 from ledger.staging import stage
+from ledger.statements import statement
 from ledger.store import Connection, Store, first
 from ledger.types import Edit, IntakeRules, Mapping
 
@@ -144,30 +145,12 @@ class Review:
             ended, later = end_or_request(
                 con, over, states.EXPIRED, actor="calendar", reason="its valid-to has come", at=at
             )
-            released = [row[0] for row in con.execute(_RELEASED, [at, at]).fetchall()]
+            released = [row[0] for row in statement("released").rows(con, at=at)]
             states.move(
                 con, released, states.RECEIVED, at=at, actor="calendar", reason="its time has come"
             )
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
-
-
-# Held edits whose day has come, and those over their source's share, as many as it has room for.
-_RELEASED = """
-SELECT edit_id FROM edit_states WHERE state = 'held' AND hold = 'later' AND valid_from <= ?
-UNION ALL
-SELECT edit_id FROM (
-    SELECT e.edit_id, q.max_per_hour,
-           row_number() OVER (PARTITION BY e.source ORDER BY e.seq) + coalesce(n.passed, 0) AS place
-    FROM edit_states s JOIN edits e USING (edit_id) JOIN sources q USING (source)
-    LEFT JOIN (
-        SELECT o.source, count(DISTINCT t.edit_id) AS passed
-        FROM transitions t JOIN edits o USING (edit_id)
-        WHERE t.to_state = 'ready' AND t.happened_at > ?::TIMESTAMPTZ - INTERVAL 1 HOUR
-        GROUP BY o.source) n ON n.source = e.source
-    WHERE s.state = 'held' AND s.hold = 'rate')
-WHERE max_per_hour IS NULL OR place <= max_per_hour
-"""
 
 
 def _pseudo_file(con: Connection, name: str, at: datetime) -> int:

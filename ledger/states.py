@@ -1,4 +1,4 @@
-"""The life of an edit. `move` is the only way to change a state.
+"""The life of an edit. What stands here is the only way to change a state.
 
                     ┌─────────── superseded, expired: said again ──────────────┐
                     ▼                                                          │
@@ -103,29 +103,42 @@ def move_each(
             }
         ),
     )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE steps AS SELECT m.*, s.state AS from_state "
-        "FROM moving m LEFT JOIN edit_states s USING (edit_id)"
-    )
-    con.unregister("moving")
     _refuse_what_is_not_allowed(con)
     con.execute(
-        "INSERT INTO transitions SELECT edit_id, from_state, to_state::edit_state, ?, ?, reason, "
-        "?, ? FROM steps",
+        "INSERT INTO transitions SELECT edit_id, s.state, m.to_state::edit_state, ?, ?, m.reason, "
+        "?, ? FROM moving m JOIN edit_states s USING (edit_id)",
         [at, actor, version, job_id],
     )
     con.execute(
         "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, hold = m.hold, "
         "version = coalesce(?, s.version), job_id = coalesce(?, s.job_id) "
-        "FROM steps m WHERE m.edit_id = s.edit_id",
+        "FROM moving m WHERE m.edit_id = s.edit_id",
         [at, version, job_id],
     )
-    con.execute("DROP TABLE steps")
+    con.unregister("moving")
+
+
+def move_received(con: Connection, select: str, *, at: datetime, actor: str) -> None:
+    """Move edits that are `received` in bulk; `select` yields edit_id, to_state, reason, hold.
+
+    The caller sees to it that the states may follow on `received`.
+    """
+    con.execute(
+        "INSERT INTO transitions SELECT edit_id, 'received', to_state::edit_state, ?, ?, reason, "
+        f"NULL, NULL FROM ({select})",
+        [at, actor],
+    )
+    con.execute(
+        "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, hold = m.hold "
+        f"FROM ({select}) m WHERE m.edit_id = s.edit_id AND s.state = 'received'",
+        [at],
+    )
 
 
 def _refuse_what_is_not_allowed(con: Connection) -> None:
     for edit_id, from_state, to in con.execute(
-        "SELECT any_value(edit_id), from_state, to_state FROM steps GROUP BY from_state, to_state"
+        "SELECT any_value(edit_id), s.state::VARCHAR, m.to_state FROM moving m "
+        "LEFT JOIN edit_states s USING (edit_id) GROUP BY s.state, m.to_state"
     ).fetchall():
         if from_state is None:
             raise UnknownId(f"no edit {edit_id!r} is on record. See `melo edits list`.")
