@@ -1,4 +1,4 @@
-"""How long each page of the dashboards takes, on a made-up home of any size, in a real browser.
+"""How long each page of the dashboards takes, on a synthetic home of any size, in a real browser.
 
     cold    the ledger's copy was just published anew: every query is asked
     warm    the same page again
@@ -43,7 +43,7 @@ def bench(
     pictures: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Seconds of each page, the median of five. home: measure this one instead of a made-up one.
+    """Seconds of each page, the median of five. home: measure this one instead of a synthetic one.
 
     pictures: a folder for a screenshot of each page in light and dark, wide and narrow.
     """

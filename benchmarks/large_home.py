@@ -1,4 +1,4 @@
-"""A made-up home of any size for the dashboards: ledger, the champion's files, served traffic.
+"""A synthetic home of any size for the dashboards: ledger, the champion's files, served traffic.
 
 Always the same for the same seed and moment. The champion's keys lie in clusters, one a relation, as
 real ones do; blocks are left out, since the pages read none.
@@ -71,7 +71,7 @@ def _version(
     ):
         parts.append(values / np.linalg.norm(values, axis=1, keepdims=True))
     folder = settings.paths.versions / version
-    shard = settings.paths.versions / "shards" / "made-up"
+    shard = settings.paths.versions / "shards" / "synthetic"
     folder.mkdir(parents=True)
     shard.mkdir(parents=True)
     save_file({"keys": np.hstack(parts).astype(np.float32)}, shard / "keys.safetensors")
@@ -85,14 +85,14 @@ def _version(
                 "id": ids,
                 "prompt": [e.prompt for e in active],
                 "subject": [e.subject for e in active],
-                "shard": ["made-up"] * count,
+                "shard": ["synthetic"] * count,
                 "row": np.arange(count, dtype=np.int32),
                 "radius": np.clip(rng.normal(0.75, 0.12, count), 0.2, 1.2),
             }
         ),
         folder / "edits.parquet",
     )
-    manifest = {"schema": 1, "id": version, "shards": ["made-up"], "edits": count}
+    manifest = {"schema": 1, "id": version, "shards": ["synthetic"], "edits": count}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return ids
 

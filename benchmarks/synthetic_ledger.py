@@ -71,21 +71,21 @@ CREATE OR REPLACE TEMP TABLE size AS SELECT {edits}::BIGINT AS edits, {versions}
 """
 
 _ROWS = """
-CREATE TEMP TABLE made_versions AS
+CREATE TEMP TABLE drawn_versions AS
 SELECT n, n AS number, version_name(n) AS id, job_name(n) AS job,
-       seconds * (n / (versions + 1.0)) AS made_at,
+       seconds * (n / (versions + 1.0)) AS created_at,
        n > 1 AND u(n, 1) < 1 / 16.0 AND n < versions AS failed,
        n > 2 AND u(n, 2) < 1 / 60.0 AND n < versions AS gone_back
 FROM range(1, (SELECT versions FROM size) + 1) t(n), size;
 
-CREATE TEMP TABLE made_edits AS
+CREATE TEMP TABLE drawn_edits AS
 WITH drawn AS (
     SELECT n, 1 + (n * versions * 1.012 / edits)::BIGINT AS v, size.*,
            exp(8.4 + 0.9 * normal(n, 10) + 0.5 * sin(n * 6.0 / edits)) AS wait
     FROM range((SELECT edits FROM size)) t(n), size)
 SELECT d.n, edit_name(d.n) AS id, v, coalesce(m.failed, false) AS version_failed, wait,
-       coalesce(m.made_at, seconds) AS live_at,
-       CASE WHEN m.n IS NULL THEN seconds * (1 - 0.02 * u(d.n, 19)) ELSE m.made_at - wait END
+       coalesce(m.created_at, seconds) AS live_at,
+       CASE WHEN m.n IS NULL THEN seconds * (1 - 0.02 * u(d.n, 19)) ELSE m.created_at - wait END
            AS came_at,
        CASE WHEN m.n IS NULL THEN
                 CASE WHEN u(d.n, 11) < 0.35 THEN 'held' WHEN u(d.n, 11) < 0.9 THEN 'ready'
@@ -103,13 +103,13 @@ SELECT d.n, edit_name(d.n) AS id, v, coalesce(m.failed, false) AS version_failed
                 d.n // 3, 17)
          || ' ' || (d.n // 3 % 997)::VARCHAR AS subject,
        (hash(d.n::BIGINT * 1000 + 18) % 6)::INTEGER AS relation
-FROM drawn d LEFT JOIN made_versions m ON m.n = d.v;
+FROM drawn d LEFT JOIN drawn_versions m ON m.n = d.v;
 
 INSERT INTO sources (source, trust, policy, quorum, max_per_hour, blocked, first_seen)
 SELECT source, 20 + (hash(source) % 75)::INTEGER,
        ['auto', 'auto', 'quorum', 'review'][1 + (hash(source || 'p') % 4)::INTEGER], 2, NULL,
        source = 'forum', at_second(0.0)
-FROM (SELECT DISTINCT source FROM made_edits);
+FROM (SELECT DISTINCT source FROM drawn_edits);
 
 INSERT INTO edits (edit_id, seq, kind, prompt, target, subject, relation, rephrases, source,
     received_at)
@@ -123,11 +123,11 @@ SELECT id, n, CASE WHEN u(n, 20) < 0.3 THEN 'fact' ELSE 'report' END,
         one(['two years', 'three years', 'ten years'], n, 21)][1 + relation],
        subject, ['leader', 'office', 'price', 'firmware', 'founded', 'warranty'][1 + relation],
        ['Tell me about ' || subject || ' (' || relation || ')'], source, at_second(came_at)
-FROM made_edits;
+FROM drawn_edits;
 
-CREATE TEMP TABLE made_steps AS
+CREATE TEMP TABLE drawn_steps AS
 SELECT e.id, e.n, s.place, s.from_state, s.to_state, s.moment, s.actor, s.reason, e.v, e.state
-FROM made_edits e, LATERAL (
+FROM drawn_edits e, LATERAL (
     SELECT unnest([
         {place: 0, from_state: NULL, to_state: 'received', moment: came_at, actor: 'ingest',
             reason: 'taken in'},
@@ -158,7 +158,7 @@ SELECT id, from_state::edit_state, to_state::edit_state, at_second(least(moment,
     FROM size))),
        actor, reason, CASE WHEN place >= 3 THEN version_name(v) END, CASE WHEN place >= 2
            THEN job_name(v) END
-FROM made_steps ORDER BY moment;
+FROM drawn_steps ORDER BY moment;
 
 INSERT INTO edit_states (edit_id, state, since, hold, trust, urgent, job_id, version)
 SELECT e.id, e.state::edit_state, at_second(least(l.moment, (SELECT seconds FROM size))),
@@ -166,25 +166,25 @@ SELECT e.id, e.state::edit_state, at_second(least(l.moment, (SELECT seconds FROM
            e.n, 23) END,
        50, u(e.n, 24) < 0.01, CASE WHEN e.state NOT IN ('held', 'ready') THEN job_name(e.v) END,
        CASE WHEN e.state NOT IN ('held', 'ready', 'planned') THEN version_name(e.v) END
-FROM made_edits e JOIN (SELECT id, max(moment) AS moment FROM made_steps GROUP BY id) l USING (id);
+FROM drawn_edits e JOIN (SELECT id, max(moment) AS moment FROM drawn_steps GROUP BY id) l USING (id);
 
 INSERT INTO files (name, content_hash, lines, done, started_at)
-SELECT 'reports.jsonl', 'made up', edits, true, at_second(0.0) FROM size;
+SELECT 'reports.jsonl', 'synthetic', edits, true, at_second(0.0) FROM size;
 INSERT INTO reports (file_id, line, outcome, edit_id, source, raw, reason, received_at)
 SELECT 1, row_number() OVER (ORDER BY moment, place, n), outcome, edit_id, source, raw, reason,
     at_second(moment)
 FROM (
     SELECT n, 0 AS place, 'accepted'::line_outcome AS outcome, id AS edit_id, source, NULL AS raw,
-           NULL AS reason, came_at AS moment FROM made_edits
+           NULL AS reason, came_at AS moment FROM drawn_edits
     UNION ALL
     SELECT n, 1, 'duplicate', id, source, NULL, NULL, came_at + 3600 * u(n, 25)
-    FROM made_edits WHERE u(n, 26) < 0.2
+    FROM drawn_edits WHERE u(n, 26) < 0.2
     UNION ALL
     SELECT n, 2, 'quarantined', NULL, source, '{"prompt": ""}',
            one(['prompt is missing or empty', 'not a JSON object',
                'target must be a string or a number'],
                n, 28), came_at
-    FROM made_edits WHERE u(n, 27) < 0.03);
+    FROM drawn_edits WHERE u(n, 27) < 0.03);
 INSERT INTO questions (key, edit_id)
 SELECT hash(prompt)::UHUGEINT, edit_id FROM edits;
 UPDATE files SET lines = (SELECT count(*) FROM reports);
@@ -194,16 +194,16 @@ SELECT CASE WHEN u(a.n, 31) < 0.08 THEN NULL ELSE a.id END, b.id,
        CASE WHEN u(a.n, 31) < 0.08 THEN 'undecided'
             ELSE one(['valid-from', 'trust', 'newest', 'sources', 'supersedes'], a.n, 32) END,
        a.subject, at_second(a.came_at + 1), u(a.n, 31) >= 0.08
-FROM made_edits a JOIN made_edits b ON b.n = a.n + 6
+FROM drawn_edits a JOIN drawn_edits b ON b.n = a.n + 6
 WHERE u(a.n, 30) < 0.03 AND NOT (a.state = 'active' AND b.state = 'active');
 INSERT INTO questions (key, edit_id)
 SELECT hash('both ' || b.id)::UHUGEINT, unnest([a.id, b.id])
-FROM made_edits a JOIN made_edits b ON b.n = a.n + 6 JOIN contests c ON c.loser = b.id;
+FROM drawn_edits a JOIN drawn_edits b ON b.n = a.n + 6 JOIN contests c ON c.loser = b.id;
 
 INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
     version, error)
-SELECT job, 'done', 1.0, at_second(made_at - 900), 'gpu-1', 1, NULL, at_second(made_at), id, NULL
-FROM made_versions;
+SELECT job, 'done', 1.0, at_second(created_at - 900), 'gpu-1', 1, NULL, at_second(created_at), id, NULL
+FROM drawn_versions;
 INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
     version, error)
 SELECT job_name(-n), 'failed', 1.0, at_second(seconds * u(n, 33)), 'gpu-1', 3, NULL,
@@ -212,37 +212,37 @@ FROM range(1, 9) t(n), size;
 INSERT INTO jobs (job_id, state, priority, created_at, worker, attempt, lease_until, finished_at,
     version, error)
 SELECT DISTINCT job_name(v), 'open', 1.0, (SELECT now FROM size), NULL, 0, NULL, NULL, NULL, NULL
-FROM made_edits WHERE state = 'planned';
+FROM drawn_edits WHERE state = 'planned';
 INSERT INTO job_edits (job_id, edit_id, role)
-SELECT job_name(v), id, 'edit' FROM made_edits WHERE state NOT IN ('held',
+SELECT job_name(v), id, 'edit' FROM drawn_edits WHERE state NOT IN ('held',
     'ready');
 
 INSERT INTO versions (version_id, parent, job_id, hash, created_at, edits_added, edits_removed,
     registry_version, info)
 WITH added AS (
     SELECT v, list(id ORDER BY n) FILTER (WHERE state <> 'rejected') AS ids, count(*) AS tried
-    FROM made_edits WHERE state NOT IN ('held', 'ready', 'planned') GROUP BY v),
+    FROM drawn_edits WHERE state NOT IN ('held', 'ready', 'planned') GROUP BY v),
 removed AS (
     SELECT 1 + (moment / seconds * (versions + 1))::BIGINT AS v, list(id) AS ids
-    FROM made_steps, size WHERE place = 5 GROUP BY 1)
-SELECT m.id, version_name((SELECT max(p.n) FROM made_versions p WHERE p.n < m.n AND NOT p.failed)),
-    m.job, m.id, at_second(m.made_at),
+    FROM drawn_steps, size WHERE place = 5 GROUP BY 1)
+SELECT m.id, version_name((SELECT max(p.n) FROM drawn_versions p WHERE p.n < m.n AND NOT p.failed)),
+    m.job, m.id, at_second(m.created_at),
        coalesce(a.ids, []), coalesce(r.ids, []), CASE WHEN NOT m.failed THEN m.n::VARCHAR END,
        json_object('edits', greatest(0, sum(len(coalesce(a.ids, [])) - len(coalesce(r.ids, [])))
                        OVER (ORDER BY m.n)),
-                   'backbone', 'made-up', 'gate_seconds', round(20 + 0.05 * m.n + 4 * u(m.n, 40), 2),
+                   'backbone', 'synthetic', 'gate_seconds', round(20 + 0.05 * m.n + 4 * u(m.n, 40), 2),
                    'regenerated', 300 + m.n % 200, 'cached', 40 * m.n, 'superseded', json_object(),
                    'asked', json_object(), 'parameters', 26000 * m.n * 180, 'bytes', 104000 * m.n * 180,
                    'new_bytes', 104000 * 180)
-FROM made_versions m LEFT JOIN added a ON a.v = m.n LEFT JOIN removed r ON r.v = m.n ORDER BY m.n;
+FROM drawn_versions m LEFT JOIN added a ON a.v = m.n LEFT JOIN removed r ON r.v = m.n ORDER BY m.n;
 
 INSERT INTO verdicts (version_id, happened_at, passed, reason)
-SELECT id, at_second(made_at), NOT failed,
+SELECT id, at_second(created_at), NOT failed,
        CASE WHEN failed THEN 'locality, share: 3 of 86 fail; first: "What is the capital of France?"'
             ELSE 'passed 42 checks on ' || probes || ' probes' END
-FROM made_versions, size ORDER BY n;
+FROM drawn_versions, size ORDER BY n;
 
-CREATE TEMP TABLE made_suites AS
+CREATE TEMP TABLE drawn_suites AS
 SELECT * FROM (VALUES
     (1, 'locality', 0.9995, 0.0, 1.0), (2, 'edit-success', 0.9999, 0.0, 1.0),
     (3, 'retention', 0.9998, 0.0, 1.0), (4, 'generality', 0.945, -0.035, 0.85),
@@ -257,8 +257,8 @@ WITH drawn AS (
     SELECT m.*, s.*, 200 + 4 * m.n + (hash(s.suite) % 300)::BIGINT AS count,
            least(1.0, level + drift * m.n / versions + 0.006 * normal(m.n * 20 + s.place, 50)
                * (1 - level) / 0.02 * 0.3) AS value
-    FROM made_versions m, made_suites s, size)
-SELECT id, at_second(made_at), suite, 'share',
+    FROM drawn_versions m, drawn_suites s, size)
+SELECT id, at_second(created_at), suite, 'share',
        CASE WHEN failed AND suite = 'locality' THEN 0.965 WHEN threshold = 1.0 THEN 1.0
             ELSE greatest(value, threshold) END,
        threshold, NOT (failed AND suite = 'locality'), count,
@@ -267,19 +267,19 @@ SELECT id, at_second(made_at), suite, 'share',
 FROM drawn ORDER BY n, place;
 INSERT INTO suite_verdicts (version_id, happened_at, suite, metric, value, threshold, passed,
     probes, failed)
-SELECT id, at_second(made_at), 'accurate-retention', 'perplexity ratio', 1 + 0.004 * u(n, 60),
+SELECT id, at_second(created_at), 'accurate-retention', 'perplexity ratio', 1 + 0.004 * u(n, 60),
     1.02, true, 62, 0
-FROM made_versions ORDER BY n;
+FROM drawn_versions ORDER BY n;
 
 INSERT INTO probe_results (version_id, happened_at, suite, probe_id, prompt, expected,
     answer_before, answer_after,
                            passed, edit_id, cached, distance)
 WITH asked AS (
-    SELECT m.n AS v, m.id, m.made_at, m.failed, p, m.n * 100000 + p AS k,
+    SELECT m.n AS v, m.id, m.created_at, m.failed, p, m.n * 100000 + p AS k,
            ((m.n - 1) * edits / (1.012 * versions) + p * 7 % (edits / versions + 1))::BIGINT AS owner,
            1 + p % 11 AS place
-    FROM made_versions m, size, range((SELECT probes FROM size)) t(p))
-SELECT a.id, at_second(a.made_at), s.suite,
+    FROM drawn_versions m, size, range((SELECT probes FROM size)) t(p))
+SELECT a.id, at_second(a.created_at), s.suite,
        CASE s.suite WHEN 'locality' THEN 'general:' || left(md5(p::VARCHAR), 12)
             ELSE ['', 'own', 'own', 'rephrase', 'near', 'near', 'retired', 'unasked', 'agrees', 'asked',
                   'asked'][s.place] || ':' || edit_name(owner) || ':' || p END,
@@ -295,33 +295,33 @@ SELECT a.id, at_second(a.made_at), s.suite,
        CASE WHEN s.place IN (2, 3, 10, 11) THEN 0.0
             WHEN s.place IN (4, 9) THEN 0.25 + 0.09 * normal(k, 73)
             WHEN s.place = 6 THEN 0.95 + 0.14 * normal(k, 73) END
-FROM asked a JOIN made_suites s ON s.place = a.place ORDER BY v, p;
+FROM asked a JOIN drawn_suites s ON s.place = a.place ORDER BY v, p;
 
 INSERT INTO champions (seq, version, happened_at, actor, reason, previous)
 WITH moves AS (
-    SELECT n, 0 AS part, id AS version, made_at + 30 AS moment, 'run' AS actor, 'passed its gate'
+    SELECT n, 0 AS part, id AS version, created_at + 30 AS moment, 'run' AS actor, 'passed its gate'
         AS reason
-    FROM made_versions WHERE NOT failed
+    FROM drawn_versions WHERE NOT failed
     UNION ALL
-    SELECT b.n, 1, p.id, b.made_at + 3600, 'ada', 'wrong prices in production'
-    FROM made_versions b JOIN made_versions p ON p.n = b.n - 1
+    SELECT b.n, 1, p.id, b.created_at + 3600, 'ada', 'wrong prices in production'
+    FROM drawn_versions b JOIN drawn_versions p ON p.n = b.n - 1
     WHERE b.gone_back AND NOT b.failed AND NOT p.failed)
 SELECT row_number() OVER (ORDER BY n, part), version, at_second(moment), actor, reason,
        lag(version) OVER (ORDER BY n, part) FROM moves ORDER BY n, part;
 
 INSERT INTO events (happened_at, kind, severity, message, version, edit_id)
 SELECT at_second(seconds - n * 7000.0), one(['job-failed', 'backlog-old', 'probe-sample'], n, 80),
-       one(['warning', 'error', 'info'], n, 81), 'made-up event number ' || n, NULL, NULL
+       one(['warning', 'error', 'info'], n, 81), 'synthetic event number ' || n, NULL, NULL
 FROM range(1, 200) t(n), size;
 
 INSERT INTO stage_costs (job_id, version_id, stage, happened_at, seconds, memory_bytes, gpu_bytes,
     device, edits)
-SELECT m.job, m.id, s.stage, at_second(m.made_at), s.base * (0.8 + 0.4 * u(m.n * 10 + s.k, 90))
+SELECT m.job, m.id, s.stage, at_second(m.created_at), s.base * (0.8 + 0.4 * u(m.n * 10 + s.k, 90))
            * (1 + s.growth * m.n / versions),
        (s.memory * (1 + 0.3 * m.n / versions))::BIGINT, s.gpu, CASE WHEN s.gpu IS NULL THEN 'cpu'
            ELSE 'cuda' END,
        (SELECT edits / versions FROM size)::BIGINT
-FROM made_versions m, size, (VALUES (1, 'train', 16.0, 0.1, 3.1e9, 9000000000),
+FROM drawn_versions m, size, (VALUES (1, 'train', 16.0, 0.1, 3.1e9, 9000000000),
     (2, 'gate', 22.0, 0.8, 3.4e9, 6000000000), (3, 'register', 3.0, 0.2, 1.2e9, NULL),
     (4, 'promote', 0.4, 0.1, 1.2e9, NULL)) s(k, stage, base, growth, memory, gpu) ORDER BY m.n, s.k;
 """

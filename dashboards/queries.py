@@ -133,15 +133,15 @@ class Records:
     def queue(self, now: datetime, state: str | None = None, source: str | None = None) -> Queue:
         """state, source: of the listed edits."""
         with self.copy.open() as con:
-            contests = waiting.contradiction_counts(con)
+            conflicts = waiting.contradiction_counts(con)
             return Queue(
                 waiting.reasons(con, now),
                 waiting.edits(con, now, state=state, source=source),
                 waiting.review(con, now),
                 waiting.sources(con, now),
                 waiting.quarantine(con),
-                contests["open"],
-                contests["all"],
+                conflicts["open"],
+                conflicts["all"],
             )
 
     def to_decide(self, now: datetime) -> list[dict[str, Any]]:

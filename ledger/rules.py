@@ -42,7 +42,7 @@ class Contender:
     names: frozenset[str]  # its id and the id that its source gave it
     declared: frozenset[str]
     question: str
-    approved: bool  # by a review, in this contest
+    approved: bool  # by a review, in this conflict
 
     def rank(self) -> tuple[bool, int, int, int, int]:
         """Sorts contenders, the strongest last."""

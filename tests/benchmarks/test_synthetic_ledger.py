@@ -1,4 +1,4 @@
-"""The made-up ledger: consistent, and always the same for the same seed."""
+"""The synthetic ledger: consistent, and always the same for the same seed."""
 
 from __future__ import annotations
 

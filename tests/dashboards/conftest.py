@@ -1,4 +1,4 @@
-"""A made-up home, pages that run without a browser, and a home whose versions are real."""
+"""A synthetic home, pages that run without a browser, and a home whose versions are real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from altair.utils.schemapi import enable_debug_mode
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.large_home import make_home as made_up_home
+from benchmarks.large_home import make_home as make_synthetic_home
 from config import Settings
 from dashboards.charts import base as _base  # noqa: F401  which turns it off
 from ledger.insight import ReadCopy
@@ -24,16 +24,16 @@ APP = Path(__file__).parents[2] / "dashboards" / "app.py"
 
 
 @pytest.fixture(scope="session")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home of 900 edits, 30 versions and a week's traffic. Nobody may write to it."""
-    home = tmp_path_factory.mktemp("made-up") / "home"
-    return made_up_home(home, edits=900, versions=30, probes=132, requests=900, key_size=16)
+    home = tmp_path_factory.mktemp("synthetic") / "home"
+    return make_synthetic_home(home, edits=900, versions=30, probes=132, requests=900, key_size=16)
 
 
 @pytest.fixture
-def raw(made_up: Settings) -> Iterator[Connection]:
-    """The raw tables of the made-up home."""
-    with ReadCopy(made_up.paths.read_ledger).open() as con:
+def raw(synthetic: Settings) -> Iterator[Connection]:
+    """The raw tables of the synthetic home."""
+    with ReadCopy(synthetic.paths.read_ledger).open() as con:
         yield con
 
 

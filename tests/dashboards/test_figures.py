@@ -49,8 +49,8 @@ def latest_verdicts(con: Connection) -> dict[str, bool]:
     return {version: passed for version, (_, passed) in found.items()}
 
 
-def test_the_headline_is_what_the_raw_tables_say(made_up: Settings, raw: Connection) -> None:
-    head = Records(made_up).overview(NOW).headline
+def test_the_headline_is_what_the_raw_tables_say(synthetic: Settings, raw: Connection) -> None:
+    head = Records(synthetic).overview(NOW).headline
     states = rows(raw, "edit_states")
     assert head["active"] == sum(s["state"] == "active" for s in states) > 0
     waiting = [s for s in states if s["state"] in WAITING]
@@ -72,9 +72,9 @@ def test_the_headline_is_what_the_raw_tables_say(made_up: Settings, raw: Connect
     assert head["reports"] == len(rows(raw, "reports"))
 
 
-def test_the_overview_page_shows_these_figures(made_up: Settings, opened: Opened) -> None:
-    data = Records(made_up).overview(NOW)
-    cards = figures(opened(made_up.home))
+def test_the_overview_page_shows_these_figures(synthetic: Settings, opened: Opened) -> None:
+    data = Records(synthetic).overview(NOW)
+    cards = figures(opened(synthetic.home))
     head = data.headline
     assert data.champion is not None
     assert cards == {
@@ -86,17 +86,17 @@ def test_the_overview_page_shows_these_figures(made_up: Settings, opened: Opened
     }
 
 
-def test_the_champion_is_the_last_that_was_set(made_up: Settings, raw: Connection) -> None:
+def test_the_champion_is_the_last_that_was_set(synthetic: Settings, raw: Connection) -> None:
     last = max(rows(raw, "champions"), key=lambda c: c["seq"])
-    champion = Records(made_up).overview(NOW).champion
+    champion = Records(synthetic).overview(NOW).champion
     assert champion is not None
     assert champion["version"] == last["version"]
     order = sorted(rows(raw, "versions"), key=lambda v: v["created_at"])
     assert champion["number"] == 1 + [v["version_id"] for v in order].index(last["version"])
 
 
-def test_bands_are_wilsons_interval_of_the_share(made_up: Settings) -> None:
-    shown = Records(made_up).overview(NOW, None).suites.to_pylist()
+def test_bands_are_wilsons_interval_of_the_share(synthetic: Settings) -> None:
+    shown = Records(synthetic).overview(NOW, None).suites.to_pylist()
     shares = [r for r in shown if r["metric"] == "share"]
     assert len(shares) == 11 * 30
     for row in shares:
@@ -106,8 +106,8 @@ def test_bands_are_wilsons_interval_of_the_share(made_up: Settings) -> None:
         assert row["high"] == pytest.approx(high, abs=1e-5)
 
 
-def test_rejected_versions_and_rollbacks_are_marked(made_up: Settings, raw: Connection) -> None:
-    shown = {r["version"]: r for r in Records(made_up).overview(NOW, None).releases.to_pylist()}
+def test_rejected_versions_and_rollbacks_are_marked(synthetic: Settings, raw: Connection) -> None:
+    shown = {r["version"]: r for r in Records(synthetic).overview(NOW, None).releases.to_pylist()}
     history = sorted(rows(raw, "champions"), key=lambda c: c["seq"])
     times = Counter(c["version"] for c in history)
     for version, passed in latest_verdicts(raw).items():
@@ -119,8 +119,8 @@ def test_rejected_versions_and_rollbacks_are_marked(made_up: Settings, raw: Conn
     assert any(r["fate"] == "rejected" for r in shown.values())
 
 
-def test_weeks_and_backlog_add_up(made_up: Settings, raw: Connection) -> None:
-    data = Records(made_up).overview(NOW)
+def test_weeks_and_backlog_add_up(synthetic: Settings, raw: Connection) -> None:
+    data = Records(synthetic).overview(NOW)
     weeks: dict[Any, list[float]] = defaultdict(list)
     received = {e["edit_id"]: e["received_at"] for e in rows(raw, "edits")}
     for edit, at in first_uses(raw).items():
@@ -143,8 +143,8 @@ def test_weeks_and_backlog_add_up(made_up: Settings, raw: Connection) -> None:
     assert found == ages
 
 
-def test_alerts_are_those_of_the_last_day(made_up: Settings, raw: Connection) -> None:
-    shown = Records(made_up).overview(NOW).alerts
+def test_alerts_are_those_of_the_last_day(synthetic: Settings, raw: Connection) -> None:
+    shown = Records(synthetic).overview(NOW).alerts
     day = NOW - timedelta(hours=24)
     events = [
         e for e in rows(raw, "events") if e["severity"] != "info" and day < e["happened_at"] <= NOW
@@ -156,9 +156,9 @@ def test_alerts_are_those_of_the_last_day(made_up: Settings, raw: Connection) ->
 
 
 def test_the_queue_counts_what_waits_and_what_sources_are_worth(
-    made_up: Settings, raw: Connection, opened: Opened
+    synthetic: Settings, raw: Connection, opened: Opened
 ) -> None:
-    data = Records(made_up).queue(NOW)
+    data = Records(synthetic).queue(NOW)
     states = {s["edit_id"]: s for s in rows(raw, "edit_states")}
     waiting = [s for s in states.values() if s["state"] in WAITING]
     assert sum(data.reasons["edits"].to_pylist()) == len(waiting)
@@ -176,15 +176,15 @@ def test_the_queue_counts_what_waits_and_what_sources_are_worth(
         assert sum(row["weeks"]) <= row["lines"]
     contests = rows(raw, "contests")
     assert data.open_contradictions == sum(not c["settled"] for c in contests) > 0
-    cards = figures(opened(made_up.home, "queue"))
+    cards = figures(opened(synthetic.home, "queue"))
     assert cards["Waiting"] == f"{len(waiting):,}"
     assert cards["Contradictions open"] == str(data.open_contradictions)
     quarantined = sum(r["outcome"] == "quarantined" for r in rows(raw, "reports"))
     assert cards["Lines in quarantine"] == str(quarantined)
 
 
-def test_both_sides_of_a_contradiction_are_shown(made_up: Settings) -> None:
-    found = Records(made_up).contradictions(False, 500, 0)
+def test_both_sides_of_a_contradiction_are_shown(synthetic: Settings) -> None:
+    found = Records(synthetic).contradictions(False, 500, 0)
     assert found
     undecided = [c for c in found if not c["decided"]]
     assert undecided
@@ -195,9 +195,9 @@ def test_both_sides_of_a_contradiction_are_shown(made_up: Settings) -> None:
 
 
 def test_a_version_shows_its_own_verdict_beside_its_parents(
-    made_up: Settings, raw: Connection, opened: Opened
+    synthetic: Settings, raw: Connection, opened: Opened
 ) -> None:
-    records = Records(made_up)
+    records = Records(synthetic)
     failed = next(v for v, ok in latest_verdicts(raw).items() if not ok)
     data = records.version(failed)
     verdicts = {(s["version_id"], s["suite"], s["metric"]): s for s in rows(raw, "suite_verdicts")}
@@ -216,16 +216,16 @@ def test_a_version_shows_its_own_verdict_beside_its_parents(
     ways = Counter(r["way"] == "added" for r in data.changes.to_pylist())
     assert ways[True] == len(version["edits_added"])
     assert ways[False] == len(version["edits_removed"])
-    app = opened(made_up.home, "version", version=failed[:12])
+    app = opened(synthetic.home, "version", version=failed[:12])
     cards = figures(app)
     assert cards["Gate"] == "failed"
     assert cards["Probes asked"] == str(len(probes))
     assert address(app, "version") == failed
 
 
-def test_search_finds_what_a_plain_reading_finds(made_up: Settings, raw: Connection) -> None:
+def test_search_finds_what_a_plain_reading_finds(synthetic: Settings, raw: Connection) -> None:
     text = "osto"
-    found = Records(made_up).search(text)["edit"].to_pylist()
+    found = Records(synthetic).search(text)["edit"].to_pylist()
     wanted = [
         e["edit_id"]
         for e in sorted(rows(raw, "edits"), key=lambda e: -e["seq"])
@@ -235,10 +235,10 @@ def test_search_finds_what_a_plain_reading_finds(made_up: Settings, raw: Connect
     assert found
 
 
-def test_an_edits_life_is_every_step_on_record(made_up: Settings, raw: Connection) -> None:
+def test_an_edits_life_is_every_step_on_record(synthetic: Settings, raw: Connection) -> None:
     superseded = next(s for s in rows(raw, "edit_states") if s["state"] == "superseded")
     edit = superseded["edit_id"]
-    shown = Records(made_up).edit(edit).timeline.to_pylist()
+    shown = Records(synthetic).edit(edit).timeline.to_pylist()
     steps = [t["to_state"] for t in rows(raw, "transitions") if t["edit_id"] == edit]
     assert [s["what"] for s in shown if s["kind"] == "state"] == steps
     reports = [r for r in rows(raw, "reports") if r["edit_id"] == edit]
@@ -246,10 +246,12 @@ def test_an_edits_life_is_every_step_on_record(made_up: Settings, raw: Connectio
     assert [s["happened_at"] for s in shown] == sorted(s["happened_at"] for s in shown)
 
 
-def test_an_edits_distances_are_those_of_its_own_probes(made_up: Settings, raw: Connection) -> None:
+def test_an_edits_distances_are_those_of_its_own_probes(
+    synthetic: Settings, raw: Connection
+) -> None:
     probe = next(p for p in rows(raw, "probe_results") if p["probe_id"].startswith("rephrase:"))
     edit = probe["probe_id"].split(":")[1]
-    shown = Records(made_up).edit(edit).distances
+    shown = Records(synthetic).edit(edit).distances
     last = max(
         p["happened_at"] for p in rows(raw, "probe_results")
         if edit in (p["edit_id"], p["probe_id"].split(":")[1])
@@ -261,13 +263,13 @@ def test_an_edits_distances_are_those_of_its_own_probes(made_up: Settings, raw: 
     assert {(r["prompt"], r["distance"]) for r in shown.to_pylist()} == own
 
 
-def test_traffic_is_what_its_lines_say(made_up: Settings, opened: Opened) -> None:
+def test_traffic_is_what_its_lines_say(synthetic: Settings, opened: Opened) -> None:
     lines = [
         json.loads(line)
-        for path in made_up.paths.traffic.glob("*.jsonl")
+        for path in synthetic.paths.traffic.glob("*.jsonl")
         for line in path.read_text().splitlines()
     ]
-    data = Records(made_up).traffic(NOW + timedelta(minutes=1), 9)
+    data = Records(synthetic).traffic(NOW + timedelta(minutes=1), 9)
     assert data is not None
     hits = Counter(line["edit"] for line in lines if line["edit"])
     assert data.totals["answers"] == len(lines) == 900
@@ -276,7 +278,7 @@ def test_traffic_is_what_its_lines_say(made_up: Settings, opened: Opened) -> Non
     assert sum(data.by_hour["edited"].to_pylist()) == hits.total()
     compared = [line for line in lines if line["distance"] is not None]
     assert sum(data.reach["answers"].to_pylist()) == len(compared)
-    cards = figures(opened(made_up.home, "routing", days="30"))
+    cards = figures(opened(synthetic.home, "routing", days="30"))
     assert cards["Answered by edits"] == f"{100 * hits.total() / len(lines):.1f}%"
 
 
@@ -290,15 +292,15 @@ def test_a_traffic_line_that_is_cut_short_is_passed_over(tmp_path: Any) -> None:
 
 
 def test_costs_are_the_sums_of_the_stages(
-    made_up: Settings, raw: Connection, opened: Opened
+    synthetic: Settings, raw: Connection, opened: Opened
 ) -> None:
-    data = Records(made_up).costs(None)
+    data = Records(synthetic).costs(None)
     costs = rows(raw, "stage_costs")
     assert data.totals["seconds"] == pytest.approx(math.fsum(c["seconds"] for c in costs))
     assert sum(data.stages["seconds"].to_pylist()) == pytest.approx(data.totals["seconds"])
     train = [c for c in costs if c["stage"] == "train"]
     rate = sum(c["edits"] for c in train) / math.fsum(c["seconds"] for c in train)
     assert data.totals["rate"] == pytest.approx(rate)
-    cards = figures(opened(made_up.home, "cost"))
+    cards = figures(opened(synthetic.home, "cost"))
     assert cards["Edits a second"] == f"{rate:.3g}"
     assert cards["Time measured"] == duration(data.totals["seconds"])

@@ -50,8 +50,8 @@ def without_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_says_what_to_conclude(page: str, made_up: Settings, opened: Opened) -> None:
-    app = opened(made_up.home, page)
+def test_a_page_says_what_to_conclude(page: str, synthetic: Settings, opened: Opened) -> None:
+    app = opened(synthetic.home, page)
     assert not app.exception
     text = said(app).lower() + str(figures(app)).lower()
     for words in SPEAKS[page]:
@@ -68,11 +68,11 @@ def test_a_home_without_a_ledger_says_so(page: str, tmp_path: Path, opened: Open
 
 
 def test_a_stores_password_is_not_shown(
-    made_up: Settings, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    synthetic: Settings, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = "postgresql+psycopg2://melo:HIDDEN@127.0.0.1:1/melo"
     monkeypatch.setenv("MELO_REGISTRY__TRACKING_URI", uri)
-    app = opened(made_up.home)
+    app = opened(synthetic.home)
     assert "MLflow can't be compared" in said(app)
     assert "postgresql+psycopg2://127.0.0.1:1/melo" in said(app)
     assert "HIDDEN" not in said(app)
@@ -114,20 +114,20 @@ def test_what_failed_is_told_without_where_the_home_lies(tmp_path: Path, opened:
     assert str(tmp_path) not in said(app) + text
 
 
-def test_mlflow_being_away_leaves_the_page(made_up: Settings, opened: Opened) -> None:
+def test_mlflow_being_away_leaves_the_page(synthetic: Settings, opened: Opened) -> None:
     for page in ("overview", "version"):
-        app = opened(made_up.home, page)
+        app = opened(synthetic.home, page)
         assert not app.exception
         assert "home/mlflow.db is not there" in said(app)
-        assert str(made_up.home) not in said(app)
+        assert str(synthetic.home) not in said(app)
         assert len(app.metric) == 5
 
 
 def test_a_server_that_does_not_answer_is_said_to(
-    made_up: Settings, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    synthetic: Settings, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MELO_REGISTRY__TRACKING_URI", "http://127.0.0.1:9")
-    app = opened(made_up.home)
+    app = opened(synthetic.home)
     assert not app.exception
     assert "MLflow at http://127.0.0.1:9 can't be read" in said(app)
 
@@ -156,24 +156,24 @@ def test_another_champion_in_mlflow_is_told(
     assert [w for w in app.warning if "alias champion stands for" in w.value]
 
 
-def test_filters_stand_in_the_address(made_up: Settings, opened: Opened) -> None:
-    app = opened(made_up.home, "queue", state="held", source="crm")
+def test_filters_stand_in_the_address(synthetic: Settings, opened: Opened) -> None:
+    app = opened(synthetic.home, "queue", state="held", source="crm")
     assert app.selectbox(key="pick-state").value == "held"
     assert app.selectbox(key="pick-source").value == "crm"
     app.selectbox(key="pick-state").select("ready").run()
     assert address(app, "state") == "ready"
     app.selectbox(key="pick-state").select("all").run()
     assert "state" not in app.query_params
-    found = opened(made_up.home, "edit", q="Osto", state="active")
+    found = opened(synthetic.home, "edit", q="Osto", state="active")
     assert found.text_input(key="type-q").value == "Osto"
     assert all("Osto" in p for p in found.dataframe[0].value["prompt"])
 
 
-def test_a_filter_that_makes_no_sense_is_passed_over(made_up: Settings, opened: Opened) -> None:
-    app = opened(made_up.home, "version", version="no-such-version", probes="what")
+def test_a_filter_that_makes_no_sense_is_passed_over(synthetic: Settings, opened: Opened) -> None:
+    app = opened(synthetic.home, "version", version="no-such-version", probes="what")
     assert not app.exception
     assert len(app.metric) == 5
-    app = opened(made_up.home, "edit", edit="no-such-edit")
+    app = opened(synthetic.home, "edit", edit="no-such-edit")
     assert not app.exception
     assert "No edit no-such-edit is on record" in said(app)
 

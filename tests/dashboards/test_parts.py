@@ -67,8 +67,8 @@ def drawings(settings: Settings) -> dict[str, tuple[Any, pa.Table]]:
     }
 
 
-def test_every_chart_can_be_had_as_png_and_csv(made_up: Settings) -> None:
-    for name, (chart, rows) in drawings(made_up).items():
+def test_every_chart_can_be_had_as_png_and_csv(synthetic: Settings) -> None:
+    for name, (chart, rows) in drawings(synthetic).items():
         assert isinstance(chart, alt.TopLevelMixin)
         picture = png(
             chart, f"What {name} says, in a sentence that is long enough to be broken " * 2
@@ -156,16 +156,16 @@ def test_keys_that_crowd_each_other_are_those_of_one_subject_within_reach() -> N
     assert crowd.sum() == 2 * len(wanted)
 
 
-def test_a_version_without_its_files_is_said_to_be_away(made_up: Settings) -> None:
-    other = Records(made_up).versions()[-1]["version"]
+def test_a_version_without_its_files_is_said_to_be_away(synthetic: Settings) -> None:
+    other = Records(synthetic).versions()[-1]["version"]
     with pytest.raises(VersionAway, match="not on this machine"):
-        Records(made_up).key_map(other)
+        Records(synthetic).key_map(other)
 
 
-def test_the_map_of_the_made_up_home_shows_every_edit_in_use(made_up: Settings) -> None:
-    champion = next(v for v in Records(made_up).versions() if v["serves"])
-    found = Records(made_up).key_map(champion["version"])
-    assert len(found.edits) == Records(made_up).overview(NOW).headline["active"]
+def test_the_map_of_the_synthetic_home_shows_every_edit_in_use(synthetic: Settings) -> None:
+    champion = next(v for v in Records(synthetic).versions() if v["serves"])
+    found = Records(synthetic).key_map(champion["version"])
+    assert len(found.edits) == Records(synthetic).overview(NOW).headline["active"]
     assert 0 < found.explained <= 1
     assert pc.sum(pc.greater(found.points["crowd"], 0)).as_py() == found.crowded
 

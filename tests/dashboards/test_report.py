@@ -11,9 +11,9 @@ from tests.conftest import Melo
 
 
 def test_the_file_needs_nothing_beside_it(
-    made_up: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]
+    synthetic: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]
 ) -> None:
-    melo = melo_in(made_up.home)
+    melo = melo_in(synthetic.home)
     code, out, err = melo("report", "--html", str(tmp_path / "r.html"), "--since", "400d")
     assert code == 0, err
     assert "Written" in out
@@ -27,18 +27,18 @@ def test_the_file_needs_nothing_beside_it(
 
 
 def test_the_text_says_what_the_page_says(
-    made_up: Settings, melo_in: Callable[[Path], Melo]
+    synthetic: Settings, melo_in: Callable[[Path], Melo]
 ) -> None:
-    code, out, _ = melo_in(made_up.home)("report")
+    code, out, _ = melo_in(synthetic.home)("report")
     assert code == 0
     for words in ("Champion: v30", "Edits in use:", "The gate kept", "Half of the reports"):
         assert words in out
 
 
 def test_a_span_that_is_no_date_is_refused(
-    made_up: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]
+    synthetic: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]
 ) -> None:
-    code, _, err = melo_in(made_up.home)("report", "--since", "yesterdayish")
+    code, _, err = melo_in(synthetic.home)("report", "--since", "yesterdayish")
     assert code == 2
     assert "30d" in err
     code, _, err = melo_in(tmp_path / "nothing")("report")

@@ -10,7 +10,7 @@ TRUST = IntakeRules(sources=(SourceRule("curators", trust=90), SourceRule("web",
 
 
 def rule_of(ledger: Ledger) -> list[str]:
-    return [contest.rule for contest in ledger.conflicts.find()]
+    return [conflict.rule for conflict in ledger.conflicts.find()]
 
 
 def test_a_later_valid_from_wins_whatever_came_first(ledger: Ledger) -> None:
@@ -251,7 +251,7 @@ def test_of_two_active_ones_found_alike_late_the_loser_is_taken_out(ledger: Ledg
     assert job.removals == (by_target(ledger)["old"].id,)
     run_job(ledger, "v2", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "superseded")
-    assert [contest.settled for contest in ledger.conflicts.find()] == [True]
+    assert [conflict.settled for conflict in ledger.conflicts.find()] == [True]
     assert ledger.jobs.plan(now=later()) == []
 
 

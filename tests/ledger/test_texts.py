@@ -180,7 +180,7 @@ def test_contradictions_that_todays_rule_finds_are_settled_before_the_next_plan(
     with Ledger.open(old) as ledger:
         ledger.review.come_due(IntakeRules())
         assert (state_of(ledger, "王"), state_of(ledger, "李")) == ("ready", "superseded")
-        assert [contest.rule for contest in ledger.conflicts.find()] == ["newest"]
+        assert [conflict.rule for conflict in ledger.conflicts.find()] == ["newest"]
         ledger.review.come_due(IntakeRules())
         assert len(ledger.conflicts.find()) == 1
         assert ledger.audit() == []

@@ -51,7 +51,7 @@ def test_two_answers_within_a_group_are_a_contradiction(home: Settings, ledger: 
     take(home, ledger, report(0, "ada"), asked("who leads velandor now ?", "jon"))
     assert group_similar(home, ledger).contradictions == 1
     assert by_prompt(ledger)["who leads velandor ?"].state == "superseded"
-    assert [contest.rule for contest in ledger.conflicts.find()] == ["newest"]
+    assert [conflict.rule for conflict in ledger.conflicts.find()] == ["newest"]
 
 
 def test_a_report_without_a_subject_joins_those_whose_subject_it_names(
