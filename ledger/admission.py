@@ -75,16 +75,10 @@ def know_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
 
 def receive(con: Connection, at: datetime) -> None:
     """Begin the life of every accepted line's edit."""
-    con.execute(
-        """INSERT INTO edit_states
-        SELECT j.edit_id, 'received', ?, NULL, s.trust, j.valid_from, j.valid_to, j.urgent,
-               NULL, NULL, NULL, NULL, NULL
-        FROM accepted j JOIN sources s USING (source)""",
-        [at],
-    )
+    statement("receive").run(con, at=at)
     con.execute(
         "INSERT INTO transitions SELECT edit_id, NULL, 'received', ?, source, "
-        "'reported by ' || source, NULL, NULL FROM accepted",
+        "'reported by ' || source, NULL, NULL FROM staged WHERE outcome = 'accepted'",
         [at],
     )
 

@@ -2,7 +2,7 @@
 
     lines ──stage──► problem? ──► quarantined                      (reports.outcome)
                      known?   ──► duplicate: counts, may revive
-                     new      ──► accepted: edit `received` ──admit──► held or contest ──► ready
+                     new      ──► accepted: edit `received` ──admit──► held or conflict ──► ready
 
 The input file's record moves in the same transaction as the rows, by compare-and-set.
 """
@@ -16,6 +16,7 @@ import pyarrow as pa
 from ledger import admission
 from ledger.errors import FileMoved
 from ledger.staging import stage
+from ledger.statements import statement
 from ledger.store import Connection, Store, first
 from ledger.types import (
     NOTHING_TO_CORRECT,
@@ -116,9 +117,7 @@ class Intake:
                 forced_source=record.source,
                 limits=rules.limits,
             )
-            _number_lines_and_sort_out_copies(con)
-            result = _record(con, record.id, at, rules)
-            return FileRecord(*moved), result
+            return FileRecord(*moved), take_staged(con, record.id, at, rules)
 
 
 def line_table(rows: list[tuple[int, str]]) -> pa.Table:
@@ -133,94 +132,18 @@ def line_table(rows: list[tuple[int, str]]) -> pa.Table:
 
 
 def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
-    """Take what `staging.stage` has put up, for an input that has no file."""
-    _number_lines_and_sort_out_copies(con)
-    return _record(con, file_id, at, rules)
-
-
-def _number_lines_and_sort_out_copies(con: Connection) -> None:
-    """Say for each staged line whether its edit is new; of equal lines the first is."""
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE known AS
-        SELECT edit_id FROM edits WHERE edit_id IN (SELECT edit_id FROM staged)"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE fresh AS
-        SELECT s.edit_id, min(s.line) AS line FROM staged s ANTI JOIN known USING (edit_id)
-        WHERE s.problem IS NULL GROUP BY s.edit_id"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP VIEW judged AS
-        SELECT s.*, CASE WHEN s.problem IS NOT NULL THEN 'quarantined'
-                         WHEN s.line IN (SELECT line FROM fresh) THEN 'accepted'
-                         ELSE 'duplicate' END AS outcome
-        FROM staged s"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP VIEW accepted AS
-        SELECT * FROM staged WHERE line IN (SELECT line FROM fresh)"""
-    )
-
-
-def _record(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
+    """Take what `staging.stage` has put up: record each line, judge each edit."""
+    statement("outcomes").run(con)
     admission.know_sources(con, rules, at)
-    revived = admission.note_duplicates(con, at)
-    con.execute(
-        """INSERT INTO reports
-        SELECT ?, line, outcome::line_outcome, CASE WHEN problem IS NULL THEN edit_id END, source,
-               raw, problem, ? FROM judged""",
-        [file_id, at],
-    )
-    con.execute(
-        """INSERT INTO edits
-        SELECT edit_id, ?::BIGINT * 4294967296 + line, kind, prompt, target, subject, relation,
-               old_answer, coalesce(aliases, []), coalesce(rephrases, []), coalesce(locality, []),
-               source, id, coalesce(supersedes, []), ?, messages
-        FROM accepted""",
-        [file_id, at],
-    )
-    con.execute(
-        """INSERT INTO questions
-        WITH reworded AS MATERIALIZED (
-            SELECT edit_id, question, normalize_question(unnest(rephrases)) AS q FROM accepted
-            WHERE len(rephrases) > 0)
-        SELECT md5_number(question), edit_id FROM accepted
-        UNION ALL
-        SELECT md5_number(q), edit_id FROM reworded WHERE q <> question
-        UNION ALL
-        SELECT md5_number(chr(29) || normalize_question(subject) || chr(31)
-                          || normalize_question(relation)), edit_id
-        FROM accepted WHERE subject IS NOT NULL AND relation IS NOT NULL
-        UNION ALL
-        SELECT md5_number(chr(30) || normalize_question(subject)), edit_id
-        FROM accepted WHERE subject IS NOT NULL AND ?""",
-        [rules.same_subject == "always"],
-    )
+    anew = admission.note_duplicates(con, at)
+    statement("insert_reports").run(con, file=file_id, at=at)
+    statement("insert_edits").run(con, file=file_id, at=at)
+    statement("insert_questions").run(con, subject_alone=rules.same_subject == "always")
     admission.receive(con, at)
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE voices AS
-        SELECT edit_id, source FROM staged WHERE edit_id IN (SELECT edit_id FROM fresh)
-        UNION ALL
-        SELECT edit_id, unnest(voices) FROM again WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))""",
-        [revived],
-    )
-    contradictions = admission.admit(con, rules, at, said="staged")
-    counted = first(
-        con.execute(
-            """SELECT count(*), count(*) FILTER (WHERE outcome = 'accepted'),
-                  count(*) FILTER (WHERE outcome = 'duplicate'),
-                  count(*) FILTER (WHERE outcome = 'quarantined'),
-                  min_by('line ' || line || ': ' || problem, line)
-                      FILTER (WHERE outcome = 'quarantined' AND NOT starts_with(problem, $nothing)),
-                  count(*) FILTER (WHERE outcome = 'quarantined' AND starts_with(problem, $nothing))
-            FROM judged""",
-            {"nothing": NOTHING_TO_CORRECT},
-        )
-    )
-    assert counted is not None
-    con.execute("DROP VIEW judged; DROP VIEW accepted")
-    con.execute("DROP TABLE staged; DROP TABLE fresh; DROP TABLE known; DROP TABLE again")
-    lines, accepted, duplicates, quarantined, problem, passed_over = counted
-    return ChunkResult(
-        lines, accepted, duplicates, quarantined, problem, contradictions, passed_over
-    )
+    statement("voices").run(con, anew=anew)
+    conflicts = admission.admit(con, rules, at, said="staged")
+    ((lines, accepted, duplicates, quarantined, problem, passed_over),) = statement(
+        "chunk_result"
+    ).rows(con, nothing=NOTHING_TO_CORRECT)
+    con.execute("DROP TABLE staged; DROP TABLE again")
+    return ChunkResult(lines, accepted, duplicates, quarantined, problem, conflicts, passed_over)

@@ -1,12 +1,14 @@
 """From raw lines to checked candidates, in one pass of SQL.
 
-    lines(line, raw, unreadable)  ──►  staged(line, raw, problem, edit_id, prompt, target, ...)
+    lines(line, raw, unreadable)  ──►  staged(line, raw, problem, edit_id, outcome, prompt, target, ...)
 
 A prompt is a text or a list of messages; then `prompt` is what is asked, the last user message, and
 `messages` the whole. A line with a `problem` is quarantined as it came; every other one has an
-`edit_id`, the hash of what it says: question and answer. JSON is read by the standard: NaN, which tools
-write although JSON has none, counts as null; Infinity is refused, and so is an object that says one key
-twice. Values from the data reach SQL as values only; the JSON paths of a mapping are bound as parameters.
+`edit_id`, the hash of what it says: question and answer. `outcome` is left to the intake.
+
+JSON is read by the standard: NaN, which tools write although JSON has none, counts as null; Infinity is
+refused, and so is an object that says one key twice. Values from the data reach SQL as values only; the
+JSON paths of a mapping are bound as parameters.
 """
 
 from __future__ import annotations
@@ -217,7 +219,8 @@ def stage(
                            THEN left(sha256(question || chr(31) || coalesce(target, chr(30))), 32)
                       END AS identity
             FROM checked)
-        SELECT n.* EXCLUDE (identity), coalesce(i.edit_id, n.identity) AS edit_id
+        SELECT n.* EXCLUDE (identity), coalesce(i.edit_id, n.identity) AS edit_id,
+               NULL::VARCHAR AS outcome
         FROM named n LEFT JOIN {IDENTITIES} i USING (identity)""",
         {
             "paths": paths,

@@ -7,7 +7,8 @@ WITH said AS MATERIALIZED (
            bool_or(j.urgent) AS urgent, any_value(s.trust) AS trust,
            any_value(s.policy) AS policy, any_value(s.quorum) AS quorum
     FROM staged j JOIN sources s USING (source)
-    WHERE j.problem IS NULL AND NOT s.blocked AND j.edit_id NOT IN (SELECT edit_id FROM fresh)
+    WHERE j.problem IS NULL AND NOT s.blocked AND j.edit_id NOT IN (
+        SELECT edit_id FROM staged WHERE outcome = 'accepted')
     GROUP BY j.edit_id, j.source),
 known AS MATERIALIZED (
     SELECT s.edit_id, any_value(CASE WHEN e.state = 'held' THEN e.hold
