@@ -21,12 +21,13 @@ import pyarrow as pa
 
 from ledger import settling, states, trust
 from ledger.statements import statement
-from ledger.store import Connection, first
+from ledger.store import Connection, column, first, given, texts
 from ledger.types import IntakeRules
 
-ADMISSION = pa.schema(
-    [("to_state", pa.string()), ("reason", pa.string()), ("hold", pa.string())]
-)  # trust.Admission
+SOURCES = pa.schema([
+    ("source", pa.string()), ("trust", pa.int32()), ("policy", pa.string()),
+    ("quorum", pa.int32()), ("max_per_hour", pa.int32()),
+])  # fmt: skip
 
 
 def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> None:
@@ -43,34 +44,20 @@ def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -
 
 def know_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
     """Record new sources and the rules in force for each; a block stays what it is."""
-    seen = [
-        row[0]
-        for row in con.execute(
-            "SELECT source FROM staged GROUP BY source UNION SELECT source FROM sources"
-        ).fetchall()
-    ]
+    seen = column(
+        con.execute("SELECT source FROM staged GROUP BY source UNION SELECT source FROM sources")
+    )
     named = {rule.name: rule for rule in rules.sources}
-    rows = [(name, named.get(name, rules.default)) for name in seen if name is not None]
-    con.register(
-        "given_sources",
-        pa.table(
-            {
-                "source": pa.array([name for name, _ in rows], pa.string()),
-                "trust": pa.array([rule.trust for _, rule in rows], pa.int32()),
-                "policy": pa.array([rule.policy for _, rule in rows], pa.string()),
-                "quorum": pa.array([rule.quorum for _, rule in rows], pa.int32()),
-                "max_per_hour": pa.array([rule.max_per_hour for _, rule in rows], pa.int32()),
-            }
-        ),
-    )
-    con.execute(
-        """INSERT INTO sources (source, trust, policy, quorum, max_per_hour, first_seen)
-        SELECT g.*, ? FROM given_sources g
-        ON CONFLICT DO UPDATE SET trust = excluded.trust, policy = excluded.policy,
-            quorum = excluded.quorum, max_per_hour = excluded.max_per_hour""",
-        [at],
-    )
-    con.unregister("given_sources")
+    known = [(name, named.get(name, rules.default)) for name in seen if name is not None]
+    rows = [(name, r.trust, r.policy, r.quorum, r.max_per_hour) for name, r in known]
+    with given(con, "given_sources", SOURCES, rows):
+        con.execute(
+            """INSERT INTO sources (source, trust, policy, quorum, max_per_hour, first_seen)
+            SELECT g.*, ? FROM given_sources g
+            ON CONFLICT DO UPDATE SET trust = excluded.trust, policy = excluded.policy,
+                quorum = excluded.quorum, max_per_hour = excluded.max_per_hour""",
+            [at],
+        )
 
 
 def receive(con: Connection, at: datetime) -> None:
@@ -99,8 +86,7 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
         lambda said: (trust.is_judged_anew(said),),
         pa.schema([("anew", pa.bool_())]),
     )
-    rows = con.execute(f"SELECT edit_id FROM again JOIN rulings USING ({facts}) WHERE anew")
-    ids = [row[0] for row in rows.fetchall()]
+    ids = column(con.execute(f"SELECT edit_id FROM again JOIN rulings USING ({facts}) WHERE anew"))
     con.unregister("rulings")
     statement("take_over").run(con)
     states.move(
@@ -127,7 +113,7 @@ def admit(con: Connection, rules: IntakeRules, at: datetime, *, said: str) -> in
         "candidates",
         trust.Evidence,
         lambda evidence: astuple(trust.admission(evidence)),
-        ADMISSION,
+        texts("to_state", "reason", "hold"),
     )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE admissions AS
@@ -145,19 +131,19 @@ def _register_rulings(
     table: str,
     facts: type[Any],
     rule: Callable[[Any], tuple[object, ...]],
-    columns: pa.Schema,
+    ruling: pa.Schema,
 ) -> str:
     """Register `rulings`: what a rule says to each combination of facts that a table holds.
 
-    facts: the dataclass that the rule takes. columns: what it gives. Returns the names of the facts,
-    to join by.
+    facts: the dataclass that the rule takes. ruling: the columns that it gives. Returns the names of
+    the facts, to join by.
     """
-    names = ", ".join(field.name for field in fields(facts))
+    names = ", ".join(fact.name for fact in fields(facts))
     combinations = con.sql(f"SELECT DISTINCT {names} FROM {table}").to_arrow_table()
-    given = [rule(facts(**row)) for row in combinations.to_pylist()]
-    for place, column in enumerate(columns):
-        values = pa.array([ruling[place] for ruling in given], column.type)
-        combinations = combinations.append_column(column, values)
+    answers = [rule(facts(**row)) for row in combinations.to_pylist()]
+    for place, field in enumerate(ruling):
+        values = pa.array([answer[place] for answer in answers], field.type)
+        combinations = combinations.append_column(field, values)
     con.register("rulings", combinations)
     return names
 

@@ -51,10 +51,9 @@ class Champions:
 
     def history(self, *, limit: int = 100) -> list[Champion]:
         """Champions, the present one first."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT version, happened_at, actor, reason, previous FROM champions "
-                "ORDER BY seq DESC LIMIT ?",
-                [limit],
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT version, happened_at, actor, reason, previous FROM champions "
+            "ORDER BY seq DESC LIMIT ?",
+            [limit],
+        )
         return [Champion(*row) for row in rows]

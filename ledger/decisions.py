@@ -141,14 +141,13 @@ class Decisions:
 
     def find(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
         """What people decided, the latest first."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT decision_id, edit_id, action, value, actor, reason, decided_at, made, "
-                "prior IS NOT NULL AND undone_at IS NULL, undone_at, undone_by FROM decisions "
-                "WHERE $edit IS NULL OR edit_id = $edit OR made = $edit "
-                "ORDER BY decided_at DESC, rowid DESC LIMIT $limit",
-                {"edit": edit_id, "limit": limit},
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT decision_id, edit_id, action, value, actor, reason, decided_at, made, "
+            "prior IS NOT NULL AND undone_at IS NULL, undone_at, undone_by FROM decisions "
+            "WHERE $edit IS NULL OR edit_id = $edit OR made = $edit "
+            "ORDER BY decided_at DESC, rowid DESC LIMIT $limit",
+            {"edit": edit_id, "limit": limit},
+        )
         return [Decided(*row) for row in rows]
 
     def undo(

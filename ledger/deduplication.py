@@ -12,12 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
 from ledger import settling
 from ledger.edits import Edits
 from ledger.statements import statement
-from ledger.store import Connection, Store
+from ledger.store import Connection, Store, column, given, texts
 from ledger.types import Edit, IntakeRules
 
 
@@ -52,8 +50,7 @@ class Deduplication:
 
     def compared(self, space: str) -> list[Question]:
         """Live questions that were compared in this key space, in order of arrival."""
-        with self._store.read() as con:
-            rows = con.execute(_COMPARED, {"space": space}).fetchall()
+        rows = self._store.rows(_COMPARED, {"space": space})
         return [_question(row) for row in rows]
 
     def set_groups(
@@ -95,21 +92,19 @@ class Deduplication:
         edit = self._edits.get(edit_id)
         if edit.group is None:
             return []
-        with self._store.read() as con:
-            ids = con.execute(
-                "SELECT edit_id FROM edit_states WHERE group_id = ? AND edit_id <> ?",
-                [edit.group, edit.id],
-            ).fetchall()
+        ids = self._store.rows(
+            "SELECT edit_id FROM edit_states WHERE group_id = ? AND edit_id <> ?",
+            [edit.group, edit.id],
+        )
         return self._edits.find(ids=[row[0] for row in ids]) if ids else []
 
     def counts(self) -> tuple[int, int]:
         """How many live edits belong to how many groups of near-duplicates."""
-        with self._store.read() as con:
-            (row,) = con.execute(
-                "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n "
-                f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {_LIVE} "
-                "GROUP BY group_id HAVING count(*) > 1)"
-            ).fetchall()
+        (row,) = self._store.rows(
+            "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n "
+            f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {_LIVE} "
+            "GROUP BY group_id HAVING count(*) > 1)"
+        )
         return int(row[0]), int(row[1])
 
 
@@ -124,25 +119,17 @@ WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
 
 def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
     """Write groups down; returns all live members of the groups that were touched."""
-    con.register(
-        "grouping",
-        pa.table(
-            {
-                "edit_id": pa.array(list(groups), pa.string()),
-                "group_id": pa.array(list(groups.values()), pa.string()),
-            }
-        ),
-    )
-    con.execute(
-        "UPDATE edit_states AS s SET group_id = g.group_id FROM grouping g "
-        "WHERE g.edit_id = s.edit_id"
-    )
-    members = con.execute(
-        "SELECT edit_id FROM edit_states "
-        f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {_LIVE}"
-    ).fetchall()
-    con.unregister("grouping")
-    return [row[0] for row in members]
+    with given(con, "grouping", texts("edit_id", "group_id"), groups.items()):
+        con.execute(
+            "UPDATE edit_states AS s SET group_id = g.group_id FROM grouping g "
+            "WHERE g.edit_id = s.edit_id"
+        )
+        return column(
+            con.execute(
+                "SELECT edit_id FROM edit_states "
+                f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {_LIVE}"
+            )
+        )
 
 
 def _question(row: tuple[object, ...]) -> Question:

@@ -10,7 +10,7 @@ from ledger.errors import IllegalTransition
 from ledger.functions import messages_in
 from ledger.identifiers import full_id, unknown_edit
 from ledger.statements import statement
-from ledger.store import Store, first
+from ledger.store import Store, column, first
 from ledger.types import Backlog, Edit, Locality, Transition
 
 
@@ -53,23 +53,19 @@ class Edits:
 
     def backlog(self) -> Backlog:
         """How many edits wait for a version to serve with, and since when."""
-        with self._store.read() as con:
-            row = first(
-                con.execute(
-                    """SELECT count(*), count(*) FILTER (WHERE s.urgent), min(e.received_at)
-                    FROM edit_states s JOIN edits e USING (edit_id)
-                    WHERE s.state IN ('ready', 'planned', 'trained')"""
-                )
-            )
+        (row,) = self._store.rows(
+            """SELECT count(*), count(*) FILTER (WHERE s.urgent), min(e.received_at)
+            FROM edit_states s JOIN edits e USING (edit_id)
+            WHERE s.state IN ('ready', 'planned', 'trained')"""
+        )
         return Backlog(*row)
 
     def unserved(self) -> dict[str, int]:
         """How many edits are in each state on the way to serving; held ones are not."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT state::VARCHAR, count(*) FROM edit_states "
-                "WHERE state IN ('ready', 'planned', 'trained') GROUP BY state ORDER BY state"
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT state::VARCHAR, count(*) FROM edit_states "
+            "WHERE state IN ('ready', 'planned', 'trained') GROUP BY state ORDER BY state"
+        )
         return dict(rows)
 
     def history(self, edit_id: str) -> list[Transition]:
@@ -87,12 +83,12 @@ class Edits:
     def raw_lines(self, edit_id: str) -> list[tuple[str, int, str, str]]:
         """Every line that reported an edit: (file, line, outcome, raw text)."""
         with self._store.read() as con:
-            rows = con.execute(
+            rows: list[tuple[str, int, str, str]] = con.execute(
                 "SELECT f.name, r.line, r.outcome::VARCHAR, r.raw FROM reports r "
                 "JOIN files f USING (file_id) WHERE r.edit_id = ? ORDER BY r.file_id, r.line",
                 [full_id(con, edit_id)],
             ).fetchall()
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return rows
 
     def note_subjects(
         self, subjects: Mapping[str, str], *, origin: str, actor: str, now: datetime | None = None
@@ -165,17 +161,14 @@ class Edits:
                     "Take it out of the version."
                 )
             states.move(con, ids, states.ACTIVE, at=at, actor=actor, reason=reason, version=version)
-            losers = [
-                (row[0], row[1])
-                for row in con.execute(
-                    "SELECT c.loser, any_value(c.winner) FROM contests c JOIN edit_states l "
-                    "ON l.edit_id = c.loser WHERE NOT c.settled "
-                    "AND c.winner IN (SELECT unnest(?::VARCHAR[])) "
-                    "AND l.state NOT IN ('rejected', 'superseded', 'revoked', 'expired') "
-                    "GROUP BY c.loser",
-                    [ids],
-                ).fetchall()
-            ]
+            losers = con.execute(
+                "SELECT c.loser, any_value(c.winner) FROM contests c JOIN edit_states l "
+                "ON l.edit_id = c.loser WHERE NOT c.settled "
+                "AND c.winner IN (SELECT unnest(?::VARCHAR[])) "
+                "AND l.state NOT IN ('rejected', 'superseded', 'revoked', 'expired') "
+                "GROUP BY c.loser",
+                [ids],
+            ).fetchall()
             states.move_each(
                 con,
                 [(i, states.SUPERSEDED, f"{winner} is active", None) for i, winner in losers],
@@ -187,8 +180,8 @@ class Edits:
             )
             removed = con.execute(
                 "SELECT unnest(edits_removed) FROM versions WHERE version_id = ?", [version]
-            ).fetchall()
-            removals.end_requested(con, [row[0] for row in removed], version, at, actor)
+            )
+            removals.end_requested(con, column(removed), version, at, actor)
             return [edit_id for edit_id, _ in losers]
 
 

@@ -33,10 +33,9 @@ class Events:
 
     def latest(self, *, limit: int = 100, kind: str | None = None) -> list[Event]:
         """The latest events, newest first."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT happened_at, kind, severity, message, version, edit_id FROM events "
-                "WHERE ? IS NULL OR kind = ? ORDER BY rowid DESC LIMIT ?",
-                [kind, kind, limit],
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT happened_at, kind, severity, message, version, edit_id FROM events "
+            "WHERE ? IS NULL OR kind = ? ORDER BY rowid DESC LIMIT ?",
+            [kind, kind, limit],
+        )
         return [Event(*row) for row in rows]

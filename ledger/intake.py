@@ -68,12 +68,11 @@ class Intake:
 
     def taken_ids(self, record: FileRecord) -> set[str]:
         """The ids that the lines of an input begin with, of an input whose lines all do."""
-        with self._store.read() as con:
-            rows = con.execute(
-                r"""SELECT regexp_extract(left(raw, 400), '^\{"id": ?"([^"]*)"', 1) FROM reports
+        rows = self._store.rows(
+            r"""SELECT regexp_extract(left(raw, 400), '^\{"id": ?"([^"]*)"', 1) FROM reports
                 WHERE file_id = ?""",
-                [record.id],
-            ).fetchall()
+            [record.id],
+        )
         return {row[0] for row in rows}
 
     def commit_chunk(

@@ -21,7 +21,7 @@ from ledger import settling, states
 from ledger.batches import READY, batches
 from ledger.edits import Edits
 from ledger.errors import LeaseLost, UnknownId
-from ledger.store import Connection, Store, first
+from ledger.store import Connection, Store, column, first
 from ledger.types import Job
 
 DOUBTS = 3  # doubtful tries that weigh as much as one failure
@@ -52,14 +52,13 @@ class Jobs:
         with self._store.write() as con:
             settling.retire_losers(con, at)
             rows = con.execute(READY, [at]).fetchall()
-            removals = [
-                row[0]
-                for row in con.execute(
+            removals = column(
+                con.execute(
                     "SELECT DISTINCT edit_id FROM retirements JOIN edit_states s USING (edit_id) "
                     "WHERE NOT done AND retirements.job_id IS NULL AND s.state = 'active' "
                     "ORDER BY edit_id"
-                ).fetchall()
-            ]
+                )
+            )
             jobs = []
             for batch, score in batches(rows, max_edits):
                 jobs.append(_create(con, batch, removals, score, at, actor))
@@ -206,13 +205,7 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """One job with its edits. Raises UnknownId."""
         with self._store.read() as con:
-            row = first(
-                con.execute(
-                    "SELECT job_id, attempt, worker, lease_until, state, priority, created_at, "
-                    "error, version FROM jobs WHERE job_id = ?",
-                    [job_id],
-                )
-            )
+            row = first(con.execute(_JOB, [job_id]))
             if row is None:
                 raise UnknownId(f"no job {job_id!r} is on record.")
             members = con.execute(
@@ -220,19 +213,9 @@ class Jobs:
             ).fetchall()
             ids = [edit_id for edit_id, role in members if role == "edit"]
             found = {edit.id: edit for edit in self._edits.find(ids=ids)} if ids else {}
-            return Job(
-                id=row[0],
-                edits=tuple(found[edit_id] for edit_id in ids),
-                removals=tuple(edit_id for edit_id, role in members if role == "remove"),
-                attempt=row[1],
-                worker=row[2],
-                lease_until=row[3],
-                state=row[4],
-                priority=row[5],
-                created_at=row[6],
-                error=row[7],
-                version=row[8],
-            )
+            edits = tuple(found[edit_id] for edit_id in ids)
+            removals = tuple(edit_id for edit_id, role in members if role == "remove")
+            return Job(job_id, edits, removals, *row)
 
     def find(self, *, state: str | None = None) -> list[Job]:
         """All jobs, or those of one state, oldest first."""
@@ -267,13 +250,14 @@ class Jobs:
             )  # fmt: skip
 
 
+_JOB = """
+SELECT attempt, worker, lease_until, state, priority, created_at, error, version
+FROM jobs WHERE job_id = ?
+"""
+
+
 def _create(
-    con: Connection,
-    batch: list[str],
-    removals: list[str],
-    score: float,
-    at: datetime,
-    actor: str,
+    con: Connection, batch: list[str], removals: list[str], score: float, at: datetime, actor: str
 ) -> str:
     job_id = uuid.uuid4().hex[:12]
     con.execute(
@@ -333,12 +317,13 @@ def _worn_out(con: Connection, job_id: str, max_attempts: int, error: str, at: d
 
 def _planned(con: Connection, job_id: str) -> list[str]:
     """Edits of a job that nobody has withdrawn or ended since it was planned."""
-    rows = con.execute(
-        "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
-        "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
-        [job_id, job_id],
-    ).fetchall()
-    return [row[0] for row in rows]
+    return column(
+        con.execute(
+            "SELECT j.edit_id FROM job_edits j JOIN edit_states s USING (edit_id) "
+            "WHERE j.job_id = ? AND j.role = 'edit' AND s.state = 'planned' AND s.job_id = ?",
+            [job_id, job_id],
+        )
+    )
 
 
 def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:

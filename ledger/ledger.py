@@ -1,11 +1,13 @@
 """The ledger: one store, and the parts that keep their record in it.
 
-Ledger ──► store          the file, its transactions and migrations
-       ├─► intake, quarantine, sources                 what comes in, and from whom
-       ├─► edits, wordings, removals, conflicts, deduplication
-       ├─► review, triage, decisions                   what people and dates decide
-       ├─► jobs, versions, champions, events           what becomes of edits
-       └─► write_backs                                 what other tools are told
+    Ledger ──► store          the file, its transactions and migrations
+           ├─► intake, quarantine, sources                 what comes in, and from whom
+           ├─► edits, wordings, removals, conflicts, deduplication
+           ├─► review, triage, decisions                   what people and dates decide
+           ├─► jobs, versions, champions, events           what becomes of edits
+           └─► write_backs                                 what other tools are told
+
+Parts share the store, so that what several of them do within `store.write()` is one transaction.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ledger.quarantine import Quarantine
 from ledger.removals import Removals
 from ledger.review import Review
 from ledger.sources import Sources
-from ledger.store import Store, first
+from ledger.store import Store, column
 from ledger.triage import Triage
 from ledger.types import Counts
 from ledger.versions import Versions
@@ -94,28 +96,21 @@ class Ledger:
     def counts(self) -> Counts:
         """Every input line in exactly one count: its edit's state, duplicate or quarantined."""
         with self.store.read() as con:
-            counts = {
-                str(state): int(number)
-                for state, number in con.execute(
-                    """SELECT CASE r.outcome WHEN 'accepted' THEN s.state::VARCHAR
-                              ELSE r.outcome::VARCHAR END AS what, count(*)
-                    FROM reports r LEFT JOIN edit_states s
-                        ON s.edit_id = r.edit_id AND r.outcome = 'accepted'
-                    GROUP BY what ORDER BY what"""
-                ).fetchall()
-            }
-            rules = {
-                str(rule): int(number)
-                for rule, number in con.execute(
-                    "SELECT rule, count(*) FROM contests GROUP BY rule ORDER BY rule"
-                ).fetchall()
-            }
-            row = first(
-                con.execute("SELECT (SELECT count(*) FROM reports), count(*) FROM versions")
-            )
+            counts = con.execute(
+                """SELECT CASE r.outcome WHEN 'accepted' THEN s.state::VARCHAR
+                          ELSE r.outcome::VARCHAR END AS what, count(*)
+                FROM reports r LEFT JOIN edit_states s
+                    ON s.edit_id = r.edit_id AND r.outcome = 'accepted'
+                GROUP BY what ORDER BY what"""
+            ).fetchall()
+            rules = con.execute(
+                "SELECT rule, count(*) FROM contests GROUP BY rule ORDER BY rule"
+            ).fetchall()
+            (versions,) = column(con.execute("SELECT count(*) FROM versions"))
+            (lines,) = column(con.execute("SELECT count(*) FROM reports"))
             champion = self.champions.current()
-        assert row is not None
-        return Counts(row[0], counts, rules, row[1], champion.version if champion else None)
+        serving = champion.version if champion else None
+        return Counts(lines, dict(counts), dict(rules), versions, serving)
 
     def audit(self) -> list[str]:
         """What is wrong with the record; empty where every line and every state is consistent."""

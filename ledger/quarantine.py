@@ -24,13 +24,12 @@ class Quarantine:
 
     def find(self, *, limit: int | None = None) -> list[Quarantined]:
         """Lines that can't be used, oldest first."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
-                "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
-                "ORDER BY r.file_id, r.line LIMIT ?",
-                [2**62 if limit is None else limit],
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
+            "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
+            "ORDER BY r.file_id, r.line LIMIT ?",
+            [2**62 if limit is None else limit],
+        )
         return [Quarantined(*row) for row in rows]
 
     def retry(

@@ -1,7 +1,9 @@
 """Edits that are to go: at once where no version holds them, else with the next version.
 
-request ──► in no version: ends now
-        └─► active: a row in `retirements` ──► planned in a job ──► its version serves: ends
+    request ──► in no version: ends now
+            └─► active: a row in `retirements` ──► planned in a job ──► its version serves: ends
+
+An active edit keeps its state until a version without it serves.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 
 from ledger import states
 from ledger.identifiers import full_id
-from ledger.store import Connection, Store
+from ledger.store import Connection, Store, column
 
 
 class Removals:
@@ -72,12 +74,11 @@ class Removals:
 
     def versions(self) -> list[str]:
         """Versions of ended jobs that lack an active edit which was asked to go."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT DISTINCT j.version FROM retirements r JOIN jobs j USING (job_id) "
-                "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
-                "AND j.state = 'done' AND j.version IS NOT NULL ORDER BY j.version"
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT DISTINCT j.version FROM retirements r JOIN jobs j USING (job_id) "
+            "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
+            "AND j.state = 'done' AND j.version IS NOT NULL ORDER BY j.version"
+        )
         return [row[0] for row in rows]
 
     def plan_anew(self, *, waiting: Iterable[str] = ()) -> int:
@@ -99,14 +100,15 @@ def end_or_request(
     con: Connection, ids: list[str], to: str, *, actor: str, reason: str, at: datetime
 ) -> tuple[list[str], list[str]]:
     """End edits that are in no version; note the others for the next job."""
-    active = {
-        row[0]
-        for row in con.execute(
-            "SELECT edit_id FROM edit_states WHERE edit_id IN (SELECT unnest(?::VARCHAR[])) "
-            "AND state = 'active'",
-            [ids],
-        ).fetchall()
-    }
+    active = set(
+        column(
+            con.execute(
+                "SELECT edit_id FROM edit_states WHERE edit_id IN (SELECT unnest(?::VARCHAR[])) "
+                "AND state = 'active'",
+                [ids],
+            )
+        )
+    )
     at_once = [edit_id for edit_id in ids if edit_id not in active]
     states.move(con, at_once, to, at=at, actor=actor, reason=reason)
     later = [edit_id for edit_id in ids if edit_id in active]

@@ -15,7 +15,7 @@ from ledger.intake import line_table, take_staged
 from ledger.removals import end_or_request
 from ledger.staging import stage
 from ledger.statements import statement
-from ledger.store import Connection, Store, first
+from ledger.store import Connection, Store, column, first
 from ledger.types import Edit, IntakeRules, Mapping
 
 
@@ -133,19 +133,18 @@ class Review:
         at = now or datetime.now(UTC)
         with self._store.write() as con:
             settling.settle_rekeyed(con, rules, at)
-            over = [
-                row[0]
-                for row in con.execute(
+            over = column(
+                con.execute(
                     "SELECT edit_id FROM edit_states WHERE valid_to <= ? "
                     "AND state IN ('held', 'ready', 'active') AND edit_id NOT IN "
                     "(SELECT edit_id FROM retirements WHERE NOT done)",
                     [at],
-                ).fetchall()
-            ]
+                )
+            )
             ended, later = end_or_request(
                 con, over, states.EXPIRED, actor="calendar", reason="its valid-to has come", at=at
             )
-            released = [row[0] for row in statement("released").rows(con, at=at)]
+            released = column(statement("released").run(con, at=at))
             states.move(
                 con, released, states.RECEIVED, at=at, actor="calendar", reason="its time has come"
             )

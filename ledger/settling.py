@@ -16,10 +16,11 @@ import pyarrow as pa
 from ledger import states
 from ledger.rules import NO_DATE, Contender, Decisions, decide
 from ledger.statements import statement
-from ledger.store import Connection
+from ledger.store import Connection, column, given, texts
 from ledger.types import IntakeRules
 
 ACTOR = "contradiction rule"
+DECIDED = texts("winner", "loser", "rule", "key").append(pa.field("settled", pa.bool_()))
 
 
 def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
@@ -29,8 +30,7 @@ def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
     Returns the number of contradictions found.
     """
     statement("rivalries").run(con)
-    contenders, rivals = _load(con)
-    steps, decisions = decide(contenders, rivals, rules)
+    steps, decisions = decide(*_load(con), rules)
     states.move_received(
         con,
         "SELECT * FROM admissions WHERE edit_id NOT IN (SELECT edit_id FROM rivalries)",
@@ -56,16 +56,13 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
         [ids],
     )
     statement("rivalries").run(con)
-    contenders, rivals = _load(con)
-    undecided = {
-        row[0]
-        for row in con.execute(
-            "SELECT loser FROM contests WHERE winner IS NULL "
-            "AND loser IN (SELECT edit_id FROM rivalries)"
-        ).fetchall()
-    }
-    steps, decisions = decide(contenders, rivals, rules)
-    decisions = [d for d in decisions if d[0] is not None or d[1] not in undecided]
+    steps, decisions = decide(*_load(con), rules)
+    undecided = con.execute(
+        "SELECT loser FROM contests WHERE winner IS NULL "
+        "AND loser IN (SELECT edit_id FROM rivalries)"
+    )
+    before = set(column(undecided))
+    decisions = [d for d in decisions if d[0] is not None or d[1] not in before]
     states.move_each(con, steps, at=at, actor=ACTOR)
     record(con, decisions, at)
     con.execute("DROP TABLE rivalries; DROP TABLE admissions")
@@ -78,7 +75,7 @@ def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> int:
 
     A migration names the edits (`rekeyed`); returns how many contradictions were found.
     """
-    ids = [row[0] for row in con.execute("SELECT edit_id FROM rekeyed").fetchall()]
+    ids = column(con.execute("SELECT edit_id FROM rekeyed"))
     if not ids:
         return 0
     con.execute("DELETE FROM rekeyed")
@@ -109,35 +106,18 @@ def retire_losers(con: Connection, at: datetime) -> None:
         )
 
 
-def record(
-    con: Connection,
-    decisions: Decisions,
-    at: datetime,
-) -> None:
+def record(con: Connection, decisions: Decisions, at: datetime) -> None:
     """Write decisions down: (winner, loser, rule, question, settled)."""
     if not decisions:
         return
-    winner, loser, rule, key, settled = zip(*decisions, strict=True)
-    con.register(
-        "decided",
-        pa.table(
-            {
-                "winner": pa.array(winner, pa.string()),
-                "loser": pa.array(loser, pa.string()),
-                "rule": pa.array(rule, pa.string()),
-                "key": pa.array(key, pa.string()),
-                "settled": pa.array(settled, pa.bool_()),
-            }
-        ),
-    )
-    con.execute(  # what it reverses is over
-        "UPDATE contests AS c SET settled = true FROM decided d "
-        "WHERE c.winner = d.loser AND c.loser = d.winner AND NOT c.settled"
-    )
-    con.execute(
-        "INSERT INTO contests SELECT winner, loser, rule, key, ?, settled FROM decided", [at]
-    )
-    con.unregister("decided")
+    with given(con, "decided", DECIDED, decisions):
+        con.execute(  # what it reverses is over
+            "UPDATE contests AS c SET settled = true FROM decided d "
+            "WHERE c.winner = d.loser AND c.loser = d.winner AND NOT c.settled"
+        )
+        con.execute(
+            "INSERT INTO contests SELECT winner, loser, rule, key, ?, settled FROM decided", [at]
+        )
 
 
 def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:

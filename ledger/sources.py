@@ -19,14 +19,13 @@ class Sources:
 
     def all(self) -> list[SourceState]:
         """Every source with its trust, its policy and what became of its lines."""
-        with self._store.read() as con:
-            rows = con.execute(
-                """SELECT s.source, s.trust, s.policy, s.quorum, s.max_per_hour, s.blocked,
+        rows = self._store.rows(
+            """SELECT s.source, s.trust, s.policy, s.quorum, s.max_per_hour, s.blocked,
                           s.first_seen, coalesce(a.reports, 0), coalesce(a.accepted, 0),
                           coalesce(a.duplicates, 0), coalesce(a.quarantined, 0),
                           coalesce(a.active, 0), coalesce(a.rejected, 0)
                 FROM sources s LEFT JOIN acceptance a USING (source) ORDER BY s.source"""
-            ).fetchall()
+        )
         return [SourceState(*row) for row in rows]
 
     def block(
@@ -55,16 +54,15 @@ class Sources:
 
     def only_from(self, source: str) -> list[str]:
         """Edits in use or waiting that no other source stands behind, save blocked ones."""
-        with self._store.read() as con:
-            rows = con.execute(
-                """SELECT DISTINCT r.edit_id FROM reports r JOIN edit_states s USING (edit_id)
+        rows = self._store.rows(
+            """SELECT DISTINCT r.edit_id FROM reports r JOIN edit_states s USING (edit_id)
                 WHERE r.source = $source
                   AND s.state IN ('received', 'held', 'ready', 'planned', 'trained', 'active')
                   AND NOT EXISTS (
                     SELECT 1 FROM reports o JOIN sources q USING (source)
                     WHERE o.edit_id = r.edit_id AND o.source <> $source AND NOT q.blocked)""",
-                {"source": source},
-            ).fetchall()
+            {"source": source},
+        )
         return [row[0] for row in rows]
 
 

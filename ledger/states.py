@@ -19,10 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-import pyarrow as pa
-
 from ledger.errors import IllegalTransition, UnknownId
-from ledger.store import Connection
+from ledger.store import Connection, given, texts
 
 RECEIVED, HELD, READY, PLANNED, TRAINED = "received", "held", "ready", "planned", "trained"
 ACTIVE, REJECTED, SUPERSEDED = "active", "rejected", "superseded"
@@ -91,31 +89,19 @@ def move_each(
     """As `move`, with a state, a reason and a hold for each edit: (edit, to, reason, hold)."""
     if not steps:
         return
-    ids, to_states, reasons, holds = zip(*steps, strict=True)
-    con.register(
-        "moving",
-        pa.table(
-            {
-                "edit_id": pa.array(ids, pa.string()),
-                "to_state": pa.array(to_states, pa.string()),
-                "reason": pa.array(reasons, pa.string()),
-                "hold": pa.array(holds, pa.string()),
-            }
-        ),
-    )
-    _refuse_what_is_not_allowed(con)
-    con.execute(
-        "INSERT INTO transitions SELECT edit_id, s.state, m.to_state::edit_state, ?, ?, m.reason, "
-        "?, ? FROM moving m JOIN edit_states s USING (edit_id)",
-        [at, actor, version, job_id],
-    )
-    con.execute(
-        "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, hold = m.hold, "
-        "version = coalesce(?, s.version), job_id = coalesce(?, s.job_id) "
-        "FROM moving m WHERE m.edit_id = s.edit_id",
-        [at, version, job_id],
-    )
-    con.unregister("moving")
+    with given(con, "moving", texts("edit_id", "to_state", "reason", "hold"), steps):
+        _refuse_what_is_not_allowed(con)
+        con.execute(
+            "INSERT INTO transitions SELECT edit_id, s.state, m.to_state::edit_state, ?, ?, "
+            "m.reason, ?, ? FROM moving m JOIN edit_states s USING (edit_id)",
+            [at, actor, version, job_id],
+        )
+        con.execute(
+            "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, "
+            "hold = m.hold, version = coalesce(?, s.version), job_id = coalesce(?, s.job_id) "
+            "FROM moving m WHERE m.edit_id = s.edit_id",
+            [at, version, job_id],
+        )
 
 
 def move_received(con: Connection, select: str, *, at: datetime, actor: str) -> None:

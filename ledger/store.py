@@ -26,16 +26,18 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+import pyarrow as pa
 
 from ledger import functions, schema
 from ledger.errors import LedgerBusy, LedgerError, LedgerTooOld, NotALedger
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
+Values: TypeAlias = Sequence[object] | Mapping[str, object] | None
 log = logging.getLogger(__name__)
 
 BETWEEN_TRIES = 0.004  # seconds, at our own lock
@@ -114,6 +116,12 @@ class Store:
                 finally:
                     self._con = None
                     con.close()
+
+    def rows(self, sql: str, values: Values = None) -> list[Any]:
+        """All rows of one query, in the transaction that is open or in one of its own."""
+        with self.read() as con:
+            found: list[Any] = con.execute(sql, values).fetchall()
+            return found
 
     def publish(self) -> None:
         """Publish the read copy now if anything changed since the last time.
@@ -270,6 +278,29 @@ def first(result: Connection) -> Any:
     """The first row or None, with the result read to its end: an open one blocks the connection."""
     rows = result.fetchall()
     return rows[0] if rows else None
+
+
+def column(result: Connection) -> list[Any]:
+    """The first column of all rows."""
+    return [row[0] for row in result.fetchall()]
+
+
+@contextlib.contextmanager
+def given(
+    con: Connection, name: str, schema: pa.Schema, rows: Iterable[Sequence[object]]
+) -> Iterator[None]:
+    """Let statements read these rows as a table, by its name, until the block ends."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    con.register(name, pa.table(list(map(pa.array, columns, schema.types)), schema=schema))
+    try:
+        yield
+    finally:
+        con.unregister(name)
+
+
+def texts(*names: str) -> pa.Schema:
+    """A schema whose columns are texts."""
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def _one_line(error: Exception) -> str:

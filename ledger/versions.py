@@ -94,39 +94,35 @@ class Versions:
     def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeResult]:
         """The answers on record for a version, in the order they were recorded."""
         names = ", ".join(ProbeResult.__dataclass_fields__)
-        with self._store.read() as con:
-            rows = con.execute(
-                f"SELECT {names} FROM probe_results WHERE version_id = ? AND NOT (? AND passed) "
-                "ORDER BY rowid",
-                [version_id, failed_only],
-            ).fetchall()
+        rows = self._store.rows(
+            f"SELECT {names} FROM probe_results WHERE version_id = ? AND NOT (? AND passed) "
+            "ORDER BY rowid",
+            [version_id, failed_only],
+        )
         return [ProbeResult(*row) for row in rows]
 
     def suite_verdicts(self, version_id: str) -> list[SuiteVerdict]:
         """The verdict table of the version's latest gate."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT suite, metric, value, threshold, passed, probes, failed FROM suite_verdicts"
-                " WHERE version_id = ? AND happened_at = "
-                "(SELECT max(happened_at) FROM suite_verdicts WHERE version_id = ?) ORDER BY rowid",
-                [version_id, version_id],
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT suite, metric, value, threshold, passed, probes, failed FROM suite_verdicts"
+            " WHERE version_id = ? AND happened_at = "
+            "(SELECT max(happened_at) FROM suite_verdicts WHERE version_id = ?) ORDER BY rowid",
+            [version_id, version_id],
+        )
         return [SuiteVerdict(*row) for row in rows]
 
     def all(self) -> list[Version]:
         """All versions, oldest first."""
-        with self._store.read() as con:
-            rows = con.execute(_VERSIONS + " ORDER BY v.created_at, v.rowid").fetchall()
+        rows = self._store.rows(_VERSIONS + " ORDER BY v.created_at, v.rowid")
         return [_version(row) for row in rows]
 
     def get(self, version_id: str) -> Version:
         """One version by its id or an unambiguous prefix of four or more. Raises UnknownId."""
-        with self._store.read() as con:
-            rows = con.execute(
-                _VERSIONS + " WHERE v.version_id = ? OR (length(?) >= 4 "
-                "AND starts_with(v.version_id, ?)) ORDER BY v.version_id <> ? LIMIT 2",
-                [version_id] * 4,
-            ).fetchall()
+        rows = self._store.rows(
+            _VERSIONS + " WHERE v.version_id = ? OR (length(?) >= 4 "
+            "AND starts_with(v.version_id, ?)) ORDER BY v.version_id <> ? LIMIT 2",
+            [version_id] * 4,
+        )
         exact = [row for row in rows if row[0] == version_id] or rows
         if len(exact) != 1:
             raise _unknown(version_id)

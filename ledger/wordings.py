@@ -35,11 +35,10 @@ class Wordings:
 
     def narrow(self) -> dict[str, tuple[str, ...]]:
         """Edits in force, or about to be, that are not found in some wordings, with those."""
-        with self._store.read() as con:
-            rows = con.execute(
-                "SELECT n.edit_id, n.wordings FROM narrow n JOIN edit_states s USING (edit_id) "
-                "WHERE s.state IN ('trained', 'active') ORDER BY n.noted_at, n.edit_id"
-            ).fetchall()
+        rows = self._store.rows(
+            "SELECT n.edit_id, n.wordings FROM narrow n JOIN edit_states s USING (edit_id) "
+            "WHERE s.state IN ('trained', 'active') ORDER BY n.noted_at, n.edit_id"
+        )
         return {str(edit): tuple(wordings) for edit, wordings in rows}
 
     def record(

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
-
-from ledger.store import Store, first
+from ledger.store import Store, column, first, given, texts
 
 WEBHOOK = "webhook"  # is told of each edit once, not of each report
+PLACES = texts("key", "tool", "edit_id", "trace", "span")
 OPEN = ("waiting", "begun", "failed")
 # A transaction may bear a time from before its lock was free: places are looked for that far back again.
 OVERLAP = timedelta(hours=1)
@@ -66,22 +65,16 @@ class WriteBacks:
                 first_look = (
                     at - WEBHOOK_FIRST if tool == WEBHOOK else datetime.min.replace(tzinfo=UTC)
                 )
-                given = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
-                rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, given).fetchall()
+                newly = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
+                rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, newly).fetchall()
                 places = [(_key(tool, *row), tool, *row) for row in rows]
-                keys, names, edits, traces, spans = (
-                    map(list, zip(*places, strict=True)) if places else [[]] * 5
-                )
-                con.register("places", pa.table({
-                    "key": pa.array(keys, pa.string()), "tool": pa.array(names, pa.string()),
-                    "edit_id": pa.array(edits, pa.string()), "trace": pa.array(traces, pa.string()),
-                    "span": pa.array(spans, pa.string()),
-                }))  # fmt: skip
-                noted += len(con.execute(
-                    "INSERT INTO write_backs SELECT key, tool, edit_id, trace, span, 'waiting', 0, ?, "
-                    "NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING RETURNING key", [at],
-                ).fetchall())  # fmt: skip
-                con.unregister("places")
+                with given(con, "places", PLACES, places):
+                    new = con.execute(
+                        "INSERT INTO write_backs SELECT key, tool, edit_id, trace, span, 'waiting', "
+                        "0, ?, NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING RETURNING key",
+                        [at],
+                    )
+                    noted += len(column(new))
                 con.execute(
                     "INSERT INTO write_back_marks VALUES (?, ?) "
                     "ON CONFLICT DO UPDATE SET looked_at = excluded.looked_at",
@@ -94,8 +87,7 @@ class WriteBacks:
         limit: int | None = None,
     ) -> list[WriteBack]:  # fmt: skip
         """What was told, or is to be, the oldest first."""
-        with self._store.read() as con:
-            rows = con.execute(
+        rows = self._store.rows(
                 "SELECT key, tool, edit_id, trace, span, state, attempts, noted_at, begun_at, ended_at, "
                 "error FROM write_backs "
                 "WHERE ($tools IS NULL OR tool IN (SELECT unnest($tools::VARCHAR[]))) "
@@ -103,7 +95,7 @@ class WriteBacks:
                 "ORDER BY noted_at, key LIMIT $limit",
                 {"tools": tools and list(tools), "states": states and list(states),
                  "limit": 2**62 if limit is None else limit},
-            ).fetchall()  # fmt: skip
+            )  # fmt: skip
         return [WriteBack(*row) for row in rows]
 
     def begin(self, key: str, *, now: datetime | None = None) -> bool:
