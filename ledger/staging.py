@@ -17,6 +17,7 @@ import json
 
 import pyarrow as pa
 
+from ledger.statements import statement
 from ledger.store import Connection
 from ledger.types import Limits, Mapping, RelationTemplates
 
@@ -36,47 +37,6 @@ _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 
-# `tidy` rows are ASCII without escapes: there Unicode needs no normalising, a text in JSON can hold
-# no white space but blanks, and a look at its ends tells whether there is anything to trim.
-_WHITE_SPACE = "".join(map(chr, (*range(9, 14), 32, 133, 160, 5760, *range(8192, 8203), 8232, 8233,
-                                 8239, 8287, 12288)))  # fmt: skip
-MACROS = r"""
-CREATE OR REPLACE TEMP MACRO present(t) AS CASE WHEN t IN ('', 'NaN', 'nan') THEN NULL ELSE t END;
-CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
-    present(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
-                 '$white_space'));
-CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL OR t IN ('NaN', 'nan') THEN NULL
-    WHEN tidy AND t >= '!' AND NOT ends_with(t, ' ') THEN t ELSE scrubbed(t) END;
-CREATE OR REPLACE TEMP MACRO says_nan(t) AS contains(t, '"NaN"') OR contains(t, '"nan"');
-CREATE OR REPLACE TEMP MACRO no_number(t) AS
-    CASE WHEN contains(t, 'nan') OR contains(t, 'NaN') OR contains(t, 'NAN') OR contains(t, 'Nan')
-           OR contains(t, 'inf') OR contains(t, 'Inf') OR contains(t, 'INF')
-         THEN regexp_matches(t, '(?i)[:,\[]\s*[-+]?(nan|inf)') ELSE false END;
-CREATE OR REPLACE TEMP MACRO doubled(keys) AS list_unique(keys) < len(keys);
-CREATE OR REPLACE TEMP MACRO any_doubled(keys) AS
-    list_bool_or(list_transform(keys, lambda x: doubled(x)));
-CREATE OR REPLACE TEMP MACRO inner_text(t) AS CASE WHEN starts_with(t, '["') AND json_valid(t)
-    THEN t->>'$[0]' WHEN starts_with(t, '[["') AND json_valid(t) THEN t->>'$[0][0]' ELSE t END;
-CREATE OR REPLACE TEMP MACRO beside(ps, answers) AS list_transform(ps, lambda x, i:
-    struct_pack(prompt := x, answer := answers[least(i, len(answers))]));
-CREATE OR REPLACE TEMP MACRO moment(t) AS
-    try_cast(CASE length(t) WHEN 4 THEN t || '-01-01' WHEN 7 THEN t || '-01' ELSE t END
-             AS TIMESTAMPTZ);
-CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
-    CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
-CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
-    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
-    AND NOT says_nan(t);
-CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
-    WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
-    WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
-CREATE OR REPLACE TEMP MACRO cleaned(t, kind, tidy) AS CASE WHEN t IS NULL OR kind IS NULL THEN NULL
-    WHEN kind = 'ARRAY' AND tidy_list(t, tidy) AND NOT contains(t, '","')
-    THEN from_json(t, '["VARCHAR"]')
-    ELSE list_distinct(list_filter(list_transform(texts(t, kind), lambda x: scrubbed(x)),
-                                   lambda x: x IS NOT NULL)) END;
-""".replace("$white_space", _WHITE_SPACE)
-
 
 def stage(
     con: Connection,
@@ -92,7 +52,7 @@ def stage(
 
     `unreadable` carries the reader's own reason where a line could not even be read.
     """
-    con.execute(MACROS)
+    con.execute(statement("macros").sql)
     _register_templates(con, templates)
     con.register("lines", lines)
     paths: list[str] = []
@@ -233,6 +193,7 @@ def stage(
         },
     )
     con.unregister("lines")
+    con.unregister("relation_templates")
 
 
 _PROBLEM = """CASE
@@ -295,7 +256,7 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
     known = {t.relation.lower(): list(t.templates) for t in templates}
     known.setdefault("*", ["What is the {relation} of {subject}?"])
     con.register(
-        "given_templates",
+        "relation_templates",
         pa.table(
             {
                 "relation": pa.array(list(known), pa.string()),
@@ -303,8 +264,6 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
             }
         ),
     )
-    con.execute("CREATE OR REPLACE TEMP TABLE relation_templates AS SELECT * FROM given_templates")
-    con.unregister("given_templates")
 
 
 def _first_wrong_type() -> str:

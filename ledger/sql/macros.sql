@@ -1,0 +1,42 @@
+-- What staging calls to read one line's fields.
+-- `tidy` rows are ASCII without escapes: there Unicode needs no normalising, a text in JSON can hold no white
+-- space but blanks, and a look at its ends tells whether there is anything to trim.
+CREATE OR REPLACE TEMP MACRO white_space() AS
+    chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(32) || chr(133) || chr(160) ||
+    chr(5760) || chr(8192) || chr(8193) || chr(8194) || chr(8195) || chr(8196) || chr(8197) ||
+    chr(8198) || chr(8199) || chr(8200) || chr(8201) || chr(8202) || chr(8232) || chr(8233) ||
+    chr(8239) || chr(8287) || chr(12288);
+CREATE OR REPLACE TEMP MACRO present(t) AS CASE WHEN t IN ('', 'NaN', 'nan') THEN NULL ELSE t END;
+CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
+    present(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
+                 white_space()));
+CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL OR t IN ('NaN', 'nan') THEN NULL
+    WHEN tidy AND t >= '!' AND NOT ends_with(t, ' ') THEN t ELSE scrubbed(t) END;
+CREATE OR REPLACE TEMP MACRO says_nan(t) AS contains(t, '"NaN"') OR contains(t, '"nan"');
+CREATE OR REPLACE TEMP MACRO no_number(t) AS
+    CASE WHEN contains(t, 'nan') OR contains(t, 'NaN') OR contains(t, 'NAN') OR contains(t, 'Nan')
+           OR contains(t, 'inf') OR contains(t, 'Inf') OR contains(t, 'INF')
+         THEN regexp_matches(t, '(?i)[:,\[]\s*[-+]?(nan|inf)') ELSE false END;
+CREATE OR REPLACE TEMP MACRO doubled(keys) AS list_unique(keys) < len(keys);
+CREATE OR REPLACE TEMP MACRO any_doubled(keys) AS
+    list_bool_or(list_transform(keys, lambda x: doubled(x)));
+CREATE OR REPLACE TEMP MACRO inner_text(t) AS CASE WHEN starts_with(t, '["') AND json_valid(t)
+    THEN t->>'$[0]' WHEN starts_with(t, '[["') AND json_valid(t) THEN t->>'$[0][0]' ELSE t END;
+CREATE OR REPLACE TEMP MACRO beside(ps, answers) AS list_transform(ps, lambda x, i:
+    struct_pack(prompt := x, answer := answers[least(i, len(answers))]));
+CREATE OR REPLACE TEMP MACRO moment(t) AS
+    try_cast(CASE length(t) WHEN 4 THEN t || '-01-01' WHEN 7 THEN t || '-01' ELSE t END
+             AS TIMESTAMPTZ);
+CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
+    CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
+CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
+    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
+    AND NOT says_nan(t);
+CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
+    WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
+    WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
+CREATE OR REPLACE TEMP MACRO cleaned(t, kind, tidy) AS CASE WHEN t IS NULL OR kind IS NULL THEN NULL
+    WHEN kind = 'ARRAY' AND tidy_list(t, tidy) AND NOT contains(t, '","')
+    THEN from_json(t, '["VARCHAR"]')
+    ELSE list_distinct(list_filter(list_transform(texts(t, kind), lambda x: scrubbed(x)),
+                                   lambda x: x IS NOT NULL)) END;
