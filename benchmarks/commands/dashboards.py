@@ -12,8 +12,8 @@ from benchmarks.commands.record import Out, finish
 
 def dashboards(
     ctx: typer.Context,
-    edits: Annotated[int, typer.Option(min=100, help="Of the made-up ledger.")] = 100_000,
-    versions: Annotated[int, typer.Option(min=10, help="Of the made-up ledger.")] = 500,
+    edits: Annotated[int, typer.Option(min=100, help="Of the synthetic ledger.")] = 100_000,
+    versions: Annotated[int, typer.Option(min=10, help="Of the synthetic ledger.")] = 500,
     on: Annotated[
         Path | None, typer.Option(help="Measure this home instead.", exists=True, file_okay=False)
     ] = None,

@@ -97,7 +97,7 @@ def gate(
     new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
+        typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(

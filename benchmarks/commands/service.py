@@ -21,7 +21,7 @@ def serve(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Edit sets, JSON lines; none: made-up facts.", exists=True),
+        typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
@@ -32,7 +32,7 @@ def serve(
     ] = 200,
     traffic: Annotated[
         Path | None,
-        typer.Option(help="Prompts for these, JSON lines; none: made-up ones.", exists=True),
+        typer.Option(help="Prompts for these, JSON lines; none: synthetic ones.", exists=True),
     ] = None,
     cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
         ".melo/cache/bench"

@@ -175,7 +175,7 @@ class Story:
                 for e in ledger.edits.find(state="rejected")
             ]
             quarantined = [asdict(q) for q in ledger.quarantine.find()]
-            contests = [asdict(c) for c in ledger.conflicts.find()]
+            conflicts = [asdict(c) for c in ledger.conflicts.find()]
         return {
             "lines": counts.lines,
             "counts": counts.counts,
@@ -183,7 +183,7 @@ class Story:
             "versions": versions,
             "rejected": rejected,
             "quarantined": quarantined,
-            "contradictions": contests,
+            "contradictions": conflicts,
         }
 
 

@@ -135,7 +135,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
         edit = ledger.edits.get(edit_id)
         history = ledger.edits.history(edit.id)
         lines = ledger.edits.raw_lines(edit.id)
-        contests = ledger.conflicts.find(edit_id=edit.id)
+        conflicts = ledger.conflicts.find(edit_id=edit.id)
         version = ledger.versions.get(edit.version) if edit.version else None
         alike = ledger.deduplication.group_of(edit.id)
     if as_json:
@@ -147,7 +147,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
                     {"file": file, "line": line, "outcome": outcome, "raw": raw}
                     for file, line, outcome, raw in lines
                 ],
-                "contradictions": contests,
+                "contradictions": conflicts,
                 "similar": [other.id for other in alike],
                 "registered": version,
             }
@@ -183,11 +183,11 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
             ("edit", "state", "prompt", "target"),
             [(e.id[:12], e.state, short(e.prompt), short(e.target, 30)) for e in alike],
         )
-    if contests:
+    if conflicts:
         typer.echo("\ncontradictions")
         print_table(
             ("winner", "loser", "rule"),
-            [(c.winner[:12] if c.winner else None, c.loser[:12], c.rule) for c in contests],
+            [(c.winner[:12] if c.winner else None, c.loser[:12], c.rule) for c in conflicts],
         )
 
 
