@@ -31,6 +31,8 @@ from melo_engine.surgery import find_surgery
 
 KEPT = 2**30  # bytes
 TOGETHER = 32  # prompts
+# Padding is cheaper than another pass up to so many tokens: on a CPU, and elsewhere.
+PADDING, PADDING_ELSEWHERE = 32, 4096
 BLOCK = 16  # tokens whose states are kept in one piece, as vLLM does
 Ids = tuple[int, ...]
 
@@ -99,18 +101,30 @@ class PromptStates:
 
     @torch.inference_mode()
     def extend(self, rows: Sequence[Ids], begun: Sequence[Tensor | None]) -> list[Tensor]:
-        """States of rows in one pass, each behind the states of its own beginning, which are given."""
-        lengths = [0 if states is None else states.shape[3] for states in begun]
-        cache = self._run([row[n:] for row, n in zip(rows, lengths, strict=True)], begun)
+        """States of rows, each behind the states of its own beginning, which are given.
+
+        Rows of like lengths are read in one pass.
+        """
+        lengths = [_length(states) for states in begun]
+        made: dict[int, Tensor] = {}
+        padding = PADDING if self._backbone.device.type == "cpu" else PADDING_ELSEWHERE
+        for group in _alike(lengths, [len(row) for row in rows], padding):
+            made |= self._extended(group, rows, begun)
+        return [made[i] for i in range(len(rows))]
+
+    def _extended(
+        self, group: Sequence[int], rows: Sequence[Ids], begun: Sequence[Tensor | None]
+    ) -> dict[int, Tensor]:
+        lengths = {i: _length(begun[i]) for i in group}
+        cache = self._run([rows[i][lengths[i] :] for i in group], [begun[i] for i in group])
         keys = torch.stack([layer.keys for layer in cache.layers])  # (layers, B, heads, T, D)
         values = torch.stack([layer.values for layer in cache.layers])
-        made = []
-        for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            first = max(lengths) - length  # padding in front of it
-            places = slice(first, first + len(row))
-            states = torch.stack([keys[:, i, :, places], values[:, i, :, places]])
-            self._kept.add(row, states)
-            made.append(states)
+        made = {}
+        for place, i in enumerate(group):
+            first = max(lengths.values()) - lengths[i]  # padding in front of it
+            columns = slice(first, first + len(rows[i]))
+            made[i] = torch.stack([keys[:, place, :, columns], values[:, place, :, columns]])
+            self._kept.add(rows[i], made[i])
         return made
 
     def _shared(self, rows: Sequence[Ids]) -> Tensor | None:
@@ -132,8 +146,9 @@ class PromptStates:
         """
         model, device = self._backbone.model, self._backbone.device
         pad = self._backbone.tokenizer.pad_token_id or 0
-        lengths = [0 if states is None else states.shape[3] for states in begun]
+        lengths = [_length(states) for states in begun]
         before, longest = max(lengths), max(map(len, rows))
+        padded = min(lengths) < before or min(map(len, rows)) < longest
         ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=device)
         mask = torch.tensor(
             [[0] * (before - n) + [1] * (n + len(row)) + [0] * (longest - len(row))
@@ -149,7 +164,7 @@ class PromptStates:
         cache = self._cache(begun)
         model.base_model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=mask if padded else None,  # without one attention skips what is ahead
             position_ids=positions.minimum(ends[:, None]),
             past_key_values=cache,
             use_cache=True,
@@ -218,6 +233,30 @@ def _blocks_of(row: Ids) -> Iterator[tuple[bytes, int, int]]:
         tokens = row[start : start + BLOCK]
         name = hashlib.sha256(name + array("q", tokens).tobytes()).digest()
         yield name, start, start + len(tokens)
+
+
+def _length(states: Tensor | None) -> int:
+    return 0 if states is None else states.shape[3]
+
+
+def _alike(begun: Sequence[int], whole: Sequence[int], most: int) -> list[list[int]]:
+    """Rows that are read in one pass, with at most so much padding as one row more brings in.
+
+    begun, whole: tokens of each row, before it is read and after. Padding of what was read before
+    counts an eighth: only attention looks at it.
+    """
+    groups: list[list[int]] = []
+    spent = 0.0
+    for i in sorted(range(len(whole)), key=lambda i: (whole[i] - begun[i], begun[i])):
+        group = [*(groups[-1] if groups else ()), i]
+        fresh, before = [whole[j] - begun[j] for j in group], [begun[j] for j in group]
+        padding = len(group) * (max(fresh) + max(before) / 8) - sum(fresh) - sum(before) / 8
+        if groups and padding - spent <= most:
+            groups[-1], spent = group, padding
+        else:
+            groups.append([i])
+            spent = 0.0
+    return groups
 
 
 def _longer(one: Tensor | None, other: Tensor | None) -> Tensor | None:
