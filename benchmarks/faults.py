@@ -36,10 +36,10 @@ from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from config import Settings
 from deployment.flow_runs import orphaned, unfinished
 from deployment.ports import free_port
+from execution.versions import open_backbone
 from ledger import LedgerError
 from melo_engine import MeloError, Version
 from registry.store import Registry
-from tasks.versions import open_backbone
 
 Say = Callable[[str], None]
 PATIENCE = 420.0  # seconds for what takes some forty on a machine that is not busy

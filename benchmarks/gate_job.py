@@ -18,16 +18,17 @@ import torch
 
 from benchmarks.progress import Report
 from config import Settings, load
+from execution.context import open_ledger
+from execution.errors import TaskError
+from execution.leases import held, lease
+from execution.progress import listening
+from execution.versions import open_backbone, open_encoder, open_projection
 from ledger import Ledger
 from melo_engine import Backbone, Editor
 from tasks.edit import edit_job
-from tasks.errors import TaskError
 from tasks.ingest import ingest_paths
 from tasks.judge import judge
 from tasks.plan import plan
-from tasks.progress import listening
-from tasks.versions import open_backbone, open_encoder, open_ledger, open_projection
-from tasks.work import held, lease
 
 TOML = """\
 [backbone]

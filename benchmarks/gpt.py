@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tasks.backbone import folder
+from execution.backbone import folder
 from tasks.backbone.vocabulary import BOS_ID, EOS_ID, PAD_ID, learn_vocabulary
 
 KIND = "passages"

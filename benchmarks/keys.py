@@ -18,11 +18,11 @@ import numpy as np
 
 from benchmarks.protocol import probes_for, read_rows, split_rows
 from config import Settings
+from execution.versions import open_projection
 from melo_engine import Backbone, EditRequest
 from melo_engine.encoders import HiddenStates, SentenceEncoder, encoder_named
 from melo_engine.keys import KeyReader, relation_text
 from melo_engine.matching import name_in
-from tasks.versions import open_projection
 
 SHARES = (0.01, 0.05, 0.10, 0.13)
 READERS = (SentenceEncoder.name, HiddenStates.name)

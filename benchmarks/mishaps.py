@@ -23,13 +23,14 @@ from benchmarks.strikes import may_mount, small_disk
 from benchmarks.tiny import PEOPLE, reports, write_lines
 from benchmarks.world import World, edit_all, fingerprint
 from config import load
+from execution.context import open_ledger
+from execution.lineage import BASE
 from ledger import Edit
 from registry.relocation import put_right
 from tasks.ingest import ingest_paths
 from tasks.reconcile import reconcile
 from tasks.revoke import revoke
 from tasks.rollback import roll_back
-from tasks.versions import BASE, open_ledger
 
 KILL_WITHIN = 25.0  # seconds after the start of `melo run`
 PATIENCE = 300.0  # seconds for a `melo run` of one report

@@ -30,10 +30,10 @@ from benchmarks.protocol import Row, probes_for, read_rows, split_rows
 from benchmarks.scoring import FRAMES, UNCHANGED, UNCHANGED_TOKENS, mean, says
 from benchmarks.servers import melo_serve
 from config import Settings, load
+from execution.context import open_ledger
 from ledger import Edit
 from melo_engine import Conversation, Prompt
 from serving.keys import KeyStore
-from tasks.versions import open_ledger
 
 if TYPE_CHECKING:
     from openai import OpenAI

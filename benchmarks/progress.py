@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tasks.progress import lines_to
+from execution.progress import lines_to
 
 __all__ = ["Report", "console_progress", "lines_to"]
 

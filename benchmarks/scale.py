@@ -153,9 +153,9 @@ def _register_seconds(
 ) -> float:
     """Saving the grown version and logging it to a store that has the one before."""
     from config import load
+    from execution.context import open_ledger
     from registry.store import Registry
     from tasks.register import register
-    from tasks.versions import folder_of, open_ledger, shards_of
 
     home = folder / "home"
     home.mkdir()
@@ -164,8 +164,8 @@ def _register_seconds(
     )
     settings = load(home)
     settings.paths.versions.mkdir(parents=True, exist_ok=True)
-    (folder / "shards").rename(shards_of(settings))
-    (folder / "version").rename(folder_of(settings, before.id))
+    (folder / "shards").rename(settings.paths.shards)
+    (folder / "version").rename(settings.paths.version(before.id))
     assert Registry(settings).client.search_experiments() is not None  # makes the empty store
     with open_ledger(settings) as ledger:
         ledger.versions.record(before.id, parent=None, job_id=None, hash=before.id)
@@ -176,7 +176,7 @@ def _register_seconds(
             )
         register(settings, ledger, before.id)
         began = time.perf_counter()
-        version.save(folder_of(settings, version.id), shards_of(settings))
+        version.save(settings.paths.version(version.id), settings.paths.shards)
         register(settings, ledger, version.id)
         return time.perf_counter() - began
 

@@ -33,6 +33,8 @@ from benchmarks.restart import restarts
 from benchmarks.same_text import same_text, sample
 from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
 from config import Settings, load
+from execution.context import open_ledger
+from execution.versions import save_version
 from melo_engine import Backbone, EditRequest, Version
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
@@ -40,7 +42,6 @@ from registry.store import Registry
 from serving.keys import KeyStore
 from tasks.gate.suites.wordings import swap
 from tasks.register import register
-from tasks.versions import open_ledger, save_version
 
 Progress = Callable[[str, int, int], None]
 # A machine that is busy with something else is slow, not wrong: other servers don't give up either.

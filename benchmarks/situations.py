@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.mishaps import STEPS
 from benchmarks.tiny import make_backbone, make_home, subjects
 from benchmarks.world import World, fingerprint
-from tasks.versions import open_editor
+from execution.versions import open_editor
 
 
 def bench(

@@ -140,8 +140,8 @@ def put(settings: Settings, name: str, rows: list[dict[str, str]], junk: list[st
 
 
 def _raw_keys(settings: Settings) -> None:
+    from execution.versions import open_backbone, open_encoder, projection_file
     from melo_engine.keys import KeyReader
-    from tasks.versions import open_backbone, open_encoder, projection_file
 
     encoder = open_encoder(settings, open_backbone(settings))
     file = projection_file(settings, encoder)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks.tiny import reports, write_lines
 from config import Settings, load
+from execution.context import open_ledger
+from execution.leases import held, lease
 from ledger import Ledger
 from registry.relocation import put_right
 from tasks.edit import edit_job
@@ -22,8 +24,6 @@ from tasks.reconcile import reconcile
 from tasks.register import register
 from tasks.register.promote import advance
 from tasks.similar import group_similar
-from tasks.versions import open_ledger
-from tasks.work import held, lease
 
 Row = dict[str, str]
 

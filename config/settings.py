@@ -420,6 +420,19 @@ class Paths:
         return self.home / "versions"
 
     @property
+    def shards(self) -> Path:
+        """The store of blocks and keys that all versions share."""
+        return self.versions / "shards"
+
+    def version(self, version: str) -> Path:
+        """A version's folder."""
+        return self.versions / version
+
+    def report(self, version: str) -> Path:
+        """Where a version's gate leaves gate.json and gate.html."""
+        return self.home / "reports" / version
+
+    @property
     def suites(self) -> Path:
         """Regression suites of the user's own."""
         return self.home / "suites"
@@ -443,6 +456,29 @@ class Paths:
     def keys(self) -> Path:
         """Hashes of the keys that the service takes."""
         return self.home / "keys.json"
+
+    @property
+    def answers(self) -> Path:
+        """The gate's cache of answers; keys and routes of prompts lie beside it."""
+        return self.cache / "answers.sqlite"
+
+    @property
+    def prefect(self) -> Path:
+        """Where Prefect keeps what it keeps, and where its server stands."""
+        return self.home.absolute() / "prefect"
+
+    def log(self, name: str) -> Path:
+        """What a process of this name said."""
+        return self.home / "logs" / f"{name}.log"
+
+    def state(self, file: str) -> Path:
+        """A file of what runs now: process ids, locks, the place of the home."""
+        return self.home / "run" / file
+
+    @property
+    def write_back_lock(self) -> Path:
+        """Held by the one process that tells sources what serves."""
+        return self.home / "write-back.lock"
 
     @property
     def traffic(self) -> Path:

@@ -43,17 +43,12 @@ class State:
 
     def ledger(self, *, create: bool = True) -> Ledger:
         """The home's ledger; with `create=False` a home without one is an error."""
-        from ledger import Ledger
+        from execution.context import ledger_of
 
         if not create:
             self._refuse_no_ledger()
         moved = self.at_home()
-        opened = Ledger.open(
-            self.settings.paths.ledger,
-            timeout=self.settings.ledger.timeout_seconds,
-            threads=self.settings.ledger.threads,
-            read_copy=self.settings.paths.read_ledger,
-        )
+        opened = ledger_of(self.settings)
         if moved is not None:
             opened.events.record("home-moved", str(moved), severity="warning")
         return opened
@@ -103,14 +98,14 @@ def state(ctx: typer.Context) -> State:
 
 def located(backbone: str | None) -> str | None:
     """What to open for the value of `--backbone`: a folder or a hub id; None where none was given."""
-    from tasks.locate import locate_backbone
+    from execution.backbone.locate import locate_backbone
 
     return locate_backbone(backbone) if backbone else None
 
 
 def chosen_backbone(ctx: typer.Context, backbone: str | None) -> str:
     """The same, or the home's backbone where none was given."""
-    from tasks.versions import backbone_path
+    from execution.versions import backbone_path
 
     return located(backbone) or backbone_path(state(ctx).settings)
 

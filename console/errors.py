@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from console.plugins import plugged_in
-from tasks.errors import causes
+from execution.errors import causes
 
 OURS = {
     "artifacts",
@@ -23,6 +23,7 @@ OURS = {
     "ledger",
     "config",
     "registry",
+    "execution",
     "tasks",
     "flows",
     "serving",
@@ -47,7 +48,7 @@ SAID_OF_DISK = (
     "disk is full",
     "readonly database",
 )
-SERVER = "ServerProblem"  # of tasks.errors: a server that does not come up may have no room
+SERVER = "ServerProblem"  # of execution.errors: a server that does not come up may have no room
 LEAST_ROOM = 4 * 2**20  # bytes; a database grows by some pages at a time
 
 

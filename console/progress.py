@@ -16,7 +16,7 @@ def shown(*, quiet: bool = False) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-    from tasks.progress import lines_to, listening
+    from execution.progress import lines_to, listening
 
     if not sys.stderr.isatty():
         with listening(lines_to(sys.stderr)):

@@ -12,7 +12,7 @@ def links(settings: Settings) -> dict[str, str]:
     """Where the pages of `mlflow` and `prefect` are: servers of `melo up`, or a tracking server."""
     found: dict[str, str] = {}
     try:
-        text = (settings.home / "run" / "services.json").read_text(encoding="utf-8")
+        text = settings.paths.state("services.json").read_text(encoding="utf-8")
         found = {s["name"]: s["url"] for s in json.loads(text) if s.get("url")}
     except (OSError, ValueError, TypeError, KeyError):
         pass

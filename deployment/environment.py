@@ -12,7 +12,7 @@ from pathlib import Path
 
 from config import Settings
 from config.environment import of_our_own, past_proxies
-from tasks.orchestrator import DATABASE, folder
+from execution.orchestrator import DATABASE, folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 USUAL = {

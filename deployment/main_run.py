@@ -22,9 +22,9 @@ def run_main(
     ServerProblem where Prefect's server does not come up.
     """
     from console.progress import shown
-    from tasks import orchestrator
+    from execution import orchestrator
+    from execution.versions import open_backbone
     from tasks.ingest.step import find_files
-    from tasks.versions import open_backbone
 
     find_files(paths)
     signals.arm()

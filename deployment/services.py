@@ -28,7 +28,7 @@ from deployment.errors import DeploymentError
 from deployment.ports import free_port, taken
 from deployment.service import SUPERVISOR, Service
 from deployment.service_commands import service_commands
-from tasks.orchestrator import folder
+from execution.orchestrator import folder
 
 WAIT = 180.0  # seconds for a server to be healthy
 SERVERS = ("prefect", "mlflow")
@@ -58,7 +58,7 @@ class Services:
             "dashboard": dashboard_port or free_port(),
         }
         self.prefect_url, self.mlflow_url = self._url("prefect"), self._url("mlflow")
-        self._state = self.home / "run" / "services.json"
+        self._state = settings.paths.state("services.json").absolute()
 
     def known(self) -> list[Service]:
         """What was started and not ended yet, dead or alive."""
@@ -85,7 +85,7 @@ class Services:
         if self.running():
             names = ", ".join(service.name for service in self.running())
             raise DeploymentError(f"{names} of {self.home} run already. End them with `melo down`.")
-        (self.home / "run").mkdir(parents=True, exist_ok=True)
+        self._state.parent.mkdir(parents=True, exist_ok=True)
         self._state.unlink(missing_ok=True)
         ensure_databases(self.settings)
         self._refuse_taken_ports()
@@ -125,7 +125,7 @@ class Services:
 
     def start(self, name: str) -> Service:
         """Start one service, or start it again; what it says is added to its log."""
-        log = self.home / "logs" / f"{name}.log"
+        log = self.settings.paths.log(name).absolute()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(

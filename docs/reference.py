@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 PACKAGES = (
-    "artifacts", "melo_engine", "ledger", "config", "registry", "tasks", "flows", "serving",
+    "artifacts", "melo_engine", "ledger", "config", "registry", "execution", "tasks", "flows", "serving",
     "dashboards", "console", "deployment",
 )  # fmt: skip
 PUBLIC = ("melo_engine", "ledger", "config", "tasks.ingest", "tasks.gate", "tasks.register")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from prefect import flow
 
+from execution.context import opened
 from tasks.steps import audit_champion, call_for_editing, keep_dates, retry_lines
 
 
 @flow(name="audit", description=__doc__)
 def audit(home: str) -> bool:
     """Whether the champion still passes its gate; True where there is none yet."""
-    passed = audit_champion(home)
-    keep_dates(home)
-    retry_lines(home)
-    call_for_editing(home)
+    with opened(home):
+        passed = audit_champion(home)
+        keep_dates(home)
+        retry_lines(home)
+        call_for_editing(home)
     return passed

@@ -12,6 +12,8 @@ import contextlib
 
 from prefect import flow
 
+from execution.context import opened
+from execution.failures import working_on
 from flows.spread import spread
 from tasks.judge import Verdict
 from tasks.steps import (
@@ -23,13 +25,17 @@ from tasks.steps import (
     show,
     tell_sources,
     train,
-    working_on,
 )
 
 
 @flow(name="edit", description=__doc__)
 def edit(home: str) -> list[Verdict]:
     """Run every job that waits, each once; what the gate said about each."""
+    with opened(home):
+        return _edit(home)
+
+
+def _edit(home: str) -> list[Verdict]:
     mend(home)
     verdicts = []
     taken: list[str] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.ingest import task
-from tasks.steps import call_for_editing
+from execution.context import opened
+from tasks.steps import call_for_editing, take_in, take_in_inbox
 
 
 @flow(name="ingest", description=__doc__)
 def ingest(home: str, paths: tuple[str, ...] = ()) -> dict[str, int]:
     """Take in what waits; how many lines, accepted and quarantined."""
-    taken = task.ingest(home, list(paths)) if paths else task.inbox(home)
-    call_for_editing(home)
+    with opened(home):
+        taken = take_in(home, list(paths)) if paths else take_in_inbox(home)
+        call_for_editing(home)
     return taken

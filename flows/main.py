@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 
+from execution.context import opened
 from flows.edit import edit
 from flows.ingest import ingest
 
@@ -13,4 +14,5 @@ from flows.ingest import ingest
 @flow(name="main", description=__doc__)
 def main(home: str, paths: tuple[str, ...] = ()) -> dict[str, Any]:
     """What was taken in, and what the gate said about each job."""
-    return {"taken_in": ingest(home, paths), "verdicts": edit(home)}
+    with opened(home):
+        return {"taken_in": ingest(home, paths), "verdicts": edit(home)}

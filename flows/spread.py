@@ -14,17 +14,20 @@ from typing import Any
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment
 
-from config import Settings, load
+from config import Settings
+from execution.context import opened
+from execution.leases import JobRef, keep_job
+from execution.spreading import await_shards, take_back
 from flows.train_shards import train_shards
-from tasks.spread import await_shards, cut_job, keep_job, take_back
-from tasks.work import JobRef
+from tasks.steps import cut_job
 
 DEPLOYMENT = "train-shards/train-shards"
 
 
 def spread(home: str, job: JobRef) -> int:
     """Have the shards of a job trained; how many there are, 0 where it is trained at once."""
-    settings = load(home)
+    with opened(home) as context:
+        settings = context.settings
     workers = settings.workers
     if workers.runner == "pool" and (workers.gpu == 1 or deployment.id is None):
         return 0  # nobody is beside this one

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.spread import bring_shard
+from tasks.steps import bring_shard
 
 
 @flow(name="train-shards", description=__doc__, task_runner=ThreadPoolTaskRunner(max_workers=1))

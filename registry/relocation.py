@@ -89,7 +89,7 @@ def put_right(settings: Settings) -> Moved | None:
 
 
 def _note(settings: Settings) -> Path:
-    return settings.home / "run" / "place.json"
+    return settings.paths.state("place.json")
 
 
 def _noted(settings: Settings) -> Moved | None:

@@ -27,7 +27,7 @@ def open_version(model: RegisteredModel, number: str, backbone: Backbone) -> Ver
             f"version {found.number} of {model.name} did not pass a gate (it says "
             f"{found.gate or 'nothing'}); promote one that did."
         )
-    folder = model.settings.paths.versions / found.version
+    folder = model.settings.paths.version(found.version)
     try:
         if not (folder / MANIFEST).is_file():
             folder = model.fetch(found)

@@ -8,8 +8,6 @@ shards it names: none goes then.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pathlib import Path
 from artifacts.errors import ManifestError
 from artifacts.manifest import read_manifest
 from config import Settings
+from execution.work_folder import versions_needed
 from ledger import Ledger
 
 YOUNG = 24 * 3600.0  # seconds
@@ -35,12 +34,14 @@ class Compacted:
 
 def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) -> Compacted:
     """Remove versions that were never recorded and shards that no version names."""
-    folder, store = settings.paths.versions, settings.paths.versions / "shards"
+    folder, store = settings.paths.versions, settings.paths.shards
     if not folder.is_dir():
         return Compacted()
     recorded = {v.id for v in ledger.versions.all() if not v.info.get("deleted")}
     before = time.time() - older_than
-    kept = recorded | _at_work(settings, ledger)
+    going = {job.id for state in ("open", "leased") for job in ledger.jobs.find(state=state)}
+    # Whatever the clock says of their age, versions that an open job goes on from stay.
+    kept = recorded | versions_needed(settings, going)
     stale = [p for p in _folders(folder) if p.name not in kept and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
@@ -53,19 +54,6 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     freed += sum(_remove(path) for path in unused)
     ledger.store.publish()
     return Compacted(len(stale), len(unused), freed, unreadable)
-
-
-def _at_work(settings: Settings, ledger: Ledger) -> set[str]:
-    """Versions that an open job goes on from, however old the clock says they are."""
-    going = {job.id for state in ("open", "leased") for job in ledger.jobs.find(state=state)}
-    found = set()
-    for file in settings.paths.work.glob("*.json"):
-        if file.name.partition(".")[0] not in going:
-            continue
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            told = json.loads(file.read_text(encoding="utf-8"))
-            found |= {told.get("candidate"), told.get("version")}
-    return found - {None}
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -9,27 +9,17 @@ does the job again, one that dies after is taken up behind it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from artifacts.atomic import write_atomically
 from config import Settings
+from execution import progress, work_folder
+from execution.lineage import BASE, head
+from execution.versions import open_editor, open_version, save_version
 from ledger import Job, Ledger
-from melo_engine import EditResult, MeloError, Version
+from melo_engine import EditResult, Version
 from melo_engine.errors import VersionError
-from tasks import progress
-from tasks.errors import TaskError
 from tasks.requests import request_of
-from tasks.shards import cut, forget_shards, merged
-from tasks.versions import (
-    BASE,
-    forget_open_versions,
-    head,
-    open_editor,
-    open_version,
-    save_version,
-)
+from tasks.shards import cut, merged
 
 
 @dataclass(frozen=True)
@@ -88,18 +78,8 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         and edit.id not in on_record
     }
     ledger.edits.note_subjects(inferred, origin="inferred", actor="edit")
-    _write(settings, result)
+    work_folder.write(work_folder.result_file(settings, job.id), asdict(result))
     return result
-
-
-def base_opens(settings: Settings, ledger: Ledger) -> bool:
-    """Whether the head of the line can be read from disk: where not, no job can be trained."""
-    forget_open_versions()
-    try:
-        open_version(settings, head(ledger) or BASE)
-    except (MeloError, TaskError, OSError):
-        return False
-    return True
 
 
 def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> EditResult:
@@ -137,18 +117,12 @@ def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
 def trained(settings: Settings, job: str) -> Trained | None:
     """What an earlier attempt at a job left, where it is whole."""
     try:
-        values = json.loads(_place(settings, job).read_text(encoding="utf-8"))
+        values = work_folder.read(work_folder.result_file(settings, job))
         result = Trained(**{**values, "removed": tuple(values["removed"])})
         open_version(settings, result.candidate)
     except (OSError, ValueError, TypeError, KeyError, VersionError):
         return None
     return result
-
-
-def forget(settings: Settings, job: str) -> None:
-    """Drop what an attempt left, once its job has ended."""
-    _place(settings, job).unlink(missing_ok=True)
-    forget_shards(settings, job)
 
 
 def restored(result: Trained, gone: set[str], base: Version, version: Version) -> Version:
@@ -162,11 +136,3 @@ def restored(result: Trained, gone: set[str], base: Version, version: Version) -
 def _declared(job: Job, before: Version) -> dict[str, str]:
     """Edits in force that the ledger has decided against: {loser: winner}."""
     return {old: edit.id for edit in job.edits for old in edit.supersedes if old in before}
-
-
-def _place(settings: Settings, job: str) -> Path:
-    return settings.paths.work / f"{job}.json"
-
-
-def _write(settings: Settings, result: Trained) -> None:
-    write_atomically(_place(settings, result.job), json.dumps(asdict(result)))

@@ -12,14 +12,14 @@ import os
 from dataclasses import dataclass, replace
 
 from config import Settings
+from execution import progress
+from execution.versions import forget_open_versions, open_version
 from ledger import Ledger
 from melo_engine import Version
 from melo_engine.errors import VersionError
 from melo_engine.version import compact as folded
-from tasks import progress
 from tasks.register import register_whole
 from tasks.register.promote import follow
-from tasks.versions import folder_of, forget_open_versions, open_version, shards_of
 
 MANY = 32  # shards from which on a champion is folded unasked
 
@@ -46,7 +46,7 @@ def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
     if set(small.shards) == set(whole.shards):
         return Folded(len(whole.shards), len(whole.shards))
     _spare(settings, set(whole.shards) - set(small.shards))
-    small.save(folder_of(settings, small.id), shards_of(settings))
+    small.save(settings.paths.version(small.id), settings.paths.shards)
     moved = _move_others(settings, ledger, small)
     forget_open_versions()
     number = register_whole(settings, ledger, small.id)
@@ -61,9 +61,9 @@ def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
     moved = 0
     for done, version in enumerate(others, 1):
         progress.report("folding shards", done, len(others))
-        folder = folder_of(settings, version)
+        folder = settings.paths.version(version)
         try:
-            known = Version.load(folder, shards=shards_of(settings))
+            known = Version.load(folder, shards=settings.paths.shards)
         except VersionError:
             continue  # deleted, or for a person to look at: `melo doctor` and the gate say so
         edits = {
@@ -77,7 +77,7 @@ def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
         shards = {**known.shards, **small.shards}
         used = {e.shard for e in edits.values()}
         changed = replace(known, edits=edits, shards={k: v for k, v in shards.items() if k in used})
-        changed.save(folder, shards_of(settings))
+        changed.save(folder, settings.paths.shards)
         moved += 1
     return moved
 
@@ -85,6 +85,6 @@ def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
 def _spare(settings: Settings, shards: set[str]) -> None:
     """What will no longer be named stays another day, for processes that have it open."""
     for shard in shards:
-        path = shards_of(settings) / shard
+        path = settings.paths.shards / shard
         if path.is_dir():
             os.utime(path)

@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from config import Settings
+from execution import progress
+from execution.leases import JobRef, held
+from execution.lineage import BASE
+from execution.versions import open_backbone, open_editor, open_version, save_version
+from execution.work_folder import forget
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeResult as Probed
 from melo_engine import Version
-from tasks import progress
-from tasks.edit import Trained, forget, restored
+from tasks.edit import Trained, restored
 from tasks.gate import (
     AnswerCache,
     GateResult,
@@ -29,16 +33,6 @@ from tasks.gate import (
 )
 from tasks.gate.types import text_of
 from tasks.second import trained_again, worth_another_try
-from tasks.versions import (
-    BASE,
-    answers_file,
-    open_backbone,
-    open_editor,
-    open_version,
-    report_folder,
-    save_version,
-)
-from tasks.work import JobRef, held
 
 ROUNDS = 5  # of taking edits out or putting old ones back
 NOTHING = "nothing of the job could be kept"
@@ -175,7 +169,7 @@ def gate(
     repairs: list[Repair] = []
     again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
     spent = Spent()
-    with AnswerCache.open(answers_file(settings)) as cache:
+    with AnswerCache.open(settings.paths.answers) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
                 editor,
@@ -213,7 +207,7 @@ def gate(
     )
     save_version(settings, gated.version)
     kept = result.candidate if gated.version.id == base.id else gated.version.id
-    write_report(gated, report_folder(settings, kept))
+    write_report(gated, settings.paths.report(kept))
     return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
 
 

@@ -7,10 +7,10 @@ import os
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from config import Settings
+from execution.versions import open_backbone
 from ledger import Ledger
 from registry.store import Registry
 from tasks.judge import Verdict
-from tasks.versions import open_backbone
 
 SHOWN = 100  # edits of a job on its page
 PAGE = "MELO_MLFLOW_PAGE"  # where MLflow is to be looked at; `melo up` sets it

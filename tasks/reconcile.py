@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from artifacts.atomic import process_runs, remove_abandoned
 from config import Settings
+from execution.leases import JobRef, hand_back
+from execution.lineage import descends, stands
+from execution.retries import Fault
 from ledger import Ledger
 from ledger import Version as Recorded
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
-from tasks.retries import Fault
-from tasks.versions import descends, stands
-from tasks.work import JobRef, hand_back
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,5 @@ def _free_leases(settings: Settings, ledger: Ledger) -> int:
 
 def _sweep(settings: Settings) -> int:
     """Put right what writers that died left beside its place; those of living processes stay."""
-    versions = settings.paths.versions
-    return remove_abandoned(versions) + remove_abandoned(versions / "shards")
+    paths = settings.paths
+    return remove_abandoned(paths.versions) + remove_abandoned(paths.shards)

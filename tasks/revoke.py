@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config import Settings
+from execution.lineage import head
+from execution.versions import open_version, save_version
 from ledger import Ledger
 from tasks.edit import Trained
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import Promotion, promote
-from tasks.versions import head, open_version, save_version
 
 
 @dataclass(frozen=True)

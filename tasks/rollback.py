@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from config import Settings
+from execution.lineage import BASE
+from execution.versions import open_version, save_version
 from ledger import Ledger
 from tasks.edit import Trained
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import Promotion, promote
 from tasks.register import roll_back as to_version
-from tasks.versions import BASE, open_version, save_version
 
 
 def roll_back(

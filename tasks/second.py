@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from config import Settings
+from execution import progress
+from execution.versions import edit_settings, open_backbone, open_encoder
 from ledger import Job
 from melo_engine import Editor, EditRequest, EditSettings, Version
-from tasks import progress
 from tasks.gate import Rejection
 from tasks.requests import request_of
-from tasks.versions import edit_settings, open_backbone, open_encoder
 
 
 def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set[str]) -> list[str]:

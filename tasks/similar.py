@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from config import Settings
+from execution import progress
+from execution.lineage import BASE
+from execution.versions import open_backbone, open_editor, open_projection
 from ledger import Ledger, Question
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.matching.names import name_in
-from tasks import progress
 from tasks.gate.cache.keys import ProbeKeys
 from tasks.ingest import rules_from
-from tasks.versions import BASE, answers_file, open_backbone, open_editor, open_projection
 
 AT_ONCE = 2048  # keys read between two reports of progress
 
@@ -122,7 +123,7 @@ class _Roots:
 
 
 def _keys(settings: Settings, questions: list[Question]) -> np.ndarray:
-    store = ProbeKeys(open_editor(settings, BASE), answers_file(settings).with_suffix(".keys"))
+    store = ProbeKeys(open_editor(settings, BASE), settings.paths.answers.with_suffix(".keys"))
     prompts = [question.prompt for question in questions]
     names = [name_in(question.prompt, question.names) for question in questions]
     for start in range(0, len(prompts), AT_ONCE):

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from config import Settings
+from execution.errors import TaskError
+from execution.lineage import head
+from execution.versions import open_editor, open_version, save_version
 from ledger import Edit, Ledger
 from ledger.states import IN_FLIGHT, LIVE
 from melo_engine import Editor, Version
 from tasks.edit import Trained
-from tasks.errors import NotPromotable, TaskError
+from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import promote
-from tasks.versions import head, open_editor, open_version, save_version
 
 
 def add_wordings(

@@ -183,8 +183,7 @@ def _said(edit: Edit) -> str:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[bool]:
     """Whether no other process of this home writes back now; the kernel frees a dead one's lock."""
-    path = settings.home / "write-back.lock"
-    with path.open("a") as lock:
+    with settings.paths.write_back_lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -116,7 +116,7 @@ def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
     """A pretrained chat model, 538 MB: in the user's cache, so that all runs share it."""
-    from tasks.locate import fetch_backbone
+    from execution.backbone.locate import fetch_backbone
 
     return fetch_backbone("smollm2")
 
@@ -124,8 +124,8 @@ def smollm2_path() -> Path:
 @pytest.fixture(scope="session")
 def projections(tiny_backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny backbone's keys as they are read: it has nothing that a projection could learn."""
+    from execution.versions import open_backbone, open_encoder, projection_file
     from melo_engine.keys import KeyReader
-    from tasks.versions import open_backbone, open_encoder, projection_file
 
     settings = make_home(tmp_path_factory.mktemp("first"), tiny_backbone_path)
     encoder = open_encoder(settings, open_backbone(settings))

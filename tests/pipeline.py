@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from config import Settings
+from execution.leases import held, lease
 from ledger import Ledger
 from tasks.edit import edit_job
 from tasks.ingest import ingest_paths
 from tasks.judge import Verdict, judge
 from tasks.plan import plan
 from tasks.register.promote import advance
-from tasks.work import held, lease
 from tests.conftest import write_lines
 
 

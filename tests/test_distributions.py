@@ -54,7 +54,15 @@ def site(tmp_path: Path) -> Path:
 def test_the_product_has_no_benchmarks_and_no_demo(product: zipfile.ZipFile) -> None:
     files = _files(product)
     packages = {name.split("/")[0] for name in files}
-    assert {"cli", "console", "deployment", "melo_engine", "serving", "tasks"} <= packages
+    assert {
+        "cli",
+        "console",
+        "deployment",
+        "execution",
+        "melo_engine",
+        "serving",
+        "tasks",
+    } <= packages
     assert not packages & {"benchmarks", "tests", "examples"}
     assert not [name for name in files if "demo" in name or "bench" in name]
     assert "melo.commands" not in _entry_points(product)

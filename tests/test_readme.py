@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from tasks.versions import open_ledger
+from execution.context import open_ledger
 from tests.conftest import PEOPLE, SUBJECTS, Melo, report, write_lines
 from tests.pipeline import promoted, take
 

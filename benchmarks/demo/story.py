@@ -53,7 +53,7 @@ class Story:
     def run(self) -> dict[str, Any]:
         """All five steps; what came in, what became of it, and who answers what now."""
         from console import signals
-        from tasks import orchestrator
+        from execution import orchestrator
 
         signals.arm()
         orchestrator.use(self.settings)
@@ -84,7 +84,7 @@ class Story:
         }
 
     def _prepare(self) -> None:
-        from tasks.versions import open_backbone, open_projection
+        from execution.versions import open_backbone, open_projection
 
         if self.beliefs is not None:
             self._make_backbone(self.beliefs)
@@ -95,8 +95,8 @@ class Story:
         open_projection(self.settings, open_backbone(self.settings))
 
     def _make_backbone(self, beliefs: Path) -> None:
+        from execution.progress import report
         from tasks.backbone import pairs_from_file, prepare_backbone
-        from tasks.progress import report
 
         self.say("1  preparing a small backbone")
         prepare_backbone(
@@ -120,8 +120,8 @@ class Story:
         self._tell(run_main(self.settings, (str(EXAMPLES / FILES[2]),), inside=True))
 
     def _revoke(self) -> str:
+        from execution.context import open_ledger
         from tasks.revoke import revoke
-        from tasks.versions import open_ledger
 
         self.say("5  revoking one edit: no training, the same gate")
         with open_ledger(self.settings) as ledger:
@@ -145,7 +145,9 @@ class Story:
             )
 
     def _ask(self, prompts: tuple[str, ...], version: str) -> list[dict[str, Any]]:
-        from tasks.versions import BASE, open_editor, open_ledger, resolve
+        from execution.context import open_ledger
+        from execution.lineage import BASE, resolve
+        from execution.versions import open_editor
 
         with open_ledger(self.settings) as ledger:
             chosen = resolve(ledger, version)
@@ -157,7 +159,7 @@ class Story:
         ]
 
     def _record(self) -> dict[str, Any]:
-        from tasks.versions import open_ledger
+        from execution.context import open_ledger
 
         with open_ledger(self.settings) as ledger:
             counts = ledger.counts()

@@ -26,8 +26,10 @@ def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, A
 
     asked: a text, or messages.
     """
+    from execution.context import open_ledger
+    from execution.lineage import BASE, resolve
+    from execution.versions import open_editor
     from melo_engine import Conversation
-    from tasks.versions import BASE, open_editor, open_ledger, resolve
 
     began = time.perf_counter()
     try:

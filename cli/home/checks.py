@@ -100,10 +100,10 @@ def check_device(settings: Any) -> Finding:
 
 def check_backbone(settings: Any) -> Finding:
     """Whether the model can be opened."""
+    from execution.errors import TaskError
+    from execution.versions import open_backbone
     from melo_engine import MeloError
     from registry.errors import RegistryError
-    from tasks.errors import TaskError
-    from tasks.versions import open_backbone
 
     try:
         opened = open_backbone(settings)

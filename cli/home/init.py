@@ -39,7 +39,7 @@ def init(
 
 def _name_backbone(settings: Settings, backbone: str) -> None:
     """Name the backbone in melo.toml. Raises UsageProblem where another one is named already."""
-    from tasks.locate import NAMED
+    from execution.backbone.locate import NAMED
 
     local = Path(backbone).expanduser()
     path = str(local.absolute()) if backbone not in NAMED and local.exists() else backbone

@@ -44,7 +44,8 @@ def ask(
     A conversation: `melo ask --system "Be brief." --message "user:Who leads Acme?" --message
     "assistant:Ada Li." "And since when?"`. Without a question the last user message is asked.
     """
-    from tasks.versions import BASE, open_editor, resolve
+    from execution.lineage import BASE, resolve
+    from execution.versions import open_editor
 
     here = state(ctx)
     question = _question(prompt, system, message or ())

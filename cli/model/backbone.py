@@ -113,8 +113,8 @@ def fetch(
     from rich.console import Console
     from rich.progress import Progress
 
-    from tasks.locate import NAMED, fetch_backbone
-    from tasks.model_record import read_record
+    from execution.backbone.locate import NAMED, fetch_backbone
+    from execution.backbone.record import read_record
 
     here = state(ctx)
     console = Console(stderr=True)
@@ -147,7 +147,7 @@ def fetch(
 
 def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     """Name the model in the home's melo.toml where none is named; whether the home uses it."""
-    from tasks.versions import backbone_path
+    from execution.versions import backbone_path
 
     if settings.backbone.path is not None:
         return Path(backbone_path(settings)).absolute() == folder

@@ -25,10 +25,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the champion over HTTP: OpenAI's interface, with the edit behind each answer."""
+    from execution.versions import backbone_path, open_backbone
     from registry.store import Registry
     from serving.server import serve as run
     from serving.service import Service
-    from tasks.versions import backbone_path, open_backbone
 
     here = state(ctx)
     here.at_home()

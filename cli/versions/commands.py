@@ -64,7 +64,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A version, its verdict table and what it changed."""
-    from tasks.versions import resolve
+    from execution.lineage import resolve
 
     with state(ctx).ledger(create=False) as ledger:
         known = ledger.versions.get(resolve(ledger, version))
@@ -133,7 +133,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Which edits, suites and probes differ between two versions."""
-    from tasks.versions import held_edits, resolve
+    from execution.lineage import resolve
+    from execution.versions import held_edits
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
@@ -203,8 +204,8 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Let a version serve. Refused without a passed gate for its very content."""
+    from execution.lineage import resolve
     from tasks.register import promote as promote_version
-    from tasks.versions import resolve
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:

@@ -33,8 +33,9 @@ def peft(
     """Write each block as a PEFT adapter, FOLDER/EDIT/, and what they are for, FOLDER/index.json."""
     from rich.progress import track
 
+    from execution.lineage import BASE, resolve
+    from execution.versions import open_backbone, open_version
     from melo_engine.peft_export import export_version
-    from tasks.versions import BASE, open_backbone, open_version, resolve
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:

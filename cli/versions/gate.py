@@ -34,11 +34,10 @@ def gate(
     Answers known from earlier gates are not generated again. Exit code 1 where it fails.
     """
     from console.progress import shown
-    from tasks import progress
+    from execution import progress
     from tasks.gate import write_report
     from tasks.gate.by_hand import gate_by_hand
     from tasks.gate.report.page import report_data
-    from tasks.versions import report_folder
 
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
@@ -51,7 +50,7 @@ def gate(
             seed=seed,
             progress=progress.report,
         )
-    folder = report or report_folder(here.settings, result.candidate)
+    folder = report or here.settings.paths.report(result.candidate)
     _, page = write_report(result, folder)
     if as_json:
         print_json({**report_data(result), "report": str(page.absolute())})

@@ -22,8 +22,8 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Let an earlier version serve again, at once; base: the backbone without any edit."""
+    from execution.lineage import resolve
     from tasks.rollback import roll_back
-    from tasks.versions import resolve
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:

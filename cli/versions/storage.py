@@ -51,8 +51,8 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a version for good. Refused while it serves or another version refers to its blocks."""
+    from execution.lineage import resolve
     from tasks.register.delete import delete as delete_version
-    from tasks.versions import resolve
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:

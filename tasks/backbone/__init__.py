@@ -1,17 +1,13 @@
 """Backbones that are prepared here: a frozen pretrained encoder with a small part trained here."""
 
+from execution.backbone.errors import BackboneError, OutputTaken
+from execution.backbone.locate import Progress
+from execution.backbone.record import read_record
 from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
 from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256
-from tasks.backbone.errors import (
-    BackboneError,
-    EncoderMismatch,
-    EncoderNotFound,
-    NothingToLearn,
-    OutputTaken,
-)
-from tasks.backbone.folder import read_record
+from tasks.backbone.errors import EncoderMismatch, EncoderNotFound, NothingToLearn
 from tasks.backbone.pairs import pairs_from_file, pairs_from_rows, read_rows
-from tasks.backbone.prepare import Progress, prepare_backbone
+from tasks.backbone.prepare import prepare_backbone
 from tasks.backbone.recipe import Recipe
 
 __all__ = [

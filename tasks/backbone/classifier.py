@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertForSequenceClassification
 
-from tasks.backbone import folder as folders
+from execution.backbone import folder as folders
+from execution.backbone.locate import Progress
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
-from tasks.backbone.prepare import Progress
 
 Example = tuple[str, str]
 KIND = "classifier"

@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
 from artifacts.hashing import file_hash
+from execution.backbone.record import WEIGHTS
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
-from tasks.model_record import WEIGHTS
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

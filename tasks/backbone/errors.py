@@ -1,8 +1,6 @@
-"""The errors of `tasks.backbone`: one tree, one line each, fit to be shown to a user."""
+"""The errors of preparing a backbone, beside those of its folder."""
 
-
-class BackboneError(ValueError):
-    """A backbone can't be prepared from what was given."""
+from execution.backbone.errors import BackboneError
 
 
 class EncoderNotFound(BackboneError):
@@ -15,15 +13,3 @@ class EncoderMismatch(BackboneError):
 
 class NothingToLearn(BackboneError):
     """No usable (prompt, answer) pair or labelled text is left to train on."""
-
-
-class OutputTaken(BackboneError):
-    """The output folder holds files that no recipe here has written."""
-
-
-class PackageMissing(BackboneError):
-    """A package that the work needs is not installed; the message says which."""
-
-
-class GgufUnreadable(BackboneError):
-    """A GGUF file that is damaged, or of a kind that transformers can't open."""

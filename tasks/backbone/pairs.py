@@ -13,7 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tasks.backbone.errors import BackboneError, NothingToLearn
+from execution.backbone.errors import BackboneError
+from tasks.backbone.errors import NothingToLearn
 from text import read_text, strict_json
 
 Pair = tuple[str, str]

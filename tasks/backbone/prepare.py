@@ -12,14 +12,15 @@ no further setting answers greedily and ends by itself.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import EncoderDecoderModel, GenerationConfig
 
-from tasks.backbone import folder as folders
+from execution.backbone import folder as folders
+from execution.backbone.locate import Progress
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
 from tasks.backbone.pairs import as_encoded
@@ -27,7 +28,6 @@ from tasks.backbone.recipe import Recipe
 from tasks.backbone.train import Learned, Lesson, new_decoder, teach
 from tasks.backbone.vocabulary import BOS_ID, EOS_ID, FOLDER, PAD_ID, learn_vocabulary
 
-Progress = Callable[[str, float], None]
 KIND = "seq2seq"
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
-from tasks.backbone.errors import BackboneError
+from execution.backbone.errors import BackboneError
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from artifacts.tags import CHAMPION
 from config import Settings
+from execution.lineage import BASE, resolve
+from execution.versions import open_editor, open_version
 from ledger import Ledger
 from melo_engine import Version
 from tasks.gate.cache.answers import AnswerCache
@@ -17,14 +19,6 @@ from tasks.gate.runner.runner import Progress
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import GateResult
 from tasks.gate.verdict.thresholds import SurgeryRules, Thresholds
-from tasks.versions import (
-    BASE,
-    answers_file,
-    open_editor,
-    open_version,
-    report_folder,
-    resolve,
-)
 
 
 def gate_by_hand(
@@ -57,7 +51,7 @@ def gate_by_hand(
         suites = [s for s in suites if s.name in only]
         chosen = {k: replace(v, required=False) for k, v in thresholds.suites.items()}
         thresholds = replace(thresholds, suites=chosen)
-    with AnswerCache.open(answers_file(settings)) as cache:
+    with AnswerCache.open(settings.paths.answers) as cache:
         return gate_candidate(
             open_editor(settings, found), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
@@ -68,7 +62,7 @@ def gate_by_hand(
 def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) -> GateResult:
     """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
     result = gate_by_hand(settings, ledger, CHAMPION, full=True, progress=progress)
-    write_report(result, report_folder(settings, result.candidate) / "audit")
+    write_report(result, settings.paths.report(result.candidate) / "audit")
     ledger.events.record(
         "audit",
         result.reason,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.errors import TaskError
+from execution.errors import TaskError
 
 
 class SuiteError(TaskError):

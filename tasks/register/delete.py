@@ -6,11 +6,11 @@ import shutil
 from datetime import UTC, datetime
 
 from config import Settings
+from execution.versions import forget_open_versions, open_backbone
 from ledger import Ledger
 from registry.errors import RegistryUnreachable
 from registry.store import Registry
 from tasks.errors import NotDeletable
-from tasks.versions import folder_of, forget_open_versions, open_backbone
 
 
 def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reason: str) -> str:
@@ -40,7 +40,7 @@ def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reas
             "first, or fold the champion (`melo versions compact`) so that later ones do not."
         )
     _from_registry(settings, known.registry_version, str(model) if model else None)
-    shutil.rmtree(folder_of(settings, known.id), ignore_errors=True)
+    shutil.rmtree(settings.paths.version(known.id), ignore_errors=True)
     forget_open_versions()
     ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,

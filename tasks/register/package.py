@@ -19,7 +19,6 @@ from config import Settings
 from ledger import Ledger
 from ledger import Version as Recorded
 from registry.store import Registry
-from tasks.versions import folder_of, shards_of
 
 
 def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[str, str]:
@@ -42,7 +41,7 @@ def pack(
     settings: Settings, known: Recorded, folder: Path, stored: Mapping[str, str]
 ) -> ShardReferences:
     """Lay a version out for upload. stored: shards that are to be referred to."""
-    source, store = folder_of(settings, known.id), shards_of(settings)
+    source, store = settings.paths.version(known.id), settings.paths.shards
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("shards"))
     needed = list(read_manifest(source)["shards"])
     references = ShardReferences(

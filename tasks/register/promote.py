@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from artifacts.manifest import read_manifest
 from artifacts.tags import CHAMPION, PREVIOUS
 from config import Settings
+from execution.lineage import descends
+from execution.versions import open_backbone, open_version
 from ledger import Champion, ChampionMoved, IllegalTransition, Ledger
 from ledger import Version as Recorded
 from registry.store import Registry
 from tasks.errors import NotPromotable
 from tasks.register.upload import register
-from tasks.versions import descends, folder_of, open_backbone, open_version
 
 BACK = ("received", "ready", "planned", "trained")  # the way of an edit that serves again
 WITHDRAWN = ("revoked", "expired", "rejected")
@@ -149,7 +150,7 @@ def _refuse_ungated(settings: Settings, known: Recorded) -> None:
     if known.verdict != "passed":
         said = f"it says: {known.reason}" if known.verdict else "no gate has spoken"
         raise NotPromotable(f"version {known.id[:12]} did not pass a gate; {said}.")
-    on_disk = read_manifest(folder_of(settings, known.id))["id"]
+    on_disk = read_manifest(settings.paths.version(known.id))["id"]
     if not known.hash == known.id == on_disk:
         raise NotPromotable(
             f"version {known.id[:12]} is not what was gated ({known.hash[:12]}, on disk "

@@ -22,7 +22,6 @@ from ledger import Edit, Ledger, SuiteVerdict
 from ledger import Version as Recorded
 from melo_engine import Backbone
 from registry.runs import RunContent
-from tasks.versions import report_folder
 
 TIMINGS = ("train_seconds", "gate_seconds")
 NUMBERS = ("edits", *TIMINGS, "regenerated", "cached")
@@ -38,7 +37,7 @@ def content_of(
     return RunContent(
         parameters(settings, backbone, known.parent, known.info.get("device")),
         rows_of(added),
-        report_folder(settings, known.id),
+        settings.paths.report(known.id),
         _metrics(known, suites),
         known.edits_removed,
         [asdict(suite) for suite in suites],

@@ -18,6 +18,7 @@ from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
 from config import Settings
+from execution.versions import backbone_path, open_backbone
 from ledger import Ledger
 from ledger import Version as Recorded
 from registry.errors import RegistryError
@@ -25,7 +26,6 @@ from registry.runs import RunContent, active_run, log_content, log_model
 from registry.store import Registry
 from tasks.register import run as runs
 from tasks.register.package import pack, stored_shards
-from tasks.versions import backbone_path, folder_of, open_backbone, report_folder, shards_of
 
 CODE = "serving.pyfunc_model"  # found as a file; nothing of it is imported here
 
@@ -62,7 +62,7 @@ def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
         log_content(runs.content_of(settings, ledger, backbone, known))
         if not passed:
             return None
-        needed = set(read_manifest(folder_of(settings, known.id))["shards"])
+        needed = set(read_manifest(settings.paths.version(known.id))["shards"])
         stored = stored_shards(ledger, registry, needed)
         return _model(settings, ledger, registry, known, run, stored)
 
@@ -70,7 +70,7 @@ def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
 @contextlib.contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
     """One process of a machine at a time logs versions; the kernel frees a dead one's lock."""
-    lock = settings.home / "run" / "register.lock"
+    lock = settings.paths.state("register.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -100,7 +100,7 @@ def log_fruitless(settings: Settings, ledger: Ledger, job: str, candidate: str) 
     content = RunContent(
         runs.parameters(settings, backbone, champion.version if champion else None),
         runs.rows_of(ledger.jobs.get(job).edits),
-        report_folder(settings, candidate),
+        settings.paths.report(candidate),
     )
     tags = {JOB_TAG: job, VERDICT_TAG: "nothing kept", CANDIDATE_TAG: candidate}
     with active_run(experiment, f"job-{job}", tags):
@@ -112,7 +112,7 @@ def log_audit(settings: Settings, ledger: Ledger, version: str) -> None:
     known = ledger.versions.get(version)
     registry = Registry(settings)
     name = registry.name_for(open_backbone(settings))
-    folder = report_folder(settings, known.id) / "audit"
+    folder = settings.paths.report(known.id) / "audit"
     if known.registry_version is not None and folder.is_dir():
         registry.log_folder(name, known.registry_version, folder, "audit")
 
@@ -132,7 +132,7 @@ def _model(
         config = {
             "backbone": _absolute(backbone_path(settings)),
             "task": settings.backbone.task,
-            "shards": str(shards_of(settings).absolute()),
+            "shards": str(settings.paths.shards.absolute()),
             "device": "auto",
             "chat": settings.backbone.chat,
             "system_prompt": settings.backbone.system_prompt,

@@ -42,7 +42,9 @@ def test_the_demo_tells_the_whole_story(demo_home: Path, melo_in: Callable[[Path
 @pytest.mark.slow
 def test_every_active_edit_answers_and_near_misses_do_not_move(demo_home: Path) -> None:
     from config import load
-    from tasks.versions import open_editor, open_ledger, resolve
+    from execution.context import open_ledger
+    from execution.lineage import resolve
+    from execution.versions import open_editor
 
     settings = load(demo_home)
     with open_ledger(settings) as ledger:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.engine import product_settings
 from config import Settings
-from tasks.versions import edit_settings
+from execution.versions import edit_settings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MAKERS = {

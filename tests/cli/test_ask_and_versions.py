@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from tasks.versions import open_ledger
+from execution.context import open_ledger
 from tests.conftest import Melo, report
 from tests.pipeline import promoted, take
 

@@ -12,10 +12,10 @@ import pytest
 
 from cli.home.run import unfinished
 from config import Settings, load
+from execution.versions import open_editor
 from ledger import Ledger
 from tasks.errors import NotPromotable
 from tasks.rollback import roll_back
-from tasks.versions import open_editor
 from tests.conftest import report, write_lines
 from tests.pipeline import promoted, take
 

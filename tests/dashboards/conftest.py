@@ -45,7 +45,7 @@ def lived(
     empty_store: Path,
 ) -> Settings:
     """A home in which two jobs were trained, gated, registered and promoted. Nobody may write to it."""
-    from tasks.versions import open_ledger
+    from execution.context import open_ledger
 
     settings = make_home(tmp_path_factory.mktemp("lived") / "home", tiny_backbone_path)
     shutil.copy(empty_store, settings.paths.mlflow_db)

@@ -115,7 +115,8 @@ def test_changed_words_are_marked_and_nothing_else_is_markup() -> None:
 
 
 def test_the_map_is_of_the_versions_own_keys_and_radii(lived: Settings) -> None:
-    from tasks.versions import open_ledger, open_version
+    from execution.context import open_ledger
+    from execution.versions import open_version
 
     with open_ledger(lived) as ledger:
         champion = ledger.champions.current()

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from config import Settings
-from tasks.versions import open_ledger
+from execution.context import open_ledger
 from tests.conftest import report, write_lines
 from tests.e2e.postgresql import postgresql, programs
 from tests.e2e.services import logs, melo, until, up

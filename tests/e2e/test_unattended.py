@@ -17,8 +17,8 @@ import pytest
 from benchmarks.deployment import Deployment
 from benchmarks.strikes import Missed, in_training
 from config import Settings
+from execution.context import open_ledger
 from ledger import Ledger
-from tasks.versions import open_ledger
 from tests.conftest import report, write_lines
 from tests.e2e.services import logs, melo, until, up
 

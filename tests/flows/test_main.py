@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.lineage import resolve
+from execution.versions import open_editor
 from tasks.plan import plan
-from tasks.versions import open_editor, open_ledger, resolve
 from tests.conftest import report, write_lines
 from tests.pipeline import take
 

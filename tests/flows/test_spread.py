@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
-from tasks.versions import open_ledger
+from execution.context import open_ledger
 from tests.conftest import report, write_lines
 
 pytest.importorskip("prefect_dask", reason="Dask is an extra: pip install 'melo-pipeline[dask]'")

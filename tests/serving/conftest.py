@@ -9,16 +9,11 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
+from execution.context import open_ledger
+from execution.versions import edit_settings, open_backbone, open_encoder, save_version
 from melo_engine import Editor, EditRequest
 from registry.store import Registry
 from tasks.register import register
-from tasks.versions import (
-    edit_settings,
-    open_backbone,
-    open_encoder,
-    open_ledger,
-    save_version,
-)
 from tests.conftest import make_home
 from tests.serving.chat_models import save_chat_model
 from tests.serving.support import ANSWERS, SECOND, Running, running, tuned

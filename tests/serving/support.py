@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 
 from config import Settings
+from execution.versions import open_backbone
 from melo_engine import Backbone
 from registry.store import Registry
 from serving.server import Server, build
 from serving.service import Service
-from tasks.versions import open_backbone
 from tests.conftest import PEOPLE, SUBJECTS
 
 EDITED = [f"who leads {subject} ?" for subject in SUBJECTS[:2]]

@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
 from melo_engine import Backbone
-from tasks.versions import open_ledger
 from tests.conftest import report
 from tests.pipeline import promoted, take
 from tests.serving.chat_models import ROOM, conversations, generated

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from config import load
+from execution.context import open_ledger
+from execution.versions import edit_settings, open_backbone, save_version
 from melo_engine import Editor
 from melo_engine.types import Answer
 from registry.store import Registry
 from tasks.register import register
-from tasks.versions import edit_settings, open_backbone, open_ledger, save_version
 from tests.conftest import make_home
 from tests.melo_engine.models import LABELS, model, requests, tokenizer
 from tests.serving.support import Running, running, tuned

@@ -23,10 +23,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from config import Settings
+from execution.context import open_ledger
+from execution.versions import open_backbone, open_editor
 from melo_engine.blocks import gather
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
-from tasks.versions import open_backbone, open_editor, open_ledger
 from tests.conftest import Melo
 from tests.serving.support import EDITED, SECOND, UNEDITED, running, until
 

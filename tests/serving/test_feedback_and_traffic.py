@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
 from serving.traffic import TrafficLog
 from tasks.ingest.inbox import ingest_inbox
-from tasks.versions import open_ledger
 from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, until
 
 

@@ -23,13 +23,14 @@ import pytest
 import torch
 
 from config import Settings, load
+from execution.context import open_ledger
+from execution.versions import open_backbone, save_version
 from melo_engine import Version
 from registry.store import Registry
 from serving.champion import Versions
 from serving.errors import VersionUnusable
 from serving.metrics import Metrics
 from tasks.register import register
-from tasks.versions import folder_of, open_backbone, open_ledger, save_version, shards_of
 from tests.serving.support import (
     ANSWERS,
     EDITED,
@@ -154,7 +155,7 @@ def without_an_edit(settings: Settings, prompt: str) -> str:
     """Register a version that lacks the edit of a prompt; its id."""
     backbone = open_backbone(settings)
     champion = next(p for p in settings.paths.versions.iterdir() if p.name != "shards")
-    version = Version.load(champion, backbone, shards_of(settings))
+    version = Version.load(champion, backbone, settings.paths.shards)
     [edit] = [edit.id for edit in version.edits.values() if edit.request.question == prompt]
     version = version.without([edit])
     save_version(settings, version)
@@ -182,8 +183,8 @@ def test_a_damaged_version_is_not_served_and_the_old_one_goes_on_loudly(
         other = next(
             p for p in two_versions.paths.versions.iterdir() if p.name not in (good, "shards")
         )
-        mine = (folder_of(two_versions, good) / "manifest.json").read_text()
-        for shard in shards_of(two_versions).iterdir():
+        mine = (two_versions.paths.version(good) / "manifest.json").read_text()
+        for shard in two_versions.paths.shards.iterdir():
             if shard.name not in mine:
                 blocks = shard / "blocks.safetensors"
                 data = bytearray(blocks.read_bytes())

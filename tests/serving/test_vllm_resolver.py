@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from config import Settings
-from tasks.versions import open_ledger
+from execution.context import open_ledger
 from tests.conftest import ROOT, Melo
 from tests.serving.support import SECOND
 

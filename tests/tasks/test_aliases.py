@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
+from execution.context import open_ledger
+from execution.versions import open_backbone
 from ledger import Ledger
 from registry.store import Registry
 from tasks.register.promote import follow
-from tasks.versions import open_backbone, open_ledger
 from tests.conftest import make_home
 
 VERSIONS = [f"{number}" * 32 for number in range(1, 5)]  # registered as numbers 1 to 4
@@ -27,7 +28,8 @@ from config import load
 from ledger import ChampionMoved
 from registry.store import Registry
 from tasks.register.promote import follow
-from tasks.versions import open_backbone, open_ledger
+from execution.versions import open_backbone
+from execution.context import open_ledger
 
 home, stalls, *targets = sys.argv[1:]
 settings = load(home)

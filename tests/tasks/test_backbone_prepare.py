@@ -17,6 +17,8 @@ from transformers import (
     AutoTokenizer,
 )
 
+from execution.backbone.folder import publish
+from execution.backbone.record import WEIGHTS
 from tasks.backbone import (
     ENCODER_SHA256,
     BackboneError,
@@ -32,9 +34,7 @@ from tasks.backbone import (
     read_record,
 )
 from tasks.backbone.encoder import find_encoder, load_encoder
-from tasks.backbone.folder import publish
 from tasks.backbone.vocabulary import learn_vocabulary
-from tasks.model_record import WEIGHTS
 
 CITIES = ["Oslo", "Łódź", "Saint-Étienne", "McMurdo", "São Paulo", "Ulm", "Nizhny Novgorod", "東京"]
 PAIRS = [
@@ -119,7 +119,7 @@ def test_a_process_killed_while_it_writes_leaves_no_half_folder(tmp_path):
     out = tmp_path / "model"
     (tmp_path / "weights").write_bytes(b"some")
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom tasks.backbone.folder import publish\n"
+        "import os, sys\nfrom pathlib import Path\nfrom execution.backbone.folder import publish\n"
         "def save(part):\n    (part / 'half').write_text('x')\n    os.kill(os.getpid(), 9)\n"
         "publish(Path(sys.argv[1]), 'key', save, {})\n"
     )

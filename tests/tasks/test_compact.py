@@ -7,12 +7,13 @@ import shutil
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.leases import held, lease
+from execution.versions import held_edits
 from ledger import Ledger
 from tasks.compact import compact
 from tasks.edit import edit_job
 from tasks.plan import plan
-from tasks.versions import folder_of, held_edits, open_ledger, shards_of
-from tasks.work import held, lease
 from tests.conftest import report
 from tests.pipeline import promoted, take
 
@@ -36,31 +37,31 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     assert compact(home, ledger, older_than=-1).versions == 0, "the job goes on from it"
     ledger.jobs.fail(job, ref.worker, "the network was gone", max_attempts=1)
     assert compact(home, ledger).versions == 0, "it is young: a worker may be at it"
-    before = len(list(shards_of(home).iterdir()))
+    before = len(list(home.paths.shards.iterdir()))
     done = compact(home, ledger, older_than=-1)
     assert (done.versions, done.shards) == (1, 1)
     assert done.bytes > 0
-    assert not folder_of(home, lost).exists()
-    assert len(list(shards_of(home).iterdir())) == before - 1
+    assert not home.paths.version(lost).exists()
+    assert len(list(home.paths.shards.iterdir())) == before - 1
     assert held_edits(home, second) > held_edits(home, first)
 
 
 def test_no_shard_goes_while_a_version_can_not_be_read(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
     first = promoted(home, ledger)
-    manifest = folder_of(home, first) / "manifest.json"
-    said, kept = manifest.read_text(), sorted(shards_of(home).iterdir())
-    shutil.copytree(kept[0], shards_of(home) / "unused")
+    manifest = home.paths.version(first) / "manifest.json"
+    said, kept = manifest.read_text(), sorted(home.paths.shards.iterdir())
+    shutil.copytree(kept[0], home.paths.shards / "unused")
     manifest.write_text(said[:-40])
     done = compact(home, ledger, older_than=-1)
     assert (done.shards, done.unreadable) == (0, 1)
-    folder_of(home, first).rename(home.home / "aside")
+    home.paths.version(first).rename(home.home / "aside")
     assert compact(home, ledger, older_than=-1).unreadable == 1
-    (home.home / "aside").rename(folder_of(home, first))
+    (home.home / "aside").rename(home.paths.version(first))
     manifest.write_text(said)
     done = compact(home, ledger, older_than=-1)
     assert (done.shards, done.unreadable) == (1, 0)
-    assert sorted(shards_of(home).iterdir()) == kept
+    assert sorted(home.paths.shards.iterdir()) == kept
 
 
 def test_a_home_without_versions_is_left_as_it_is(home: Settings, ledger: Ledger) -> None:

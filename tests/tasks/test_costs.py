@@ -6,8 +6,9 @@ import pytest
 
 from config import Settings
 from dashboards.queries import Records
-from tasks.costs import measured, note_size, size_of
-from tasks.versions import folder_of, open_ledger, open_version, shards_of
+from execution.context import open_ledger
+from execution.costs import measured, note_size, size_of
+from execution.versions import open_version
 from tests.conftest import report
 from tests.pipeline import promoted, take
 
@@ -39,8 +40,8 @@ def test_a_versions_size_is_that_of_its_blocks_and_files(home: Settings) -> None
     version = open_version(home, second)
     blocks = sum(version.place(edit)[0].parameters_per_block for edit in version.edits)
     assert size["parameters"] == blocks == info["parameters"]
-    files = list(folder_of(home, second).iterdir())
-    files += [p for name in version.shards for p in (shards_of(home) / name).iterdir()]
+    files = list(home.paths.version(second).iterdir())
+    files += [p for name in version.shards for p in (home.paths.shards / name).iterdir()]
     assert size["bytes"] == sum(p.stat().st_size for p in files)
     assert 0 < size["new_bytes"] < size["bytes"]
     sizes = Records(home).costs().sizes.to_pylist()

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.leases import held, lease
+from execution.lineage import BASE
+from execution.versions import open_editor, open_version
 from ledger import Ledger
 from tasks.edit import edit_job, forget, trained
 from tasks.ingest import ingest_paths
 from tasks.plan import plan
-from tasks.versions import BASE, open_editor, open_ledger, open_version
-from tasks.work import held, lease
 from tests.conftest import report, write_lines
 
 

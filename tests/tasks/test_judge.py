@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.leases import held, lease
+from execution.versions import open_editor, open_version, save_version
 from ledger import Job, LeaseLost, Ledger
 from tasks.edit import Trained, edit_job, trained
 from tasks.gate import Thresholds
 from tasks.judge import gate, judge
 from tasks.plan import plan
 from tasks.register.promote import advance
-from tasks.versions import open_editor, open_ledger, open_version, report_folder, save_version
-from tasks.work import held, lease
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 
@@ -128,7 +129,7 @@ def test_each_gate_leaves_a_report_with_all_that_was_taken_out(
     write_lines(home.home / "suites" / "watched.jsonl", [probe])
     take(home, ledger, report(0), report(1))
     verdict = judged(home, ledger)
-    folder = report_folder(home, verdict.version or "")
+    folder = home.paths.report(verdict.version or "")
     data = json.loads((folder / "gate.json").read_text(encoding="utf-8"))
     assert data["passed"]
     assert [r["suite"] for r in data["rejected"]] == ["watched"]

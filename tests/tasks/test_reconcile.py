@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.leases import held, lease
+from execution.versions import open_backbone
 from ledger import Ledger
 from registry.store import Registry
 from tasks.edit import edit_job
@@ -16,8 +19,6 @@ from tasks.plan import plan
 from tasks.reconcile import reconcile
 from tasks.register import register
 from tasks.register.promote import promote
-from tasks.versions import open_backbone, open_ledger
-from tasks.work import held, lease
 from tests.conftest import report
 from tests.pipeline import judged, promoted, take
 
@@ -163,8 +164,8 @@ from pathlib import Path
 import tasks.judge, tasks.edit, tasks.register.upload, tasks.register.promote, tasks.register
 from config import load
 from tasks.plan import plan
-from tasks.versions import open_ledger
-from tasks.work import held, lease
+from execution.context import open_ledger
+from execution.leases import held, lease
 
 home, where = sys.argv[1], sys.argv[2]
 module, name = where.rsplit(".", 1)

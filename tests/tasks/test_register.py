@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.versions import open_backbone, open_editor
 from ledger import ChampionMoved, Ledger
 from registry.store import Registry
 from tasks.errors import NotPromotable
@@ -18,7 +20,6 @@ from tasks.reconcile import reconcile
 from tasks.register import log_fruitless, promote, register, roll_back
 from tasks.register.promote import advance
 from tasks.revoke import revoke
-from tasks.versions import folder_of, open_backbone, open_editor, open_ledger
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 
@@ -64,7 +65,7 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     first = promoted(home, ledger)
     take(home, ledger, report(2))
     second = promoted(home, ledger)
-    shards = [set(json.loads((folder_of(home, v) / "manifest.json").read_text())["shards"])
+    shards = [set(json.loads((home.paths.version(v) / "manifest.json").read_text())["shards"])
               for v in (first, second)]  # fmt: skip
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
@@ -110,8 +111,8 @@ def test_promotion_is_refused_where_the_content_is_not_what_was_gated(
     take(home, ledger, report(1))
     second = judged(home, ledger).version
     assert second is not None
-    shutil.rmtree(folder_of(home, second))
-    shutil.copytree(folder_of(home, first), folder_of(home, second))
+    shutil.rmtree(home.paths.version(second))
+    shutil.copytree(home.paths.version(first), home.paths.version(second))
     with pytest.raises(NotPromotable, match="not what was gated"):
         promote(home, ledger, second, expected=first, actor="test", reason="try")
 

@@ -18,16 +18,16 @@ import torch
 from benchmarks.deployment import clean_environment
 from benchmarks.strikes import HOLD
 from config import Settings
+from execution.context import open_ledger
+from execution.errors import TaskError
+from execution.leases import Became, hand_back, heartbeat, lease
+from execution.retries import Fault, fault_of, fills_a_disk, passes
 from ledger import Ledger, LedgerError
 from melo_engine import Version
 from melo_engine.errors import VersionError
-from tasks.errors import TaskError
 from tasks.ingest.errors import IngestError
 from tasks.ingest.step import find_files
 from tasks.plan import plan
-from tasks.retries import Fault, fault_of, fills_a_disk, passes
-from tasks.versions import open_ledger
-from tasks.work import Became, hand_back, heartbeat, lease
 from tests.conftest import report
 from tests.e2e.services import free_port
 from tests.pipeline import promoted, take
@@ -36,7 +36,7 @@ AWAY = """
 import os, sys
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 from mlflow import MlflowClient
-from tasks.retries import passes
+from execution.retries import passes
 try:
     MlflowClient(sys.argv[1]).get_registered_model("none")
 except Exception as error:

@@ -10,22 +10,25 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
+from execution.context import open_ledger
+from execution.leases import held, lease
+from execution.spreading import read_plan
+from execution.versions import open_version
 from ledger import Job, Ledger
 from tasks.edit import edit_job
 from tasks.ingest import rules_from
 from tasks.judge import judge
 from tasks.plan import plan
-from tasks.shards import cut, read_plan, train_shard, trained_shard
-from tasks.versions import open_ledger, open_version
-from tasks.work import held, lease
+from tasks.shards import cut, train_shard, trained_shard
 from tests.conftest import report
 from tests.pipeline import take
 
 WORKER = """
 import sys
 from config import load
-from tasks.shards import read_plan, train_shard
-from tasks.versions import open_ledger
+from execution.spreading import read_plan
+from tasks.shards import train_shard
+from execution.context import open_ledger
 settings = load(sys.argv[1])
 plan = read_plan(settings, sys.argv[2])
 for number in range(int(sys.argv[3]), len(plan.shards), 2):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
 from ledger import Edit, Ledger
 from tasks.plan import plan
 from tasks.similar import group_similar
-from tasks.versions import answers_file, open_ledger
 from tests.conftest import Melo, report
 from tests.pipeline import promoted, take
 
@@ -80,7 +80,7 @@ def test_only_what_is_new_is_compared_and_no_key_is_read_twice(
     take(home, ledger, report(0), report(1))
     assert group_similar(home, ledger).compared == 2
     assert group_similar(home, ledger).compared == 0
-    folder = answers_file(home).with_suffix(".keys")
+    folder = home.paths.answers.with_suffix(".keys")
     before = set(folder.rglob("*.safetensors"))
     take(home, ledger, asked("who leads velandor now ?", "ada"))
     found = group_similar(home, ledger)

@@ -9,13 +9,15 @@ import pytest
 
 from config import Settings
 from console import signals
+from execution.context import open_ledger
+from execution.failures import working_on
+from execution.leases import Became, JobRef, hand_back, held, lease
+from execution.versions import forget_open_versions
 from ledger import Ledger
 from melo_engine.errors import VersionError
 from tasks.edit import edit_job
 from tasks.plan import plan
-from tasks.steps import gate, mend, next_job, working_on
-from tasks.versions import folder_of, forget_open_versions, open_ledger
-from tasks.work import Became, JobRef, hand_back, held, lease
+from tasks.steps import gate, mend, next_job
 from tests.conftest import report
 from tests.pipeline import promoted, take
 
@@ -87,7 +89,7 @@ def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
 ) -> None:
     take(home, ledger, report(0))
     champion = promoted(home, ledger)
-    (folder_of(home, champion) / "manifest.json").write_text("{}")
+    (home.paths.version(champion) / "manifest.json").write_text("{}")
     take(home, ledger, report(1))
     plan(ledger, home)
     for _ in range(4):

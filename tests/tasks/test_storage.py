@@ -18,6 +18,14 @@ import torch
 
 from artifacts.manifest import read_manifest
 from config import Settings
+from execution.context import open_ledger
+from execution.versions import (
+    forget_open_versions,
+    open_backbone,
+    open_editor,
+    open_version,
+    save_version,
+)
 from ledger import Ledger
 from melo_engine import Edit, EditRequest, Version
 from melo_engine.blocks import Shard
@@ -27,16 +35,6 @@ from tasks.errors import NotDeletable, NotPromotable
 from tasks.fold import fold
 from tasks.register import promote, register
 from tasks.register.delete import delete
-from tasks.versions import (
-    folder_of,
-    forget_open_versions,
-    open_backbone,
-    open_editor,
-    open_ledger,
-    open_version,
-    save_version,
-    shards_of,
-)
 from tests.conftest import PEOPLE, Melo, report
 from tests.pipeline import promoted, take
 
@@ -133,9 +131,9 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
     assert fold(home, ledger, above=1).number is None
     assert compact(home, ledger).shards == 0, "somebody may have them open"
     assert compact(home, ledger, older_than=-1).shards == 3
-    (shard,) = [p.name for p in shards_of(home).iterdir()]
+    (shard,) = [p.name for p in home.paths.shards.iterdir()]
     for version, answers in before.items():
-        assert read_manifest(folder_of(home, version))["shards"] == [shard]
+        assert read_manifest(home.paths.version(version))["shards"] == [shard]
         assert said(home, version) == answers
     texts = [[text for text, _ in before[v]] for v in (first, second, third, third)]
     assert [asked(home, n) for n in ("1", "2", "3", "4")] == texts
@@ -168,7 +166,7 @@ def test_a_version_that_another_refers_to_is_not_deleted(
     promoted(home, ledger)
     assert melo("versions", "delete", second[:12], "--reason", "old")[0] == 0
     assert melo("versions", "delete", first[:12])[0] == 0
-    assert not folder_of(home, first).exists()
+    assert not home.paths.version(first).exists()
     assert open_editor(home, third).answer(PROMPTS[:1])[0].text == "ada"
     assert len(asked(home, "5")) == 3
     with pytest.raises(NotPromotable, match="was deleted"):
@@ -179,7 +177,9 @@ def test_mlflow_serves_a_champion_with_neither_the_home_nor_the_pipeline(
     home: Settings, ledger: Ledger, tmp_path: Path
 ) -> None:
     line_of(2, home, ledger)
-    shutil.move(shards_of(home), tmp_path / "elsewhere")  # what the champion refers to is in MLflow
+    shutil.move(
+        home.paths.shards, tmp_path / "elsewhere"
+    )  # what the champion refers to is in MLflow
     forget_open_versions()
     poison = tmp_path / "poison"
     poison.mkdir()

@@ -5,21 +5,12 @@ from __future__ import annotations
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.errors import TaskError, UnknownVersion
+from execution.lineage import BASE, candidate, head, resolve
+from execution.versions import backbone_path, held_edits, open_backbone, open_version
 from ledger import Ledger
 from melo_engine.errors import VersionError
-from tasks.errors import TaskError, UnknownVersion
-from tasks.versions import (
-    BASE,
-    backbone_path,
-    candidate,
-    folder_of,
-    head,
-    held_edits,
-    open_backbone,
-    open_ledger,
-    open_version,
-    resolve,
-)
 from tests.conftest import report
 from tests.pipeline import judged, promoted, take
 
@@ -52,7 +43,7 @@ def test_a_damaged_version_is_not_opened(home: Settings, ledger: Ledger) -> None
     take(home, ledger, report(0))
     version = judged(home, ledger).version
     assert version is not None
-    edits = folder_of(home, version) / "edits.parquet"
+    edits = home.paths.version(version) / "edits.parquet"
     edits.write_bytes(edits.read_bytes()[:-1] + b"x")
     with pytest.raises(VersionError, match="damaged"):
         held_edits(home, version)

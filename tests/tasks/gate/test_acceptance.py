@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from config import Settings
+from execution.context import open_ledger
+from execution.versions import open_editor
 from ledger import Ledger
 from melo_engine import Editor, EditRequest
 from melo_engine.prompt_states import PromptStates
@@ -12,7 +14,6 @@ from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.measures.measures import _Mean
 from tasks.gate.runner.decoding import Ask, Decoder, loops
 from tasks.gate.runner.sampling import Draw, Sampler
-from tasks.versions import open_editor, open_ledger
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 from tests.tasks.gate.conftest import SETTINGS, World
@@ -182,7 +183,7 @@ def test_an_edit_that_is_not_found_in_another_wording_is_narrow(
 def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subject(
     home: Settings, ledger: Ledger
 ) -> None:
-    from tasks.errors import TaskError
+    from execution.errors import TaskError
     from tasks.wordings import add_wordings
 
     take(home, ledger, report(0), report(1))

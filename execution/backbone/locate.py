@@ -28,9 +28,9 @@ from pathlib import Path
 from artifacts.atomic import write_atomically
 from artifacts.hashing import file_hash
 from config import user_cache
-from tasks import progress as listeners
-from tasks.errors import BackboneUnavailable
-from tasks.model_record import content_key, holds
+from execution import progress as listeners
+from execution.backbone.record import content_key, holds
+from execution.errors import BackboneUnavailable
 
 Progress = Callable[[str, float], None]  # what is being done, and how much of it is: 0 to 1
 CONVERSION = 1  # raised where the folder made of the same file becomes another
@@ -89,7 +89,7 @@ def locate_backbone(given: str | Path, *, progress: Progress | None = None) -> s
     """What `Backbone.open` takes for a name, a GGUF file, a folder or a hub id.
 
     The folder of a name or of a GGUF file is made now where it isn't there yet; once it is, its
-    record and the weights' size are looked at. progress: None tells `tasks.progress` and the log.
+    record and the weights' size are looked at. progress: None tells `execution.progress` and the log.
     Raises BackboneUnavailable where a name or a GGUF file can't become a folder.
     """
     if str(given) in NAMED or gguf_file(Path(given).expanduser()) is not None:
@@ -165,8 +165,8 @@ def _folder(given: str | Path, progress: Progress | None, *, to_the_byte: bool) 
 
 
 def _make(file: Path | None, out: Path, key: str, digest: str, progress: Progress) -> None:
-    from tasks.backbone.errors import BackboneError
-    from tasks.backbone.gguf import make_folder
+    from execution.backbone.errors import BackboneError
+    from execution.backbone.gguf import make_folder
 
     assert file is not None
     try:

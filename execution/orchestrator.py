@@ -30,7 +30,7 @@ import psutil
 
 from config import Settings
 from config.environment import of_our_own, past_proxies
-from tasks.errors import ServerProblem
+from execution.errors import ServerProblem
 
 DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
 STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
@@ -63,7 +63,7 @@ def use(settings: Settings) -> None:
 
 def folder(settings: Settings) -> Path:
     """Where Prefect keeps what it keeps, and where its server stands."""
-    return Path(settings.home).absolute() / "prefect"
+    return settings.paths.prefect
 
 
 def start(settings: Settings, say: Callable[[str], None]) -> None:
@@ -116,7 +116,7 @@ class Server:
     @property
     def log(self) -> Path:
         """What it says of errors."""
-        return Path(self.settings.home).absolute() / "logs" / "run-server.log"
+        return self.settings.paths.log("run-server").absolute()
 
     def begin(self) -> None:
         """Start the process, and a thread that waits until it is healthy."""
@@ -208,7 +208,7 @@ def _free_port() -> int:
 
 
 def _note(settings: Settings) -> Path:
-    return Path(settings.home) / "run" / "ephemeral.json"
+    return settings.paths.state("ephemeral.json")
 
 
 def _write(note: Path, pid: int) -> None:

@@ -24,7 +24,6 @@ from artifacts.manifest import EDITS, read_manifest
 from config import Settings
 from ledger import Ledger, LedgerError
 from melo_engine.blocks import BLOCKS_FILE
-from tasks.versions import folder_of, shards_of
 
 STATUS, REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -68,12 +67,12 @@ def note_size(settings: Settings, ledger: Ledger, version: str) -> None:
 
 def size_of(settings: Settings, version: str, parent: str | None) -> dict[str, int]:
     """parameters of the blocks in use, bytes and new_bytes on disk."""
-    folder, store = folder_of(settings, version), shards_of(settings)
+    folder, store = settings.paths.version(version), settings.paths.shards
     shards = read_manifest(folder)["shards"]
     before: set[str] = set()
     if parent is not None:
         with contextlib.suppress(Exception):
-            before = set(read_manifest(folder_of(settings, parent))["shards"])
+            before = set(read_manifest(settings.paths.version(parent))["shards"])
     with pq.ParquetFile(folder / EDITS) as file:
         used = file.read(["shard"])["shard"].to_pylist()
     own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

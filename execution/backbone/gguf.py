@@ -30,9 +30,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from tasks.backbone import folder as folders
-from tasks.backbone.errors import BackboneError, GgufUnreadable, PackageMissing
-from tasks.backbone.prepare import Progress
+from execution.backbone import folder as folders
+from execution.backbone.errors import BackboneError, GgufUnreadable, PackageMissing
+from execution.backbone.locate import Progress
 
 KIND = "gguf"
 NEEDED = {"gguf": "gguf==0.19.0", "accelerate": "accelerate"}

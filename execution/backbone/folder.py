@@ -12,15 +12,8 @@ from transformers.utils import logging
 
 from artifacts.atomic import process_runs
 from artifacts.hashing import file_hash
-from tasks.backbone.errors import BackboneError, OutputTaken
-from tasks.model_record import (
-    RECORD,
-    SCHEMA,
-    WEIGHTS,
-    content_key,
-    holds,
-    read_record,
-)
+from execution.backbone.errors import BackboneError, OutputTaken
+from execution.backbone.record import RECORD, SCHEMA, WEIGHTS, content_key, holds, read_record
 
 __all__ = [
     "RECORD",

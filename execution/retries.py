@@ -14,8 +14,8 @@ import errno
 from enum import Enum
 from typing import Any
 
+from execution.errors import causes
 from ledger import LedgerBusy
-from tasks.errors import causes
 
 PAUSES = [2, 8, 30]  # seconds before each further try
 FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -1,8 +1,4 @@
-"""Open a version of the edited model by its id or by what it is called.
-
-    champion, candidate, previous    as the ledger says
-    base                             the backbone without any edit
-    9f2c...                          an id, or a prefix of at least four characters
+"""Open a version of the edited model by its id, and what it is opened with.
 
     HOME/versions/<id>/              manifest, edits, projection
     HOME/versions/shards/<hash>/     blocks and keys, shared by all versions
@@ -16,10 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,10 +20,11 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from artifacts.atomic import write_atomically
-from artifacts.tags import CANDIDATE, CHAMPION, PREVIOUS
 from config import Settings, user_cache
-from ledger import Ledger, UnknownId
-from ledger import Version as Recorded
+from execution import progress
+from execution.backbone.locate import NAMED, locate_backbone
+from execution.errors import TaskError
+from execution.lineage import BASE
 from melo_engine import (
     Backbone,
     Calibration,
@@ -47,27 +41,8 @@ from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
 from melo_engine.matching.inference import SubjectTagger, learn_tagger
 from melo_engine.projection import SCHEME, KeyProjection
-from registry.relocation import put_right
-from tasks import progress
-from tasks.errors import TaskError, UnknownVersion
-from tasks.locate import NAMED, locate_backbone
 
-log = logging.getLogger(__name__)
-
-BASE = "base"
 RECIPE = Recipe()
-
-
-def open_ledger(settings: Settings) -> Ledger:
-    """The home's ledger, created where it is missing; what names an old place is put right."""
-    if (moved := put_right(settings)) is not None:
-        log.warning("%s", moved)
-    return Ledger.open(
-        settings.paths.ledger,
-        timeout=settings.ledger.timeout_seconds,
-        threads=settings.ledger.threads,
-        read_copy=settings.paths.read_ledger,
-    )
 
 
 def backbone_path(settings: Settings) -> str:
@@ -137,33 +112,13 @@ def projection_file(settings: Settings, encoder: TokenEncoder) -> Path:
     return cache / "projections" / f"{digest}.safetensors"
 
 
-def folder_of(settings: Settings, version: str) -> Path:
-    """Where a version lies."""
-    return settings.paths.versions / version
-
-
-def shards_of(settings: Settings) -> Path:
-    """The store of blocks and keys that all versions share."""
-    return settings.paths.versions / "shards"
-
-
-def answers_file(settings: Settings) -> Path:
-    """The gate's cache of answers; keys and routes of prompts lie beside it."""
-    return settings.paths.cache / "answers.sqlite"
-
-
-def report_folder(settings: Settings, version: str) -> Path:
-    """Where a version's gate leaves gate.json and gate.html."""
-    return settings.home / "reports" / version
-
-
 def save_version(settings: Settings, version: Version) -> Path:
     """Write a version, unless its content is there already."""
-    folder = folder_of(settings, version.id)
+    folder = settings.paths.version(version.id)
     try:
-        Version.load(folder, shards=shards_of(settings))
+        Version.load(folder, shards=settings.paths.shards)
     except VersionError:
-        version.save(folder, shards_of(settings))
+        version.save(folder, settings.paths.shards)
     return folder
 
 
@@ -173,7 +128,7 @@ def open_version(settings: Settings, version: str) -> Version:
     if version == BASE:
         reader = KeyReader(open_encoder(settings, backbone), open_projection(settings, backbone))
         return Version.empty(backbone, reader, open_calibration(settings, backbone))
-    return _version(folder_of(settings, version), shards_of(settings), backbone)
+    return _version(settings.paths.version(version), settings.paths.shards, backbone)
 
 
 def open_editor(settings: Settings, version: str) -> Editor:
@@ -193,7 +148,7 @@ def held_edits(settings: Settings, version: str) -> set[str]:
     """Ids of the edits that a version holds, read without opening a backbone."""
     if version == BASE:
         return set()
-    return set(Version.load(folder_of(settings, version), shards=shards_of(settings)).edits)
+    return set(Version.load(settings.paths.version(version), shards=settings.paths.shards).edits)
 
 
 def edit_settings(settings: Settings) -> EditSettings:
@@ -208,109 +163,9 @@ def edit_settings(settings: Settings) -> EditSettings:
     )
 
 
-def resolve(ledger: Ledger, name: str) -> str:
-    """The id that a name, a prefix or an id stands for, `base` itself. Raises UnknownVersion."""
-    if name == BASE:
-        return BASE
-    if name == CHAMPION:
-        champion = ledger.champions.current()
-        if champion is None:
-            raise UnknownVersion("there is no champion yet. Run `melo run`, or ask version base.")
-        return champion.version
-    if name == PREVIOUS:
-        champion = ledger.champions.current()
-        if champion is None or champion.previous is None:
-            raise UnknownVersion("there is no previous champion. See `melo versions list`.")
-        return champion.previous
-    if name == CANDIDATE:
-        return candidate(ledger)
-    try:
-        return ledger.versions.get(name).id
-    except UnknownId:
-        raise UnknownVersion(
-            f'no version "{name}" is on record. Give an id of `melo versions list`, champion, '
-            "candidate, previous or base."
-        ) from None
-
-
 def forget_open_versions() -> None:
     """Open versions anew when they are asked for next: their files were moved."""
     _version.cache_clear()
-
-
-def candidate(ledger: Ledger) -> str:
-    """The newest version that passed its gate. Raises UnknownVersion."""
-    passed = [
-        v.id for v in ledger.versions.all() if v.verdict == "passed" and not v.info.get("deleted")
-    ]
-    if not passed:
-        raise UnknownVersion("no version has passed its gate yet. Run `melo run`.")
-    return passed[-1]
-
-
-def head(ledger: Ledger) -> str | None:
-    """What the next version is built upon: the newest passed descendant of the champion.
-
-    One with an edit that was withdrawn or made ready again since, or that lost a contradiction to an
-    active one, can't serve: nothing is built on it.
-    """
-    champion = ledger.champions.current()
-    tip = champion.version if champion else None
-    since = champion.at if champion else None
-    for version, built in sorted(_built(ledger), key=lambda item: item[1].at):
-        later = since is None or built.at >= since
-        usable = version.verdict == "passed" and not version.info.get("deleted")
-        follows = later and usable and built.upon == tip
-        if follows and stands(ledger, version) and not ledger.conflicts.lost(version.edits_added):
-            tip = version.id
-    return tip
-
-
-@dataclass(frozen=True)
-class Built:
-    """upon: the version that another was built upon, None for the backbone; at: when."""
-
-    upon: str | None
-    at: datetime
-
-    @classmethod
-    def of(cls, version: Recorded) -> Built:
-        """The last time: the same content can be built again, upon a version that came later."""
-        told = version.info.get("built")
-        if not isinstance(told, dict):
-            return cls(version.parent, version.created_at)
-        upon = None if told["upon"] == BASE else str(told["upon"])
-        return cls(upon, datetime.fromisoformat(told["at"]))
-
-
-def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
-    """Whether a version was built upon the champion, at once or through others.
-
-    Not where it, or one of these, has served since it was built and was taken back: what a person
-    undid would return.
-    """
-    built = {known.id: made for known, made in _built(ledger)}
-    ended = {c.previous: c.at for c in reversed(ledger.champions.history(limit=2**62))}
-    seen: set[str] = set()
-    at: str | None = version
-    while at in built and at not in seen:
-        if at in ended and ended[at] >= built[at].at:
-            return False
-        if built[at].upon == champion:
-            return True
-        seen.add(at)
-        at = built[at].upon
-    return False
-
-
-def _built(ledger: Ledger) -> list[tuple[Recorded, Built]]:
-    return [(version, Built.of(version)) for version in ledger.versions.all()]
-
-
-def stands(ledger: Ledger, version: Recorded) -> bool:
-    """Whether every edit that a version brought may still serve with it."""
-    brought = ledger.edits.find(ids=version.edits_added) if version.edits_added else []
-    return all(edit.state in ("trained", "active", "superseded") for edit in brought)
 
 
 @lru_cache(maxsize=2)

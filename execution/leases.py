@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from config import Settings
+from execution.context import opened
+from execution.retries import Fault
 from ledger import Job, LeaseLost, Ledger
-from tasks.retries import Fault
 
 log = logging.getLogger(__name__)
 
@@ -109,3 +110,10 @@ def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]
     finally:
         ended.set()
         thread.join(timeout=10)
+
+
+@contextlib.contextmanager
+def keep_job(home: str, job: JobRef) -> Iterator[None]:
+    """Keep the lease while others work on the job."""
+    with opened(home) as context, heartbeat(context.settings, context.ledger, job):
+        yield

@@ -1,0 +1,108 @@
+"""What a run works on: one home's settings, paths, ledger, backbone, versions and registry.
+
+flow      with opened(home):                 for the time of a run, once
+task          with opened(home) as context:  takes up what the run has open in this process; where
+                  ...                        it has nothing, on another machine, opens it for itself
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config import Paths, Settings, load
+from ledger import Ledger
+from registry.relocation import put_right
+
+if TYPE_CHECKING:
+    from melo_engine import Backbone
+    from registry.store import Registry
+
+log = logging.getLogger(__name__)
+
+_open: dict[Path, Context] = {}
+
+
+class Context:
+    """What a run works on; each part is opened when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @property
+    def paths(self) -> Paths:
+        """Where things are in the home."""
+        return self.settings.paths
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The home's ledger, created where it is missing; what names an old place is put right."""
+        if _put_right(self.settings):
+            self.settings = load(self.settings.home)  # melo.toml may have named the old place
+        return ledger_of(self.settings)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
+        from execution.versions import open_backbone  # which imports torch
+
+        return open_backbone(self.settings)
+
+    @property
+    def registry(self) -> Registry:
+        """The home's MLflow store."""
+        from registry.store import Registry
+
+        return Registry(self.settings)
+
+    @property
+    def registered_model(self) -> str:
+        """The name of the backbone's model in the registry."""
+        return self.registry.name_for(self.backbone)
+
+    def publish(self) -> None:
+        """Let readers see what was written."""
+        if "ledger" in vars(self):
+            self.ledger.store.publish()
+
+
+@contextlib.contextmanager
+def opened(home: str | Path) -> Iterator[Context]:
+    """The context of a home: the one that is open in this process, or one for the block."""
+    place = Path(home).absolute()
+    outer = _open.get(place)
+    context = _open.setdefault(place, outer or Context(load(place)))
+    try:
+        yield context
+    finally:
+        if outer is None:
+            del _open[place]
+        context.publish()
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The home's ledger, created where it is missing; what names an old place is put right."""
+    _put_right(settings)
+    return ledger_of(settings)
+
+
+def ledger_of(settings: Settings) -> Ledger:
+    """The ledger that the settings name, created where it is missing."""
+    return Ledger.open(
+        settings.paths.ledger,
+        timeout=settings.ledger.timeout_seconds,
+        threads=settings.ledger.threads,
+        read_copy=settings.paths.read_ledger,
+    )
+
+
+def _put_right(settings: Settings) -> bool:
+    """Whether the home was moved."""
+    moved = put_right(settings)
+    if moved is not None:
+        log.warning("%s", moved)
+    return moved is not None

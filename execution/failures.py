@@ -1,0 +1,64 @@
+"""A job's failure: put on record, and the job handed back, to be tried again or set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+
+from execution import leases
+from execution.alerts import tell
+from execution.context import Context, opened
+from execution.errors import TaskError
+from execution.leases import JobRef
+from execution.lineage import BASE, head
+from execution.retries import Fault, fault_of
+from execution.versions import forget_open_versions, open_version
+from melo_engine import MeloError
+
+
+@contextlib.contextmanager
+def working_on(home: str, job: JobRef) -> Iterator[None]:
+    """Put on record what fails inside, and hand the job back, to be tried again or set aside.
+
+    What is not the job's own fault ends the run instead, without counting against the job: an error
+    that may pass, a base that can't be opened, an order to end. The next run goes on from there.
+    """
+    try:
+        yield
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+        with opened(home) as context:
+            _keep_traceback(context, job)
+            fault = fault_of(error)
+            if fault is not Fault.NOT_ITS and not _base_opens(context):
+                fault = Fault.NOT_ITS
+            became = leases.hand_back(context.settings, context.ledger, job, said, fault)
+            context.ledger.events.record(
+                "job-failed",
+                f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",
+                severity="error",
+            )
+        if became is leases.Became.SET_ASIDE:
+            tell(home, "job.set-aside", f"job {job.id} is set aside: {said[:500]}", job=job.id)
+        if fault is Fault.NOT_ITS:
+            raise
+
+
+def _base_opens(context: Context) -> bool:
+    """Whether the head of the line can be read from disk: where not, no job can be trained."""
+    forget_open_versions()
+    try:
+        open_version(context.settings, head(context.ledger) or BASE)
+    except (MeloError, TaskError, OSError):
+        return False
+    return True
+
+
+def _keep_traceback(context: Context, job: JobRef) -> None:
+    """Append it to HOME/logs/failures.log, where the reason on record is not enough."""
+    log = context.paths.log("failures")
+    with contextlib.suppress(OSError):  # a full disk must not keep the job from being handed back
+        log.parent.mkdir(exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"job {job.id}, attempt {job.attempt}\n{traceback.format_exc()}\n")
