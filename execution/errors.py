@@ -1,4 +1,4 @@
-"""The root of the steps' errors, and those of what carries them: one line each, fit to be shown to a user."""
+"""The root of the steps' errors, and those of what carries them: one line each, fit for a user."""
 
 from collections.abc import Iterator
 
