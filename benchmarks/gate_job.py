@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.progress import Report
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.errors import TaskError
 from execution.leases import held, lease
 from execution.progress import listening
@@ -139,19 +139,19 @@ def _spoiled(settings: Settings) -> list[dict[str, Any]]:
 def _take(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> None:
     path = settings.home / "given.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    ingest_paths(ledger, [path], settings)
+    ingest_paths(Context(settings, ledger), [path])
 
 
 def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
-    plan(ledger, settings)
-    ref = lease(settings, ledger)
+    plan(Context(settings, ledger))
+    ref = lease(Context(settings, ledger))
     if ref is None:
         raise TaskError("no job could be planned from the data; are its rows edits?")
     job = held(ledger, ref)
     began = time.perf_counter()
-    trained = edit_job(settings, ledger, job)
+    trained = edit_job(Context(settings, ledger), job)
     first = time.perf_counter() - began
-    verdict = judge(settings, ledger, job, trained)
+    verdict = judge(Context(settings, ledger), job, trained)
     whole = time.perf_counter() - began
     told = dict(ledger.versions.get(verdict.version).info) if verdict.version else {}
     gate_seconds = float(str(told.get("gate_seconds", whole - first)))

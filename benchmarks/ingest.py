@@ -35,6 +35,7 @@ import pyarrow as pa
 
 from benchmarks.shape_rows import SHAPES, write_rows
 from config import load
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import ingest_paths
 
@@ -90,7 +91,7 @@ def take(paths: list[Path], home: Path, again: bool) -> dict[str, Any]:
     pa.array([0])  # brings in what pyarrow loads at its first array: imports are not counted
     started = time.perf_counter()
     ledger = Ledger.open(settings.paths.ledger)
-    outcome = ingest_paths(ledger, paths, settings, again=again)
+    outcome = ingest_paths(Context(settings, ledger), paths, again=again)
     ledger.close()
     seconds = time.perf_counter() - started
     lines, counts = outcome.total("lines"), ledger.counts()

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.ingest import write_reports
 from config import load
+from execution.context import Context
 from ledger import LeaseLost, Ledger
 from tasks.ingest import ingest_paths
 from tasks.plan import plan
@@ -75,12 +76,12 @@ def work(home: Path, role: str) -> None:
     settings.ingest.chunk_lines = 250
     ledger = Ledger.open(settings.paths.ledger)
     if role != "plan":
-        ingest_paths(ledger, [home / f"{role}.jsonl"], settings)
+        ingest_paths(Context(settings, ledger), [home / f"{role}.jsonl"])
         return
     settings.plan.max_edits_per_job = 200
     while True:
         stopping = (home / "stop").exists()
-        plan(ledger, settings)
+        plan(Context(settings, ledger))
         while job := ledger.jobs.lease("worker", lease_seconds=0.2, max_attempts=10**6):
             with contextlib.suppress(LeaseLost):
                 ids = [edit.id for edit in job.edits]

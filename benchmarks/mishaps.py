@@ -23,7 +23,7 @@ from benchmarks.strikes import may_mount, small_disk
 from benchmarks.tiny import PEOPLE, reports, write_lines
 from benchmarks.world import World, edit_all, fingerprint
 from config import load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.lineage import BASE
 from ledger import Edit
 from registry.relocation import put_right
@@ -101,7 +101,7 @@ def taken_back(world: World) -> bool:
         return False
     world.may_end = {edit.prompt}
     with world.ledger() as ledger:
-        revoke(world.settings, ledger, [edit.id], actor="bench", reason="drawn")
+        revoke(Context(world.settings, ledger), [edit.id], actor="bench", reason="drawn")
         state = ledger.edits.get(edit.id).state
     world.expect(state == "revoked", f"{edit.prompt} was revoked and is {state}")
     return True
@@ -115,12 +115,14 @@ def back(world: World) -> bool:
             return False
         before = {edit.id for edit in ledger.edits.active()}
         target = world.dice.choice([None, None, BASE])
-        roll_back(world.settings, ledger, target, actor="bench", reason="drawn")
+        roll_back(Context(world.settings, ledger), target, actor="bench", reason="drawn")
         stays = world.dice.random() < 0.3
         if stays:
             world.may_end = set(world.active.values())
         else:
-            roll_back(world.settings, ledger, champion.version, actor="bench", reason="drawn")
+            roll_back(
+                Context(world.settings, ledger), champion.version, actor="bench", reason="drawn"
+            )
             now = {edit.id for edit in ledger.edits.active()}
             world.expect(now == before, f"a return lost {before - now}, added {now - before}")
     return True
@@ -143,7 +145,7 @@ def odd_file(world: World) -> bool:
     path = world.fresh().with_suffix(suffix)
     path.write_text(text, encoding="utf-8")
     with world.ledger() as ledger:
-        outcome = ingest_paths(ledger, [path], world.settings)
+        outcome = ingest_paths(Context(world.settings, ledger), [path])
     world.lines += outcome.total("lines")
     got = (outcome.total("accepted"), outcome.total("quarantined"))
     world.expect(got == (accepted, refused), f"{kind}: accepted and quarantined are {got}")
@@ -249,8 +251,8 @@ def full_disk(world: World) -> bool:
             settings = load(home)
             put_right(settings)
             with open_ledger(settings) as ledger:
-                reconcile(settings, ledger)
-                ingest_paths(ledger, [path], settings)
+                reconcile(Context(settings, ledger))
+                ingest_paths(Context(settings, ledger), [path])
                 edit_all(settings, ledger)
                 lines, audit = ledger.counts().lines, ledger.audit()
             world.expect(lines == world.lines + 1, f"after a full disk {lines} lines are on record")

@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.errors import BenchError
 from benchmarks.random_versions import grown, prompt_about, random_version
+from execution.context import Context
 from melo_engine import Backbone, Editor, Version
 
 BATCH, TOKENS, ROUNDS = 32, 8, 12
@@ -174,10 +175,10 @@ def _register_seconds(
             ledger.versions.record_verdict(
                 known.id, passed=True, reason="random blocks, not judged"
             )
-        register(settings, ledger, before.id)
+        register(Context(settings, ledger), before.id)
         began = time.perf_counter()
         version.save(settings.paths.version(version.id), settings.paths.shards)
-        register(settings, ledger, version.id)
+        register(Context(settings, ledger), version.id)
         return time.perf_counter() - began
 
 

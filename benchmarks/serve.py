@@ -33,7 +33,7 @@ from benchmarks.restart import restarts
 from benchmarks.same_text import same_text, sample
 from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import save_version
 from melo_engine import Backbone, EditRequest, Version
 from melo_engine.near_misses import template_of
@@ -219,7 +219,7 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for a benchmark")
-        number = register(settings, ledger, version.id)
+        number = register(Context(settings, ledger), version.id)
     assert number is not None
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", number)

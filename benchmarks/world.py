@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.tiny import reports, write_lines
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from ledger import Ledger
 from registry.relocation import put_right
@@ -65,8 +65,8 @@ class World:
     def run(self, paths: Iterable[Path] = ()) -> None:
         """What `melo run` does, in this process."""
         with self.ledger() as ledger:
-            reconcile(self.settings, ledger)
-            ingest_paths(ledger, paths, self.settings)
+            reconcile(Context(self.settings, ledger))
+            ingest_paths(Context(self.settings, ledger), paths)
             edit_all(self.settings, ledger)
 
     def melo(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
@@ -95,19 +95,21 @@ def edit_all(settings: Settings, ledger: Ledger) -> None:
     """Every job that waits, as the flow does."""
     taken: list[str] = []
     while True:
-        ref = lease(settings, ledger, taken)
+        ref = lease(Context(settings, ledger), taken)
         if ref is None:
-            group_similar(settings, ledger)
-            ref = lease(settings, ledger, taken) if plan(ledger, settings) else None
+            group_similar(Context(settings, ledger))
+            ref = (
+                lease(Context(settings, ledger), taken) if plan(Context(settings, ledger)) else None
+            )
         if ref is None:
             return
         taken.append(ref.id)
         job = held(ledger, ref)
-        verdict = judge(settings, ledger, job, edit_job(settings, ledger, job))
+        verdict = judge(Context(settings, ledger), job, edit_job(Context(settings, ledger), job))
         if verdict.version:
-            register(settings, ledger, verdict.version)
+            register(Context(settings, ledger), verdict.version)
             if verdict.passed:
-                advance(settings, ledger, verdict.version, actor="run")
+                advance(Context(settings, ledger), verdict.version, actor="run")
 
 
 def fingerprint(home: Path) -> str:

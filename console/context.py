@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from config import Settings
+    from execution.context import Context
     from ledger import Ledger
     from registry.relocation import Moved
 
@@ -52,6 +53,12 @@ class State:
         if moved is not None:
             opened.events.record("home-moved", str(moved), severity="warning")
         return opened
+
+    def context(self, ledger: Ledger) -> Context:
+        """What steps work on, with this ledger of the home."""
+        from execution.context import Context
+
+        return Context(self.settings, ledger)
 
     def at_home(self) -> Moved | None:
         """Put right what names a place where the home was before, and say so."""

@@ -30,8 +30,11 @@ _open: dict[Path, Context] = {}
 class Context:
     """What a run works on; each part is opened when it is first asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger | None = None) -> None:
+        """ledger: None opens the home's when it is first asked for."""
         self.settings = settings
+        if ledger is not None:
+            vars(self)["ledger"] = ledger
 
     @property
     def paths(self) -> Paths:
@@ -58,11 +61,6 @@ class Context:
         from registry.store import Registry
 
         return Registry(self.settings)
-
-    @property
-    def registered_model(self) -> str:
-        """The name of the backbone's model in the registry."""
-        return self.registry.name_for(self.backbone)
 
     def publish(self) -> None:
         """Let readers see what was written."""

@@ -22,6 +22,7 @@ from safetensors import safe_open
 
 from artifacts.manifest import EDITS, read_manifest
 from config import Settings
+from execution.context import Context
 from ledger import Ledger, LedgerError
 from melo_engine.blocks import BLOCKS_FILE
 
@@ -56,11 +57,11 @@ def measured(
             )
 
 
-def note_size(settings: Settings, ledger: Ledger, version: str) -> None:
+def note_size(context: Context, version: str) -> None:
     """Put parameters and bytes of a version on record; new_bytes: of the shards its parent lacks."""
-    known = ledger.versions.get(version)
-    size = size_of(settings, version, known.parent)
-    ledger.versions.record(
+    known = context.ledger.versions.get(version)
+    size = size_of(context.settings, version, known.parent)
+    context.ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash, info=size
     )
 

@@ -33,7 +33,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             fault = fault_of(error)
             if fault is not Fault.NOT_ITS and not _base_opens(context):
                 fault = Fault.NOT_ITS
-            became = leases.hand_back(context.settings, context.ledger, job, said, fault)
+            became = leases.hand_back(context, job, said, fault)
             context.ledger.events.record(
                 "job-failed",
                 f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from config import Settings
-from execution.context import opened
+from execution.context import Context, opened
 from execution.retries import Fault
 from ledger import Job, LeaseLost, Ledger
 
@@ -37,12 +36,12 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def lease(settings: Settings, ledger: Ledger, but: Sequence[str] = ()) -> JobRef | None:
+def lease(context: Context, but: Sequence[str] = ()) -> JobRef | None:
     """Take the most pressing job but for some; None where no other waits."""
-    job = ledger.jobs.lease(
+    job = context.ledger.jobs.lease(
         this_worker(),
-        lease_seconds=settings.plan.lease_seconds,
-        max_attempts=settings.plan.max_attempts,
+        lease_seconds=context.settings.plan.lease_seconds,
+        max_attempts=context.settings.plan.max_attempts,
         but=but,
     )
     return JobRef(job.id, job.attempt, job.worker or "") if job else None
@@ -64,38 +63,38 @@ class Became(Enum):
     ENDED = "it had ended before; the next run finishes what is left"
 
 
-def hand_back(
-    settings: Settings, ledger: Ledger, ref: JobRef, error: str, fault: Fault = Fault.OWN
-) -> Became:
+def hand_back(context: Context, ref: JobRef, error: str, fault: Fault = Fault.OWN) -> Became:
     """Hand a job back after an error; by its fault the try counts, counts for less, or does not."""
-    most = settings.plan.max_attempts
+    most = context.settings.plan.max_attempts
     try:
-        job = held(ledger, ref)
+        job = held(context.ledger, ref)
         if fault is Fault.NOT_ITS:
-            ledger.jobs.postpone(job, ref.worker, error)
+            context.ledger.jobs.postpone(job, ref.worker, error)
             return Became.POSTPONED
         doubtful = fault is Fault.DOUBTFUL
-        again = ledger.jobs.fail(job, ref.worker, error, max_attempts=most, doubtful=doubtful)
+        again = context.ledger.jobs.fail(
+            job, ref.worker, error, max_attempts=most, doubtful=doubtful
+        )
         return Became.TRIED_AGAIN if again else Became.SET_ASIDE
     except LeaseLost:
         return Became.ENDED
 
 
 @contextlib.contextmanager
-def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]:
+def heartbeat(context: Context, ref: JobRef) -> Iterator[None]:
     """Prolong the lease from a thread for the time of the block, also during long GPU work.
 
     A beat that fails is tried again soon, until the lease is another's.
     """
     ended = threading.Event()
-    job = held(ledger, ref)
+    job = held(context.ledger, ref)
 
     def beat() -> None:
-        lease = settings.plan.lease_seconds
+        lease = context.settings.plan.lease_seconds
         pause = lease / 3
         while not ended.wait(pause):
             try:
-                ledger.jobs.heartbeat(job, ref.worker, lease_seconds=lease)
+                context.ledger.jobs.heartbeat(job, ref.worker, lease_seconds=lease)
                 pause = lease / 3
             except LeaseLost:
                 return  # the step's own end finds out and throws its work away
@@ -115,5 +114,5 @@ def heartbeat(settings: Settings, ledger: Ledger, ref: JobRef) -> Iterator[None]
 @contextlib.contextmanager
 def keep_job(home: str, job: JobRef) -> Iterator[None]:
     """Keep the lease while others work on the job."""
-    with opened(home) as context, heartbeat(context.settings, context.ledger, job):
+    with opened(home) as context, heartbeat(context, job):
         yield

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from artifacts.errors import ManifestError
 from artifacts.manifest import read_manifest
-from config import Settings
+from execution.context import Context
 from execution.work_folder import versions_needed
-from ledger import Ledger
 
 YOUNG = 24 * 3600.0  # seconds
 
@@ -32,16 +31,18 @@ class Compacted:
     unreadable: int = 0
 
 
-def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) -> Compacted:
+def compact(context: Context, *, older_than: float = YOUNG) -> Compacted:
     """Remove versions that were never recorded and shards that no version names."""
-    folder, store = settings.paths.versions, settings.paths.shards
+    folder, store = context.paths.versions, context.paths.shards
     if not folder.is_dir():
         return Compacted()
-    recorded = {v.id for v in ledger.versions.all() if not v.info.get("deleted")}
+    recorded = {v.id for v in context.ledger.versions.all() if not v.info.get("deleted")}
     before = time.time() - older_than
-    going = {job.id for state in ("open", "leased") for job in ledger.jobs.find(state=state)}
+    going = {
+        job.id for state in ("open", "leased") for job in context.ledger.jobs.find(state=state)
+    }
     # Whatever the clock says of their age, versions that an open job goes on from stay.
-    kept = recorded | versions_needed(settings, going)
+    kept = recorded | versions_needed(context.settings, going)
     stale = [p for p in _folders(folder) if p.name not in kept and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
@@ -52,7 +53,7 @@ def compact(settings: Settings, ledger: Ledger, *, older_than: float = YOUNG) ->
     unused = [p for p in _folders(store) if p.name not in needed and p.stat().st_mtime < before]
     unused = [] if unreadable else unused
     freed += sum(_remove(path) for path in unused)
-    ledger.store.publish()
+    context.ledger.store.publish()
     return Compacted(len(stale), len(unused), freed, unreadable)
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from config import Settings
-from execution import progress, work_folder
+from execution import progress
+from execution.context import Context
 from execution.lineage import BASE, head
 from execution.versions import open_editor, open_version, save_version
-from ledger import Job, Ledger
+from execution.work_folder import read, result_file, write
+from ledger import Job
 from melo_engine import EditResult, Version
 from melo_engine.errors import VersionError
 from tasks.requests import request_of
@@ -43,21 +45,21 @@ class Trained:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
+def edit_job(context: Context, job: Job) -> Trained:
     """Train a job's edits upon the head of the line, or find what an earlier attempt left.
 
     Raises MeloError where the backbone or the base version can't be opened.
     """
-    base = head(ledger) or BASE
-    known = trained(settings, job.id)
+    base = head(context.ledger) or BASE
+    known = trained(context.settings, job.id)
     if known is not None and known.base == base:
         return known
-    plan = cut(settings, ledger, job)
-    before = open_version(settings, base)
-    made = merged(settings, ledger, plan) if plan else _at_once(settings, ledger, job, base)
+    plan = cut(context, job)
+    before = open_version(context.settings, base)
+    made = merged(context, plan) if plan else _at_once(context, job, base)
     held, rivals = _undecided(made)
     version = made.version.without(sorted(held)) if held else made.version
-    save_version(settings, version)
+    save_version(context.settings, version)
     result = Trained(
         job.id,
         base,
@@ -77,14 +79,14 @@ def edit_job(settings: Settings, ledger: Ledger, job: Job) -> Trained:
         and edit.id not in before
         and edit.id not in on_record
     }
-    ledger.edits.note_subjects(inferred, origin="inferred", actor="edit")
-    work_folder.write(work_folder.result_file(settings, job.id), asdict(result))
+    context.ledger.edits.note_subjects(inferred, origin="inferred", actor="edit")
+    write(result_file(context.settings, job.id), asdict(result))
     return result
 
 
-def _at_once(settings: Settings, ledger: Ledger, job: Job, base: str) -> EditResult:
+def _at_once(context: Context, job: Job, base: str) -> EditResult:
     """A job that is one shard: everything in one call of the editor."""
-    editor = open_editor(settings, base)
+    editor = open_editor(context.settings, base)
     removals = [edit for edit in job.removals if edit in editor.version]
     if removals:
         editor.revoke(removals)
@@ -117,7 +119,7 @@ def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
 def trained(settings: Settings, job: str) -> Trained | None:
     """What an earlier attempt at a job left, where it is whole."""
     try:
-        values = work_folder.read(work_folder.result_file(settings, job))
+        values = read(result_file(settings, job))
         result = Trained(**{**values, "removed": tuple(values["removed"])})
         open_version(settings, result.candidate)
     except (OSError, ValueError, TypeError, KeyError, VersionError):

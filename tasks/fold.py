@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from config import Settings
 from execution import progress
+from execution.context import Context
 from execution.versions import forget_open_versions, open_version
-from ledger import Ledger
 from melo_engine import Version
 from melo_engine.errors import VersionError
 from melo_engine.version import compact as folded
@@ -34,36 +34,36 @@ class Folded:
     number: str | None = None
 
 
-def fold(settings: Settings, ledger: Ledger, *, above: int = MANY) -> Folded:
+def fold(context: Context, *, above: int = MANY) -> Folded:
     """Fold the champion's shards where it has more than `above`. Safe to be killed at any time."""
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     if champion is None:
         return Folded()
-    whole = open_version(settings, champion.version)
+    whole = open_version(context.settings, champion.version)
     if len(whole.shards) <= above:
         return Folded(len(whole.shards), len(whole.shards))
     small = folded(whole)
     if set(small.shards) == set(whole.shards):
         return Folded(len(whole.shards), len(whole.shards))
-    _spare(settings, set(whole.shards) - set(small.shards))
-    small.save(settings.paths.version(small.id), settings.paths.shards)
-    moved = _move_others(settings, ledger, small)
+    _spare(context.settings, set(whole.shards) - set(small.shards))
+    small.save(context.paths.version(small.id), context.paths.shards)
+    moved = _move_others(context, small)
     forget_open_versions()
-    number = register_whole(settings, ledger, small.id)
-    follow(settings, ledger)
+    number = register_whole(context, small.id)
+    follow(context)
     return Folded(len(whole.shards), len(small.shards), moved, number)
 
 
-def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
+def _move_others(context: Context, small: Version) -> int:
     """Let every other version take the blocks that it shares with the folded one from there."""
     place = {edit.block: (edit.shard, edit.row) for edit in small.edits.values()}
-    others = [v.id for v in ledger.versions.all() if v.id != small.id]
+    others = [v.id for v in context.ledger.versions.all() if v.id != small.id]
     moved = 0
     for done, version in enumerate(others, 1):
         progress.report("folding shards", done, len(others))
-        folder = settings.paths.version(version)
+        folder = context.paths.version(version)
         try:
-            known = Version.load(folder, shards=settings.paths.shards)
+            known = Version.load(folder, shards=context.paths.shards)
         except VersionError:
             continue  # deleted, or for a person to look at: `melo doctor` and the gate say so
         edits = {
@@ -77,7 +77,7 @@ def _move_others(settings: Settings, ledger: Ledger, small: Version) -> int:
         shards = {**known.shards, **small.shards}
         used = {e.shard for e in edits.values()}
         changed = replace(known, edits=edits, shards={k: v for k, v in shards.items() if k in used})
-        changed.save(folder, settings.paths.shards)
+        changed.save(folder, context.paths.shards)
         moved += 1
     return moved
 

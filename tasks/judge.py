@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from config import Settings
 from execution import progress
+from execution.context import Context
 from execution.leases import JobRef, held
 from execution.lineage import BASE
-from execution.versions import open_backbone, open_editor, open_version, save_version
+from execution.versions import open_editor, open_version, save_version
 from execution.work_folder import forget
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeResult as Probed
@@ -66,24 +66,26 @@ class Spent:
         self.tokens += gated.tokens
 
 
-def judge(settings: Settings, ledger: Ledger, job: Job, result: Trained) -> Verdict:
+def judge(context: Context, job: Job, result: Trained) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
     Edits that were withdrawn while the candidate was made or gated are taken out of it, and what is
     left is gated again: no version on record holds one.
     """
     ref = JobRef(job.id, job.attempt, job.worker or "")
-    job = held(ledger, ref)
+    job = held(context.ledger, ref)
     while True:
-        gated, reasons = gate(settings, ledger, result, job)
-        with ledger.store.write():
-            left = held(ledger, ref)
+        gated, reasons = gate(context, result, job)
+        with context.ledger.store.write():
+            left = held(context.ledger, ref)
             if [edit.id for edit in left.edits] == [edit.id for edit in job.edits]:
-                verdict = _end(settings, ledger, job, result, gated, reasons)
+                verdict = _end(context, job, result, gated, reasons)
                 break
-            ledger.jobs.heartbeat(job, ref.worker, lease_seconds=settings.plan.lease_seconds)
+            context.ledger.jobs.heartbeat(
+                job, ref.worker, lease_seconds=context.settings.plan.lease_seconds
+            )
         job = left
-    forget(settings, job.id)
+    forget(context.settings, job.id)
     return verdict
 
 
@@ -103,15 +105,14 @@ def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
 
 
 def _end(
-    settings: Settings,
-    ledger: Ledger,
+    context: Context,
     job: Job,
     result: Trained,
     gated: GateResult,
     reasons: Mapping[str, str],
 ) -> Verdict:
     """Put version, verdict and the job's end on record, in the caller's transaction."""
-    base = open_version(settings, result.base)
+    base = open_version(context.settings, result.base)
     version = gated.version
     own = {edit.id for edit in job.edits}
     beaten = {old: new for old, new in result.beaten.items() if new in version}
@@ -128,14 +129,14 @@ def _end(
         asked = dict.fromkeys(job.removals, "taken out as asked")
         asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
         record(
-            ledger, gated, result.base, job.id, added, removed, beaten, asked,
+            context.ledger, gated, result.base, job.id, added, removed, beaten, asked,
             train_seconds=round(sum(result.seconds.values()), 2),
-            device=str(open_backbone(settings).device),
+            device=str(context.backbone.device),
         )  # fmt: skip
     for old, new in lost.items():
         why = f"edit {new} answers the same question differently and came later"
-        ledger.edits.transition([old], "superseded", "edit", why, kept)
-    ledger.jobs.finish(
+        context.ledger.edits.transition([old], "superseded", "edit", why, kept)
+    context.ledger.jobs.finish(
         job,
         job.worker or "",
         version=kept,
@@ -151,7 +152,7 @@ def _end(
 
 
 def gate(
-    settings: Settings, ledger: Ledger, result: Trained, job: Job | None = None
+    context: Context, result: Trained, job: Job | None = None
 ) -> tuple[GateResult, dict[str, str]]:
     """Gate a candidate against the version it was built upon, and write what is left of it.
 
@@ -161,25 +162,25 @@ def gate(
     once more. Returns the last result, with what was taken out on the way, and why each rejected
     edit was. The report lies in HOME/reports/<version> then.
     """
-    base = open_version(settings, result.base)
+    base = open_version(context.settings, result.base)
     champion = None if result.base == BASE else base
-    version = _of_the_job(open_version(settings, result.candidate), result, base, job)
-    editor = open_editor(settings, result.base)
+    version = _of_the_job(open_version(context.settings, result.candidate), result, base, job)
+    editor = open_editor(context.settings, result.base)
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
     again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
     spent = Spent()
-    with AnswerCache.open(settings.paths.answers) as cache:
+    with AnswerCache.open(context.paths.answers) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
                 editor,
                 version,
                 champion,
-                suites=suites_from(ledger, version, champion, folder=settings.paths.suites),
+                suites=suites_from(context.ledger, version, champion, folder=context.paths.suites),
                 cache=cache,
-                thresholds=Thresholds.of_home(settings),
-                narrow=settings.gate.narrow,
-                tokens_per_edit=settings.gate.tokens_per_edit,
+                thresholds=Thresholds.of_home(context.settings),
+                narrow=context.settings.gate.narrow,
+                tokens_per_edit=context.settings.gate.tokens_per_edit,
                 progress=progress.report,
             )
             spent.add(gated)
@@ -190,7 +191,7 @@ def gate(
             left = gated.version.without([r.edit for r in guilty]) if guilty else gated.version
             if second and job:
                 failing = {r.edit: r.wordings for r in gated.rejected if r.edit in second}
-                left, vain = trained_again(settings, job, failing, version, left)
+                left, vain = trained_again(context.settings, job, failing, version, left)
                 again |= dict.fromkeys(second, "") | vain
                 rejected = {e: r for e, r in rejected.items() if e not in left}
             version = restored(result, set(rejected) | set(result.failed), base, left)
@@ -205,9 +206,9 @@ def gate(
         regenerated=spent.texts,
         tokens=spent.tokens,
     )
-    save_version(settings, gated.version)
+    save_version(context.settings, gated.version)
     kept = result.candidate if gated.version.id == base.id else gated.version.id
-    write_report(gated, settings.paths.report(kept))
+    write_report(gated, context.paths.report(kept))
     return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
 
 

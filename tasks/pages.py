@@ -7,8 +7,8 @@ import os
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from config import Settings
+from execution.context import Context
 from execution.versions import open_backbone
-from ledger import Ledger
 from registry.store import Registry
 from tasks.judge import Verdict
 
@@ -16,15 +16,15 @@ SHOWN = 100  # edits of a job on its page
 PAGE = "MELO_MLFLOW_PAGE"  # where MLflow is to be looked at; `melo up` sets it
 
 
-def show_verdict(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
+def show_verdict(context: Context, verdict: Verdict) -> None:
     """The verdict table, and what became of each edit."""
-    job = ledger.jobs.get(verdict.job or "")
+    job = context.ledger.jobs.get(verdict.job or "")
     name = (verdict.version or "none")[:12]
     create_table_artifact(
         key=f"edits-{job.id}",
         table=[
             {"edit": e.id[:12], "prompt": e.prompt[:80], "target": e.target, "became": e.state,
-             "why": ledger.edits.history(e.id)[-1].reason[:200]}
+             "why": context.ledger.edits.history(e.id)[-1].reason[:200]}
             for e in job.edits[:SHOWN]
         ],
         description=f"Edits of job {job.id}: {verdict.added} in version {name}",
@@ -35,10 +35,10 @@ def show_verdict(settings: Settings, ledger: Ledger, verdict: Verdict) -> None:
             table=[
                 {"suite": s.suite, "metric": s.metric, "value": s.value, "threshold": s.threshold,
                  "probes": s.probes, "failed": s.failed, "passed": s.passed}
-                for s in ledger.versions.suite_verdicts(verdict.version)
+                for s in context.ledger.versions.suite_verdicts(verdict.version)
             ],
             description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
-            f"{verdict.reason}. [Look at it]({settings.dashboard_url}/version?version={name})",
+            f"{verdict.reason}. [Look at it]({context.settings.dashboard_url}/version?version={name})",
         )  # fmt: skip
 
 

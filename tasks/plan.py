@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from config import Settings
-from ledger import Job, Ledger
+from execution.context import Context
+from ledger import Job
 from tasks.ingest import rules_from
 
 
-def plan(ledger: Ledger, settings: Settings) -> list[Job]:
+def plan(context: Context) -> list[Job]:
     """Retire what is no longer valid, let in what now is, and plan what is ready.
 
     The jobs returned are open for workers.
     """
-    ledger.review.come_due(rules_from(settings))
-    jobs = ledger.jobs.plan(
-        max_edits=settings.plan.max_edits_per_job, max_jobs=settings.plan.max_jobs
+    context.ledger.review.come_due(rules_from(context.settings))
+    jobs = context.ledger.jobs.plan(
+        max_edits=context.settings.plan.max_edits_per_job, max_jobs=context.settings.plan.max_jobs
     )
-    ledger.store.publish()
+    context.ledger.store.publish()
     return jobs

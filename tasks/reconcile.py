@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from artifacts.atomic import process_runs, remove_abandoned
 from config import Settings
+from execution.context import Context
 from execution.leases import JobRef, hand_back
 from execution.lineage import descends, stands
 from execution.retries import Fault
@@ -36,32 +37,36 @@ class Mended:
     swept: int = 0
 
 
-def reconcile(settings: Settings, ledger: Ledger) -> Mended:
+def reconcile(context: Context) -> Mended:
     """Bring ledger, versions on disk and registry in line with each other. Safe at any time."""
-    swept = _sweep(settings)
-    jobs = _free_leases(settings, ledger)
+    swept = _sweep(context.settings)
+    jobs = _free_leases(context)
     registered = promoted = late = 0
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     waiting = []
-    for version in _unfinished(ledger):
+    for version in _unfinished(context.ledger):
         if version.registry_version is None:
-            register(settings, ledger, version.id)
+            register(context, version.id)
             registered += 1
-        if settings.registry.promotion == "auto":
-            done = advance(settings, ledger, version.id, actor="reconcile")
+        if context.settings.registry.promotion == "auto":
+            done = advance(context, version.id, actor="reconcile")
             promoted, late = promoted + bool(done), late + (done is None)
             serves = "it serves now" if done else "another overtook it: its edits are planned anew"
-            _tell(ledger, version, f"had passed its gate; {serves}")
-        elif not _can_serve(ledger, version.id, champion.version if champion else None):
-            overtaken(ledger, version.id, actor="reconcile")
+            _tell(context.ledger, version, f"had passed its gate; {serves}")
+        elif not _can_serve(context.ledger, version.id, champion.version if champion else None):
+            overtaken(context.ledger, version.id, actor="reconcile")
             late += 1
-            _tell(ledger, version, "can serve no more: its edits are planned anew")
+            _tell(context.ledger, version, "can serve no more: its edits are planned anew")
         else:
             waiting.append(version.id)
-    removals = ledger.removals.plan_anew(waiting=waiting)
-    champion = ledger.champions.current()
-    if follow(settings, ledger) and champion is not None and not promoted:
-        _tell(ledger, ledger.versions.get(champion.version), "serves, and the registry says so now")
+    removals = context.ledger.removals.plan_anew(waiting=waiting)
+    champion = context.ledger.champions.current()
+    if follow(context) and champion is not None and not promoted:
+        _tell(
+            context.ledger,
+            context.ledger.versions.get(champion.version),
+            "serves, and the registry says so now",
+        )
     return Mended(jobs, registered, promoted, late, removals, swept)
 
 
@@ -88,14 +93,14 @@ def _can_serve(ledger: Ledger, version: str, champion: str | None) -> bool:
     return descends(ledger, version, champion)
 
 
-def _free_leases(settings: Settings, ledger: Ledger) -> int:
+def _free_leases(context: Context) -> int:
     """Jobs of workers on this machine whose process is gone; others wait for their lease to end."""
     freed = 0
-    for job in ledger.jobs.find(state="leased"):
+    for job in context.ledger.jobs.find(state="leased"):
         host, _, pid = (job.worker or "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
-            hand_back(settings, ledger, ref, "its worker died", Fault.DOUBTFUL)
+            hand_back(context, ref, "its worker died", Fault.DOUBTFUL)
             freed += 1
     return freed
 

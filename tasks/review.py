@@ -6,38 +6,42 @@ by a version of their own, which is gated and promoted (tasks/wordings.py).
 
 from __future__ import annotations
 
-from config import Settings
-from ledger import Change, Decided, Decision, Ledger
+from execution.context import Context
+from ledger import Change, Decided, Decision
 from ledger.states import IN_FLIGHT
 from tasks.ingest import rules_from
 
 BY_VERSION = ("subject", "wording")
 
 
-def preview(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str) -> list[Change]:
+def preview(context: Context, decision: Decision, *, actor: str) -> list[Change]:
     """What a decision would change; nothing is made. Raises as `decide`, save what a gate would say."""
-    edit = ledger.edits.get(decision.edit)
+    edit = context.ledger.edits.get(decision.edit)
     if decision.action in BY_VERSION and edit.state in IN_FLIGHT:
         kind = "subject is" if decision.action == "subject" else "questions have one more:"
         after = f"its {kind} {(decision.value or '').strip()!r}, in a new version"
         why = "the version is made without training, gated and promoted; that takes a while"
         return [Change(edit.id, edit.prompt, edit.target, edit.state, after, why)]
-    return ledger.decisions.preview(decision, actor=actor, rules=rules_from(settings))
+    return context.ledger.decisions.preview(
+        decision, actor=actor, rules=rules_from(context.settings)
+    )
 
 
-def decide(settings: Settings, ledger: Ledger, decision: Decision, *, actor: str) -> Decided:
+def decide(context: Context, decision: Decision, *, actor: str) -> Decided:
     """Make a decision and put it on record.
 
     Raises LedgerError; TaskError, NotPromotable where an edit in force can't be changed so.
     """
-    edit = ledger.edits.get(decision.edit)
+    edit = context.ledger.edits.get(decision.edit)
     if decision.action not in BY_VERSION or edit.state not in IN_FLIGHT:
-        return ledger.decisions.make(decision, actor=actor, rules=rules_from(settings))
+        return context.ledger.decisions.make(
+            decision, actor=actor, rules=rules_from(context.settings)
+        )
     from tasks.wordings import add_wordings, set_subject  # which open the model, so torch
 
     value = (decision.value or "").strip()
     if decision.action == "subject":
-        set_subject(settings, ledger, edit.id, value, actor=actor)
+        set_subject(context, edit.id, value, actor=actor)
     else:
-        add_wordings(settings, ledger, edit.id, [value], actor=actor)
-    return ledger.decisions.record(decision, edit.id, value, actor=actor)
+        add_wordings(context, edit.id, [value], actor=actor)
+    return context.ledger.decisions.record(decision, edit.id, value, actor=actor)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config import Settings
+from execution.context import Context
 from execution.lineage import head
 from execution.versions import open_version, save_version
-from ledger import Ledger
 from tasks.edit import Trained
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
@@ -28,36 +27,34 @@ class Revoked:
     promotion: Promotion | None = None
 
 
-def revoke(
-    settings: Settings, ledger: Ledger, edits: list[str], *, actor: str, reason: str
-) -> Revoked:
+def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Revoked:
     """Revoke edits: those in force leave with a new version, which is promoted.
 
     Raises UnknownId, IllegalTransition; NotPromotable where the version fails its gate.
     """
-    ended, later = ledger.removals.request(edits, actor=actor, reason=reason)
-    champion = ledger.champions.current()
+    ended, later = context.ledger.removals.request(edits, actor=actor, reason=reason)
+    champion = context.ledger.champions.current()
     # Where a person promotes, what waits for that must not come in with this.
-    manual = settings.registry.promotion == "manual"
-    base = champion.version if champion and manual else head(ledger)
+    manual = context.settings.registry.promotion == "manual"
+    base = champion.version if champion and manual else head(context.ledger)
     if not later or base is None:
         return Revoked(tuple(ended), (), None)
-    before = open_version(settings, base)
+    before = open_version(context.settings, base)
     gone = [edit for edit in later if edit in before]
     version = before.without(gone)
-    save_version(settings, version)
-    gated, _ = gate(settings, ledger, Trained("", base, version.id))
+    save_version(context.settings, version)
+    gated, _ = gate(context, Trained("", base, version.id))
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)
-    with ledger.store.write():
-        record(ledger, gated, base, None, added, removed, {}, dict.fromkeys(gone, reason))
+    with context.ledger.store.write():
+        record(context.ledger, gated, base, None, added, removed, {}, dict.fromkeys(gone, reason))
     if not gated.passed:
         raise NotPromotable(
             f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "
             f"{gated.reason}. The champion stays; see `melo versions show {gated.version.id[:12]}`."
         )
     done = promote(
-        settings, ledger, gated.version.id,
+        context, gated.version.id,
         expected=champion.version if champion else None, actor=actor, reason=reason,
     )  # fmt: skip
     return Revoked(tuple(ended), tuple(gone), gated.version.id, done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config import Settings
+from execution.context import Context
 from execution.lineage import BASE
 from execution.versions import open_version, save_version
 from ledger import Ledger
@@ -13,38 +13,36 @@ from tasks.register import Promotion, promote
 from tasks.register import roll_back as to_version
 
 
-def roll_back(
-    settings: Settings, ledger: Ledger, version: str | None, *, actor: str, reason: str
-) -> Promotion:
+def roll_back(context: Context, version: str | None, *, actor: str, reason: str) -> Promotion:
     """Let a version serve again: the given one, `base`, or the champion before this one.
 
     Raises NotPromotable where there is none, or where it fails its gate.
     """
     if version == BASE:
-        return _to_base(settings, ledger, actor=actor, reason=reason)
-    return to_version(settings, ledger, version, actor=actor, reason=reason)
+        return _to_base(context, actor=actor, reason=reason)
+    return to_version(context, version, actor=actor, reason=reason)
 
 
-def _to_base(settings: Settings, ledger: Ledger, *, actor: str, reason: str) -> Promotion:
+def _to_base(context: Context, *, actor: str, reason: str) -> Promotion:
     """Promote the version without any edit. It is gated like every other, once."""
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     if champion is None:
         raise NotPromotable("the backbone serves already: no version has been promoted yet.")
-    empty = open_version(settings, BASE)
+    empty = open_version(context.settings, BASE)
     if champion.version == empty.id:
-        return Promotion(empty.id, empty.id, ledger.versions.get(empty.id).registry_version)
-    if not _passed(ledger, empty.id):
-        save_version(settings, empty)
-        gated, _ = gate(settings, ledger, Trained("", champion.version, empty.id))
-        gone = tuple(open_version(settings, champion.version).edits)
-        record(ledger, gated, BASE, None, (), gone, {}, dict.fromkeys(gone, reason))
+        return Promotion(empty.id, empty.id, context.ledger.versions.get(empty.id).registry_version)
+    if not _passed(context.ledger, empty.id):
+        save_version(context.settings, empty)
+        gated, _ = gate(context, Trained("", champion.version, empty.id))
+        gone = tuple(open_version(context.settings, champion.version).edits)
+        record(context.ledger, gated, BASE, None, (), gone, {}, dict.fromkeys(gone, reason))
         if not gated.passed:
             raise NotPromotable(
                 f"the backbone without edits failed its gate: {gated.reason}. The champion stays; "
                 f"see `melo versions show {empty.id[:12]}`."
             )
     return promote(
-        settings, ledger, empty.id, expected=champion.version, actor=actor, reason=reason,
+        context, empty.id, expected=champion.version, actor=actor, reason=reason,
         going_back=True,
     )  # fmt: skip
 

@@ -11,44 +11,45 @@ from dataclasses import asdict
 
 from config import Settings
 from execution import progress, work_folder
+from execution.context import Context
 from execution.lineage import BASE, head
 from execution.spreading import Plan, read_plan
 from execution.versions import open_editor, open_version, save_version
-from ledger import Job, Ledger
+from ledger import Job
 from melo_engine import Conflict, Editor, EditOutcome, EditResult
 from melo_engine.errors import VersionError
 from melo_engine.merge import merge_parts
 from tasks.requests import request_of
 
 
-def cut(settings: Settings, ledger: Ledger, job: Job) -> Plan | None:
+def cut(context: Context, job: Job) -> Plan | None:
     """Cut a job, or find how it was cut; None where it is small enough to be trained at once."""
-    size = settings.workers.shard_edits
+    size = context.settings.workers.shard_edits
     if len(job.edits) <= size:
         return None
-    base = head(ledger) or BASE
+    base = head(context.ledger) or BASE
     ids = [edit.id for edit in job.edits]
     shards = tuple(tuple(ids[at : at + size]) for at in range(0, len(ids), size))
-    known = read_plan(settings, job.id)
+    known = read_plan(context.settings, job.id)
     if known is not None and (known.base, known.shards) == (base, shards):
         return known
-    editor = open_editor(settings, base)
+    editor = open_editor(context.settings, base)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
     plan = Plan(job.id, base, removals, shards)
-    plan.write(settings)
+    plan.write(context.settings)
     return plan
 
 
-def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> EditResult:
+def train_shard(context: Context, plan: Plan, number: int) -> EditResult:
     """Train one shard upon the plan's base, or find what was trained; it is kept in any case.
 
     Raises MeloError where the backbone or the base version can't be opened.
     """
-    known = trained_shard(settings, plan, number)
+    known = trained_shard(context.settings, plan, number)
     if known is not None:
         return known
-    editor = _editor(settings, plan)
-    edits = ledger.edits.find(ids=plan.shards[number])
+    editor = _editor(context.settings, plan)
+    edits = context.ledger.edits.find(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
     made = editor.edit(
@@ -56,13 +57,13 @@ def train_shard(settings: Settings, ledger: Ledger, plan: Plan, number: int) -> 
         replaces=[old for edit in edits for old in edit.supersedes if old in editor.version],
         progress=progress.report,
     )
-    save_version(settings, made.version)
+    save_version(context.settings, made.version)
     told = {
         "version": made.version.id,
         "outcomes": [asdict(outcome) for outcome in made.outcomes],
         "conflicts": [asdict(conflict) for conflict in made.conflicts],
     }
-    work_folder.write(plan.shard_file(settings, number), told)
+    work_folder.write(plan.shard_file(context.settings, number), told)
     return made
 
 
@@ -79,10 +80,10 @@ def trained_shard(settings: Settings, plan: Plan, number: int) -> EditResult | N
         return None
 
 
-def merged(settings: Settings, ledger: Ledger, plan: Plan) -> EditResult:
+def merged(context: Context, plan: Plan) -> EditResult:
     """All shards in one version; those that nobody brought are trained here."""
-    parts = [train_shard(settings, ledger, plan, n) for n in range(len(plan.shards))]
-    base = _editor(settings, plan).version
+    parts = [train_shard(context, plan, n) for n in range(len(plan.shards))]
+    base = _editor(context.settings, plan).version
     return merge_parts(base, parts)
 
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from config import Settings
 from execution import progress
+from execution.context import Context
 from execution.lineage import BASE
-from execution.versions import open_backbone, open_editor, open_projection
-from ledger import Ledger, Question
+from execution.versions import open_editor, open_projection
+from ledger import Question
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.matching.names import name_in
 from tasks.gate.cache.keys import ProbeKeys
@@ -38,31 +39,31 @@ class Likeness:
     contradictions: int = 0
 
 
-def group_similar(settings: Settings, ledger: Ledger) -> Likeness:
+def group_similar(context: Context) -> Likeness:
     """Compare what is about to be planned with what is live; record groups, settle contradictions.
 
     Cheap where nothing is new: one look into the ledger. Raises TaskError, BackboneError.
     """
-    backbone = open_backbone(settings)
-    projection = open_projection(settings, backbone)
-    alike = settings.contradictions.alike
+    backbone = context.backbone
+    projection = open_projection(context.settings, backbone)
+    alike = context.settings.contradictions.alike
     space = f"{backbone.weights_hash[:16]}-{projection.content_hash()[:16]}-{alike}"
-    rules = rules_from(settings)
-    limit = settings.plan.max_jobs * settings.plan.max_edits_per_job
-    if not ledger.deduplication.uncompared(space, limit=1):
+    rules = rules_from(context.settings)
+    limit = context.settings.plan.max_jobs * context.settings.plan.max_edits_per_job
+    if not context.ledger.deduplication.uncompared(space, limit=1):
         return Likeness()
-    ledger.review.come_due(rules)  # what comes in by its date is compared with the others
-    fresh = ledger.deduplication.uncompared(space, limit=limit)
-    known = ledger.deduplication.compared(space)
-    keys = _keys(settings, [*known, *fresh])
+    context.ledger.review.come_due(rules)  # what comes in by its date is compared with the others
+    fresh = context.ledger.deduplication.uncompared(space, limit=limit)
+    known = context.ledger.deduplication.compared(space)
+    keys = _keys(context.settings, [*known, *fresh])
     groups = similar(known, fresh, keys, projection.relation_size, alike)
-    found = ledger.deduplication.set_groups(
+    found = context.ledger.deduplication.set_groups(
         {edit: name for name, members in groups.items() for edit in members},
         rules=rules,
         compared=[question.id for question in fresh],
         space=space,
     )
-    ledger.store.publish()
+    context.ledger.store.publish()
     return Likeness(len(fresh), groups, found)
 
 

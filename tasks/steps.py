@@ -38,14 +38,14 @@ from tasks.write_back import write_back
 def take_in(home: str, paths: list[str], source: str | None = None) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
     with opened(home) as context:
-        return _counted(ingest_paths(context.ledger, paths, context.settings, source=source))
+        return _counted(ingest_paths(context, paths, source=source))
 
 
 @task(name="ingest-inbox", **PATIENT)
 def take_in_inbox(home: str) -> dict[str, int]:
     """Take in what waits in the home's inbox."""
     with opened(home) as context:
-        return _counted(ingest_inbox(context.ledger, context.settings))
+        return _counted(ingest_inbox(context))
 
 
 @task(name="mend", **PATIENT)
@@ -53,7 +53,7 @@ def mend(home: str) -> dict[str, int]:
     """Take up what a dead process left. Raises where the backbone can't be opened."""
     with opened(home) as context:
         _ = context.backbone
-        return asdict(reconcile(context.settings, context.ledger))
+        return asdict(reconcile(context))
 
 
 @task(name="next-job", **PATIENT)
@@ -64,11 +64,11 @@ def next_job(home: str, taken: Sequence[str] = ()) -> JobRef | None:
     this run. What one of them could not take out is planned by the next run.
     """
     with opened(home) as context:
-        ref = leases.lease(context.settings, context.ledger, taken)
+        ref = leases.lease(context, taken)
         if ref is None and not _freed(context.ledger, taken):
-            group_similar(context.settings, context.ledger)
-            if plan(context.ledger, context.settings):
-                ref = leases.lease(context.settings, context.ledger, taken)
+            group_similar(context)
+            if plan(context):
+                ref = leases.lease(context, taken)
         return ref
 
 
@@ -77,12 +77,10 @@ def train(home: str, job: JobRef) -> str:
     """Train a job's blocks; the candidate's id."""
     with (
         opened(home) as context,
-        leases.heartbeat(context.settings, context.ledger, job),
+        leases.heartbeat(context, job),
         measured(context.ledger, "train", job=job.id),
     ):
-        return edit_job(
-            context.settings, context.ledger, leases.held(context.ledger, job)
-        ).candidate
+        return edit_job(context, leases.held(context.ledger, job)).candidate
 
 
 @task(name="gate", **PATIENT)
@@ -92,16 +90,12 @@ def gate(home: str, job: JobRef) -> Verdict:
         known = verdict_on_record(context.ledger, job)
         if known is not None:
             return known
-        with leases.heartbeat(context.settings, context.ledger, job):
+        with leases.heartbeat(context, job):
             result = trained(context.settings, job.id)
             if result is None:
-                result = edit_job(
-                    context.settings, context.ledger, leases.held(context.ledger, job)
-                )
+                result = edit_job(context, leases.held(context.ledger, job))
             with measured(context.ledger, "gate", job=job.id):
-                return judge(
-                    context.settings, context.ledger, leases.held(context.ledger, job), result
-                )
+                return judge(context, leases.held(context.ledger, job), result)
 
 
 @task(name="show-verdict", **PATIENT)
@@ -110,10 +104,10 @@ def show(home: str, verdict: Verdict) -> None:
     job = verdict.job or ""
     with opened(home) as context:
         if verdict.version is not None:
-            note_size(context.settings, context.ledger, verdict.version)
+            note_size(context, verdict.version)
         elif verdict.candidate is not None:
-            log_fruitless(context.settings, context.ledger, job, verdict.candidate)
-        show_verdict(context.settings, context.ledger, verdict)
+            log_fruitless(context, job, verdict.candidate)
+        show_verdict(context, verdict)
     if verdict.rejected or not verdict.passed:
         tell(
             home, "version.rejected", f"job {job}: {verdict.rejected} edits rejected; "
@@ -127,7 +121,7 @@ def register_version(home: str, version: str) -> str | None:
     """Log a version to MLflow; the registry's number, None where it failed its gate."""
     with opened(home) as context:
         with measured(context.ledger, "register", version=version):
-            number = register(context.settings, context.ledger, version)
+            number = register(context, version)
         link_version(context.settings, version, number)
         return number
 
@@ -139,7 +133,7 @@ def promote_version(home: str, version: str) -> bool:
         if context.settings.registry.promotion == "manual":
             return False
         with measured(context.ledger, "promote", version=version):
-            done = advance(context.settings, context.ledger, version, actor="run")
+            done = advance(context, version, actor="run")
     if done is not None:
         said = f"version {version[:12]} serves since now"
         tell(home, "version.promoted", said, version=version, before=done.before)
@@ -150,7 +144,7 @@ def promote_version(home: str, version: str) -> bool:
 def tell_sources(home: str) -> dict[str, int]:
     """Tell the tools that reports came from which edits serve, where that is set."""
     with opened(home) as context:
-        return asdict(write_back(context.settings, context.ledger))
+        return asdict(write_back(context))
 
 
 @task(name="audit-champion", **PATIENT)
@@ -159,8 +153,8 @@ def audit_champion(home: str) -> bool:
     with opened(home) as context:
         if context.ledger.champions.current() is None:
             return True
-        result = audit(context.settings, context.ledger, progress.report)
-        log_audit(context.settings, context.ledger, result.candidate)
+        result = audit(context, progress.report)
+        log_audit(context, result.candidate)
         return bool(result.passed)
 
 
@@ -175,15 +169,15 @@ def keep_dates(home: str) -> dict[str, int]:
 def retry_lines(home: str) -> int:
     """Judge quarantined lines again; how many can be used now."""
     with opened(home) as context:
-        return retry_quarantined(context.ledger, context.settings)
+        return retry_quarantined(context)
 
 
 @task(name="sweep", **PATIENT)
 def sweep(home: str) -> dict[str, int]:
     """Fold what the champion has in many shards; free what no version on record refers to."""
     with opened(home) as context:
-        fold(context.settings, context.ledger)
-        return asdict(compact(context.settings, context.ledger))
+        fold(context)
+        return asdict(compact(context))
 
 
 @task(name="go-back", **PATIENT)
@@ -191,9 +185,7 @@ def go_back(home: str, version: str | None, reason: str) -> str:
     """Let an earlier version serve again; its id."""
     with opened(home) as context:
         chosen = resolve(context.ledger, version) if version else None
-        return roll_back(
-            context.settings, context.ledger, chosen, actor="flow", reason=reason
-        ).version
+        return roll_back(context, chosen, actor="flow", reason=reason).version
 
 
 @task(name="call-for-editing", **PATIENT)
@@ -212,8 +204,8 @@ def call_for_editing(home: str) -> bool:
 @task(name="cut-job", **PATIENT)
 def cut_job(home: str, job: JobRef) -> int:
     """Cut a job; how many shards, 0 where it is small enough to be trained at once."""
-    with opened(home) as context, leases.heartbeat(context.settings, context.ledger, job):
-        plan = cut(context.settings, context.ledger, leases.held(context.ledger, job))
+    with opened(home) as context, leases.heartbeat(context, job):
+        plan = cut(context, leases.held(context.ledger, job))
         return len(plan.shards) if plan else 0
 
 
@@ -224,7 +216,7 @@ def bring_shard(home: str, job: str, number: int) -> int:
         plan = read_plan(context.settings, job)
         if plan is None:
             return 0
-        train_shard(context.settings, context.ledger, plan, number)
+        train_shard(context, plan, number)
         return 1
 
 

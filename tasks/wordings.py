@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from config import Settings
+from execution.context import Context
 from execution.errors import TaskError
 from execution.lineage import head
 from execution.versions import open_editor, open_version, save_version
-from ledger import Edit, Ledger
+from ledger import Edit
 from ledger.states import IN_FLIGHT, LIVE
 from melo_engine import Editor, Version
 from tasks.edit import Trained
@@ -22,54 +22,50 @@ from tasks.judge import gate, record
 from tasks.register import promote
 
 
-def add_wordings(
-    settings: Settings, ledger: Ledger, edit_id: str, wordings: Sequence[str], *, actor: str
-) -> str:
+def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, actor: str) -> str:
     """Add wordings to an edit in force; returns the version that was promoted.
 
     Raises UnknownId; TaskError where the edit is in no version, a wording is empty, or its key does
     not suffice; NotPromotable where the version fails its gate.
     """
-    edit, base, before = _in_force(settings, ledger, edit_id)
+    edit, base, before = _in_force(context, edit_id)
     texts = [text.strip() for text in dict.fromkeys(wordings)]
     if not texts or not all(texts):
         raise TaskError("a wording is empty; give the question in other words.")
-    editor = open_editor(settings, base)
+    editor = open_editor(context.settings, base)
     version = editor.add_wordings(edit.id, texts)
     _suffices(editor, edit.id, texts)
     reason = f"{len(texts)} wordings added to edit {edit.id}"
-    with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
-        ledger.wordings.record(edit.id, texts, actor=actor, version=made)
+    with _gated(context, edit.id, base, before, version, reason, actor) as made:
+        context.ledger.wordings.record(edit.id, texts, actor=actor, version=made)
     return made
 
 
-def set_subject(
-    settings: Settings, ledger: Ledger, edit_id: str, subject: str, *, actor: str
-) -> str | None:
+def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> str | None:
     """Say what an edit is about; returns the version that was promoted, None for one not in force.
 
     An edit that still waits is trained with it. Raises UnknownId, TaskError, NotPromotable; RequestError
     where the subject does not stand in the edit's question.
     """
-    edit = ledger.edits.get(edit_id)
+    edit = context.ledger.edits.get(edit_id)
     if edit.state in LIVE and edit.state not in IN_FLIGHT:
-        ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
+        context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
         return None
-    edit, base, before = _in_force(settings, ledger, edit_id)
-    version = open_editor(settings, base).set_subject(edit.id, subject)
+    edit, base, before = _in_force(context, edit_id)
+    version = open_editor(context.settings, base).set_subject(edit.id, subject)
     reason = f'edit {edit.id} is about "{subject}"'
-    with _gated(settings, ledger, edit.id, base, before, version, reason, actor) as made:
-        ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
+    with _gated(context, edit.id, base, before, version, reason, actor) as made:
+        context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
     return made
 
 
-def _in_force(settings: Settings, ledger: Ledger, edit_id: str) -> tuple[Edit, str, Version]:
+def _in_force(context: Context, edit_id: str) -> tuple[Edit, str, Version]:
     """An edit, the version that the next one is built upon, and that version, which holds the edit."""
-    edit = ledger.edits.get(edit_id)
-    champion = ledger.champions.current()
-    manual = settings.registry.promotion == "manual"
-    base = champion.version if champion and manual else head(ledger)
-    before = open_version(settings, base) if base is not None else None
+    edit = context.ledger.edits.get(edit_id)
+    champion = context.ledger.champions.current()
+    manual = context.settings.registry.promotion == "manual"
+    base = champion.version if champion and manual else head(context.ledger)
+    before = open_version(context.settings, base) if base is not None else None
     if base is None or before is None or edit.id not in before:
         raise TaskError(f"edit {edit.id} is {edit.state} and in no version; change one in force.")
     return edit, base, before
@@ -77,23 +73,23 @@ def _in_force(settings: Settings, ledger: Ledger, edit_id: str) -> tuple[Edit, s
 
 @contextmanager
 def _gated(
-    settings: Settings, ledger: Ledger, edit: str, base: str, before: Version, version: Version,
+    context: Context, edit: str, base: str, before: Version, version: Version,
     reason: str, actor: str,
 ) -> Iterator[str]:  # fmt: skip
     """Gate a version, put it on record with what is done inside the block, and promote it."""
-    save_version(settings, version)
-    gated, reasons = gate(settings, ledger, Trained("", base, version.id))
+    save_version(context.settings, version)
+    gated, reasons = gate(context, Trained("", base, version.id))
     if edit not in gated.version or not gated.passed:
         why = reasons.get(edit, gated.reason)
         raise NotPromotable(f"changed so, the version failed its gate: {why}.")
     removed = tuple(e for e in before.edits if e not in gated.version)
-    champion = ledger.champions.current()
-    with ledger.store.write():
+    champion = context.ledger.champions.current()
+    with context.ledger.store.write():
         asked = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
-        record(ledger, gated, base, None, (), removed, {}, asked)
+        record(context.ledger, gated, base, None, (), removed, {}, asked)
         yield gated.version.id
     promote(
-        settings, ledger, gated.version.id,
+        context, gated.version.id,
         expected=champion.version if champion else None, actor=actor, reason=reason,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from config import Settings
+from execution.context import Context
 from ledger import Edit, Ledger, WriteBack
 from registry.assessments import write_assessment
 from registry.errors import RegistryUnreachable, UnknownTrace
@@ -57,18 +58,18 @@ def configured(settings: Settings) -> bool:
     return bool(_senders(settings))
 
 
-def write_back(settings: Settings, ledger: Ledger) -> Told:
+def write_back(context: Context) -> Told:
     """Tell every configured tool what is due. One process at a time; a dead one's rest is taken up."""
-    senders = _senders(settings)
+    senders = _senders(context.settings)
     outcome = Told()
     if not senders:
         return outcome
-    with _alone(settings) as alone:
+    with _alone(context.settings) as alone:
         if not alone:
             return outcome
-        ledger.write_backs.note(list(senders))
+        context.ledger.write_backs.note(list(senders))
         for tool, send in senders.items():
-            _tell(ledger, tool, send, outcome)
+            _tell(context.ledger, tool, send, outcome)
     return outcome
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from config import Settings
+from execution.context import Context
 from execution.leases import held, lease
 from ledger import Ledger
 from tasks.edit import edit_job
@@ -19,16 +20,16 @@ def take(settings: Settings, ledger: Ledger, *rows: dict[str, object]) -> None:
     """Take reports in."""
     number = len(list(Path(settings.home).glob("given-*.jsonl")))
     path = write_lines(Path(settings.home) / f"given-{number}.jsonl", list(rows))
-    ingest_paths(ledger, [path], settings)
+    ingest_paths(Context(settings, ledger), [path])
 
 
 def judged(settings: Settings, ledger: Ledger) -> Verdict:
     """Plan, train and gate one job."""
-    plan(ledger, settings)
-    ref = lease(settings, ledger)
+    plan(Context(settings, ledger))
+    ref = lease(Context(settings, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    return judge(settings, ledger, job, edit_job(settings, ledger, job))
+    return judge(Context(settings, ledger), job, edit_job(Context(settings, ledger), job))
 
 
 def promoted(settings: Settings, ledger: Ledger) -> str:
@@ -36,6 +37,6 @@ def promoted(settings: Settings, ledger: Ledger) -> str:
     verdict = judged(settings, ledger)
     assert verdict.version is not None, verdict.reason
     assert verdict.passed, verdict.reason
-    done = advance(settings, ledger, verdict.version, actor="test")
+    done = advance(Context(settings, ledger), verdict.version, actor="test")
     assert done is not None
     return verdict.version

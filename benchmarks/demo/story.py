@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.demo.home import EXAMPLES, PREPARED
 from config import Settings
+from execution.context import Context
 
 FILES = ("reports.jsonl", "facts.jsonl", "later.jsonl")
 RENEWED = "How much does Tessel One cost?"
@@ -127,8 +128,7 @@ class Story:
         with open_ledger(self.settings) as ledger:
             found = [e for e in ledger.edits.active() if e.prompt == REVOKED]
             done = revoke(
-                self.settings,
-                ledger,
+                Context(self.settings, ledger),
                 [e.id for e in found],
                 actor="demo",
                 reason="shown in the demo",

@@ -76,13 +76,13 @@ class Deciders:
     def _preview(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         from tasks.review import preview
 
-        found = preview(self._state.settings, self.ledger, _decision(question), actor=actor)
+        found = preview(self._state.context(self.ledger), _decision(question), actor=actor)
         return {"changes": [asdict(change) for change in found]}
 
     def _decide(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         from tasks.review import decide
 
-        made = decide(self._state.settings, self.ledger, _decision(question), actor=actor)
+        made = decide(self._state.context(self.ledger), _decision(question), actor=actor)
         return {"decided": asdict(made)}
 
     def _undo(self, question: dict[str, Any], actor: str) -> dict[str, Any]:

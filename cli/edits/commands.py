@@ -97,7 +97,7 @@ def add_wording(
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        version = add_wordings(here.settings, ledger, edit_id, wordings, actor=by or user())
+        version = add_wordings(here.context(ledger), edit_id, wordings, actor=by or user())
     if as_json:
         print_json({"edit": edit_id, "wordings": wordings, "version": version})
         return
@@ -120,7 +120,7 @@ def subject(
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        version = set_subject(here.settings, ledger, edit_id, name, actor=by or user())
+        version = set_subject(here.context(ledger), edit_id, name, actor=by or user())
     if as_json:
         print_json({"edit": edit_id, "subject": name, "version": version})
         return

@@ -35,7 +35,7 @@ def revoke(
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
         edits = _edits(ledger, what)
-        done = revoke_edits(here.settings, ledger, edits, actor=user(), reason=reason)
+        done = revoke_edits(here.context(ledger), edits, actor=user(), reason=reason)
     if as_json:
         print_json(done)
         return

@@ -43,14 +43,14 @@ def apply(ctx: typer.Context, ruling: Ruling) -> None:
         ]
         if ruling.dry_run:
             for decision in decisions:
-                _show(preview(here.settings, ledger, decision, actor=actor))
+                _show(preview(here.context(ledger), decision, actor=actor))
             return
         if len(decisions) == 1:
-            made = decide(here.settings, ledger, decisions[0], actor=actor).made or ""
+            made = decide(here.context(ledger), decisions[0], actor=actor).made or ""
         else:
             with ledger.store.write():
                 for decision in decisions:
-                    decide(here.settings, ledger, decision, actor=actor)
+                    decide(here.context(ledger), decision, actor=actor)
     typer.echo(ruling.said.format(len(ruling.edits), actor, made[:12]))
 
 

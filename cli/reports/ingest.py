@@ -72,9 +72,8 @@ def ingest(
         outcome = IngestOutcome()
         if paths:
             outcome = ingest_paths(
-                ledger,
+                here.context(ledger),
                 paths,
-                here.settings,
                 progress,
                 source=source,
                 preset=preset,
@@ -83,9 +82,9 @@ def ingest(
                 shape=shape,
             )
         if inbox:
-            outcome.files += ingest_inbox(ledger, here.settings, progress).files
+            outcome.files += ingest_inbox(here.context(ledger), progress).files
         if watch:
-            for taken in watch_inbox(ledger, here.settings):
+            for taken in watch_inbox(here.context(ledger)):
                 _report(taken, as_json)
             return
     _report(outcome, as_json)

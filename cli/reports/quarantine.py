@@ -46,7 +46,7 @@ def retry(
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
-        left = retry_quarantined(ledger, here.settings, preset=preset)
+        left = retry_quarantined(here.context(ledger), preset=preset)
         remaining = len(ledger.quarantine.find())
     if as_json:
         print_json({"left": left, "remaining": remaining})

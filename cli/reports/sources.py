@@ -88,7 +88,7 @@ def tell(ctx: typer.Context, as_json: Json = False) -> None:
             "nobody is to be told. Set [write_back] in melo.toml; see docs/feedback.md."
         )
     with here.ledger(create=False) as ledger:
-        done = write_back(here.settings, ledger)
+        done = write_back(here.context(ledger))
     if as_json:
         print_json(done)
         return

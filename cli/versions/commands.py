@@ -211,8 +211,7 @@ def promote(
     with here.ledger(create=False) as ledger:
         champion = ledger.champions.current()
         done = promote_version(
-            here.settings,
-            ledger,
+            here.context(ledger),
             resolve(ledger, version),
             expected=champion.version if champion else None,
             actor=user(),

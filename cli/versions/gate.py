@@ -42,8 +42,7 @@ def gate(
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
         result = gate_by_hand(
-            here.settings,
-            ledger,
+            here.context(ledger),
             version,
             full=full,
             only=suite,

@@ -28,7 +28,7 @@ def rollback(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         chosen = resolve(ledger, version) if version else None
-        done = roll_back(here.settings, ledger, chosen, actor=user(), reason=reason)
+        done = roll_back(here.context(ledger), chosen, actor=user(), reason=reason)
     tell(done, as_json)
 
 

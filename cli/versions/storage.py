@@ -22,8 +22,8 @@ def compact(ctx: typer.Context, as_json: Json = False) -> None:
 
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
-        folded = fold(here.settings, ledger, above=1)
-        freed = sweep(here.settings, ledger)
+        folded = fold(here.context(ledger), above=1)
+        freed = sweep(here.context(ledger))
     if as_json:
         print_json({"folded": asdict(folded), "freed": asdict(freed)})
         return
@@ -57,7 +57,7 @@ def delete(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         gone = delete_version(
-            here.settings, ledger, resolve(ledger, version), actor=user(), reason=reason
+            here.context(ledger), resolve(ledger, version), actor=user(), reason=reason
         )
     if as_json:
         print_json({"deleted": gone})

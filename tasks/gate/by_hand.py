@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from artifacts.tags import CHAMPION
-from config import Settings
+from execution.context import Context
 from execution.lineage import BASE, resolve
 from execution.versions import open_editor, open_version
-from ledger import Ledger
 from melo_engine import Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import SuiteError
@@ -22,8 +21,7 @@ from tasks.gate.verdict.thresholds import SurgeryRules, Thresholds
 
 
 def gate_by_hand(
-    settings: Settings,
-    ledger: Ledger,
+    context: Context,
     name: str = "champion",
     *,
     full: bool = False,
@@ -36,12 +34,12 @@ def gate_by_hand(
     full: generate every answer anew and compare with the cache. only: names of suites. Raises
     UnknownVersion, and SuiteError for a suite that isn't there.
     """
-    found = resolve(ledger, name)
-    version = open_version(settings, found)
-    champion = _compared_with(settings, ledger, found)
-    thresholds = replace(Thresholds.of_home(settings), surgery=SurgeryRules(rounds=0))
+    found = resolve(context.ledger, name)
+    version = open_version(context.settings, found)
+    champion = _compared_with(context, found)
+    thresholds = replace(Thresholds.of_home(context.settings), surgery=SurgeryRules(rounds=0))
     suites = suites_from(
-        ledger, version, champion, folder=settings.paths.suites, seed=seed, audited=full
+        context.ledger, version, champion, folder=context.paths.suites, seed=seed, audited=full
     )
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]
@@ -51,19 +49,19 @@ def gate_by_hand(
         suites = [s for s in suites if s.name in only]
         chosen = {k: replace(v, required=False) for k, v in thresholds.suites.items()}
         thresholds = replace(thresholds, suites=chosen)
-    with AnswerCache.open(settings.paths.answers) as cache:
+    with AnswerCache.open(context.paths.answers) as cache:
         return gate_candidate(
-            open_editor(settings, found), version, champion, suites=suites, cache=cache,
+            open_editor(context.settings, found), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
-            narrow=settings.gate.narrow, tokens_per_edit=settings.gate.tokens_per_edit,
+            narrow=context.settings.gate.narrow, tokens_per_edit=context.settings.gate.tokens_per_edit,
         )  # fmt: skip
 
 
-def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) -> GateResult:
+def audit(context: Context, progress: Progress | None = None) -> GateResult:
     """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
-    result = gate_by_hand(settings, ledger, CHAMPION, full=True, progress=progress)
-    write_report(result, settings.paths.report(result.candidate) / "audit")
-    ledger.events.record(
+    result = gate_by_hand(context, CHAMPION, full=True, progress=progress)
+    write_report(result, context.paths.report(result.candidate) / "audit")
+    context.ledger.events.record(
         "audit",
         result.reason,
         severity="info" if result.passed else "error",
@@ -72,9 +70,9 @@ def audit(settings: Settings, ledger: Ledger, progress: Progress | None = None) 
     return result
 
 
-def _compared_with(settings: Settings, ledger: Ledger, version: str) -> Version | None:
-    champion = ledger.champions.current()
+def _compared_with(context: Context, version: str) -> Version | None:
+    champion = context.ledger.champions.current()
     other = champion.version if champion else None
     if other == version and version != BASE:
-        other = ledger.versions.get(version).parent
-    return open_version(settings, other) if other and other != BASE else None
+        other = context.ledger.versions.get(version).parent
+    return open_version(context.settings, other) if other and other != BASE else None

@@ -21,8 +21,7 @@ import uuid
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from config import Settings
-from ledger import Ledger
+from execution.context import Context
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import content_hash
 from tasks.ingest.step import IngestOutcome, Progress, ingest_paths
@@ -33,21 +32,19 @@ CLAIMED = ".taking"
 log = logging.getLogger(__name__)
 
 
-def ingest_inbox(
-    ledger: Ledger, settings: Settings, progress: Progress | None = None
-) -> IngestOutcome:
+def ingest_inbox(context: Context, progress: Progress | None = None) -> IngestOutcome:
     """Take in every finished file of the inbox, oldest first. Links are passed over.
 
     Raises OSError for the first file that can't be read or moved, after all others are taken.
     """
     outcome = IngestOutcome()
-    inbox = settings.paths.inbox
+    inbox = context.paths.inbox
     problem: OSError | None = None
     for path in [*_claimed(inbox), *_finished(inbox)]:
         try:
             claimed = path if path.parent != inbox else _claim(path)
             if claimed is not None:
-                _take(ledger, claimed, settings, progress, outcome)
+                _take(context, claimed, progress, outcome)
         except OSError as error:
             problem = problem or error
     if problem is not None:
@@ -67,14 +64,14 @@ def _claim(path: Path) -> Path | None:
 
 
 def _take(
-    ledger: Ledger, claimed: Path, settings: Settings, progress: Progress | None,
+    context: Context, claimed: Path, progress: Progress | None,
     outcome: IngestOutcome,
 ) -> None:  # fmt: skip
     """Take a claimed file in and move it on, unless another process does so first."""
-    inbox = settings.paths.inbox
+    inbox = context.paths.inbox
     done = inbox / "done"
     try:
-        for taken in ingest_paths(ledger, [claimed], settings, progress).files:
+        for taken in ingest_paths(context, [claimed], progress).files:
             taken.name = str(inbox / claimed.name)
             outcome.files.append(taken)
         done.mkdir(exist_ok=True)
@@ -86,29 +83,29 @@ def _take(
         claimed.parent.rmdir()
 
 
-def watch_inbox(ledger: Ledger, settings: Settings) -> Generator[IngestOutcome, None, None]:
+def watch_inbox(context: Context) -> Generator[IngestOutcome, None, None]:
     """Take in what is there, then whatever arrives, until the caller stops."""
     from watchfiles import watch
 
-    settings.paths.inbox.mkdir(parents=True, exist_ok=True)
-    yield _look(ledger, settings)
+    context.paths.inbox.mkdir(parents=True, exist_ok=True)
+    yield _look(context)
     # A look every few seconds besides: what came before the watching began raises no event.
     for _ in watch(
-        settings.paths.inbox,
+        context.paths.inbox,
         recursive=False,
         raise_interrupt=False,
         yield_on_timeout=True,
         rust_timeout=LOOK_EVERY,
     ):
-        taken = _look(ledger, settings)
+        taken = _look(context)
         if taken.files:
             yield taken
 
 
-def _look(ledger: Ledger, settings: Settings) -> IngestOutcome:
+def _look(context: Context) -> IngestOutcome:
     """One look of the watch, which a file that can't be read does not end."""
     try:
-        return ingest_inbox(ledger, settings)
+        return ingest_inbox(context)
     except OSError as error:
         log.warning("a file of the inbox could not be taken, later then: %s", error)
         return IngestOutcome()

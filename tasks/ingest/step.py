@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config import IngestSettings, Settings, SourceSettings
+from execution.context import Context
 from ledger import (
     ChunkResult,
     FileMoved,
@@ -106,9 +107,8 @@ class Taker:
 
 
 def ingest_paths(
-    ledger: Ledger,
+    context: Context,
     paths: Iterable[str | Path],
-    settings: Settings,
     progress: Progress | None = None,
     *,
     source: str | None = None,
@@ -129,14 +129,16 @@ def ingest_paths(
     given = [str(path) for path in paths]
     experiments = [path.removeprefix(MLFLOW) for path in given if path.startswith(MLFLOW)]
     found = find_files(path for path in given if not path.startswith(MLFLOW))
-    taker = Taker(ledger, settings, preset)
-    reader = Reader(settings.ingest, taker.columns, known or settings.ingest.encoding)
-    files = _with_shapes(found, reader, settings, preset, shape)
+    taker = Taker(context.ledger, context.settings, preset)
+    reader = Reader(
+        context.settings.ingest, taker.columns, known or context.settings.ingest.encoding
+    )
+    files = _with_shapes(found, reader, context.settings, preset, shape)
     about = reader.about(files)
     outcome = IngestOutcome()
     for path, adapter in files:
         content = content_hash(path)
-        record = ledger.intake.begin_file(path.name, content, source=source, again=again)
+        record = context.ledger.intake.begin_file(path.name, content, source=source, again=again)
         result = FileOutcome(str(path), known_before=record.done)
         outcome.files.append(result)
         size = path.stat().st_size
@@ -149,14 +151,14 @@ def ingest_paths(
                     if progress:
                         progress(path.name, size if chunk.last else min(chunk.offset, size), size)
             except FileMoved:  # another process reads the same file: go on behind it
-                record = ledger.intake.begin_file(path.name, content, source=source)
+                record = context.ledger.intake.begin_file(path.name, content, source=source)
     for experiment in experiments:
         from tasks.ingest.mlflow_store import take_experiment
 
         result = FileOutcome(f"{MLFLOW}{experiment}")
         outcome.files.append(result)
         take_experiment(taker, experiment, result, progress, source=source, again=again)
-    ledger.store.publish()
+    context.ledger.store.publish()
     return outcome
 
 
@@ -186,37 +188,36 @@ def code_page(name: str | None) -> str | None:
 
 
 def ingest_rows(
-    ledger: Ledger,
+    context: Context,
     rows: Iterable[Mapping[str, object]],
-    settings: Settings,
     *,
     source: str,
     preset: str | None = None,
     shape: str | None = None,
 ) -> IngestOutcome:
     """Take rows from any Python iterable, under one record named after their source."""
-    taker = Taker(ledger, settings, preset)
+    taker = Taker(context.ledger, context.settings, preset)
     unique = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
-    record = ledger.intake.begin_file(source, unique, source=source)
+    record = context.ledger.intake.begin_file(source, unique, source=source)
     result = FileOutcome(source)
     texts = ((formats.to_json(row), None) for row in rows)
-    limit = settings.ingest.max_line_bytes
+    limit = context.settings.ingest.max_line_bytes
     chunks = formats.chunks(texts, 0, formats.RECORDS_AT_ONCE, limit)
     if shape is not None:
         chunks = adapted(chunks, shape_named(shape))
     for chunk in chunks:
         record = taker.take(record, chunk, result, adapted=shape is not None)
-    ledger.store.publish()
+    context.ledger.store.publish()
     return IngestOutcome([result])
 
 
-def retry_quarantined(ledger: Ledger, settings: Settings, *, preset: str | None = None) -> int:
+def retry_quarantined(context: Context, *, preset: str | None = None) -> int:
     """Judge quarantined lines once more, under today's settings; returns how many left."""
-    taker = Taker(ledger, settings, preset)
-    left = ledger.quarantine.retry(
+    taker = Taker(context.ledger, context.settings, preset)
+    left = context.ledger.quarantine.retry(
         rules=taker.rules, mapping=taker.mapping, templates=taker.templates
     )
-    ledger.store.publish()
+    context.ledger.store.publish()
     return left
 
 

@@ -6,31 +6,31 @@ import shutil
 from datetime import UTC, datetime
 
 from config import Settings
+from execution.context import Context
 from execution.versions import forget_open_versions, open_backbone
-from ledger import Ledger
 from registry.errors import RegistryUnreachable
 from registry.store import Registry
 from tasks.errors import NotDeletable
 
 
-def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reason: str) -> str:
+def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     """Delete a version's files, its model in MLflow and its number; its record stays.
 
     Raises NotDeletable for the champion, the one before, one whose edits wait to serve, and one
     whose shards another version refers to; UnknownId.
     """
-    known = ledger.versions.get(version)
+    known = context.ledger.versions.get(version)
     name = known.id[:12]
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     if champion and known.id in (champion.version, champion.previous):
         which = "serves" if known.id == champion.version else "is what `melo rollback` goes back to"
         raise NotDeletable(f"version {name} {which}. Promote another one first.")
-    if any(edit.version == known.id for edit in ledger.edits.find(state="trained")):
+    if any(edit.version == known.id for edit in context.ledger.edits.find(state="trained")):
         raise NotDeletable(f"version {name} holds edits that wait to serve. Promote it, or revoke.")
     model = known.info.get("model")
     users = [
         v.id[:12]
-        for v in ledger.versions.all()
+        for v in context.ledger.versions.all()
         if v.id != known.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
     ]
     if model and users:
@@ -39,14 +39,14 @@ def delete(settings: Settings, ledger: Ledger, version: str, *, actor: str, reas
             f"version {name} holds blocks that version {users[0]}{more} refers to. Delete those "
             "first, or fold the champion (`melo versions compact`) so that later ones do not."
         )
-    _from_registry(settings, known.registry_version, str(model) if model else None)
-    shutil.rmtree(settings.paths.version(known.id), ignore_errors=True)
+    _from_registry(context.settings, known.registry_version, str(model) if model else None)
+    shutil.rmtree(context.paths.version(known.id), ignore_errors=True)
     forget_open_versions()
-    ledger.versions.record(
+    context.ledger.versions.record(
         known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
         info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
     )  # fmt: skip
-    ledger.events.record("version-deleted", f"by {actor}: {reason}", version=known.id)
+    context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=known.id)
     return known.id
 
 

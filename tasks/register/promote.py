@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from artifacts.manifest import read_manifest
 from artifacts.tags import CHAMPION, PREVIOUS
 from config import Settings
+from execution.context import Context
 from execution.lineage import descends
-from execution.versions import open_backbone, open_version
+from execution.versions import open_version
 from ledger import Champion, ChampionMoved, IllegalTransition, Ledger
 from ledger import Version as Recorded
 from registry.store import Registry
@@ -38,8 +39,7 @@ class Promotion:
 
 
 def promote(
-    settings: Settings,
-    ledger: Ledger,
+    context: Context,
     version: str,
     *,
     expected: str | None,
@@ -52,41 +52,39 @@ def promote(
     Raises NotPromotable for a version whose very content has not passed a gate or that holds edits
     which were withdrawn meanwhile; ChampionMoved.
     """
-    known = ledger.versions.get(version)
-    _refuse_ungated(settings, known)
-    number = register(settings, ledger, known.id)
-    held = list(open_version(settings, known.id).edits)
-    with ledger.store.write():
-        champion = ledger.champions.current()
+    known = context.ledger.versions.get(version)
+    _refuse_ungated(context.settings, known)
+    number = register(context, known.id)
+    held = list(open_version(context.settings, known.id).edits)
+    with context.ledger.store.write():
+        champion = context.ledger.champions.current()
         before = champion.version if champion else None
         if before == known.id:
             superseded: list[str] = []
         else:
-            ledger.champions.set(known.id, expected=expected, actor=actor, reason=reason)
-            superseded = _settle(ledger, known, held, actor, reason, going_back)
-    follow(settings, ledger)
+            context.ledger.champions.set(known.id, expected=expected, actor=actor, reason=reason)
+            superseded = _settle(context.ledger, known, held, actor, reason, going_back)
+    follow(context)
     return Promotion(known.id, before, number, tuple(superseded))
 
 
-def advance(settings: Settings, ledger: Ledger, version: str, *, actor: str) -> Promotion | None:
+def advance(context: Context, version: str, *, actor: str) -> Promotion | None:
     """Promote a version that was built upon the champion; None where another one overtook it.
 
     So does an edit that contradicts one of its own and is active. The edits of a version that was
     overtaken are made ready, to be planned anew; what lost a contradiction ends there.
     """
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     now = champion.version if champion else None
     if now == version:
-        follow(settings, ledger)
+        follow(context)
         return Promotion(version, now, None)
     try:
-        if descends(ledger, version, now):
-            return promote(
-                settings, ledger, version, expected=now, actor=actor, reason="passed its gate"
-            )
+        if descends(context.ledger, version, now):
+            return promote(context, version, expected=now, actor=actor, reason="passed its gate")
     except (ChampionMoved, NotPromotable, IllegalTransition):
         pass
-    overtaken(ledger, version, actor=actor)
+    overtaken(context.ledger, version, actor=actor)
     return None
 
 
@@ -97,24 +95,22 @@ def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
     ledger.edits.transition(mine, "ready", actor, why)
 
 
-def roll_back(
-    settings: Settings, ledger: Ledger, version: str | None, *, actor: str, reason: str
-) -> Promotion:
+def roll_back(context: Context, version: str | None, *, actor: str, reason: str) -> Promotion:
     """Let an earlier version serve again: the given one, or the champion before this one.
 
     What was revoked since serves again, on record. Raises NotPromotable where there is none.
     """
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     if champion is None or (version is None and champion.previous is None):
         raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
     target = version or champion.previous or ""
     return promote(
-        settings, ledger, target, expected=champion.version, actor=actor, reason=reason,
+        context, target, expected=champion.version, actor=actor, reason=reason,
         going_back=True,
     )  # fmt: skip
 
 
-def follow(settings: Settings, ledger: Ledger) -> bool:
+def follow(context: Context) -> bool:
     """Set the registry's aliases to what the ledger says; whether one had to be set. Always safe.
 
     MLflow can't compare before it sets, so the comparison comes after: whoever has set the aliases
@@ -122,23 +118,21 @@ def follow(settings: Settings, ledger: Ledger) -> bool:
     to set them has compared last, on whichever host, and aliases and record agree once all are done.
     """
     changed = False
-    registry = Registry(settings)
-    while (champion := ledger.champions.current()) is not None:
-        changed |= _set_aliases(settings, ledger, registry, champion)
-        if ledger.champions.current() == champion:
+    registry = context.registry
+    while (champion := context.ledger.champions.current()) is not None:
+        changed |= _set_aliases(context, registry, champion)
+        if context.ledger.champions.current() == champion:
             break
     return changed
 
 
-def _set_aliases(
-    settings: Settings, ledger: Ledger, registry: Registry, champion: Champion
-) -> bool:
-    name = registry.name_for(open_backbone(settings))
-    if not registry.holds(name, ledger.versions.get(champion.version).registry_version):
-        register(settings, ledger, champion.version)
+def _set_aliases(context: Context, registry: Registry, champion: Champion) -> bool:
+    name = registry.name_for(context.backbone)
+    if not registry.holds(name, context.ledger.versions.get(champion.version).registry_version):
+        register(context, champion.version)
     changed = False
     for alias, version in ((CHAMPION, champion.version), (PREVIOUS, champion.previous)):
-        number = ledger.versions.get(version).registry_version if version else None
+        number = context.ledger.versions.get(version).registry_version if version else None
         if version is None or registry.holds(name, number):
             changed |= registry.set_alias(name, alias, number) and version is not None
     return changed

@@ -18,7 +18,8 @@ from artifacts.tags import (
     VERDICT_TAG,
 )
 from config import Settings
-from ledger import Edit, Ledger, SuiteVerdict
+from execution.context import Context
+from ledger import Edit, SuiteVerdict
 from ledger import Version as Recorded
 from melo_engine import Backbone
 from registry.runs import RunContent
@@ -28,16 +29,14 @@ NUMBERS = ("edits", *TIMINGS, "regenerated", "cached")
 LONGEST_TAG = 4000  # characters; MLflow takes 5000
 
 
-def content_of(
-    settings: Settings, ledger: Ledger, backbone: Backbone, known: Recorded
-) -> RunContent:
+def content_of(context: Context, backbone: Backbone, known: Recorded) -> RunContent:
     """What is on record about a version."""
-    suites = ledger.versions.suite_verdicts(known.id)
-    added = ledger.edits.find(ids=known.edits_added) if known.edits_added else []
+    suites = context.ledger.versions.suite_verdicts(known.id)
+    added = context.ledger.edits.find(ids=known.edits_added) if known.edits_added else []
     return RunContent(
-        parameters(settings, backbone, known.parent, known.info.get("device")),
+        parameters(context.settings, backbone, known.parent, known.info.get("device")),
         rows_of(added),
-        settings.paths.report(known.id),
+        context.paths.report(known.id),
         _metrics(known, suites),
         known.edits_removed,
         [asdict(suite) for suite in suites],

@@ -18,7 +18,8 @@ from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
 from config import Settings
-from execution.versions import backbone_path, open_backbone
+from execution.context import Context
+from execution.versions import backbone_path
 from ledger import Ledger
 from ledger import Version as Recorded
 from registry.errors import RegistryError
@@ -30,41 +31,41 @@ from tasks.register.package import pack, stored_shards
 CODE = "serving.pyfunc_model"  # found as a file; nothing of it is imported here
 
 
-def register(settings: Settings, ledger: Ledger, version: str) -> str | None:
+def register(context: Context, version: str) -> str | None:
     """Log a recorded version; returns the registry's number, None for one that failed its gate.
 
     Done before: nothing is logged twice, nor by two processes of one machine at once. Raises
     UnknownId, RegistryError.
     """
-    with _one_at_a_time(settings):
-        return _register(settings, ledger, version)
+    with _one_at_a_time(context.settings):
+        return _register(context, version)
 
 
-def _register(settings: Settings, ledger: Ledger, version: str) -> str | None:
-    known = ledger.versions.get(version)
-    registry = Registry(settings)
-    backbone = open_backbone(settings)
+def _register(context: Context, version: str) -> str | None:
+    known = context.ledger.versions.get(version)
+    registry = context.registry
+    backbone = context.backbone
     name = registry.name_for(backbone)
     experiment = registry.experiment(name)
     passed = known.verdict == "passed"
     if passed and (number := registry.find(name, known.id)) is not None:
         if known.registry_version != number or "model" not in known.info:
             model = registry.model_of(name, number)
-            _note(ledger, known, number, model, registry.references(model))
+            _note(context.ledger, known, number, model, registry.references(model))
         return number
     if not passed and registry.has_finished_run(experiment, HASH_TAG, known.id):
         return None
     registry.close_dead_runs(experiment, known.id)
-    page = runs.page(settings, known)
+    page = runs.page(context.settings, known)
     tags = runs.tags(known) | {DASHBOARD_TAG: page}
     job = f"job-{known.job_id or 'none'}"
     with active_run(experiment, job, tags, f"[What it changed]({page})") as run:
-        log_content(runs.content_of(settings, ledger, backbone, known))
+        log_content(runs.content_of(context, backbone, known))
         if not passed:
             return None
-        needed = set(read_manifest(settings.paths.version(known.id))["shards"])
-        stored = stored_shards(ledger, registry, needed)
-        return _model(settings, ledger, registry, known, run, stored)
+        needed = set(read_manifest(context.paths.version(known.id))["shards"])
+        stored = stored_shards(context.ledger, registry, needed)
+        return _model(context, registry, known, run, stored)
 
 
 @contextlib.contextmanager
@@ -77,49 +78,48 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
         yield
 
 
-def register_whole(settings: Settings, ledger: Ledger, version: str) -> str:
+def register_whole(context: Context, version: str) -> str:
     """Log a registered version once more with all of its shards; the registry's new number.
 
     After its shards were folded: later versions refer to these. Its content is the same.
     """
-    known = ledger.versions.get(version)
-    registry = Registry(settings)
-    experiment = registry.experiment(registry.name_for(open_backbone(settings)))
+    known = context.ledger.versions.get(version)
+    registry = context.registry
+    experiment = registry.experiment(registry.name_for(context.backbone))
     with active_run(experiment, f"compact-{known.id[:12]}", runs.tags(known)) as run:
-        return _model(settings, ledger, registry, known, run, {})
+        return _model(context, registry, known, run, {})
 
 
-def log_fruitless(settings: Settings, ledger: Ledger, job: str, candidate: str) -> None:
+def log_fruitless(context: Context, job: str, candidate: str) -> None:
     """The run of a job of which nothing could be kept: what it tried, and what the gate said."""
-    registry = Registry(settings)
-    backbone = open_backbone(settings)
+    registry = context.registry
+    backbone = context.backbone
     experiment = registry.experiment(registry.name_for(backbone))
     if registry.has_finished_run(experiment, JOB_TAG, job):
         return
-    champion = ledger.champions.current()
+    champion = context.ledger.champions.current()
     content = RunContent(
-        runs.parameters(settings, backbone, champion.version if champion else None),
-        runs.rows_of(ledger.jobs.get(job).edits),
-        settings.paths.report(candidate),
+        runs.parameters(context.settings, backbone, champion.version if champion else None),
+        runs.rows_of(context.ledger.jobs.get(job).edits),
+        context.paths.report(candidate),
     )
     tags = {JOB_TAG: job, VERDICT_TAG: "nothing kept", CANDIDATE_TAG: candidate}
     with active_run(experiment, f"job-{job}", tags):
         log_content(content)
 
 
-def log_audit(settings: Settings, ledger: Ledger, version: str) -> None:
+def log_audit(context: Context, version: str) -> None:
     """Lay the report of a version's last audit beside that of its gate."""
-    known = ledger.versions.get(version)
-    registry = Registry(settings)
-    name = registry.name_for(open_backbone(settings))
-    folder = settings.paths.report(known.id) / "audit"
+    known = context.ledger.versions.get(version)
+    registry = context.registry
+    name = registry.name_for(context.backbone)
+    folder = context.paths.report(known.id) / "audit"
     if known.registry_version is not None and folder.is_dir():
         registry.log_folder(name, known.registry_version, folder, "audit")
 
 
 def _model(
-    settings: Settings,
-    ledger: Ledger,
+    context: Context,
     registry: Registry,
     known: Recorded,
     run: str,
@@ -128,23 +128,23 @@ def _model(
     """Log the model of a version into the active run and register it; returns its number."""
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "version"
-        references = pack(settings, known, package, stored)
+        references = pack(context.settings, known, package, stored)
         config = {
-            "backbone": _absolute(backbone_path(settings)),
-            "task": settings.backbone.task,
-            "shards": str(settings.paths.shards.absolute()),
+            "backbone": _absolute(backbone_path(context.settings)),
+            "task": context.settings.backbone.task,
+            "shards": str(context.paths.shards.absolute()),
             "device": "auto",
-            "chat": settings.backbone.chat,
-            "system_prompt": settings.backbone.system_prompt,
+            "chat": context.settings.backbone.chat,
+            "system_prompt": context.settings.backbone.system_prompt,
         }
         model = log_model(run, package, _code(), config)
-    name = registry.name_for(open_backbone(settings))
+    name = registry.name_for(context.backbone)
     description = (
         f"{known.info.get('edits', 0)} edits; {known.reason}. "
-        f"[What it changed]({runs.page(settings, known)})"
+        f"[What it changed]({runs.page(context.settings, known)})"
     )
     number = registry.create_version(name, model, runs.tags(known), description)
-    _note(ledger, known, number, model.id, references)
+    _note(context.ledger, known, number, model.id, references)
     registry.set_alias(name, CANDIDATE, number)
     return number
 

@@ -12,6 +12,7 @@ import pytest
 
 from cli.home.run import unfinished
 from config import Settings, load
+from execution.context import Context
 from execution.versions import open_editor
 from ledger import Ledger
 from tasks.errors import NotPromotable
@@ -87,7 +88,7 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
     with Ledger.open(home.paths.ledger) as ledger:
         take(home, ledger, report(0))
         version = promoted(home, ledger)
-        done = roll_back(home, ledger, "base", actor="test", reason="stop")
+        done = roll_back(Context(home, ledger), "base", actor="test", reason="stop")
         assert done.before == version
         assert ledger.champions.current().version == done.version  # type: ignore[union-attr]
         assert ledger.versions.get(done.version).verdict == "passed"
@@ -96,11 +97,17 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
         backbone = open_editor(home, "base").answer(asked, base=True)
         serving = open_editor(home, done.version).answer(asked)
         assert [a.text for a in serving] == [a.text for a in backbone]
-        assert roll_back(home, ledger, "base", actor="test", reason="again").before == done.version
-        back = roll_back(home, ledger, None, actor="test", reason="it was right")
+        assert (
+            roll_back(Context(home, ledger), "base", actor="test", reason="again").before
+            == done.version
+        )
+        back = roll_back(Context(home, ledger), None, actor="test", reason="it was right")
         assert back.version == version
         assert open_editor(home, version).answer(asked[:1])[0].text == "ada"
-        assert roll_back(home, ledger, "base", actor="test", reason="stop").version == done.version
+        assert (
+            roll_back(Context(home, ledger), "base", actor="test", reason="stop").version
+            == done.version
+        )
         take(home, ledger, report(1))
         promoted(home, ledger)
         assert [edit.prompt for edit in ledger.edits.active()] == ["who leads toriquet ?"]
@@ -111,4 +118,4 @@ def test_rollback_base_without_a_champion_says_that_it_serves_already(home: Sett
         Ledger.open(home.paths.ledger) as ledger,
         pytest.raises(NotPromotable, match="serves already"),
     ):
-        roll_back(home, ledger, "base", actor="test", reason="stop")
+        roll_back(Context(home, ledger), "base", actor="test", reason="stop")

@@ -11,6 +11,7 @@ import pytest
 from config import Settings, load
 from dashboards.deciding import Decider
 from dashboards.errors import NoAnswer, Refused
+from execution.context import Context
 from ledger import Ledger
 from ledger.insight import ReadCopy
 from serving.keys import KeyStore
@@ -23,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
     found = load(tmp_path / "home")
     with Ledger.open(found.paths.ledger, read_copy=found.paths.read_ledger) as ledger:
         rows = [{"prompt": "Capital of Norway?"}, {"prompt": "2+2?"}]
-        ingest_rows(ledger, rows, found, source="web")
+        ingest_rows(Context(found, ledger), rows, source="web")
     return found
 
 

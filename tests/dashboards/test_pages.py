@@ -14,6 +14,7 @@ import pytest
 from config import Settings, load
 from dashboards.queries import Records
 from dashboards.report import as_text
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import ingest_paths
 from tests.conftest import report, write_lines
@@ -104,7 +105,7 @@ def test_what_failed_is_told_without_where_the_home_lies(tmp_path: Path, opened:
     settings = load(tmp_path / "mine")
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
         ledger.events.record("job-failed", f"{settings.home}/cache/x is gone", severity="error")
-        ingest_paths(ledger, [write_lines(tmp_path / "in.jsonl", [report(0)])], settings)
+        ingest_paths(Context(settings, ledger), [write_lines(tmp_path / "in.jsonl", [report(0)])])
     told = "mine/cache/x is gone"
     app = opened(settings.home)
     assert told in said(app)
@@ -188,7 +189,7 @@ def test_what_people_wrote_is_shown_as_it_is(tmp_path: Path, opened: Opened) -> 
         [report(0) | {"prompt": nasty, "target": "`_Ada_`", "subject": "Acme"}],
     )
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
-        ingest_paths(ledger, [path], settings)
+        ingest_paths(Context(settings, ledger), [path])
     app = opened(settings.home, "edit")
     assert not app.exception
     [line] = [m.value for m in app.markdown if m.value.startswith("### ")]
@@ -202,13 +203,14 @@ def test_pages_follow_while_the_pipeline_writes(tmp_path: Path, opened: Opened) 
     home = tmp_path / "home"
     code = (
         "import sys; from config import load; from ledger import Ledger\n"
+        "from execution.context import Context\n"
         "from tasks.ingest import ingest_rows\n"
         "s = load(sys.argv[1])\n"
         "with Ledger.open(s.paths.ledger, read_copy=s.paths.read_ledger) as ledger:\n"
         "    print('ready', flush=True)\n"
         "    for n in range(10_000):\n"
         "        row = {'prompt': f'Who leads firm {n} ?', 'target': 'Ada', 'subject': f'firm {n}'}\n"
-        "        ingest_rows(ledger, [row], s, source='desk')\n"
+        "        ingest_rows(Context(s, ledger), [row], source='desk')\n"
         "        ledger.store.publish()\n"
     )
     writer = subprocess.Popen(

@@ -24,6 +24,7 @@ import mlflow
 import pytest
 
 from config import Settings, load
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import IngestError, ingest_paths, mlflow_store
 from tests.conftest import Melo
@@ -197,7 +198,7 @@ def test_a_server_that_fails_midway_loses_nothing_and_a_second_run_completes_it(
     ledger = Ledger.open(settings.paths.ledger)
     between.fails = status
     with pytest.raises(IngestError) as failed:
-        ingest_paths(ledger, [f"mlflow:{experiment}"], settings)
+        ingest_paths(Context(settings, ledger), [f"mlflow:{experiment}"])
     message = str(failed.value)
     assert "\n" not in message
     assert str(status) in message
@@ -207,7 +208,7 @@ def test_a_server_that_fails_midway_loses_nothing_and_a_second_run_completes_it(
     assert 0 < taken < 5
     assert ledger.counts().lines == taken
     between.fails = 0
-    again = ingest_paths(ledger, [f"mlflow:{experiment}"], settings)
+    again = ingest_paths(Context(settings, ledger), [f"mlflow:{experiment}"])
     assert again.total("accepted") == 5 - taken
     assert [e.target for e in ledger.edits.find()] == [f"right {n}" for n in range(5)]
     assert ledger.audit() == []

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.browser import open_page, served, wait_until_drawn
 from config import Settings, load
+from execution.context import Context
 from ledger import Ledger
 from serving.keys import KeyStore
 from tasks.ingest import ingest_rows
@@ -41,7 +42,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     }
     with Ledger.open(found.paths.ledger, read_copy=found.paths.read_ledger) as ledger:
         for source, given in rows.items():
-            ingest_rows(ledger, given, found, source=source)
+            ingest_rows(Context(found, ledger), given, source=source)
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.lineage import resolve
 from execution.versions import open_editor
 from tasks.plan import plan
@@ -63,7 +63,7 @@ def test_a_job_that_fails_each_time_is_set_aside_and_the_others_go_on(home: Sett
 
     with open_ledger(home) as ledger:
         take(home, ledger, *(report(i) for i in range(6)))
-        jobs = plan(ledger, home)
+        jobs = plan(Context(home, ledger))
     (bad,) = (job for job in jobs if any(e.target == "ada" for e in job.edits))
     # A folder stands where the job's result is to be written: each attempt ends there.
     (home.home / "work" / f"{bad.id}.json" / "in the way").mkdir(parents=True)

@@ -15,7 +15,10 @@ from tests.conftest import ROOT
     [
         ("registry.store, registry.lookup, registry.runs", ("torch", "transformers", "mlflow")),
         ("artifacts.atomic, artifacts.manifest, artifacts.shards", ("torch", "mlflow", "config")),
-        ("serving.pyfunc_model", ("config", "ledger", "tasks", "prefect", "pydantic_settings")),
+        (
+            "serving.pyfunc_model",
+            ("config", "ledger", "execution", "tasks", "prefect", "pydantic_settings"),
+        ),
     ],
 )
 def test_modules_are_imported_without_what_they_have_no_need_of(

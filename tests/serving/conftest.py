@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import edit_settings, open_backbone, open_encoder, save_version
 from melo_engine import Editor, EditRequest
 from registry.store import Registry
@@ -45,7 +45,7 @@ def served_home(
             ledger.versions.record_verdict(
                 version.id, passed=True, reason="for the tests of serving"
             )
-            register(settings, ledger, version.id)
+            register(Context(settings, ledger), version.id)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     return settings.home
 
@@ -87,7 +87,7 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
         ledger.versions.record_verdict(
             result.version.id, passed=True, reason="for the tests of serving"
         )
-        register(settings, ledger, result.version.id)
+        register(Context(settings, ledger), result.version.id)
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     return settings.home

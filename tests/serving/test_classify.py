@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config import load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import edit_settings, open_backbone, save_version
 from melo_engine import Editor
 from melo_engine.types import Answer
@@ -48,7 +48,7 @@ def classifier(
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
-        register(settings, ledger, version.id)
+        register(Context(settings, ledger), version.id)
     registry = Registry(settings)
     registry.set_alias(registry.name_for(backbone), "champion", "1")
     with running(tuned(settings, auth="none")) as found:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from serving.traffic import TrafficLog
 from tasks.ingest.inbox import ingest_inbox
 from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, until
@@ -36,7 +36,7 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     assert line["old_answer"] == answer["choices"][1]["text"] == "ada"
     assert line["answer"] == {"id": answer["id"], "index": 1, **answer["choices"][1]["melo"]}
     with open_ledger(two_versions) as ledger:
-        taken = ingest_inbox(ledger, two_versions)
+        taken = ingest_inbox(Context(two_versions, ledger))
         assert (taken.total("accepted"), taken.total("quarantined")) == (2, 0)
         edits = {e.prompt: e for e in ledger.edits.find()}
     edit = edits[EDITED[0]]
@@ -47,7 +47,7 @@ def test_a_report_without_the_right_answer_waits_for_a_person(two_versions: Sett
     with running(two_versions) as server, server.client() as client:
         assert client.post("/feedback", json={"prompt": "who ?"}).status_code == 201
     with open_ledger(two_versions) as ledger:
-        assert ingest_inbox(ledger, two_versions).total("accepted") == 1
+        assert ingest_inbox(Context(two_versions, ledger)).total("accepted") == 1
         assert [(e.state, e.target) for e in ledger.edits.find()] == [("held", None)]
 
 

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import open_backbone, save_version
 from melo_engine import Version
 from registry.store import Registry
@@ -162,7 +162,7 @@ def without_an_edit(settings: Settings, prompt: str) -> str:
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
-        register(settings, ledger, version.id)
+        register(Context(settings, ledger), version.id)
     return version.id
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import open_backbone
 from ledger import Ledger
 from registry.store import Registry
@@ -29,7 +29,7 @@ from ledger import ChampionMoved
 from registry.store import Registry
 from tasks.register.promote import follow
 from execution.versions import open_backbone
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 
 home, stalls, *targets = sys.argv[1:]
 settings = load(home)
@@ -57,7 +57,7 @@ if stalls == "stalls":
     Registry.set_alias = stalled
 for target in targets:
     change(target)
-    follow(settings, ledger)
+    follow(Context(settings, ledger))
 """
 
 
@@ -151,5 +151,5 @@ def test_a_host_that_was_slow_to_set_an_alias_does_not_undo_a_later_promotion(
 
 def test_aliases_that_agree_are_not_set_again(hosts: list[Settings]) -> None:
     with open_ledger(hosts[0]) as ledger:
-        assert follow(hosts[0], ledger)
-        assert not follow(hosts[1], ledger)
+        assert follow(Context(hosts[0], ledger))
+        assert not follow(Context(hosts[1], ledger))

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.versions import held_edits
 from ledger import Ledger
@@ -29,16 +29,16 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     take(home, ledger, report(1))
     second = promoted(home, ledger)
     take(home, ledger, report(2))
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    lost = edit_job(home, ledger, job).candidate
-    assert compact(home, ledger, older_than=-1).versions == 0, "the job goes on from it"
+    lost = edit_job(Context(home, ledger), job).candidate
+    assert compact(Context(home, ledger), older_than=-1).versions == 0, "the job goes on from it"
     ledger.jobs.fail(job, ref.worker, "the network was gone", max_attempts=1)
-    assert compact(home, ledger).versions == 0, "it is young: a worker may be at it"
+    assert compact(Context(home, ledger)).versions == 0, "it is young: a worker may be at it"
     before = len(list(home.paths.shards.iterdir()))
-    done = compact(home, ledger, older_than=-1)
+    done = compact(Context(home, ledger), older_than=-1)
     assert (done.versions, done.shards) == (1, 1)
     assert done.bytes > 0
     assert not home.paths.version(lost).exists()
@@ -53,16 +53,16 @@ def test_no_shard_goes_while_a_version_can_not_be_read(home: Settings, ledger: L
     said, kept = manifest.read_text(), sorted(home.paths.shards.iterdir())
     shutil.copytree(kept[0], home.paths.shards / "unused")
     manifest.write_text(said[:-40])
-    done = compact(home, ledger, older_than=-1)
+    done = compact(Context(home, ledger), older_than=-1)
     assert (done.shards, done.unreadable) == (0, 1)
     home.paths.version(first).rename(home.home / "aside")
-    assert compact(home, ledger, older_than=-1).unreadable == 1
+    assert compact(Context(home, ledger), older_than=-1).unreadable == 1
     (home.home / "aside").rename(home.paths.version(first))
     manifest.write_text(said)
-    done = compact(home, ledger, older_than=-1)
+    done = compact(Context(home, ledger), older_than=-1)
     assert (done.shards, done.unreadable) == (1, 0)
     assert sorted(home.paths.shards.iterdir()) == kept
 
 
 def test_a_home_without_versions_is_left_as_it_is(home: Settings, ledger: Ledger) -> None:
-    assert compact(home, ledger).bytes == 0
+    assert compact(Context(home, ledger)).bytes == 0

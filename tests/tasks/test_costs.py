@@ -6,7 +6,7 @@ import pytest
 
 from config import Settings
 from dashboards.queries import Records
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.costs import measured, note_size, size_of
 from execution.versions import open_version
 from tests.conftest import report
@@ -34,7 +34,7 @@ def test_a_versions_size_is_that_of_its_blocks_and_files(home: Settings) -> None
         first = promoted(home, ledger)
         take(home, ledger, report(2))
         second = promoted(home, ledger)
-        note_size(home, ledger, second)
+        note_size(Context(home, ledger), second)
         size = size_of(home, second, first)
         info = ledger.versions.get(second).info
     version = open_version(home, second)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.lineage import BASE
 from execution.versions import open_editor, open_version
@@ -22,16 +22,18 @@ from tests.conftest import report, write_lines
 def ledger(home: Settings, tmp_path: Path) -> Ledger:
     """Three reports, planned as one job."""
     opened = open_ledger(home)
-    ingest_paths(opened, [write_lines(tmp_path / "in.jsonl", [report(i) for i in range(3)])], home)
-    plan(opened, home)
+    ingest_paths(
+        Context(home, opened), [write_lines(tmp_path / "in.jsonl", [report(i) for i in range(3)])]
+    )
+    plan(Context(home, opened))
     return opened
 
 
 def test_a_job_becomes_a_version_that_answers_its_targets(home: Settings, ledger: Ledger) -> None:
-    ref = lease(home, ledger)
+    ref = lease(Context(home, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    result = edit_job(home, ledger, job)
+    result = edit_job(Context(home, ledger), job)
     assert result.base == BASE
     editor = open_editor(home, result.candidate)
     answers = editor.answer([edit.prompt for edit in job.edits])
@@ -42,21 +44,21 @@ def test_a_job_becomes_a_version_that_answers_its_targets(home: Settings, ledger
 def test_what_an_earlier_attempt_left_is_found_and_not_trained_again(
     home: Settings, ledger: Ledger
 ) -> None:
-    ref = lease(home, ledger)
+    ref = lease(Context(home, ledger))
     assert ref is not None
-    first = edit_job(home, ledger, held(ledger, ref))
+    first = edit_job(Context(home, ledger), held(ledger, ref))
     assert trained(home, ref.id) == first
-    assert edit_job(home, ledger, held(ledger, ref)) == first
+    assert edit_job(Context(home, ledger), held(ledger, ref)) == first
     forget(home, ref.id)
     assert trained(home, ref.id) is None
 
 
 def test_training_again_gives_the_same_content(home: Settings, ledger: Ledger) -> None:
-    ref = lease(home, ledger)
+    ref = lease(Context(home, ledger))
     assert ref is not None
-    first = edit_job(home, ledger, held(ledger, ref))
+    first = edit_job(Context(home, ledger), held(ledger, ref))
     forget(home, ref.id)
-    assert edit_job(home, ledger, held(ledger, ref)).candidate == first.candidate
+    assert edit_job(Context(home, ledger), held(ledger, ref)).candidate == first.candidate
 
 
 def test_a_half_written_record_counts_as_none(home: Settings, ledger: Ledger) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from execution.context import Context
 from tasks.ingest import IngestError, ingest_paths, ingest_rows, lines, opening
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
@@ -53,7 +54,7 @@ def write(path: Path) -> Path:
 )  # fmt: skip
 def test_every_format_ends_in_the_same_edits(tmp_path: Path, name: str) -> None:
     ledger, settings = opened(tmp_path / "home")
-    outcome = ingest_paths(ledger, [write(tmp_path / name)], settings)
+    outcome = ingest_paths(Context(settings, ledger), [write(tmp_path / name)])
     assert (outcome.total("lines"), outcome.total("accepted")) == (7, 7), outcome
     found = [(e.prompt, e.target, e.rephrases, e.locality[0].answer) for e in ledger.edits.find()]
     assert found == [
@@ -65,7 +66,7 @@ def test_every_format_ends_in_the_same_edits(tmp_path: Path, name: str) -> None:
 def test_json_may_also_be_values_one_after_another(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     (tmp_path / "a.json").write_text("\n\n".join(json.dumps(row, indent=2) for row in ROWS))
-    assert ingest_paths(ledger, [tmp_path / "a.json"], settings).total("accepted") == 7
+    assert ingest_paths(Context(settings, ledger), [tmp_path / "a.json"]).total("accepted") == 7
 
 
 def test_folders_and_globs_are_read_and_nothing_outside_them(tmp_path: Path) -> None:
@@ -79,9 +80,9 @@ def test_folders_and_globs_are_read_and_nothing_outside_them(tmp_path: Path) -> 
     (inside / ".hidden.jsonl").write_bytes(lines_of(ROWS[3:4]))
     (inside / "link.jsonl").symlink_to(outside / "secret.jsonl")
     (inside / "folder").symlink_to(outside)
-    outcome = ingest_paths(ledger, [inside], settings)
+    outcome = ingest_paths(Context(settings, ledger), [inside])
     assert outcome.total("lines") == 3
-    assert ingest_paths(ledger, [str(inside / "o*.jsonl")], settings).files[0].known_before
+    assert ingest_paths(Context(settings, ledger), [str(inside / "o*.jsonl")]).files[0].known_before
 
 
 def test_a_missing_path_is_told_before_anything_is_read(tmp_path: Path) -> None:
@@ -89,13 +90,13 @@ def test_a_missing_path_is_told_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines_of(ROWS))
     for missing in (tmp_path / "none.jsonl", "\0", "x" * 5000):
         with pytest.raises(IngestError, match="is not there"):
-            ingest_paths(ledger, [tmp_path / "a.jsonl", missing], settings)
+            ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl", missing])
     assert ledger.counts().lines == 0
 
 
 def test_rows_come_from_any_iterable(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
-    outcome = ingest_rows(ledger, (row for row in ROWS), settings, source="thumbs")
+    outcome = ingest_rows(Context(settings, ledger), (row for row in ROWS), source="thumbs")
     assert outcome.total("accepted") == 7
     assert {edit.source for edit in ledger.edits.find()} == {"thumbs"}
 
@@ -103,7 +104,7 @@ def test_rows_come_from_any_iterable(tmp_path: Path) -> None:
 def test_a_forced_source_overrides_what_lines_claim(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     (tmp_path / "a.jsonl").write_bytes(lines_of([{**ROWS[0], "source": "curators"}]))
-    ingest_paths(ledger, [tmp_path / "a.jsonl"], settings, source="web")
+    ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"], source="web")
     assert ledger.edits.find()[0].source == "web"
 
 
@@ -112,7 +113,7 @@ def test_a_file_that_breaks_off_keeps_what_came_before(tmp_path: Path, name: str
     ledger, settings = opened(tmp_path / "home")
     path = write(tmp_path / name)
     path.write_bytes(path.read_bytes()[:-9])
-    outcome = ingest_paths(ledger, [path], settings)
+    outcome = ingest_paths(Context(settings, ledger), [path])
     assert outcome.total("quarantined") >= 1
     assert adds_up(ledger, outcome.total("lines"))
 
@@ -148,10 +149,10 @@ def test_what_a_disk_failed_to_give_is_read_when_it_is_back(
     path = tmp_path / name
     path.write_bytes(pack(data))
     with pytest.raises(OSError, match="Input/output error"):
-        ingest_paths(ledger, [path], few, lambda *_: fail_the_disk_under(path))
+        ingest_paths(Context(few, ledger), [path], lambda *_: fail_the_disk_under(path))
     before = ledger.counts().lines
     assert 0 < before < 14
-    again = ingest_paths(ledger, [path], few)
+    again = ingest_paths(Context(few, ledger), [path])
     assert (again.total("accepted"), again.total("quarantined")) == (14 - before, 0)
     assert adds_up(ledger, 14)
 
@@ -162,6 +163,6 @@ def test_a_zip_bomb_is_stopped(tmp_path: Path) -> None:
         update={"ingest": settings.ingest.model_copy(update={"max_file_bytes": 10_000_000})}
     )
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b" " * 60_000_000))
-    outcome = ingest_paths(ledger, [tmp_path / "a.jsonl.gz"], small)
+    outcome = ingest_paths(Context(small, ledger), [tmp_path / "a.jsonl.gz"])
     assert "unpacks to more than" in str(ledger.quarantine.find()[-1].reason)
     assert adds_up(ledger, outcome.total("lines"))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from config import load
+from execution.context import Context
 from ledger import Ledger, UnknownId
 from tasks.ingest import ingest_paths, retry_quarantined
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
@@ -43,7 +44,7 @@ def test_each_unusable_line_is_kept_with_file_line_raw_text_and_reason(tmp_path:
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(line + "\n" for line in REASONS))
-    outcome = ingest_paths(ledger, [path], settings)
+    outcome = ingest_paths(Context(settings, ledger), [path])
     found = ledger.quarantine.find()
     assert outcome.total("quarantined") == len(found) == len(REASONS)
     for number, (kept, (line, reason)) in enumerate(zip(found, REASONS.items(), strict=True), 1):
@@ -58,7 +59,7 @@ def test_bytes_that_are_no_utf8_and_overlong_lines_are_marked(tmp_path: Path) ->
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"prompt": "\xff"}\n' + good + b'{"prompt": "' + b"x" * 20_000_000 + b'"}\n'
                      + lines_of(ROWS[1:2]))  # fmt: skip
-    ingest_paths(ledger, [path], settings)
+    ingest_paths(Context(settings, ledger), [path])
     assert [kept.line for kept in ledger.quarantine.find()] == [1, 3]
     assert "not UTF-8 at byte 13" in ledger.quarantine.find()[0].reason
     assert "more than 1048576 bytes" in ledger.quarantine.find()[1].reason
@@ -71,7 +72,7 @@ def test_text_is_normalised_and_the_raw_line_kept(tmp_path: Path) -> None:
     raw = '{"prompt": "  Where is Zu\\u0308rich\\u200b? ", "target": " CH "}'
     path = tmp_path / "a.jsonl"
     path.write_text(raw + '\n{"prompt":"where is zürich", "target":"CH"}\n')
-    outcome = ingest_paths(ledger, [path], settings)
+    outcome = ingest_paths(Context(settings, ledger), [path])
     (edit,) = ledger.edits.find()
     assert (edit.prompt, edit.target, edit.reported) == ("Where is Zürich?", "CH", 2)
     assert outcome.total("duplicates") == 1
@@ -82,11 +83,11 @@ def test_the_same_content_is_read_once_under_any_name(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_bytes(lines_of(ROWS))
-    first = ingest_paths(ledger, [tmp_path / "a.jsonl"], settings)
-    second = ingest_paths(ledger, [tmp_path / "b.jsonl"], settings)
+    first = ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"])
+    second = ingest_paths(Context(settings, ledger), [tmp_path / "b.jsonl"])
     assert (first.total("accepted"), second.total("lines")) == (7, 0)
     assert second.files[0].known_before
-    again = ingest_paths(ledger, [tmp_path / "b.jsonl"], settings, again=True)
+    again = ingest_paths(Context(settings, ledger), [tmp_path / "b.jsonl"], again=True)
     assert again.total("duplicates") == 7
     assert adds_up(ledger, 14)
 
@@ -109,10 +110,10 @@ def test_a_file_half_read_is_completed_and_not_repeated(tmp_path: Path, name: st
     if name == "a.jsonl":
         path.write_bytes(b"".join(lines_of([row]) + b" " * 9_000_000 + b"\n" for row in ROWS[:3]))
     with pytest.raises(Killed):
-        ingest_paths(ledger, [path], small, dies)
+        ingest_paths(Context(small, ledger), [path], dies)
     before = ledger.counts().lines
     assert 0 < before < (6 if name == "a.jsonl" else 7)
-    outcome = ingest_paths(Ledger.open(settings.paths.ledger), [path], small)
+    outcome = ingest_paths(Context(small, Ledger.open(settings.paths.ledger)), [path])
     assert outcome.total("lines") == (6 if name == "a.jsonl" else 7) - before
     assert ledger.audit() == []
     assert len(ledger.edits.find()) == (3 if name == "a.jsonl" else 7)
@@ -122,10 +123,10 @@ def test_a_quarantined_line_can_be_tried_again_under_other_settings(tmp_path: Pa
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"prompt": "p" * 9000, "target": "x"}) + "\n{bad\n")
-    ingest_paths(ledger, [path], settings)
+    ingest_paths(Context(settings, ledger), [path])
     (tmp_path / "home" / "melo.toml").write_text("[ingest]\nmax_prompt_chars = 10000\n")
-    assert retry_quarantined(ledger, load(tmp_path / "home")) == 1
-    assert retry_quarantined(ledger, load(tmp_path / "home")) == 0
+    assert retry_quarantined(Context(load(tmp_path / "home"), ledger)) == 1
+    assert retry_quarantined(Context(load(tmp_path / "home"), ledger)) == 0
     assert ledger.edits.raw_lines(ledger.edits.find()[0].id)[0][:2] == ("a.jsonl", 1)
     assert adds_up(ledger, 2)
 
@@ -146,7 +147,7 @@ def test_no_field_can_carry_sql(tmp_path: Path) -> None:
         rows.append({"subject": attack, "relation": f"r {attack}", "object": attack})
     path = tmp_path / "it's; DROP TABLE files; --.jsonl"
     path.write_bytes(lines_of(rows))
-    outcome = ingest_paths(ledger, [path], settings, source="x'; DROP TABLE sources; --")
+    outcome = ingest_paths(Context(settings, ledger), [path], source="x'; DROP TABLE sources; --")
     assert outcome.total("accepted") == len(rows)
     assert ledger.edits.find()[0].target == f"{ATTACKS[0]} 0 target"
     for attack in ATTACKS:
@@ -189,5 +190,5 @@ def test_any_bytes_end_in_lines_that_add_up(files: list[tuple[str, bytes]]) -> N
         paths = [Path(folder, f"f{n}.{end}") for n, (end, _) in enumerate(files)]
         for path, (_, data) in zip(paths, files, strict=True):
             path.write_bytes(data)
-        outcome = ingest_paths(ledger, paths, options)
+        outcome = ingest_paths(Context(options, ledger), paths)
         assert adds_up(ledger, outcome.total("lines"))

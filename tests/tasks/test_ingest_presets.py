@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from config import load
+from execution.context import Context
 from ledger import Edit
 from tasks.ingest import IngestError, ingest_paths
 from tests.tasks.ingest_support import adds_up, lines_of, opened
@@ -14,7 +15,7 @@ def take(tmp_path: Path, preset: str, row: dict[str, object]) -> Edit:
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines_of([row]))
-    outcome = ingest_paths(ledger, [path], settings, preset=preset)
+    outcome = ingest_paths(Context(settings, ledger), [path], preset=preset)
     assert outcome.total("accepted") == 1, outcome.files
     assert adds_up(ledger, 1)
     return ledger.edits.find()[0]
@@ -108,7 +109,7 @@ def test_shapes_and_wordings_of_ones_own(tmp_path: Path) -> None:
     fact = {"subject": "X", "relation": "patron saint", "object": "Ann"}
     ledger, settings = opened(home)
     (tmp_path / "b.jsonl").write_bytes(lines_of([dict(fact)]))
-    ingest_paths(ledger, [tmp_path / "b.jsonl"], settings)
+    ingest_paths(Context(settings, ledger), [tmp_path / "b.jsonl"])
     assert ledger.edits.find()[-1].prompt == "Who guards X?"
 
 
@@ -117,11 +118,11 @@ def test_a_wrong_preset_field_or_wording_is_one_clear_line(tmp_path: Path) -> No
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}")
     with pytest.raises(IngestError, match=r"no preset 'nope'\. There are: counterfact, easy"):
-        ingest_paths(ledger, [path], settings, preset="nope")
+        ingest_paths(Context(settings, ledger), [path], preset="nope")
     home = tmp_path / "home"
     (home / "melo.toml").write_text('[presets.x.fields]\nquestion = "q"\n')
     with pytest.raises(IngestError, match="no field 'question'"):
-        ingest_paths(ledger, [path], load(home), preset="x")
+        ingest_paths(Context(load(home), ledger), [path], preset="x")
     (home / "melo.toml").write_text('[relations]\nborn = ["When?"]\n')
     with pytest.raises(IngestError, match=r"needs \{subject\}"):
-        ingest_paths(ledger, [path], load(home))
+        ingest_paths(Context(load(home), ledger), [path])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from config import ConfigError, load
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import (
     IngestError,
@@ -39,7 +40,7 @@ def take(
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / name
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    outcome = ingest_paths(ledger, [path], settings, encoding=encoding)
+    outcome = ingest_paths(Context(settings, ledger), [path], encoding=encoding)
     assert adds_up(ledger, outcome.total("lines"))
     return ledger, outcome
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.versions import open_editor, open_version, save_version
 from ledger import Job, LeaseLost, Ledger
@@ -67,26 +67,26 @@ def test_an_edit_that_a_rejected_one_had_replaced_serves_again(
 
 def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    result = edit_job(home, ledger, job)
+    result = edit_job(Context(home, ledger), job)
     ledger.jobs.fail(job, ref.worker, "the network was gone")
     assert ledger.jobs.lease("another") is not None
     with pytest.raises(LeaseLost):
-        judge(home, ledger, job, result)
+        judge(Context(home, ledger), job, result)
     assert (ledger.versions.all(), ledger.counts().counts) == ([], {"planned": 1})
     assert trained(home, job.id) is not None
 
 
 def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, Trained]:
     """A job of two edits whose candidate holds the second one's block for the first as well."""
-    plan(ledger, settings)
-    ref = lease(settings, ledger)
+    plan(Context(settings, ledger))
+    ref = lease(Context(settings, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    result = edit_job(settings, ledger, job)
+    result = edit_job(Context(settings, ledger), job)
     version = open_version(settings, result.candidate)
     one, other = (version[edit.id] for edit in job.edits)
     wrong = replace(one, shard=other.shard, row=other.row, block=other.block)
@@ -100,7 +100,7 @@ def test_an_edit_whose_own_prompt_fails_is_trained_once_more_with_more_of_all(
 ) -> None:
     take(home, ledger, report(0), report(1))
     job, result = with_swapped_blocks(home, ledger)
-    verdict = judge(home, ledger, job, result)
+    verdict = judge(Context(home, ledger), job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)
     version = open_version(home, verdict.version or "")
     assert [version[edit.id].rank for edit in job.edits] == [8, 4]
@@ -114,7 +114,7 @@ def test_an_edit_that_fails_again_is_rejected_with_both_reasons(
     take(home, ledger, report(0), report(1))
     job, result = with_swapped_blocks(home, ledger)
     hopeless = home.edit.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, "max_rank": 4})
-    verdict = judge(home.model_copy(update={"edit": hopeless}), ledger, job, result)
+    verdict = judge(Context(home.model_copy(update={"edit": hopeless}), ledger), job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
     (bad,) = ledger.edits.find(state="rejected")
     reason = ledger.edits.history(bad.id)[-1].reason
@@ -164,8 +164,8 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
     promoted(home, ledger)
     take(home, ledger, report(0, "eva", valid_from="2025-01-01"), report(1))
     (wrong,) = (edit for edit in ledger.edits.find(state="ready") if edit.target == "eva")
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
 
     def revoke_at(moment: str) -> None:
@@ -178,14 +178,14 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
         return gated
 
     revoke_at("planned")
-    result = edit_job(home, ledger, held(ledger, ref))
+    result = edit_job(Context(home, ledger), held(ledger, ref))
     revoke_at("trained")
     monkeypatch.setattr("tasks.judge.gate", gate_then_revoke)
-    verdict = judge(home, ledger, held(ledger, ref), result)
+    verdict = judge(Context(home, ledger), held(ledger, ref), result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 0)
     version = open_version(home, verdict.version or "")
     assert wrong.id not in version
-    assert advance(home, ledger, version.id, actor="test") is not None
+    assert advance(Context(home, ledger), version.id, actor="test") is not None
     states = {e.target: e.state for e in ledger.edits.find()}
     assert states == {"ada": "active", "eva": "revoked", "jon": "active"}
     answers = open_editor(home, version.id).answer(["who leads velandor ?"])
@@ -196,11 +196,13 @@ def test_a_job_whose_edits_were_all_revoked_ends_without_a_version(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, report(0))
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
     ledger.removals.request([ledger.edits.find()[0].id], actor="bob", reason="invented")
-    verdict = judge(home, ledger, held(ledger, ref), edit_job(home, ledger, held(ledger, ref)))
+    verdict = judge(
+        Context(home, ledger), held(ledger, ref), edit_job(Context(home, ledger), held(ledger, ref))
+    )
     assert (verdict.version, verdict.rejected) == (None, 0)
     assert (ledger.jobs.get(ref.id).state, ledger.counts().counts) == ("done", {"revoked": 1})
 
@@ -213,7 +215,7 @@ def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_
     assert first is not None
     (wrong,) = (edit for edit in ledger.edits.find() if edit.target == "ada")
     ledger.removals.request([wrong.id], actor="bob", reason="invented")
-    assert advance(home, ledger, first, actor="test") is None
+    assert advance(Context(home, ledger), first, actor="test") is None
     version = promoted(home, ledger)
     assert wrong.id not in open_version(home, version)
     assert {e.target: e.state for e in ledger.edits.find()} == {"ada": "revoked", "jon": "active"}

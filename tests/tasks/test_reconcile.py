@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.versions import open_backbone
 from ledger import Ledger
@@ -39,10 +39,10 @@ def dead_worker() -> str:
 
 def test_a_job_of_a_dead_worker_is_given_back_at_once(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
-    plan(ledger, home)
+    plan(Context(home, ledger))
     job = ledger.jobs.lease(dead_worker(), lease_seconds=900)
     assert job is not None
-    assert reconcile(home, ledger).jobs == 1
+    assert reconcile(Context(home, ledger)).jobs == 1
     assert ledger.jobs.get(job.id).state == "open"
     promoted(home, ledger)
     assert ledger.counts().counts == {"active": 1}
@@ -52,22 +52,22 @@ def test_a_job_outlives_three_workers_that_were_killed_but_not_any_number(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, report(0))
-    plan(ledger, home)
+    plan(Context(home, ledger))
     worker = dead_worker()
     for death in range(1, 10):
         job = ledger.jobs.lease(worker, lease_seconds=900)
         assert job is not None
-        assert reconcile(home, ledger).jobs == 1
+        assert reconcile(Context(home, ledger)).jobs == 1
         assert ledger.jobs.get(job.id).state == ("failed" if death == 9 else "open")
 
 
 def test_a_job_of_a_living_worker_is_left_alone(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
-    assert reconcile(home, ledger).jobs == 0
-    edit_job(home, ledger, held(ledger, ref))
+    assert reconcile(Context(home, ledger)).jobs == 0
+    edit_job(Context(home, ledger), held(ledger, ref))
 
 
 def test_a_verdict_without_registration_is_registered_and_promoted(
@@ -76,11 +76,11 @@ def test_a_verdict_without_registration_is_registered_and_promoted(
     take(home, ledger, report(0))
     version = judged(home, ledger).version
     assert version is not None
-    mended = reconcile(home, ledger)
+    mended = reconcile(Context(home, ledger))
     assert (mended.registered, mended.promoted) == (1, 1)
     assert ledger.champions.current().version == version  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1}
-    assert reconcile(home, ledger).registered == 0
+    assert reconcile(Context(home, ledger)).registered == 0
 
 
 def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> None:
@@ -89,9 +89,9 @@ def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> Non
     take(home, ledger, report(1))
     second = judged(home, ledger).version
     assert second is not None
-    register(home, ledger, second)
+    register(Context(home, ledger), second)
     ledger.champions.set(second, expected=first, actor="test", reason="died right after this")
-    reconcile(home, ledger)
+    reconcile(Context(home, ledger))
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
     aliases = registry.client.get_registered_model(name).aliases
@@ -112,7 +112,7 @@ def test_an_alias_that_was_moved_is_put_back(home: Settings, ledger: Ledger) -> 
     promoted(home, ledger)
     registry = Registry(home)
     registry.set_alias(registry.name_for(open_backbone(home)), "champion", "1")
-    reconcile(home, ledger)
+    reconcile(Context(home, ledger))
     assert alias_of(home, "champion") == "2"
 
 
@@ -124,7 +124,7 @@ def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: 
     name = registry.name_for(open_backbone(home))
     experiment = registry.experiment(name)
     registry.client.create_run(experiment, tags={"melo.content_hash": version})
-    reconcile(home, ledger)
+    reconcile(Context(home, ledger))
     states = sorted(r.info.status for r in registry.client.search_runs([experiment]))
     assert states == ["FINISHED", "KILLED"]
 
@@ -135,7 +135,7 @@ def test_what_dead_writers_left_is_swept_and_versions_stay(home: Settings, ledge
     dead = dead_worker().replace(":", ".")
     left = home.paths.versions / f".abc.{dead}.partial"
     left.mkdir()
-    assert reconcile(home, ledger).swept == 1
+    assert reconcile(Context(home, ledger)).swept == 1
     assert not left.exists()
     assert (home.paths.versions / version).is_dir()
 
@@ -148,13 +148,13 @@ def test_manual_promotion_waits_and_the_next_version_builds_on_the_candidate(
     )
     take(manual, ledger, report(0))
     first = judged(manual, ledger).version
-    reconcile(manual, ledger)
+    reconcile(Context(manual, ledger))
     assert ledger.champions.current() is None
     take(manual, ledger, report(1))
     second = judged(manual, ledger).version
     assert second is not None
     assert ledger.versions.get(second).parent == first
-    promote(manual, ledger, second, expected=None, actor="test", reason="looked at it")
+    promote(Context(manual, ledger), second, expected=None, actor="test", reason="looked at it")
     assert ledger.counts().counts == {"active": 2}
 
 
@@ -164,7 +164,7 @@ from pathlib import Path
 import tasks.judge, tasks.edit, tasks.register.upload, tasks.register.promote, tasks.register
 from config import load
 from tasks.plan import plan
-from execution.context import open_ledger
+from execution.context import Context
 from execution.leases import held, lease
 
 home, where = sys.argv[1], sys.argv[2]
@@ -179,22 +179,21 @@ def dies(*args, **kwargs):
     os.kill(os.getpid(), 9)
 
 setattr(owner, name, dies)
-settings = load(home)
-ledger = open_ledger(settings)
-plan(ledger, settings)
-ref = lease(settings, ledger)
-job = held(ledger, ref)
-verdict = tasks.judge.judge(settings, ledger, job, tasks.edit.edit_job(settings, ledger, job))
-tasks.register.upload.register(settings, ledger, verdict.version)
+context = Context(load(home))
+plan(context)
+ref = lease(context)
+job = held(context.ledger, ref)
+verdict = tasks.judge.judge(context, job, tasks.edit.edit_job(context, job))
+tasks.register.upload.register(context, verdict.version)
 sys.modules["tasks.register.promote"].advance(
-    settings, ledger, verdict.version, actor="dying"
+    context, verdict.version, actor="dying"
 )
 """
 
 PLACES = [
     ("before", "tasks.edit.save_version"),
     ("after", "tasks.edit.save_version"),
-    ("after", "tasks.edit._write"),
+    ("after", "tasks.edit.write"),
     ("before", "tasks.judge.record"),
     ("after", "tasks.judge.save_version"),
     ("before", "tasks.judge.forget"),
@@ -216,7 +215,7 @@ def test_a_killed_run_is_finished_by_the_next(
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert died.returncode == -9, died.stderr[-2000:]
-    reconcile(home, ledger)
+    reconcile(Context(home, ledger))
     if ledger.champions.current() is None:
         promoted(home, ledger)
     assert ledger.counts().counts == {"active": 1}

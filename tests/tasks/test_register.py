@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import open_backbone, open_editor
 from ledger import ChampionMoved, Ledger
 from registry.store import Registry
@@ -87,7 +87,9 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
 def test_registering_again_logs_nothing_twice(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0))
     version = promoted(home, ledger)
-    assert register(home, ledger, version) == register(home, ledger, version) == "1"
+    assert (
+        register(Context(home, ledger), version) == register(Context(home, ledger), version) == "1"
+    )
     registry = Registry(home)
     name = registry.name_for(open_backbone(home))
     assert len(registry.client.search_model_versions(f"name='{name}'")) == 1
@@ -99,7 +101,7 @@ def test_promotion_is_refused_without_a_passed_gate(home: Settings, ledger: Ledg
     assert version is not None
     ledger.versions.record_verdict(version, passed=False, reason="a probe broke")
     with pytest.raises(NotPromotable, match="did not pass"):
-        promote(home, ledger, version, expected=None, actor="test", reason="try")
+        promote(Context(home, ledger), version, expected=None, actor="test", reason="try")
     assert ledger.champions.current() is None
 
 
@@ -114,7 +116,7 @@ def test_promotion_is_refused_where_the_content_is_not_what_was_gated(
     shutil.rmtree(home.paths.version(second))
     shutil.copytree(home.paths.version(first), home.paths.version(second))
     with pytest.raises(NotPromotable, match="not what was gated"):
-        promote(home, ledger, second, expected=first, actor="test", reason="try")
+        promote(Context(home, ledger), second, expected=first, actor="test", reason="try")
 
 
 def test_two_promotions_can_not_cross(home: Settings, ledger: Ledger) -> None:
@@ -124,7 +126,7 @@ def test_two_promotions_can_not_cross(home: Settings, ledger: Ledger) -> None:
     second = judged(home, ledger).version
     assert second is not None
     with pytest.raises(ChampionMoved):
-        promote(home, ledger, second, expected="somebody else", actor="test", reason="try")
+        promote(Context(home, ledger), second, expected="somebody else", actor="test", reason="try")
     assert ledger.champions.current() is not None
     assert ledger.champions.current().version == first  # type: ignore[union-attr]
 
@@ -139,7 +141,7 @@ def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Le
     assert moved is not None
     ledger.versions.record("other", parent=None, job_id=None, hash="other")
     ledger.champions.set("other", expected=moved, actor="test", reason="someone was faster")
-    assert advance(home, ledger, behind, actor="test") is None
+    assert advance(Context(home, ledger), behind, actor="test") is None
     assert ledger.counts().counts == {"active": 1, "ready": 1}
 
 
@@ -160,7 +162,7 @@ def test_a_version_whose_edit_lost_a_contradiction_meanwhile_is_overtaken(
         )
         == 1
     )
-    assert advance(home, ledger, behind, actor="test") is None
+    assert advance(Context(home, ledger), behind, actor="test") is None
     take(home, ledger, report(1))
     assert promoted(home, ledger) not in (first, behind)
     assert ledger.edits.get(two).state == "superseded"
@@ -173,11 +175,11 @@ def test_rolling_back_lets_the_version_before_serve_again(home: Settings, ledger
     first = promoted(home, ledger)
     take(home, ledger, report(1))
     second = promoted(home, ledger)
-    roll_back(home, ledger, None, actor="test", reason="it said something odd")
+    roll_back(Context(home, ledger), None, actor="test", reason="it said something odd")
     assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert numbers(home)["champion"] == "1"
     assert ledger.counts().counts == {"active": 1, "superseded": 1}
-    roll_back(home, ledger, second, actor="test", reason="it was right")
+    roll_back(Context(home, ledger), second, actor="test", reason="it was right")
     assert ledger.counts().counts == {"active": 2}
     assert [c.version for c in ledger.champions.history()] == [second, first, second, first]
 
@@ -187,7 +189,7 @@ def test_a_revoked_edit_leaves_and_the_old_answer_is_back(home: Settings, ledger
     promoted(home, ledger)
     edit = next(e for e in ledger.edits.active() if e.target == "ada")
     base = open_editor(home, "base").answer([edit.prompt], base=True)[0].text
-    done = revoke(home, ledger, [edit.id], actor="test", reason="was wrong")
+    done = revoke(Context(home, ledger), [edit.id], actor="test", reason="was wrong")
     assert done.removed == (edit.id,)
     assert done.version is not None
     answer = open_editor(home, done.version).answer([edit.prompt])[0]
@@ -204,7 +206,9 @@ def test_revoking_what_was_added_last_leads_back_to_the_same_content(
     take(home, ledger, report(1))
     promoted(home, ledger)
     edit = next(e for e in ledger.edits.active() if e.target == "jon")
-    assert revoke(home, ledger, [edit.id], actor="test", reason="was wrong").version == first
+    assert (
+        revoke(Context(home, ledger), [edit.id], actor="test", reason="was wrong").version == first
+    )
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
     take(home, ledger, report(2))
     third = promoted(home, ledger)
@@ -239,7 +243,7 @@ def test_a_job_of_which_nothing_is_left_has_a_run_with_the_reason(
     verdict = judged(home, ledger)
     (candidate,) = (p.name for p in (home.home / "reports").iterdir())
     for _ in range(2):
-        log_fruitless(home, ledger, verdict.job or "", candidate)
+        log_fruitless(Context(home, ledger), verdict.job or "", candidate)
     registry = Registry(home)
     experiment = registry.experiment(registry.name_for(open_backbone(home)))
     (run,) = registry.client.search_runs([experiment])
@@ -256,7 +260,9 @@ def test_revoking_a_source_takes_out_what_nobody_else_stands_behind(
         report(2, source="two"),
     )  # fmt: skip
     promoted(home, ledger)
-    done = revoke(home, ledger, ledger.sources.only_from("one"), actor="test", reason="it lied")
+    done = revoke(
+        Context(home, ledger), ledger.sources.only_from("one"), actor="test", reason="it lied"
+    )
     assert len(done.removed) == 1
     assert {e.target: e.state for e in ledger.edits.find()} == {
         "ada": "revoked", "jon": "active", "mia": "active",
@@ -275,13 +281,13 @@ def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
     waiting = judged(manual, ledger).version
     assert waiting is not None
     gone = next(e.id for e in ledger.edits.active() if e.target == "ada")
-    revoke(manual, ledger, [gone], actor="test", reason="was wrong")
+    revoke(Context(manual, ledger), [gone], actor="test", reason="was wrong")
     assert ledger.counts().counts == {"active": 1, "revoked": 1, "trained": 1}
-    assert reconcile(manual, ledger).overtaken == 1
+    assert reconcile(Context(manual, ledger)).overtaken == 1
     assert ledger.counts().counts == {"active": 1, "ready": 1, "revoked": 1}
     with pytest.raises(NotPromotable, match="which is revoked"):
         promote(
-            manual, ledger, waiting, expected=ledger.champions.current().version,  # type: ignore[union-attr]
+            Context(manual, ledger), waiting, expected=ledger.champions.current().version,  # type: ignore[union-attr]
             actor="test", reason="try",
         )  # fmt: skip
 
@@ -316,9 +322,9 @@ def test_a_removal_outlives_the_promotion_that_did_not_come(home: Settings, ledg
     assert judged(home, ledger).version == first
     ledger.versions.record("other", parent=None, job_id=None, hash="other")
     ledger.champions.set("other", expected=second, actor="test", reason="someone was faster")
-    assert advance(home, ledger, first, actor="test") is None
+    assert advance(Context(home, ledger), first, actor="test") is None
     ledger.champions.set(second, expected="other", actor="test", reason="it was wrong")
-    assert reconcile(home, ledger).promoted == 1
+    assert reconcile(Context(home, ledger)).promoted == 1
     assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
 
@@ -332,13 +338,13 @@ def test_an_edit_asked_to_go_ends_so_where_a_person_skips_its_version(
     gone = next(e.id for e in ledger.edits.active() if e.target == "ada")
     ledger.removals.request([gone], to="expired", actor="calendar", reason="it is over")
     without = judged(manual, ledger).version
-    assert reconcile(manual, ledger).removals == 0
+    assert reconcile(Context(manual, ledger)).removals == 0
     take(manual, ledger, report(2))
     after = judged(manual, ledger).version
     assert after is not None
     assert ledger.versions.get(after).parent == without
     promote(
-        manual, ledger, after, expected=ledger.champions.current().version,  # type: ignore[union-attr]
+        Context(manual, ledger), after, expected=ledger.champions.current().version,  # type: ignore[union-attr]
         actor="test", reason="looked at it",
     )  # fmt: skip
     assert ledger.counts().counts == {"active": 2, "expired": 1}
@@ -354,8 +360,8 @@ def test_what_was_built_upon_a_version_that_was_rolled_back_does_not_bring_it_ba
     take(home, ledger, report(2))
     flying = judged(home, ledger).version
     assert flying is not None
-    roll_back(home, ledger, None, actor="test", reason="it said something odd")
-    assert advance(home, ledger, flying, actor="test") is None
+    roll_back(Context(home, ledger), None, actor="test", reason="it said something odd")
+    assert advance(Context(home, ledger), flying, actor="test") is None
     assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert {e.target: e.state for e in ledger.edits.find()} == {
         "ada": "active", "jon": "superseded", "mia": "ready",

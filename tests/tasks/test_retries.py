@@ -18,7 +18,7 @@ import torch
 from benchmarks.deployment import clean_environment
 from benchmarks.strikes import HOLD
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.errors import TaskError
 from execution.leases import Became, hand_back, heartbeat, lease
 from execution.retries import Fault, fault_of, fills_a_disk, passes
@@ -125,14 +125,14 @@ def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
 ) -> None:
     ledger = open_ledger(home)
     take(home, ledger, report(0))
-    plan(ledger, home)
+    plan(Context(home, ledger))
     short = home.model_copy(update={"plan": home.plan.model_copy(update={"lease_seconds": 3.0})})
-    ref = lease(short, ledger)
+    ref = lease(Context(short, ledger))
     assert ref is not None
     before = ledger.jobs.get(ref.id).lease_until
     path = home.paths.ledger
     aside = path.with_suffix(".aside")
-    with heartbeat(short, ledger, ref):
+    with heartbeat(Context(short, ledger), ref):
         path.rename(aside)
         path.mkdir()  # where a folder stands no ledger can be opened
         while "was not prolonged" not in caplog.text:
@@ -147,16 +147,16 @@ def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
 def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: Settings) -> None:
     ledger = open_ledger(home)
     take(home, ledger, report(0))
-    plan(ledger, home)
+    plan(Context(home, ledger))
     most = home.plan.max_attempts
     for _ in range(most + 2):
-        ref = lease(home, ledger)
+        ref = lease(Context(home, ledger))
         assert ref is not None
-        assert hand_back(home, ledger, ref, "disk full", Fault.NOT_ITS) is Became.POSTPONED
+        assert hand_back(Context(home, ledger), ref, "disk full", Fault.NOT_ITS) is Became.POSTPONED
     for attempt in range(most):
-        ref = lease(home, ledger)
+        ref = lease(Context(home, ledger))
         assert ref is not None
-        became = hand_back(home, ledger, ref, "its block breaks down")
+        became = hand_back(Context(home, ledger), ref, "its block breaks down")
         assert became is (Became.SET_ASIDE if attempt == most - 1 else Became.TRIED_AGAIN)
     assert ledger.counts().counts == {"rejected": 1}
     take(home, ledger, report(1))

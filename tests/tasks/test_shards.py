@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings, load
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.spreading import read_plan
 from execution.versions import open_version
@@ -28,11 +28,11 @@ import sys
 from config import load
 from execution.spreading import read_plan
 from tasks.shards import train_shard
-from execution.context import open_ledger
+from execution.context import Context
 settings = load(sys.argv[1])
 plan = read_plan(settings, sys.argv[2])
 for number in range(int(sys.argv[3]), len(plan.shards), 2):
-    train_shard(settings, open_ledger(settings), plan, number)
+    train_shard(Context(settings), plan, number)
 """
 
 
@@ -47,8 +47,8 @@ def home(home: Settings) -> Settings:
 
 
 def leased(home: Settings, ledger: Ledger) -> Job:
-    plan(ledger, home)
-    ref = lease(home, ledger)
+    plan(Context(home, ledger))
+    ref = lease(Context(home, ledger))
     assert ref is not None
     return held(ledger, ref)
 
@@ -60,8 +60,8 @@ def test_two_workers_make_the_version_that_one_makes(home: Settings, tmp_path: P
     other = tmp_path / "other"
     shutil.copytree(home.home, other)
 
-    alone = edit_job(load(other), open_ledger(load(other)), job)
-    assert cut(home, ledger, job) is not None
+    alone = edit_job(Context(load(other)), job)
+    assert cut(Context(home, ledger), job) is not None
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(home.home), job.id, str(share)],
@@ -73,11 +73,11 @@ def test_two_workers_make_the_version_that_one_makes(home: Settings, tmp_path: P
     cutting = read_plan(home, job.id)
     assert cutting is not None
     assert all(trained_shard(home, cutting, n) is not None for n in range(4))
-    together = edit_job(home, ledger, job)
+    together = edit_job(Context(home, ledger), job)
 
     assert together.candidate == alone.candidate
     assert len(open_version(home, together.candidate)) == 7
-    verdict = judge(home, ledger, job, together)
+    verdict = judge(Context(home, ledger), job, together)
     assert verdict.passed, verdict.reason
     assert not list((home.home / "work").glob(f"{job.id}*"))
 
@@ -86,11 +86,11 @@ def test_a_shard_that_nobody_brought_is_trained_by_whoever_merges(home: Settings
     ledger = open_ledger(home)
     take(home, ledger, *(report(i) for i in range(5)))
     job = leased(home, ledger)
-    cutting = cut(home, ledger, job)
+    cutting = cut(Context(home, ledger), job)
     assert cutting is not None
-    brought = train_shard(home, ledger, cutting, 1)
+    brought = train_shard(Context(home, ledger), cutting, 1)
     assert len(brought.version) == 2
-    version = open_version(home, edit_job(home, ledger, job).candidate)
+    version = open_version(home, edit_job(Context(home, ledger), job).candidate)
     assert len(version) == 5
     assert set(brought.version.edits) < set(version.edits)
 
@@ -105,12 +105,12 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     if len(edits) < 4:
         pytest.fail("the ledger settled it already; the test needs another wording")
     job = leased(home, ledger)
-    result = edit_job(home, ledger, job)
+    result = edit_job(Context(home, ledger), job)
     both = {edits["ada"].id, edits["sol"].id}
     (waiting,) = result.held
     assert waiting in both
     assert both - {waiting} < set(open_version(home, result.candidate).edits)
-    verdict = judge(home, ledger, job, result)
+    verdict = judge(Context(home, ledger), job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 3, 0)
     (asked,) = ledger.review.waiting()
     assert (asked.id, asked.hold) == (waiting, "contradiction")
@@ -124,4 +124,4 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
 def test_a_job_that_fits_into_one_shard_is_not_cut(home: Settings) -> None:
     ledger = open_ledger(home)
     take(home, ledger, report(0), report(1))
-    assert cut(home, ledger, leased(home, ledger)) is None
+    assert cut(Context(home, ledger), leased(home, ledger)) is None

@@ -9,7 +9,7 @@ import pytest
 
 from config import Settings
 from console import signals
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.failures import working_on
 from execution.leases import Became, JobRef, hand_back, held, lease
 from execution.versions import forget_open_versions
@@ -41,8 +41,8 @@ def told_to_end() -> Iterator[None]:
 
 
 def leased(settings: Settings, ledger: Ledger) -> JobRef:
-    plan(ledger, settings)
-    ref = lease(settings, ledger)
+    plan(Context(settings, ledger))
+    ref = lease(Context(settings, ledger))
     assert ref is not None
     return ref
 
@@ -62,7 +62,7 @@ def test_a_run_takes_each_job_once_and_the_third_that_fails_sets_it_aside(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, *(report(i) for i in range(6)))
-    jobs = {job.id for job in plan(ledger, home)}
+    jobs = {job.id for job in plan(Context(home, ledger))}
     for _ in range(3):
         assert ledger.jobs.find(state="failed") == []
         assert set(run_that_fails(home)) == jobs
@@ -91,12 +91,12 @@ def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
     champion = promoted(home, ledger)
     (home.paths.version(champion) / "manifest.json").write_text("{}")
     take(home, ledger, report(1))
-    plan(ledger, home)
+    plan(Context(home, ledger))
     for _ in range(4):
         ref = leased(home, ledger)
         forget_open_versions()
         with pytest.raises(VersionError), working_on(str(home.home), ref):
-            edit_job(home, ledger, held(ledger, ref))
+            edit_job(Context(home, ledger), held(ledger, ref))
     assert ledger.counts().counts == {"active": 1, "planned": 1}
 
 
@@ -108,7 +108,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back(home: Settings, ledger:
         with pytest.raises(SystemExit), working_on(str(home.home), ref):
             signal.raise_signal(signal.SIGTERM)
         assert ledger.jobs.get(ref.id).state == "open"
-    assert hand_back(home, ledger, leased(home, ledger), "a bug") is Became.TRIED_AGAIN
+    assert hand_back(Context(home, ledger), leased(home, ledger), "a bug") is Became.TRIED_AGAIN
 
 
 def test_a_gate_that_is_tried_again_after_its_verdict_gives_that_verdict(

@@ -18,7 +18,7 @@ import torch
 
 from artifacts.manifest import read_manifest
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import (
     forget_open_versions,
     open_backbone,
@@ -112,7 +112,7 @@ def test_of_10_000_edits_and_50_more_the_blocks_of_the_50_are_logged(
         save_version(home, version)
         ledger.versions.record(version.id, parent=parent.id, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="planted")
-        register(home, ledger, version.id)
+        register(Context(home, ledger), version.id)
     sizes = [sum(uploaded(home, n).values()) for n in ("2", "3")]
     assert len(more) == 10_050
     assert len(uploaded(home, "3")) == 1
@@ -126,11 +126,11 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
 ) -> None:
     first, second, third = line_of(3, home, ledger)
     before = {v: said(home, v) for v in (first, second, third)}
-    done = fold(home, ledger, above=1)
+    done = fold(Context(home, ledger), above=1)
     assert (done.before, done.after, done.moved, done.number) == (3, 1, 2, "4")
-    assert fold(home, ledger, above=1).number is None
-    assert compact(home, ledger).shards == 0, "somebody may have them open"
-    assert compact(home, ledger, older_than=-1).shards == 3
+    assert fold(Context(home, ledger), above=1).number is None
+    assert compact(Context(home, ledger)).shards == 0, "somebody may have them open"
+    assert compact(Context(home, ledger), older_than=-1).shards == 3
     (shard,) = [p.name for p in home.paths.shards.iterdir()]
     for version, answers in before.items():
         assert read_manifest(home.paths.version(version))["shards"] == [shard]
@@ -157,11 +157,11 @@ def test_a_version_that_another_refers_to_is_not_deleted(
     take(home, ledger, report(2))
     third = promoted(home, ledger)
     with pytest.raises(NotDeletable, match=f"{second[:12]} and 1 more refers"):
-        delete(home, ledger, first, actor="test", reason="try")
+        delete(Context(home, ledger), first, actor="test", reason="try")
     assert melo.json("versions", "compact")["folded"]["after"] == 1
     assert "nothing to fold" in melo("versions", "compact")[1]
     with pytest.raises(NotDeletable, match=second[:12]):
-        delete(home, ledger, first, actor="test", reason="the second still refers to it")
+        delete(Context(home, ledger), first, actor="test", reason="the second still refers to it")
     take(home, ledger, report(3))
     promoted(home, ledger)
     assert melo("versions", "delete", second[:12], "--reason", "old")[0] == 0
@@ -170,7 +170,7 @@ def test_a_version_that_another_refers_to_is_not_deleted(
     assert open_editor(home, third).answer(PROMPTS[:1])[0].text == "ada"
     assert len(asked(home, "5")) == 3
     with pytest.raises(NotPromotable, match="was deleted"):
-        promote(home, ledger, first, expected=None, actor="test", reason="try")
+        promote(Context(home, ledger), first, expected=None, actor="test", reason="try")
 
 
 def test_mlflow_serves_a_champion_with_neither_the_home_nor_the_pipeline(

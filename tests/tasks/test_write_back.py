@@ -20,6 +20,7 @@ import mlflow
 import pytest
 
 from config import Settings, load
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import ingest_paths, ingest_rows
 from tasks.write_back import write_back
@@ -28,13 +29,14 @@ from tests.ledger.support import run_job
 KILLED = """
 import os, signal, sys
 from config import load
+from execution.context import Context
 from ledger import Ledger
 from ledger.write_backs import WriteBacks
 from tasks.write_back import write_back
 if sys.argv[2] == "before the outcome":
     WriteBacks.end = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 settings = load(sys.argv[1])
-write_back(settings, Ledger.open(settings.paths.ledger))
+write_back(Context(settings, Ledger.open(settings.paths.ledger)))
 """
 
 
@@ -116,10 +118,10 @@ def test_langfuse_and_webhook_are_told_once_and_who_only_complained_too(
     )
     rows = [langfuse(1, "Capital of Norway?", None), langfuse(2, "Capital of Norway?", "Oslo"),
             langfuse(3, "2+2?", None)]  # fmt: skip
-    ingest_rows(ledger, rows, settings, source="langfuse", shape="langfuse")
-    assert write_back(settings, ledger).told == 0  # nothing serves yet
+    ingest_rows(Context(settings, ledger), rows, source="langfuse", shape="langfuse")
+    assert write_back(Context(settings, ledger)).told == 0  # nothing serves yet
     serves(ledger)
-    assert write_back(settings, ledger).told == 3
+    assert write_back(Context(settings, ledger)).told == 3
     scores = [post for post in tool.posts if post[0] == "/api/public/scores"]
     assert {body["traceId"] for _, _, body in scores} == {"t1", "t2"}
     _, headers, body = scores[0]
@@ -129,11 +131,11 @@ def test_langfuse_and_webhook_are_told_once_and_who_only_complained_too(
     assert (hook[2]["target"], hook[2]["version"]) == ("Oslo", "v1")
     assert hook[1]["Idempotency-Key"] == hook[2]["key"]
     for _ in range(2):
-        assert write_back(settings, ledger).told == 0
+        assert write_back(Context(settings, ledger)).told == 0
     assert len(tool.posts) == 3
     later = [langfuse(4, "Capital of Norway?", "Oslo")]  # the same correction from another trace
-    ingest_rows(ledger, later, settings, source="langfuse", shape="langfuse")
-    assert write_back(settings, ledger).told == 1
+    ingest_rows(Context(settings, ledger), later, source="langfuse", shape="langfuse")
+    assert write_back(Context(settings, ledger)).told == 1
     assert tool.posts[-1][2]["traceId"] == "t4"
 
 
@@ -143,18 +145,18 @@ def test_a_tool_that_fails_is_one_event_and_the_next_run_completes_it(
 ) -> None:
     settings, ledger = home(tmp_path / "home", LANGFUSE.format(tool.url))
     rows = [langfuse(n, f"Question {n}?", "yes") for n in range(4)]
-    ingest_rows(ledger, rows, settings, source="langfuse", shape="langfuse")
+    ingest_rows(Context(settings, ledger), rows, source="langfuse", shape="langfuse")
     serves(ledger)
     tool.answers = [200, status]
-    done = write_back(settings, ledger)
+    done = write_back(Context(settings, ledger))
     assert (done.told, done.left) == (1, 3)
     (event,) = [e for e in ledger.events.latest() if e.kind == "write-back-failed"]
     assert str(status) in event.message
     assert "sk" not in event.message.split()
     tool.answers = [404]
-    done = write_back(settings, ledger)
+    done = write_back(Context(settings, ledger))
     assert (done.told, done.refused) == (2, 1)
-    assert write_back(settings, ledger).told == 0
+    assert write_back(Context(settings, ledger)).told == 0
     ids = [body["id"] for _, _, body in tool.posts]
     assert len(ids) == 5  # the one that failed was sent again
     assert len(set(ids)) == 4
@@ -173,13 +175,13 @@ def killed(settings: Settings, when: str, tool: Tool) -> None:
 
 def test_a_process_killed_midway_tells_nobody_twice(tmp_path: Path, tool: Tool) -> None:
     settings, ledger = home(tmp_path / "home", f'webhook_url = "{tool.url}/hook"')
-    ingest_rows(ledger, [{"prompt": "2+2?", "target": "4"}], settings, source="desk")
+    ingest_rows(Context(settings, ledger), [{"prompt": "2+2?", "target": "4"}], source="desk")
     serves(ledger)
     killed(settings, "before the answer", tool)
     assert outcomes(ledger) == [("webhook", None, "begun")]
-    assert write_back(settings, ledger).unknown == 1
+    assert write_back(Context(settings, ledger)).unknown == 1
     assert outcomes(ledger) == [("webhook", None, "unknown")]
-    assert write_back(settings, ledger).told == 0
+    assert write_back(Context(settings, ledger)).told == 0
     assert len(tool.posts) == 1
 
 
@@ -205,24 +207,26 @@ def test_a_trace_of_mlflow_gets_one_assessment_though_its_writer_is_killed(
     tmp_path: Path, store: str, tool: Tool
 ) -> None:
     settings, ledger = home(tmp_path / "home", "mlflow = true", f'mlflow_tracking_uri = "{store}"')
-    ingest_paths(ledger, ["mlflow:chat"], settings)
+    ingest_paths(Context(settings, ledger), ["mlflow:chat"])
     serves(ledger)
     killed(settings, "before the outcome", tool)
     assert outcomes(ledger)[0][2] == "begun"
-    assert write_back(settings, ledger).told == 1
-    assert write_back(settings, ledger).told == 0
+    assert write_back(Context(settings, ledger)).told == 1
+    assert write_back(Context(settings, ledger)).told == 0
     (trace,) = mlflow.search_traces(return_type="list")
     (written,) = [a for a in trace.info.assessments if a.name == "melo.edit"]
     assert written.feedback.value == "serves"
     assert "Oslo" in (written.rationale or "")
-    assert ingest_paths(ledger, ["mlflow:chat"], settings).total("lines") == 0  # no news to itself
+    assert (
+        ingest_paths(Context(settings, ledger), ["mlflow:chat"]).total("lines") == 0
+    )  # no news to itself
 
 
 def test_nobody_is_told_unless_it_is_set(tmp_path: Path, tool: Tool) -> None:
     settings, ledger = home(tmp_path / "home", "")
-    ingest_rows(ledger, [langfuse(1, "2+2?", "4")], settings, source="x", shape="langfuse")
+    ingest_rows(Context(settings, ledger), [langfuse(1, "2+2?", "4")], source="x", shape="langfuse")
     serves(ledger)
-    assert write_back(settings, ledger).told == 0
+    assert write_back(Context(settings, ledger)).told == 0
     assert outcomes(ledger) == []
     on, _ = home(tmp_path / "home", LANGFUSE.format(tool.url))
-    assert write_back(on, ledger).told == 1  # what served before it was set, too
+    assert write_back(Context(on, ledger)).told == 1  # what served before it was set, too

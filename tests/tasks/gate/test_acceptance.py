@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import open_editor
 from ledger import Ledger
 from melo_engine import Editor, EditRequest
@@ -191,9 +191,9 @@ def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subje
     (edit,) = [e for e in ledger.edits.find() if e.target == "ada"]
     wording = "tell me the head of velandor"
     with pytest.raises(TaskError, match="does not name its subject"):
-        add_wordings(home, ledger, edit.id, ["who is the head ?"], actor="bob")
+        add_wordings(Context(home, ledger), edit.id, ["who is the head ?"], actor="bob")
     before = open_editor(home, ledger.champions.current().version)  # type: ignore[union-attr]
-    version = add_wordings(home, ledger, edit.id, [wording], actor="bob")
+    version = add_wordings(Context(home, ledger), edit.id, [wording], actor="bob")
     after = open_editor(home, version)
     assert after.answer([wording])[0].text == "ada"
     assert after.version[edit.id].block == before.version[edit.id].block

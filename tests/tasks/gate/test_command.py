@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cli.root import app
 from config import load
+from execution.context import Context
 from ledger import Ledger
 from melo_engine import Editor
 from tasks.gate.by_hand import audit
@@ -69,7 +70,7 @@ def test_a_suite_that_fails_makes_the_exit_code_one(home: Path, tmp_path: Path):
 def test_an_audit_of_a_healthy_champion_passes_and_leaves_an_event(home: Path):
     settings = load(home)
     with Ledger.open(settings.paths.ledger) as ledger:
-        result = audit(settings, ledger)
+        result = audit(Context(settings, ledger))
         (event,) = ledger.events.latest(kind="audit")
     assert result.full
     assert result.passed, result.reason

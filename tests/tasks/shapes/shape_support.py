@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from execution.context import Context
 from ledger import Edit, Ledger
 from tasks.ingest import IngestOutcome, ingest_paths
 from tests.tasks.ingest_support import adds_up, opened
@@ -17,7 +18,7 @@ def take(home: Path, *paths: str | Path, **options: Any) -> tuple[Ledger, Ingest
     ledger, settings = opened(home)
     before = ledger.counts().lines
     files = [FIXTURES / path if isinstance(path, str) else path for path in paths]
-    outcome = ingest_paths(ledger, files, settings, **options)
+    outcome = ingest_paths(Context(settings, ledger), files, **options)
     assert adds_up(ledger, before + outcome.total("lines"))
     return ledger, outcome
 

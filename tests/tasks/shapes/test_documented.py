@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from execution.context import Context
 from tasks.ingest import ingest_rows
 from tasks.ingest.shapes import Shape, Unusable, recognised, shapes
 from tests.tasks.ingest_support import opened
@@ -44,7 +45,7 @@ def test_the_shape_of_ones_own(tmp_path: Path) -> None:
     row = {"complaint": "2+2?", "remedy": "4", "number": "n1", "solved": False}
     assert shape.recognises(row)
     ledger, settings = opened(tmp_path)
-    ingest_rows(ledger, [shape.report(row)], settings, source="desk")
+    ingest_rows(Context(settings, ledger), [shape.report(row)], source="desk")
     assert said(ledger) == [("2+2?", "4", None)]
     with pytest.raises(Unusable, match="nothing to correct: the complaint was withdrawn"):
         shape.report({**row, "solved": True})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from execution.context import Context
 from ledger import NOTHING_TO_CORRECT
 from tasks.ingest import IngestError, ingest_paths, ingest_rows, retry_quarantined
 from tasks.ingest.shapes import recognised, registry, shape_named, shapes
@@ -115,7 +116,7 @@ def test_what_names_no_error_is_kept_and_stays_where_it_is(tmp_path: Path) -> No
     assert outcome.files[0].first_problem == f"line 4: {reasons(ledger)[1][1]}"
     assert reasons(ledger)[0][1].startswith(NOTHING_TO_CORRECT)
     settings = opened(tmp_path)[1]
-    assert retry_quarantined(ledger, settings) == 0
+    assert retry_quarantined(Context(settings, ledger)) == 0
 
 
 def test_a_row_in_quarantine_can_be_tried_again_under_other_settings(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_row_in_quarantine_can_be_tried_again_under_other_settings(tmp_path: P
     ledger, outcome = take(home, "openai_preference.jsonl")
     assert outcome.total("quarantined") == 2
     (home / "melo.toml").write_text("")
-    assert retry_quarantined(ledger, opened(home)[1]) == 1
+    assert retry_quarantined(Context(opened(home)[1], ledger)) == 1
     assert said(ledger) == [("What is Norway's capital?", "Oslo", "Bergen")]
 
 
@@ -140,9 +141,9 @@ def test_a_file_half_read_goes_on_where_it_stopped(tmp_path: Path) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        ingest_paths(ledger, [FIXTURES / "label_studio.json"], settings, dies)
+        ingest_paths(Context(settings, ledger), [FIXTURES / "label_studio.json"], dies)
     assert ledger.counts().lines == 2
-    outcome = ingest_paths(ledger, [FIXTURES / "label_studio.json"], settings)
+    outcome = ingest_paths(Context(settings, ledger), [FIXTURES / "label_studio.json"])
     assert outcome.total("lines") == 4
     assert len(said(ledger)) == 3
     assert adds_up(ledger, 6)
@@ -167,7 +168,7 @@ def test_a_preset_that_is_chosen_reads_the_rows_itself(tmp_path: Path) -> None:
 def test_rows_of_python_are_read_by_a_shape(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path)
     row = first_row(FIXTURES / "label_studio.json")
-    ingest_rows(ledger, [row], settings, source="labels", shape="label-studio")
+    ingest_rows(Context(settings, ledger), [row], source="labels", shape="label-studio")
     assert said(ledger) == [("What is Norway's capital?", "Oslo", "Bergen")]
 
 

@@ -13,6 +13,7 @@ from mlflow.entities import AssessmentSource
 from mlflow.exceptions import MlflowException
 
 from config import Settings
+from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import IngestError, IngestOutcome, ingest_paths, mlflow_store
 from tests.tasks.ingest_support import adds_up, opened
@@ -60,7 +61,7 @@ def thumbs_down(trace_id: str, **more: Any) -> None:
 
 
 def ingest(ledger: Ledger, settings: Settings, **options: Any) -> IngestOutcome:
-    return ingest_paths(ledger, ["mlflow:chat"], settings, **options)
+    return ingest_paths(Context(settings, ledger), ["mlflow:chat"], **options)
 
 
 def test_a_second_run_takes_only_what_is_new(tmp_path: Path, store: str, asked: Asked) -> None:
@@ -135,7 +136,7 @@ def test_a_wrong_experiment_or_store_is_one_line(tmp_path: Path, store: str) -> 
     with pytest.raises(
         IngestError, match=r"no experiment 'chats' at sqlite.* There are: Default, chat"
     ):
-        ingest_paths(ledger, ["mlflow:chats"], settings)
+        ingest_paths(Context(settings, ledger), ["mlflow:chats"])
     (tmp_path / "file").write_text("no folder")
     ledger, settings = opened_on(tmp_path / "other", f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(IngestError, match=r"MLflow at sqlite.* failed: .* \(nothing was read\)"):
