@@ -11,8 +11,9 @@ from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.lineage import BASE
 from execution.versions import open_editor, open_version
+from execution.work_folder import forget
 from ledger import Ledger
-from tasks.edit import edit_job, forget, trained
+from tasks.edit import edit_job, trained
 from tasks.ingest import ingest_paths
 from tasks.plan import plan
 from tests.conftest import report, write_lines
