@@ -32,26 +32,22 @@ from tasks.steps import (
 def edit(home: str) -> list[Verdict]:
     """Run every job that waits, each once; what the gate said about each."""
     with opened(home):
-        return _edit(home)
-
-
-def _edit(home: str) -> list[Verdict]:
-    mend(home)
-    verdicts = []
-    taken: list[str] = []
-    while job := next_job(home, taken):
-        taken.append(job.id)
-        with working_on(home, job):
-            spread(home, job)
-            train(home, job)
-            verdict = gate(home, job)
-            verdicts.append(verdict)
-            with contextlib.suppress(Exception):  # a page that can't be drawn holds up nothing
-                show(home, verdict)
-            if verdict.version:
-                register_version(home, verdict.version)
-            if verdict.version and verdict.passed:
-                promote_version(home, verdict.version)
-    with contextlib.suppress(Exception):  # who is told later is told by the next run
-        tell_sources(home)
-    return verdicts
+        mend(home)
+        verdicts = []
+        taken: list[str] = []
+        while job := next_job(home, taken):
+            taken.append(job.id)
+            with working_on(home, job):
+                spread(home, job)
+                train(home, job)
+                verdict = gate(home, job)
+                verdicts.append(verdict)
+                with contextlib.suppress(Exception):  # a page that can't be drawn holds up nothing
+                    show(home, verdict)
+                if verdict.version:
+                    register_version(home, verdict.version)
+                if verdict.version and verdict.passed:
+                    promote_version(home, verdict.version)
+        with contextlib.suppress(Exception):  # who is told later is told by the next run
+            tell_sources(home)
+        return verdicts

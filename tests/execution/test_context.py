@@ -1,0 +1,35 @@
+"""What a run works on is opened once, whatever takes part in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from config import Settings
+from execution.context import opened
+from ledger import Ledger, LedgerBusy
+from tasks.steps import take_in_inbox
+from tests.conftest import report, write_lines
+
+
+def test_a_step_takes_up_what_its_run_has_open(home: Settings) -> None:
+    with opened(home.home) as run, opened(str(home.home)) as step:
+        assert step.ledger is run.ledger
+    with opened(home.home) as later:
+        assert later.ledger is not run.ledger
+
+
+def test_readers_see_what_a_step_wrote_before_its_run_ends(home: Settings) -> None:
+    with opened(home.home) as run:
+        run.ledger.store.publish()
+        with opened(home.home) as step:
+            step.ledger.events.record("noted", "by a step")
+        with Ledger.open(home.paths.read_ledger, read_only=True) as copy:
+            assert [event.message for event in copy.events.latest(kind="noted")] == ["by a step"]
+
+
+def test_ingestion_waits_for_a_busy_ledger_as_long_as_is_set(home: Settings) -> None:
+    with home.paths.settings.open("a", encoding="utf-8") as file:
+        file.write("\n[ledger]\ntimeout_seconds = 0.2\n")
+    write_lines(home.paths.inbox / "night.jsonl", [report(3)])
+    with Ledger.open(home.paths.ledger) as other, other.store.write(), pytest.raises(LedgerBusy):
+        take_in_inbox.fn(str(home.home))
