@@ -74,8 +74,10 @@ class Context:
 def opened(home: str | Path) -> Iterator[Context]:
     """The context of a home: the one that is open in this process, or one for the block."""
     place = Path(home).absolute()
+    settings = load(place)
     outer = _open.get(place)
-    context = _open.setdefault(place, outer or Context(load(place)))
+    context = _open.setdefault(place, outer or Context(settings))
+    context.settings = settings  # what is set while a run goes on counts from its next step on
     try:
         yield context
     finally:

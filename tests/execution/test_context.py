@@ -18,6 +18,16 @@ def test_a_step_takes_up_what_its_run_has_open(home: Settings) -> None:
         assert later.ledger is not run.ledger
 
 
+def test_what_is_set_while_a_run_goes_on_counts_from_its_next_step_on(home: Settings) -> None:
+    with opened(home.home) as run:
+        text = home.paths.settings.read_text(encoding="utf-8")
+        manual = f'{text}\n[registry]\npromotion = "manual"\n'
+        home.paths.settings.write_text(manual, encoding="utf-8")
+        with opened(home.home) as step:
+            assert step is run
+            assert step.settings.registry.promotion == "manual"
+
+
 def test_readers_see_what_a_step_wrote_before_its_run_ends(home: Settings) -> None:
     with opened(home.home) as run:
         run.ledger.store.publish()
