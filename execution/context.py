@@ -1,8 +1,8 @@
 """What a run works on: one home's settings, paths, ledger, backbone and registry.
 
-flow      with opened(home):                 for the time of a run, once
-task          with opened(home) as context:  takes up what the run has open in this process; where
-                  ...                        it has nothing, on another machine, opens it for itself
+    flow   with opened(home):                for the time of a run, once
+    task   with opened(home) as context:     takes up what the run has open in this process; where it
+                                             has nothing, on another machine, opens it for itself
 
 Versions are opened from its settings (execution/versions.py).
 """

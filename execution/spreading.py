@@ -1,8 +1,10 @@
 """A job's training spread over workers: how it was cut, and waiting for what the others train.
 
-job ──cut──► HOME/work/<job>.plan.json ──► shard 0 ─► HOME/work/<job>.0-<digest>.json ──┐
-                                      ├──► shard 1 ─► HOME/work/<job>.1-<digest>.json ──┼─► merged
-                                      └──► ...                                          ┘
+    job ──cut──► HOME/work/<job>.plan.json ──► shard 0 ─► HOME/work/<job>.0-<digest>.json ──┐
+                                          ├──► shard 1 ─► HOME/work/<job>.1-<digest>.json ──┼─► merged
+                                          └──► ...                                          ┘
+
+A shard that nobody brought is trained by whoever merges.
 """
 
 from __future__ import annotations
