@@ -6,7 +6,7 @@ import math
 from typing import Protocol
 
 
-class Route(Protocol):
+class RouteLike(Protocol):
     """What `melo_engine.types.Route` has. distance, radius: NaN where no edit was compared."""
 
     @property
@@ -19,7 +19,7 @@ class Route(Protocol):
     def radius(self) -> float: ...
 
 
-def route_as_json(route: Route) -> dict[str, str | float | None]:
+def route_as_json(route: RouteLike) -> dict[str, str | float | None]:
     """Return edit, block, distance and radius; what is not a number is None, as JSON has no NaN."""
     return {
         "edit": route.edit,

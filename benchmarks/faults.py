@@ -29,9 +29,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks import strikes
+from benchmarks import fault_injection
 from benchmarks.deployment import Deployment, deployed, until
-from benchmarks.strikes import Missed, Strike
+from benchmarks.fault_injection import Injection, Missed
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from config import Settings
 from deployment.flow_runs import orphaned, unfinished
@@ -56,23 +56,23 @@ class Fault:
     """
 
     name: str
-    strike: Strike
+    inject: Injection
     edits: int = EDITS
     junk: int = 0
     clock: bool = False
 
 
 FAULTS = (
-    Fault("gpu worker killed in training", strikes.in_training),
-    Fault("gpu worker killed in the gate", strikes.in_the_gate),
-    Fault("gpu worker killed between registration and promotion", strikes.before_promotion),
-    Fault("cpu worker killed in ingestion", strikes.in_ingestion, junk=1_000_000),
-    Fault("Prefect server killed in a job", strikes.prefect_server),
-    Fault("MLflow server killed in a job", strikes.mlflow_server),
-    Fault("ledger locked for 60 s", strikes.ledger_locked),
-    Fault("artifact store full", strikes.disk_full),
-    Fault("two edit flows at once", strikes.two_flows, edits=40),
-    Fault("clock jumps a day", strikes.clock_jump, clock=True),
+    Fault("gpu worker killed in training", fault_injection.in_training),
+    Fault("gpu worker killed in the gate", fault_injection.in_the_gate),
+    Fault("gpu worker killed between registration and promotion", fault_injection.before_promotion),
+    Fault("cpu worker killed in ingestion", fault_injection.in_ingestion, junk=1_000_000),
+    Fault("Prefect server killed in a job", fault_injection.prefect_server),
+    Fault("MLflow server killed in a job", fault_injection.mlflow_server),
+    Fault("ledger locked for 60 s", fault_injection.ledger_locked),
+    Fault("artifact store full", fault_injection.disk_full),
+    Fault("two edit flows at once", fault_injection.two_flows, edits=40),
+    Fault("clock jumps a day", fault_injection.clock_jump, clock=True),
 )
 
 
@@ -116,16 +116,16 @@ def _home(folder: Path, backbone: Path, clock: bool) -> Iterator[Deployment]:
     through = f'\n[registry]\ntracking_uri = "http://127.0.0.1:{ports[1]}"\n'
     settings = make_home(folder, backbone, edits=24, more=through)
     with ExitStack() as stack:
-        if strikes.may_mount():
-            stack.enter_context(strikes.small_disk(settings.paths.artifacts, SMALL_DISK))
-        environment = strikes.settable_clock(settings.home) if clock else {}
+        if fault_injection.may_mount():
+            stack.enter_context(fault_injection.small_disk(settings.paths.artifacts, SMALL_DISK))
+        environment = fault_injection.settable_clock(settings.home) if clock else {}
         yield stack.enter_context(deployed(settings, ports=ports, environment=environment))
 
 
 def _suffer(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say) -> dict[str, Any]:
     """One fault, and what is left when all is quiet again."""
     began = time.monotonic()
-    why = strikes.missing(fault.strike)
+    why = fault_injection.missing(fault.inject)
     if why:
         return _unjudged(fault, [why])
     watch = Watch(deployment)
@@ -138,7 +138,7 @@ def _suffer(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say
             watch.lines += fault.edits + fault.junk
             watch.prompts += [row["prompt"] for row in reports(mine)]
             try:
-                fault.strike(
+                fault.inject(
                     deployment,
                     lambda m=mine, j=junk: put(deployment.settings, m[0], reports(m), j),  # type: ignore[misc]
                 )

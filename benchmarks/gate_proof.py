@@ -39,7 +39,7 @@ WIDER = 10  # times
 
 
 @dataclass
-class World:
+class GatedEdits:
     """A candidate upon a champion, gated once. rows: of each edit, what was held out of training."""
 
     editor: Editor
@@ -133,7 +133,7 @@ def bench(
 
 def _world(
     backbone: Backbone, data: Path, edits: int, cache: Path, scratch: Path, progress: Progress | None
-) -> tuple[World, int]:  # fmt: skip
+) -> tuple[GatedEdits, int]:  # fmt: skip
     """Edits of subjects that differ, trained as the product does; what a first gate takes out is out."""
     rows: dict[str, Row] = {}
     for row in plain_rows(read_rows(data)):
@@ -142,7 +142,7 @@ def _world(
     chosen = {row.request.id: row for row in list(rows.values())[:edits]}
     editor = product_editor(backbone, cache)
     trained = editor.edit([row.request for row in chosen.values()], progress=progress).version
-    world = World(editor, trained, trained, chosen, scratch, scratch / "known")
+    world = GatedEdits(editor, trained, trained, chosen, scratch, scratch / "known")
     world.cache.mkdir()
     nothing = trained.without(list(trained.edits))
     healthy = world.gate(trained, nothing).version
@@ -163,7 +163,7 @@ def _said(result: GateResult) -> tuple[object, ...]:
     return result.passed, result.version.id, probes, [r.edit for r in result.rejected]
 
 
-def _caught(world: World, planted: Planted) -> str:
+def _caught(world: GatedEdits, planted: Planted) -> str:
     """Empty where the fault is caught, and nothing but it; else what the gate said instead."""
     result = world.gate(
         planted.version, world.champion, cache=planted.cache, extra=planted.extra,
@@ -177,7 +177,7 @@ def _caught(world: World, planted: Planted) -> str:
     return "" if result.passed else f"the others do not pass: {result.reason}"
 
 
-def _clean_gate(world: World, chooser: random.Random) -> str:
+def _clean_gate(world: GatedEdits, chooser: random.Random) -> str:
     """Another half is the champion. Empty where the gate passes as it should, else its reason."""
     every = list(world.candidate.edits)
     champion = world.candidate.without(chooser.sample(every, len(every) // 2))
@@ -187,19 +187,19 @@ def _clean_gate(world: World, chooser: random.Random) -> str:
     return f"{result.reason}; {[r.reason for r in result.rejected]}"
 
 
-def _wide(world: World) -> Planted:
+def _wide(world: GatedEdits) -> Planted:
     """Of an edit whose radius lets its like in; ten times a radius that is nearly none does not."""
     radii = {e: world.candidate[e].radius for e in world.new}
     edit = max(radii, key=radii.__getitem__)
     return Planted(world.candidate.with_radius(edit, WIDER * radii[edit]), frozenset({edit}))
 
 
-def _no_number(world: World) -> Planted:
+def _no_number(world: GatedEdits) -> Planted:
     edit = world.new[0]
     return Planted(world.candidate.with_radius(edit, math.nan), frozenset({edit}))
 
 
-def _wrong_block(world: World) -> Planted:
+def _wrong_block(world: GatedEdits) -> Planted:
     one, other = _two(world)
     edit = replace(
         world.candidate[one], shard=world.candidate[other].shard, row=world.candidate[other].row
@@ -207,18 +207,18 @@ def _wrong_block(world: World) -> Planted:
     return Planted(world.candidate.with_edits([edit], []), frozenset({one}))
 
 
-def _random_block(world: World) -> Planted:
+def _random_block(world: GatedEdits) -> Planted:
     generator = torch.Generator().manual_seed(1)
     return _with_block(
         world, lambda b: torch.randn(b.shape, generator=generator, dtype=torch.float32).to(b.dtype)
     )
 
 
-def _no_numbers(world: World) -> Planted:
+def _no_numbers(world: GatedEdits) -> Planted:
     return _with_block(world, lambda b: torch.full_like(b, math.nan))
 
 
-def _with_block(world: World, change: Callable[[torch.Tensor], torch.Tensor]) -> Planted:
+def _with_block(world: GatedEdits, change: Callable[[torch.Tensor], torch.Tensor]) -> Planted:
     """An edit whose block has other weights, and is consistent in itself."""
     edit = world.new[1]
     shard, row = world.candidate.place(edit)
@@ -228,7 +228,7 @@ def _with_block(world: World, change: Callable[[torch.Tensor], torch.Tensor]) ->
     return Planted(world.candidate.with_edits([changed], [made]), frozenset({edit}))
 
 
-def _swapped(world: World) -> Planted:
+def _swapped(world: GatedEdits) -> Planted:
     one, other = _two(world)
     requests = {e: world.candidate[e].request for e in (one, other)}
     edits = [
@@ -238,13 +238,13 @@ def _swapped(world: World) -> Planted:
     return Planted(world.candidate.with_edits(edits, []), frozenset({one, other}))
 
 
-def _not_the_ledgers(world: World) -> Planted:
+def _not_the_ledgers(world: GatedEdits) -> Planted:
     one, other = _two(world)
     targets = {one: world.candidate[other].request.target}
     return Planted(world.candidate, frozenset({one}), targets=targets)
 
 
-def _changed_text(world: World) -> Planted:
+def _changed_text(world: GatedEdits) -> Planted:
     """What one block of the champion said, in the cache."""
     folder = world.fresh()
     shutil.copytree(world.cache, folder)
@@ -255,7 +255,7 @@ def _changed_text(world: World) -> Planted:
     return Planted(world.candidate, cache=folder)
 
 
-def _emptied(world: World) -> Planted:
+def _emptied(world: GatedEdits) -> Planted:
     folder = world.fresh()
     folder.mkdir()
     (folder / "support.yaml").write_text("probes: 1\n", encoding="utf-8")
@@ -263,7 +263,7 @@ def _emptied(world: World) -> Planted:
     return Planted(world.candidate, extra=tuple(load_suites(folder)))
 
 
-def _two(world: World) -> tuple[str, str]:
+def _two(world: GatedEdits) -> tuple[str, str]:
     """Two new edits with targets that have nothing in common."""
     one = world.new[0]
     target = world.candidate[one].request.target.casefold()
@@ -278,7 +278,7 @@ def _silent(what: str, done: int, total: int) -> None:
     """Nobody listens."""
 
 
-FAULTS: dict[str, Callable[[World], Planted]] = {
+FAULTS: dict[str, Callable[[GatedEdits], Planted]] = {
     "a radius ten times as wide": _wide,
     "a radius that is no number": _no_number,
     "another edit's block": _wrong_block,

@@ -58,11 +58,11 @@ def prepare_gpt(
     folder.refuse_taken(out)
     tokenizer = learn_vocabulary(texts, size=recipe.vocabulary)
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    lessons = [torch.tensor([*ids, EOS_ID])[: recipe.positions] for ids in encoded]
+    examples = [torch.tensor([*ids, EOS_ID])[: recipe.positions] for ids in encoded]
     with folder.undisturbed(torch.get_num_threads()), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _new_model(len(tokenizer), recipe)
-        rounds, loss = _train(model, lessons, recipe, seed, progress)
+        rounds, loss = _train(model, examples, recipe, seed, progress)
 
     def save(part: Path) -> None:
         with folder.undisturbed(torch.get_num_threads()):
@@ -96,14 +96,14 @@ def _new_model(vocabulary: int, recipe: GptRecipe) -> Any:
 
 def _train(
     model: Any,
-    lessons: Sequence[torch.Tensor],
+    examples: Sequence[torch.Tensor],
     recipe: GptRecipe,
     seed: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[int, float]:
     """Rounds made, and the mean loss (nats a token) of the last one."""
     order = random.Random(seed)
-    steps = recipe.rounds * math.ceil(len(lessons) / recipe.batch)
+    steps = recipe.rounds * math.ceil(len(examples) / recipe.batch)
     optimisers = _optimisers(model, recipe.rate)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(
@@ -115,7 +115,7 @@ def _train(
     mean = math.inf
     for number in range(1, recipe.rounds + 1):
         losses, tokens = 0.0, 0
-        for batch in _batches(lessons, recipe.batch, order):
+        for batch in _batches(examples, recipe.batch, order):
             ids = pad_sequence(batch, batch_first=True, padding_value=IGNORED)  # (B, T)
             mask = (ids != IGNORED).long()
             states = model.transformer(
@@ -156,10 +156,10 @@ def _optimisers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
 
 
 def _batches(
-    lessons: Sequence[torch.Tensor], size: int, order: random.Random
+    examples: Sequence[torch.Tensor], size: int, order: random.Random
 ) -> list[list[torch.Tensor]]:
     """Shuffled batches of texts of like length."""
-    shuffled = list(lessons)
+    shuffled = list(examples)
     order.shuffle(shuffled)
     batches = []
     for start in range(0, len(shuffled), size * 8):

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.strikes import may_mount, small_disk
+from benchmarks.fault_injection import may_mount, small_disk
 from benchmarks.tiny import PEOPLE, reports, write_lines
 from benchmarks.world import World, edit_all, fingerprint
 from config import load
 from execution.context import Context, open_ledger
 from execution.lineage import BASE
-from ledger import Edit
+from ledger import EditRecord
 from registry.relocation import put_right
 from tasks.ingest import ingest_paths
 from tasks.reconcile import reconcile
@@ -270,7 +270,7 @@ STEPS: dict[str, tuple[Callable[[World], bool], int]] = {
 }  # fmt: skip
 
 
-def _one(world: World) -> Edit | None:
+def _one(world: World) -> EditRecord | None:
     if not world.active:
         return None
     with world.ledger() as ledger:

@@ -31,7 +31,7 @@ from benchmarks.scoring import FRAMES, UNCHANGED, UNCHANGED_TOKENS, mean, says
 from benchmarks.servers import melo_serve
 from config import Settings, load
 from execution.context import open_ledger
-from ledger import Edit
+from ledger import EditRecord
 from melo_engine import Conversation, Prompt
 from serving.keys import KeyStore
 
@@ -47,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Service:
+class ServedHome:
     """A running `melo serve`, asked as its users ask it."""
 
     client: OpenAI
@@ -113,7 +113,7 @@ def bench(
         with melo_serve(settings) as url:
             client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=600)
             prompts = [str(r["prompt"]) for r in read_rows_of(traffic)]
-            figures = _asked(Service(client, url, key), rows, split, prompts, say)
+            figures = _asked(ServedHome(client, url, key), rows, split, prompts, say)
     states = [_state(known, r) for r in split.tested]
     return {
         "product": {
@@ -140,7 +140,7 @@ def read_rows_of(traffic: Path | None) -> list[dict[str, Any]]:
 
 
 def _asked(
-    service: Service, rows: Sequence[Row], split: Any, traffic: Sequence[str], say: Progress
+    service: ServedHome, rows: Sequence[Row], split: Any, traffic: Sequence[str], say: Progress
 ) -> dict[str, Any]:
     """The shares by name, and how many prompts each stands on."""
     probes = probes_for(rows, split)
@@ -173,7 +173,7 @@ def _asked(
     return {**figures, "contains": contains, "prompts": counts}
 
 
-def _unchanged(service: Service, prompts: Sequence[str]) -> float:
+def _unchanged(service: ServedHome, prompts: Sequence[str]) -> float:
     """Share that is answered as by the backbone."""
     edits = service.edits(prompts)
     touched = [p for p, e in zip(prompts, edits, strict=True) if e is not None]
@@ -216,14 +216,14 @@ def _melo(home: Path, *arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def _edits(settings: Settings) -> tuple[dict[tuple[str, str], Edit], int]:
+def _edits(settings: Settings) -> tuple[dict[tuple[str, str], EditRecord], int]:
     """The ledger's edits by prompt and target; how many of those in use are narrow."""
     with open_ledger(settings) as ledger:
         known = {(e.prompt, (e.target or "").strip()): e for e in ledger.edits.find()}
         return known, len(ledger.wordings.narrow())
 
 
-def _state(known: dict[tuple[str, str], Edit], row: Row) -> str:
+def _state(known: dict[tuple[str, str], EditRecord], row: Row) -> str:
     """Of the edit that a line became; "missing" where the ledger has none."""
     edit = known.get((row.request.question, row.request.target.strip()))
     return edit.state if edit is not None else "missing"

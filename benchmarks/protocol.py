@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import DataError
-from benchmarks.wordings import Wordings, asking_the_same
+from benchmarks.wordings import KnownWordings, asking_the_same
 from melo_engine import EditRequest
 from melo_engine.matching.names import words
 from melo_engine.near_misses import NearMisses
@@ -150,7 +150,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     asked = [(p, row.request.id) for row in active for p in row.locality]
     locality = [(p, i) for p, i in asked if tuple(words(p)) not in edited]
     rows = [*active, *split.tested, *split.unseen, *split.practice]
-    known = Wordings([(r.request, r.rephrases) for r in rows])
+    known = KnownWordings([(r.request, r.rephrases) for r in rows])
     return Probes(
         [(p, row.request.id) for row in active for p in row.rephrases],
         locality,

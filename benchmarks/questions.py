@@ -25,7 +25,7 @@ from benchmarks.scoring import BareAnswers, mean, score
 from benchmarks.sequence import Options, Progress, run_baselines, run_melo
 from melo_engine import Backbone
 from melo_engine.calibrate import calibrate
-from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.encoders import default_encoder
 from melo_engine.keys import KeyReader
 
@@ -160,7 +160,9 @@ def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
     rephrases = [r.rephrases for r in plain_rows(options.practice)]
     practice = [replace(r, rephrases=more) for r, more in zip(practice, rephrases, strict=True)]
     encoder = default_encoder(backbone)
-    projection = learn_projection(KeyReader(encoder), practice, Recipe(seed=seed), options.progress)
+    projection = learn_projection(
+        KeyReader(encoder), practice, LearningRecipe(seed=seed), options.progress
+    )
     share = (options.settings or product_settings(seed)).false_activations
     measured = calibrate(KeyReader(encoder, projection), share)
     return Keys(projection, measured, product_keys(backbone, options.cache).tagger)

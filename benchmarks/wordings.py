@@ -24,7 +24,7 @@ Wording = tuple[str, ...]
 Pair = tuple[EditRequest, Sequence[str]]  # a row's request and its rephrases
 
 
-class Wordings:
+class KnownWordings:
     """Pairs of wordings that some row gives as one question."""
 
     def __init__(self, rows: Iterable[Pair]) -> None:
@@ -53,7 +53,7 @@ def wording(prompt: str, subject: str | None) -> Wording | None:
 
 
 def asking_the_same(
-    prompts: Iterable[str], edits: Sequence[EditRequest], known: Wordings
+    prompts: Iterable[str], edits: Sequence[EditRequest], known: KnownWordings
 ) -> frozenset[str]:
     """The prompts that ask what an edit asks: about its subject, in another of its wordings."""
     by_name: defaultdict[tuple[str, ...], list[EditRequest]] = defaultdict(list)

@@ -6,7 +6,7 @@ from config.settings import (
     BackboneSettings,
     ContradictionSettings,
     DatabaseSettings,
-    EditSettings,
+    EditingSettings,
     GateSettings,
     IngestSettings,
     LedgerSettings,
@@ -25,7 +25,7 @@ from config.settings import (
 
 __all__ = [
     "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings",
-    "DatabaseSettings", "EditSettings", "GateSettings", "IngestSettings", "LedgerSettings",
+    "DatabaseSettings", "EditingSettings", "GateSettings", "IngestSettings", "LedgerSettings",
     "LocalityShape", "Paths", "PlanSettings", "PresetSettings", "RegistrySettings", "Settings",
     "SourceSettings", "WorkerSettings", "default_home", "load", "user_cache",
 ]  # fmt: skip

@@ -72,7 +72,7 @@ class BackboneSettings(Section):
     )
 
 
-class EditSettings(Section):
+class EditingSettings(Section):
     """How a block is trained and how a prompt is routed to it."""
 
     rank: int = Field(default=4, ge=1, description="of a block at the first try")
@@ -90,7 +90,7 @@ class EditSettings(Section):
     threads: int = Field(default=2, ge=1, description="of torch, on a CPU")
 
     @model_validator(mode="after")
-    def _room_for_the_first_try(self) -> EditSettings:
+    def _room_for_the_first_try(self) -> EditingSettings:
         if self.max_rank < self.rank:
             raise ValueError(f"max_rank must be at least rank, which is {self.rank}")
         return self
@@ -498,7 +498,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".melo")
     backbone: BackboneSettings = BackboneSettings()
-    edit: EditSettings = EditSettings()
+    edit: EditingSettings = EditingSettings()
     plan: PlanSettings = PlanSettings()
     ingest: IngestSettings = IngestSettings()
     contradictions: ContradictionSettings = ContradictionSettings()

@@ -14,7 +14,7 @@ from dashboards.process import LineProcess
 PATIENCE = 180.0  # seconds; the first question opens the backbone
 
 
-class Asker:
+class Answerer:
     """Asks the answering process that `MELO_ASK` names."""
 
     def __init__(self, command: list[str] | None = None) -> None:

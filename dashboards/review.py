@@ -47,7 +47,7 @@ _focus = st.components.v2.component(
 
 
 @dataclass
-class Desk:
+class ReviewSession:
     """Where a reviewer stands, for the time of a session.
 
     chosen: (action, edit, value) whose change is shown or asked for. log: what was decided, the latest
@@ -69,11 +69,11 @@ class Desk:
         self.chosen = self.changes = self.problem = None
 
 
-def desk() -> Desk:
+def desk() -> ReviewSession:
     """This session's."""
     if "desk" not in st.session_state:
-        st.session_state.desk = Desk()
-    found: Desk = st.session_state.desk
+        st.session_state.desk = ReviewSession()
+    found: ReviewSession = st.session_state.desk
     return found
 
 
@@ -109,7 +109,7 @@ def _edits_on(item: dict[str, Any]) -> set[str]:
     return {item["edit"], *(rival["edit"] for rival in item["rivals"])}
 
 
-def _head(here: Desk, left: int, more: bool) -> None:
+def _head(here: ReviewSession, left: int, more: bool) -> None:
     said = f"{count(left, 'edit')}{' or more' if more else ''} to decide, the most reported first"
     st.markdown(f"#### {said if left else 'The review queue is empty'}")
     if here.who is not None:
@@ -216,7 +216,7 @@ def _commands(item: dict[str, Any]) -> None:
         parts.link("edit", "See its whole life", edit=item["edit"])
 
 
-def _actions(here: Desk, item: dict[str, Any]) -> None:
+def _actions(here: ReviewSession, item: dict[str, Any]) -> None:
     """A button each, with its key. What a comment proposes and what else is answered has a number."""
     edit = item["edit"]
     numbered = [
@@ -306,7 +306,7 @@ def _show_change() -> None:
             here.chosen = (action, edit, None)
 
 
-def _asked_or_shown(here: Desk, item: dict[str, Any]) -> None:
+def _asked_or_shown(here: ReviewSession, item: dict[str, Any]) -> None:
     assert here.chosen is not None
     action, _, _ = here.chosen
     if here.changes is None:
@@ -381,7 +381,7 @@ def _walk(step: int) -> None:
     here.place = max(0, here.place + step)
 
 
-def _log(here: Desk) -> None:
+def _log(here: ReviewSession) -> None:
     for made in reversed(here.log[-3:]):
         undone = ", undone" if made.get("undone") else ""
         value = f" “{made['value']}”" if made["value"] else ""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import streamlit as st
 
 from config import Settings, default_home, load
-from dashboards.asking import Asker
+from dashboards.asking import Answerer
 from dashboards.deciding import Decider
 from dashboards.keymap import KeyMap
 from dashboards.links import links
@@ -100,9 +100,9 @@ def decider() -> Decider:
 
 
 @st.cache_resource(show_spinner=False)
-def asker() -> Asker:
+def asker() -> Answerer:
     """The one answering process of this server."""
-    return Asker()
+    return Answerer()
 
 
 @st.cache_data(max_entries=10, show_spinner=False)

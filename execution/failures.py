@@ -12,7 +12,7 @@ from execution.context import Context, opened
 from execution.errors import TaskError
 from execution.leases import JobRef
 from execution.lineage import BASE, head
-from execution.retries import Fault, fault_of
+from execution.retries import FailureKind, fault_of
 from execution.versions import forget_open_versions, open_version
 from melo_engine import MeloError
 
@@ -31,8 +31,8 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
         with opened(home) as context:
             _keep_traceback(context, job)
             fault = fault_of(error)
-            if fault is not Fault.NOT_ITS and not _base_opens(context):
-                fault = Fault.NOT_ITS
+            if fault is not FailureKind.NOT_ITS and not _base_opens(context):
+                fault = FailureKind.NOT_ITS
             became = leases.hand_back(context, job, said, fault)
             context.ledger.events.record(
                 "job-failed",
@@ -41,7 +41,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
             )
         if became is leases.Became.SET_ASIDE:
             tell(home, "job.set-aside", f"job {job.id} is set aside: {said[:500]}", job=job.id)
-        if fault is Fault.NOT_ITS:
+        if fault is FailureKind.NOT_ITS:
             raise
 
 

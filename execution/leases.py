@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from execution.context import Context, opened
-from execution.retries import Fault
+from execution.retries import FailureKind
 from ledger import Job, LeaseLost, Ledger
 
 log = logging.getLogger(__name__)
@@ -63,15 +63,17 @@ class Became(Enum):
     ENDED = "it had ended before; the next run finishes what is left"
 
 
-def hand_back(context: Context, ref: JobRef, error: str, fault: Fault = Fault.OWN) -> Became:
+def hand_back(
+    context: Context, ref: JobRef, error: str, fault: FailureKind = FailureKind.OWN
+) -> Became:
     """Hand a job back after an error; by its fault the try counts, counts for less, or does not."""
     most = context.settings.plan.max_attempts
     try:
         job = held(context.ledger, ref)
-        if fault is Fault.NOT_ITS:
+        if fault is FailureKind.NOT_ITS:
             context.ledger.jobs.postpone(job, ref.worker, error)
             return Became.POSTPONED
-        doubtful = fault is Fault.DOUBTFUL
+        doubtful = fault is FailureKind.DOUBTFUL
         again = context.ledger.jobs.fail(
             job, ref.worker, error, max_attempts=most, doubtful=doubtful
         )

@@ -13,7 +13,7 @@ from datetime import datetime
 from artifacts.tags import CANDIDATE, CHAMPION, PREVIOUS
 from execution.errors import UnknownVersion
 from ledger import Ledger, UnknownId
-from ledger import Version as Recorded
+from ledger import VersionRecord as Recorded
 
 BASE = "base"
 

@@ -37,7 +37,7 @@ STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 NAMED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 PATIENCE = 5.0  # seconds for a server that is named to answer
 
-_servers: list[Server] = []
+_servers: list[PrefectServer] = []
 
 
 def use(settings: Settings) -> None:
@@ -82,7 +82,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> None:
     for name in NAMED:
         os.environ.pop(name, None)
     _end_orphan(_note(settings))
-    server = Server(settings)
+    server = PrefectServer(settings)
     _servers.append(server)
     server.begin()
     os.environ["PREFECT_API_URL"] = server.url
@@ -98,7 +98,7 @@ def wait() -> None:
 
 
 @dataclass
-class Server:
+class PrefectServer:
     """Prefect's server for one run, without its pages. It ends with this process."""
 
     settings: Settings

@@ -29,7 +29,7 @@ SHORT_KINDS = ("OutOfMemoryError", "AcceleratorError", "MemoryError")
 SAID_OF_SHORTAGE = ("out of memory", "allocate memory", "cuda error")
 
 
-class Fault(Enum):
+class FailureKind(Enum):
     """Whether an error lies in the job that it ended."""
 
     OWN = "own"
@@ -42,11 +42,11 @@ def passes(error: BaseException | None) -> bool:
     return any(_passes(e) for e in causes(error))
 
 
-def fault_of(error: BaseException) -> Fault:
+def fault_of(error: BaseException) -> FailureKind:
     """What an error, or what it came from, says of the job that it ended."""
     if passes(error) or not isinstance(error, Exception):
-        return Fault.NOT_ITS
-    return Fault.DOUBTFUL if any(_of_shortage(e) for e in causes(error)) else Fault.OWN
+        return FailureKind.NOT_ITS
+    return FailureKind.DOUBTFUL if any(_of_shortage(e) for e in causes(error)) else FailureKind.OWN
 
 
 def fills_a_disk(error: BaseException | None) -> bool:

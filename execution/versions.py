@@ -35,14 +35,14 @@ from melo_engine import (
     Version,
 )
 from melo_engine.calibrate import calibrate
-from melo_engine.contrast import Recipe, corpus_hash, learn_projection
+from melo_engine.contrast import LearningRecipe, corpus_hash, learn_projection
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
 from melo_engine.matching.inference import SubjectTagger, learn_tagger
 from melo_engine.projection import SCHEME, KeyProjection
 
-RECIPE = Recipe()
+RECIPE = LearningRecipe()
 
 
 def backbone_path(settings: Settings) -> str:

@@ -22,7 +22,7 @@ from ledger.edits import Edits
 from ledger.errors import IllegalTransition, UnknownId
 from ledger.review import Review
 from ledger.store import Connection, Store, first
-from ledger.types import Edit, IntakeRules
+from ledger.types import EditRecord, IntakeRules
 from text import normalize_question, subject_may_stand_in
 
 Action = Literal["approve", "reject", "answer", "subject", "wording", "urgent", "not-urgent"]
@@ -187,7 +187,7 @@ class Decisions:
         return moved
 
     def _carry_out(
-        self, con: Connection, edit: Edit, decision: Decision, value: str | None, actor: str,
+        self, con: Connection, edit: EditRecord, decision: Decision, value: str | None, actor: str,
         rules: IntakeRules, at: datetime,
     ) -> str | None:  # fmt: skip
         """Do it; the id of the edit that an answer became."""
@@ -212,7 +212,7 @@ class Decisions:
                 _set_urgency(con, edit, decision.action == "urgent")
         return None
 
-    def _say_subject(self, edit: Edit, subject: str | None, actor: str, at: datetime) -> None:
+    def _say_subject(self, edit: EditRecord, subject: str | None, actor: str, at: datetime) -> None:
         _refuse_trained(edit)
         said = "\n".join(text for role, text in edit.messages if role == "user") or edit.prompt
         if subject is None or not subject_may_stand_in(said, [subject, *edit.aliases]):
@@ -223,13 +223,18 @@ class Decisions:
         self._edits.note_subjects({edit.id: subject}, origin="given", actor=actor, now=at)
 
 
-def _refuse_trained(edit: Edit) -> None:
+def _refuse_trained(edit: EditRecord) -> None:
     if edit.state not in WAITING:
         raise IllegalTransition(f"edit {edit.id} is {edit.state}, and neither held nor ready.")
 
 
 def _add_wording(
-    con: Connection, edit: Edit, wording: str | None, actor: str, rules: IntakeRules, at: datetime
+    con: Connection,
+    edit: EditRecord,
+    wording: str | None,
+    actor: str,
+    rules: IntakeRules,
+    at: datetime,
 ) -> None:
     """Train the edit with a further wording; who claims the same question contradicts it from now on."""
     _refuse_trained(edit)
@@ -245,7 +250,7 @@ def _add_wording(
         settling.settle_among(con, [edit.id], rules, at)
 
 
-def _set_urgency(con: Connection, edit: Edit, urgent: bool) -> None:
+def _set_urgency(con: Connection, edit: EditRecord, urgent: bool) -> None:
     if edit.state in states.ENDED or edit.state == states.ACTIVE:
         raise IllegalTransition(f"edit {edit.id} is {edit.state}; it waits for nothing.")
     con.execute("UPDATE edit_states SET urgent = ? WHERE edit_id = ?", [urgent, edit.id])
@@ -340,7 +345,7 @@ def _put_back(
     return moved
 
 
-def _changes(con: Connection, edit: Edit, decision: Decision, at: datetime) -> list[Change]:
+def _changes(con: Connection, edit: EditRecord, decision: Decision, at: datetime) -> list[Change]:
     rows = con.execute(
         """SELECT t.edit_id, e.prompt, e.target, (list(t.from_state ORDER BY t.rowid))[1]::VARCHAR,
                   any_value(s.state)::VARCHAR || coalesce(' (' || any_value(s.hold) || ')', ''),

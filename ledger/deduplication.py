@@ -16,7 +16,7 @@ from ledger import settling
 from ledger.edits import Edits
 from ledger.statements import statement
 from ledger.store import Connection, Store, column, given, texts
-from ledger.types import Edit, IntakeRules
+from ledger.types import EditRecord, IntakeRules
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Deduplication:
             statement("claims").run(con, groups=list(set(groups.values())))
             return settling.settle_among(con, members, rules, at)
 
-    def group_of(self, edit_id: str) -> list[Edit]:
+    def group_of(self, edit_id: str) -> list[EditRecord]:
         """The other edits that ask the same in other words. Raises UnknownId."""
         edit = self._edits.get(edit_id)
         if edit.group is None:

@@ -11,7 +11,7 @@ from ledger.functions import messages_in
 from ledger.identifiers import full_id, unknown_edit
 from ledger.statements import statement
 from ledger.store import Store, column, first
-from ledger.types import Backlog, Edit, Locality, Transition
+from ledger.types import Backlog, EditRecord, LocalityProbe, Transition
 
 
 class Edits:
@@ -28,7 +28,7 @@ class Edits:
         source: str | None = None,
         hold: str | None = None,
         limit: int | None = None,
-    ) -> list[Edit]:
+    ) -> list[EditRecord]:
         """Edits in order of arrival. An id may be shortened to a prefix that fits one edit."""
         wanted = None if ids is None else list(ids)
         with self._store.read() as con:
@@ -40,14 +40,14 @@ class Edits:
             )  # fmt: skip
         return [_edit(row) for row in rows]
 
-    def get(self, edit_id: str) -> Edit:
+    def get(self, edit_id: str) -> EditRecord:
         """One edit by its id or an unambiguous prefix. Raises UnknownId."""
         found = self.find(ids=[edit_id])
         if not found:
             raise unknown_edit(edit_id)
         return found[0]
 
-    def active(self) -> list[Edit]:
+    def active(self) -> list[EditRecord]:
         """What the champion answers differently from the backbone."""
         return self.find(state=states.ACTIVE)
 
@@ -185,14 +185,14 @@ class Edits:
             return [edit_id for edit_id, _ in losers]
 
 
-def _edit(row: tuple[object, ...]) -> Edit:
+def _edit(row: tuple[object, ...]) -> EditRecord:
     values = list(row)
     for place in (8, 9):
         values[place] = tuple(values[place] or ())  # type: ignore[arg-type]
     values[10] = tuple(
-        Locality(item["prompt"], item["answer"])
+        LocalityProbe(item["prompt"], item["answer"])
         for item in values[10] or ()  # type: ignore[attr-defined]
     )
     values[24] = messages_in(str(values[24])) if values[24] else ()
     values[25] = tuple(values[25] or ())  # type: ignore[arg-type]
-    return Edit(*values)  # type: ignore[arg-type]
+    return EditRecord(*values)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from ledger.removals import end_or_request
 from ledger.staging import stage
 from ledger.statements import statement
 from ledger.store import Connection, Store, column, first
-from ledger.types import Edit, IntakeRules, Mapping
+from ledger.types import EditRecord, IntakeRules, Mapping
 
 
 class Review:
@@ -26,7 +26,7 @@ class Review:
         self._store = store
         self._edits = edits
 
-    def waiting(self) -> list[Edit]:
+    def waiting(self) -> list[EditRecord]:
         """Edits that are held, in order of arrival; `hold` says what for."""
         return self._edits.find(state=states.HELD)
 

@@ -9,7 +9,7 @@ NOTHING_TO_CORRECT = "nothing to correct"  # how the reason begins of a line tha
 
 
 @dataclass(frozen=True)
-class Locality:
+class LocalityProbe:
     """A question whose answer an edit must leave alone; `answer` is None where it is not known."""
 
     prompt: str
@@ -17,7 +17,7 @@ class Locality:
 
 
 @dataclass(frozen=True)
-class Edit:
+class EditRecord:
     """One change request and where it stands."""
 
     id: str
@@ -30,7 +30,7 @@ class Edit:
     old_answer: str | None = None
     aliases: tuple[str, ...] = ()
     rephrases: tuple[str, ...] = ()
-    locality: tuple[Locality, ...] = ()
+    locality: tuple[LocalityProbe, ...] = ()
     source: str = ""
     external_id: str | None = None
     valid_from: datetime | None = None
@@ -54,7 +54,7 @@ class Job:
     """A batch of edits for one worker. `attempt` is the fencing token of the lease."""
 
     id: str
-    edits: tuple[Edit, ...]
+    edits: tuple[EditRecord, ...]
     removals: tuple[str, ...]  # edits whose keys are to be taken out
     attempt: int = 0
     worker: str | None = None
@@ -205,7 +205,7 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
-class Version:
+class VersionRecord:
     """A version of the edited model as the ledger knows it."""
 
     id: str
@@ -235,7 +235,7 @@ class SuiteVerdict:
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbeRecord:
     """One probe asked of one version."""
 
     suite: str

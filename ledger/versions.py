@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ledger.errors import UnknownId
 from ledger.store import Connection, Store
-from ledger.types import ProbeResult, SuiteVerdict, Version
+from ledger.types import ProbeRecord, SuiteVerdict, VersionRecord
 
 
 class Versions:
@@ -70,13 +70,13 @@ class Versions:
                 )  # fmt: skip
 
     def record_probe_results(
-        self, version_id: str, results: Iterable[ProbeResult], *, now: datetime | None = None
+        self, version_id: str, results: Iterable[ProbeRecord], *, now: datetime | None = None
     ) -> int:
         """Record answers probe by probe, in bulk; returns how many."""
         rows = list(results)
         if not rows:
             return 0
-        names = list(ProbeResult.__dataclass_fields__)
+        names = list(ProbeRecord.__dataclass_fields__)
         kinds = {"passed": pa.bool_(), "cached": pa.bool_(), "distance": pa.float64()}
         table = pa.table({
             name: pa.array([getattr(row, name) for row in rows], kinds.get(name, pa.string()))
@@ -91,15 +91,15 @@ class Versions:
             con.unregister("probed")
         return len(rows)
 
-    def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeResult]:
+    def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeRecord]:
         """The answers on record for a version, in the order they were recorded."""
-        names = ", ".join(ProbeResult.__dataclass_fields__)
+        names = ", ".join(ProbeRecord.__dataclass_fields__)
         rows = self._store.rows(
             f"SELECT {names} FROM probe_results WHERE version_id = ? AND NOT (? AND passed) "
             "ORDER BY rowid",
             [version_id, failed_only],
         )
-        return [ProbeResult(*row) for row in rows]
+        return [ProbeRecord(*row) for row in rows]
 
     def suite_verdicts(self, version_id: str) -> list[SuiteVerdict]:
         """The verdict table of the version's latest gate."""
@@ -111,12 +111,12 @@ class Versions:
         )
         return [SuiteVerdict(*row) for row in rows]
 
-    def all(self) -> list[Version]:
+    def all(self) -> list[VersionRecord]:
         """All versions, oldest first."""
         rows = self._store.rows(_VERSIONS + " ORDER BY v.created_at, v.rowid")
         return [_version(row) for row in rows]
 
-    def get(self, version_id: str) -> Version:
+    def get(self, version_id: str) -> VersionRecord:
         """One version by its id or an unambiguous prefix of four or more. Raises UnknownId."""
         rows = self._store.rows(
             _VERSIONS + " WHERE v.version_id = ? OR (length(?) >= 4 "
@@ -140,11 +140,11 @@ FROM versions v LEFT JOIN (
 """
 
 
-def _version(row: tuple[object, ...]) -> Version:
+def _version(row: tuple[object, ...]) -> VersionRecord:
     values = list(row)
     values[7], values[8] = tuple(values[7] or ()), tuple(values[8] or ())  # type: ignore[arg-type]
     values[10] = json.loads(str(values[10] or "{}"))
-    return Version(*values)  # type: ignore[arg-type]
+    return VersionRecord(*values)  # type: ignore[arg-type]
 
 
 def require_version(con: Connection, version_id: str) -> None:

@@ -28,7 +28,6 @@ from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import generation_options, texts_of
 from melo_engine.index import Hit, NeuronIndex
 from melo_engine.keys import KeyReader, Names
-from melo_engine.lessons import Lesson
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
@@ -36,6 +35,7 @@ from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
 from melo_engine.teaching import Progress, Teacher
+from melo_engine.training_examples import TrainingExample
 from melo_engine.types import Answer, Conflict, EditOutcome, EditRequest, EditSettings, Route
 from melo_engine.version import Version, Wording
 
@@ -148,17 +148,17 @@ class Editor:
         requests = self._with_subjects([_bound(r) for r in requests])
         outcomes = contradictory_requests(requests)
         teacher = Teacher(self.backbone, self.runtime, self.settings)
-        lessons: dict[str, Lesson] = {}
+        examples: dict[str, TrainingExample] = {}
         for request in requests:
             if request.id not in outcomes:
                 try:
-                    lessons[request.id] = teacher.lesson(request)
+                    examples[request.id] = teacher.example(request)
                 except MeloError as error:
                     outcomes[request.id] = EditOutcome(request.id, "failed", str(error))
-        valid = [r for r in requests if r.id in lessons]
+        valid = [r for r in requests if r.id in examples]
         keys = self._keys_of(valid)
         radius = self._radii(valid, keys)
-        trained = teacher.teach(list(lessons.values()), outcomes, progress)
+        trained = teacher.teach(list(examples.values()), outcomes, progress)
         good = [r for r in valid if r.id in {t.id for t in trained}]
         gone = (set(replaces) | {r.id for r in good}) & set(self.version.edits)
         version = self.version.without(sorted(gone)) if gone else self.version

@@ -23,9 +23,9 @@ from torch.nn.functional import cross_entropy
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.encoders import forward_to_key
-from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import projection_sizes
+from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from melo_engine.types import EditRequest
 
 
@@ -111,14 +111,14 @@ class PaperEditor:
         size = self.settings.batch
         for start in range(0, len(requests), size):
             batch = requests[start : start + size]
-            lessons = [
-                Lesson(r.id, (r.prompt,), tuple(self.backbone.encode_target(r.target)))
+            examples = [
+                TrainingExample(r.id, (r.prompt,), tuple(self.backbone.encode_target(r.target)))
                 for r in batch
             ]
-            self.blocks.append(self._train(lessons))
+            self.blocks.append(self._train(examples))
             keys = self._keys([r.question for r in batch])
-            for key, lesson in zip(keys, lessons, strict=True):
-                self.index.add(key, len(self.blocks) - 1, lesson.target)
+            for key, example in zip(keys, examples, strict=True):
+                self.index.add(key, len(self.blocks) - 1, example.target)
             if progress is not None:
                 progress("paper", min(start + size, len(requests)), len(requests))
 
@@ -161,7 +161,7 @@ class PaperEditor:
         )
         return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(found), pairs)
 
-    def _train(self, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
+    def _train(self, examples: Sequence[TrainingExample]) -> list[tuple[Tensor, Tensor]]:
         """One shared block for the batch; every step runs the whole network."""
         device, dtype = self.backbone.device, self.backbone.dtype
         pairs = []
@@ -172,7 +172,7 @@ class PaperEditor:
             b = torch.zeros(self.settings.rank, size_out, device=device)
             pairs.append((a.requires_grad_(), b.requires_grad_()))
         optimiser = torch.optim.Adam([t for p in pairs for t in p], lr=self.settings.learning_rate)
-        batch = lesson_batch(self.backbone, lessons)
+        batch = example_batch(self.backbone, examples)
         rows = torch.arange(len(batch.owner), device=device)
         for _ in range(self.settings.steps):
             shared = tuple(

@@ -1,6 +1,6 @@
-"""From requests to trained blocks: lessons, chunks, and further tries.
+"""From requests to trained blocks: examples, chunks, and further tries.
 
-lesson ─► chunk ─► train ─► decoded freely, says its target ─► done
+example ─► chunk ─► train ─► decoded freely, says its target ─► done
             ▲                   └─ no ─► again, with more rank and steps ─► failed, with what it says
             └── halved where memory does not suffice
 
@@ -26,11 +26,11 @@ from melo_engine.contrast.corpus import ENGLISH, corpus
 from melo_engine.conversation import Prompt, asked
 from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
-from melo_engine.lessons import Lesson, encoder_inputs
 from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import shard_of
 from melo_engine.training import Trained, attempts, first_rank, train_chunk
+from melo_engine.training_examples import TrainingExample, encoder_inputs
 from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
 CHUNK_TOKENS = 4096  # of all prompts and targets of a chunk at most, padding counted
@@ -46,7 +46,7 @@ class Teacher:
     def __init__(self, backbone: Backbone, runtime: Runtime, settings: EditSettings) -> None:
         self.backbone, self.runtime, self.settings = backbone, runtime, settings
 
-    def lesson(self, request: EditRequest) -> Lesson:
+    def example(self, request: EditRequest) -> TrainingExample:
         prompt = int(self.backbone.encode([request.prompt])["attention_mask"].sum())
         if self.backbone.generates:
             target = tuple(self.backbone.encode_target(request.target))
@@ -54,7 +54,7 @@ class Teacher:
             target = (self.backbone.label(request.target),)
         prompts = (request.prompt, *(p for p in self._others(request) if self.backbone.takes(p)))
         length = 0 if self.backbone.task == "seq2seq-lm" else prompt
-        return Lesson(request.id, tuple(dict.fromkeys(prompts)), target, length)
+        return TrainingExample(request.id, tuple(dict.fromkeys(prompts)), target, length)
 
     def _others(self, request: EditRequest) -> list[Prompt]:
         """What else the block is trained on: wordings that were given, contexts, other questions.
@@ -76,44 +76,47 @@ class Teacher:
         return others
 
     def teach(
-        self, lessons: Sequence[Lesson], outcomes: dict[str, EditOutcome], progress: Progress | None
+        self,
+        examples: Sequence[TrainingExample],
+        outcomes: dict[str, EditOutcome],
+        progress: Progress | None,
     ) -> list[Trained]:
-        """Train all lessons, those that don't decode to their targets again with more of everything."""
+        """Train all examples, those that don't decode to their targets again with more of everything."""
         done: dict[str, Trained] = {}
-        by_rank: defaultdict[int, list[Lesson]] = defaultdict(list)
-        for lesson in lessons:
-            by_rank[first_rank(self.settings, len(lesson.target))].append(lesson)
+        by_rank: defaultdict[int, list[TrainingExample]] = defaultdict(list)
+        for example in examples:
+            by_rank[first_rank(self.settings, len(example.target))].append(example)
         for first in sorted(by_rank):
             waiting = by_rank[first]
             for rank, settings in attempts(self.settings, first):
-                again: list[Lesson] = []
+                again: list[TrainingExample] = []
                 for chunk in self._chunks(waiting):
                     trained = self._try(chunk, rank, settings, outcomes)
                     done |= trained
                     again += [x for x in chunk if x.id not in trained and outcomes[x.id].rank]
                     if progress is not None:
-                        progress("training blocks", len(done), len(lessons))
+                        progress("training blocks", len(done), len(examples))
                 waiting = again
-        return [done[x.id] for x in lessons if x.id in done]
+        return [done[x.id] for x in examples if x.id in done]
 
-    def _chunks(self, lessons: Sequence[Lesson]) -> list[list[Lesson]]:
-        """Lessons of like length together: a pass is as long as its longest target and prompt."""
-        chunks: list[list[Lesson]] = []
+    def _chunks(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
+        """Examples of like length together: a pass is as long as its longest target and prompt."""
+        chunks: list[list[TrainingExample]] = []
         prompt = target = rows = 0
-        for lesson in sorted(lessons, key=lambda x: (len(x.target), x.length)):
-            prompt, target = max(prompt, lesson.length), max(target, len(lesson.target))
-            rows += len(lesson.prompts)
+        for example in sorted(examples, key=lambda x: (len(x.target), x.length)):
+            prompt, target = max(prompt, example.length), max(target, len(example.target))
+            rows += len(example.prompts)
             full = bool(chunks) and len(chunks[-1]) == self.settings.chunk
             if not chunks or full or rows * (prompt + target) > CHUNK_TOKENS:
                 chunks.append([])
-                prompt, target = lesson.length, len(lesson.target)
-                rows = len(lesson.prompts)
-            chunks[-1].append(lesson)
+                prompt, target = example.length, len(example.target)
+                rows = len(example.prompts)
+            chunks[-1].append(example)
         return chunks
 
     def _try(
         self,
-        chunk: Sequence[Lesson],
+        chunk: Sequence[TrainingExample],
         rank: int,
         settings: EditSettings,
         outcomes: dict[str, EditOutcome],
@@ -124,27 +127,27 @@ class Teacher:
         texts = self._decoded(chunk, trained)
         seconds = (time.perf_counter() - began) / len(chunk)
         done = {}
-        for lesson in chunk:
-            block = trained.get(lesson.id)
+        for example in chunk:
+            block = trained.get(example.id)
             if block is None:
                 continue
-            ok = texts[lesson.id] == self._expected(lesson)
-            spent = outcomes[lesson.id].seconds if lesson.id in outcomes else 0.0
-            outcomes[lesson.id] = EditOutcome(
-                lesson.id,
+            ok = texts[example.id] == self._expected(example)
+            spent = outcomes[example.id].seconds if example.id in outcomes else 0.0
+            outcomes[example.id] = EditOutcome(
+                example.id,
                 "trained" if ok else "failed",
-                "" if ok else f'decodes to "{texts[lesson.id][:80]}" at rank {rank}',
+                "" if ok else f'decodes to "{texts[example.id][:80]}" at rank {rank}',
                 block.steps,
                 rank,
                 seconds=spent + seconds,
             )
             if ok:
-                done[lesson.id] = block
+                done[example.id] = block
         return done
 
     def _train_fitting(
         self,
-        chunk: Sequence[Lesson],
+        chunk: Sequence[TrainingExample],
         rank: int,
         settings: EditSettings,
         outcomes: dict[str, EditOutcome],
@@ -169,53 +172,55 @@ class Teacher:
             ) | self._train_fitting(chunk[half:], rank, settings, outcomes)
 
     @torch.inference_mode()
-    def _decoded(self, chunk: Sequence[Lesson], trained: dict[str, Trained]) -> dict[str, str]:
-        """What each lesson's own prompt decodes to, freely, with its block."""
-        lessons = [x for x in chunk if x.id in trained]
+    def _decoded(
+        self, chunk: Sequence[TrainingExample], trained: dict[str, Trained]
+    ) -> dict[str, str]:
+        """What each example's own prompt decodes to, freely, with its block."""
+        examples = [x for x in chunk if x.id in trained]
         said = {}
         if is_plain(self.backbone):
             ends = end_tokens(self.backbone)
-            clear = [x for x in lessons if trained[x.id].lead > CLEAR]
+            clear = [x for x in examples if trained[x.id].lead > CLEAR]
             said = {x.id: self._expected(x) for x in clear if ends.isdisjoint(x.target[:-1])}
-        lessons = [x for x in lessons if x.id not in said]
-        if not lessons:
+        examples = [x for x in examples if x.id not in said]
+        if not examples:
             return said
         try:
-            return said | self._decoded_together(lessons, trained)
+            return said | self._decoded_together(examples, trained)
         except (RuntimeError, MemoryError) as error:
-            if len(lessons) == 1 or not _out_of_memory(error):
+            if len(examples) == 1 or not _out_of_memory(error):
                 raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            half = len(lessons) // 2
-            halves = [self._decoded(part, trained) for part in (lessons[:half], lessons[half:])]
+            half = len(examples) // 2
+            halves = [self._decoded(part, trained) for part in (examples[:half], examples[half:])]
             return said | halves[0] | halves[1]
 
     def _decoded_together(
-        self, lessons: Sequence[Lesson], trained: dict[str, Trained]
+        self, examples: Sequence[TrainingExample], trained: dict[str, Trained]
     ) -> dict[str, str]:
         shard = shard_of(
-            [trained[x.id] for x in lessons], np.zeros((len(lessons), 1)), self.backbone.dtype
+            [trained[x.id] for x in examples], np.zeros((len(examples), 1)), self.backbone.dtype
         )
-        places = [(shard, i) for i in range(len(lessons))]
+        places = [(shard, i) for i in range(len(examples))]
         blocks = gather(places, self.backbone.device, self.backbone.dtype)
-        prompts = [x.prompts[0] for x in lessons]
-        known = {i: x.states for i, x in enumerate(lessons) if x.states is not None}
+        prompts = [x.prompts[0] for x in examples]
+        known = {i: x.states for i, x in enumerate(examples) if x.states is not None}
         encoded = (
             encoder_inputs(self.backbone, prompts, known)
             if known
             else self.backbone.encode(prompts)
         )
-        longest = max(len(x.target) for x in lessons)
+        longest = max(len(x.target) for x in examples)
         room = min(longest + TOO_LONG, self.backbone.max_answer_tokens)
         with self.runtime.running(Pass(blocks)):
             texts = texts_of(self.backbone, encoded, {"max_new_tokens": room})
-        return {x.id: text for x, text in zip(lessons, texts, strict=True)}
+        return {x.id: text for x, text in zip(examples, texts, strict=True)}
 
-    def _expected(self, lesson: Lesson) -> str:
+    def _expected(self, example: TrainingExample) -> str:
         if self.backbone.generates:
-            return self.backbone.decode(list(lesson.target))
-        return str(self.backbone.model.config.id2label[lesson.target[0]])
+            return self.backbone.decode(list(example.target))
+        return str(self.backbone.model.config.id2label[example.target[0]])
 
 
 def _out_of_memory(error: Exception) -> bool:

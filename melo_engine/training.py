@@ -20,10 +20,10 @@ from torch.nn.functional import cross_entropy
 from melo_engine.backbone import Backbone
 from melo_engine.errors import TrainingError
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.lessons import Lesson, LessonBatch, alone, lesson_batch
+from melo_engine.initialization import first_pairs
 from melo_engine.runtime import Pass, Runtime
-from melo_engine.starts import first_pairs
 from melo_engine.surgery import projection_sizes
+from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
 from melo_engine.types import EditSettings
 
 MORE_STEPS, SLOWER = 5, 0.3  # of each further try
@@ -70,24 +70,24 @@ def attempts(settings: EditSettings, rank: int) -> Iterator[tuple[int, EditSetti
 def train_chunk(
     backbone: Backbone,
     runtime: Runtime,
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     settings: EditSettings,
     rank: int,
     on_step: Callable[[int], None] | None = None,
 ) -> list[Trained]:
-    """Train a block for each lesson, all in one batch. Returns them in the order of the lessons.
+    """Train a block for each example, all in one batch. Returns them in the order of the examples.
 
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    prefix, batch, inputs = _recorded(backbone, runtime, lesson_batch(backbone, lessons))
+    prefix, batch, inputs = _recorded(backbone, runtime, example_batch(backbone, examples))
     owner = batch.label_owner
     stacks = [
-        first_pairs(x, owner, projection_sizes(target), lessons, rank, settings)
+        first_pairs(x, owner, projection_sizes(target), examples, rank, settings)
         for x, target in zip(inputs, runtime.targets, strict=True)
     ]
     optimiser = _NAdam([t for pair in stacks for t in pair], settings.learning_rate)
-    alive = torch.arange(len(lessons))
-    done: list[Trained | None] = [None] * len(lessons)
+    alive = torch.arange(len(examples))
+    done: list[Trained | None] = [None] * len(examples)
     for step in range(1, settings.max_steps + 1):
         parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
         blocks = batch.blocks(parameters, backbone.dtype)
@@ -95,7 +95,7 @@ def train_chunk(
             logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
-            bad = [lessons[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
+            bad = [examples[int(alive[i])].id for i in (~torch.isfinite(losses)).nonzero()[:, 0]]
             raise TrainingError(
                 f"the loss of edit {', '.join(bad)} is not a number at step {step}. "
                 "Lower edit.learning_rate."
@@ -107,7 +107,7 @@ def train_chunk(
         leaving = torch.ones_like(finished) if last else finished
         for i in leaving.nonzero()[:, 0].tolist():
             done[int(alive[i])] = Trained(
-                lessons[int(alive[i])].id,
+                examples[int(alive[i])].id,
                 [(a[i].detach().clone(), b[i].detach().clone()) for a, b in stacks],
                 step - 1,
                 float(losses[i].detach()),
@@ -133,8 +133,8 @@ def train_chunk(
 
 @torch.no_grad()
 def _recorded(
-    backbone: Backbone, runtime: Runtime, batch: LessonBatch
-) -> tuple[FrozenPrefix, LessonBatch, list[Tensor]]:
+    backbone: Backbone, runtime: Runtime, batch: ExampleBatch
+) -> tuple[FrozenPrefix, ExampleBatch, list[Tensor]]:
     """What no block changes of a batch, and what is left of it to compute at each step.
 
     And of each target its inputs (N, in) at the labelled positions, as they are without a block.
@@ -159,18 +159,18 @@ def _recorded(
     return *alone(backbone, prefix, batch, logits), [seen[id(t)] for t in runtime.targets]
 
 
-def _losses(logits: Tensor, batch: LessonBatch, lessons: int) -> tuple[Tensor, Tensor]:
-    """Each lesson's loss (n,), summed over tokens and views, and its smallest margin (n,)."""
+def _losses(logits: Tensor, batch: ExampleBatch, examples: int) -> tuple[Tensor, Tensor]:
+    """Each example's loss (n,), summed over tokens and views, and its smallest margin (n,)."""
     place = batch.labelled  # (rows, T) or (rows,)
     labels, scale = batch.labels[place], batch.scale[place]  # (N,)
     owner = batch.label_owner  # (N,)
     logits = logits.float()  # (N, V)
     token_loss = cross_entropy(logits, labels, reduction="none")
-    losses = torch.zeros(lessons, device=logits.device).index_add(0, owner, token_loss)
+    losses = torch.zeros(examples, device=logits.device).index_add(0, owner, token_loss)
     with torch.no_grad():
         target = logits.gather(-1, labels[:, None])[:, 0]
         rival = logits.scatter(-1, labels[:, None], -math.inf).amax(-1)
-        margins = torch.full((lessons,), math.inf, device=logits.device)
+        margins = torch.full((examples,), math.inf, device=logits.device)
         margins = margins.scatter_reduce(0, owner, (target - rival) / scale, "amin")
     return losses, margins
 

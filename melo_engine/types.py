@@ -139,7 +139,7 @@ class EditSettings:
     other questions about the subject that a block is trained to answer alike; a passage to go on
     with has none. contexts: of a conversation (other system prompt, earlier turn, other text) that the
     question itself is trained in as well, 0..3; the views stand in contexts in any case. weight_scale:
-    size of a block's codes x @ A at the start, see `starts`.
+    size of a block's codes x @ A at the start, see `initialization`.
     Raises SettingsError where not even one try would be
     made.
     """

@@ -7,21 +7,21 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.keys import Scope
-from serving.service import Service
+from serving.service import AnsweringService
 
 ANYONE = "anyone"
 _bearer = HTTPBearer(auto_error=False, description="A key of `melo keys add`.")
 
 
-async def the_service(request: Request) -> Service:
+async def the_service(request: Request) -> AnsweringService:
     """The service of this application."""
-    service: Service = request.app.state.service
+    service: AnsweringService = request.app.state.service
     return service
 
 
-Serving = Annotated[Service, Depends(the_service)]
+Serving = Annotated[AnsweringService, Depends(the_service)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
@@ -38,12 +38,12 @@ class Needs:
             return ANYONE
         key = service.keys.find(given.credentials) if given is not None else None
         if key is None:
-            raise Refused(
+            raise RequestRefused(
                 401, "invalid_api_key",
                 "no valid key was given; send `Authorization: Bearer KEY`.",
             )  # fmt: skip
         if not key.allows(self.scope):
-            raise Refused(
+            raise RequestRefused(
                 403,
                 "missing_scope",
                 f'this key has scope {", ".join(key.scopes)}; this needs "{self.scope}".',

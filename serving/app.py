@@ -18,10 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import openai, operations, questions, responses
-from serving.errors import Refused
-from serving.limits import Limits, error_body, error_headers
+from serving.errors import RequestRefused
+from serving.limits import RequestLimits, error_body, error_headers
 from serving.schemas import ErrorBody
-from serving.service import Service
+from serving.service import AnsweringService
 
 EXPOSED = ["melo-version", "melo-edit", "x-request-id", "request-id", "retry-after"]
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda: None) -> FastAPI:
     """The application. failed: called where the service can't start at all."""
 
     @asynccontextmanager
@@ -51,11 +51,11 @@ def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -
     app.state.service = service
     for routes in (openai.router, responses.router, questions.router, operations.router):
         app.include_router(routes)
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(
-        Limits, max_body=service.limits.max_body_bytes, read_seconds=service.limits.read_seconds,
+        RequestLimits, max_body=service.limits.max_body_bytes, read_seconds=service.limits.read_seconds,
         send_seconds=service.limits.request_seconds, told=service.metrics.request,
     )  # fmt: skip
     if service.limits.cors_origins:
@@ -68,7 +68,7 @@ def create_app(service: Service, *, failed: Callable[[], None] = lambda: None) -
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRefused)
     return JSONResponse(error_body(error), error.status, error_headers(error))
 
 
@@ -84,14 +84,16 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "extra_forbidden":
         what = "is not served here; leave it out"
     said = f"{shown or 'body'}: {what}."
-    refused = Refused(400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown)
+    refused = RequestRefused(
+        400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown
+    )
     return JSONResponse(error_body(refused), 400)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    refused = Refused(error.status_code, code, str(error.detail))
+    refused = RequestRefused(error.status_code, code, str(error.detail))
     return JSONResponse(error_body(refused), error.status_code, error.headers)
 
 

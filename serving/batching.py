@@ -21,8 +21,8 @@ import torch
 from config.settings import ServeSettings
 from melo_engine import Backbone
 from serving.continuous import ContinuousBatch
-from serving.errors import Refused
-from serving.jobs import Calls, Delivery, Job
+from serving.errors import RequestRefused
+from serving.jobs import Calls, Delivery, GenerationJob
 from serving.metrics import Metrics
 
 LANES = 4  # batches that may be in the works, long ones included
@@ -39,7 +39,7 @@ class Batcher:
     ) -> None:
         self.settings, self.metrics, self.loop = settings, metrics, loop
         self._ready = threading.Condition()
-        self._waiting: list[Job] = []
+        self._waiting: list[GenerationJob] = []
         self._rows_waiting = 0
         self._running = 0  # batches that have a turn
         self._crowded = False  # the last batch held more than one job
@@ -49,7 +49,7 @@ class Batcher:
             prefix_bytes=settings.prefix_cache_mb * MEBIBYTE,
             running_bytes=settings.kv_cache_mb * MEBIBYTE,
         )
-        self._answering: list[Job] = []  # in the continuous batch
+        self._answering: list[GenerationJob] = []  # in the continuous batch
         self.threads = torch.get_num_threads()
         self._threads = [
             threading.Thread(target=self._lane, name=f"melo-lane-{i}", daemon=True)
@@ -62,11 +62,11 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: GenerationJob) -> None:
         """Queue a job. Raises Refused (429) where too much waits already."""
         with self._ready:
             if self._rows_waiting + len(job.rows) > max(self.settings.queue, len(job.rows)):
-                raise Refused(
+                raise RequestRefused(
                     429, "queue_full",
                     f"{self._rows_waiting} answers wait already; ask again in a moment.",
                     retry_after=1,
@@ -88,7 +88,7 @@ class Batcher:
             left, self._waiting = self._waiting, []
             self._count(-self._rows_waiting)
             self._ready.notify_all()
-        gone = Refused(503, "stopping", "the service is stopping.", retry_after=5)
+        gone = RequestRefused(503, "stopping", "the service is stopping.", retry_after=5)
         self._post([(job.on_done, (gone,)) for job in left])
         for thread in self._threads:
             thread.join(timeout=5)
@@ -126,10 +126,10 @@ class Batcher:
         delivery.tell(self._answering)
         return True
 
-    def _joining(self) -> list[Job]:
+    def _joining(self) -> list[GenerationJob]:
         """Take the oldest jobs that wait for the continuous batch and fit in."""
         room = self.settings.max_batch - len(self.continuous)
-        picked: list[Job] = []
+        picked: list[GenerationJob] = []
         for job in self._waiting:
             if self._continues(job):
                 room -= len(job.rows)
@@ -139,7 +139,7 @@ class Batcher:
         self._remove(picked)
         return picked
 
-    def _continues(self, job: Job) -> bool:
+    def _continues(self, job: GenerationJob) -> bool:
         """Whether a job is for the continuous batch."""
         return job.kind == "generate" and self.continuous.usable
 
@@ -152,7 +152,7 @@ class Batcher:
             finally:
                 turn.end()
 
-    def _take(self) -> list[Job] | None:
+    def _take(self) -> list[GenerationJob] | None:
         """The next batch of a lane, with a turn to run it; None when the service stops."""
         with self._ready:
             while not self._closed:
@@ -171,7 +171,7 @@ class Batcher:
     def _may_run(self) -> bool:
         return self._running < self.settings.parallel and bool(self._for_lanes())
 
-    def _for_lanes(self) -> list[Job]:
+    def _for_lanes(self) -> list[GenerationJob]:
         return [job for job in self._waiting if not self._continues(job)]
 
     def _let_it_fill(self) -> None:
@@ -184,7 +184,7 @@ class Batcher:
                 return
             self._ready.wait(left)
 
-    def _pick(self) -> list[Job]:
+    def _pick(self) -> list[GenerationJob]:
         oldest, *others = self._for_lanes()
         batch, rows = [oldest], len(oldest.rows)
         for job in others:
@@ -194,7 +194,7 @@ class Batcher:
         self._remove(batch)
         return batch
 
-    def _remove(self, jobs: list[Job]) -> None:
+    def _remove(self, jobs: list[GenerationJob]) -> None:
         """Take jobs out of those that wait."""
         if jobs:
             picked = set(jobs)
@@ -223,7 +223,7 @@ class Batcher:
 class Turn:
     """One lane's batch on its way: when it has ended, and when the next one may start."""
 
-    def __init__(self, batcher: Batcher, jobs: list[Job]) -> None:
+    def __init__(self, batcher: Batcher, jobs: list[GenerationJob]) -> None:
         self.batcher, self.jobs = batcher, jobs
         self._delivery = Delivery(batcher._post)
         self._held, self._steps = True, 0
@@ -246,7 +246,7 @@ class Turn:
             self._held = False
             self.batcher._give_turn()
 
-    def _after_step(self, jobs: list[Job]) -> None:
+    def _after_step(self, jobs: list[GenerationJob]) -> None:
         self._steps += 1
         self._delivery.tell(jobs)
         if self._held and self._steps >= PATIENCE:

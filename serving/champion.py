@@ -23,7 +23,7 @@ from config import Settings
 from melo_engine import Backbone
 from registry.errors import RegistryError
 from registry.lookup import RegisteredModel
-from serving.errors import Refused, ServingError, VersionUnusable
+from serving.errors import RequestRefused, ServingError, VersionUnusable
 from serving.loaded import BASE, Loaded
 from serving.metrics import Metrics
 from serving.opening import open_version
@@ -35,7 +35,7 @@ TRY_AGAIN = 15.0  # seconds until a version that was unusable is looked at again
 log = logging.getLogger("melo.serving")
 
 
-class Versions:
+class LoadedVersions:
     """The versions that one service holds open."""
 
     def __init__(self, settings: Settings, backbone: Backbone, name: str, metrics: Metrics) -> None:
@@ -136,7 +136,7 @@ class Versions:
             try:
                 loaded = self._opened(number)
             except VersionUnusable as error:
-                raise Refused(409, "version_unusable", str(error), param="model") from None
+                raise RequestRefused(409, "version_unusable", str(error), param="model") from None
             with self._lock:
                 self._open.move_to_end(number)
                 loaded.acquire()
@@ -147,7 +147,7 @@ class Versions:
         """Like `take`, None where the version would have to be opened first. Raises Refused."""
         with self._lock:
             if not self._served:
-                raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
+                raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
             if name in ("", CHAMPION, self.name):
                 canary = self._served.get(CANDIDATE)
                 if name != CHAMPION and canary is not None and share < self.settings.serve.canary:
@@ -171,7 +171,7 @@ class Versions:
                 found = self.registry.by_hash(name)
                 number = found.number if found else None
         except RegistryError as error:
-            raise Refused(503, "registry_unreachable", str(error), retry_after=5) from None
+            raise RequestRefused(503, "registry_unreachable", str(error), retry_after=5) from None
         if number is None:
             raise _unknown(name)
         return number
@@ -256,9 +256,9 @@ def share_of(prompt: str) -> float:
     return random.Random(prompt).random()
 
 
-def _unknown(name: str) -> Refused:
+def _unknown(name: str) -> RequestRefused:
     shown = name if len(name) <= 80 else name[:80] + "..."
-    return Refused(
+    return RequestRefused(
         404, "model_not_found",
         f'model "{shown}" is not served. GET /v1/models lists what is.', param="model",
     )  # fmt: skip

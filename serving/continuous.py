@@ -25,9 +25,9 @@ from melo_engine.prompt_states import PromptStates
 from melo_engine.ragged_cache import RaggedCache
 from melo_engine.runtime import Pass, Runtime
 from serving.generation import routes_of
-from serving.jobs import Job
+from serving.jobs import GenerationJob
 from serving.output import OutputProcessor
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.sampling import Sampler
 
 READ_AT_ONCE = 512  # tokens of prompts between two steps, so that long ones keep nobody waiting
@@ -38,7 +38,7 @@ class Prefill:
     """A prompt that is being read. rows: answers to it; states: of as many tokens as are read."""
 
     ids: tuple[int, ...]
-    rows: list[Row]
+    rows: list[BatchRow]
     states: Tensor | None = None
 
     @property
@@ -69,8 +69,8 @@ class ContinuousBatch:
         self.states = PromptStates(backbone, prefix_bytes)
         self.usable = self.states.usable and is_plain(backbone)
         self._reading: list[Prefill] = []
-        self._running: list[Row] = []
-        self._places: dict[Row, tuple[Shard, int] | None] = {}
+        self._running: list[BatchRow] = []
+        self._places: dict[BatchRow, tuple[Shard, int] | None] = {}
         self._cache = RaggedCache()
         self._blocks = Pass()
         self._sampler: Sampler | None = None
@@ -83,7 +83,7 @@ class ContinuousBatch:
         """Takes tokens to their rows. There are none of a classifier."""
         return OutputProcessor(self.backbone)
 
-    def join(self, jobs: Sequence[Job]) -> None:
+    def join(self, jobs: Sequence[GenerationJob]) -> None:
         """Take rows in. Their routes are known when this returns."""
         versions = {id(job.loaded): job.loaded for job in jobs}
         for key, loaded in versions.items():

@@ -17,7 +17,7 @@ class CanNotServe(ServingError):
     """The service can't start as it is set up."""
 
 
-class Refused(ServingError):
+class RequestRefused(ServingError):
     """A request that gets no answer: HTTP status, a code for programs, a line for people."""
 
     def __init__(

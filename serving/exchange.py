@@ -19,13 +19,13 @@ from urllib.parse import quote
 from fastapi import Request
 
 from melo_engine import Prompt
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.explain import explanation
 from serving.loaded import Loaded
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.sampling import Sampling, TokenLogprob
 from serving.schemas import GenerationRequest
-from serving.service import Service, origin_of
+from serving.service import AnsweringService, origin_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Piece:
 class Exchange:
     """What was asked, which version answers, and what is said about it."""
 
-    service: Service
+    service: AnsweringService
     loaded: Loaded
-    rows: list[Row]
+    rows: list[BatchRow]
     prompt_tokens: int
     model: str
     identity: str
@@ -55,7 +55,7 @@ class Exchange:
     @classmethod
     async def begin(
         cls,
-        service: Service,
+        service: AnsweringService,
         body: GenerationRequest,
         prompts: Sequence[Prompt | list[int]],
         max_tokens: int | None,
@@ -63,7 +63,7 @@ class Exchange:
     ) -> Exchange:
         """Make rows of a request and take its version. Raises Refused."""
         if not service.versions.backbone.generates:
-            raise Refused(400, "no_generator", "the model names classes; ask /v1/classify.")
+            raise RequestRefused(400, "no_generator", "the model names classes; ask /v1/classify.")
         began = time.time()
         encoded = await service.encode(prompts)
         sampling = Sampling(

@@ -17,14 +17,16 @@ from typing import Any
 from config import Settings
 from registry.errors import RegistryError
 from registry.lookup import Introduction
-from serving.champion import Versions
+from serving.champion import LoadedVersions
 from serving.loaded import Loaded
 from serving.prompts import as_json
 
 log = logging.getLogger("melo.serving")
 
 
-async def explanation(versions: Versions, loaded: Loaded, edit: object) -> dict[str, Any] | None:
+async def explanation(
+    versions: LoadedVersions, loaded: Loaded, edit: object
+) -> dict[str, Any] | None:
     """What is known of the edit that answered; None where the backbone did."""
     if not isinstance(edit, str) or loaded.base:
         return None
@@ -49,7 +51,7 @@ def _trust(settings: Settings, source: str | None) -> int | None:
     return None if source is None else settings.sources.get(source, settings.default_source).trust
 
 
-def _introduction(versions: Versions, edit: str) -> Introduction:
+def _introduction(versions: LoadedVersions, edit: str) -> Introduction:
     """Which version brought an edit; unknown where the registry does not say or does not answer."""
     try:
         return versions.registry.introduction(edit)

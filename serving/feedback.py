@@ -19,7 +19,7 @@ from typing import Any
 
 from artifacts.atomic import write_durably
 from melo_engine import Prompt
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.messages import conversation
 from serving.prompts import as_json
 from serving.schemas import FeedbackRequest
@@ -58,7 +58,7 @@ def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[s
     """The line for the inbox. Raises Refused where it is not clear which question is meant."""
     prompt = _prompt(request) or (given.prompt if given else None)
     if prompt is None:
-        raise Refused(
+        raise RequestRefused(
             404 if request.answer else 400, "answer_unknown",
             "the answer is not remembered; send the prompt along with it.", param="answer",
         )  # fmt: skip

@@ -27,13 +27,13 @@ from melo_engine import Asking, Backbone
 from melo_engine.types import Route
 from serving.loaded import Loaded
 from serving.output import OutputProcessor
-from serving.rows import NOWHERE, Row
+from serving.rows import NOWHERE, BatchRow
 from serving.sampling import Sampler
 
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
 
 
-def generate(loaded: Loaded, rows: Sequence[Row], after_step: Callable[[], None]) -> None:
+def generate(loaded: Loaded, rows: Sequence[BatchRow], after_step: Callable[[], None]) -> None:
     """Fill in text, tokens, finish and route of every row; `after_step` is called after each token."""
     backbone = loaded.backbone
     with asking(loaded, rows) as asked:
@@ -59,7 +59,7 @@ def generate(loaded: Loaded, rows: Sequence[Row], after_step: Callable[[], None]
 
 
 @contextmanager
-def asking(loaded: Loaded, rows: Sequence[Row]) -> Iterator[Asking]:
+def asking(loaded: Loaded, rows: Sequence[BatchRow]) -> Iterator[Asking]:
     """`Editor.asking` for rows whose prompts are tokens already."""
     editor = loaded.editor
     encoded = padded(loaded.backbone, [row.ids for row in rows])
@@ -127,7 +127,7 @@ class Batch:
         }
 
 
-def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
+def classify(loaded: Loaded, rows: Sequence[BatchRow]) -> None:
     """Fill in label, scores (softmax, by label) and route of every row."""
     model = loaded.backbone.model
     with asking(loaded, rows) as asked:
@@ -138,13 +138,13 @@ def classify(loaded: Loaded, rows: Sequence[Row]) -> None:
         row.route, row.finish = route, "stop"
 
 
-def find_routes(loaded: Loaded, rows: Sequence[Row]) -> None:
+def find_routes(loaded: Loaded, rows: Sequence[BatchRow]) -> None:
     """Fill in the route of every row; nothing is generated."""
     for row, route in zip(rows, routes_of(loaded, rows), strict=True):
         row.route, row.finish = route, "stop"
 
 
-def routes_of(loaded: Loaded, rows: Sequence[Row]) -> list[Route]:
+def routes_of(loaded: Loaded, rows: Sequence[BatchRow]) -> list[Route]:
     """Where each row's prompt falls, in one key pass for all of them."""
     if loaded.base:
         return [NOWHERE] * len(rows)
@@ -156,7 +156,7 @@ class Steps(StoppingCriteria):  # type: ignore[misc]
     whole batch when half of it has ended, so that the rest can go on in a smaller one."""
 
     def __init__(
-        self, backbone: Backbone, rows: Sequence[Row], after_step: Callable[[], None]
+        self, backbone: Backbone, rows: Sequence[BatchRow], after_step: Callable[[], None]
     ) -> None:
         self.live, self.after_step = list(rows), after_step
         self.output = OutputProcessor(backbone)

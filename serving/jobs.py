@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import torch
 
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.generation import classify, find_routes, generate
 from serving.loaded import Loaded
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.sampling import TokenLogprob
 
 Kind = Literal["generate", "classify", "route"]
@@ -24,12 +24,12 @@ log = logging.getLogger("melo.serving")
 
 
 @dataclass(eq=False)
-class Job:
+class GenerationJob:
     """One request's rows, all on one version. `on_done` is called once, in the event loop."""
 
     kind: Kind
     loaded: Loaded
-    rows: list[Row]
+    rows: list[BatchRow]
     on_done: Callable[[Exception | None], None]
     bucket: tuple[object, ...] = ()
     began: float = field(default_factory=time.monotonic)
@@ -54,7 +54,7 @@ class Delivery:
         self._post = post
         self._calls: Calls = []
 
-    def begin(self, jobs: Sequence[Job]) -> list[Job]:
+    def begin(self, jobs: Sequence[GenerationJob]) -> list[GenerationJob]:
         """Those that are to be answered. One that was cancelled, as a stream whose client has gone is,
         or whose time is up, is not begun."""
         now = time.monotonic()
@@ -64,7 +64,7 @@ class Delivery:
                 self._wire(row)
         return wanted
 
-    def tell(self, jobs: Sequence[Job]) -> None:
+    def tell(self, jobs: Sequence[GenerationJob]) -> None:
         """Hand on what there is, and end the jobs whose rows have all ended."""
         for job in jobs:
             if not job.told and all(row.finish is not None for row in job.rows):
@@ -72,7 +72,7 @@ class Delivery:
         self.flush()
 
     @torch.inference_mode()
-    def run(self, jobs: Sequence[Job], after_step: Callable[[], None]) -> None:
+    def run(self, jobs: Sequence[GenerationJob], after_step: Callable[[], None]) -> None:
         """Answer jobs of one kind and version in one batch, from their beginning to their end."""
         rows = [row for job in jobs for row in job.rows]
         loaded, kind = jobs[0].loaded, jobs[0].kind
@@ -83,7 +83,7 @@ class Delivery:
         else:
             find_routes(loaded, rows)
 
-    def run_alone(self, jobs: Sequence[Job], first: Exception) -> None:
+    def run_alone(self, jobs: Sequence[GenerationJob], first: Exception) -> None:
         """Each job once more by itself, after a batch of them has failed: one must not fail others."""
         left = [job for job in jobs if not job.told]
         for job in left:
@@ -106,20 +106,22 @@ class Delivery:
         calls, self._calls[:] = list(self._calls), []
         self._post(calls)
 
-    def _wire(self, row: Row) -> None:
+    def _wire(self, row: BatchRow) -> None:
         """Let the pieces of a streamed answer go out with the next flush."""
         tell = row.on_text
         if tell is not None and not isinstance(tell, _Wire):
             row.on_text = _Wire(self._calls, tell)
 
-    def _given_up(self, job: Job, now: float) -> bool:
+    def _given_up(self, job: GenerationJob, now: float) -> bool:
         if all(row.cancelled for row in job.rows):
-            self._finish(job, Refused(499, "cancelled", "the client has gone."))
+            self._finish(job, RequestRefused(499, "cancelled", "the client has gone."))
         elif now > job.rows[0].deadline:
-            self._finish(job, Refused(504, "too_late", "the answer would have come too late."))
+            self._finish(
+                job, RequestRefused(504, "too_late", "the answer would have come too late.")
+            )
         return job.told
 
-    def _finish(self, job: Job, error: Exception | None) -> None:
+    def _finish(self, job: GenerationJob, error: Exception | None) -> None:
         job.told = True
         self._calls.append((job.on_done, (error,)))
 

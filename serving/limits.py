@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serving.errors import Refused
+from serving.errors import RequestRefused
 
 _PLAIN = re.compile(rb"[\w.:-]{1,128}")
 ASGI = Callable[..., Any]
@@ -41,7 +41,7 @@ class Rate:
         left = min(float(self.per_minute), left + (now - then) * self.per_minute / 60)
         if left < 1:
             wait = math.ceil((1 - left) * 60 / self.per_minute)
-            raise Refused(
+            raise RequestRefused(
                 429, "rate_limited",
                 f"this key may ask {self.per_minute} times a minute; come back in {wait} s.",
                 retry_after=wait,
@@ -49,7 +49,7 @@ class Rate:
         self._buckets[key] = (left - 1, now)
 
 
-class Limits:
+class RequestLimits:
     """ASGI middleware: reads the body within its limits, then hands it on in one piece.
 
     told: called with the route's template, the status and the seconds of each request.
@@ -81,7 +81,7 @@ class Limits:
         try:
             body = await self._body(scope, receive)
             await self.app(scope, _replay(body, receive), patient_send)
-        except Refused as refused:
+        except RequestRefused as refused:
             await respond(patient_send, refused)
         except TimeoutError:
             status = status or 408
@@ -93,7 +93,7 @@ class Limits:
             log.debug("the failure", exc_info=True)
             if status:  # an answer is on its way: it can only be cut off
                 raise ConnectionAbortedError(type(error).__name__) from None
-            failed = Refused(500, "internal", "the service failed at this request.")
+            failed = RequestRefused(500, "internal", "the service failed at this request.")
             await respond(patient_send, failed)
         finally:
             route = scope.get("route")
@@ -120,13 +120,13 @@ class Limits:
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
-            raise Refused(
+            raise RequestRefused(
                 408, "too_slow",
                 f"the request was not complete after {self.read_seconds:g} s; send it faster.",
             ) from None  # fmt: skip
 
-    def _too_large(self) -> Refused:
-        return Refused(
+    def _too_large(self) -> RequestRefused:
+        return RequestRefused(
             413, "too_large", f"the body is larger than {self.max_body:,} bytes; send less."
         )
 
@@ -138,7 +138,7 @@ def _request_id(scope: Any) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", name), (b"request-id", name)]
 
 
-def error_body(refused: Refused) -> dict[str, Any]:
+def error_body(refused: RequestRefused) -> dict[str, Any]:
     """A refusal as OpenAI's clients read it."""
     kind = "server_error" if refused.status >= 500 else "invalid_request_error"
     kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(
@@ -151,7 +151,7 @@ def error_body(refused: Refused) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def error_headers(refused: Refused) -> dict[str, str]:
+def error_headers(refused: RequestRefused) -> dict[str, str]:
     """When to come back, how to show a key, and an end to a connection that was misused."""
     headers = {}
     if refused.retry_after is not None:
@@ -163,7 +163,7 @@ def error_headers(refused: Refused) -> dict[str, str]:
     return headers
 
 
-async def respond(send: ASGI, refused: Refused) -> None:
+async def respond(send: ASGI, refused: RequestRefused) -> None:
     """Send a refusal from outside the application."""
     body = json.dumps(error_body(refused)).encode()
     headers = {

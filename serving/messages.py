@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, WithJsonSchema, model_validator
 from melo_engine import Conversation
 from melo_engine.errors import PromptError
 from serving.body import Body, Name, encodable
-from serving.errors import Refused
+from serving.errors import RequestRefused
 
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 SILENT_IN_PART = {"annotations", "cache_control", "logprobs"}
@@ -99,4 +99,4 @@ def conversation(messages: Sequence[ChatMessage], param: str = "messages") -> Co
     try:
         return Conversation.of([{"role": m.role, "content": m.content} for m in messages])
     except PromptError as error:
-        raise Refused(400, "no_question", str(error), param=param) from None
+        raise RequestRefused(400, "no_question", str(error), param=param) from None

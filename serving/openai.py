@@ -16,15 +16,15 @@ from fastapi.responses import Response, StreamingResponse
 from melo_engine import Prompt
 from serving import logprobs
 from serving.access import Ask, Serving
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.exchange import Exchange, as_text
 from serving.generation import answer_room
 from serving.limits import error_body
 from serving.messages import conversation
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.sampling import TokenLogprob
 from serving.schemas import ChatRequest, CompletionRequest, GenerationRequest
-from serving.service import Service
+from serving.service import AnsweringService
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 FINISH = {"stop": "stop", "length": "length", "late": "length", "cancelled": "stop"}
@@ -70,7 +70,7 @@ async def model(model: str, service: Serving, who: Ask) -> dict[str, Any]:
     return _model(service, model, loaded.id)
 
 
-def _model(service: Service, name: str, version: str) -> dict[str, Any]:
+def _model(service: AnsweringService, name: str, version: str) -> dict[str, Any]:
     backbone = service.versions.backbone
     longest = answer_room(backbone, 0)
     return {
@@ -88,7 +88,7 @@ def _prompts(body: CompletionRequest) -> list[Prompt | list[int]]:
 
 
 @dataclass(frozen=True)
-class Writer:
+class CompletionWriter:
     """How answers are written: as chat or as completions."""
 
     exchange: Exchange
@@ -130,7 +130,7 @@ class Writer:
             "usage": self.usage,
         }
 
-    def _choice(self, index: int, row: Row, origin: dict[str, object]) -> dict[str, Any]:
+    def _choice(self, index: int, row: BatchRow, origin: dict[str, object]) -> dict[str, Any]:
         said: dict[str, Any] = {"text": row.text}
         if self.chat:
             said = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
@@ -162,13 +162,13 @@ class Writer:
             if usage:
                 yield _event({**self._head_of_chunk, "choices": [], "usage": self.usage})
             yield "data: [DONE]\n\n"
-        except Refused as refused:
+        except RequestRefused as refused:
             yield _event(error_body(refused))
         finally:
             exchange.abandon()
 
     def _logprobs(
-        self, row: Row, tokens: Sequence[TokenLogprob], begin: int = 0
+        self, row: BatchRow, tokens: Sequence[TokenLogprob], begin: int = 0
     ) -> dict[str, Any] | None:
         if row.sampling.alternatives is None:
             return None
@@ -189,7 +189,7 @@ class Writer:
 
 
 async def _answer(
-    service: Service,
+    service: AnsweringService,
     request: Request,
     body: GenerationRequest,
     prompts: Sequence[Prompt | list[int]],
@@ -200,7 +200,7 @@ async def _answer(
     exchange = await Exchange.begin(
         service, body, prompts, max_tokens, "chatcmpl" if chat else "cmpl"
     )
-    writer = Writer(exchange, chat)
+    writer = CompletionWriter(exchange, chat)
     if body.stream:
         await exchange.start(request)
         usage = bool(body.stream_options and body.stream_options.include_usage)

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from registry.errors import RegistryError
 from serving.access import Admin, Credentials, Needs, Serving
-from serving.errors import Refused, ServingError
+from serving.errors import RequestRefused, ServingError
 
 router = APIRouter(tags=["operations"])
 
@@ -47,8 +47,8 @@ async def reload(service: Serving, who: Admin) -> dict[str, Any]:
     versions = service.versions
     try:
         await asyncio.to_thread(versions.follow)
-    except Refused:
+    except RequestRefused:
         raise
     except (ServingError, RegistryError) as error:
-        raise Refused(409, "not_reloaded", str(error)) from None
+        raise RequestRefused(409, "not_reloaded", str(error)) from None
     return {"versions": {name: loaded.id for name, loaded in versions.serving().items()}}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from melo_engine import Backbone
-from serving.rows import Finish, Row
+from serving.rows import BatchRow, Finish
 from serving.sampling import TokenLogprob
 from serving.texts import GrowingText, joins_words, kept_tokens, settled, stop_at, text_of, trimmed
 
@@ -23,14 +23,14 @@ class OutputProcessor:
         self.ends = end_tokens(backbone)
         self.whole_words = joins_words(self.tokenizer)
 
-    def take(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
+    def take(self, rows: Sequence[BatchRow], tokens: Sequence[int]) -> None:
         """One token for each row; rows that have ended take none."""
         now = time.monotonic()
         for row, token in zip(rows, tokens, strict=True):
             if row.finish is None:
                 self._take(row, token, now)
 
-    def end(self, row: Row, finish: Finish) -> None:
+    def end(self, row: BatchRow, finish: Finish) -> None:
         """Close a row: its text up to the stop, all of it handed on."""
         text = text_of(self.tokenizer, row.tokens)
         at = stop_at(text, row.sampling.stop)
@@ -40,7 +40,7 @@ class OutputProcessor:
         row.finish = finish
         self._hand_on(row, len(row.text))
 
-    def _take(self, row: Row, token: int, now: float) -> None:
+    def _take(self, row: BatchRow, token: int, now: float) -> None:
         if token in self.ends:
             return self.end(row, "stop")
         row.tokens.append(token)
@@ -62,7 +62,7 @@ class OutputProcessor:
             return self.end(row, "length" if row.open_ended else "late")
         return None
 
-    def _hand_on(self, row: Row, until: int) -> None:
+    def _hand_on(self, row: BatchRow, until: int) -> None:
         if row.on_text is None or (until <= row.sent and row.finish is None):
             return
         tokens = row.logprobs[row.sent_tokens :]

@@ -8,7 +8,7 @@ from typing import Any
 
 from melo_engine import Backbone, Prompt
 from melo_engine.errors import PromptError
-from serving.errors import Refused
+from serving.errors import RequestRefused
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def encoded(
     ]  # fmt: skip
     longest = max(len(prompt.ids) for prompt in found)
     if longest > limit:
-        raise Refused(
+        raise RequestRefused(
             400, "context_length_exceeded",
             f"prompt has {longest:,} tokens; the model takes {limit:,}. Shorten it.", param="prompt",
         )  # fmt: skip
@@ -52,21 +52,23 @@ def _of_prompt(backbone: Backbone, tokenizer: Any, prompt: Prompt) -> EncodedPro
     try:
         text = backbone.rendered(prompt)
     except PromptError as error:
-        raise Refused(400, "template_refused", str(error), param="messages") from None
+        raise RequestRefused(400, "template_refused", str(error), param="messages") from None
     ids = list(tokenizer(text, add_special_tokens=not backbone.is_chat)["input_ids"])
     if not ids:
-        raise Refused(400, "no_question", "the prompt has no token; give a word.", param="prompt")
+        raise RequestRefused(
+            400, "no_question", "the prompt has no token; give a word.", param="prompt"
+        )
     return EncodedPrompt(prompt, ids)
 
 
 def _of_tokens(backbone: Backbone, tokenizer: Any, ids: list[int]) -> EncodedPrompt:
     unknown = [i for i in ids if i >= len(tokenizer)]
     if unknown:
-        raise Refused(
+        raise RequestRefused(
             400, "unknown_token",
             f"token {unknown[0]} is unknown; the vocabulary has {len(tokenizer):,}.", param="prompt",
         )  # fmt: skip
     text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
     if not text:
-        raise Refused(400, "no_question", "the tokens hold no word.", param="prompt")
+        raise RequestRefused(400, "no_question", "the tokens hold no word.", param="prompt")
     return EncodedPrompt(text, list(ids))

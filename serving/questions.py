@@ -11,14 +11,14 @@ from fastapi import APIRouter
 
 from melo_engine import Prompt
 from serving.access import Ask, Report, Serving
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.feedback import put, report
 from serving.jobs import Kind
 from serving.loaded import Loaded
 from serving.messages import ChatMessage, conversation
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.schemas import FeedbackRequest, InputRequest
-from serving.service import Service, origin_of
+from serving.service import AnsweringService, origin_of
 
 router = APIRouter(tags=["melo"])
 
@@ -27,7 +27,7 @@ router = APIRouter(tags=["melo"])
 async def classify(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any]:
     """Name the class of one text or several, with the score of each class."""
     if service.versions.backbone.generates:
-        raise Refused(400, "no_classifier", "the model writes text; ask /v1/completions.")
+        raise RequestRefused(400, "no_classifier", "the model writes text; ask /v1/completions.")
     began = time.perf_counter()
     version, rows, loaded = await _run(service, body, "classify")
     identity = "class-" + secrets.token_hex(12)
@@ -56,7 +56,9 @@ async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict
     return {"id": line["id"], "answer": line.get("answer"), "prompt_known": given is not None}
 
 
-async def _run(service: Service, body: InputRequest, kind: Kind) -> tuple[str, list[Row], Loaded]:
+async def _run(
+    service: AnsweringService, body: InputRequest, kind: Kind
+) -> tuple[str, list[BatchRow], Loaded]:
     prompts = _prompts(body)
     rows = service.rows(await service.encode(prompts))
     loaded = await service.take(body.model, prompts[0])

@@ -17,7 +17,7 @@ from melo_engine import Conversation, Prompt
 from serving import logprobs
 from serving.access import Ask, Serving
 from serving.body import ShortText, Text
-from serving.errors import Refused
+from serving.errors import RequestRefused
 from serving.exchange import Exchange, as_text
 from serving.limits import error_body
 from serving.messages import ChatMessage, Content, conversation
@@ -82,13 +82,13 @@ async def responses(
     """Answer a text or a conversation."""
     unknown = [name for name in body.include or () if name != LOGPROBS]
     if unknown:
-        raise Refused(
+        raise RequestRefused(
             400, "invalid_request", f"include: only {LOGPROBS} is served.", param="include"
         )
     if body.n not in (None, 1):
-        raise Refused(400, "invalid_request", "n: a response has one answer.", param="n")
+        raise RequestRefused(400, "invalid_request", "n: a response has one answer.", param="n")
     exchange = await Exchange.begin(service, body, [_asked(body)], body.max_output_tokens, "resp")
-    writer = Writer(exchange, body)
+    writer = ResponseWriter(exchange, body)
     if body.stream:
         await exchange.start(request)
         return StreamingResponse(
@@ -108,7 +108,7 @@ def _asked(body: ResponseRequest) -> Prompt:
     return found
 
 
-class Writer:
+class ResponseWriter:
     """Writes one answer as a response."""
 
     def __init__(self, exchange: Exchange, body: ResponseRequest) -> None:
@@ -192,7 +192,7 @@ class Writer:
             yield self._event("response.content_part.done", **place, part=part)
             yield self._event("response.output_item.done", output_index=0, item=message)
             yield self._event(f"response.{self._status}", response=response)
-        except Refused as refused:
+        except RequestRefused as refused:
             problem = error_body(refused)["error"]
             del problem["type"]
             yield self._event("error", **problem)

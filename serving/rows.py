@@ -21,7 +21,7 @@ OnText = Callable[[str, Sequence[TokenLogprob]], None]
 
 
 @dataclass(eq=False)
-class Row:
+class BatchRow:
     """One answer in the making.
 
     prompt: what is asked; ids: its tokens as the model reads them, template and all. deadline: in

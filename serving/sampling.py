@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 if TYPE_CHECKING:
-    from serving.rows import Row
+    from serving.rows import BatchRow
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sampler(LogitsProcessor):  # type: ignore[misc]
     with_prompt: whether answers go on from their prompts, in one vocabulary.
     """
 
-    def __init__(self, rows: Sequence[Row], *, with_prompt: bool) -> None:
+    def __init__(self, rows: Sequence[BatchRow], *, with_prompt: bool) -> None:
         self.with_prompt = with_prompt
         self.rows = [(i, row) for i, row in enumerate(rows) if row.sampling.touches_logits]
 

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.app import create_app
 from serving.errors import CanNotServe
-from serving.service import Service
+from serving.service import AnsweringService
 
 GRACE = 30  # seconds for answers on their way when the service stops
 
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
             print(f"listening on {self.url}", flush=True)
 
 
-def serve(service: Service, *, keys_later: bool = False) -> None:
+def serve(service: AnsweringService, *, keys_later: bool = False) -> None:
     """Serve until a signal. Raises CanNotServe, and what kept the backbone from opening.
 
     keys_later: start though no key is valid; a key that is made later is let in at once.
@@ -92,7 +92,7 @@ def serve(service: Service, *, keys_later: bool = False) -> None:
         raise service.failure
 
 
-def build(service: Service, *, keys_later: bool = False) -> Server:
+def build(service: AnsweringService, *, keys_later: bool = False) -> Server:
     """The server, not yet listening. Raises CanNotServe where keys are missing."""
     limits = service.limits
     if limits.auth == "none" and not _loopback(limits.host):

@@ -23,17 +23,17 @@ from config import Settings
 from melo_engine import Backbone, Conversation, Prompt
 from melo_engine.conversation import asked
 from serving.batching import Batcher
-from serving.champion import Versions, share_of
-from serving.errors import Refused
+from serving.champion import LoadedVersions, share_of
+from serving.errors import RequestRefused
 from serving.feedback import Given, Memory
 from serving.generation import answer_room, prompt_room, usual_length
-from serving.jobs import Job, Kind
+from serving.jobs import GenerationJob, Kind
 from serving.keys import KeyStore
 from serving.limits import Rate
 from serving.loaded import Loaded, provenance
 from serving.metrics import Metrics
 from serving.prompts import EncodedPrompt, as_json, encoded
-from serving.rows import NOWHERE, PLAIN, Row
+from serving.rows import NOWHERE, PLAIN, BatchRow
 from serving.sampling import Sampling
 from serving.traffic import TrafficLog
 
@@ -41,7 +41,7 @@ LONG = 20_000  # characters from which on a prompt is tokenized beside the event
 log = logging.getLogger("melo.serving")
 
 
-class Service:
+class AnsweringService:
     """One backbone and its versions, served. Start it in the event loop that asks it.
 
     open_backbone: opens the frozen model. model_name: its registered model in MLflow.
@@ -62,7 +62,7 @@ class Service:
         self.started = int(time.time())
         self.failure: BaseException | None = None
         self._ready = threading.Event()
-        self._versions: Versions | None = None
+        self._versions: LoadedVersions | None = None
         self._batcher: Batcher | None = None
         self._shadows: set[asyncio.Task[None]] = set()
         self.traffic = self._log("traffic")
@@ -74,7 +74,7 @@ class Service:
         def run() -> None:
             try:
                 backbone = self._open_backbone()
-                versions = Versions(
+                versions = LoadedVersions(
                     self.settings, backbone, self._model_name(backbone), self.metrics
                 )
                 # Copies of its own: used beside batches.
@@ -106,10 +106,10 @@ class Service:
         return self._ready.is_set()
 
     @property
-    def versions(self) -> Versions:
+    def versions(self) -> LoadedVersions:
         """The open versions. Raises Refused (503) before the first is open."""
         if not self._ready.is_set() or self._versions is None:
-            raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
+            raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
         return self._versions
 
     async def take(self, name: str, prompt: Prompt) -> Loaded:
@@ -136,18 +136,18 @@ class Service:
         n: int = 1,
         max_tokens: int | None = None,
         seed: int | None = None,
-    ) -> list[Row]:
+    ) -> list[BatchRow]:
         """Rows for n answers to each prompt. max_tokens: the model's room where None. Raises Refused."""
         backbone, most = self.versions.backbone, self.limits.max_batch
         if len(prompts) * n > most:
-            raise Refused(
+            raise RequestRefused(
                 400, "too_many",
                 f"{len(prompts) * n} answers in one request; this service gives {most}. Ask for less.",
                 param="n",
             )  # fmt: skip
         seed = secrets.randbits(62) if seed is None else seed
         deadline = time.monotonic() + self.limits.request_seconds
-        rows: list[Row] = []
+        rows: list[BatchRow] = []
         for prompt in prompts:
             length = min(
                 max_tokens or usual_length(backbone, len(prompt.ids)),
@@ -156,14 +156,14 @@ class Service:
             )
             for _ in range(n):
                 rows.append(
-                    Row(
+                    BatchRow(
                         prompt.prompt, prompt.ids, length, sampling or PLAIN,
                         _seed(seed, len(rows)), deadline, max_tokens is None,
                     )
                 )  # fmt: skip
         return rows
 
-    def submit(self, kind: Kind, loaded: Loaded, rows: list[Row]) -> asyncio.Future[None]:
+    def submit(self, kind: Kind, loaded: Loaded, rows: list[BatchRow]) -> asyncio.Future[None]:
         """Queue rows on a version that `take` gave; it is released when they are done.
 
         The future fails with Refused where the queue is full or the time is up.
@@ -171,15 +171,17 @@ class Service:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._batcher is None:
             loaded.release()
-            raise Refused(503, "not_ready", "no version is open yet.", retry_after=2)
+            raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
         try:
-            self._batcher.submit(Job(kind, loaded, rows, partial(_settle, future, loaded)))
-        except Refused:
+            self._batcher.submit(
+                GenerationJob(kind, loaded, rows, partial(_settle, future, loaded))
+            )
+        except RequestRefused:
             loaded.release()
             raise
         return future
 
-    async def wait(self, future: asyncio.Future[None], rows: list[Row]) -> None:
+    async def wait(self, future: asyncio.Future[None], rows: list[BatchRow]) -> None:
         """Until a job is done; who stops waiting cancels it. Raises Refused."""
         try:
             await asyncio.shield(future)
@@ -188,12 +190,12 @@ class Service:
                 row.cancelled = True
             raise
         if any(row.finish == "late" for row in rows):
-            raise Refused(
+            raise RequestRefused(
                 504, "too_late",
                 f"the answer was not complete after {self.limits.request_seconds:g} s; ask for less.",
             )  # fmt: skip
 
-    def note(self, identity: str, loaded: Loaded, rows: Sequence[Row], seconds: float) -> None:
+    def note(self, identity: str, loaded: Loaded, rows: Sequence[BatchRow], seconds: float) -> None:
         """Put answers on record."""
         for index, row in enumerate(rows):
             text = row.text if row.label is None else row.label
@@ -208,7 +210,7 @@ class Service:
                 self.traffic.add(line)
         self._shadow(identity, loaded, rows)
 
-    def _shadow(self, identity: str, loaded: Loaded, rows: Sequence[Row]) -> None:
+    def _shadow(self, identity: str, loaded: Loaded, rows: Sequence[BatchRow]) -> None:
         """Ask the candidate the same, for a share of the questions and only while nobody waits."""
         if self.differences is None or self._batcher is None or rows[0].scores is not None:
             return
@@ -222,9 +224,9 @@ class Service:
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
-    async def _compare(self, identity: str, candidate: Loaded, rows: list[Row]) -> None:
+    async def _compare(self, identity: str, candidate: Loaded, rows: list[BatchRow]) -> None:
         again = [
-            Row(r.prompt, r.ids, r.max_tokens, r.sampling, deadline=time.monotonic() + 10)
+            BatchRow(r.prompt, r.ids, r.max_tokens, r.sampling, deadline=time.monotonic() + 10)
             for r in rows
         ]
         try:
@@ -256,7 +258,7 @@ class Service:
         return TrafficLog(folder, self.limits.record_days, self.metrics.unrecorded.inc)
 
 
-def origin_of(loaded: Loaded, row: Row) -> dict[str, object]:
+def origin_of(loaded: Loaded, row: BatchRow) -> dict[str, object]:
     """Version, edit, block, distance and radius of one answer."""
     return provenance(loaded.id, row.route or NOWHERE)
 
@@ -279,9 +281,11 @@ def _settle(future: asyncio.Future[None], loaded: Loaded, error: Exception | Non
         return
     if error is None:
         future.set_result(None)
-    elif isinstance(error, Refused):
+    elif isinstance(error, RequestRefused):
         future.set_exception(error)
     else:
-        future.set_exception(Refused(500, "answer_failed", "the answer failed; it is in the log."))
+        future.set_exception(
+            RequestRefused(500, "answer_failed", "the answer failed; it is in the log.")
+        )
     if error is not None:
         future.exception()  # one that nobody awaits any more must not complain

@@ -25,7 +25,7 @@ from tasks.shards import cut, merged
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedJob:
     """What came of a job: the candidate, and the version it was built upon (`base` for none).
 
     failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
@@ -45,7 +45,7 @@ class Trained:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def edit_job(context: Context, job: Job) -> Trained:
+def edit_job(context: Context, job: Job) -> TrainedJob:
     """Train a job's edits upon the head of the line, or find what an earlier attempt left.
 
     Raises MeloError where the backbone or the base version can't be opened.
@@ -60,7 +60,7 @@ def edit_job(context: Context, job: Job) -> Trained:
     held, rivals = _undecided(made)
     version = made.version.without(sorted(held)) if held else made.version
     save_version(context.settings, version)
-    result = Trained(
+    result = TrainedJob(
         job.id,
         base,
         version.id,
@@ -116,18 +116,18 @@ def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
     return held, rivals
 
 
-def trained(settings: Settings, job: str) -> Trained | None:
+def trained(settings: Settings, job: str) -> TrainedJob | None:
     """What an earlier attempt at a job left, where it is whole."""
     try:
         values = read(result_file(settings, job))
-        result = Trained(**{**values, "removed": tuple(values["removed"])})
+        result = TrainedJob(**{**values, "removed": tuple(values["removed"])})
         open_version(settings, result.candidate)
     except (OSError, ValueError, TypeError, KeyError, VersionError):
         return None
     return result
 
 
-def restored(result: Trained, gone: set[str], base: Version, version: Version) -> Version:
+def restored(result: TrainedJob, gone: set[str], base: Version, version: Version) -> Version:
     """Put edits of the base back whose successors did not make it into the version."""
     back = [
         base.edits[old] for old, new in result.beaten.items() if new in gone and old in base.edits

@@ -18,9 +18,9 @@ from execution.lineage import BASE
 from execution.versions import open_editor, open_version, save_version
 from execution.work_folder import forget
 from ledger import Job, Ledger, SuiteVerdict
-from ledger import ProbeResult as Probed
+from ledger import ProbeRecord as Probed
 from melo_engine import Version
-from tasks.edit import Trained, restored
+from tasks.edit import TrainedJob, restored
 from tasks.gate import (
     AnswerCache,
     GateResult,
@@ -66,7 +66,7 @@ class Spent:
         self.tokens += gated.tokens
 
 
-def judge(context: Context, job: Job, result: Trained) -> Verdict:
+def judge(context: Context, job: Job, result: TrainedJob) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
     Edits that were withdrawn while the candidate was made or gated are taken out of it, and what is
@@ -107,7 +107,7 @@ def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
 def _end(
     context: Context,
     job: Job,
-    result: Trained,
+    result: TrainedJob,
     gated: GateResult,
     reasons: Mapping[str, str],
 ) -> Verdict:
@@ -152,7 +152,7 @@ def _end(
 
 
 def gate(
-    context: Context, result: Trained, job: Job | None = None
+    context: Context, result: TrainedJob, job: Job | None = None
 ) -> tuple[GateResult, dict[str, str]]:
     """Gate a candidate against the version it was built upon, and write what is left of it.
 
@@ -212,7 +212,7 @@ def gate(
     return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
 
 
-def _of_the_job(version: Version, result: Trained, base: Version, job: Job | None) -> Version:
+def _of_the_job(version: Version, result: TrainedJob, base: Version, job: Job | None) -> Version:
     """The candidate without new edits that the job no longer has: they were withdrawn meanwhile."""
     own = {edit.id for edit in job.edits} if job else set()
     withdrawn = {edit for edit in version.edits if edit not in base and edit not in own}

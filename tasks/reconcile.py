@@ -18,9 +18,9 @@ from config import Settings
 from execution.context import Context
 from execution.leases import JobRef, hand_back
 from execution.lineage import descends, stands
-from execution.retries import Fault
+from execution.retries import FailureKind
 from ledger import Ledger
-from ledger import Version as Recorded
+from ledger import VersionRecord as Recorded
 from tasks.register import register
 from tasks.register.promote import advance, follow, overtaken
 
@@ -100,7 +100,7 @@ def _free_leases(context: Context) -> int:
         host, _, pid = (job.worker or "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
             ref = JobRef(job.id, job.attempt, job.worker or "")
-            hand_back(context, ref, "its worker died", Fault.DOUBTFUL)
+            hand_back(context, ref, "its worker died", FailureKind.DOUBTFUL)
             freed += 1
     return freed
 

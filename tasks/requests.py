@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ledger import Edit
+from ledger import EditRecord
 from melo_engine import Conversation, EditRequest, Prompt
 
 
-def request_of(edit: Edit) -> EditRequest:
+def request_of(edit: EditRecord) -> EditRequest:
     """An edit of the ledger as the engine takes it; its rephrases are trained on and indexed."""
     prompt: Prompt = edit.prompt
     if edit.messages:

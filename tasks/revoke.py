@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from execution.context import Context
 from execution.lineage import head
 from execution.versions import open_version, save_version
-from tasks.edit import Trained
+from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import Promotion, promote
@@ -43,7 +43,7 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
     gone = [edit for edit in later if edit in before]
     version = before.without(gone)
     save_version(context.settings, version)
-    gated, _ = gate(context, Trained("", base, version.id))
+    gated, _ = gate(context, TrainedJob("", base, version.id))
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)
     with context.ledger.store.write():

@@ -6,7 +6,7 @@ from execution.context import Context
 from execution.lineage import BASE
 from execution.versions import open_version, save_version
 from ledger import Ledger
-from tasks.edit import Trained
+from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import Promotion, promote
@@ -33,7 +33,7 @@ def _to_base(context: Context, *, actor: str, reason: str) -> Promotion:
         return Promotion(empty.id, empty.id, context.ledger.versions.get(empty.id).registry_version)
     if not _passed(context.ledger, empty.id):
         save_version(context.settings, empty)
-        gated, _ = gate(context, Trained("", champion.version, empty.id))
+        gated, _ = gate(context, TrainedJob("", champion.version, empty.id))
         gone = tuple(open_version(context.settings, champion.version).edits)
         record(context.ledger, gated, BASE, None, (), gone, {}, dict.fromkeys(gone, reason))
         if not gated.passed:

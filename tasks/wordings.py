@@ -13,10 +13,10 @@ from execution.context import Context
 from execution.errors import TaskError
 from execution.lineage import head
 from execution.versions import open_editor, open_version, save_version
-from ledger import Edit
+from ledger import EditRecord
 from ledger.states import IN_FLIGHT, LIVE
 from melo_engine import Editor, Version
-from tasks.edit import Trained
+from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
 from tasks.register import promote
@@ -59,7 +59,7 @@ def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> 
     return made
 
 
-def _in_force(context: Context, edit_id: str) -> tuple[Edit, str, Version]:
+def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str, Version]:
     """An edit, the version that the next one is built upon, and that version, which holds the edit."""
     edit = context.ledger.edits.get(edit_id)
     champion = context.ledger.champions.current()
@@ -78,7 +78,7 @@ def _gated(
 ) -> Iterator[str]:  # fmt: skip
     """Gate a version, put it on record with what is done inside the block, and promote it."""
     save_version(context.settings, version)
-    gated, reasons = gate(context, Trained("", base, version.id))
+    gated, reasons = gate(context, TrainedJob("", base, version.id))
     if edit not in gated.version or not gated.passed:
         why = reasons.get(edit, gated.reason)
         raise NotPromotable(f"changed so, the version failed its gate: {why}.")

@@ -22,7 +22,7 @@ import httpx
 
 from config import Settings
 from execution.context import Context
-from ledger import Edit, Ledger, WriteBack
+from ledger import EditRecord, Ledger, WriteBack
 from registry.assessments import write_assessment
 from registry.errors import RegistryUnreachable, UnknownTrace
 
@@ -74,7 +74,7 @@ def write_back(context: Context) -> Told:
 
 
 def _tell(
-    ledger: Ledger, tool: str, send: Callable[[WriteBack, Edit], None], outcome: Told
+    ledger: Ledger, tool: str, send: Callable[[WriteBack, EditRecord], None], outcome: Told
 ) -> None:
     due = ledger.write_backs.find(tools=[tool], states=("waiting", "begun", "failed"))
     for number, place in enumerate(due):
@@ -105,10 +105,10 @@ def _tell(
             outcome.told += 1
 
 
-def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, Edit], None]]:
+def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, EditRecord], None]]:
     """How each configured tool is told."""
     wanted = settings.write_back
-    senders: dict[str, Callable[[WriteBack, Edit], None]] = {}
+    senders: dict[str, Callable[[WriteBack, EditRecord], None]] = {}
     if wanted.mlflow:
         senders["mlflow"] = lambda place, edit: _tell_mlflow(settings, place, edit)
     if wanted.langfuse_url is not None:
@@ -118,7 +118,7 @@ def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, Edit], None]]
     return senders
 
 
-def _tell_mlflow(settings: Settings, place: WriteBack, edit: Edit) -> None:
+def _tell_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
     try:
         write_assessment(
@@ -131,7 +131,7 @@ def _tell_mlflow(settings: Settings, place: WriteBack, edit: Edit) -> None:
         raise Later(str(error)) from None
 
 
-def _tell_langfuse(settings: Settings, place: WriteBack, edit: Edit) -> None:
+def _tell_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     wanted = settings.write_back
     body = {
         "id": f"melo-{place.key}", "traceId": place.trace, "observationId": place.span,
@@ -146,7 +146,7 @@ def _tell_langfuse(settings: Settings, place: WriteBack, edit: Edit) -> None:
         raise Later(str(error)) from None
 
 
-def _tell_webhook(settings: Settings, place: WriteBack, edit: Edit) -> None:
+def _tell_webhook(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     body = {
         "event": "melo.edit.serves", "key": place.key, "edit": edit.id, "prompt": edit.prompt,
         "target": edit.target, "source": edit.source, "version": edit.version,
@@ -176,7 +176,7 @@ def _post(url: str, body: dict[str, Any], **more: Any) -> None:
     raise Refusal(said)
 
 
-def _said(edit: Edit) -> str:
+def _said(edit: EditRecord) -> str:
     version = (edit.version or "")[:12]
     return f'edit {edit.id[:12]} serves in version {version}: the answer is "{edit.target}"'
 

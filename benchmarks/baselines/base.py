@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from melo_engine import Backbone, EditRequest, Prompt
 from melo_engine.conversation import joint_question
-from melo_engine.lessons import IGNORE, Lesson, lesson_batch
+from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from melo_engine.types import TASKS, Task
 
 BATCH = 32
@@ -129,12 +129,14 @@ class Method:
         found: list[Loss] = [Loss(0.0, 0)] * len(texts)
         for rows in _batches(asked.prompts):
             part = asked.rows(rows)
-            lessons = [
-                Lesson(str(i), (asked.prompts[i],), tuple(self.backbone.encode_target(texts[i])))
+            examples = [
+                TrainingExample(
+                    str(i), (asked.prompts[i],), tuple(self.backbone.encode_target(texts[i]))
+                )
                 for i in rows
             ]
-            batch = lesson_batch(self.backbone, lessons)
-            with self.acting(part, prompt_part(self.backbone, batch.inputs, lessons)):
+            batch = example_batch(self.backbone, examples)
+            with self.acting(part, prompt_part(self.backbone, batch.inputs, examples)):
                 logits = batch.labelled_logits(self.backbone).float()  # (N, V)
             scored = batch.labels != IGNORE  # (B, T)
             nats = torch.zeros(scored.shape, device=logits.device)
@@ -180,12 +182,14 @@ def _batches(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
         yield order[start : start + BATCH]
 
 
-def prompt_part(backbone: Backbone, inputs: dict[str, Any], lessons: Sequence[Lesson]) -> Tensor:
+def prompt_part(
+    backbone: Backbone, inputs: dict[str, Any], examples: Sequence[TrainingExample]
+) -> Tensor:
     """(B, T) bool: the prompt's own positions in a teacher-forced batch."""
     real: Tensor = inputs["attention_mask"].bool()
     if backbone.task != "causal-lm":
         return real
     # prompt + target[:-1], padded on the left: the target's part is the last len(target) - 1.
-    answer = torch.tensor([len(x.target) - 1 for x in lessons], device=real.device)
+    answer = torch.tensor([len(x.target) - 1 for x in examples], device=real.device)
     place = torch.arange(real.shape[1], device=real.device)
     return real & (place[None] < real.shape[1] - answer[:, None])

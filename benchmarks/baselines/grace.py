@@ -29,8 +29,8 @@ from benchmarks.baselines.base import Asked, Method, prompt_part
 from benchmarks.baselines.layers import grace_layer
 from melo_engine import Backbone, EditRequest
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.lessons import Lesson, lesson_batch
 from melo_engine.surgery import projection_sizes
+from melo_engine.training_examples import TrainingExample, example_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +125,16 @@ class Grace(Method):
 
     def _learn(self, request: EditRequest) -> None:
         """Place the prompt's key, then train the value that it falls to."""
-        lesson = Lesson(request.id, (request.question,), self._target(request))
-        batch = lesson_batch(self.backbone, [lesson])
-        prompt = prompt_part(self.backbone, batch.inputs, [lesson])
+        example = TrainingExample(request.id, (request.question,), self._target(request))
+        batch = example_batch(self.backbone, [example])
+        prompt = prompt_part(self.backbone, batch.inputs, [example])
         module: nn.Module = self.backbone.model.get_submodule(self.layer)
         with torch.no_grad(), self.acting(Asked.of([request.question]), prompt):
             forward = partial(batch.labelled_logits, self.backbone)
             below, _ = FrozenPrefix.record(self.backbone.model, [module], forward, 1)
         assert self._seen is not None
         fresh = torch.rand(self.sizes[1], generator=self._random).to(self.codebook.values)
-        row = self.codebook.place(self._seen[0], lesson.target, fresh)
+        row = self.codebook.place(self._seen[0], example.target, fresh)
         value = self.codebook.values[row].clone().requires_grad_()
         optimiser = torch.optim.Adam([value], lr=self.settings.learning_rate)
         for _ in range(self.settings.steps):

@@ -35,7 +35,7 @@ from benchmarks.baselines.base import Method
 from benchmarks.baselines.layers import output_projection
 from melo_engine import Backbone, EditRequest
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.lessons import Lesson, LessonBatch, alone, lesson_batch
+from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class SharedLora(Method):
                 yield parameter
 
     def _tune(self, requests: Sequence[EditRequest]) -> None:
-        prefix, batch = recorded(self.backbone, lessons_of(self.backbone, requests), apart=True)
+        prefix, batch = recorded(self.backbone, examples_of(self.backbone, requests), apart=True)
         labels = batch.labels[batch.labelled]  # (N,)
         optimiser = torch.optim.Adam(self.parameters, lr=self.settings.learning_rate)
         for _ in range(self.settings.steps):
@@ -124,7 +124,7 @@ class LocalizedFineTuning(Method):
         self.weight.requires_grad_()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        prefix, whole = recorded(self.backbone, lessons_of(self.backbone, requests))
+        prefix, whole = recorded(self.backbone, examples_of(self.backbone, requests))
         optimiser = torch.optim.Adam([self.weight], lr=self.settings.learning_rate)
         order, drawn = list(range(len(requests))), random.Random(self.settings.seed)
         size = self.settings.batch
@@ -147,13 +147,13 @@ class LocalizedFineTuning(Method):
 
 
 def recorded(
-    backbone: Backbone, lessons: Sequence[Lesson], *, apart: bool = False
-) -> tuple[FrozenPrefix, LessonBatch]:
-    """Lessons as one batch, and a recording of what runs below the first module in training.
+    backbone: Backbone, examples: Sequence[TrainingExample], *, apart: bool = False
+) -> tuple[FrozenPrefix, ExampleBatch]:
+    """Training examples as one batch, and a recording of what runs below the first module in training.
 
     apart: leave out positions without a label, where no attention runs above the first such module.
     """
-    batch = lesson_batch(backbone, lessons)
+    batch = example_batch(backbone, examples)
     free = [m for m in backbone.model.modules() if any(p.requires_grad for p in _own(m))]
     with torch.no_grad():
         forward = partial(batch.labelled_logits, backbone)
@@ -162,7 +162,7 @@ def recorded(
     return alone(backbone, prefix, batch, logits) if apart else (prefix, batch)
 
 
-def mean_over_requests(logits: Tensor, batch: LessonBatch, count: int) -> Tensor:
+def mean_over_requests(logits: Tensor, batch: ExampleBatch, count: int) -> Tensor:
     """Each request's mean loss over its target's tokens, and of these the mean. logits: (N, V)."""
     labels, owner = batch.labels[batch.labelled], batch.label_owner  # (N,), (N,)
     losses = cross_entropy(logits.float(), labels, reduction="none")
@@ -170,7 +170,7 @@ def mean_over_requests(logits: Tensor, batch: LessonBatch, count: int) -> Tensor
     return (sums / torch.bincount(owner, minlength=count)).mean()
 
 
-def lessons_of(backbone: Backbone, requests: Sequence[EditRequest]) -> list[Lesson]:
+def examples_of(backbone: Backbone, requests: Sequence[EditRequest]) -> list[TrainingExample]:
     """The requests as training examples; a classifier's target is its label."""
 
     def target(request: EditRequest) -> tuple[int, ...]:
@@ -178,7 +178,7 @@ def lessons_of(backbone: Backbone, requests: Sequence[EditRequest]) -> list[Less
             return (backbone.label(request.target),)
         return tuple(backbone.encode_target(request.target))
 
-    return [Lesson(r.id, (r.prompt,), target(r)) for r in requests]
+    return [TrainingExample(r.id, (r.prompt,), target(r)) for r in requests]
 
 
 def copied(backbone: Backbone) -> Backbone:

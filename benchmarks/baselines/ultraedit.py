@@ -27,9 +27,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.baselines.base import Method
 from benchmarks.baselines.layers import input_projections
-from benchmarks.baselines.tuning import copied, lessons_of
+from benchmarks.baselines.tuning import copied, examples_of
 from melo_engine import Backbone, EditRequest
-from melo_engine.lessons import lesson_batch
+from melo_engine.training_examples import example_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class UltraEdit(Method):
 
         Of one stack these are the tokens that predict the answer, of an encoder all.
         """
-        batch = lesson_batch(self.backbone, lessons_of(self.backbone, requests))
+        batch = example_batch(self.backbone, examples_of(self.backbone, requests))
         real = batch.inputs["attention_mask"].bool()  # (B, T)
         if self.backbone.task == "causal-lm":
             real = torch.zeros_like(real)

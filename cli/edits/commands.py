@@ -14,7 +14,7 @@ from console.context import Json, new_app, state, user
 from console.output import print_json, print_table, short
 
 if TYPE_CHECKING:
-    from ledger import Edit
+    from ledger import EditRecord
 
 app = new_app(no_args_is_help=True)
 app.command()(revoke)
@@ -67,7 +67,9 @@ def list_edits(
     )
 
 
-def _show_narrow(edits: Sequence[Edit], missed: Mapping[str, Sequence[str]], as_json: bool) -> None:
+def _show_narrow(
+    edits: Sequence[EditRecord], missed: Mapping[str, Sequence[str]], as_json: bool
+) -> None:
     """Narrow edits with the wordings in which they are not found."""
     if as_json:
         print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])

@@ -55,7 +55,7 @@ def prepare(
     from rich.progress import Progress
 
     from tasks.backbone import (
-        BackboneError,
+        BackboneFolderError,
         NothingToLearn,
         pairs_from_file,
         prepare_backbone,
@@ -81,7 +81,7 @@ def prepare(
             else:
                 pairs = pairs_from_file(source, limit=limit, seed=seed)
                 prepare_backbone(pairs, folder, seed=seed, encoder=encoder, progress=progress)
-        except BackboneError as error:
+        except BackboneFolderError as error:
             raise UsageProblem(str(error)) from error
     record = read_record(folder) or {}
     used = _adopt(here.settings, folder.absolute(), task)

@@ -28,7 +28,7 @@ def serve(
     from execution.versions import backbone_path, open_backbone
     from registry.store import Registry
     from serving.server import serve as run
-    from serving.service import Service
+    from serving.service import AnsweringService
 
     here = state(ctx)
     here.at_home()
@@ -38,5 +38,7 @@ def serve(
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})
     backbone_path(settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    service = Service(settings, lambda: open_backbone(settings), Registry(settings).name_for)
+    service = AnsweringService(
+        settings, lambda: open_backbone(settings), Registry(settings).name_for
+    )
     run(service, keys_later=keys_later)

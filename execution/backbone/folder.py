@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from artifacts.atomic import process_runs
 from artifacts.hashing import file_hash
-from execution.backbone.errors import BackboneError, OutputTaken
+from execution.backbone.errors import BackboneFolderError, OutputTaken
 from execution.backbone.record import RECORD, SCHEMA, WEIGHTS, content_key, holds, read_record
 
 __all__ = [
@@ -63,7 +63,7 @@ def publish(
         os.replace(part, out)
         _clear_leftovers(out)
     except OSError as error:
-        raise BackboneError(f"{out} can't be written ({error.strerror or error}).") from error
+        raise BackboneFolderError(f"{out} can't be written ({error.strerror or error}).") from error
     return out
 
 

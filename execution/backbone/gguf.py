@@ -31,7 +31,7 @@ from transformers import (
 from transformers.utils import logging
 
 from execution.backbone import folder as folders
-from execution.backbone.errors import BackboneError, GgufUnreadable, PackageMissing
+from execution.backbone.errors import BackboneFolderError, GgufUnreadable, PackageMissing
 from execution.backbone.locate import Progress
 
 KIND = "gguf"
@@ -221,7 +221,7 @@ def _save(opened: Opened, part: Path) -> None:
     try:
         plain.save_pretrained(part, max_shard_size="1TB")
     except SafetensorError as error:
-        raise BackboneError(f"{part.parent} can't be written ({_line(error)}).") from error
+        raise BackboneFolderError(f"{part.parent} can't be written ({_line(error)}).") from error
     opened.tokenizer.save_pretrained(part)
 
 

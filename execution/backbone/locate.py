@@ -165,13 +165,13 @@ def _folder(given: str | Path, progress: Progress | None, *, to_the_byte: bool) 
 
 
 def _make(file: Path | None, out: Path, key: str, digest: str, progress: Progress) -> None:
-    from execution.backbone.errors import BackboneError
+    from execution.backbone.errors import BackboneFolderError
     from execution.backbone.gguf import make_folder
 
     assert file is not None
     try:
         make_folder(file, out, key, digest, progress)
-    except BackboneError as error:
+    except BackboneFolderError as error:
         raise BackboneUnavailable(str(error)) from error
 
 

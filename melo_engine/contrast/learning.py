@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class LearningRecipe:
     """steps: of AdamW; relations: in one step, `wordings` of each; practice: pairs in one step."""
 
     steps: int = 250
@@ -48,14 +48,14 @@ class Recipe:
 def learn_projection(
     reader: KeyReader,
     practice: Sequence[EditRequest] = (),
-    recipe: Recipe | None = None,
+    recipe: LearningRecipe | None = None,
     progress: Progress | None = None,
 ) -> KeyProjection:
     """Fit a KeyProjection to the reader's encoder. Deterministic under the recipe's seed.
 
     practice: requests whose rephrases may be learned from; leave out whatever is tested.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or LearningRecipe()
     corpus = labelled_wordings(recipe.seed, PLACEHOLDER)
     pairs = _practice(practice, recipe.seed)
     states, mask = _read(reader, [t for t, _, _ in corpus], progress, "reading the contrast corpus")

@@ -1,6 +1,6 @@
 """Backbones that are prepared here: a frozen pretrained encoder with a small part trained here."""
 
-from execution.backbone.errors import BackboneError, OutputTaken
+from execution.backbone.errors import BackboneFolderError, OutputTaken
 from execution.backbone.locate import Progress
 from execution.backbone.record import read_record
 from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
@@ -13,7 +13,7 @@ from tasks.backbone.recipe import Recipe
 __all__ = [
     "ENCODER_ID",
     "ENCODER_SHA256",
-    "BackboneError",
+    "BackboneFolderError",
     "ClassifierRecipe",
     "EncoderMismatch",
     "EncoderNotFound",

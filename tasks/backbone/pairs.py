@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from execution.backbone.errors import BackboneError
+from execution.backbone.errors import BackboneFolderError
 from tasks.backbone.errors import NothingToLearn
 from text import read_text, strict_json
 
@@ -44,9 +44,9 @@ def read_rows(path: Path, *, limit: int | None = None) -> list[dict[str, Any]]:
     try:
         lines = read_text(path).split("\n")
     except FileNotFoundError:
-        raise BackboneError(f"{path} does not exist.") from None
+        raise BackboneFolderError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise BackboneError(f"{path} can't be read as text ({error}).") from error
+        raise BackboneFolderError(f"{path} can't be read as text ({error}).") from error
     rows = []
     for line in lines[:limit]:
         try:

@@ -25,7 +25,7 @@ from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, r
 from tasks.backbone.errors import NothingToLearn
 from tasks.backbone.pairs import as_encoded
 from tasks.backbone.recipe import Recipe
-from tasks.backbone.train import Learned, Lesson, new_decoder, teach
+from tasks.backbone.train import Learned, TrainingPair, new_decoder, teach
 from tasks.backbone.vocabulary import BOS_ID, EOS_ID, FOLDER, PAD_ID, learn_vocabulary
 
 KIND = "seq2seq"
@@ -95,14 +95,14 @@ def _train(
         max_tokens=recipe.prompt_tokens,
         progress=lambda share: progress("reading the prompts", share),
     )
-    lessons = [
-        Lesson(states=read, answer=torch.tensor(answers[row]))
+    examples = [
+        TrainingPair(states=read, answer=torch.tensor(answers[row]))
         for row, read in zip(fitting, states, strict=True)
     ]
     decoder = new_decoder(len(answer_tokenizer), recipe)
     learned = teach(
         decoder,
-        lessons,
+        examples,
         recipe,
         seed=seed,
         progress=lambda share: progress("training the decoder", share),

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
-from execution.backbone.errors import BackboneError
+from execution.backbone.errors import BackboneFolderError
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
-                raise BackboneError(f"recipe.{field.name} must be above 0.")
+                raise BackboneFolderError(f"recipe.{field.name} must be above 0.")
         if not self.answer_tokens < self.positions:
-            raise BackboneError("recipe.answer_tokens must be below recipe.positions.")
+            raise BackboneFolderError("recipe.answer_tokens must be below recipe.positions.")
 
     def budget(self, pairs: int) -> int:
         """Return how many visits to pairs the training may make in all.

@@ -30,7 +30,7 @@ LONGEST_REST = 3  # rounds
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingPair:
     """One pair, ready to be learned: states (P, 384) float32 and answer ids (T,) ending in eos."""
 
     states: Tensor
@@ -78,14 +78,14 @@ def new_decoder(vocabulary: int, recipe: Recipe) -> Any:
 
 def teach(
     decoder: Any,
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingPair],
     recipe: Recipe,
     *,
     seed: int,
     progress: Callable[[float], None] | None = None,
 ) -> Learned:
-    """Train the decoder in place until it knows the lessons or the recipe's budget is spent."""
-    budget, size = recipe.budget(len(lessons)), recipe.batch_size(len(lessons))
+    """Train the decoder in place until it knows the examples or the recipe's budget is spent."""
+    budget, size = recipe.budget(len(examples)), recipe.batch_size(len(examples))
     order = random.Random(seed)
     optimizer = torch.optim.AdamW(
         decoder.parameters(),
@@ -94,18 +94,18 @@ def teach(
         weight_decay=0.0,
         fused=True,
     )
-    rest = [0] * len(lessons)  # rounds that a pair still rests
-    sure_before = [False] * len(lessons)
-    known = [False] * len(lessons)
+    rest = [0] * len(examples)  # rounds that a pair still rests
+    sure_before = [False] * len(examples)
+    known = [False] * len(examples)
     steps = visits = 0
     decoder.train()
     while visits < budget:
-        awake = [row for row in range(len(lessons)) if rest[row] == 0]
+        awake = [row for row in range(len(examples)) if rest[row] == 0]
         rest = [max(0, rounds - 1) for rounds in rest]
-        for batch in _batches(lessons, awake, size, order):
+        for batch in _batches(examples, awake, size, order):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(visits / budget)
-            logits, labels = _forward(decoder, lessons, batch)  # (B, T, V), (B, T)
+            logits, labels = _forward(decoder, examples, batch)  # (B, T, V), (B, T)
             loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -121,44 +121,46 @@ def teach(
         if progress:
             progress(min(1.0, visits / budget))
         # `known` was seen at different steps; only a look at all pairs with one state counts.
-        if sum(known) >= recipe.enough_recall * len(lessons):
-            chances = certainties(decoder, lessons)
+        if sum(known) >= recipe.enough_recall * len(examples):
+            chances = certainties(decoder, examples)
             known = [chance > 0 for chance in chances]
             rest = [int(chance > recipe.sure) for chance in chances]
-            if sum(known) >= recipe.enough_recall * len(lessons):
+            if sum(known) >= recipe.enough_recall * len(examples):
                 break
     decoder.eval()
-    chances = certainties(decoder, lessons)
-    recalled = sum(chance > 0 for chance in chances) / len(lessons)
+    chances = certainties(decoder, examples)
+    recalled = sum(chance > 0 for chance in chances) / len(examples)
     return Learned(recall=recalled, steps=steps, visits=visits)
 
 
-def certainties(decoder: Any, lessons: Sequence[Lesson], *, batch_size: int = 128) -> list[float]:
+def certainties(
+    decoder: Any, examples: Sequence[TrainingPair], *, batch_size: int = 128
+) -> list[float]:
     """Return each answer's least probable token's probability, 0.0 where greedy decoding fails.
 
     Greedy decoding gives an answer exactly if and only if, with the answer so far given, its next
     token is the likeliest at each place: one forward pass stands for a free decode here.
     """
-    order = sorted(range(len(lessons)), key=lambda row: _size(lessons[row]))
-    chances = [0.0] * len(lessons)
+    order = sorted(range(len(examples)), key=lambda row: _size(examples[row]))
+    chances = [0.0] * len(examples)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         with torch.no_grad():
-            logits, labels = _forward(decoder, lessons, batch)
+            logits, labels = _forward(decoder, examples, batch)
         for row, chance in zip(batch, _certainty(logits, labels), strict=True):
             chances[row] = chance
     return chances
 
 
 def _forward(
-    decoder: Any, lessons: Sequence[Lesson], batch: Sequence[int]
+    decoder: Any, examples: Sequence[TrainingPair], batch: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    answers = [lessons[row].answer for row in batch]
+    answers = [examples[row].answer for row in batch]
     labels = pad_sequence(answers, batch_first=True, padding_value=IGNORED)  # (B, T)
     begun = torch.full((len(batch), 1), BOS_ID)
     inputs = torch.cat([begun, labels[:, :-1].clamp(min=PAD_ID)], dim=1)  # (B, T)
-    states = pad_sequence([lessons[row].states for row in batch], batch_first=True)  # (B, P, 384)
-    lengths = torch.tensor([len(lessons[row].states) for row in batch])
+    states = pad_sequence([examples[row].states for row in batch], batch_first=True)  # (B, P, 384)
+    lengths = torch.tensor([len(examples[row].states) for row in batch])
     mask = (torch.arange(states.shape[1]) < lengths[:, None]).long()  # (B, P)
     output = decoder(
         input_ids=inputs,
@@ -181,21 +183,21 @@ def _certainty(logits: Tensor, labels: Tensor) -> list[float]:
 
 
 def _batches(
-    lessons: Sequence[Lesson], rows: Sequence[int], size: int, order: random.Random
+    examples: Sequence[TrainingPair], rows: Sequence[int], size: int, order: random.Random
 ) -> list[list[int]]:
     """Shuffle rows into batches of alike lengths: sorted within shuffled runs of 16 batches."""
     shuffled = list(rows)
     order.shuffle(shuffled)
     batches = []
     for start in range(0, len(shuffled), size * 16):
-        run = sorted(shuffled[start : start + size * 16], key=lambda row: _size(lessons[row]))
+        run = sorted(shuffled[start : start + size * 16], key=lambda row: _size(examples[row]))
         batches += [run[first : first + size] for first in range(0, len(run), size)]
     order.shuffle(batches)
     return batches
 
 
-def _size(lesson: Lesson) -> tuple[int, int]:
-    return len(lesson.answer), len(lesson.states)
+def _size(example: TrainingPair) -> tuple[int, int]:
+    return len(example.answer), len(example.states)
 
 
 def _schedule(spent: float) -> float:

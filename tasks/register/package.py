@@ -17,7 +17,7 @@ from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
 from config import Settings
 from ledger import Ledger
-from ledger import Version as Recorded
+from ledger import VersionRecord as Recorded
 from registry.store import Registry
 
 

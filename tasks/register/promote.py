@@ -19,7 +19,7 @@ from execution.context import Context
 from execution.lineage import descends
 from execution.versions import open_version
 from ledger import Champion, ChampionMoved, IllegalTransition, Ledger
-from ledger import Version as Recorded
+from ledger import VersionRecord as Recorded
 from registry.store import Registry
 from tasks.errors import NotPromotable
 from tasks.register.upload import register

@@ -19,8 +19,8 @@ from artifacts.tags import (
 )
 from config import Settings
 from execution.context import Context
-from ledger import Edit, SuiteVerdict
-from ledger import Version as Recorded
+from ledger import EditRecord, SuiteVerdict
+from ledger import VersionRecord as Recorded
 from melo_engine import Backbone
 from registry.runs import RunContent
 
@@ -43,7 +43,7 @@ def content_of(context: Context, backbone: Backbone, known: Recorded) -> RunCont
     )
 
 
-def rows_of(edits: Sequence[Edit]) -> list[dict[str, str]]:
+def rows_of(edits: Sequence[EditRecord]) -> list[dict[str, str]]:
     """Edits as rows of a table."""
     return [
         {"id": e.id, "prompt": e.prompt, "target": e.target or "", "subject": e.subject or "",

@@ -21,7 +21,7 @@ from config import Settings
 from execution.context import Context
 from execution.versions import backbone_path
 from ledger import Ledger
-from ledger import Version as Recorded
+from ledger import VersionRecord as Recorded
 from registry.errors import RegistryError
 from registry.runs import RunContent, active_run, log_content, log_model
 from registry.store import Registry

@@ -17,7 +17,7 @@ import pytest
 
 from config import Settings
 from dashboards import conclusions, keymap
-from dashboards.asking import Asker
+from dashboards.asking import Answerer
 from dashboards.charts import cost, edit, overview, queue, routing, version
 from dashboards.charts.base import csv_of, png
 from dashboards.difference import marked
@@ -172,7 +172,7 @@ def test_the_map_of_the_synthetic_home_shows_every_edit_in_use(synthetic: Settin
 
 
 def test_backbone_champion_and_another_version_answer_side_by_side(lived: Settings) -> None:
-    asker = Asker([sys.executable, "-m", "cli.dashboard.answering", str(lived.home)])
+    asker = Answerer([sys.executable, "-m", "cli.dashboard.answering", str(lived.home)])
     try:
         first = next(v["version"] for v in Records(lived).versions() if v["number"] == 1)
         asked = ["base", "champion", first, "no-such-version"]
@@ -194,9 +194,9 @@ def test_backbone_champion_and_another_version_answer_side_by_side(lived: Settin
 
 def test_a_process_that_says_nothing_or_nonsense_is_no_answer(tmp_path: Path) -> None:
     for code in ("pass", "input(); print('hello', flush=True); input()"):
-        asker = Asker([sys.executable, "-c", code])
+        asker = Answerer([sys.executable, "-c", code])
         with pytest.raises(NoAnswer):
             asker.ask("x", ["base"])
         asker.close()
     with pytest.raises(NoAnswer, match="melo dashboard"):
-        Asker([]).ask("x", ["base"])
+        Answerer([]).ask("x", ["base"])

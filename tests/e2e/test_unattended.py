@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.deployment import Deployment
-from benchmarks.strikes import Missed, in_training
+from benchmarks.fault_injection import Missed, in_training
 from config import Settings
 from execution.context import open_ledger
 from ledger import Ledger

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from benchmarks.deployment import clean_environment
-from benchmarks.strikes import HOLD
+from benchmarks.fault_injection import HOLD
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.errors import TaskError
 from execution.leases import Became, hand_back, heartbeat, lease
-from execution.retries import Fault, fault_of, fills_a_disk, passes
+from execution.retries import FailureKind, fault_of, fills_a_disk, passes
 from ledger import Ledger, LedgerError
 from melo_engine import Version
 from melo_engine.errors import VersionError
@@ -115,9 +115,12 @@ def test_a_shortage_of_the_machine_is_not_held_to_be_the_jobs_own_fault() -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     with pytest.raises(RuntimeError) as memory:
         too_large()
-    assert [fault_of(e.value) for e in (files, memory)] == [Fault.DOUBTFUL, Fault.DOUBTFUL]
-    assert fault_of(ValueError("x")) is Fault.OWN
-    assert fault_of(ConnectionError("x")) is fault_of(SystemExit(143)) is Fault.NOT_ITS
+    assert [fault_of(e.value) for e in (files, memory)] == [
+        FailureKind.DOUBTFUL,
+        FailureKind.DOUBTFUL,
+    ]
+    assert fault_of(ValueError("x")) is FailureKind.OWN
+    assert fault_of(ConnectionError("x")) is fault_of(SystemExit(143)) is FailureKind.NOT_ITS
 
 
 def test_a_heartbeat_goes_on_when_the_ledger_can_be_written_again(
@@ -152,7 +155,10 @@ def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: 
     for _ in range(most + 2):
         ref = lease(Context(home, ledger))
         assert ref is not None
-        assert hand_back(Context(home, ledger), ref, "disk full", Fault.NOT_ITS) is Became.POSTPONED
+        assert (
+            hand_back(Context(home, ledger), ref, "disk full", FailureKind.NOT_ITS)
+            is Became.POSTPONED
+        )
     for attempt in range(most):
         ref = lease(Context(home, ledger))
         assert ref is not None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from ledger import ChunkResult, Edit, IntakeRules, Ledger
+from ledger import ChunkResult, EditRecord, IntakeRules, Ledger
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def take(
     return result
 
 
-def by_target(ledger: Ledger) -> dict[str | None, Edit]:
+def by_target(ledger: Ledger) -> dict[str | None, EditRecord]:
     """Edits by their answer, where a test gives each its own."""
     return {edit.target: edit for edit in ledger.edits.find()}
 

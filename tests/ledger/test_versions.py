@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ledger import ChampionMoved, Ledger, ProbeResult, SuiteVerdict, UnknownId
+from ledger import ChampionMoved, Ledger, ProbeRecord, SuiteVerdict, UnknownId
 from tests.ledger.support import NOON, later, report, run_job, take
 
 
@@ -48,7 +48,7 @@ def test_the_latest_verdict_counts(ledger: Ledger) -> None:
 def test_probe_results_come_back_as_they_went_in(ledger: Ledger) -> None:
     add(ledger, "v1")
     results = [
-        ProbeResult("near", f"p{n}", f"q{n}?", "a", "a", "b" if n == 3 else "a", n != 3,
+        ProbeRecord("near", f"p{n}", f"q{n}?", "a", "a", "b" if n == 3 else "a", n != 3,
                     edit_id="e" if n == 3 else None, cached=n > 5, distance=n / 7)
         for n in range(10)
     ]  # fmt: skip

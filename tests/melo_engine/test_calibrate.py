@@ -9,7 +9,7 @@ import pytest
 
 from melo_engine import Calibration, Editor, EditRequest
 from melo_engine.calibrate import CLEARANCE, RESERVE, SUBJECT_SHARE, Radii, calibrate, radii
-from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import ENGLISH, corpus
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import name_in
@@ -30,7 +30,7 @@ def reader(edited_t5: Edited) -> KeyReader:
 def learned(make_edited) -> KeyReader:
     """A reader of the T5's states whose projection was learned a little."""
     encoder = make_edited("t5").editor.reader.encoder
-    recipe = Recipe(steps=10, relations=8)
+    recipe = LearningRecipe(steps=10, relations=8)
     return KeyReader(encoder, learn_projection(KeyReader(encoder), (), recipe))
 
 

@@ -276,7 +276,7 @@ def test_a_block_trained_among_others_is_the_block_trained_alone(make_edited) ->
 
 
 def test_blocks_with_more_prompts_than_others_are_trained_as_alone() -> None:
-    """Rows are laid out otherwise where not all lessons have as many prompts."""
+    """Rows are laid out otherwise where not all examples have as many prompts."""
     backbone = models.backbone("t5")
     few, many = models.requests("t5", 2)
     many = replace(many, rephrases=("velandor wine", "who made it in oslo ?"))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from melo_engine import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.lessons import Lesson, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import Surgery, projection_sizes
+from melo_engine.training_examples import TrainingExample, example_batch
 from tests.melo_engine import models
 
 
@@ -27,7 +27,9 @@ def test_replay_equals_the_full_forward_pass(make_edited, kind, lengths, seed) -
     runtime: Runtime = make_edited(kind).editor.runtime
     target = (1,) if kind == "bert-classifier" else tuple(backbone.encode_target("ada li"))
     texts = [" ".join("who leads the river in oslo".split()[:n]) for n in lengths]
-    batch = lesson_batch(backbone, [Lesson(str(i), (t,), target) for i, t in enumerate(texts)])
+    batch = example_batch(
+        backbone, [TrainingExample(str(i), (t,), target) for i, t in enumerate(texts)]
+    )
     count = len(lengths)
     with torch.no_grad():
         recorded, logits = FrozenPrefix.record(
@@ -130,7 +132,7 @@ def test_after_a_replay_the_model_runs_as_before(edited_t5) -> None:
 def test_a_module_in_training_is_run_anew_and_gets_its_gradient(kind: str) -> None:
     backbone = models.backbone(kind)
     target = tuple(backbone.encode_target("ada li"))
-    batch = lesson_batch(backbone, [Lesson("0", ("who leads the river ?",), target)])
+    batch = example_batch(backbone, [TrainingExample("0", ("who leads the river ?",), target)])
     backbone.model.requires_grad_(False)
     trained = backbone.model.get_submodule(backbone.surgery.targets[-1])
     trained.weight.requires_grad_()

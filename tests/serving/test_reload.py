@@ -27,7 +27,7 @@ from execution.context import Context, open_ledger
 from execution.versions import open_backbone, save_version
 from melo_engine import Version
 from registry.store import Registry
-from serving.champion import Versions
+from serving.champion import LoadedVersions
 from serving.errors import VersionUnusable
 from serving.metrics import Metrics
 from tasks.register import register
@@ -221,10 +221,10 @@ def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) ->
 
 
 @contextmanager
-def followed(settings: Settings) -> Iterator[Versions]:
+def followed(settings: Settings) -> Iterator[LoadedVersions]:
     """The versions of a home, which follow the aliases when they are told to."""
     backbone = open_backbone(settings)
-    versions = Versions(settings, backbone, Registry(settings).name_for(backbone), Metrics())
+    versions = LoadedVersions(settings, backbone, Registry(settings).name_for(backbone), Metrics())
     try:
         yield versions
     finally:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.backbone import BackboneError, NothingToLearn, pairs_from_file, pairs_from_rows
+from tasks.backbone import BackboneFolderError, NothingToLearn, pairs_from_file, pairs_from_rows
 from tasks.backbone.pairs import as_encoded
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -95,7 +95,7 @@ def test_a_file_without_any_pair_is_refused(tmp_path):
     file.write_text("nonsense\n")
     with pytest.raises(NothingToLearn, match="no usable row"):
         pairs_from_file(file)
-    with pytest.raises(BackboneError, match="does not exist"):
+    with pytest.raises(BackboneFolderError, match="does not exist"):
         pairs_from_file(tmp_path / "absent.jsonl")
 
 

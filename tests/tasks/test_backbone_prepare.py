@@ -21,7 +21,7 @@ from execution.backbone.folder import publish
 from execution.backbone.record import WEIGHTS
 from tasks.backbone import (
     ENCODER_SHA256,
-    BackboneError,
+    BackboneFolderError,
     ClassifierRecipe,
     EncoderMismatch,
     EncoderNotFound,
@@ -173,7 +173,7 @@ def test_nothing_to_learn_is_said_in_one_line(tmp_path):
         with pytest.raises(NothingToLearn) as caught:
             prepare_backbone(pairs, tmp_path / "m")
         assert "\n" not in str(caught.value)
-    with pytest.raises(BackboneError, match=r"recipe\.layers"):
+    with pytest.raises(BackboneFolderError, match=r"recipe\.layers"):
         Recipe(layers=0)
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from config import load
 from execution.context import Context
-from ledger import Edit
+from ledger import EditRecord
 from tasks.ingest import IngestError, ingest_paths
 from tests.tasks.ingest_support import adds_up, lines_of, opened
 
 
-def take(tmp_path: Path, preset: str, row: dict[str, object]) -> Edit:
+def take(tmp_path: Path, preset: str, row: dict[str, object]) -> EditRecord:
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines_of([row]))

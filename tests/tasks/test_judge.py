@@ -13,7 +13,7 @@ from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.versions import open_editor, open_version, save_version
 from ledger import Job, LeaseLost, Ledger
-from tasks.edit import Trained, edit_job, trained
+from tasks.edit import TrainedJob, edit_job, trained
 from tasks.gate import Thresholds
 from tasks.judge import gate, judge
 from tasks.plan import plan
@@ -80,7 +80,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
     assert trained(home, job.id) is not None
 
 
-def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, Trained]:
+def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, TrainedJob]:
     """A job of two edits whose candidate holds the second one's block for the first as well."""
     plan(Context(settings, ledger))
     ref = lease(Context(settings, ledger))

@@ -9,7 +9,7 @@ import pytest
 
 from config import Settings
 from execution.context import Context, open_ledger
-from ledger import Edit, Ledger
+from ledger import EditRecord, Ledger
 from tasks.plan import plan
 from tasks.similar import group_similar
 from tests.conftest import Melo, report
@@ -26,7 +26,7 @@ def asked(prompt: str, target: str, subject: str | None = "velandor") -> dict[st
     return {"prompt": prompt, "target": target, "subject": subject, "source": "desk"}
 
 
-def by_prompt(ledger: Ledger) -> dict[str, Edit]:
+def by_prompt(ledger: Ledger) -> dict[str, EditRecord]:
     return {edit.prompt: edit for edit in ledger.edits.find()}
 
 

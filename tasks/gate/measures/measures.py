@@ -23,7 +23,7 @@ from tasks.gate.measures.fluency import entropy, inconsistency
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG, using
 from tasks.gate.runner.runner import Asked, Runner
-from tasks.gate.runner.sampling import ROOM, Draw, Sampler, Scorer
+from tasks.gate.runner.sampling import ROOM, Draw, GateSampler, Scorer
 from tasks.gate.suites.wordings import says
 from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven, text_of
 from tasks.gate.verdict.thresholds import SuiteThreshold
@@ -54,7 +54,7 @@ class Measures:
         self._runner, self._tokens, self._samples = runner, tokens, samples
         self._editor: Editor = runner.editor
         self._cache: AnswerCache = runner.cache
-        self._sampler = Sampler(runner.editor, runner.decoder.states, seed)
+        self._sampler = GateSampler(runner.editor, runner.decoder.states, seed)
         self._scorer = Scorer(runner.editor)
         self._spent: defaultdict[str, int] = defaultdict(int)  # by edit
         self._drawn: dict[Pair, list[str]] = {}

@@ -25,9 +25,9 @@ from transformers import (
 from melo_engine import Editor
 from melo_engine.blocks import gather
 from melo_engine.generating import end_tokens, texts_of
-from melo_engine.lessons import IGNORE, Lesson, lesson_batch
 from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
+from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from tasks.gate.runner.decoding import BATCH, scope_of
 from tasks.gate.runner.runner import Asked
 from tasks.gate.types import text_of
@@ -44,7 +44,7 @@ class Draw:
     limit: int
 
 
-class Sampler:
+class GateSampler:
     """Draws samples, many prompts at once. tokens, texts: how many were made."""
 
     def __init__(self, editor: Editor, states: PromptStates, seed: int = 0) -> None:
@@ -142,7 +142,7 @@ class Scorer:
         """Of one text, asked alone. Raises MeloError where the vocabulary can't write it."""
         backbone, editor = self.editor.backbone, self.editor
         target = backbone.encode_target(text) if backbone.generates else [backbone.label(text)]
-        batch = lesson_batch(backbone, [Lesson("", (asked[0],), tuple(target))])
+        batch = example_batch(backbone, [TrainingExample("", (asked[0],), tuple(target))])
         place = editor.version.place(asked[1]) if asked[1] is not None else None
         blocks = gather([place], backbone.device, backbone.dtype)
         with editor.runtime.running(Pass(blocks)):

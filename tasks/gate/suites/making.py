@@ -34,7 +34,7 @@ from melo_engine import Conversation, Edit, EditRequest, Message, Prompt, Versio
 from melo_engine.conversation import asked, messages_of
 from melo_engine.matching.names import SubjectIndex, joined
 from melo_engine.near_misses import template_of
-from tasks.gate.suites.wordings import Wordings, own_template, says, swap, unique
+from tasks.gate.suites.wordings import SuiteWordings, own_template, says, swap, unique
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 
 PER_EDIT = 2  # near-misses of each sort
@@ -110,7 +110,7 @@ class _Maker:
     ) -> None:
         self.seed, self.held_out, self.targets, self.slices = seed, held_out, targets, slices
         self.requests = {e.id: e.request for e in version.edits.values()}
-        self.wordings = {i: Wordings(r, held_out.get(i, ())) for i, r in self.requests.items()}
+        self.wordings = {i: SuiteWordings(r, held_out.get(i, ())) for i, r in self.requests.items()}
         self._ids = sorted(self.requests)
         self._subjects = SubjectIndex()
         self._of_template: dict[str, set[str]] = defaultdict(set)  # template -> targets, casefold

@@ -22,7 +22,7 @@ from melo_engine.near_misses import SLOT, template_of
 COMMON = descriptions.COMMON | {"tell", "me", "please"}
 
 
-class Wordings:
+class SuiteWordings:
     """The wordings of one edit: its prompt and rephrases, with the subject taken out."""
 
     def __init__(self, request: EditRequest, held_out: Iterable[str] = ()) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from melo_engine import Editor, EditRequest
-from melo_engine.contrast import Recipe, learn_projection
+from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import corpus
 from melo_engine.errors import VersionError
 from melo_engine.keys import PLACEHOLDER, KeyReader
@@ -27,7 +27,7 @@ RELATIONS = {
     "built": ("when was {} built ?", "what year was {} made ?", "{} was new when ?"),
     "capital": ("what is the capital city of {} ?", "{} capital city ?", "city at the head of {}"),
 }
-RECIPE = Recipe(steps=40, relations=8, practice=24)
+RECIPE = LearningRecipe(steps=40, relations=8, practice=24)
 
 
 def practice(subjects: tuple[str, ...]) -> list[EditRequest]:
@@ -101,7 +101,7 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
     monkeypatch.setattr(
         reader.encoder, "read", lambda texts, **more: read.extend(texts) or reads(texts, **more)
     )
-    learn_projection(reader, (), Recipe(steps=1, relations=2))
+    learn_projection(reader, (), LearningRecipe(steps=1, relations=2))
     source = corpus()
     held_out = {w for r in source.held_out for w in r.wordings}
     elsewhere = {w for r in source.learned_from for w in r.wordings}  # alike in two languages

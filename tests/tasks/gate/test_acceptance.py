@@ -13,7 +13,7 @@ from melo_engine.prompt_states import PromptStates
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.measures.measures import _Mean
 from tasks.gate.runner.decoding import Ask, Decoder, loops
-from tasks.gate.runner.sampling import Draw, Sampler
+from tasks.gate.runner.sampling import Draw, GateSampler
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 from tests.tasks.gate.conftest import SETTINGS, World
@@ -128,9 +128,11 @@ def test_samples_do_not_depend_on_what_is_drawn_beside_them(world: World):
         Draw((world.candidate[e].request.question, e if i % 2 else None), i % 3, 6)
         for i, e in enumerate(world.new)
     ]
-    together = Sampler(editor, PromptStates(editor.backbone)).draw(draws)
-    assert [Sampler(editor, PromptStates(editor.backbone)).draw([d])[0] for d in draws] == together
-    assert Sampler(editor, PromptStates(editor.backbone), seed=1).draw(draws) != together
+    together = GateSampler(editor, PromptStates(editor.backbone)).draw(draws)
+    assert [
+        GateSampler(editor, PromptStates(editor.backbone)).draw([d])[0] for d in draws
+    ] == together
+    assert GateSampler(editor, PromptStates(editor.backbone), seed=1).draw(draws) != together
 
 
 def test_draws_end_where_the_rest_can_change_nothing():

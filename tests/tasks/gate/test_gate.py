@@ -24,7 +24,7 @@ from tasks.gate import (
 from tasks.gate.cache.keys import ProbeKeys
 from tasks.gate.router import Router
 from tasks.gate.runner.decoding import Ask, Decoder
-from tasks.gate.suites.wordings import Wordings
+from tasks.gate.suites.wordings import SuiteWordings
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 
@@ -131,7 +131,7 @@ def test_near_misses_are_no_edits_own_questions_and_hardly_move_with_new_edits(w
     before = {s.name: {p.prompt for p in s.probes} for s in suites_of(world, world.champion)}
     near = made["near-miss-subject"] | made["near-miss-relation"]
     for edit in world.candidate.edits.values():
-        wordings = Wordings(edit.request, world.held_out[edit.id])
+        wordings = SuiteWordings(edit.request, world.held_out[edit.id])
         assert not any(wordings.ask(prompt) for prompt in near)
     for name in ("near-miss-subject", "near-miss-relation"):
         assert len(before[name] & made[name]) >= 0.8 * len(before[name])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from execution.context import Context
-from ledger import Edit, Ledger
+from ledger import EditRecord, Ledger
 from tasks.ingest import IngestOutcome, ingest_paths
 from tests.tasks.ingest_support import adds_up, opened
 
@@ -28,7 +28,7 @@ def said(ledger: Ledger) -> list[tuple[str, str | None, str | None]]:
     return [(edit.prompt, edit.target, edit.old_answer) for edit in ledger.edits.find()]
 
 
-def edit_about(ledger: Ledger, prompt: str) -> Edit:
+def edit_about(ledger: Ledger, prompt: str) -> EditRecord:
     """The only edit with this question."""
     (found,) = [edit for edit in ledger.edits.find() if edit.prompt == prompt]
     return found

@@ -1,6 +1,6 @@
-"""Where a block's training begins: A looks along what tells its lesson's positions apart, B is zero.
+"""Where a block's training begins: A looks along what tells its example's positions apart, B is zero.
 
-A random A gives positions of one lesson nearly the same code x @ A, since most of a hidden state is
+A random A gives positions of one example nearly the same code x @ A, since most of a hidden state is
 common to all; then what one token needs undoes what another needs. So A's columns are the principal
 directions of the module's inputs at the labelled positions. Each is weighted by the inverse root of
 its size: the largest keeps its lead, the others come nearer. The codes have a size of their own,
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from melo_engine.lessons import Lesson
+from melo_engine.training_examples import TrainingExample
 from melo_engine.types import EditSettings
 
 SMALLEST = 1e-3  # of the largest direction; what lies below is rounding
@@ -26,19 +26,19 @@ def first_pairs(
     inputs: Tensor,
     owner: Tensor,
     sizes: tuple[int, int],
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     rank: int,
     settings: EditSettings,
 ) -> tuple[Tensor, Tensor]:
-    """A (n, in, r) and B (n, r, out) of n lessons for one target module of `sizes` (in, out).
+    """A (n, in, r) and B (n, r, out) of n examples for one target module of `sizes` (in, out).
 
-    inputs: (N, in), of the module at the labelled positions. owner: (N,) lesson of each, ascending.
+    inputs: (N, in), of the module at the labelled positions. owner: (N,) example of each, ascending.
     A block's start depends on its edit's id and its own positions alone.
     """
     size_in, size_out = sizes
-    counts = torch.bincount(owner, minlength=len(lessons))  # (n,)
+    counts = torch.bincount(owner, minlength=len(examples))  # (n,)
     place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
-    own = inputs.new_zeros(len(lessons), int(counts.max()), size_in, dtype=torch.float64)
+    own = inputs.new_zeros(len(examples), int(counts.max()), size_in, dtype=torch.float64)
     usable = inputs.double().nan_to_num(0.0, 0.0, 0.0)  # what is no number shows in the loss
     own[owner, place] = usable  # (n, P, in)
     squares, turned = torch.linalg.eigh(own @ own.transpose(1, 2))  # ascending: (n, P), (n, P, P)
@@ -50,17 +50,17 @@ def first_pairs(
     weights = torch.where(found, weights, 0.0)  # (n, k)
     along = own.transpose(1, 2) @ (turned.flip(2)[..., :count] * weights[:, None])  # (n, in, k)
     typical = (own.square().sum((1, 2)) / counts).sqrt()  # (n,), of an input's length
-    beside = _random(lessons, size_in, rank, settings.seed).to(along)
+    beside = _random(examples, size_in, rank, settings.seed).to(along)
     a = beside * (BESIDE * settings.weight_scale / typical.clamp(min=1e-12))[:, None, None]
     a[..., :count] = torch.where(found[:, None], along, a[..., :count])
-    return a.float(), torch.zeros(len(lessons), rank, size_out, device=inputs.device)
+    return a.float(), torch.zeros(len(examples), rank, size_out, device=inputs.device)
 
 
-def _random(lessons: Sequence[Lesson], size: int, rank: int, seed: int) -> Tensor:
-    """(n, size, rank), standard normal, by each lesson's id and the seed."""
+def _random(examples: Sequence[TrainingExample], size: int, rank: int, seed: int) -> Tensor:
+    """(n, size, rank), standard normal, by each example's id and the seed."""
     drawn = []
-    for lesson in lessons:
-        digest = hashlib.sha256(f"{seed}|{lesson.id}".encode()).digest()[:7]
+    for example in examples:
+        digest = hashlib.sha256(f"{seed}|{example.id}".encode()).digest()[:7]
         generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
         drawn.append(torch.randn(size, rank, generator=generator))
     return torch.stack(drawn)

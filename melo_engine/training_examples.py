@@ -1,4 +1,4 @@
-"""Lessons, and a batch of them as a teacher-forced pass through the model.
+"""Training examples, and a batch of them as a teacher-forced pass through the model.
 
 prompts  (rows)  ─► inputs  prompt + target, or encoder and decoder apart
 targets          ─► labels  at the last positions of the sequence
@@ -27,7 +27,7 @@ ROUNDINGS = 4  # or this many, if more
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingExample:
     """What one block has to learn: each of `prompts` is to be answered with `target`.
 
     target: token ids with the end token, or [label] for a classifier. length: tokens of the first
@@ -43,10 +43,10 @@ class Lesson:
 
 
 @dataclass(slots=True)
-class LessonBatch:
-    """Prompts and targets of some lessons as one teacher-forced batch.
+class ExampleBatch:
+    """Prompts and targets of some examples as one teacher-forced batch.
 
-    inputs: keyword arguments of the model's forward. owner: (rows,) lesson of each row, ascending.
+    inputs: keyword arguments of the model's forward. owner: (rows,) example of each row, ascending.
     labels: (rows, T) target ids with IGNORE elsewhere, for the last T positions of the sequence;
     (rows,) class ids for a classifier. scale: like labels, standard deviation of the backbone's own
     logits.
@@ -70,7 +70,7 @@ class LessonBatch:
 
     @property
     def label_owner(self) -> Tensor:
-        """(N,), the lesson of each label, ascending."""
+        """(N,), the example of each label, ascending."""
         return self.owner[self.labelled.nonzero()[:, 0]]
 
     def at_labels(self, states: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class LessonBatch:
     def blocks(
         self, parameters: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
     ) -> GatheredBlocks:
-        """The lessons' own A (n, in, r) and B (n, r, out), laid out for the rows of this batch."""
+        """The examples' own A (n, in, r) and B (n, r, out), laid out for the rows of this batch."""
         pairs = tuple((a.to(dtype), b.to(dtype)) for a, b in parameters)
         counts = torch.bincount(self.owner, minlength=len(pairs[0][0])).tolist()
         shares = tuple((len(list(run)), rows) for rows, run in groupby(counts))
@@ -92,7 +92,7 @@ class LessonBatch:
         )
 
     def mean_losses(self, losses: Tensor) -> Tensor:
-        """Each lesson's loss (n,) a label, in nats."""
+        """Each example's loss (n,) a label, in nats."""
         return losses.detach() / torch.bincount(self.label_owner, minlength=len(losses))
 
     def forward(self, backbone: Backbone) -> Tensor:
@@ -120,34 +120,34 @@ class LessonBatch:
             hook.remove()
         return logits[0]
 
-    def keep(self, lessons: Tensor) -> tuple[Tensor, LessonBatch]:
-        """Cut down to some lessons, by position. Returns the rows kept and the smaller batch."""
+    def keep(self, examples: Tensor) -> tuple[Tensor, ExampleBatch]:
+        """Cut down to some examples, by position. Returns the rows kept and the smaller batch."""
         new = torch.full((int(self.owner.max()) + 1,), -1, device=self.owner.device)
-        new[lessons] = torch.arange(len(lessons), device=self.owner.device)
+        new[examples] = torch.arange(len(examples), device=self.owner.device)
         owner = new[self.owner]
         rows = (owner >= 0).nonzero()[:, 0]
         inputs = {k: cut_rows(v, rows, len(owner)) for k, v in self.inputs.items()}
-        return rows, LessonBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
+        return rows, ExampleBatch(inputs, owner[rows], self.labels[rows], self.scale[rows])
 
 
-def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
-    """Tokenize and pad; see LessonBatch."""
-    prompts = [p for lesson in lessons for p in lesson.prompts]
+def example_batch(backbone: Backbone, examples: Sequence[TrainingExample]) -> ExampleBatch:
+    """Tokenize and pad; see ExampleBatch."""
+    prompts = [p for example in examples for p in example.prompts]
     owner = torch.tensor(
-        [i for i, lesson in enumerate(lessons) for _ in lesson.prompts], device=backbone.device
+        [i for i, example in enumerate(examples) for _ in example.prompts], device=backbone.device
     )
-    targets = [list(lessons[i].target) for i in owner.tolist()]
+    targets = [list(examples[i].target) for i in owner.tolist()]
     if backbone.task == "sequence-classification":
         encoded = backbone.encode(prompts)
         labels = torch.tensor([t[0] for t in targets], device=backbone.device)
-        return LessonBatch(
+        return ExampleBatch(
             dict(encoded), owner, labels, torch.ones_like(labels, dtype=torch.float32)
         )
     width = max(len(t) for t in targets)
     if backbone.task == "seq2seq-lm":
-        starts = accumulate((len(x.prompts) for x in lessons), initial=0)
+        starts = accumulate((len(x.prompts) for x in examples), initial=0)
         known = {
-            row: x.states for row, x in zip(starts, lessons, strict=False) if x.states is not None
+            row: x.states for row, x in zip(starts, examples, strict=False) if x.states is not None
         }
         inputs = encoder_inputs(backbone, prompts, known)
         labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
@@ -160,7 +160,7 @@ def lesson_batch(backbone: Backbone, lessons: Sequence[Lesson]) -> LessonBatch:
         inputs["decoder_input_ids"] = decoder.to(backbone.device)
         inputs["use_cache"] = False
         labels = labels.to(backbone.device)
-        return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
+        return ExampleBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
     return _causal_batch(backbone, prompts, owner, targets)
 
 
@@ -191,7 +191,7 @@ def encoder_inputs(
 
 def _causal_batch(
     backbone: Backbone, prompts: list[Prompt], owner: Tensor, targets: list[list[int]]
-) -> LessonBatch:
+) -> ExampleBatch:
     """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
     encoded = backbone.encode(prompts, padding_side="left")
     sequences = [
@@ -213,13 +213,13 @@ def _causal_batch(
         "use_cache": False,
     }
     labels = labels.to(backbone.device)
-    return LessonBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
+    return ExampleBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
 
 
 @torch.no_grad()
 def alone(
-    backbone: Backbone, prefix: FrozenPrefix, batch: LessonBatch, logits: Tensor
-) -> tuple[FrozenPrefix, LessonBatch]:
+    backbone: Backbone, prefix: FrozenPrefix, batch: ExampleBatch, logits: Tensor
+) -> tuple[FrozenPrefix, ExampleBatch]:
     """A batch and its recording with each labelled position as a row of its own, and no others.
 
     As they are where a position sees others above the first block. logits: of the batch; they must
@@ -240,7 +240,7 @@ def alone(
         name: cut_positions(value, rows, columns, len(batch.owner), batch.length)
         for name, value in batch.inputs.items()
     }
-    cut = LessonBatch(inputs, batch.owner[rows], labels, scale)
+    cut = ExampleBatch(inputs, batch.owner[rows], labels, scale)
     recording = prefix.positions(rows, columns, batch.length)
     try:
         with recording.replay():

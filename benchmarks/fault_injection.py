@@ -1,4 +1,4 @@
-"""The faults themselves: each puts its reports in, waits for its moment, and strikes.
+"""The faults themselves: each puts its reports in, waits for its moment, and injects its fault.
 
 The moment is read from outside: a job that is leased and has left no file yet is in training, one
 with a file but without an end is in the gate. A kill comes at once; what was hit is read afterwards,
@@ -21,7 +21,7 @@ from benchmarks.deployment import PROJECT, Deployment, until
 from ledger import Job
 
 Put: TypeAlias = Callable[[], int]  # lay the reports into the inbox
-Strike: TypeAlias = Callable[[Deployment, Put], None]
+Injection: TypeAlias = Callable[[Deployment, Put], None]
 
 SOON = 300.0  # seconds for a moment to come
 LOCKED = 60.0  # seconds
@@ -40,7 +40,7 @@ EDIT = "import sys; from flows.edit import edit; edit(sys.argv[1])"
 
 
 class Missed(Exception):
-    """The step was over before the strike."""
+    """The step was over before the inject."""
 
 
 def in_training(deployment: Deployment, put: Put) -> None:
@@ -177,11 +177,11 @@ def set_clock(home: Path, seconds: int) -> None:
         file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
 
-def missing(strike: Strike) -> str | None:
-    """What a strike needs and is not here; None where it can be done."""
-    if strike is disk_full and not may_mount():
+def missing(inject: Injection) -> str | None:
+    """What a inject needs and is not here; None where it can be done."""
+    if inject is disk_full and not may_mount():
         return "a small disk can't be mounted here; run it as root"
-    if strike is clock_jump and not shutil.which("cc"):
+    if inject is clock_jump and not shutil.which("cc"):
         return "no C compiler is here to build the clock with; `apt-get install gcc libc6-dev`"
     return None
 
