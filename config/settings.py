@@ -145,7 +145,7 @@ class IngestSettings(Section):
         default=64, ge=0, description="aliases, rephrases or locality questions of one report"
     )
     max_line_bytes: int = Field(default=1_048_576, ge=64, description="longer ones are quarantined")
-    chunk_lines: int = Field(default=245_760, ge=1, description="taken in one transaction")
+    chunk_lines: int = Field(default=368_640, ge=1, description="taken in one transaction")
     preset: str = Field(default="melo", description="shape of lines that tell nothing of their own")
     max_file_bytes: int = Field(default=64 * 2**30, ge=1, description="unpacked")
     encoding: str | None = Field(
