@@ -10,15 +10,13 @@ strict_json(text)                           JSON by the standard: "{..." , or "!
 
 from __future__ import annotations
 
-import json
-
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from text import normalize_question, subject_may_stand_in
 from text.question import ASCII_END, PLAIN
-from text.strict_json import AmbiguousJSON, without_nan
+from text.strict_json import AmbiguousJSON, parse_leniently, without_nan
 
 ROLES = ("system", "developer", "user", "assistant")
 
@@ -79,7 +77,7 @@ def asked_in(conversation: str) -> str:
     A message is {"role", "content"}, the content a text or a list of parts of type text.
     """
     asked = ""
-    for number, message in enumerate(json.loads(conversation)):
+    for number, message in enumerate(parse_leniently(conversation)):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ROLES:
             return f"!message {number} of the prompt has role {role!r}; allowed: {', '.join(ROLES)}"
@@ -93,14 +91,14 @@ def asked_in(conversation: str) -> str:
 
 def said_in(conversation: str) -> str:
     """All that a conversation's user said, as one text; "" where it is no conversation."""
-    messages = [m for m in json.loads(conversation) if isinstance(m, dict)]
+    messages = [m for m in parse_leniently(conversation) if isinstance(m, dict)]
     texts = (_content(m) or "" for m in messages if m.get("role") == "user")
     return " ".join(text for text in texts if text.strip())
 
 
 def messages_in(conversation: str) -> tuple[tuple[str, str], ...]:
     """Role and text of each message of a conversation that `asked_in` takes."""
-    return tuple((str(m["role"]), _content(m) or "") for m in json.loads(conversation))
+    return tuple((str(m["role"]), _content(m) or "") for m in parse_leniently(conversation))
 
 
 def _content(message: dict[str, object]) -> str | None:

@@ -122,7 +122,8 @@ def stage(
                          CASE WHEN opens AND NOT starts_with(sound, '!') THEN sound END AS object,
                          opens AND starts_with(sound, '!') AS refused,
                          sound <> raw AS changed,
-                         strlen(sound) = length(sound) AND NOT contains(sound, '\\') AS tidy
+                         strlen(sound) = length(sound) AND NOT contains(sound, '\\u')
+                             AND NOT contains(sound, '\\b') AS tidy
                   FROM strict)),
         picked AS (
             SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),

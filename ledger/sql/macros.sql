@@ -1,6 +1,6 @@
 -- What staging calls to read one line's fields.
--- `tidy` rows are ASCII without escapes: there Unicode needs no normalising, a text in JSON can hold no white
--- space but blanks, and a look at its ends tells whether there is anything to trim.
+-- `tidy` rows are ASCII, and no escape in them spells anything else: there Unicode needs no normalising, and a
+-- look at a text's ends tells whether there is anything to trim. A list is looked at as JSON, without escapes.
 CREATE OR REPLACE TEMP MACRO white_space() AS
     chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(32) || chr(133) || chr(160) ||
     chr(5760) || chr(8192) || chr(8193) || chr(8194) || chr(8195) || chr(8196) || chr(8197) ||
@@ -11,7 +11,7 @@ CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
     present(trim(nfc_normalize(regexp_replace(t, '[\x{200B}\x{FEFF}\x{0000}-\x{0008}]', '', 'g')),
                  white_space()));
 CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL OR t IN ('NaN', 'nan') THEN NULL
-    WHEN tidy AND t >= '!' AND NOT ends_with(t, ' ') THEN t ELSE scrubbed(t) END;
+    WHEN tidy AND t >= '!' AND right(t, 1) >= '!' THEN t ELSE scrubbed(t) END;
 CREATE OR REPLACE TEMP MACRO says_nan(t) AS contains(t, '"NaN"') OR contains(t, '"nan"');
 CREATE OR REPLACE TEMP MACRO no_number(t) AS
     CASE WHEN contains(t, 'nan') OR contains(t, 'NaN') OR contains(t, 'NAN') OR contains(t, 'Nan')
@@ -30,7 +30,7 @@ CREATE OR REPLACE TEMP MACRO moment(t) AS
 CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
     CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
 CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
-    tidy AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
+    tidy AND NOT contains(t, '\') AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
     AND NOT says_nan(t);
 CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
     WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
