@@ -2,8 +2,8 @@
 
 normalize_question(text)                    the form in which questions are compared
 subject_may_stand_in(prompt, name, names)   whether a subject can be found in its prompt
-asked_in(messages)                          of a conversation as JSON the last user message, or "!"
-                                            and what is wrong with it
+asked_in(messages)                          of a conversation as JSON "=" and the last user message, or
+                                            "!" and what is wrong with it
 said_in(messages)                           all that its user said, as one text
 strict_json(text)                           JSON by the standard: "{..." , or "!" and what is wrong
 """
@@ -72,7 +72,7 @@ def _said(conversations: pa.Array) -> pa.Array:
 
 
 def asked_in(conversation: str) -> str:
-    """What a conversation asks: its last user message; "!" and the reason where it is none.
+    """ "=" and what a conversation asks, its last user message; "!" and the reason where it is none.
 
     A message is {"role", "content"}, the content a text or a list of parts of type text.
     """
@@ -86,7 +86,7 @@ def asked_in(conversation: str) -> str:
             return f"!message {number} of the prompt has no text as its content"
         if role == "user" and text.strip():
             asked = text
-    return asked or "!the prompt has no message of role user with a word in it"
+    return f"={asked}" if asked else "!the prompt has no message of role user with a word in it"
 
 
 def said_in(conversation: str) -> str:

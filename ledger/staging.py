@@ -126,11 +126,13 @@ def stage(
                              AND NOT contains(sound, '\\b') AS tidy
                   FROM strict)),
         picked AS (
-            SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)} FROM opened),
+            SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)},
+                   CASE WHEN k_prompt = 'ARRAY' THEN asked_in(t_prompt) END AS last_asked
+            FROM opened),
         read AS (
             SELECT line, given AS raw, unreadable, opens, tidy,
                    CASE WHEN k_prompt = 'ARRAY' THEN t_prompt END AS messages,
-                   CASE WHEN k_prompt = 'ARRAY' THEN scrubbed(asked_in(t_prompt))
+                   CASE WHEN k_prompt = 'ARRAY' THEN clean(substr(last_asked, 2), tidy)
                         ELSE clean(t_prompt, tidy) END AS prompt,
                    {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS[1:])},
                    {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
@@ -271,8 +273,7 @@ def _first_wrong_type() -> str:
     """SQL that names the first field whose JSON type does not fit."""
     cases = [
         "WHEN k_prompt NOT IN ('VARCHAR', 'ARRAY') THEN 'prompt must be a string or a list of messages'",
-        "WHEN k_prompt = 'ARRAY' AND starts_with(asked_in(t_prompt), '!') "
-        "THEN substr(asked_in(t_prompt), 2)",
+        "WHEN k_prompt = 'ARRAY' AND starts_with(last_asked, '!') THEN substr(last_asked, 2)",
     ]
     cases += [f"WHEN k_{n} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS[1:]]
     cases += [

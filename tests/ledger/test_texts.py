@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -192,3 +193,13 @@ def test_sql_compares_questions_by_the_same_rule(texts: list[str | None]) -> Non
     column = pa.array(texts, pa.string())
     assert questions(column).to_pylist() == wanted
     assert questions(pa.chunked_array([column[:1], column[1:]])).to_pylist() == wanted
+
+
+@pytest.mark.parametrize(
+    "asked", ["!ping", "=1+1?", " !", "a \\ b", "tab\tinside", "end\n", "\u0007x"]
+)
+def test_a_conversation_may_ask_anything(ledger: Ledger, asked: str) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": asked}]
+    take(ledger, [json.dumps({"prompt": messages, "target": "x"})])
+    (edit,) = ledger.edits.find()
+    assert edit.prompt == asked.strip().replace("\u0007", "")
