@@ -45,7 +45,7 @@ from tasks.register import register
 
 Progress = Callable[[str, int, int], None]
 # A machine that is busy with something else is slow, not wrong: other servers don't give up either.
-TOML = '[backbone]\npath = {path}\ntask = "{task}"\n\n[serve]\nrequest_seconds = 900\n'
+TOML = '[backbone]\npath = {path}\ntask = "{task}"\ndtype = "{dtype}"\n\n[serve]\nrequest_seconds = 900\n'
 CONVERSATIONS = 2000  # different ones
 
 
@@ -59,6 +59,7 @@ def bench(
     data: Sequence[Path] = (),
     traffic: Path | None = None,
     backbone_path: Path | str,
+    dtype: str | None = None,
     cache: Path,
     seed: int = 0,
     with_mlflow: bool = True,
@@ -69,10 +70,11 @@ def bench(
     """The record that `melo bench serve` prints. seconds: of each server in each round.
 
     compared: so many answers are compared with `model.generate`'s, to prompts of `traffic` (JSON lines)
-    or to made-up ones; of a chat model only.
+    or to made-up ones; of a chat model only. dtype: of the weights in all servers but MLflow's, which
+    is left out then; none: as they are stored.
     """
     say = progress or (lambda text, done, total: None)
-    backbone = Backbone.open(backbone_path)
+    backbone = Backbone.open(backbone_path, dtype=dtype or "auto")
     material = read_material(data, seed)
     requests = material.requests[:edits]
     if backbone.is_chat:
@@ -95,12 +97,14 @@ def bench(
         if chat and compared:
             conversations = sample(traffic, compared, seed)
             record |= same_text(backbone, targets[0], conversations, clients, say)
-        if with_mlflow:
+        if with_mlflow and dtype is None:
             place = limited_answers(Path(scratch), backbone_path, LENGTH) if chat else None
             other = servers.enter_context(mlflow_serve(edited, backbone, place))
             targets.append(_mlflow(other, chat))
         if chat and with_peer:
-            peer = servers.enter_context(transformers_serve(Path(scratch), backbone_path))
+            peer = servers.enter_context(
+                transformers_serve(Path(scratch), backbone_path, dtype or "auto")
+            )
             targets.append(_peer(peer, backbone_path))
         seen = _rounds(targets, prompts, clients, seconds, rounds, seed, say)
     return {
@@ -111,6 +115,7 @@ def bench(
         "prompts": "half short, half of 512 tokens" if chat else "questions",
         "max_tokens": LENGTH if chat else None,
         "backbone": backbone.name,
+        "dtype": str(backbone.dtype).removeprefix("torch."),
         "data": [p.name for p in data] or "made up",
         "device": backbone.device.type,
         "threads": os.environ.get("OMP_NUM_THREADS"),
@@ -205,7 +210,13 @@ def make_home(
     """A home whose champion is this version, as a passed gate leaves it; none: without a champion."""
     folder.mkdir(parents=True)
     absolute = str(Path(path).absolute()) if Path(path).exists() else str(path)
-    (folder / "melo.toml").write_text(TOML.format(path=json.dumps(absolute), task=backbone.task))
+    (folder / "melo.toml").write_text(
+        TOML.format(
+            path=json.dumps(absolute),
+            task=backbone.task,
+            dtype=str(backbone.dtype).removeprefix("torch."),
+        )
+    )
     settings = load(folder)
     KeyStore(settings.paths.keys).add("bench", ["ask", "report", "admin"])
     if version is not None:

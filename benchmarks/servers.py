@@ -94,12 +94,15 @@ def mlflow_serve(settings: Settings, backbone: Backbone, place: Path | None) -> 
 
 
 @contextmanager
-def transformers_serve(scratch: Path, backbone_path: Path | str) -> Iterator[str]:
+def transformers_serve(
+    scratch: Path, backbone_path: Path | str, dtype: str = "auto"
+) -> Iterator[str]:
     """`transformers serve` of the backbone, ready; its address."""
     port = free_port()
     command = [
         str(Path(sys.executable).parent / "transformers"), "serve",
         str(Path(backbone_path).absolute()), "--port", str(port), "--host", "127.0.0.1",
+        "--dtype", dtype,
     ]  # fmt: skip
     more = {"HF_HUB_OFFLINE": "1"}
     with _running(command, port, "health", scratch / "transformers-serve.log", more) as url:

@@ -24,6 +24,9 @@ def serve(
         typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the weights, as bfloat16; none: as they are stored.")
+    ] = None,
     mlflow: Annotated[bool, typer.Option(help="Also `mlflow models serve`.")] = True,
     peer: Annotated[bool, typer.Option(help="Also `transformers serve`, of a chat model.")] = True,
     restarts: Annotated[bool, typer.Option(help="Also kill it and start it again.")] = True,
@@ -55,6 +58,7 @@ def serve(
             compared=compared,
             traffic=traffic,
             backbone_path=path,
+            dtype=dtype,
             cache=cache,
             seed=seed,
             with_mlflow=mlflow,
