@@ -121,7 +121,9 @@ def test_everything_is_decided_by_keyboard(browser: Any, url: str, settings: Set
     press(page, "u", "would change")
     press(page, "y", "5 decided here")
     press(page, "d", "would change")
-    press(page, "x", "Approve")  # no: back to the card
+    page.keyboard.press("x")  # no: back to the card
+    page.get_by_role("button", name="Approve").wait_for(timeout=WAIT)
+    wait_until_drawn(page)
     press(page, "a", "would change")
     press(page, "y", "6 decided here")
     page.get_by_text("Nothing waits for a person.").wait_for(timeout=WAIT)
