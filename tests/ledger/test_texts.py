@@ -187,7 +187,11 @@ def test_contradictions_that_todays_rule_finds_are_settled_before_the_next_plan(
         assert ledger.audit() == []
 
 
-@given(st.lists(st.none() | st.text(alphabet=st.characters() | st.sampled_from(" ?!.\"'[( aB"))))
+@given(
+    st.lists(
+        st.none() | st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from(" ?!.\"'[( aB"))
+    )
+)
 def test_sql_compares_questions_by_the_same_rule(texts: list[str | None]) -> None:
     wanted = [None if text is None else normalize_question(text) for text in texts]
     column = pa.array(texts, pa.string())
