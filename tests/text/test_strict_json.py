@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from text.strict_json import AmbiguousJSON, parse, parse_leniently, to_text
@@ -42,6 +42,7 @@ def _same(one: Any, other: Any) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(VALUES, st.booleans())
 def test_every_value_is_read_and_written_as_the_standard_library_does(
     value: Any, ascii_only: bool
@@ -52,6 +53,7 @@ def test_every_value_is_read_and_written_as_the_standard_library_does(
     assert _same(json.loads(to_text(value)), value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=5), VALUES, VALUES)
 def test_a_key_that_comes_twice_is_told_however_it_is_written(key: str, a: Any, b: Any) -> None:
     plain, escaped = json.dumps(key, ensure_ascii=False), "".join(f"\\u{ord(c):04x}" for c in key)
