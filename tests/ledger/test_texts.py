@@ -187,6 +187,7 @@ def test_contradictions_that_todays_rule_finds_are_settled_before_the_next_plan(
         assert ledger.audit() == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.none() | st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from(" ?!.\"'[( aB"))
