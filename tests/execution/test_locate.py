@@ -192,7 +192,7 @@ def test_what_a_killed_process_left_is_cleared_away(cache: Path, small: Path) ->
         "from execution.backbone.locate import fetch_backbone\n"
         "def progress(text, share):\n"
         "    if text == 'writing the folder':\n"
-        "        from tasks.backbone import gguf\n"
+        "        from execution.backbone import gguf\n"
         "        save = gguf._save\n"
         "        def killed(opened, part):\n"
         "            save(opened, part)\n"
