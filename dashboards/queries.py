@@ -66,7 +66,7 @@ class VersionView:
     changes: pa.Table
     probes: pa.Table
     counts: dict[str, int]
-    surgery: pa.Table
+    taken_out: pa.Table
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Records:
                 gated.changes(con, version),
                 gated.probes(con, version, only_failed=only_failed),
                 gated.probe_counts(con, version),
-                gated.surgery(con, version),
+                gated.taken_out(con, version),
             )
 
     def search(self, text: str, state: str | None = None, source: str | None = None) -> pa.Table:

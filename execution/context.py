@@ -82,7 +82,7 @@ def opened(home: str | Path) -> Iterator[Context]:
         yield context
     finally:
         if outer is None:
-            del _open[place]
+            _open.pop(place, None)  # two threads may have opened it together
         context.publish()
 
 

@@ -31,7 +31,7 @@ from melo_engine.surgery import find_surgery
 
 KEPT = 2**30  # bytes
 TOGETHER = 32  # prompts
-# Padding is cheaper than another pass up to so many tokens: on a CPU, and elsewhere.
+# Padding is cheaper than another pass up to so many tokens: measured on a CPU, a guess elsewhere.
 PADDING, PADDING_ELSEWHERE = 32, 4096
 BLOCK = 16  # tokens whose states are kept in one piece, as vLLM does
 Ids = tuple[int, ...]

@@ -44,7 +44,7 @@ def page() -> None:
         _verdict(data)
         _probes(data)
         _changes(data)
-        _surgery(data)
+        _taken_out(data)
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -206,19 +206,19 @@ def _changes(data: VersionView) -> None:
     )  # fmt: skip
 
 
-def _surgery(data: VersionView) -> None:
-    if data.surgery.num_rows == 0:
-        parts.nothing("Surgery took no edit of its job out.")
+def _taken_out(data: VersionView) -> None:
+    if data.taken_out.num_rows == 0:
+        parts.nothing("The gate took no edit of its job out.")
         return
-    said = f"Surgery took {count(data.surgery.num_rows, 'edit')} of its job out"
-    parts.heading(said, "surgery", {"surgery": data.surgery})
-    for row in data.surgery.to_pylist()[:5]:
+    said = f"The gate took {count(data.taken_out.num_rows, 'edit')} of its job out"
+    parts.heading(said, "taken-out", {"taken-out": data.taken_out})
+    for row in data.taken_out.to_pylist()[:5]:
         with st.container(border=True):
             st.markdown(f"**{parts.escape(row['prompt'])}** → {parts.escape(row['target'] or '')}")
             st.caption(parts.escape(row["reason"]))
             parts.link("edit", f"Edit {short(row['edit'])}", edit=row["edit"])
-    if data.surgery.num_rows > 5:
-        parts.table(data.surgery.slice(5), "surgery")
+    if data.taken_out.num_rows > 5:
+        parts.table(data.taken_out.slice(5), "taken-out")
 
 
 page()

@@ -50,9 +50,9 @@ def probe_counts(con: Connection, version: str) -> dict[str, int]:
     return {name: int(number or 0) for name, number in found.items()}
 
 
-def surgery(con: Connection, version: str) -> pa.Table:
+def taken_out(con: Connection, version: str) -> pa.Table:
     """Edits of the version's job that the gate took out, with the evidence."""
-    return table(con, _SURGERY, {"version": version})
+    return table(con, _TAKEN_OUT, {"version": version})
 
 
 _NAMES = """
@@ -147,7 +147,7 @@ SELECT count(*) AS asked, count(*) FILTER (WHERE NOT passed) AS failed,
 FROM latest
 """
 
-_SURGERY = """
+_TAKEN_OUT = """
 SELECT t.edit_id AS edit, e.prompt, e.target, e.source, t.reason, t.happened_at
 FROM transitions t JOIN edits e USING (edit_id)
 WHERE t.to_state = 'rejected' AND t.job_id = (SELECT job_id FROM versions WHERE version_id = $version)

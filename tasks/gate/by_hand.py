@@ -17,7 +17,7 @@ from tasks.gate.report.page import write_report
 from tasks.gate.runner.runner import Progress
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import GateResult
-from tasks.gate.verdict.thresholds import SurgeryRules, Thresholds
+from tasks.gate.verdict.thresholds import RepairRules, Thresholds
 
 
 def gate_by_hand(
@@ -37,7 +37,7 @@ def gate_by_hand(
     found = resolve(context.ledger, name)
     version = open_version(context.settings, found)
     champion = _compared_with(context, found)
-    thresholds = replace(Thresholds.of_home(context.settings), surgery=SurgeryRules(rounds=0))
+    thresholds = replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0))
     suites = suites_from(
         context.ledger, version, champion, folder=context.paths.suites, seed=seed, audited=full
     )

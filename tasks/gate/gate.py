@@ -84,7 +84,7 @@ class _Gate:
         if not passes(frozen):
             return self._result(candidate, candidate, champion, frozen, [], began)
         whole = inspected(candidate, self.runner)
-        if self.thresholds.surgery.rounds == 0 and whole.done:
+        if self.thresholds.repair.rounds == 0 and whole.done:
             checks = [*frozen, *integrity_checks(whole)]
             return self._result(candidate, candidate, champion, checks, [], began)
         version, found, suites = self._operated(self._note(whole), champion, suites)
@@ -117,17 +117,17 @@ class _Gate:
         found: Evaluation | None = None
         while True:
             self.runner.tell(
-                "asking probes, round", self.rounds + 1, self.thresholds.surgery.rounds + 1
+                "asking probes, round", self.rounds + 1, self.thresholds.repair.rounds + 1
             )
             found = evaluate(self.runner, answered, version, champion, compared, found)
             self.rounds += 1
             done = Operation(version)
-            if self.rounds <= self.thresholds.surgery.rounds:
+            if self.rounds <= self.thresholds.repair.rounds:
                 done = self._operate(version, champion, found.results, answered, owners, wordings)
             extra: list[Suite] = []
             if not done.done:
                 extra = self._measure(measured, answered, version, champion, found)
-                if self.rounds <= self.thresholds.surgery.rounds:
+                if self.rounds <= self.thresholds.repair.rounds:
                     own = {s.name: found.results[s.name] for s in measured}
                     done = self._operate(version, champion, own, measured, owners, wordings)
             if not done.done:
@@ -208,7 +208,7 @@ class _Gate:
         """Note the narrow edits, and take the new ones out where they are not to stay."""
         self.narrow = narrow_edits(found.results, owners, self.thresholds)
         done = Operation(version)
-        if self.policy == "keep" or self.rounds > self.thresholds.surgery.rounds:
+        if self.policy == "keep" or self.rounds > self.thresholds.repair.rounds:
             return done
         for edit, prompts in self.narrow.items():
             if champion is None or edit not in champion:

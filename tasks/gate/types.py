@@ -146,7 +146,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate found. version: after surgery; the candidate itself where none was needed.
+    """What a gate found. version: after repair; the candidate itself where none was needed.
 
     narrow: edits that are right on their own question, with the wordings of it in which they are not
     found. regenerated: texts made; tokens: of all of them. unproven: what the bound on tokens left open.

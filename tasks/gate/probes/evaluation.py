@@ -57,7 +57,7 @@ def evaluate(
     """Ask all probes whose edit is in force.
 
     compared: suites whose results are compared with the champion's. earlier: of the same suites and
-    champion, before surgery: what goes where it went is taken over.
+    champion, before repair: what goes where it went is taken over.
     """
     live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)

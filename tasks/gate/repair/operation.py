@@ -92,7 +92,7 @@ def operate(
             continue
         member = version.member(edit)
         nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
-        radius = thresholds.surgery.clearance * _share(member, nearest) * member.radius
+        radius = thresholds.repair.clearance * _share(member, nearest) * member.radius
         if _keeps_its_own(version, edit, radius, wordings, runner):
             done.version = done.version.with_radius(edit, radius)
             done.repairs.append(

@@ -51,7 +51,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class SurgeryRules:
+class RepairRules:
     """How long to go on, and how far a shrunk radius stays away from the probe."""
 
     rounds: int = 8
@@ -65,7 +65,7 @@ class Thresholds:
     confidence: float = 0.95
     slice_confidence: float = 0.999
     audit: Audit = Audit()
-    surgery: SurgeryRules = SurgeryRules()
+    repair: RepairRules = RepairRules()
     default: SuiteThreshold = SuiteThreshold()
     suites: Mapping[str, SuiteThreshold] = field(default_factory=dict)
 
@@ -84,9 +84,10 @@ class Thresholds:
         suites = data.pop("suites", {})
         if not isinstance(suites, dict):
             raise ThresholdError("suites must be a table of suite names.")
+        former = data.pop("surgery", None)  # what files of earlier releases call it
         parts = {
             "audit": _filled(Audit(), data.pop("audit", {}), "audit"),
-            "surgery": _filled(SurgeryRules(), data.pop("surgery", {}), "surgery"),
+            "repair": _filled(RepairRules(), data.pop("repair", former or {}), "repair"),
             "default": default,
             "suites": {
                 str(name): _filled(default, entry, f"suites.{name}")

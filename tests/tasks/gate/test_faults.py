@@ -27,7 +27,7 @@ from tasks.gate import (
     suites_for,
 )
 from tasks.gate.cache.answers import checksum_of
-from tasks.gate.verdict.thresholds import SurgeryRules
+from tasks.gate.verdict.thresholds import RepairRules
 from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 
@@ -223,7 +223,7 @@ def forge(cache: AnswerCache) -> None:
 def test_a_forged_row_with_a_fitting_checksum_is_found_by_asking_again(
     world: World, cache, thresholds
 ):
-    strict = replace(thresholds, surgery=SurgeryRules(rounds=0))
+    strict = replace(thresholds, repair=RepairRules(rounds=0))
     gate(world, world.candidate, cache, strict)
     forge(cache)
     result = gate(world, world.candidate, cache, strict)
@@ -283,7 +283,7 @@ def test_changed_weights_are_seen_before_an_answer_is_believed(world: World, cac
 
 
 def test_a_gate_that_may_not_mend_fails_and_names_the_edit(world: World, cache, thresholds):
-    strict = replace(thresholds, surgery=SurgeryRules(rounds=0))
+    strict = replace(thresholds, repair=RepairRules(rounds=0))
     edit, shard = random_block(world.candidate, world.new[3])
     result = gate(world, with_edit(world.candidate, edit, [shard]), cache, strict)
     assert not result.passed

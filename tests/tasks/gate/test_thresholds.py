@@ -89,3 +89,10 @@ def test_a_slice_that_is_surely_bad_fails_though_the_whole_is_good_enough():
     failed = [c for c in checks_of([Suite("mine")], {"mine": rows}, wanted, against_champion=False)
               if not c.passed]  # fmt: skip
     assert [c.metric for c in failed] == ["share where source is wiki"]
+
+
+@pytest.mark.parametrize("name", ["repair", "surgery"])
+def test_the_rules_of_repair_are_read_under_their_former_name_too(tmp_path: Path, name: str):
+    file = tmp_path / "thresholds.yaml"
+    file.write_text(f"{name}: {{rounds: 3}}\n", encoding="utf-8")
+    assert Thresholds.load(file).repair.rounds == 3
