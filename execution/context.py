@@ -75,14 +75,14 @@ def opened(home: str | Path) -> Iterator[Context]:
     """The context of a home: the one that is open in this process, or one for the block."""
     place = Path(home).absolute()
     settings = load(place)
-    outer = _open.get(place)
-    context = _open.setdefault(place, outer or Context(settings))
+    own = Context(settings)
+    context = _open.setdefault(place, own)
     context.settings = settings  # what is set while a run goes on counts from its next step on
     try:
         yield context
     finally:
-        if outer is None:
-            _open.pop(place, None)  # two threads may have opened it together
+        if context is own:
+            del _open[place]
         context.publish()
 
 
