@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -81,12 +82,23 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+NEEDED = ("duckdb", "mlflow", "prefect", "pydantic_settings")
+
+
 def script() -> None:
     """The console script. Ends without taking the interpreter apart.
 
     What was registered to run at the end runs (Prefect's server stops); after that DuckDB, torch and
     MLflow would report each other's leftovers on stderr.
     """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:  # the engine alone was installed
+        print(
+            f"melo: {', '.join(missing)} not installed; the engine alone needs none of it, the commands "
+            "do. Install the pipeline: pip install 'melo-pipeline[pipeline]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     signals.listen()
     code: object = 0
     try:

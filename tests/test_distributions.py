@@ -99,6 +99,19 @@ def test_a_product_alone_says_what_brings_bench_and_demo(
         assert f"Usage: python -m cli.main {command}" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_engine_alone_says_what_brings_the_commands(
+    product: zipfile.ZipFile, site: Path
+) -> None:
+    product.extractall(site)
+    (site / "duckdb").unlink()
+    (site / "prefect").unlink()
+    done = _melo(site, "status")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "duckdb, prefect not installed" in done.stderr
+    assert "pip install 'melo-pipeline[pipeline]'" in done.stderr
+
+
 def test_a_command_that_can_not_be_loaded_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, melo_in: Callable[[Path], Melo]
 ) -> None:
