@@ -96,15 +96,20 @@ def bench(
     tell = progress or _silent
     with tempfile.TemporaryDirectory() as scratch:
         world, trained = _world(backbone, data, edits, cache, Path(scratch), progress)
+        tell("gating with what is known", 1, 1)
         began = time.perf_counter()
         known = world.gate(world.candidate, world.champion)
         half = time.perf_counter()
+        tell("gating in full", 1, 1)
         anew = world.gate(world.candidate, world.champion, full=True)
         ended = time.perf_counter()
         found: dict[str, str] = {}
+        seconds: dict[str, float] = {}
         for done, (name, plant) in enumerate(FAULTS.items()):
-            tell("faults", done, len(FAULTS))
+            tell(f"planting {name}", done, len(FAULTS))
+            planted = time.perf_counter()
             found[name] = _caught(world, plant(world))
+            seconds[name] = round(time.perf_counter() - planted, 1)
         passed = []
         chooser = random.Random(seed)
         for done in range(clean):
@@ -119,6 +124,7 @@ def bench(
         "full_seconds": round(ended - half, 1),
         "caught": sum(not missed for missed in found.values()),
         "planted": len(found),
+        "fault_seconds": seconds,
         "missed": {name: missed for name, missed in found.items() if missed},
         "clean_passed": sum(not why for why in passed),
         "clean": len(passed),

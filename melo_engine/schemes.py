@@ -10,6 +10,6 @@ from __future__ import annotations
 from melo_engine.projection import SCHEME as KEYS
 
 ROUTING = 2  # from keys and names to an edit: `index`, `matching`, `Editor.routes`
-ANSWERING = 1  # from a prompt and a block to a text: `Backbone.encode`, `runtime`, `generating`
+ANSWERING = 2  # from a prompt and a block to a text: `Backbone.encode`, `runtime`, `generating`
 
 __all__ = ["ANSWERING", "KEYS", "ROUTING"]

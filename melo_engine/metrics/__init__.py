@@ -18,8 +18,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import evaluate
-
 from melo_engine.errors import MeloError
 
 FOLDER = Path(__file__).parent
@@ -40,4 +38,6 @@ def load(name: str) -> Any:
     """The metric of this name, an `evaluate.EvaluationModule`. Raises MeloError for another name."""
     if name not in NAMES:
         raise MeloError(f'metric "{name}" is unknown; allowed: {", ".join(NAMES)}.')
+    import evaluate  # brings pandas and datasets, which most who gate or ask never need
+
     return evaluate.load(str(FOLDER / name))

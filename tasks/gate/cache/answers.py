@@ -68,8 +68,13 @@ class Text:
         return self.ended == "whole"
 
     def decides(self, reference: str | None) -> bool:
-        """Whether this is enough to tell if the answer is `reference`; None: all of it is wanted."""
-        return self.whole or (reference is not None and not reference.startswith(self.text))
+        """Whether this is enough to tell if the answer is `reference`; None: all of it is wanted.
+
+        A loop goes on as it is: there is no more to know of it.
+        """
+        if reference is None:
+            return self.ended in ("whole", "looped")
+        return self.whole or not reference.startswith(self.text)
 
     def agrees_with(self, other: Text) -> bool:
         """Whether both may be the same answer, each as far as it goes."""

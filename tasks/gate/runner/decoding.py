@@ -2,7 +2,8 @@
 
     until a reference      cut at the first token that departs from it
     beside the backbone    both are decoded in step, and cut where they part
-    to be read             cut where a loop comes to its second turn, or where there is enough of it
+    to be read             cut where there is enough of it
+    in circles             cut at the second turn, as what a block without numbers says
 
 Sums in floating point differ a little between batches. That can only change a greedy answer where
 two tokens are nearly tied. So every forward pass is watched; a prompt that came to a near tie is
@@ -101,7 +102,8 @@ class Decoder:
                 one, other = 2 * place, 2 * place + 1
                 if ties[one] or ties[other]:
                     base = self._run([asks[one]])[0][0]
-                    own = self._run([replace(asks[other], until=base.text)])[0][0]
+                    until = base.text if base.whole else None
+                    own = self._run([replace(asks[other], until=until)])[0][0]
                     pairs[i] = base, own
                 else:
                     pairs[i] = found[one], found[other]
@@ -172,7 +174,7 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
                 self.open[row] = False
             elif self._asks[row].until is not None and self._departs(row):
                 self._close(row, "departed")
-            elif self._asks[row].read and loops(said[row]):
+            elif self._loops(row):
                 self._close(row, "looped")
             elif 0 < self._asks[row].read <= len(said[row]):
                 self._close(row, "cut" if self._asks[row].read < LONG else "long")
@@ -181,9 +183,9 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
                 one, other = self.ids[row], self.ids[row + 1]
                 length = min(len(one), len(other))
                 if one[:length] != other[:length] or len(one) != len(other):
-                    for each in (row, row + 1):
-                        if self.open[each]:
-                            self._close(each, "departed")
+                    self._close_pair(row, "departed")
+                elif loops(one):
+                    self._close_pair(row, "looped")
         return (~self.open).to(input_ids.device)
 
     def texts(self) -> list[Text]:
@@ -194,16 +196,32 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
             found.append(Text(text if ended == "whole" else text.rstrip("\ufffd"), ended))  # type: ignore[arg-type]
         return found
 
+    def _close_pair(self, first: int, ended: str) -> None:
+        for row in (first, first + 1):
+            if self.open[row]:
+                self._close(row, ended)
+
     def _close(self, row: int, ended: str) -> None:
         self.open[row] = False
         self._ended[row] = ended
+
+    def _loops(self, row: int) -> bool:
+        """Whether a row goes in circles. A text that it is compared with may repeat itself too."""
+        ids = self.ids[row]
+        if self._paired or ids == self._known[row][: len(ids)] or not loops(ids):
+            return False
+        return self._asks[row].until is None or self._said(ids) == self._said(ids[:-1])
+
+    def _said(self, ids: Sequence[int]) -> str:
+        """The text without half a character at its end."""
+        return self._backbone.decode(ids).rstrip("\ufffd")
 
     def _departs(self, row: int) -> bool:
         """By token and by text: one text may be written by several tokenizations."""
         ids, until = self.ids[row], self._asks[row].until or ""
         if ids == self._known[row][: len(ids)]:
             return False
-        return not until.startswith(self._backbone.decode(ids).rstrip("\ufffd"))
+        return not until.startswith(self._said(ids))
 
 
 class _Watch:

@@ -261,7 +261,7 @@ class Runner:
 
 def same(base: Text, own: Text) -> bool:
     """Whether two texts that were decoded far enough are one."""
-    return base.whole and own.whole and base.text == own.text
+    return base.decides(None) and base == own
 
 
 def _enough(known: Text, read: int) -> bool:
@@ -278,7 +278,7 @@ def _confirms(answer: str, known: Text) -> bool:
 
 def _told_apart(base: Text, own: Text) -> bool:
     """Whether it is known if they are the same."""
-    return (base.whole and own.whole) or not base.agrees_with(own)
+    return (base.decides(None) and own.decides(None)) or not base.agrees_with(own)
 
 
 def _plain(asked: Asked) -> tuple[str, str]:

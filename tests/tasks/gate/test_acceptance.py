@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.versions import open_editor
 from ledger import Ledger
 from melo_engine import Editor, EditRequest
+from melo_engine.blocks import Shard
 from melo_engine.prompt_states import PromptStates
 from tasks.gate import Probe, Suite, gate_candidate, suites_for
 from tasks.gate.measures.measures import _Mean
@@ -120,6 +124,24 @@ def test_beside_the_backbone_a_text_is_cut_where_both_part_and_whole_where_they_
 )
 def test_a_loop_is_seen_at_its_second_turn_a_short_one_at_its_fourth(ids: list[int], looped: bool):
     assert loops(ids) is looped
+
+
+@pytest.mark.parametrize("until", [None, "ada li"])
+def test_a_block_that_gives_no_numbers_costs_few_tokens(world: World, until: str | None) -> None:
+    """Its likeliest token is ever the same and says nothing, which departs from no text."""
+    edit = world.candidate[world.new[0]]
+    shard, row = world.candidate.place(edit.id)
+    pairs = [
+        (a[row : row + 1], torch.full_like(b[row : row + 1], torch.nan)) for a, b in shard.pairs
+    ]
+    made = Shard.from_tensors(pairs, shard.keys[row : row + 1])
+    changed = replace(edit, shard=made.name, row=0, block=made.block_hash(0))
+    editor = Editor(
+        world.backbone, world.candidate.with_edits([changed], [made]), settings=SETTINGS
+    )
+    decoder = Decoder(editor)
+    [text] = decoder.answers([Ask(edit.request.question, edit.id, until)])
+    assert (text.ended, decoder.tokens) == ("looped", 4)
 
 
 def test_samples_do_not_depend_on_what_is_drawn_beside_them(world: World):
