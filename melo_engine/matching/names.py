@@ -45,6 +45,7 @@ SHORT_STEM_LENGTH = 3  # letters that its other words begin with, where a script
 ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
 BEGINNING = 3  # letters of a name that a text must have at a place to have the name there
 MANY = 8  # names that share a word with a text: so many are sifted by their lengths first
+NO_NAMES: frozenset[str] = frozenset()  # one for all words that are like no name
 REMEMBERED = 100_000  # words of texts whose candidates are remembered
 COMPANY_FORMS = frozenset(
     "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
@@ -301,7 +302,7 @@ class SubjectIndex:
             if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
                 for variant in _gaps(token):
                     names |= self._by_gap.get(variant, set())
-            found = _remembered(self._alike, token, frozenset(names))
+            found = _remembered(self._alike, token, frozenset(names) if names else NO_NAMES)
         return found
 
     def _inflected(self, tokens: Sequence[str]) -> list[str]:

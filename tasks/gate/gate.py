@@ -25,6 +25,7 @@ from tasks.gate.probes.evaluation import Evaluation, Written, evaluate, prompts_
 from tasks.gate.probes.expectations import met
 from tasks.gate.repair.integrity import inspected, integrity_checks
 from tasks.gate.repair.operation import Operation, narrow_edits, operate
+from tasks.gate.results import ProbeResults
 from tasks.gate.runner.decoding import SHOWN
 from tasks.gate.runner.runner import Asked, Progress, Runner
 from tasks.gate.suites.files import merged
@@ -34,6 +35,7 @@ from tasks.gate.verdict.thresholds import Thresholds
 
 Narrow = Literal["keep", "reject"]
 MOST_SHOWN = 100  # failing probes of whose texts so much is made as is shown
+NONE = ProbeResults.of(())
 OTHERWISE = {"contains", "regex", "metric"}  # kinds of which a whole text is read
 
 
@@ -82,12 +84,13 @@ class _Gate:
         began = time.perf_counter()
         frozen = backbone_checks(self.runner.editor.backbone, candidate)
         if not passes(frozen):
-            return self._result(candidate, candidate, champion, frozen, [], began)
+            return self._result(candidate, candidate, champion, frozen, NONE, began)
         whole = inspected(candidate, self.runner)
         if self.thresholds.repair.rounds == 0 and whole.done:
             checks = [*frozen, *integrity_checks(whole)]
-            return self._result(candidate, candidate, champion, checks, [], began)
+            return self._result(candidate, candidate, champion, checks, NONE, began)
         version, found, suites = self._operated(self._note(whole), champion, suites)
+        self.runner.router.keep_only(version)
         self.runner.router.save(version)
         audited = self._audit(version, found, seed)
         checks = [
@@ -97,8 +100,10 @@ class _Gate:
             ),
             *difference_checks(self.runner.differences, audited),
         ]
-        results = [r for s in suites for r in found.results.get(s.name, ())]
-        results = self._readable(results, version, champion)
+        results = ProbeResults.chained(
+            [found.results[s.name] for s in suites if s.name in found.results]
+        )
+        results = results.replaced(self._readable(results.failing, version, champion))
         return self._result(candidate, version, champion, checks, results, began)
 
     def _operated(
@@ -113,6 +118,7 @@ class _Gate:
         for known in (champion, version):
             if known is not None:
                 self.runner.router.remember(known, prompts)
+        del prompts
         compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in answered}
         found: Evaluation | None = None
         while True:
@@ -138,17 +144,15 @@ class _Gate:
 
     def _operate(
         self, version: Version, champion: Version | None,
-        results: Mapping[str, Sequence[ProbeResult]], suites: Sequence[Suite],
+        results: Mapping[str, ProbeResults], suites: Sequence[Suite],
         owners: Mapping[tuple[str, str], str], wordings: Mapping[str, Sequence[str]],
     ) -> Operation:  # fmt: skip
-        failing = [r for rows in results.values() for r in rows if not r.passed]
+        failing = [r for rows in results.values() for r in rows.failing]
         if not failing:
             return Operation(version)
         helped = self._helped(version, suites, failing)
-        readable = dict(
-            zip(map(id, failing), self._readable(failing, version, champion), strict=True)
-        )
-        shown = {name: [readable.get(id(r), r) for r in rows] for name, rows in results.items()}
+        readable = self._readable(failing, version, champion)
+        shown = {name: rows.replaced(readable) for name, rows in results.items()}
         return operate(version, shown, owners, helped, wordings, self.runner, self.thresholds)
 
     def _helped(
@@ -198,7 +202,8 @@ class _Gate:
         for suite in suites:
             self.runner.tell(f"measuring {suite.name}", 1, 1)
             limit = self.thresholds.of(suite.name).limit
-            found.results[suite.name] = self.measures.results(suite, setting, limit)
+            rows = self.measures.results(suite, setting, limit)
+            found.results[suite.name] = ProbeResults.of(rows)
         return extra
 
     def _without_narrow(
@@ -223,11 +228,11 @@ class _Gate:
         return done
 
     def _readable(
-        self, results: Sequence[ProbeResult], version: Version, champion: Version | None
-    ) -> list[ProbeResult]:
-        """The results, with whole texts of some that failed by an edit's answer."""
+        self, failing: Sequence[ProbeResult], version: Version, champion: Version | None
+    ) -> dict[int, ProbeResult]:
+        """Some results that failed by an edit's answer with whole texts, by `id()` of the result."""
         caught = [
-            r for r in results if not r.passed and r.edit is not None and r.after is not None
+            r for r in failing if r.edit is not None and r.after is not None
             and self.runner.known(version, (r.prompt, r.edit)) is not None
         ][:MOST_SHOWN]  # fmt: skip
         asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
@@ -235,16 +240,16 @@ class _Gate:
         # What stood there before is of interest where nothing was to change.
         before = {r.prompt: None for r in caught if r.before is not None and r.expected != r.after}
         bases = self.runner.texts(version, {(p, None): None for p in before}, read=SHOWN)
-        chosen = set(map(id, caught))
-        shown = []
-        for r in results:
-            if id(r) in chosen:
-                after = texts[r.prompt, r.edit].text
-                base = bases.get((r.prompt, None))
-                partly = base is not None and base.text.startswith(r.before or "")
-                r = replace(r, after=after if after.startswith(r.after or "") else r.after,
-                            before=base.text if base is not None and partly else r.before)  # fmt: skip
-            shown.append(r)
+        shown = {}
+        for r in caught:
+            after = texts[r.prompt, r.edit].text
+            base = bases.get((r.prompt, None))
+            partly = base is not None and base.text.startswith(r.before or "")
+            shown[id(r)] = replace(
+                r,
+                after=after if after.startswith(r.after or "") else r.after,
+                before=base.text if base is not None and partly else r.before,
+            )
         return shown
 
     def _note(self, done: Operation) -> Version:
@@ -264,7 +269,7 @@ class _Gate:
         version: Version,
         champion: Version | None,
         checks: Sequence[Check],
-        results: Sequence[ProbeResult],
+        results: ProbeResults,
         began: float,
     ) -> GateResult:
         return GateResult(
@@ -272,7 +277,7 @@ class _Gate:
             version=version,
             rejected=tuple(self.rejected),
             checks=tuple(checks),
-            probes=tuple(results),
+            probes=results,
             regenerated=self.runner.regenerated + self.measures.regenerated,
             cached=len(self.runner.from_cache),
             seconds=time.perf_counter() - began,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,6 +33,16 @@ from tasks.gate.runner.decoding import using
 from tasks.gate.types import probe_hash
 
 KEPT = 16  # versions whose routes are kept
+AT_ONCE = 8192  # prompts looked through, routes read or written in one go
+SAVED = pa.schema(
+    {
+        "probe": pa.binary(16),
+        "edit": pa.string(),
+        "nearest": pa.string(),
+        "distance": pa.float64(),
+        "radius": pa.float64(),
+    }
+)
 NOWHERE = Route(None, None, float("nan"), float("nan"))
 
 
@@ -58,8 +69,13 @@ class Router:
         """Where each prompt falls."""
         if not len(version):
             return [NOWHERE] * len(prompts)
+        found = self._learned(version, prompts)
+        return [found[p] for p in prompts]
+
+    def _learned(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
+        """All routes that are known of a version, these among them."""
         known = self._of(version)
-        missing = [p for p in dict.fromkeys(prompts) if p not in known.routes]
+        missing = [p for p in prompts if p not in known.routes]
         basis = self._basis(version, missing) if self._delta else None
         if basis is not None:
             touched = self._touched(basis, version, missing)
@@ -68,34 +84,37 @@ class Router:
                     known.routes[prompt] = basis.routes[prompt]
             missing = [p for p in missing if p not in known.routes]
         known.routes |= zip(missing, self._look_up(version, missing), strict=True)
-        return [known.routes[p] for p in prompts]
+        return known.routes
 
     def mapped(self, version: Version, prompts: Sequence[Prompt]) -> Mapping[Prompt, Route]:
         """Where each prompt falls, by prompt: no copy where nothing else is known of the version."""
-        routes = self.routes(version, prompts)
-        known = self._known.get(version.id)
-        if known is not None and len(known.routes) == len(prompts):
-            return MappingProxyType(known.routes)
-        return dict(zip(prompts, routes, strict=True))
+        if not len(version):
+            return dict.fromkeys(prompts, NOWHERE)
+        found = self._learned(version, prompts)
+        if len(found) == len(prompts):
+            return MappingProxyType(found)
+        return {p: found[p] for p in prompts}
+
+    def keep_only(self, version: Version) -> None:
+        """Forget the routes of all other versions."""
+        self._known = {name: known for name, known in self._known.items() if name == version.id}
 
     def save(self, version: Version) -> None:
         """Keep a version's routes for the next gate."""
         known = self._known.get(version.id)
         if known is None or self._folder is None or not known.routes:
             return
-        rows = known.routes.items()
-        table = pa.table(
-            {
-                "probe": pa.array([probe_hash(p) for p, _ in rows], pa.binary(16)),
-                "edit": pa.array([r.edit for _, r in rows], pa.string()).dictionary_encode(),
-                "nearest": pa.array([r.nearest for _, r in rows], pa.string()).dictionary_encode(),
-                "distance": pa.array([r.distance for _, r in rows], pa.float64()),
-                "radius": pa.array([r.radius for _, r in rows], pa.float64()),
-            }
-        )
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{version.id}.{os.getpid()}"
-        pq.write_table(table, partial)
+        rows = iter(known.routes.items())
+        with pq.ParquetWriter(partial, SAVED) as file:
+            while some := list(islice(rows, AT_ONCE)):
+                columns = zip(
+                    *((probe_hash(p), r.edit, r.nearest, r.distance, r.radius) for p, r in some),
+                    strict=True,
+                )
+                arrays = [pa.array(c, f.type) for c, f in zip(columns, SAVED, strict=True)]
+                file.write_table(pa.table(arrays, schema=SAVED))
         name = f"{version.id}-{file_hash(partial)[:32]}.parquet"
         older = [p for p in self._folder.glob(f"{version.id}-*.parquet") if p.name != name]
         os.replace(partial, self._folder / name)
@@ -120,15 +139,14 @@ class Router:
         for path in self._folder.glob(f"{version.id}-*.parquet"):
             if not path.stem.endswith(file_hash(path)[:32]):
                 continue
-            with pq.ParquetFile(path) as file:
-                table = file.read().to_pydict()
-            columns = [table[name] for name in ("probe", "edit", "nearest", "distance", "radius")]
-            kept = {probe: row for probe, *row in zip(*columns, strict=True)}
+            wanted = {probe_hash(prompt): prompt for prompt in prompts}
             found = self._of(version).routes
-            for prompt in prompts:
-                row = kept.get(probe_hash(prompt))
-                if row is not None:
-                    found[prompt] = _route(version, *row)
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(AT_ONCE):
+                    columns = [batch.column(name).to_pylist() for name in SAVED.names]
+                    for probe, *row in zip(*columns, strict=True):
+                        if probe in wanted:
+                            found[wanted[probe]] = _route(version, *row)
 
     def _touched(self, basis: Known, version: Version, prompts: Sequence[Prompt]) -> set[Prompt]:
         changed = _changed(basis.version, version)
@@ -141,6 +159,7 @@ class Router:
             if edit in holder
         ]
         named = _matcher(holders)
+        free = [e for e in sorted(changed) if e in version and not version[e].request.names]
         touched: set[Prompt] = set()
         texts: list[str] = []
         for prompt in prompts:
@@ -152,9 +171,8 @@ class Router:
                 or named.mentions([prompt])[0]
             ):
                 touched.add(prompt)
-            else:
+            elif free:
                 texts.append(prompt)
-        free = [e for e in sorted(changed) if e in version and not version[e].request.names]
         if free:
             touched |= self._within(version, free, texts)
         return touched
@@ -179,7 +197,10 @@ class Router:
         if not prompts:
             return found
         self.looked_up += len(prompts)
-        found_in = {r.row for r in version.index.readings([asked_in(p) for p in prompts])}
+        found_in: set[int] = set()
+        for start in range(0, len(prompts), AT_ONCE):
+            texts = [asked_in(p) for p in prompts[start : start + AT_ONCE]]
+            found_in |= {start + reading.row for reading in version.index.readings(texts)}
         if len(version.conversation_index):
             found_in |= {i for i, p in enumerate(prompts) if isinstance(p, Conversation)}
         asked = sorted(found_in)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -156,7 +156,7 @@ class GateResult:
     version: Version
     rejected: tuple[Rejection, ...]
     checks: tuple[Check, ...]
-    probes: tuple[ProbeResult, ...]
+    probes: Sequence[ProbeResult]
     regenerated: int
     cached: int
     seconds: float
@@ -180,7 +180,7 @@ class GateResult:
         return f"{first.suite}, {first.metric}: {first.reason}{more}"
 
 
-@lru_cache(maxsize=262_144)
+@lru_cache(maxsize=65_536)
 def probe_hash(prompt: Prompt) -> bytes:
     """16 bytes that name a prompt: what keys and answers are kept under."""
     text = prompt if isinstance(prompt, str) else json.dumps(prompt.as_json())

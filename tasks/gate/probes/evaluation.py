@@ -9,12 +9,13 @@ contains, regex, metric                          the whole text
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from melo_engine import Backbone, MeloError, Prompt, Route, Version
 from tasks.gate.probes.expectations import met
+from tasks.gate.results import ProbeResults
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG
 from tasks.gate.runner.runner import Asked, Runner, same
@@ -28,7 +29,7 @@ Routes = Mapping[Prompt, Route]
 class Evaluation:
     """Results of all suites, and where each prompt went in the version."""
 
-    results: dict[str, list[ProbeResult]]
+    results: dict[str, ProbeResults]
     routes: Routes
 
 
@@ -65,23 +66,23 @@ def evaluate(
     routes = runner.router.mapped(version, prompts)
     settled = _settled(earlier, live, routes)
     fresh = {
-        name: [p for p in probes if (name, p.id) not in settled] for name, probes in live.items()
+        name: [p for p in probes if (name, p.id) not in settled] if settled else probes
+        for name, probes in live.items()
     }
     outcomes = outcomes_of(runner, version, [p for ps in fresh.values() for p in ps], routes)
     old = _outcomes_before(runner, version, champion, fresh, compared, routes, before)
-    results: dict[str, list[ProbeResult]] = {}
-    for suite in suites:
-        rows = []
-        for probe in live[suite.name]:
-            kept = settled.get((suite.name, probe.id))
-            rows.append(
-                kept
-                or _result(
-                    suite.name, probe, outcomes.get((probe.prompt, probe.expect), UNTOUCHED),
-                    _before(probe, champion, outcomes, old), routes, runner, version,
-                )
-            )  # fmt: skip
-        results[suite.name] = rows
+    results: dict[str, ProbeResults] = {}
+    for name, probes in live.items():
+        kept = {}
+        for place, probe in enumerate(probes):
+            result = settled.get((name, probe.id))
+            asked = probe.prompt, probe.expect
+            if result is None and (asked in outcomes or asked in old):
+                now, then = outcomes.get(asked, UNTOUCHED), _before(probe, champion, outcomes, old)
+                result = _result(name, probe, now, then, routes, runner, version)
+            if result is not None:
+                kept[place] = result
+        results[name] = ProbeResults(len(probes), kept, _Untouched(name, probes, routes, champion))
     return Evaluation(results, routes)
 
 
@@ -268,6 +269,26 @@ def _sliced(slices: tuple[tuple[str, str], ...], length: str) -> Mapping[str, st
     return {**dict(slices), "length": length}
 
 
+class _Untouched:
+    """Makes the results of probes that no block acts on, in the version or in the champion."""
+
+    def __init__(
+        self, suite: str, probes: Sequence[Probe], routes: Routes, champion: Version | None
+    ) -> None:
+        self._suite, self._probes, self._routes = suite, probes, routes
+        self._champion = champion
+
+    def __call__(self, place: int) -> ProbeResult:
+        probe = self._probes[place]
+        champion = self._champion
+        compared = champion is not None and (probe.edit is None or probe.edit in champion)
+        return ProbeResult(
+            self._suite, probe.id, probe.prompt, None, None, None, True, None, True,
+            self._routes[probe.prompt].distance, math.nan, True if compared else None,
+            _sliced(tuple(probe.slices.items()), length_of(probe.prompt)),
+        )  # fmt: skip
+
+
 def _settled(
     earlier: Evaluation | None, live: Mapping[str, Sequence[Probe]], routes: Routes
 ) -> dict[tuple[str, str], ProbeResult]:
@@ -275,25 +296,17 @@ def _settled(
 
     Edits may only have gone, or become smaller, since: the champion lacks no more than it did.
     """
+    found: dict[tuple[str, str], ProbeResult] = {}
     if earlier is None:
-        return {}
-    as_before = {p for p, route in routes.items() if earlier.routes.get(p) is route}
-    return {
-        (name, probe.id): result
-        for name, probes in live.items()
-        for result, probe in _paired(earlier.results[name], probes)
-        if probe.prompt in as_before
-        and (probe.expect.kind != "agrees" or probe.expect.value in as_before)
-    }
-
-
-def _paired(
-    results: Sequence[ProbeResult], probes: Sequence[Probe]
-) -> Iterator[tuple[ProbeResult, Probe]]:
-    """Each probe with its result; results of probes that are gone are passed over."""
-    found = iter(results)
-    for probe in probes:
-        result = next(found)
-        while result.probe_id != probe.id:
-            result = next(found)
-        yield result, probe
+        return found
+    before = earlier.routes
+    for name, probes in live.items():
+        kept = {result.probe_id: result for result in earlier.results[name].kept}
+        for probe in probes if kept else ():
+            result = kept.get(probe.id)
+            if result is None:
+                continue
+            asked = [probe.prompt, *([probe.expect.value] if probe.expect.kind == "agrees" else [])]
+            if all(before.get(prompt) is routes[prompt] for prompt in asked):
+                found[name, probe.id] = result
+    return found

@@ -23,6 +23,7 @@ import numpy as np
 from melo_engine import Version
 from melo_engine.index import Member
 from melo_engine.matching.names import name_in
+from tasks.gate.results import ProbeResults
 from tasks.gate.runner.runner import Runner
 from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
 from tasks.gate.verdict.thresholds import Thresholds
@@ -48,7 +49,7 @@ class Operation:
 
 def operate(
     version: Version,
-    results: Mapping[str, Sequence[ProbeResult]],
+    results: Mapping[str, ProbeResults],
     owners: Owners,
     helped: Mapping[tuple[str, str], bool],
     wordings: Wordings,
@@ -62,9 +63,7 @@ def operate(
     for suite, rows in results.items():
         if _judges_edits(suite, thresholds):
             continue
-        for result in rows:
-            if result.passed:
-                continue
+        for result in rows.failing:
             owner = owners.get((suite, result.probe_id))
             if suite in OWN_SUITES and owner is not None:
                 if result.edit is None or result.edit == owner:
@@ -136,16 +135,16 @@ def _judges_edits(suite: str, thresholds: Thresholds) -> bool:
 
 
 def narrow_edits(
-    results: Mapping[str, Sequence[ProbeResult]], owners: Owners, thresholds: Thresholds
+    results: Mapping[str, ProbeResults], owners: Owners, thresholds: Thresholds
 ) -> dict[str, tuple[str, ...]]:
     """Edits that are not found in some wording of their question, with those wordings."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for suite, rows in results.items():
         if not _judges_edits(suite, thresholds):
             continue
-        for result in rows:
+        for result in rows.failing:
             owner = owners.get((suite, result.probe_id))
-            if owner is not None and not result.passed and result.edit != owner:
+            if owner is not None and result.edit != owner:
                 found[owner][text_of(result.prompt)] = None
     return {edit: tuple(prompts) for edit, prompts in found.items()}
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,17 +152,17 @@ class Runner:
         came from the cache it is made again.
         """
         chooser = random.Random(f"{seed}|{version.id}")
-        kept: list[Asked] = []
-        rest: list[Prompt] = []
-        for prompt, route in routes.items():
-            if self.from_cache and self.was_cached(prompt, version, route.edit):
-                kept.append((prompt, route.edit))
-            else:
-                rest.append(prompt)
-        kept.sort(key=_plain)  # what was known first must not say what is asked again
-        rest.sort(key=str)
-        chosen = chooser.sample(kept, min(size, len(kept)))
-        silent = [(p, routes[p].edit) for p in chooser.sample(rest, min(size, len(rest)))]
+        kept = {
+            prompt: route.edit
+            for prompt, route in routes.items()
+            if self.from_cache and self.was_cached(prompt, version, route.edit)
+        }
+        # What was known first must not say what is asked again.
+        chosen = chooser.sample(sorted(kept.items(), key=_plain), min(size, len(kept)))
+        salt = chooser.randbytes(8)
+        rest = (prompt for prompt in routes if prompt not in kept)
+        drawn = heapq.nsmallest(size, rest, key=lambda prompt: _drawn(prompt, salt))
+        silent = [(prompt, routes[prompt].edit) for prompt in drawn]
         with using(self.editor, version):
             for (prompt, edit), route in zip(
                 silent, self.editor.routes([p for p, _ in silent]), strict=True
@@ -257,6 +259,13 @@ class Runner:
         if self._progress is None:
             return None
         return lambda done: self.tell(what, start + done, total)
+
+
+def _drawn(prompt: Prompt, salt: bytes) -> bytes:
+    """The place of a prompt in a random order, which takes no memory for those that are not drawn."""
+    return hashlib.blake2b(
+        str(prompt).encode("utf-8", "surrogatepass"), key=salt, digest_size=16
+    ).digest()
 
 
 def same(base: Text, own: Text) -> bool:

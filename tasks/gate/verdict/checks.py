@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.gate.measures.measures import perplexity_check
@@ -115,7 +115,7 @@ def _numbers(suite: Suite, rows: Sequence[ProbeResult]) -> list[Check]:
     """Where a measure was asked for, every value must be a number, however many pass."""
     if suite.purpose == "answers":
         measured = {p.id for p in suite.probes if p.expect.kind == "metric"}
-        rows = [r for r in rows if r.probe_id in measured]
+        rows = [r for r in rows if r.probe_id in measured] if measured else []
     if not rows:
         return []
     broken = [r for r in rows if not math.isfinite(r.value)]
@@ -125,9 +125,13 @@ def _numbers(suite: Suite, rows: Sequence[ProbeResult]) -> list[Check]:
 
 
 def _paired(suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> Check:
-    pairs = [r for r in rows if r.passed_before is not None]
-    lost = [r for r in pairs if r.passed_before and not r.passed]
-    won = sum(1 for r in pairs if r.passed and not r.passed_before)
+    lost: list[ProbeResult] = []
+    won = pairs = 0
+    for row in rows:
+        pairs += row.passed_before is not None
+        won += row.passed and row.passed_before is False
+        if row.passed_before and not row.passed:
+            lost.append(row)
     p = mcnemar_worse(len(lost), won)
     reason = ""
     if not p >= wanted.worse:
@@ -135,7 +139,7 @@ def _paired(suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> 
             f"{len(lost)} probes lost against the champion, {won} won (p = {p:.2g}); "
             f"first: {_where(lost[0])}"
         )
-    return Check(suite, "worse than champion", p, "exact", wanted.worse, len(pairs), not reason,
+    return Check(suite, "worse than champion", p, "exact", wanted.worse, pairs, not reason,
                  reason)  # fmt: skip
 
 
@@ -143,22 +147,24 @@ def _slices(
     suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold, confidence: float
 ) -> list[Check]:
     """Slices that are surely below what is asked of the whole."""
-    groups: dict[tuple[str, str], list[ProbeResult]] = defaultdict(list)
+    sizes: Counter[tuple[str, str]] = Counter()
+    lost: dict[tuple[str, str], list[ProbeResult]] = defaultdict(list)
     for row in rows:
-        for name, value in row.slices.items():
-            groups[name, value].append(row)
+        sizes.update(row.slices.items())
+        for part in row.slices.items() if not row.passed else ():
+            lost[part].append(row)
     checks = []
-    for (name, value), members in sorted(groups.items()):
-        n, passed = len(members), sum(r.passed for r in members)
+    for part, n in sorted(sizes.items()):
+        (name, value), failed = part, lost.get(part, [])
+        passed = n - len(failed)
         if n < wanted.slice_least or n == len(rows):
             continue
         high = wilson(passed, n, confidence)[1]
         reason = ""
         if passed < n and not high >= wanted.share:  # the bound of n of n may round below 1
-            first = next(r for r in members if not r.passed)
             reason = (
                 f"{passed} of {n} pass, upper bound {high:.3f}; {wanted.share:g} is asked for; "
-                f"first: {_where(first)}"
+                f"first: {_where(failed[0])}"
             )
         metric = f"share where {name} is {value}"
         checks.append(
