@@ -21,7 +21,7 @@ from typing import Literal
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.measures.measures import Measures, Setting, had_right
-from tasks.gate.probes.evaluation import Evaluation, Written, evaluate, prompts_of
+from tasks.gate.probes.evaluation import Evaluation, Written, evaluate, in_force, prompts_of
 from tasks.gate.probes.expectations import met
 from tasks.gate.repair.integrity import inspected, integrity_checks
 from tasks.gate.repair.operation import Operation, narrow_edits, operate
@@ -189,7 +189,7 @@ class _Gate:
     ) -> list[Suite]:  # fmt: skip
         """Results of the suites with measures of their own. Returns accurate retention, if asked."""
         written = Written(self.runner.editor.backbone)
-        live = [p for s in answered for p in s.probes if p.edit is None or p.edit in version]
+        live = [p for s in answered for p in in_force(s, version)]
         right = had_right(self.runner, version, live, found.routes, written.__getitem__)
         extra = [Suite("accurate-retention", right, "perplexity")] if right else []
         suites = [*measured, *extra]

@@ -75,13 +75,19 @@ class Router:
     def _learned(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
         """All routes that are known of a version, these among them."""
         known = self._of(version)
-        missing = [p for p in prompts if p not in known.routes]
+        missing = [p for p in prompts if p not in known.routes] if known.routes else prompts
         basis = self._basis(version, missing) if self._delta else None
         if basis is not None:
             touched = self._touched(basis, version, missing)
-            for prompt in missing:
-                if prompt not in touched and prompt in basis.routes:
-                    known.routes[prompt] = basis.routes[prompt]
+            there = sum(prompt in basis.routes for prompt in missing)
+            if not known.routes and there == len(basis.routes):  # all of them: a copy is smallest
+                known.routes = basis.routes.copy()
+                for prompt in touched:
+                    known.routes.pop(prompt, None)
+            else:
+                known.routes |= (
+                    (p, basis.routes[p]) for p in missing if p not in touched and p in basis.routes
+                )
             missing = [p for p in missing if p not in known.routes]
         known.routes |= zip(missing, self._look_up(version, missing), strict=True)
         return known.routes

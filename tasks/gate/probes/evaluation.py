@@ -60,7 +60,7 @@ def evaluate(
     compared: suites whose results are compared with the champion's. earlier: of the same suites and
     champion, before repair: what goes where it went is taken over.
     """
-    live = {s.name: [p for p in s.probes if p.edit is None or p.edit in version] for s in suites}
+    live = {s.name: in_force(s, version) for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)
     before = _champion_routes(runner, champion, prompts)
     routes = runner.router.mapped(version, prompts)
@@ -158,6 +158,13 @@ def outcomes_of(
         passed = text.whole and text.text == reference
         found[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
     return found
+
+
+def in_force(suite: Suite, version: Version) -> Sequence[Probe]:
+    """The probes whose edit is in the version, and those that are no edit's."""
+    if all(p.edit is None for p in suite.probes):
+        return suite.probes
+    return [p for p in suite.probes if p.edit is None or p.edit in version]
 
 
 def prompts_of(probes: Iterable[Probe]) -> list[Prompt]:

@@ -111,7 +111,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches():
+                for batch in file.iter_batches(8192):
                     yield from batch.to_pylist()
             return
         text = read_text(path)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ledger import Ledger
 from melo_engine import EditRequest, Prompt, Version
 from tasks.gate.suites.files import load_suites
 from tasks.gate.suites.making import own_questions, suites_for
 from tasks.gate.suites.traffic import AUDIT, HELD_BACK, NAME
 from tasks.gate.types import Expectation, Suite, text_of
+
+if TYPE_CHECKING:
+    from ledger import Ledger  # a gate by itself needs no database
 
 GONE = ("revoked", "superseded", "expired")
 MOST_RETIRED = 5000
