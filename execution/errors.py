@@ -19,6 +19,10 @@ class ServerProblem(TaskError):
     """The Prefect server of a run does not come up."""
 
 
+class GateBlocked(TaskError):
+    """The gate fails whatever is edited: for a suite, a cache or a backbone, not for a job's edits."""
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it came from, and so on."""
     seen: set[int] = set()

@@ -14,7 +14,7 @@ import errno
 from enum import Enum
 from typing import Any
 
-from execution.errors import causes
+from execution.errors import GateBlocked, causes
 from ledger import LedgerBusy
 
 PAUSES = [2, 8, 30]  # seconds before each further try
@@ -45,6 +45,8 @@ def passes(error: BaseException | None) -> bool:
 def fault_of(error: BaseException) -> FailureKind:
     """What an error, or what it came from, says of the job that it ended."""
     if passes(error) or not isinstance(error, Exception):
+        return FailureKind.NOT_ITS
+    if any(isinstance(e, GateBlocked) for e in causes(error)):
         return FailureKind.NOT_ITS
     return FailureKind.DOUBTFUL if any(_of_shortage(e) for e in causes(error)) else FailureKind.OWN
 

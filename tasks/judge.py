@@ -13,16 +13,18 @@ from datetime import UTC, datetime
 
 from execution import progress
 from execution.context import Context
+from execution.errors import GateBlocked
 from execution.leases import JobRef, held
 from execution.lineage import BASE
 from execution.versions import open_editor, open_version, save_version
 from execution.work_folder import forget
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeRecord as Probed
-from melo_engine import Version
+from melo_engine import Editor, Version
 from tasks.edit import TrainedJob, restored
 from tasks.gate import (
     AnswerCache,
+    Check,
     GateResult,
     Rejection,
     Repair,
@@ -32,8 +34,10 @@ from tasks.gate import (
     write_report,
 )
 from tasks.gate.types import text_of
+from tasks.gate.verdict.thresholds import RepairRules
 from tasks.second import trained_again, worth_another_try
 
+FROZEN = ("backbone", "cache")  # what a gate looks at that no edit changes
 ROUNDS = 5  # of taking edits out or putting old ones back
 NOTHING = "nothing of the job could be kept"
 
@@ -70,7 +74,8 @@ def judge(context: Context, job: Job, result: TrainedJob) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
     Edits that were withdrawn while the candidate was made or gated are taken out of it, and what is
-    left is gated again: no version on record holds one.
+    left is gated again: no version on record holds one. Raises GateBlocked where the gate fails for
+    what is not the job's: its blocks are kept, and gated again once that is mended.
     """
     ref = JobRef(job.id, job.attempt, job.worker or "")
     job = held(context.ledger, ref)
@@ -197,6 +202,12 @@ def gate(
             version = restored(result, set(rejected) | set(result.failed), base, left)
             if version.id == gated.version.id:
                 break
+        blocked = _blocked(gated, base) or _blocked_before(editor, context, cache, gated, base)
+        if blocked is not None:
+            raise GateBlocked(
+                f"the gate fails whatever is edited: {blocked.suite}, {blocked.metric}: "
+                f"{blocked.reason}. Mend that, then run again: the blocks are kept."
+            )
     gated = replace(
         gated,
         candidate=result.candidate,
@@ -210,6 +221,37 @@ def gate(
     kept = result.candidate if gated.version.id == base.id else gated.version.id
     write_report(gated, context.paths.report(kept))
     return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
+
+
+def _blocked(gated: GateResult, base: Version) -> Check | None:
+    """A check of the cache or the backbone that failed: no edit can make it fail."""
+    if not _has_new(gated, base):
+        return None
+    return next((c for c in gated.checks if c.suite in FROZEN and not c.passed), None)
+
+
+def _has_new(gated: GateResult, base: Version) -> bool:
+    return any(edit not in base for edit in gated.version.edits)
+
+
+def _blocked_before(
+    editor: Editor, context: Context, cache: AnswerCache, gated: GateResult, base: Version
+) -> Check | None:
+    """A check that fails for the version without the job's edits too, and that no edit answers for."""
+    answered = {p.suite for p in gated.probes if not p.passed and p.edit is not None}
+    failed = {(c.suite, c.metric) for c in gated.checks if not c.passed and c.suite not in answered}
+    if not failed or not _has_new(gated, base):
+        return None
+    before = gate_candidate(
+        editor,
+        base,
+        None,
+        suites=suites_from(context.ledger, base, folder=context.paths.suites),
+        cache=cache,
+        thresholds=replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0)),
+        progress=progress.report,
+    )
+    return next((c for c in before.checks if (c.suite, c.metric) in failed and not c.passed), None)
 
 
 def _of_the_job(version: Version, result: TrainedJob, base: Version, job: Job | None) -> Version:

@@ -10,6 +10,8 @@ import pytest
 
 from config import Settings
 from execution.context import Context, open_ledger
+from execution.errors import GateBlocked
+from execution.failures import working_on
 from execution.leases import held, lease
 from execution.versions import open_editor, open_version, save_version
 from ledger import Job, LeaseLost, Ledger
@@ -219,3 +221,38 @@ def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_
     version = promoted(home, ledger)
     assert wrong.id not in open_version(home, version)
     assert {e.target: e.state for e in ledger.edits.find()} == {"ada": "revoked", "jon": "active"}
+
+
+def asking(expect: str, value: str = "") -> str:
+    """A suite of some prompts that no edit is about."""
+    probes = [
+        {"prompt": f"tell me of thing {i}", "expect": expect, "value": value} for i in range(30)
+    ]
+    return "\n".join(map(json.dumps, probes))
+
+
+@pytest.mark.parametrize(
+    "suite",
+    ["not JSON at all", asking("contains", "never said")],
+    ids=["a suite that can't be read", "a suite that the backbone itself fails"],
+)
+def test_a_gate_that_fails_whatever_is_edited_costs_no_edit(
+    home: Settings, ledger: Ledger, suite: str
+) -> None:
+    path = home.paths.suites / "guarded.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(suite)
+    take(home, ledger, report(0), report(1))
+    context = Context(home, ledger)
+    plan(context)
+    ref = lease(context)
+    assert ref is not None
+    result = edit_job(context, held(ledger, ref))
+    with pytest.raises(GateBlocked, match="guarded"), working_on(str(home.home), ref):
+        judge(context, held(ledger, ref), result)
+    assert ledger.counts().counts == {"planned": 2}
+    path.write_text(asking("unchanged"))
+    ref = lease(context)
+    assert ref is not None
+    verdict = judge(context, held(ledger, ref), trained(home, ref.id) or result)
+    assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)
