@@ -22,6 +22,7 @@ from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeRecord as Probed
 from melo_engine import Editor, Version
 from tasks.edit import TrainedJob, restored
+from tasks.edit.retraining import trained_again, worth_another_try
 from tasks.gate import (
     AnswerCache,
     Check,
@@ -35,7 +36,6 @@ from tasks.gate import (
 )
 from tasks.gate.types import text_of
 from tasks.gate.verdict.thresholds import RepairRules
-from tasks.second import trained_again, worth_another_try
 
 FROZEN = ("backbone", "cache")  # what a gate looks at that no edit changes
 ROUNDS = 5  # of taking edits out or putting old ones back

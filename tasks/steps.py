@@ -19,6 +19,7 @@ from execution.spreading import read_plan
 from ledger import Ledger
 from tasks.compact import compact
 from tasks.edit import edit_job, trained
+from tasks.edit.shards import cut, train_shard
 from tasks.fold import fold
 from tasks.gate.by_hand import audit
 from tasks.ingest import IngestOutcome, ingest_inbox, ingest_paths, retry_quarantined, rules_from
@@ -29,7 +30,6 @@ from tasks.reconcile import reconcile
 from tasks.register import log_audit, log_fruitless, register
 from tasks.register.promote import advance
 from tasks.rollback import roll_back
-from tasks.shards import cut, train_shard
 from tasks.similar import group_similar
 from tasks.write_back import write_back
 

@@ -161,7 +161,7 @@ def test_manual_promotion_waits_and_the_next_version_builds_on_the_candidate(
 KILLED = """
 import os, sys
 from pathlib import Path
-import tasks.judge, tasks.edit, tasks.register.upload, tasks.register.promote, tasks.register
+import tasks.judge, tasks.edit.job, tasks.register.upload, tasks.register.promote, tasks.register
 from config import load
 from tasks.plan import plan
 from execution.context import Context
@@ -183,7 +183,7 @@ context = Context(load(home))
 plan(context)
 ref = lease(context)
 job = held(context.ledger, ref)
-verdict = tasks.judge.judge(context, job, tasks.edit.edit_job(context, job))
+verdict = tasks.judge.judge(context, job, tasks.edit.job.edit_job(context, job))
 tasks.register.upload.register(context, verdict.version)
 sys.modules["tasks.register.promote"].advance(
     context, verdict.version, actor="dying"
@@ -191,9 +191,9 @@ sys.modules["tasks.register.promote"].advance(
 """
 
 PLACES = [
-    ("before", "tasks.edit.save_version"),
-    ("after", "tasks.edit.save_version"),
-    ("after", "tasks.edit.write"),
+    ("before", "tasks.edit.job.save_version"),
+    ("after", "tasks.edit.job.save_version"),
+    ("after", "tasks.edit.job.write"),
     ("before", "tasks.judge.record"),
     ("after", "tasks.judge.save_version"),
     ("before", "tasks.judge.forget"),

@@ -16,10 +16,10 @@ from execution.spreading import read_plan
 from execution.versions import open_version
 from ledger import Job, Ledger
 from tasks.edit import edit_job
+from tasks.edit.shards import cut, train_shard, trained_shard
 from tasks.ingest import rules_from
 from tasks.judge import judge
 from tasks.plan import plan
-from tasks.shards import cut, train_shard, trained_shard
 from tests.conftest import report
 from tests.pipeline import take
 
@@ -27,7 +27,7 @@ WORKER = """
 import sys
 from config import load
 from execution.spreading import read_plan
-from tasks.shards import train_shard
+from tasks.edit.shards import train_shard
 from execution.context import Context
 settings = load(sys.argv[1])
 plan = read_plan(settings, sys.argv[2])

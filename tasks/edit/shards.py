@@ -19,7 +19,7 @@ from ledger import Job
 from melo_engine import Conflict, Editor, EditOutcome, EditResult
 from melo_engine.errors import VersionError
 from melo_engine.merge import merge_parts
-from tasks.requests import request_of
+from tasks.edit.requests import request_of
 
 
 def cut(context: Context, job: Job) -> Plan | None:

@@ -15,8 +15,8 @@ from execution import progress
 from execution.versions import edit_settings, open_backbone, open_encoder
 from ledger import Job
 from melo_engine import Editor, EditRequest, EditSettings, Version
+from tasks.edit.requests import request_of
 from tasks.gate import Rejection
-from tasks.requests import request_of
 
 
 def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set[str]) -> list[str]:

@@ -20,8 +20,8 @@ from execution.work_folder import read, result_file, write
 from ledger import Job
 from melo_engine import EditResult, Version
 from melo_engine.errors import VersionError
-from tasks.requests import request_of
-from tasks.shards import cut, merged
+from tasks.edit.requests import request_of
+from tasks.edit.shards import cut, merged
 
 
 @dataclass(frozen=True)
