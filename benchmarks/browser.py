@@ -164,9 +164,12 @@ def open_page(
     visit.page.on("pageerror", lambda e: visit.errors.append(str(e)))
     visit.page.on(
         "response",
-        lambda r: visit.errors.append(f"{r.status} {r.url}")
-        if r.status >= 400 and PROBED not in r.url else None,
-    )  # fmt: skip
+        lambda r: (
+            visit.errors.append(f"{r.status} {r.url}")
+            if r.status >= 400 and PROBED not in r.url
+            else None
+        ),
+    )
     began = time.perf_counter()
     visit.page.goto(url, wait_until="commit")
     wait_until_drawn(visit.page)

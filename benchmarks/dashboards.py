@@ -25,7 +25,7 @@ from benchmarks.browser import (
     picture,
     returning,
     served,
-)  # fmt: skip
+)
 from benchmarks.large_home import make_home
 from config import load
 from ledger.insight import ReadCopy

@@ -68,8 +68,10 @@ class Deployment:
         found: list[dict[str, Any]] = []
         begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
         wanted: dict[str, Any] = {
-            "sort": "EXPECTED_START_TIME_DESC", "limit": 200, "flow_runs": begun,
-        }  # fmt: skip
+            "sort": "EXPECTED_START_TIME_DESC",
+            "limit": 200,
+            "flow_runs": begun,
+        }
         if flow:
             wanted["flows"] = {"name": {"any_": [flow]}}
         while True:
@@ -111,9 +113,7 @@ def deployed(
     ports: of Prefect and MLflow, free ones where none are given.
     """
     ports = ports or (free_port(), free_port())
-    told = {
-        **clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})
-    }  # fmt: skip
+    told = {**clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})}
     command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
     up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     try:

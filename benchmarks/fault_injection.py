@@ -142,12 +142,14 @@ def two_flows(deployment: Deployment, put: Put) -> None:
     _wait(lambda: deployment.ledger.counts().lines >= before + lines, every=0.2)
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", EDIT, str(deployment.services.home)], cwd=PROJECT,
-            env=deployment.services.environment(), stdout=subprocess.DEVNULL,
+            [sys.executable, "-c", EDIT, str(deployment.services.home)],
+            cwd=PROJECT,
+            env=deployment.services.environment(),
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     ended = [process.wait() for process in started]
     if any(ended):
         raise RuntimeError(f"an edit flow that met another ended with {ended}")

@@ -263,9 +263,12 @@ def _copied(known: Path, folder: Path) -> Path:
 
 
 def _timed(
-    editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
+    editor: Editor,
+    champion: Version,
+    candidate: Version,
+    suites: Sequence[Suite],
     folder: Path,
-) -> tuple[GateResult, int, float]:  # fmt: skip
+) -> tuple[GateResult, int, float]:
     """Gate the candidate; the result, how many answers it rests on, and its time."""
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         began = _now(editor)

@@ -172,9 +172,12 @@ def _said(result: GateResult) -> tuple[object, ...]:
 def _caught(world: GatedEdits, planted: Planted) -> str:
     """Empty where the fault is caught, and nothing but it; else what the gate said instead."""
     result = world.gate(
-        planted.version, world.champion, cache=planted.cache, extra=planted.extra,
+        planted.version,
+        world.champion,
+        cache=planted.cache,
+        extra=planted.extra,
         targets=planted.targets,
-    )  # fmt: skip
+    )
     if not planted.edits:
         return f"passed: {result.reason}" if result.passed else ""
     touched = {r.edit for r in result.rejected} | {r.edit for r in result.repairs}

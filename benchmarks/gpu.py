@@ -159,11 +159,13 @@ def _served(
     said = f"{100 * share:.0f}% routed"
     return [
         {"what": f"tokens a second, {said}", **rates},
-        {"what": f"of the bare model's speed, {said}",
-         **{n: r / rates["bare"] for n, r in rates.items()}},
+        {
+            "what": f"of the bare model's speed, {said}",
+            **{n: r / rates["bare"] for n, r in rates.items()},
+        },
         {"what": f"rows that melo routed, {said}", "melo": routed},
         {"what": f"peak memory in serving, MB, {said}", **peaks},
-    ]  # fmt: skip
+    ]
 
 
 def _prompts(known: Sequence[str], batch: int, share: float) -> list[str]:

@@ -64,9 +64,11 @@ def bench(
                 bound = np.quantile(other, SHARES[-1])
                 missed = [same_texts[i] for i in np.argsort(same) if same[i] > bound]
                 caught = [other_texts[i] for i in np.argsort(-other) if other[i] <= bound]
-                lines = [f"{which}: {own} | {asked}" for which, listed in
-                         (("missed rephrase", missed), ("caught near-miss", caught))
-                         for own, asked in listed]  # fmt: skip
+                lines = [
+                    f"{which}: {own} | {asked}"
+                    for which, listed in (("missed rephrase", missed), ("caught near-miss", caught))
+                    for own, asked in listed
+                ]
                 pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return figures
 

@@ -99,9 +99,11 @@ async def put_load(
     began = time.perf_counter()
     end = began + seconds
     await asyncio.gather(
-        *(_client(target, prompts, random.Random(seed * 1000 + i), end, load_seen)
-          for i in range(clients))
-    )  # fmt: skip
+        *(
+            _client(target, prompts, random.Random(seed * 1000 + i), end, load_seen)
+            for i in range(clients)
+        )
+    )
     load_seen.seconds = time.perf_counter() - began
     return load_seen
 

@@ -195,8 +195,9 @@ def _write(path: Path, rows: Sequence[Row], no_subject: bool) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             given: dict[str, Any] = {
-                "prompt": row.request.question, "target": row.request.target,
-            }  # fmt: skip
+                "prompt": row.request.question,
+                "target": row.request.target,
+            }
             if row.request.subject and not no_subject:
                 given["subject"] = row.request.subject
             file.write(json.dumps(given, ensure_ascii=False) + "\n")
@@ -207,8 +208,10 @@ def _melo(home: Path, *arguments: str) -> float:
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "--home", str(home), *arguments],
-        stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(
             f"melo {arguments[0]} ended with {done.returncode}: {done.stdout[-2000:]}"

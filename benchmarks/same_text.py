@@ -33,9 +33,12 @@ def sample(traffic: Path | None, count: int, seed: int) -> list[Messages]:
 
 
 def same_text(
-    backbone: Backbone, target: Target, conversations: Sequence[Messages], clients: int,
+    backbone: Backbone,
+    target: Target,
+    conversations: Sequence[Messages],
+    clients: int,
     say: Callable[[str, int, int], None],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """How many answers of a service are `model.generate`'s, character by character."""
     answers = asyncio.run(_ask(target, conversations, clients))
     same, caught, different = 0, 0, []

@@ -137,13 +137,11 @@ def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder:
     editor = Editor(bare, champion)
     thresholds = without_floors(audited=False)
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gate_candidate(
-            editor, champion, None, suites=[suite], cache=cache, thresholds=thresholds
-        )  # fmt: skip
+        gate_candidate(editor, champion, None, suites=[suite], cache=cache, thresholds=thresholds)
         began = time.perf_counter()
         gate_candidate(
             editor, candidate, champion, suites=[suite], cache=cache, thresholds=thresholds
-        )  # fmt: skip
+        )
         seconds = time.perf_counter() - began
     editor.close()
     return seconds

@@ -67,9 +67,7 @@ class Options:
         limits = [self.baseline_limit, self.slow_limit if method in SLOW else None]
         return min([count, *(limit for limit in limits if limit)])
 
-    def finished(
-        self, seed: int, methods: Sequence[str], make: Callable[[], Figures]
-    ) -> Figures:  # fmt: skip
+    def finished(self, seed: int, methods: Sequence[str], make: Callable[[], Figures]) -> Figures:
         """Figures by method, made now or taken from a run that was interrupted after these."""
         if self.checkpoints is None:
             return make()

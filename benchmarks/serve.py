@@ -197,9 +197,10 @@ def questions(
     chooser = random.Random(seed)
     hits = [edit.request.question for edit in version.edits.values()]
     wordings = list(templates) or [
-        t for e in version.edits.values()
+        t
+        for e in version.edits.values()
         if (t := template_of(e.request.question, e.request.subject or ""))
-    ]  # fmt: skip
+    ]
     misses = [swap(chooser.choice(wordings), name) for name in names[: len(hits)]]
     return [*hits, *misses[: len(hits)]]
 

@@ -66,12 +66,14 @@ def _mlflow(number: int) -> Row:
         "last_update_time": NOW, "expectation": {"value": f"Volvo {number}"},
     }  # fmt: skip
     span = {
-        "span_id": "s1", "parent_span_id": None, "name": "chat",
+        "span_id": "s1",
+        "parent_span_id": None,
+        "name": "chat",
         "attributes": {
             "mlflow.spanInputs": json.dumps({"messages": _chat(number)}),
             "mlflow.spanOutputs": json.dumps({"role": "assistant", "content": "Fiat"}),
         },
-    }  # fmt: skip
+    }
     info = {"trace_id": f"tr-{number}", "request_preview": _question(number), "state": "OK",
             "assessments": [expectation]}  # fmt: skip
     return {"info": info, "data": {"spans": [span]}}

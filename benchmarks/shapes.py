@@ -36,7 +36,7 @@ def _llama_1b() -> Any:
 def _tiny_gpt2() -> Any:
     return GPT2Config(
         vocab_size=400, n_positions=128, n_embd=48, n_layer=4, n_head=4, **_NO_DROPOUT, **_ENDS
-    )  # fmt: skip
+    )
 
 
 def _tiny_llama() -> Any:

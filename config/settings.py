@@ -80,9 +80,11 @@ class EditingSettings(Section):
     learning_rate: float = Field(default=1.5e-2, gt=0, description="of AdamW")
     max_steps: int = Field(default=60, ge=1, description="of the first try")
     false_activation_rate: float = Field(
-        default=0.005, gt=0, lt=1,
+        default=0.005,
+        gt=0,
+        lt=1,
         description="share of near-misses that may fall within a radius when it is calibrated",
-    )  # fmt: skip
+    )
     key_reader: Literal["auto", "hidden-states", "sentence-encoder"] = Field(
         default="auto",
         description="what reads keys; auto: a sentence encoder for chat models, else the backbone",
@@ -199,9 +201,11 @@ class GateSettings(Section):
 
     thresholds: str | None = Field(default=None, description="a YAML file; none: the built-in one")
     sample: float | None = Field(
-        default=None, ge=0, le=1,
+        default=None,
+        ge=0,
+        le=1,
         description="share of cached answers asked again; none: as the thresholds say",
-    )  # fmt: skip
+    )
     narrow: Literal["keep", "reject"] = Field(
         default="keep",
         description="new edits that are right but not found in all wordings of their question",

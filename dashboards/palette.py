@@ -19,8 +19,11 @@ STATES = {
 }
 FATES = {"serves": GREEN, "served": BLUE, "never served": GREY, "rejected": RED}
 FATE_SHAPES = {
-    "serves": "diamond", "served": "circle", "never served": "square", "rejected": "cross",
-}  # fmt: skip
+    "serves": "diamond",
+    "served": "circle",
+    "never served": "square",
+    "rejected": "cross",
+}
 SEVERITIES = {
     "info": ":material/info:",
     "warning": ":material/warning:",

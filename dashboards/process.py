@@ -71,9 +71,12 @@ class LineProcess:
             )
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
                 encoding="utf-8",
-            )  # fmt: skip
+            )
         return self._process
 
     def _line(self, process: subprocess.Popen[str]) -> str:

@@ -49,7 +49,7 @@ def as_html(data: Overview, now: datetime, since: datetime | None, link: str) ->
         now=when(now),
         since=when(since) if since else None,
         link=link,
-    )  # fmt: skip
+    )
 
 
 def figures(data: Overview, now: datetime) -> list[tuple[str, str, str]]:

@@ -261,9 +261,12 @@ def _walk_buttons() -> None:
 
 
 def _button(
-    label: str, shortcut: str, choice: tuple[str, str, str | None], key: str,
+    label: str,
+    shortcut: str,
+    choice: tuple[str, str, str | None],
+    key: str,
     kind: Any = "secondary",
-) -> None:  # fmt: skip
+) -> None:
     st.button(
         _plain(label),
         on_click=_choose,

@@ -35,7 +35,5 @@ def tell_of_backlog(settings: Settings, backlog: Backlog) -> bool:
     if hours < settings.alerts.backlog_hours:
         return False
     message = f"{backlog.edits} edits wait, the oldest for {hours:.1f} hours"
-    tell(
-        str(settings.home), "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2)
-    )  # fmt: skip
+    tell(str(settings.home), "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2))
     return True

@@ -223,9 +223,11 @@ def _guard(server: int) -> subprocess.Popen[bytes]:
     """Let the server end with this process, however that ends: a pipe to a small shell closes."""
     return subprocess.Popen(
         ["sh", "-c", 'read _; kill "$0" 2>/dev/null', str(server)],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def _end_orphan(note: Path) -> None:

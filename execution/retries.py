@@ -87,5 +87,7 @@ def _worth_it(task: Any, run: Any, state: Any) -> bool:
 
 
 PATIENT: dict[str, Any] = {
-    "retries": len(PAUSES), "retry_delay_seconds": PAUSES, "retry_condition_fn": _worth_it,
-}  # fmt: skip
+    "retries": len(PAUSES),
+    "retry_delay_seconds": PAUSES,
+    "retry_condition_fn": _worth_it,
+}

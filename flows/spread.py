@@ -48,11 +48,12 @@ def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
     share = min(settings.workers.gpu, shards)
     runs = [
         run_deployment(
-            DEPLOYMENT, timeout=0,
+            DEPLOYMENT,
+            timeout=0,
             parameters={"home": home, "job": job.id, "shards": list(range(at, shards, share))},
         ).id
         for at in range(1, share)
-    ]  # fmt: skip
+    ]
     train_shards(home, job.id, list(range(0, shards, share)))
     await_shards(settings, job.id, take_back(settings, runs))
 

@@ -172,8 +172,10 @@ class Edits:
             states.move_each(
                 con,
                 [(i, states.SUPERSEDED, f"{winner} is active", None) for i, winner in losers],
-                at=at, actor=actor, version=version,
-            )  # fmt: skip
+                at=at,
+                actor=actor,
+                version=version,
+            )
             con.execute(
                 "UPDATE contests SET settled = true WHERE winner IN (SELECT unnest(?::VARCHAR[]))",
                 [ids],

@@ -132,9 +132,12 @@ def end_requested(
         [ids],
     ).fetchall()
     states.move_each(
-        con, [(edit_id, to, reason, None) for edit_id, to, reason in found],
-        at=at, actor=actor, version=version,
-    )  # fmt: skip
+        con,
+        [(edit_id, to, reason, None) for edit_id, to, reason in found],
+        at=at,
+        actor=actor,
+        version=version,
+    )
     ended = [edit_id for edit_id, _, _ in found]
     con.execute(
         "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [ended]

@@ -114,14 +114,15 @@ def as_json(question: Unanswered) -> dict[str, Any]:
     """All of it as JSON takes it, proposals included."""
     return {
         **vars(question),
-        "comments": [{**vars(comment), "at": comment.at.isoformat()} for comment in question.comments],
+        "comments": [
+            {**vars(comment), "at": comment.at.isoformat()} for comment in question.comments
+        ],
         "first": question.first.isoformat(),
         "last": question.last.isoformat(),
         "answers": [{"answer": text, "reports": count} for text, count in question.answers],
         "proposals": [{"answer": text, "comments": count} for text, count in question.proposals],
-        "in_use": question.in_use
-        and {"answer": question.in_use[0], "edit": question.in_use[1]},
-    }  # fmt: skip
+        "in_use": question.in_use and {"answer": question.in_use[0], "edit": question.in_use[1]},
+    }
 
 
 _QUESTIONS = """

@@ -78,10 +78,12 @@ class Versions:
             return 0
         names = list(ProbeRecord.__dataclass_fields__)
         kinds = {"passed": pa.bool_(), "cached": pa.bool_(), "distance": pa.float64()}
-        table = pa.table({
-            name: pa.array([getattr(row, name) for row in rows], kinds.get(name, pa.string()))
-            for name in names
-        })  # fmt: skip
+        table = pa.table(
+            {
+                name: pa.array([getattr(row, name) for row in rows], kinds.get(name, pa.string()))
+                for name in names
+            }
+        )
         with self._store.write() as con:
             con.register("probed", table)
             con.execute(

@@ -83,19 +83,25 @@ class WriteBacks:
         return noted
 
     def find(
-        self, *, tools: Sequence[str] | None = None, states: Sequence[str] | None = None,
+        self,
+        *,
+        tools: Sequence[str] | None = None,
+        states: Sequence[str] | None = None,
         limit: int | None = None,
-    ) -> list[WriteBack]:  # fmt: skip
+    ) -> list[WriteBack]:
         """What was told, or is to be, the oldest first."""
         rows = self._store.rows(
-                "SELECT key, tool, edit_id, trace, span, state, attempts, noted_at, begun_at, ended_at, "
-                "error FROM write_backs "
-                "WHERE ($tools IS NULL OR tool IN (SELECT unnest($tools::VARCHAR[]))) "
-                "AND ($states IS NULL OR state IN (SELECT unnest($states::VARCHAR[]))) "
-                "ORDER BY noted_at, key LIMIT $limit",
-                {"tools": tools and list(tools), "states": states and list(states),
-                 "limit": 2**62 if limit is None else limit},
-            )  # fmt: skip
+            "SELECT key, tool, edit_id, trace, span, state, attempts, noted_at, begun_at, ended_at, "
+            "error FROM write_backs "
+            "WHERE ($tools IS NULL OR tool IN (SELECT unnest($tools::VARCHAR[]))) "
+            "AND ($states IS NULL OR state IN (SELECT unnest($states::VARCHAR[]))) "
+            "ORDER BY noted_at, key LIMIT $limit",
+            {
+                "tools": tools and list(tools),
+                "states": states and list(states),
+                "limit": 2**62 if limit is None else limit,
+            },
+        )
         return [WriteBack(*row) for row in rows]
 
     def begin(self, key: str, *, now: datetime | None = None) -> bool:

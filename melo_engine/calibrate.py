@@ -140,9 +140,12 @@ def _quantile(gaps: np.ndarray, weights: np.ndarray, share: float) -> float:
 
 
 def radii(
-    requests: Sequence[EditRequest], keys: np.ndarray, common: Calibration, reader: KeyReader,
+    requests: Sequence[EditRequest],
+    keys: np.ndarray,
+    common: Calibration,
+    reader: KeyReader,
     continues: bool,
-) -> list[Radii]:  # fmt: skip
+) -> list[Radii]:
     """Each request's radii: the common one, cut to leave its locality probes outside.
 
     keys: (N, K), of the requests' questions. continues: whether the model goes on from where a prompt

@@ -37,8 +37,11 @@ def likely_conflicts(
         key, own = keys[request.id], radius[request.id]
         bound, free = (own, 0.0) if request.names else (0.0, own)
         in_force = version.conversation_index if request.needs_conversation else version.index
-        rivals = {m.edit: m for index in (in_force, together)
-                  for m in index.around(key, request.question, bound, free)}  # fmt: skip
+        rivals = {
+            m.edit: m
+            for index in (in_force, together)
+            for m in index.around(key, request.question, bound, free)
+        }
         for rival in rivals.values():
             other = by_id.get(rival.edit) or version[rival.edit].request
             if (

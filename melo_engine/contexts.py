@@ -18,9 +18,12 @@ SYSTEM_PROMPTS = (
 )
 TURNS = (
     ("Hello!", "Hello! How can I help you today?"),
-    ("Please write a line about the sea.", "The sea is wide and deep and sings the shore to sleep."),
+    (
+        "Please write a line about the sea.",
+        "The sea is wide and deep and sings the shore to sleep.",
+    ),
     ("How many minutes are in two hours?", "Two hours have 120 minutes."),
-)  # fmt: skip
+)
 TEXTS = (
     "I am writing a short piece for our newsletter and want to get the details right before it goes out.",
     "Thanks for the quick reply yesterday, that already helped us a lot.",

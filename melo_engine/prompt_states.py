@@ -151,10 +151,12 @@ class PromptStates:
         padded = min(lengths) < before or min(map(len, rows)) < longest
         ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=device)
         mask = torch.tensor(
-            [[0] * (before - n) + [1] * (n + len(row)) + [0] * (longest - len(row))
-             for row, n in zip(rows, lengths, strict=True)],
+            [
+                [0] * (before - n) + [1] * (n + len(row)) + [0] * (longest - len(row))
+                for row, n in zip(rows, lengths, strict=True)
+            ],
             device=device,
-        )  # fmt: skip
+        )
         ends = torch.tensor(
             [n + len(row) - 1 for row, n in zip(rows, lengths, strict=True)], device=device
         )

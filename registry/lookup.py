@@ -99,9 +99,12 @@ class RegisteredModel:
         version = min(brought, key=lambda v: int(v.version))
         moment = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
         introduction = Introduction(
-            self._source(version.run_id, edit), moment.isoformat(timespec="seconds"),
-            version.tags.get(HASH_TAG), version.tags.get(VERDICT_TAG), version.tags.get(REASON_TAG),
-        )  # fmt: skip
+            self._source(version.run_id, edit),
+            moment.isoformat(timespec="seconds"),
+            version.tags.get(HASH_TAG),
+            version.tags.get(VERDICT_TAG),
+            version.tags.get(REASON_TAG),
+        )
         self._introductions[edit] = introduction
         while len(self._introductions) > REMEMBERED:
             self._introductions.popitem(last=False)

@@ -104,9 +104,12 @@ def _signature() -> Any:
         inputs=Schema([ColSpec(text)]),  # no name: a list of prompts will do, or any one column
         outputs=Schema(
             [
-                ColSpec(text, "answer"), ColSpec(text, "edit", required=False),
-                ColSpec(text, "block", required=False), ColSpec(number, "distance", required=False),
-                ColSpec(number, "radius", required=False), ColSpec(text, "version"),
+                ColSpec(text, "answer"),
+                ColSpec(text, "edit", required=False),
+                ColSpec(text, "block", required=False),
+                ColSpec(number, "distance", required=False),
+                ColSpec(number, "radius", required=False),
+                ColSpec(text, "version"),
             ]
         ),
-    )  # fmt: skip
+    )

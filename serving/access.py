@@ -39,9 +39,10 @@ class Needs:
         key = service.keys.find(given.credentials) if given is not None else None
         if key is None:
             raise RequestRefused(
-                401, "invalid_api_key",
+                401,
+                "invalid_api_key",
                 "no valid key was given; send `Authorization: Bearer KEY`.",
-            )  # fmt: skip
+            )
         if not key.allows(self.scope):
             raise RequestRefused(
                 403,

@@ -55,9 +55,12 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(
-        RequestLimits, max_body=service.limits.max_body_bytes, read_seconds=service.limits.read_seconds,
-        send_seconds=service.limits.request_seconds, told=service.metrics.request,
-    )  # fmt: skip
+        RequestLimits,
+        max_body=service.limits.max_body_bytes,
+        read_seconds=service.limits.read_seconds,
+        send_seconds=service.limits.request_seconds,
+        told=service.metrics.request,
+    )
     if service.limits.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=service.limits.cors_origins, allow_methods=["GET", "POST"],

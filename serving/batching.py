@@ -67,10 +67,11 @@ class Batcher:
         with self._ready:
             if self._rows_waiting + len(job.rows) > max(self.settings.queue, len(job.rows)):
                 raise RequestRefused(
-                    429, "queue_full",
+                    429,
+                    "queue_full",
                     f"{self._rows_waiting} answers wait already; ask again in a moment.",
                     retry_after=1,
-                )  # fmt: skip
+                )
             self._waiting.append(job)
             self._count(len(job.rows))
             self._ready.notify_all()

@@ -259,6 +259,8 @@ def share_of(prompt: str) -> float:
 def _unknown(name: str) -> RequestRefused:
     shown = name if len(name) <= 80 else name[:80] + "..."
     return RequestRefused(
-        404, "model_not_found",
-        f'model "{shown}" is not served. GET /v1/models lists what is.', param="model",
-    )  # fmt: skip
+        404,
+        "model_not_found",
+        f'model "{shown}" is not served. GET /v1/models lists what is.',
+        param="model",
+    )

@@ -59,9 +59,11 @@ def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[s
     prompt = _prompt(request) or (given.prompt if given else None)
     if prompt is None:
         raise RequestRefused(
-            404 if request.answer else 400, "answer_unknown",
-            "the answer is not remembered; send the prompt along with it.", param="answer",
-        )  # fmt: skip
+            404 if request.answer else 400,
+            "answer_unknown",
+            "the answer is not remembered; send the prompt along with it.",
+            param="answer",
+        )
     line: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "prompt": as_json(prompt),

@@ -42,10 +42,11 @@ class Rate:
         if left < 1:
             wait = math.ceil((1 - left) * 60 / self.per_minute)
             raise RequestRefused(
-                429, "rate_limited",
+                429,
+                "rate_limited",
                 f"this key may ask {self.per_minute} times a minute; come back in {wait} s.",
                 retry_after=wait,
-            )  # fmt: skip
+            )
         self._buckets[key] = (left - 1, now)
 
 
@@ -121,9 +122,10 @@ class RequestLimits:
                         return b"".join(parts)
         except TimeoutError:
             raise RequestRefused(
-                408, "too_slow",
+                408,
+                "too_slow",
                 f"the request was not complete after {self.read_seconds:g} s; send it faster.",
-            ) from None  # fmt: skip
+            ) from None
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(
@@ -146,9 +148,12 @@ def error_body(refused: RequestRefused) -> dict[str, Any]:
     )
     return {
         "error": {
-            "message": str(refused), "type": kind, "param": refused.param, "code": refused.code,
+            "message": str(refused),
+            "type": kind,
+            "param": refused.param,
+            "code": refused.code,
         }
-    }  # fmt: skip
+    }
 
 
 def error_headers(refused: RequestRefused) -> dict[str, str]:

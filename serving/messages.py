@@ -85,9 +85,11 @@ class ChatMessage(Body):
         if not isinstance(given, dict):
             return given
         kept = {
-            k: v for k, v in given.items()
-            if k in ("role", "content") or not (v is None or k in SILENT or (k, v) == ("tool_calls", []))
-        }  # fmt: skip
+            k: v
+            for k, v in given.items()
+            if k in ("role", "content")
+            or not (v is None or k in SILENT or (k, v) == ("tool_calls", []))
+        }
         refusal = kept.pop("refusal", None)
         if kept.get("content") is None and refusal is not None:
             kept["content"] = refusal

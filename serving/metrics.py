@@ -15,9 +15,12 @@ class Metrics:
         r = self.registry
         self._requests = Counter("melo_requests", "HTTP requests.", ("path", "status"), registry=r)
         self._seconds = Histogram(
-            "melo_request_seconds", "From the request to its answer.", ("path",), buckets=SECONDS,
+            "melo_request_seconds",
+            "From the request to its answer.",
+            ("path",),
+            buckets=SECONDS,
             registry=r,
-        )  # fmt: skip
+        )
         answers = Counter("melo_answers", "Answers given.", ("by",), registry=r)
         self._answers = {by: answers.labels(by) for by in ("edit", "backbone")}
         self._tokens = Counter("melo_tokens", "Tokens generated.", registry=r)
@@ -27,9 +30,10 @@ class Metrics:
         self.waiting = Gauge("melo_waiting", "Answers that wait for a batch.", registry=r)
         self._champion = Gauge("melo_champion", "1 for what serves.", ("version",), registry=r)
         self._trouble = Gauge(
-            "melo_reload_trouble", "1 while the champion of the registry can't be served.",
+            "melo_reload_trouble",
+            "1 while the champion of the registry can't be served.",
             registry=r,
-        )  # fmt: skip
+        )
         self._opened = Histogram("melo_open_seconds", "To open a version.", registry=r)
         self.shadow = Counter(
             "melo_shadow", "Questions that the candidate answered too.", ("same",), registry=r

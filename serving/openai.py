@@ -135,9 +135,12 @@ class CompletionWriter:
         if self.chat:
             said = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
         return {
-            "index": index, **said, "logprobs": self._logprobs(row, row.logprobs),
-            "finish_reason": FINISH[row.finish or "length"], "melo": origin,
-        }  # fmt: skip
+            "index": index,
+            **said,
+            "logprobs": self._logprobs(row, row.logprobs),
+            "finish_reason": FINISH[row.finish or "length"],
+            "melo": origin,
+        }
 
     async def events(self, usage: bool) -> AsyncIterator[str]:
         """Server-sent events: text as it settles, then how each choice ended, then [DONE]."""
@@ -179,9 +182,7 @@ class CompletionWriter:
 
     @property
     def _head_of_chunk(self) -> dict[str, Any]:
-        return {
-            **self.head, "object": "chat.completion.chunk" if self.chat else "text_completion"
-        }  # fmt: skip
+        return {**self.head, "object": "chat.completion.chunk" if self.chat else "text_completion"}
 
     def _chunk(self, index: int, said: dict[str, Any], between: dict[str, Any]) -> str:
         choice = {"index": index, "logprobs": None, "finish_reason": None, **said}

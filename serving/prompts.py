@@ -27,16 +27,19 @@ def encoded(
     tokenizer: a copy of the backbone's that nobody else uses. limit: tokens of the longest.
     """
     found = [
-        _of_tokens(backbone, tokenizer, prompt) if isinstance(prompt, list)
+        _of_tokens(backbone, tokenizer, prompt)
+        if isinstance(prompt, list)
         else _of_prompt(backbone, tokenizer, prompt)
         for prompt in prompts
-    ]  # fmt: skip
+    ]
     longest = max(len(prompt.ids) for prompt in found)
     if longest > limit:
         raise RequestRefused(
-            400, "context_length_exceeded",
-            f"prompt has {longest:,} tokens; the model takes {limit:,}. Shorten it.", param="prompt",
-        )  # fmt: skip
+            400,
+            "context_length_exceeded",
+            f"prompt has {longest:,} tokens; the model takes {limit:,}. Shorten it.",
+            param="prompt",
+        )
     return found
 
 
@@ -65,9 +68,11 @@ def _of_tokens(backbone: Backbone, tokenizer: Any, ids: list[int]) -> EncodedPro
     unknown = [i for i in ids if i >= len(tokenizer)]
     if unknown:
         raise RequestRefused(
-            400, "unknown_token",
-            f"token {unknown[0]} is unknown; the vocabulary has {len(tokenizer):,}.", param="prompt",
-        )  # fmt: skip
+            400,
+            "unknown_token",
+            f"token {unknown[0]} is unknown; the vocabulary has {len(tokenizer):,}.",
+            param="prompt",
+        )
     text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
     if not text:
         raise RequestRefused(400, "no_question", "the tokens hold no word.", param="prompt")

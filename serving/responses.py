@@ -150,17 +150,22 @@ class ResponseWriter:
     def _usage(self) -> dict[str, Any]:
         asked, answered = self.exchange.prompt_tokens, self.exchange.answer_tokens
         return {
-            "input_tokens": asked, "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": answered, "output_tokens_details": {"reasoning_tokens": 0},
+            "input_tokens": asked,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": answered,
+            "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": asked + answered,
-        }  # fmt: skip
+        }
 
     def _message(self, status: str) -> dict[str, Any]:
         content = [] if status == "in_progress" else [self._part(self.row.text)]
         return {
-            "id": self.item, "type": "message", "status": status, "role": "assistant",
+            "id": self.item,
+            "type": "message",
+            "status": status,
+            "role": "assistant",
             "content": content,
-        }  # fmt: skip
+        }
 
     def _part(self, text: str) -> dict[str, Any]:
         told: list[Any] = []

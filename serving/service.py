@@ -141,10 +141,11 @@ class AnsweringService:
         backbone, most = self.versions.backbone, self.limits.max_batch
         if len(prompts) * n > most:
             raise RequestRefused(
-                400, "too_many",
+                400,
+                "too_many",
                 f"{len(prompts) * n} answers in one request; this service gives {most}. Ask for less.",
                 param="n",
-            )  # fmt: skip
+            )
         seed = secrets.randbits(62) if seed is None else seed
         deadline = time.monotonic() + self.limits.request_seconds
         rows: list[BatchRow] = []
@@ -191,9 +192,10 @@ class AnsweringService:
             raise
         if any(row.finish == "late" for row in rows):
             raise RequestRefused(
-                504, "too_late",
+                504,
+                "too_late",
                 f"the answer was not complete after {self.limits.request_seconds:g} s; ask for less.",
-            )  # fmt: skip
+            )
 
     def note(self, identity: str, loaded: Loaded, rows: Sequence[BatchRow], seconds: float) -> None:
         """Put answers on record."""

@@ -54,7 +54,10 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
             f"{gated.reason}. The champion stays; see `melo versions show {gated.version.id[:12]}`."
         )
     done = promote(
-        context, gated.version.id,
-        expected=champion.version if champion else None, actor=actor, reason=reason,
-    )  # fmt: skip
+        context,
+        gated.version.id,
+        expected=champion.version if champion else None,
+        actor=actor,
+        reason=reason,
+    )
     return Revoked(tuple(ended), tuple(gone), gated.version.id, done)

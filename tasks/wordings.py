@@ -89,9 +89,12 @@ def _gated(
         record(context.ledger, gated, base, None, (), removed, {}, asked)
         yield gated.version.id
     promote(
-        context, gated.version.id,
-        expected=champion.version if champion else None, actor=actor, reason=reason,
-    )  # fmt: skip
+        context,
+        gated.version.id,
+        expected=champion.version if champion else None,
+        actor=actor,
+        reason=reason,
+    )
 
 
 def _suffices(editor: Editor, edit: str, texts: Sequence[str]) -> None:

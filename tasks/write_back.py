@@ -96,9 +96,10 @@ def _tell(
             ledger.write_backs.end(place.key, "failed", str(error)[:500])
             outcome.left += len(due) - number
             ledger.events.record(
-                "write-back-failed", f"{tool} can't be told that edits serve: {error}"[:500],
+                "write-back-failed",
+                f"{tool} can't be told that edits serve: {error}"[:500],
                 severity="warning",
-            )  # fmt: skip
+            )
             return
         else:
             ledger.write_backs.end(place.key, "done")

@@ -56,9 +56,10 @@ def test_every_error_says_what_it_is(reference: ModuleType) -> None:
 def test_settings_named_in_the_docs_exist() -> None:
     """Wherever a page names `section.name`, there is such a setting."""
     sections = {
-        name: field.annotation for name, field in Settings.model_fields.items()
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
         if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel)
-    }  # fmt: skip
+    }
     named = re.compile(rf"`({'|'.join(sections)})\.([a-z_]+)( = [^`]*)?`")
     pages = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
     unknown = [

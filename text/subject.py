@@ -71,6 +71,7 @@ def _folded(text: str) -> str:
         return text.lower()
     text = unicodedata.normalize("NFKD", text).casefold().replace("ı", "i")
     return "".join(
-        c for c in unicodedata.normalize("NFKD", text)
+        c
+        for c in unicodedata.normalize("NFKD", text)
         if unicodedata.category(c) not in ("Mn", "Cf")
-    )  # fmt: skip
+    )

@@ -16,19 +16,27 @@ from benchmarks.report.tables import number, source, table
 MODEL = "smollm2"
 LEAST = 4  # methods of a comparison
 COLUMNS = {
-    "edit_success": "success", "generality": "generality",
+    "edit_success": "success",
+    "generality": "generality",
     "near_miss_subject": "near-miss, other subject",
-    "near_miss_relation": "near-miss, same subject", "locality": "locality", "traffic": "traffic",
+    "near_miss_relation": "near-miss, same subject",
+    "locality": "locality",
+    "traffic": "traffic",
     "product": "product",
-}  # fmt: skip
+}
 BESIDE = {
-    "success": "success", "generality": "generality", "system_prompt": "under a system prompt",
-    "after_turns": "after turns", "behind_text": "behind text",
-}  # fmt: skip
+    "success": "success",
+    "generality": "generality",
+    "system_prompt": "under a system prompt",
+    "after_turns": "after turns",
+    "behind_text": "behind text",
+}
 MORE = {
-    "chosen_own": "likeliest of four, own question", "chosen_rephrased": "likeliest of four, rephrase",
-    "added_prompt_tokens": "added prompt tokens", "edits_per_second": "edits/s",
-}  # fmt: skip
+    "chosen_own": "likeliest of four, own question",
+    "chosen_rephrased": "likeliest of four, rephrase",
+    "added_prompt_tokens": "added prompt tokens",
+    "edits_per_second": "edits/s",
+}
 PUBLISHED = (
     ("CrispEdit", "arXiv 2602.15823", "Llama-3-8B", "3,000 zsRE, decoded freely", "80.5 / 50.9"),
     ("AlphaEdit", "arXiv 2602.15823", "Llama-3-8B", "3,000 zsRE, decoded freely", "70.1 / 39.4"),
@@ -116,10 +124,12 @@ def _ahead(figures: Mapping[str, Any], methods: list[str]) -> list[str]:
     for key, called in COLUMNS.items():
         mine = own.get(key)
         better = [
-            m for m in methods
-            if m not in ("melo", "oracle") and mine is not None
+            m
+            for m in methods
+            if m not in ("melo", "oracle")
+            and mine is not None
             and (figures[m].get(key) or 0.0) > mine
-        ]  # fmt: skip
+        ]
         if better:
             lines.append(f"{called}: {', '.join(f'`{m}`' for m in better)}")
     if not lines:

@@ -48,9 +48,10 @@ def edit(name: str, record: Record) -> Section:
     figures = record["figures"]
     protocol, slug = figures["protocol"], _slug(name)
     columns = {
-        k: v for k, v in COLUMNS[protocol].items()
+        k: v
+        for k, v in COLUMNS[protocol].items()
         if any(figures.get(m, {}).get(k) is not None for m in METHODS)
-    }  # fmt: skip
+    }
     methods = [m for m in METHODS if m in figures]
     rows = figures["rows"]
     lines = [
@@ -68,13 +69,16 @@ def edit(name: str, record: Record) -> Section:
         *table(
             ["method", "edits", *columns.values(), "edits/s"],
             [
-                [_called(m, record), number(figures[m]["requests"]),
-                 *(measured(figures[m], k) for k in columns),
-                 measured(figures[m], "edits_per_second")]
+                [
+                    _called(m, record),
+                    number(figures[m]["requests"]),
+                    *(measured(figures[m], k) for k in columns),
+                    measured(figures[m], "edits_per_second"),
+                ]
                 for m in methods
             ],
         ),
-    ]  # fmt: skip
+    ]
     made: dict[str, Plot] = {}
     leading = LEADING[protocol]
     marks = sorted({int(k) for m in methods for k in figures[m].get("at", {})})
@@ -93,9 +97,12 @@ def edit(name: str, record: Record) -> Section:
     if melo.get("curve"):
         points = [(c["false_activation"], c["generality"]) for c in melo["curve"]]
         made[f"{slug}-curve.svg"] = lambda path: plots.lines(
-            path, {"routing": points}, x="near-misses of the same subject that are caught",
-            y="rephrases that are found", bounds=(0.0, 1.02),
-        )  # fmt: skip
+            path,
+            {"routing": points},
+            x="near-misses of the same subject that are caught",
+            y="rephrases that are found",
+            bounds=(0.0, 1.02),
+        )
     if "route_invariance" in melo:
         held = melo["route_invariance"]
         lines += [
@@ -154,11 +161,14 @@ def scale(name: str, record: Record) -> Section:
     rows, slug = record["figures"]["scale"], _slug(name)
     names = {
         "unrouted_ratio": "throughput, none routed / bare",
-        "routed_ratio": "throughput, all routed / bare", "route_ms": "routing a prompt, ms",
-        "open_seconds": "opening, s", "register_seconds": "registering, s",
-        "gate_seconds": "gating one edit more, s", "peak_mb": "peak memory, MB",
+        "routed_ratio": "throughput, all routed / bare",
+        "route_ms": "routing a prompt, ms",
+        "open_seconds": "opening, s",
+        "register_seconds": "registering, s",
+        "gate_seconds": "gating one edit more, s",
+        "peak_mb": "peak memory, MB",
         "bytes_per_edit": "bytes an edit",
-    }  # fmt: skip
+    }
     shown = {k: v for k, v in names.items() if any(r.get(k) is not None for r in rows)}
     lines = [
         f"### {rows[0]['edits']:,} to {rows[-1]['edits']:,} edits",
@@ -179,9 +189,8 @@ def scale(name: str, record: Record) -> Section:
         ]
     ratios = {shown[k]: [(r["edits"], r[k]) for r in rows] for k in shown if k.endswith("_ratio")}
     costs = {
-        shown[k]: [(r["edits"], r.get(k)) for r in rows]
-        for k in shown if not k.endswith("_ratio")
-    }  # fmt: skip
+        shown[k]: [(r["edits"], r.get(k)) for r in rows] for k in shown if not k.endswith("_ratio")
+    }
     return lines, {
         f"{slug}-throughput.svg": lambda path: plots.lines(
             path, ratios, x="edits", y="of the bare backbone", log_x=True, bounds=(0.0, 1.15),
@@ -248,9 +257,7 @@ def profile(name: str, record: Record) -> Section:
 
 def other(name: str, record: Record) -> Section:
     """Any other benchmark: its plain figures."""
-    plain = {
-        k: v for k, v in record["figures"].items() if isinstance(v, int | float | str | bool)
-    }  # fmt: skip
+    plain = {k: v for k, v in record["figures"].items() if isinstance(v, int | float | str | bool)}
     lines = [f"### {record['bench']}", "", *source(name, record)]
     return lines + table(["figure", ""], [[k, number(v)] for k, v in plain.items()]), {}
 

@@ -72,13 +72,14 @@ def gate(table: pa.Table) -> alt.Chart:
             x=versions_axis(),
             y=alt.Y("answers:Q", axis=alt.Axis(title="answers", tickCount=5, format="~s")),
             color=alt.Color(
-                "kind:N", scale=alt.Scale(domain=domain, range=[SKY, ORANGE]),
+                "kind:N",
+                scale=alt.Scale(domain=domain, range=[SKY, ORANGE]),
                 legend=alt.Legend(orient="top", title=None),
             ),
             tooltip=tooltips("number:Q", "kind:N", alt.Tooltip("answers:Q", format=",d")),
         )
         .properties(height=HEIGHT)
-    )  # fmt: skip
+    )
 
 
 def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None) -> alt.Chart:
@@ -100,6 +101,7 @@ def _stages(table: pa.Table) -> alt.Color:
     found = set(table["stage"].to_pylist())
     stages = [s for s in STAGES if s in found] + sorted(found - set(STAGES))
     return alt.Color(
-        "stage:N", scale=alt.Scale(domain=stages, range=[STAGES.get(s, GREY) for s in stages]),
+        "stage:N",
+        scale=alt.Scale(domain=stages, range=[STAGES.get(s, GREY) for s in stages]),
         legend=alt.Legend(orient="top", title=None),
-    )  # fmt: skip
+    )

@@ -26,8 +26,11 @@ def life(spans: pa.Table) -> alt.LayerChart:
             alt.Tooltip("reason:N"),
         ),
     )  # fmt: skip
-    x = alt.X("start:T", axis=alt.Axis(title="time, UTC", tickCount=6, labelOverlap=True),
-              scale=alt.Scale(type="utc"))  # fmt: skip
+    x = alt.X(
+        "start:T",
+        axis=alt.Axis(title="time, UTC", tickCount=6, labelOverlap=True),
+        scale=alt.Scale(type="utc"),
+    )
     bars = base.mark_bar(height=12, cornerRadius=3).encode(x=x, x2=alt.X2("end:T"))
     starts = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
     return alt.layer(bars, starts).properties(height=alt.Step(28))

@@ -35,9 +35,7 @@ STYLE = f"""
 
 def multiples(charts: Sequence[tuple[str, str]]) -> str:
     """A grid of drawings, each below its sentence, as HTML that stands in an element `.multiples`."""
-    return "".join(
-        f"<section><p>{escape(said)}</p>{drawn}</section>" for said, drawn in charts
-    )  # fmt: skip
+    return "".join(f"<section><p>{escape(said)}</p>{drawn}</section>" for said, drawn in charts)
 
 
 def suite(said: str, rows: Sequence[dict[str, Any]], *, ratio: bool = False) -> str:
@@ -115,9 +113,7 @@ def _path(
     x: Callable[[float], float],
     y: Callable[[float], float],
 ) -> str:
-    return "L".join(
-        f"{x(r['number']):.1f} {y(r[name]):.1f}" for r in rows if r[name] is not None
-    )  # fmt: skip
+    return "L".join(f"{x(r['number']):.1f} {y(r[name]):.1f}" for r in rows if r[name] is not None)
 
 
 def _band(
@@ -134,17 +130,19 @@ def _band(
 def _point(row: dict[str, Any], x: float, y: float, ratio: bool) -> str:
     asked = "" if row["threshold"] is None else f", asked for {_value(row['threshold'], ratio)}"
     between = (
-        "" if row["low"] is None or row["high"] is None
+        ""
+        if row["low"] is None or row["high"] is None
         else f" ({_value(row['low'], ratio)} to {_value(row['high'], ratio)})"
-    )  # fmt: skip
+    )
     told = (
         f"v{row['number']} {row['version']}: {_value(row['value'], ratio)}{between}{asked}; "
         f"{row['failed']:,} of {row['probes']:,} probes failed"
     )
     mark = (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' if row["passed"]
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+        if row["passed"]
         else f'<path class="failed" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"/>'
-    )  # fmt: skip
+    )
     # Not among the stops of the Tab key: there are hundreds, and the version page lists them all.
     return (
         f'<a href="version?version={escape(row["version"])}" tabindex="-1">'

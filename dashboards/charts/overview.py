@@ -71,14 +71,15 @@ def releases(table: pa.Table) -> alt.LayerChart:
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
         y=alt.Y("added:Q"),
         color=alt.Color(
-            "fate:N", scale=alt.Scale(domain=kinds, range=[FATES[k] for k in kinds]),
+            "fate:N",
+            scale=alt.Scale(domain=kinds, range=[FATES[k] for k in kinds]),
             legend=alt.Legend(orient="top", title=None),
         ),
         shape=alt.Shape(
             "fate:N", scale=alt.Scale(domain=kinds, range=[FATE_SHAPES[k] for k in kinds])
         ),
         tooltip=tips,
-    )  # fmt: skip
+    )
     back = (
         base.transform_filter("datum.rollback > 0")
         .mark_point(shape="triangle-left", filled=True, size=140, color=ORANGE, yOffset=-14)
@@ -103,13 +104,16 @@ def live_times(table: pa.Table) -> alt.LayerChart:
         axis=alt.Axis(title="time from report to use", labelExpr=DURATION, values=_round(table)),
     )
     colour = alt.Color(
-        "part:N", scale=alt.Scale(domain=["p50", "p95"], range=[BLUE, ORANGE]),
+        "part:N",
+        scale=alt.Scale(domain=["p50", "p95"], range=[BLUE, ORANGE]),
         legend=alt.Legend(orient="top", title=None),
-    )  # fmt: skip
+    )
     tips = [
-        alt.Tooltip("week:T"), alt.Tooltip("edits:Q"), alt.Tooltip("part:N"),
+        alt.Tooltip("week:T"),
+        alt.Tooltip("edits:Q"),
+        alt.Tooltip("part:N"),
         alt.Tooltip("seconds:Q", format=",.0f", title="seconds"),
-    ]  # fmt: skip
+    ]
     line = base.mark_line().encode(
         x=x, y=y, color=colour, strokeDash=alt.StrokeDash("part:N", legend=None)
     )

@@ -38,18 +38,23 @@ def acceptance(table: pa.Table) -> alt.LayerChart:
         y=alt.Y("source:N", sort="-x", axis=alt.Axis(title=None, labelLimit=220))
     )
     x = alt.X(
-        "acceptance:Q", scale=alt.Scale(domain=[0, 1]),
+        "acceptance:Q",
+        scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", title="in use, of what was decided", tickCount=5),
-    )  # fmt: skip
+    )
     tips = tooltips(
-        "source:N", alt.Tooltip("acceptance:Q", format=".1%"), alt.Tooltip("active:Q", format=",d"),
-        alt.Tooltip("rejected:Q", format=",d"), alt.Tooltip("lines:Q", format=",d"),
+        "source:N",
+        alt.Tooltip("acceptance:Q", format=".1%"),
+        alt.Tooltip("active:Q", format=",d"),
+        alt.Tooltip("rejected:Q", format=",d"),
+        alt.Tooltip("lines:Q", format=",d"),
         alt.Tooltip("trust:Q"),
-    )  # fmt: skip
+    )
     bars = base.mark_bar().encode(
-        x=x, tooltip=tips,
+        x=x,
+        tooltip=tips,
         color=alt.condition("datum.blocked", alt.value(GREY), alt.value(BLUE)),
-    )  # fmt: skip
+    )
     numbers = (
         base.transform_calculate(said="format(datum.active + datum.rejected, ',d')")
         .mark_text(align="right", dx=-5, color="white", fontSize=11)

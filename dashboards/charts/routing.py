@@ -50,13 +50,18 @@ def key_map(points: pa.Table) -> alt.Chart:
 def share(table: pa.Table) -> alt.LayerChart:
     """Requests by hour, and how many of them an edit answered."""
     base = alt.Chart(table).encode(
-        x=alt.X("hour:T", axis=alt.Axis(title="hour, UTC", grid=False, tickCount=8),
-                scale=alt.Scale(type="utc"))
-    )  # fmt: skip
+        x=alt.X(
+            "hour:T",
+            axis=alt.Axis(title="hour, UTC", grid=False, tickCount=8),
+            scale=alt.Scale(type="utc"),
+        )
+    )
     tips = [
-        alt.Tooltip("hour:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("answers:Q", format=",d"),
-        alt.Tooltip("edited:Q", format=",d", title="by edits"), alt.Tooltip("share:Q", format=".1%"),
-    ]  # fmt: skip
+        alt.Tooltip("hour:T", format="%Y-%m-%d %H:%M"),
+        alt.Tooltip("answers:Q", format=",d"),
+        alt.Tooltip("edited:Q", format=",d", title="by edits"),
+        alt.Tooltip("share:Q", format=".1%"),
+    ]
     y = alt.Axis(title="requests an hour", tickCount=5, format=",d")
     all_of_them = base.mark_area(color=GREY, opacity=0.3, line={"color": GREY}).encode(
         y=alt.Y("answers:Q", axis=y)

@@ -21,10 +21,13 @@ def margins(table: pa.Table) -> alt.LayerChart:
         axis=alt.Axis(format=".3~%", title="share of probes passed", tickCount=6),
     )
     tips = tooltips(
-        "suite:N", alt.Tooltip("value:Q", format=".4f"),
+        "suite:N",
+        alt.Tooltip("value:Q", format=".4f"),
         alt.Tooltip("threshold:Q", format=".4f", title="asked for"),
-        alt.Tooltip("before:Q", format=".4f", title="parent"), "probes:Q", "failed:Q",
-    )  # fmt: skip
+        alt.Tooltip("before:Q", format=".4f", title="parent"),
+        "probes:Q",
+        "failed:Q",
+    )
     span = base.mark_rule(strokeWidth=5, opacity=0.35, color=GREY).encode(
         x=alt.X("threshold:Q", scale=scale), x2=alt.X2("value:Q")
     )
@@ -35,9 +38,10 @@ def margins(table: pa.Table) -> alt.LayerChart:
         shape="triangle-down", size=80, color=ORANGE, filled=True, yOffset=-9
     ).encode(x=alt.X("before:Q", scale=scale), tooltip=tips)
     now = base.mark_point(filled=True, opacity=1).encode(
-        x=x, tooltip=tips,
+        x=x,
+        tooltip=tips,
         color=alt.condition("datum.passed", alt.value(BLUE), alt.value(RED)),
         shape=alt.condition("datum.passed", alt.value("circle"), alt.value("cross")),
         size=alt.condition("datum.passed", alt.value(70), alt.value(140)),
-    )  # fmt: skip
+    )
     return alt.layer(span, asked, before, now).properties(height=alt.Step(26))

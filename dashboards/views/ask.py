@@ -28,9 +28,11 @@ def page() -> None:
         )
         with st.form("question", border=False):
             prompt = st.text_input(
-                "Question", st.query_params.get("q", ""), key="question-text",
+                "Question",
+                st.query_params.get("q", ""),
+                key="question-text",
                 placeholder="How much does Tessel One cost?",
-            )  # fmt: skip
+            )
             asked = st.form_submit_button("Ask", icon=":material/send:", type="primary")
         filters.remember("q", prompt.strip(), "")
         champion = any(r["serves"] for r in names)

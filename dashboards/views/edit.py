@@ -48,9 +48,11 @@ def page() -> None:
                 width=220,
             )
         found: pa.Table = session.ask(
-            "search", text=text, state=None if state == "all" else state,
+            "search",
+            text=text,
+            state=None if state == "all" else state,
             source=None if source == "all" else source,
-        )  # fmt: skip
+        )
         if st.session_state.get("searched", text) != text:
             filters.remember("edit", "", "")  # another search: what it finds first is shown
         st.session_state["searched"] = text
@@ -69,20 +71,24 @@ def _found(found: pa.Table, text: str) -> str | None:
         parts.empty(
             "No edit is like that" if text else "There is no edit yet",
             "Search for another word, or set state and source back to every."
-            if text else "Reports that can be used become edits and show here.",
+            if text
+            else "Reports that can be used become edits and show here.",
             None if text else "melo ingest reports.jsonl",
-        )  # fmt: skip
+        )
         return None
     least = "The latest 100" if found.num_rows == 100 else count(found.num_rows, "edit")
     parts.heading(f"{least}: pick one", "found", {"found": found})
     picked = parts.table(
-        found, "found", on_select="rerun", selection_mode="single-row",
+        found,
+        "found",
+        on_select="rerun",
+        selection_mode="single-row",
         height=min(248, 38 + 35 * found.num_rows),
         column_config={
             "edit": st.column_config.TextColumn(width="small"),
             "received_at": st.column_config.DatetimeColumn("came in", format="YYYY-MM-DD HH:mm"),
         },
-    )  # fmt: skip
+    )
     rows = picked.selection.rows if picked else []
     return str(found["edit"][rows[0]].as_py()) if rows else None
 
@@ -127,8 +133,11 @@ def _life(data: EditView, steps: list[dict[str, Any]]) -> None:
     spans = spans_of(steps, session.now())
     if spans.num_rows:
         parts.chart(said, charts.life(spans), spans, "life", units="States over time, UTC")
-    parts.heading(f"All that happened to it: {count(len(steps), 'entry', 'entries')}", "timeline",
-                  {"timeline": data.timeline})  # fmt: skip
+    parts.heading(
+        f"All that happened to it: {count(len(steps), 'entry', 'entries')}",
+        "timeline",
+        {"timeline": data.timeline},
+    )
     for step in steps[:40]:
         icon = ICONS.get(step["what"], ICONS.get(step["kind"], ":material/arrow_forward:"))
         detail = f": {step['detail']}" if step["detail"] else ""
@@ -177,9 +186,12 @@ def _distances(data: EditView) -> None:
     said = conclusions.of_distances(rows, edit, data.radius)
     if any(r["distance"] is not None for r in rows):
         parts.chart(
-            said, charts.distances(data.distances, data.radius, edit), data.distances, "distances",
+            said,
+            charts.distances(data.distances, data.radius, edit),
+            data.distances,
+            "distances",
             units="Distance between keys, 0 to 2; dashed: how far the edit reaches",
-        )  # fmt: skip
+        )
     else:
         parts.heading(said, "distances", {"distances": data.distances})
     if data.problem:

@@ -135,9 +135,12 @@ def _releases(table: pa.Table) -> None:
     if table.num_rows == 0:
         return
     parts.chart(
-        conclusions.of_releases(table.to_pylist()), charts.releases(table), table, "releases",
+        conclusions.of_releases(table.to_pylist()),
+        charts.releases(table),
+        table,
+        "releases",
         units="Edits added by each version; triangle: somebody went back to it",
-    )  # fmt: skip
+    )
 
 
 def _live(table: pa.Table) -> None:
@@ -146,9 +149,12 @@ def _live(table: pa.Table) -> None:
         parts.empty(said, "The time from report to use shows here, week by week.")
         return
     parts.chart(
-        said, charts.live_times(table), table, "report-to-live",
+        said,
+        charts.live_times(table),
+        table,
+        "report-to-live",
         units="Time from report to first use (log scale), median and 95th percentile by week",
-    )  # fmt: skip
+    )
 
 
 def _backlog(table: pa.Table) -> None:
@@ -157,9 +163,12 @@ def _backlog(table: pa.Table) -> None:
         parts.empty(said, "Every edit has come to an end or is in use.")
         return
     parts.chart(
-        said, charts.backlog(table), table, "backlog",
+        said,
+        charts.backlog(table),
+        table,
+        "backlog",
         units="Edits by the time since they came into their present state",
-    )  # fmt: skip
+    )
 
 
 page()

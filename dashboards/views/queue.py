@@ -38,9 +38,11 @@ def page() -> None:
                 width=220,
             )
         data: Queue = session.ask(
-            "queue", now=session.now(), state=None if state == "all" else state,
+            "queue",
+            now=session.now(),
+            state=None if state == "all" else state,
             source=None if source == "all" else source,
-        )  # fmt: skip
+        )
         _cards(data)
         review()
         left, right = st.columns(2)
@@ -104,9 +106,12 @@ def _contradictions(data: Queue) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         which = filters.choice(
-            "Contradictions", {"open": "that are open", "all": "all"}, "contradictions",
-            "open" if data.open_contradictions else "all", width=180,
-        )  # fmt: skip
+            "Contradictions",
+            {"open": "that are open", "all": "all"},
+            "contradictions",
+            "open" if data.open_contradictions else "all",
+            width=180,
+        )
         total = data.open_contradictions if which == "open" else data.all_contradictions
         place = filters.pages("page", total, EACH, lambda n: f"Page of {n}")
     rows = session.ask("contradictions", only_open=which == "open", limit=EACH, offset=place * EACH)
@@ -144,17 +149,23 @@ def _pair(row: dict[str, Any], number: int) -> None:
 
 def _sources(data: Queue) -> None:
     if data.sources.num_rows == 0:
-        parts.empty("No source has reported yet", "Who reports, and how much of it is kept, shows here.",
-                    "melo ingest reports.jsonl --source support")  # fmt: skip
+        parts.empty(
+            "No source has reported yet",
+            "Who reports, and how much of it is kept, shows here.",
+            "melo ingest reports.jsonl --source support",
+        )
         return
     said = conclusions.of_sources(data.sources.to_pylist())
     told = data.sources.filter(pc.is_valid(data.sources["acceptance"]))
     if told.num_rows:
         parts.chart(
-            said, charts.acceptance(told), told, "sources",
+            said,
+            charts.acceptance(told),
+            told,
+            "sources",
             units="Edits in use as a share of those accepted or rejected; the number is how many were "
             "decided; grey: blocked",
-        )  # fmt: skip
+        )
     parts.table(
         data.sources, "sources",
         column_order=("source", "trust", "policy", "blocked", "lines", "weeks", "duplicates",

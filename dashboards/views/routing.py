@@ -95,17 +95,22 @@ def _traffic(served: Traffic | None) -> None:
     left, right = st.columns(2)
     with left:
         parts.chart(
-            conclusions.of_traffic(served.totals), charts.share(served.by_hour), served.by_hour,
+            conclusions.of_traffic(served.totals),
+            charts.share(served.by_hour),
+            served.by_hour,
             "traffic",
             units="Requests by hour; blue: answered by an edit",
-        )  # fmt: skip
+        )
     with right:
         said = conclusions.of_reach(served.reach.to_pylist())
         if served.reach.num_rows:
             parts.chart(
-                said, charts.reach(served.reach), served.reach, "reach",
+                said,
+                charts.reach(served.reach),
+                served.reach,
+                "reach",
                 units="Requests by distance in units of the radius; left of the dashes an edit answers",
-            )  # fmt: skip
+            )
         else:
             parts.nothing(said + ".")
 
@@ -122,10 +127,13 @@ def _map(found: KeyMap, served: Traffic | None, texts: pa.Table) -> None:
         else f" {points.num_rows:,} of {len(found.edits):,} shown."
     )
     parts.chart(
-        said, charts.key_map(points), points, "keys",
+        said,
+        charts.key_map(points),
+        points,
+        "keys",
         units="A point an edit; what lies together asks alike. The two main directions hold "
         f"{share(found.explained)} of the keys' variance. Size: radius.{some}",
-    )  # fmt: skip
+    )
 
 
 def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table:
@@ -140,8 +148,11 @@ def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table
     kind = pc.if_else(pc.greater(points["crowd"], 0), "crowded", kind)
     about = _of(texts, points["edit"])
     for name, values in (
-        ("prompt", about["prompt"]), ("target", about["target"]), ("answers", answers), ("kind", kind),
-    ):  # fmt: skip
+        ("prompt", about["prompt"]),
+        ("target", about["target"]),
+        ("answers", answers),
+        ("kind", kind),
+    ):
         points = points.append_column(name, values)
     return points
 
@@ -160,9 +171,10 @@ def _unused(served: Traffic | None, never: list[str], texts: pa.Table) -> None:
         about = _of(texts, top["edit"])
         used = top.append_column("prompt", about["prompt"]).append_column("target", about["target"])
         parts.heading(
-            f"{count(served.hits.num_rows, 'edit')} answered something", "hits",
+            f"{count(served.hits.num_rows, 'edit')} answered something",
+            "hits",
             {"hits": served.hits},
-        )  # fmt: skip
+        )
         parts.table(
             used.select(["answers", "prompt", "target", "nearest", "farthest", "edit"]), "hits"
         )
@@ -182,19 +194,21 @@ def _crowded(found: KeyMap, texts: pa.Table) -> None:
         return
     parts.heading(
         f"{count(found.pairs.num_rows, 'pair')} of edits that crowd each other, the nearest first",
-        "crowded", {"crowded": found.pairs},
-    )  # fmt: skip
+        "crowded",
+        {"crowded": found.pairs},
+    )
     shown = found.pairs
     for name in ("edit", "other"):
         prompts = pc.coalesce(_of(texts, found.pairs[name])["prompt"], found.pairs[name])
         shown = shown.set_column(shown.column_names.index(name), name, prompts)
     parts.table(
-        shown.set_column(2, "distance", pc.round(shown["distance"], 3)), "crowded",
+        shown.set_column(2, "distance", pc.round(shown["distance"], 3)),
+        "crowded",
         column_config={
             "radius": st.column_config.NumberColumn(format="%.3f"),
             "other_radius": st.column_config.NumberColumn("other's radius", format="%.3f"),
         },
-    )  # fmt: skip
+    )
 
 
 page()

@@ -35,9 +35,12 @@ def page() -> None:
         first = next((r["version"] for r in names if r["serves"]), names[0]["version"])
         chosen = filters.choice("Version", options, "version", first)
         which = filters.choice(
-            "Probes", {"failed": "that failed", "changed": "that failed or changed their answer"},
-            "probes", "failed", width=320,
-        )  # fmt: skip
+            "Probes",
+            {"failed": "that failed", "changed": "that failed or changed their answer"},
+            "probes",
+            "failed",
+            width=320,
+        )
         data: VersionView = session.ask("version", version=chosen, only_failed=which == "failed")
         _cards(data)
         _links(data)
@@ -58,9 +61,11 @@ def _name(row: dict[str, Any]) -> str:
 def _cards(data: VersionView) -> None:
     facts, counts = data.facts, data.counts
     gate = {True: "passed", False: "failed", None: "not gated"}[facts["gate"]]
-    served = "serves now" if facts["serves"] else (
-        f"first {when(facts['served_at'])}" if facts["served_at"] else "never served"
-    )  # fmt: skip
+    served = (
+        "serves now"
+        if facts["serves"]
+        else (f"first {when(facts['served_at'])}" if facts["served_at"] else "never served")
+    )
     parts.cards(
         [
             ("Gate", gate, f"v{facts['number']}, {served}"),
@@ -108,9 +113,10 @@ def _links(data: VersionView) -> None:
                 icon=":material/open_in_new:",
             )
             st.link_button(
-                "Run in MLflow", f"{servers['mlflow']}/#/experiments/{known.experiment}/runs/{known.run}",
+                "Run in MLflow",
+                f"{servers['mlflow']}/#/experiments/{known.experiment}/runs/{known.run}",
                 icon=":material/open_in_new:",
-            )  # fmt: skip
+            )
         st.caption(parts.escape(f"MLflow: {known.model} version {known.number}{aliases}"))
 
 
@@ -122,17 +128,22 @@ def _verdict(data: VersionView) -> None:
     shares = data.verdict.filter(pc.is_in(data.verdict["metric"], pa.array(SHARES)))
     if shares.num_rows:
         parts.chart(
-            conclusions.of_margins(rows), charts.margins(shares), shares, "verdict",
+            conclusions.of_margins(rows),
+            charts.margins(shares),
+            shares,
+            "verdict",
             units="Share of probes passed; grey tick: asked for; orange triangle: the parent's, which it "
             "was compared with; red cross: failed",
-        )  # fmt: skip
+        )
     failed = sum(not r["passed"] for r in rows)
     said = f"All {len(rows):,} checks passed"
     if failed:
         said = f"{count(failed, 'check')} of {len(rows):,} failed"
     parts.heading(said, "checks", {"checks": data.verdict})
     parts.table(
-        data.verdict, "verdict", height=min(420, 38 + 35 * len(rows)),
+        data.verdict,
+        "verdict",
+        height=min(420, 38 + 35 * len(rows)),
         column_config={
             "value": st.column_config.NumberColumn(format="%.4f"),
             "threshold": st.column_config.NumberColumn("asked for", format="%.4f"),
@@ -140,7 +151,7 @@ def _verdict(data: VersionView) -> None:
             "change": st.column_config.NumberColumn(format="%+.4f"),
             "probes": st.column_config.NumberColumn(format="localized"),
         },
-    )  # fmt: skip
+    )
 
 
 def _probes(data: VersionView) -> None:
@@ -201,9 +212,11 @@ def _changes(data: VersionView) -> None:
     parts.heading(f"Edits: {said}", "changes", {"changes": data.changes})
     shown: pa.Table = data.changes.drop_columns(["now"])
     parts.table(
-        shown, "changes", height=min(420, 38 + 35 * shown.num_rows),
+        shown,
+        "changes",
+        height=min(420, 38 + 35 * shown.num_rows),
         column_config={"by": "replaced by", "new_target": "new answer"},
-    )  # fmt: skip
+    )
 
 
 def _taken_out(data: VersionView) -> None:

@@ -207,9 +207,12 @@ class _Gate:
         return extra
 
     def _without_narrow(
-        self, version: Version, champion: Version | None, found: Evaluation,
+        self,
+        version: Version,
+        champion: Version | None,
+        found: Evaluation,
         owners: Mapping[tuple[str, str], str],
-    ) -> Operation:  # fmt: skip
+    ) -> Operation:
         """Note the narrow edits, and take the new ones out where they are not to stay."""
         self.narrow = narrow_edits(found.results, owners, self.thresholds)
         done = Operation(version)
@@ -232,9 +235,12 @@ class _Gate:
     ) -> dict[int, ProbeResult]:
         """Some results that failed by an edit's answer with whole texts, by `id()` of the result."""
         caught = [
-            r for r in failing if r.edit is not None and r.after is not None
+            r
+            for r in failing
+            if r.edit is not None
+            and r.after is not None
             and self.runner.known(version, (r.prompt, r.edit)) is not None
-        ][:MOST_SHOWN]  # fmt: skip
+        ][:MOST_SHOWN]
         asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
         texts = self.runner.texts(version, asked, read=SHOWN)
         # What stood there before is of interest where nothing was to change.

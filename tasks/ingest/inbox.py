@@ -64,9 +64,11 @@ def _claim(path: Path) -> Path | None:
 
 
 def _take(
-    context: Context, claimed: Path, progress: Progress | None,
+    context: Context,
+    claimed: Path,
+    progress: Progress | None,
     outcome: IngestOutcome,
-) -> None:  # fmt: skip
+) -> None:
     """Take a claimed file in and move it on, unless another process does so first."""
     inbox = context.paths.inbox
     done = inbox / "done"

@@ -163,9 +163,11 @@ def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) 
 
 
 def _one_by_one(
-    data: bytes, offsets: np.ndarray[tuple[int], np.dtype[np.int64]], max_line_bytes: int,
+    data: bytes,
+    offsets: np.ndarray[tuple[int], np.dtype[np.int64]],
+    max_line_bytes: int,
     encoding: str | None,
-) -> tuple[pa.Array, pa.Array]:  # fmt: skip
+) -> tuple[pa.Array, pa.Array]:
     texts: list[str] = []
     problems: list[str | None] = []
     for start, end in itertools.pairwise(offsets.tolist()):

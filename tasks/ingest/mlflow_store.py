@@ -111,9 +111,12 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
     token = None
     while True:
         page = client.search_traces(
-            [experiment_id], order_by=["timestamp_ms ASC"], page_token=token,
-            max_results=TRACES_ON_A_PAGE, include_spans=False,
-        )  # fmt: skip
+            [experiment_id],
+            order_by=["timestamp_ms ASC"],
+            page_token=token,
+            max_results=TRACES_ON_A_PAGE,
+            include_spans=False,
+        )
         for trace in page:
             state = sorted(
                 (str(a.assessment_id), str(a.last_update_time_ms), str(a.valid))

@@ -260,8 +260,11 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
         elif folder:
             found.update(dict.fromkeys(_inside(path)))
         else:
-            files = [name for name in map(Path, sorted(glob.glob(str(given), recursive=True)))
-                     if name.is_file()]  # fmt: skip
+            files = [
+                name
+                for name in map(Path, sorted(glob.glob(str(given), recursive=True)))
+                if name.is_file()
+            ]
             if not files:
                 raise IngestError(f"{given} is not there. Give a file, a folder or a glob.")
             found.update(dict.fromkeys(files))

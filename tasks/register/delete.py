@@ -43,9 +43,12 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     shutil.rmtree(context.paths.version(known.id), ignore_errors=True)
     forget_open_versions()
     context.ledger.versions.record(
-        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
+        known.id,
+        parent=known.parent,
+        job_id=known.job_id,
+        hash=known.hash,
         info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
-    )  # fmt: skip
+    )
     context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=known.id)
     return known.id
 

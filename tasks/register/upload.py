@@ -160,10 +160,13 @@ def _note(
     ledger: Ledger, known: Recorded, number: str, model: str, references: ShardReferences
 ) -> None:
     ledger.versions.record(
-        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash,
+        known.id,
+        parent=known.parent,
+        job_id=known.job_id,
+        hash=known.hash,
         registry_version=number,
         info={"model": model, "shards": list(references.own), "refers": references.models},
-    )  # fmt: skip
+    )
 
 
 def _absolute(path: str) -> str:

@@ -53,8 +53,11 @@ def test_every_active_edit_answers_and_near_misses_do_not_move(demo_home: Path) 
     answers = editor.answer([e.prompt for e in active])
     right = sum(a.text == e.target for a, e in zip(answers, active, strict=True))
     assert right == len(active)
-    others = ["What is the capital of Italy?", "How much does Nothing At All cost?",
-              "Who is the CEO of Coldharbour Labs?"]  # fmt: skip
+    others = [
+        "What is the capital of Italy?",
+        "How much does Nothing At All cost?",
+        "Who is the CEO of Coldharbour Labs?",
+    ]
     after, before = editor.answer(others), editor.answer(others, base=True)
     assert [a.text for a in after] == [b.text for b in before]
 

@@ -92,9 +92,7 @@ def test_every_method_is_scored_on_the_final_state(
         assert name in own
 
 
-def test_a_baseline_may_edit_fewer(
-    questions_file: Path, t5_folder: Path, tmp_path: Path
-) -> None:  # fmt: skip
+def test_a_baseline_may_edit_fewer(questions_file: Path, t5_folder: Path, tmp_path: Path) -> None:
     figures = bench(
         questions_file, tmp_path, limit=4, methods=("none", "finetune"), baseline_limit=2,
         backbone=str(t5_folder),
@@ -138,7 +136,7 @@ def test_edits_out_of_the_test_are_kept_with_the_figures_and_taken_out_of_the_re
 
 def test_slow_methods_may_edit_fewer_still(
     questions_file: Path, t5_folder: Path, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     figures = bench(
         questions_file, tmp_path, limit=4, methods=("none", "grace"), baseline_limit=0, slow_limit=1,
         backbone=str(t5_folder),
@@ -156,8 +154,10 @@ class Fixed(Method):
 
 
 def test_a_target_is_chosen_where_it_is_likelier_than_three_others(t5_folder: Path) -> None:
-    rows = [Row(EditRequest(f"who leads {i} ?", t, id=str(i)), (), (), (), {})
-            for i, t in enumerate(("jon", "ada li", "mia of oslo", "eva kim"))]  # fmt: skip
+    rows = [
+        Row(EditRequest(f"who leads {i} ?", t, id=str(i)), (), (), (), {})
+        for i, t in enumerate(("jon", "ada li", "mia of oslo", "eva kim"))
+    ]
     asked: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
     method = Fixed(Backbone.open(str(t5_folder)))
     assert chosen(method, asked, rows) == 0.25
@@ -168,8 +168,9 @@ def test_rows_of_another_file_let_every_row_be_edited(questions_file: Path, tmp_
     rows = [json.loads(line) for line in questions_file.read_text().splitlines()]
     alone = split_rows(rows, None)
     assert len(alone.tested) < len(rows)
-    others = [{**question(0), "subject": f"Name {i}", "prompt": f"Where is Name {i}?"}
-              for i in range(20)]  # fmt: skip
+    others = [
+        {**question(0), "subject": f"Name {i}", "prompt": f"Where is Name {i}?"} for i in range(20)
+    ]
     whole = split_rows(rows, None, 0, [*others, question(1)])
     assert len(whole.tested) == len(rows)
     assert {r.request.subject for r in whole.unseen + whole.practice}.isdisjoint(SUBJECTS)
@@ -292,7 +293,7 @@ def test_two_seeds_are_run_and_told_apart(
 ) -> None:
     figures = bench(
         questions_file, tmp_path, limit=4, methods=("none",), backbone=str(t5_folder), seeds=(0, 1)
-    )  # fmt: skip
+    )
     assert [s["seed"] for s in figures["seeds"]] == [0, 1]
     assert figures["none"]["intervals"]["locality"] == [1.0, 1.0]
 
@@ -309,6 +310,6 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, messag
 
 def test_retrieval_refuses_a_backbone_with_two_stacks(
     questions_file: Path, t5_folder: Path, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     with pytest.raises(UnknownMethod, match="causal-lm"):
         bench(questions_file, tmp_path, limit=4, methods=("retrieval",), backbone=str(t5_folder))

@@ -41,8 +41,9 @@ def test_a_benchmark_makes_no_editor_of_its_own(path: Path) -> None:
 def test_what_is_made_is_seen() -> None:
     assert made_in("x = melo_engine.EditSettings(rank=8)") == {"EditSettings"}
     assert made_in("projection = learn_projection(reader, rows, Recipe())") == {
-        "Recipe", "learn_projection",
-    }  # fmt: skip
+        "Recipe",
+        "learn_projection",
+    }
 
 
 def test_settings_are_those_of_a_home_without_any() -> None:

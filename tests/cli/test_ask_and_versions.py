@@ -109,9 +109,11 @@ def test_a_conversation_is_asked_and_its_edit_found_by_its_last_question(melo: M
     last = melo.json("ask", *said, "--message", "user:who leads toriquet ?")
     assert last == whole
     for wrong, says in (
-        (["--message", "who"], "give a role and a text"), (["--message", "tool:x", "who"], "allowed:"),
-        (["--system", "x"], "no message of role user"), ([], "nothing is asked"),
-    ):  # fmt: skip
+        (["--message", "who"], "give a role and a text"),
+        (["--message", "tool:x", "who"], "allowed:"),
+        (["--system", "x"], "no message of role user"),
+        ([], "nothing is asked"),
+    ):
         code, _, err = melo("ask", *wrong)
         assert code == 2
         assert says in err

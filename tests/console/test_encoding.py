@@ -31,9 +31,12 @@ def spoken(home: Settings) -> Settings:
 
 def melo(home: Settings, encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*MELO, "--home", str(home.home), *arguments], capture_output=True, check=False,
-        env={**CLEAN, "PYTHONIOENCODING": encoding}, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        [*MELO, "--home", str(home.home), *arguments],
+        capture_output=True,
+        check=False,
+        env={**CLEAN, "PYTHONIOENCODING": encoding},
+        cwd=Path(__file__).parents[2],
+    )
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -71,9 +74,12 @@ def test_errors_and_progress_are_escaped_too(
 def test_a_bare_c_locale_without_utf8_mode_shows_what_it_can(spoken: Settings) -> None:
     bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [*MELO, "--home", str(spoken.home), "edits", "list"], capture_output=True, check=False,
-        env={**CLEAN, **bare}, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        [*MELO, "--home", str(spoken.home), "edits", "list"],
+        capture_output=True,
+        check=False,
+        env={**CLEAN, **bare},
+        cwd=Path(__file__).parents[2],
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert "\\u20ac" in done.stdout.decode("ascii")
 

@@ -69,9 +69,11 @@ def test_without_the_scope_nothing_is_decided(settings: Settings, decider: Decid
     revoked = key_of(settings, "review")
     KeyStore(settings.paths.keys).revoke(revoked.split("-")[1])
     for key, said in (
-        ("", "no valid key"), ("melo-x-y", "no valid key"), (revoked, "no valid key"),
+        ("", "no valid key"),
+        ("melo-x-y", "no valid key"),
+        (revoked, "no valid key"),
         (key_of(settings, "ask", "report"), "lacks the scope review"),
-    ):  # fmt: skip
+    ):
         for call in (
             lambda k=key: decider.who(k),
             lambda k=key: decider.preview(k, "reject", edit, None, "no"),

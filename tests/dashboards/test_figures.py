@@ -253,13 +253,15 @@ def test_an_edits_distances_are_those_of_its_own_probes(
     edit = probe["probe_id"].split(":")[1]
     shown = Records(synthetic).edit(edit).distances
     last = max(
-        p["happened_at"] for p in rows(raw, "probe_results")
+        p["happened_at"]
+        for p in rows(raw, "probe_results")
         if edit in (p["edit_id"], p["probe_id"].split(":")[1])
-    )  # fmt: skip
+    )
     own = {
-        (p["prompt"], p["distance"]) for p in rows(raw, "probe_results")
+        (p["prompt"], p["distance"])
+        for p in rows(raw, "probe_results")
         if edit in (p["edit_id"], p["probe_id"].split(":")[1]) and p["happened_at"] == last
-    }  # fmt: skip
+    }
     assert {(r["prompt"], r["distance"]) for r in shown.to_pylist()} == own
 
 

@@ -64,9 +64,7 @@ def test_nothing_in_a_sentence_or_an_id_is_markup() -> None:
     assert text.count("&lt;script&gt;") == 4
 
 
-@given(
-    st.floats(-1e3, 1e3), st.floats(1e-3, 1e6), st.integers(2, 10)
-)  # fmt: skip
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e6), st.integers(2, 10))
 def test_ticks_are_round_inside_and_about_as_many_as_asked(
     low: float, width: float, about: int
 ) -> None:

@@ -131,10 +131,13 @@ def test_the_map_is_of_the_versions_own_keys_and_radii(lived: Settings) -> None:
     size = real.projection.relation_size
     keys = {e: real.place(e)[0].keys[real.place(e)[1]][:size] for e in real.edits}
     near = {
-        frozenset((a, b)) for a in keys for b in keys
-        if a != b and real.edits[a].request.subject == real.edits[b].request.subject
+        frozenset((a, b))
+        for a in keys
+        for b in keys
+        if a != b
+        and real.edits[a].request.subject == real.edits[b].request.subject
         and np.linalg.norm(keys[a] - keys[b]) <= max(real.edits[a].radius, real.edits[b].radius)
-    }  # fmt: skip
+    }
     pairs = found.pairs.select(["edit", "other"]).to_pylist()
     assert {frozenset(p.values()) for p in pairs} == near
 
@@ -149,10 +152,11 @@ def test_keys_that_crowd_each_other_are_those_of_one_subject_within_reach() -> N
     pairs, crowd = keymap._crowding(keys, keys, radius, subjects, bound)
     folded = [s.casefold() if s else None for s in subjects]
     wanted = {
-        (a, b) for a in range(60) for b in range(a + 1, 60)
-        if folded[a] == folded[b]
-        and np.linalg.norm(keys[a] - keys[b]) <= max(radius[a], radius[b])
-    }  # fmt: skip
+        (a, b)
+        for a in range(60)
+        for b in range(a + 1, 60)
+        if folded[a] == folded[b] and np.linalg.norm(keys[a] - keys[b]) <= max(radius[a], radius[b])
+    }
     assert {(a, b) for _, a, b in pairs} == wanted
     assert crowd.sum() == 2 * len(wanted)
 

@@ -25,9 +25,11 @@ ROOT = Path(__file__).parents[2]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
 DEAD = "http://127.0.0.1:9"
 PROXIES = {
-    "http_proxy": DEAD, "HTTPS_PROXY": DEAD, "ALL_PROXY": "socks5://127.0.0.1:9",
+    "http_proxy": DEAD,
+    "HTTPS_PROXY": DEAD,
+    "ALL_PROXY": "socks5://127.0.0.1:9",
     "NO_PROXY": "internal.example,10.0.0.0/8",
-}  # fmt: skip
+}
 LEFTOVERS = {
     "MLFLOW_RUN_ID": "abc", "MLFLOW_EXPERIMENT_ID": "77", "MLFLOW_TRACKING_URI": DEAD,
     "MLFLOW_REGISTRY_URI": DEAD, "PREFECT_API_URL": "http://someone:secret@127.0.0.1:9/api",

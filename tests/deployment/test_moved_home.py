@@ -52,9 +52,11 @@ def locations(settings: Settings) -> list[str]:
     with sqlite3.connect(settings.paths.mlflow_db) as store:
         rows: list[tuple[str]] = []
         for table, column in (
-            ("experiments", "artifact_location"), ("runs", "artifact_uri"),
-            ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
-        ):  # fmt: skip
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "storage_location"),
+        ):
             rows += store.execute(
                 f"SELECT {column} FROM {table} WHERE {column} LIKE '%artifacts%'"
             ).fetchall()
@@ -163,9 +165,12 @@ def test_a_version_of_a_moved_home_loads_from_mlflow(old: Path, tmp_path: Path) 
         "print(found['answer'][0])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, settings.tracking_uri], capture_output=True, text=True,
-        check=True, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-    )  # fmt: skip
+        [sys.executable, "-c", script, settings.tracking_uri],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )
     assert done.stdout.strip() == "ada"
 
 

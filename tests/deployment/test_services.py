@@ -163,6 +163,8 @@ def _code(url: str) -> int:
 
 def _ask(url: str, key: str) -> httpx.Response:
     return httpx.post(
-        f"{url}/v1/completions", json={"prompt": "who leads velandor ?"}, timeout=60,
+        f"{url}/v1/completions",
+        json={"prompt": "who leads velandor ?"},
+        timeout=60,
         headers={"authorization": f"Bearer {key}"},
-    )  # fmt: skip
+    )

@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 420.0  # seconds for what takes some thirty on a machine that is not busy
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
 OFTEN = {
-    "MELO_CRON_INGEST": "* * * * *", "MELO_CRON_EDIT": "* * * * * */30",
+    "MELO_CRON_INGEST": "* * * * *",
+    "MELO_CRON_EDIT": "* * * * * */30",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT3M",
-}  # fmt: skip
+}
 WITHOUT_PAGES = "serve = false\ndashboard = false\n"  # tests/deployment/test_services.py has these
 
 

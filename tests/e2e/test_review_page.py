@@ -135,8 +135,11 @@ def test_everything_is_decided_by_keyboard(browser: Any, url: str, settings: Set
     ledger = Ledger.open(settings.paths.ledger)
     ready = {edit.target: edit.urgent for edit in ledger.edits.find(state="ready")}
     assert ready == {
-        "Oslo": False, "Goethe": False, "Bo": False, "<script>alert(2)</script>": True,
-    }  # fmt: skip
+        "Oslo": False,
+        "Goethe": False,
+        "Bo": False,
+        "<script>alert(2)</script>": True,
+    }
     assert ledger.review.waiting() == []
     made = ledger.decisions.find()
     assert [d.action for d in reversed(made)] == [

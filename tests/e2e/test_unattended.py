@@ -147,8 +147,10 @@ def _put(home: Settings, name: str, rows: list[dict[str, object]]) -> int:
 
 
 def _ended_on_schedule(api: str) -> bool:
-    wanted = {"flows": {"name": {"any_": ["edit"]}},
-              "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}  # fmt: skip
+    wanted = {
+        "flows": {"name": {"any_": ["edit"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+    }
     runs = httpx.post(f"{api}/flow_runs/filter", json=wanted).json()
     return any((run["created_by"] or {}).get("type") == "SCHEDULE" for run in runs)
 

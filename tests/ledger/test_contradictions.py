@@ -94,15 +94,19 @@ def test_facts_with_one_subject_and_relation_contradict_in_any_wording(ledger: L
 
 
 def test_two_questions_about_one_subject_are_not_taken_for_one(ledger: Ledger) -> None:
-    rows = [report("Where was Ann born?", "Rome", subject="Ann"),
-            report("Where did Ann die?", "Oslo", subject="Ann")]  # fmt: skip
+    rows = [
+        report("Where was Ann born?", "Rome", subject="Ann"),
+        report("Where did Ann die?", "Oslo", subject="Ann"),
+    ]
     take(ledger, rows)
     assert {edit.state for edit in ledger.edits.find()} == {"ready"}
 
 
 def test_where_a_subject_has_one_relation_settings_can_say_so(ledger: Ledger) -> None:
-    rows = [report("Where was Ann born?", "Rome", subject="Ann"),
-            report("Ann's place of birth?", "Oslo", subject="Ann")]  # fmt: skip
+    rows = [
+        report("Where was Ann born?", "Rome", subject="Ann"),
+        report("Ann's place of birth?", "Oslo", subject="Ann"),
+    ]
     take(ledger, rows, rules=IntakeRules(same_subject="always"))
     assert state_of(ledger, "Rome") == "superseded"
 
@@ -178,8 +182,10 @@ def test_a_person_decides_what_no_rule_does(ledger: Ledger) -> None:
 
 
 def test_near_duplicates_about_one_subject_contradict_once_grouped(ledger: Ledger) -> None:
-    rows = [report("What year did Kaabu end?", "1991", subject="Kaabu"),
-            report("In which year did Kaabu cease?", "1994", subject="Kaabu")]  # fmt: skip
+    rows = [
+        report("What year did Kaabu end?", "1991", subject="Kaabu"),
+        report("In which year did Kaabu cease?", "1994", subject="Kaabu"),
+    ]
     take(ledger, rows)
     ids = [edit.id for edit in ledger.edits.find()]
     assert (
@@ -241,9 +247,10 @@ def serving(ledger: Ledger, *rows: dict[str, object]) -> None:
 
 def test_of_two_active_ones_found_alike_late_the_loser_is_taken_out(ledger: Ledger) -> None:
     serving(
-        ledger, report("Who leads the club?", "new", subject="club", valid_from="2025"),
+        ledger,
+        report("Who leads the club?", "new", subject="club", valid_from="2025"),
         report("The club is led by?", "old", subject="club", valid_from="2020"),
-    )  # fmt: skip
+    )
     assert grouped(ledger) == 1
     assert ledger.audit() == []
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("active", "active")
@@ -257,9 +264,10 @@ def test_of_two_active_ones_found_alike_late_the_loser_is_taken_out(ledger: Ledg
 
 def test_a_loser_stays_while_its_winner_is_to_be_taken_out(ledger: Ledger) -> None:
     serving(
-        ledger, report("Who leads the club?", "new", subject="club", valid_from="2025"),
+        ledger,
+        report("Who leads the club?", "new", subject="club", valid_from="2025"),
         report("The club is led by?", "old", subject="club", valid_from="2020"),
-    )  # fmt: skip
+    )
     ledger.removals.request([by_target(ledger)["new"].id], actor="ann", reason="poison")
     grouped(ledger)
     (job,) = ledger.jobs.plan(now=later())
@@ -283,9 +291,10 @@ def test_a_loser_that_comes_back_from_its_job_ends(ledger: Ledger) -> None:
 
 def test_who_lost_once_and_wins_later_can_serve(ledger: Ledger) -> None:
     serving(
-        ledger, report("Who leads the club?", "new", subject="club", valid_from="2022"),
+        ledger,
+        report("Who leads the club?", "new", subject="club", valid_from="2022"),
         report("The club is led by?", "old", subject="club", valid_from="2020"),
-    )  # fmt: skip
+    )
     grouped(ledger)
     ledger.jobs.plan(now=later())
     run_job(ledger, "v2", now=later())

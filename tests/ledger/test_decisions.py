@@ -125,9 +125,12 @@ def test_a_wording_that_another_edit_answers_is_a_contradiction(ledger: Ledger) 
 
 @pytest.mark.parametrize(
     ("action", "value", "message"),
-    [("approve", None, "has no answer yet"), ("answer", " ", "an answer is empty"),
-     ("wording", None, "a wording is empty")],
-)  # fmt: skip
+    [
+        ("approve", None, "has no answer yet"),
+        ("answer", " ", "an answer is empty"),
+        ("wording", None, "a wording is empty"),
+    ],
+)
 def test_what_can_not_be_decided_is_one_line_and_changes_nothing(
     ledger: Ledger, action: str, value: str | None, message: str
 ) -> None:

@@ -12,9 +12,12 @@ from ledger import IntakeRules, Ledger, SourceRule
 from tests.ledger.support import later, report, take
 
 RULES = IntakeRules(
-    sources=(SourceRule("a", trust=80), SourceRule("q", policy="quorum"),
-             SourceRule("r", policy="review")),
-)  # fmt: skip
+    sources=(
+        SourceRule("a", trust=80),
+        SourceRule("q", policy="quorum"),
+        SourceRule("r", policy="review"),
+    ),
+)
 
 reports = st.builds(
     lambda prompt, target, source, more: report(
@@ -23,16 +26,18 @@ reports = st.builds(
     st.sampled_from(["p of S?", "P of\u00a0S ？", "q, S?", "“r S?”"]),
     st.sampled_from(["x", "y", "z", None]),
     st.sampled_from(["a", "b", "c", "q", "r"]),
-    st.fixed_dictionaries({
-        "valid_from": st.sampled_from([None, "2020", "2021-05-06", "2030"]),
-        "valid_to": st.sampled_from([None, "2025-12-01", "2031"]),
-        "subject": st.sampled_from([None, "S"]),
-        "relation": st.sampled_from([None, "is"]),
-        "rephrases": st.sampled_from([None, ["Q, s。"], ["s?"]]),
-        "id": st.sampled_from([None, "i1", "i2"]),
-        "supersedes": st.sampled_from([None, "i1", "i2"]),
-    }),
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {
+            "valid_from": st.sampled_from([None, "2020", "2021-05-06", "2030"]),
+            "valid_to": st.sampled_from([None, "2025-12-01", "2031"]),
+            "subject": st.sampled_from([None, "S"]),
+            "relation": st.sampled_from([None, "is"]),
+            "rephrases": st.sampled_from([None, ["Q, s。"], ["s?"]]),
+            "id": st.sampled_from([None, "i1", "i2"]),
+            "supersedes": st.sampled_from([None, "i1", "i2"]),
+        }
+    ),
+)
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))

@@ -35,7 +35,9 @@ def test_one_question_with_two_answers_is_a_contradiction_in_every_script(
 ) -> None:
     take(ledger, [report(prompt, "A", source="a"), report(other, "B", source="b")])
     assert {(edit.prompt, edit.hold) for edit in ledger.edits.find()} == {
-        (prompt, "contradiction"), (other, "contradiction")}  # fmt: skip
+        (prompt, "contradiction"),
+        (other, "contradiction"),
+    }
     take(ledger, [report(other, "A", source="c")])
     assert (state_of(ledger, "A"), state_of(ledger, "B")) == ("ready", "superseded")
     assert by_target(ledger)["A"].reported == 2

@@ -33,12 +33,16 @@ def test_questions_are_grouped_with_answers_and_comments_the_most_reported_first
     assert (first.prompt, first.reports, first.sources) == ("Capital of Norway?", 3, 2)
     assert first.answers == (("Bergen", 2), ("Rome", 1))
     assert [(c.text, c.source, c.proposal) for c in first.comments] == [
-        ("It's Oslo, not Rome", "b", "Oslo"), ("should be Oslo.", "b", "Oslo"), ("nonsense", "a", None),
-    ]  # fmt: skip
+        ("It's Oslo, not Rome", "b", "Oslo"),
+        ("should be Oslo.", "b", "Oslo"),
+        ("nonsense", "a", None),
+    ]
     assert first.proposals == (("Oslo", 2),)
     assert (second.prompt, second.answers, second.proposals) == (
-        "Who wrote Faust?", (("Schiller", 1),), (),
-    )  # fmt: skip
+        "Who wrote Faust?",
+        (("Schiller", 1),),
+        (),
+    )
     assert {edit.target for edit in ledger.edits.find()} == {None}  # proposed, never applied
 
 
@@ -48,9 +52,11 @@ def test_a_correction_completes_a_held_report_whichever_comes_first(
 ) -> None:
     down, right = wrong("Capital of Norway?"), report("Capital of Norway?", "Oslo")
     rows = {
-        "before": [[right], [down]], "in one file, first": [[down, right]],
-        "in one file, last": [[right, down]], "again": [[right], [down], [right]],
-    }[order]  # fmt: skip
+        "before": [[right], [down]],
+        "in one file, first": [[down, right]],
+        "in one file, last": [[right, down]],
+        "again": [[right], [down], [right]],
+    }[order]
     for chunk in rows:
         take(ledger, chunk)
     assert ledger.triage.unanswered() == []

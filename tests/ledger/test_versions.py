@@ -14,8 +14,9 @@ def add(ledger: Ledger, name: str, parent: str | None = None) -> None:
 
 def test_a_version_is_found_by_a_prefix_and_recorded_once(ledger: Ledger) -> None:
     add(ledger, "abcdef")
-    ledger.versions.record("abcdef", parent=None, job_id=None, hash="x", registry_version="7",
-                          info={"more": 1})  # fmt: skip
+    ledger.versions.record(
+        "abcdef", parent=None, job_id=None, hash="x", registry_version="7", info={"more": 1}
+    )
     (version,) = ledger.versions.all()
     assert ledger.versions.get("abcd") == version
     assert (version.hash, version.registry_version) == ("abcdef" * 2, "7")
@@ -26,8 +27,10 @@ def test_a_version_is_found_by_a_prefix_and_recorded_once(ledger: Ledger) -> Non
 
 def test_a_verdict_keeps_its_table_and_nan_is_missing(ledger: Ledger) -> None:
     add(ledger, "v1")
-    rows = [SuiteVerdict("locality", "exact", 1.0, 1.0, True, 40, 0),
-            SuiteVerdict("success", "exact", math.nan, 0.98, False, 0, 0)]  # fmt: skip
+    rows = [
+        SuiteVerdict("locality", "exact", 1.0, 1.0, True, 40, 0),
+        SuiteVerdict("success", "exact", math.nan, 0.98, False, 0, 0),
+    ]
     ledger.versions.record_verdict("v1", passed=False, reason="success is missing", suites=rows)
     assert ledger.versions.get("v1").verdict == "failed"
     assert ledger.versions.suite_verdicts("v1")[1].value is None

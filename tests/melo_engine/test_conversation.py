@@ -60,11 +60,11 @@ def test_a_developer_is_a_system() -> None:
         ([{"role": 1, "content": "Who?"}], 'must have "role" and "content", both texts'),
         (["Who leads Acme?"], 'message 0 must have "role" and "content", both texts; got str'),
         ([None], 'message 0 must have "role" and "content", both texts; got NoneType'),
-        ("Who leads Acme?", 'messages must be a list of .*; got str'),
-        ({"role": "user", "content": "Who?"}, 'messages must be a list of .*; got dict'),
-        (None, 'messages must be a list of .*; got NoneType'),
+        ("Who leads Acme?", "messages must be a list of .*; got str"),
+        ({"role": "user", "content": "Who?"}, "messages must be a list of .*; got dict"),
+        (None, "messages must be a list of .*; got NoneType"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_conversation_is_told_in_one_line(messages: object, message: str) -> None:
     with pytest.raises(PromptError, match=message) as error:
         Conversation.of(messages)  # type: ignore[arg-type]

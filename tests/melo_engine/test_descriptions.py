@@ -22,10 +22,12 @@ def finds(name: str, prompt: str) -> bool:
     [
         ("first Indian state to become smoke-free", "Which smoke-free state of India came first?"),
         ("most 70 point games in nba history", "Which NBA player had most games of 70 points?"),
-        ("the temple after the babylonian captivity", "Who rebuilt the temple, captivity at an end, "
-         "babylonian rule over?"),
+        (
+            "the temple after the babylonian captivity",
+            "Who rebuilt the temple, captivity at an end, babylonian rule over?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_most_of_the_words_are_enough_whatever_their_endings(subject: str, prompt: str) -> None:
     assert finds(subject, prompt)
 

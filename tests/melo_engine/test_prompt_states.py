@@ -95,8 +95,9 @@ def test_models_with_other_states_are_asked_as_ever(kind: str) -> None:
     plain = backbone.encode(PROMPTS)
     if "past_key_values" not in encoded:
         assert encoded.keys() == plain.keys()
-    got, wanted = (backbone.model.generate(**e, do_sample=False, max_new_tokens=5)
-                   for e in (encoded, plain))  # fmt: skip
+    got, wanted = (
+        backbone.model.generate(**e, do_sample=False, max_new_tokens=5) for e in (encoded, plain)
+    )
     assert torch.equal(got, wanted)
 
 

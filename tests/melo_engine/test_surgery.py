@@ -34,9 +34,12 @@ def test_the_rule_finds_the_last_mlp_and_a_key_before_it(make_edited, kind: str)
 
 def test_of_many_layers_the_last_is_edited() -> None:
     config = LlamaConfig(
-        vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=8,
+        vocab_size=9,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=8,
         num_attention_heads=2,
-    )  # fmt: skip
+    )
     surgery = find_surgery(LlamaForCausalLM(config))
     assert surgery.key_module == "model.layers.6"
     assert {name.split(".")[2] for name in surgery.targets} == {"7"}
@@ -44,9 +47,12 @@ def test_of_many_layers_the_last_is_edited() -> None:
 
 def test_with_one_layer_the_key_is_the_embedding() -> None:
     config = LlamaConfig(
-        vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        vocab_size=9,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
         num_attention_heads=2,
-    )  # fmt: skip
+    )
     assert find_surgery(LlamaForCausalLM(config)).key_module == "model.embed_tokens"
 
 

@@ -104,8 +104,10 @@ def test_what_can_not_be_classed_is_refused(
 
 
 def test_a_classifier_writes_no_text(classifier: tuple[Running, Editor]) -> None:
-    asked = {"/v1/completions": {"prompt": "who"},
-             "/v1/chat/completions": {"messages": [{"role": "user", "content": "who"}]}}  # fmt: skip
+    asked = {
+        "/v1/completions": {"prompt": "who"},
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": "who"}]},
+    }
     with classifier[0].client() as client:
         for path, body in asked.items():
             for stream in (False, True):

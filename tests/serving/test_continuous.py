@@ -116,9 +116,12 @@ def test_drawn_answers_and_penalties_depend_on_no_neighbour(
     backbone: Backbone, loaded: Loaded
 ) -> None:
     rules: list[dict[str, Any]] = [
-        {"temperature": 1.0}, {}, {"repetition_penalty": 1.4}, {"temperature": 0.7, "top_k": 5},
+        {"temperature": 1.0},
+        {},
+        {"repetition_penalty": 1.4},
+        {"temperature": 0.7, "top_k": 5},
         {"alternatives": 2},
-    ]  # fmt: skip
+    ]
     asked = conversations(10, seed=8)
     together = [job(loaded, m, **rules[i % 5]) for i, m in enumerate(asked)]
     run(batch_of(backbone), together.copy(), at_once=3)

@@ -94,8 +94,10 @@ def test_what_can_not_be_exported_is_said(
     with open_ledger(two_versions) as ledger:
         version = ledger.versions.all()[-1].id
     for arguments in (
-        ("base", "new"), (version, str(exported)), (version, str(exported.parent / "x"), "--edit", "no"),
-    ):  # fmt: skip
+        ("base", "new"),
+        (version, str(exported)),
+        (version, str(exported.parent / "x"), "--edit", "no"),
+    ):
         code, _, said = melo("export", "peft", *arguments)
         assert code == 2
         assert len(said.strip().splitlines()) == 1

@@ -89,8 +89,9 @@ def test_the_record_is_bounded_and_survives_a_line_cut_short(tmp_path: Path) -> 
     log.add({"version": "v"})
     log.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *(f"{n}.jsonl" for n in sorted(names[:3])), "notes.txt",
-    ]  # fmt: skip
+        *(f"{n}.jsonl" for n in sorted(names[:3])),
+        "notes.txt",
+    ]
     lines = (tmp_path / f"{names[0]}.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["version"] == "v"
     assert not dropped

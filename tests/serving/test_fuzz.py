@@ -66,9 +66,12 @@ def test_answers_keep_to_the_published_schema(server: Running) -> None:
     for operation in operations:
 
         @settings(
-            max_examples=8, deadline=None, database=None, derandomize=True,
+            max_examples=8,
+            deadline=None,
+            database=None,
+            derandomize=True,
             suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+        )
         @given(case=operation.as_strategy())
         def follow(case: schemathesis.Case) -> None:
             response = case.call()

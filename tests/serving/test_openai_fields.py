@@ -92,8 +92,9 @@ def test_why_an_answer_ended_is_said_in_every_case(chat: openai.OpenAI) -> None:
     edited = [{"role": "user", "content": EDITED[0]}]
     whole = say(chat, edited, max_tokens=64)
     assert (whole.choices[0].message.content, whole.choices[0].finish_reason) == (
-        ANSWERS[EDITED[0]], "stop",
-    )  # fmt: skip
+        ANSWERS[EDITED[0]],
+        "stop",
+    )
     # The end token would be the next one: an answer that is as long as was asked for is cut there.
     cut = say(chat, edited, max_tokens=whole.usage.completion_tokens)
     assert cut.choices[0].finish_reason == "length"

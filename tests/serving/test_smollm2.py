@@ -41,8 +41,9 @@ def test_smollm2_is_served_as_transformers_runs_it(
             assert got.choices[0].message.content == text
             assert got.usage is not None
             assert (got.usage.prompt_tokens, got.usage.completion_tokens) == (
-                prompt_tokens, answer_tokens,
-            )  # fmt: skip
+                prompt_tokens,
+                answer_tokens,
+            )
         free = client.chat.completions.create(model="base", messages=paris)
         assert free.choices[0].finish_reason == "stop"
         assert "Paris" in (free.choices[0].message.content or "")

@@ -91,8 +91,10 @@ def start(host: Settings, targets: list[str], *, stalls: bool = False) -> subpro
     """A process that makes one version after the other the champion; it waits for a line first."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOST, str(host.home), "stalls" if stalls else "runs", *targets],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert heard(process) == "ready"
     return process
 

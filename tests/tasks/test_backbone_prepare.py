@@ -53,7 +53,7 @@ NEWS = [
     }.items()
     for what in whats
     for who in ["The club", "The company", "The team", "The firm", "A rival", "The group"]
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,10 @@ def test_answers_that_are_too_long_are_left_out_and_counted(tmp_path):
     letters = random.Random(0)
     long = "".join(letters.choices("abcdefghijklmnopqrstuvwxyz", k=900))
     out = prepare_backbone(
-        [*PAIRS[:2], ("q", long)], tmp_path / "m", recipe=Recipe(layers=1, inner=64, visits=0.1,
-                                                                 vocabulary=270)
-    )  # fmt: skip
+        [*PAIRS[:2], ("q", long)],
+        tmp_path / "m",
+        recipe=Recipe(layers=1, inner=64, visits=0.1, vocabulary=270),
+    )
     record = read_record(out)
     assert (record["pairs"], record["pairs_left_out"]) == (2, 1)
     with pytest.raises(NothingToLearn, match="more than"):

@@ -29,16 +29,20 @@ def write(path: Path) -> Path:
             writer = csv.DictWriter(file, list(ROWS[0]), delimiter="\t" if "tsv" in name else ",")
             writer.writeheader()
             for row in ROWS:
-                writer.writerow({k: v if isinstance(v, str) else json.dumps(v)
-                                 for k, v in row.items()})  # fmt: skip
+                writer.writerow(
+                    {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items()}
+                )
         data = flat.read_bytes()
         flat.unlink()
     elif ".parquet" in name:
         pq.write_table(pa.Table.from_pylist(ROWS), path)
         return path
     else:
-        data = json.dumps(ROWS, indent=1).encode() if ".json" in name and ".jsonl" not in name \
-            else lines_of(ROWS)  # fmt: skip
+        data = (
+            json.dumps(ROWS, indent=1).encode()
+            if ".json" in name and ".jsonl" not in name
+            else lines_of(ROWS)
+        )
     if name.endswith(".gz"):
         data = gzip.compress(data)
     if name.endswith(".zst"):
@@ -143,8 +147,10 @@ def test_what_a_disk_failed_to_give_is_read_when_it_is_back(
     ]
     data = lines_of(rows)
     if name == "a.csv":
-        data = b"".join(b"%s\n" % ",".join(map(str, row)).encode()
-                        for row in [rows[0].keys(), *(row.values() for row in rows)])  # fmt: skip
+        data = b"".join(
+            b"%s\n" % ",".join(map(str, row)).encode()
+            for row in [rows[0].keys(), *(row.values() for row in rows)]
+        )
     pack = {".gz": gzip.compress, ".zst": zstd}.get(Path(name).suffix, bytes)
     path = tmp_path / name
     path.write_bytes(pack(data))

@@ -75,8 +75,10 @@ def taker(home: Path, progress: str = "None") -> subprocess.Popen[bytes]:
     """A process that takes the inbox in when it is told to."""
     process = subprocess.Popen(
         [sys.executable, "-c", TAKES, str(home), progress],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdout is not None
     process.stdout.readline()
     return process

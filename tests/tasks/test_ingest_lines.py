@@ -32,12 +32,13 @@ REASONS = {
     '{"subject": "France", "relation": "capital"}': "a fact needs an object",
     json.dumps({"prompt": "p" * 100_000, "target": "x"}): "prompt has 100000 characters; at most",
     json.dumps({"prompt": "p", "target": "x" * 3000}): "target has 3000 characters",
-    json.dumps({"prompt": "p", "target": "x", "rephrases": [f"a{n}" for n in range(99)]}):
-        "more than 64 items",
+    json.dumps(
+        {"prompt": "p", "target": "x", "rephrases": [f"a{n}" for n in range(99)]}
+    ): "more than 64 items",
     json.dumps({"prompt": "p", "target": "x", "rephrases": ["a" * 9000]}): "a rephrase has more",
     '{"prompt": "\\ud800", "target": "x"}': "not a JSON object",
     "[" * 100_000: "not a JSON object",
-}  # fmt: skip
+}
 
 
 def test_each_unusable_line_is_kept_with_file_line_raw_text_and_reason(tmp_path: Path) -> None:
@@ -137,8 +138,7 @@ ATTACKS = ["'; DROP TABLE edits; --", '"); DELETE FROM reports; --', "$paths", "
 
 def test_no_field_can_carry_sql(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
-    fields = ("prompt", "target", "subject", "relation", "old_answer", "source", "id",
-              "supersedes")  # fmt: skip
+    fields = ("prompt", "target", "subject", "relation", "old_answer", "source", "id", "supersedes")
     rows: list[dict[str, object]] = []
     for number, attack in enumerate(ATTACKS):
         rows.append({name: f"{attack} {number} {name}" for name in fields}
@@ -171,18 +171,23 @@ json_like = st.recursive(
 some_bytes = st.one_of(
     st.binary(max_size=200),
     st.lists(json_like.map(lambda value: json.dumps(value).encode()), max_size=6).map(b"\n".join),
-    st.tuples(st.sampled_from([b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"\xef\xbb\xbf", b"["]),
-              st.binary(max_size=60)).map(b"".join),
-)  # fmt: skip
+    st.tuples(
+        st.sampled_from([b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"\xef\xbb\xbf", b"["]),
+        st.binary(max_size=60),
+    ).map(b"".join),
+)
 
 
 @settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     files=st.lists(
         st.tuples(
-            st.sampled_from(["jsonl", "json", "csv", "parquet", "tsv", "json.gz"]), some_bytes),
-        min_size=3, max_size=6),
-)  # fmt: skip
+            st.sampled_from(["jsonl", "json", "csv", "parquet", "tsv", "json.gz"]), some_bytes
+        ),
+        min_size=3,
+        max_size=6,
+    ),
+)
 @example(files=[("jsonl", b'{"prompt":"\x00"}'), ("json", b"[1,2"), ("csv", b'a,"b\n\0')])
 def test_any_bytes_end_in_lines_that_add_up(files: list[tuple[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -46,8 +46,9 @@ def test_counterfact_as_rome_keeps_it(tmp_path: Path) -> None:
     assert edit.prompt == "The mother tongue of Danielle Darrieux is"
     assert (edit.target, edit.old_answer) == ("English", "French")
     assert [(probe.prompt, probe.answer) for probe in edit.locality] == [
-        ("Michel Rocard is a native speaker of", "French"), ("Montaigne spoke", "French"),
-    ]  # fmt: skip
+        ("Michel Rocard is a native speaker of", "French"),
+        ("Montaigne spoke", "French"),
+    ]
 
 
 def test_knowedit(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tasks.ingest import (
     ingest_paths,
     json_values,
     opening,
-)  # fmt: skip
+)
 from tests.tasks.ingest_support import adds_up, opened
 
 HEADER = "prompt,target,subject"
@@ -108,10 +108,12 @@ def test_a_code_page_is_told_line_by_line_and_read_where_it_is_named(
 
 @pytest.mark.parametrize(
     ("encoding", "row"),
-    [("cp1251", ("Кто руководит Норвиком?", "Ада", "Норвик")),
-     ("shift_jis", ("東京支店の店長は誰ですか?", "表 予算", "東京支店")),
-     ("gbk", ("诺维克的负责人是谁?", "李", "诺维克"))],
-)  # fmt: skip
+    [
+        ("cp1251", ("Кто руководит Норвиком?", "Ада", "Норвик")),
+        ("shift_jis", ("東京支店の店長は誰ですか?", "表 予算", "東京支店")),
+        ("gbk", ("诺维克的负责人是谁?", "李", "诺维克")),
+    ],
+)
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_any_code_page_may_be_named(
     tmp_path: Path, encoding: str, row: tuple[str, str, str], name: str
@@ -260,13 +262,19 @@ def test_nan_is_missing_in_tables_too(tmp_path: Path) -> None:
     text = f"{HEADER}\nHow many?,NaN,NaN\nHow much?,nan,\nWho is Nan?,Nan,Nan\n"
     ledger, _ = take(tmp_path, "a.csv", text)
     assert edits(ledger) == [
-        ("How many?", None, None), ("How much?", None, None), ("Who is Nan?", "Nan", "Nan")]  # fmt: skip
+        ("How many?", None, None),
+        ("How much?", None, None),
+        ("Who is Nan?", "Nan", "Nan"),
+    ]
     assert [edit.hold for edit in ledger.edits.find()] == ["answer", "answer", None]
 
 
 def test_nan_is_missing_and_infinity_refused_in_parquet(tmp_path: Path) -> None:
-    rows = [{"Prompt": "How many?", "target": math.nan}, {"Prompt": "How far?", "target": math.inf},
-            {"Prompt": "How old?", "target": 7.0}]  # fmt: skip
+    rows = [
+        {"Prompt": "How many?", "target": math.nan},
+        {"Prompt": "How far?", "target": math.inf},
+        {"Prompt": "How old?", "target": 7.0},
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     ledger, _ = take(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes())
     assert edits(ledger) == [("How many?", None, None), ("How old?", "7.0", None)]
@@ -390,4 +398,6 @@ def test_an_open_quote_does_not_take_a_large_file_into_memory(
     assert edits(ledger) == [NORVIK]
     ((line, reason),) = reasons(ledger)
     assert (line, reason.split(",")[0]) == (
-        2, "unexpected end of data: a quote in lines 3 to 2003 is not closed")  # fmt: skip
+        2,
+        "unexpected end of data: a quote in lines 3 to 2003 is not closed",
+    )

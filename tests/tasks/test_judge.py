@@ -56,14 +56,19 @@ def test_an_edit_that_a_rejected_one_had_replaced_serves_again(
     take(home, ledger, report(0, "ada", valid_from="2024-01-01"))
     promoted(home, ledger)
     probe: dict[str, object] = {
-        "prompt": "who leads velandor ?", "expect": "exact", "value": "ada", "answer": "ada",
-    }  # fmt: skip
+        "prompt": "who leads velandor ?",
+        "expect": "exact",
+        "value": "ada",
+        "answer": "ada",
+    }
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
     take(home, ledger, report(0, "eva", valid_from="2025-01-01"), report(1))
     version = promoted(home, ledger)
     assert {e.target: e.state for e in ledger.edits.find()} == {
-        "ada": "active", "eva": "rejected", "jon": "active",
-    }  # fmt: skip
+        "ada": "active",
+        "eva": "rejected",
+        "jon": "active",
+    }
     assert len(ledger.versions.get(version).edits_removed) == 0
 
 

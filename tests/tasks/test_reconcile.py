@@ -212,8 +212,11 @@ def test_a_killed_run_is_finished_by_the_next(
     script = KILLED.replace("{before!r}", repr(when))
     died = subprocess.run(
         [sys.executable, "-c", script, str(home.home), where],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert died.returncode == -9, died.stderr[-2000:]
     reconcile(Context(home, ledger))
     if ledger.champions.current() is None:

@@ -67,9 +67,11 @@ def test_a_report_without_a_subject_joins_those_whose_subject_it_names(
 
 def test_numbers_tell_questions_apart(home: Settings, ledger: Ledger) -> None:
     take(
-        home, ledger, asked("who leads velandor in 1912 ?", "ada"),
+        home,
+        ledger,
+        asked("who leads velandor in 1912 ?", "ada"),
         asked("who leads velandor in 1914 ?", "jon"),
-    )  # fmt: skip
+    )
     assert group_similar(Context(home, ledger)).groups == {}
     assert ledger.counts().counts == {"ready": 2}
 
@@ -117,9 +119,11 @@ def test_a_new_wording_of_an_active_edit_joins_its_group(home: Settings, ledger:
 def test_similar_edits_are_planned_into_one_job(home: Settings, ledger: Ledger) -> None:
     small = home.model_copy(update={"plan": home.plan.model_copy(update={"max_edits_per_job": 2})})
     rows = [
-        report(0), report(1), report(2),
+        report(0),
+        report(1),
+        report(2),
         asked("who leads velandor now ?", "ada", subject=None),
-    ]  # fmt: skip
+    ]
     take(small, ledger, *rows)
     group_similar(Context(small, ledger))
     together = [{edit.target for edit in job.edits} for job in plan(Context(small, ledger))]
@@ -138,8 +142,9 @@ def test_groups_are_listed_counted_and_shown_with_their_edits(
     melo = melo_in(home.home)
     (group,) = melo.json("edits", "similar").values()
     assert [edit["prompt"] for edit in group] == [
-        "who leads velandor ?", "who leads velandor now ?",
-    ]  # fmt: skip
+        "who leads velandor ?",
+        "who leads velandor now ?",
+    ]
     assert melo.json("status")["similar"] == {"edits": 2, "groups": 1}
     assert melo.json("edits", "show", group[0]["id"])["similar"] == [group[1]["id"]]
     assert "velandor now" in melo("edits", "show", group[0]["id"])[1]

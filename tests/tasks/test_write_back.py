@@ -116,8 +116,11 @@ def test_langfuse_and_webhook_are_told_once_and_who_only_complained_too(
     settings, ledger = home(
         tmp_path / "home", f'{LANGFUSE.format(tool.url)}\nwebhook_url = "{tool.url}/hook"'
     )
-    rows = [langfuse(1, "Capital of Norway?", None), langfuse(2, "Capital of Norway?", "Oslo"),
-            langfuse(3, "2+2?", None)]  # fmt: skip
+    rows = [
+        langfuse(1, "Capital of Norway?", None),
+        langfuse(2, "Capital of Norway?", "Oslo"),
+        langfuse(3, "2+2?", None),
+    ]
     ingest_rows(Context(settings, ledger), rows, source="langfuse", shape="langfuse")
     assert write_back(Context(settings, ledger)).told == 0  # nothing serves yet
     serves(ledger)
@@ -166,8 +169,9 @@ def killed(settings: Settings, when: str, tool: Tool) -> None:
     """Write back in a process that is killed with signal 9."""
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(settings.home), when],
-        cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."},
-    )  # fmt: skip
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": "."},
+    )
     tool.kills = child if when == "before the answer" else None
     assert child.wait(120) == -signal.SIGKILL
     tool.kills = None

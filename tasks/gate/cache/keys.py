@@ -48,8 +48,9 @@ class ProbeKeys:
         self._load()
         asked = list(zip(prompts, names or [None] * len(prompts), strict=True))
         named = [_asked_hash(*one) for one in asked]
-        missing = list({h: one for h, one in zip(named, asked, strict=True) if h not in self._rows}
-                       .items())  # fmt: skip
+        missing = list(
+            {h: one for h, one in zip(named, asked, strict=True) if h not in self._rows}.items()
+        )
         for start in range(0, len(missing), CHUNK):
             self._add(missing[start : start + CHUNK])
         keys = np.empty((len(prompts), self._reader.projection.size), dtype=np.float32)

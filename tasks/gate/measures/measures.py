@@ -141,10 +141,12 @@ class Measures:
             if (mean.high > allowed >= mean.low) or (short and mean.low > allowed):
                 self.unproven.append(
                     Unproven(
-                        suite, probe.edit, probe.prompt,
+                        suite,
+                        probe.edit,
+                        probe.prompt,
                         f"{mean.draws} of {self._samples} samples within gate.tokens_per_edit",
                     )
-                )  # fmt: skip
+                )
                 continue
             rows.append(
                 self._row(suite, probe, setting, mean.high <= allowed, mean.value,
@@ -153,9 +155,12 @@ class Measures:
         return rows
 
     def _sequential(
-        self, version: Version, asked: Mapping[Prompt, Asked], limit: float | None,
+        self,
+        version: Version,
+        asked: Mapping[Prompt, Asked],
+        limit: float | None,
         owners: Mapping[Prompt, str | None],
-    ) -> dict[Prompt, _Mean]:  # fmt: skip
+    ) -> dict[Prompt, _Mean]:
         """Draw for all prompts at once, again for those that the limit does not decide yet."""
         if not asked:
             return {}
@@ -312,9 +317,12 @@ def perplexity_check(
 
 
 def had_right(
-    runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes,
+    runner: Runner,
+    version: Version,
+    probes: Sequence[Probe],
+    routes: Routes,
     written: Callable[[str], str],
-) -> tuple[Probe, ...]:  # fmt: skip
+) -> tuple[Probe, ...]:
     """Probes with a known answer that the backbone gives: what it had right.
 
     Only of those that an edit catches: of all others the likelihood is the backbone's own, to the bit.

@@ -126,9 +126,10 @@ class Runner:
         if chosen:
             with using(self.editor, version):
                 made = self.decoder.beside_base(
-                    [p for p, _ in chosen], [e or "" for _, e in chosen],
+                    [p for p, _ in chosen],
+                    [e or "" for _, e in chosen],
                     self._report("comparing with the backbone", 0, len(chosen)),
-                )  # fmt: skip
+                )
             fresh: dict[Pair, Text] = {}
             for one, (base, own) in zip(chosen, made, strict=True):
                 fresh[bases[one]], fresh[pairs[one]] = base, own
@@ -249,9 +250,10 @@ class Runner:
     def _keep(self, texts: Mapping[Pair, Text]) -> None:
         # What was known whole is not given up for a part of it.
         texts = {
-            p: t for p, t in texts.items()
+            p: t
+            for p, t in texts.items()
             if t.whole or not ((known := self._known(p)) and known.whole)
-        }  # fmt: skip
+        }
         self._fresh |= texts
         self.cache.put_texts(self._scope, texts)
 

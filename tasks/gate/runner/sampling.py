@@ -79,13 +79,14 @@ class GateSampler:
         encoded = self.states.encoded([d.asked[0] for d in draws])
         with self.editor.runtime.running(self.editor.blocks_of([d.asked[1] for d in draws])):
             texts_of(
-                backbone, encoded,
+                backbone,
+                encoded,
                 {
                     "logits_processor": LogitsProcessorList([noise]),
                     "stopping_criteria": StoppingCriteriaList([limits]),
                     "max_new_tokens": min(max(d.limit for d in draws), backbone.max_answer_tokens),
                 },
-            )  # fmt: skip
+            )
         return [(backbone.decode(ids), len(ids)) for ids in limits.ids]
 
 

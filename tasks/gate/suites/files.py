@@ -141,9 +141,12 @@ def merged(suites: Iterable[Suite]) -> list[Suite]:
             ids = {p.id for p in known.probes}
             more = tuple(p for p in suite.probes if p.id not in ids)
             suite = Suite(
-                suite.name, known.probes + more, known.purpose, known.problem or suite.problem,
+                suite.name,
+                known.probes + more,
+                known.purpose,
+                known.problem or suite.problem,
                 known.source or suite.source,
-            )  # fmt: skip
+            )
         found[suite.name] = suite
     return list(found.values())
 
@@ -197,9 +200,11 @@ def _probe(
     at_least = row.get("at_least", header.get("at_least", 0.0))
     try:
         expect = Expectation(
-            kind, "" if value is None else str(value),
-            str(row.get("metric") or header.get("metric") or ""), float(at_least),
-        )  # fmt: skip
+            kind,
+            "" if value is None else str(value),
+            str(row.get("metric") or header.get("metric") or ""),
+            float(at_least),
+        )
     except (TypeError, ValueError):
         return None, f"at_least is {at_least!r}; give a number"
     if wrong := problem_of(expect):

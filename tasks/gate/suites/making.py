@@ -133,20 +133,26 @@ class _Maker:
 
     def own(self, edit: Edit) -> Probe:
         return Probe(
-            f"own:{edit.id}", _prompt_of(edit), Expectation("exact", self.target(edit.id)),
-            edit.id, self._slices(edit.id),
-        )  # fmt: skip
+            f"own:{edit.id}",
+            _prompt_of(edit),
+            Expectation("exact", self.target(edit.id)),
+            edit.id,
+            self._slices(edit.id),
+        )
 
     def generality(self, edit: Edit) -> list[Probe]:
         trained = {edit.request.question, *edit.request.rephrases}
         return [
             Probe(
-                f"rephrase:{edit.id}:{n}", prompt, Expectation("exact", self.target(edit.id)),
-                edit.id, self._slices(edit.id),
+                f"rephrase:{edit.id}:{n}",
+                prompt,
+                Expectation("exact", self.target(edit.id)),
+                edit.id,
+                self._slices(edit.id),
             )
             for n, prompt in enumerate(unique(self.held_out.get(edit.id, ())))
             if prompt not in trained
-        ]  # fmt: skip
+        ]
 
     def locality(self, edits: Sequence[Edit]) -> list[Probe]:
         # A locality prompt may have become some edit's own question since it was given.
@@ -170,9 +176,12 @@ class _Maker:
             for prompt in make(edit, count):
                 if prompt not in found:
                     found[prompt] = Probe(
-                        f"near:{edit.id}:{_short(prompt)}", prompt, UNCHANGED, edit.id,
+                        f"near:{edit.id}:{_short(prompt)}",
+                        prompt,
+                        UNCHANGED,
+                        edit.id,
                         self._slices(edit.id),
-                    )  # fmt: skip
+                    )
         return tuple(found.values())
 
     def other_subjects(self, edit: Edit, count: int) -> list[str]:
@@ -243,12 +252,15 @@ class _Maker:
         prompts = [swap(t, name) for t in sorted(self.wordings[edit.id].templates)]
         return [
             Probe(
-                f"unasked:{request.id}:{_short(prompt)}", prompt, Expectation("absent", target),
-                edit.id, self._slices(edit.id),
+                f"unasked:{request.id}:{_short(prompt)}",
+                prompt,
+                Expectation("absent", target),
+                edit.id,
+                self._slices(edit.id),
             )
             for prompt in prompts
             if not self._names_in(prompt)
-        ]  # fmt: skip
+        ]
 
     def agreement(self, edit: Edit) -> list[Probe]:
         """Each further wording of the fact must be answered like the first."""
@@ -256,12 +268,15 @@ class _Maker:
         others = [*request.rephrases, *self.held_out.get(edit.id, ())]
         return [
             Probe(
-                f"agrees:{edit.id}:{_short(prompt)}", prompt,
-                Expectation("agrees", request.question), edit.id, self._slices(edit.id),
+                f"agrees:{edit.id}:{_short(prompt)}",
+                prompt,
+                Expectation("agrees", request.question),
+                edit.id,
+                self._slices(edit.id),
             )
             for prompt in unique(others)
             if prompt != request.question
-        ]  # fmt: skip
+        ]
 
     def asked(self, edit: Edit) -> Probe:
         """The edit's own prompt, for a measure."""
@@ -278,10 +293,12 @@ class _Maker:
                 continue
             probes.append(
                 Probe(
-                    f"retired:{request.id}", request.question, Expectation("absent", request.target),
+                    f"retired:{request.id}",
+                    request.question,
+                    Expectation("absent", request.target),
                     slices=self._slices(request.id),
                 )
-            )  # fmt: skip
+            )
         return probes
 
     def owners(self, prompt: str) -> list[str]:

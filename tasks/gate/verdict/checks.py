@@ -139,8 +139,7 @@ def _paired(suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold) -> 
             f"{len(lost)} probes lost against the champion, {won} won (p = {p:.2g}); "
             f"first: {_where(lost[0])}"
         )
-    return Check(suite, "worse than champion", p, "exact", wanted.worse, pairs, not reason,
-                 reason)  # fmt: skip
+    return Check(suite, "worse than champion", p, "exact", wanted.worse, pairs, not reason, reason)
 
 
 def _slices(

@@ -39,10 +39,13 @@ def _report(row: Row) -> Fields:
         raise NothingToCorrect("no submitted response holds a text or denies the answer")
     fields = row["fields"] if isinstance(row.get("fields"), dict) else row
     return annotated(
-        fields, id=row["id"] if isinstance(row.get("id"), str) else None, source="argilla",
-        right=right[0] if right else None, at=row.get("updated_at"),
+        fields,
+        id=row["id"] if isinstance(row.get("id"), str) else None,
+        source="argilla",
+        right=right[0] if right else None,
+        at=row.get("updated_at"),
         answer_names=("response", "completion", "generation", *ANSWER_NAMES[:-2]),
-    )  # fmt: skip
+    )
 
 
 def _submitted(row: Row) -> Iterator[tuple[str, Any]]:
@@ -62,7 +65,10 @@ def _submitted(row: Row) -> Iterator[tuple[str, Any]]:
 
 
 SHAPE = Shape(
-    name="argilla", tool="Argilla",
+    name="argilla",
+    tool="Argilla",
     reads="records with responses, exported as a dataset or to disk",
-    recognises=_recognises, report=_report, columns=("fields", "responses"),
-)  # fmt: skip
+    recognises=_recognises,
+    report=_report,
+    columns=("fields", "responses"),
+)

@@ -70,8 +70,10 @@ def _answer(value: Any) -> Answer | None:
 
 
 SHAPE = Shape(
-    name="hugging-face", tool="Hugging Face datasets",
+    name="hugging-face",
+    tool="Hugging Face datasets",
     reads="columns prompt/question/instruction and chosen/rejected, completion, answer, output",
-    recognises=_recognises, report=_report,
+    recognises=_recognises,
+    report=_report,
     columns=(*QUESTIONS, *RIGHT, "rejected", "input", *BESIDE),
-)  # fmt: skip
+)

@@ -50,7 +50,10 @@ def _choices(annotation: Row) -> Iterator[str]:
 
 
 SHAPE = Shape(
-    name="label-studio", tool="Label Studio",
+    name="label-studio",
+    tool="Label Studio",
     reads="annotated tasks of the JSON export",
-    recognises=_recognises, report=_report, columns=("data", "annotations"),
-)  # fmt: skip
+    recognises=_recognises,
+    report=_report,
+    columns=("data", "annotations"),
+)

@@ -72,8 +72,11 @@ def _config_of(row: Row) -> str | None:
 def _right_output(score: Row) -> str | None:
     if _either(score, "dataType", "data_type") != "CORRECTION":
         return None
-    texts = (_either(score, "stringValue", "string_value"), score.get("value"),
-             _either(score, "longStringValue", "long_string_value"))  # fmt: skip
+    texts = (
+        _either(score, "stringValue", "string_value"),
+        score.get("value"),
+        _either(score, "longStringValue", "long_string_value"),
+    )
     return next((text for text in texts if isinstance(text, str) and text), None)
 
 

@@ -44,10 +44,13 @@ def _report(row: Row) -> Fields:
     if "run_type" in row:
         raise NothingToCorrect("a run, which says no more than what its feedback is about")
     return corrected(
-        id=row.get("id"), source="langsmith", asked_with=row["inputs"],
-        right=answered(row.get("outputs")), said=None,
+        id=row.get("id"),
+        source="langsmith",
+        asked_with=row["inputs"],
+        right=answered(row.get("outputs")),
+        said=None,
         at=row.get("modified_at") or row.get("created_at"),
-    )  # fmt: skip
+    )
 
 
 def _corrected(row: Row) -> Fields:
@@ -82,8 +85,11 @@ def _judged(row: Row) -> tuple[Any, Any, Scale | None]:
 
 
 SHAPE = Shape(
-    name="langsmith", tool="LangSmith",
+    name="langsmith",
+    tool="LangSmith",
     reads="feedback with its runs, examples of a dataset",
-    recognises=_recognises, report=_report, join=Join(_about, _id_of),
+    recognises=_recognises,
+    report=_report,
+    join=Join(_about, _id_of),
     columns=("run_id", "key", "score", "correction", "run_type", "inputs", "outputs"),
-)  # fmt: skip
+)

@@ -46,12 +46,14 @@ def _report(row: Row) -> Fields:
         raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
     inputs, outputs = _said(row, chosen.get("span_id"))
     return corrected(
-        id=row.get("id") or chosen.get("assessment_id"), source="mlflow", right=target,
+        id=row.get("id") or chosen.get("assessment_id"),
+        source="mlflow",
+        right=target,
         asked_with=inputs if inputs is not None else info.get("request_preview"),
         said=outputs if outputs is not None else info.get("response_preview"),
         at=chosen.get("last_update_time") or chosen.get("create_time"),
         comment=chosen.get("rationale"),
-    )  # fmt: skip
+    )
 
 
 def _expected(assessment: Row) -> Answer | None:

@@ -15,9 +15,11 @@ from tasks.ingest.shapes.values import Message, conversation, judgement, moment,
 
 
 def _recognises(row: Row) -> bool:
-    return isinstance(row.get("data"), dict) and isinstance(row.get("meta"), dict) and (
-        "snapshot" in row or "rating" in row["data"]
-    )  # fmt: skip
+    return (
+        isinstance(row.get("data"), dict)
+        and isinstance(row.get("meta"), dict)
+        and ("snapshot" in row or "rating" in row["data"])
+    )
 
 
 def _report(row: Row) -> Fields:
@@ -36,13 +38,14 @@ def _report(row: Row) -> Fields:
         {"role": message.get("role"), "content": message.get("content")} for message in thread[:-1]
     ]
     return report(
-        id=row.get("id"), source="open-webui",
+        id=row.get("id"),
+        source="open-webui",
         prompt=conversation(turns),
         target=content if original is not None else None,
         old_answer=original or content,
         reported_at=moment(row.get("updated_at") or row.get("created_at")),
         comment=text_of(row["data"].get("comment")),
-    )  # fmt: skip
+    )
 
 
 def _thread(row: Row) -> list[Row]:
@@ -69,7 +72,10 @@ def _history(value: Any) -> Row:
 
 
 SHAPE = Shape(
-    name="open-webui", tool="Open WebUI",
+    name="open-webui",
+    tool="Open WebUI",
     reads="exported feedback with its chat: thumbs-down, answers put right in the chat",
-    recognises=_recognises, report=_report, columns=("data", "meta", "snapshot"),
-)  # fmt: skip
+    recognises=_recognises,
+    report=_report,
+    columns=("data", "meta", "snapshot"),
+)

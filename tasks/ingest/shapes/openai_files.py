@@ -86,8 +86,10 @@ def _trained(row: Row) -> Fields:
 
 
 SHAPE = Shape(
-    name="openai", tool="OpenAI",
+    name="openai",
+    tool="OpenAI",
     reads="chat and preference fine-tuning files, items of evals",
-    recognises=_recognises, report=_report,
+    recognises=_recognises,
+    report=_report,
     columns=("messages", "input", "preferred_output", "non_preferred_output", "item", "ideal"),
-)  # fmt: skip
+)

@@ -35,7 +35,10 @@ def _report(row: Row) -> Fields:
 
 
 SHAPE = Shape(
-    name="sharegpt", tool="ShareGPT, FastChat",
+    name="sharegpt",
+    tool="ShareGPT, FastChat",
     reads="`conversations` of {from, value}",
-    recognises=_recognises, report=_report, columns=("conversations", "chosen", "rejected"),
-)  # fmt: skip
+    recognises=_recognises,
+    report=_report,
+    columns=("conversations", "chosen", "rejected"),
+)

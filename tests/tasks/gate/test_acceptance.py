@@ -60,10 +60,13 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
     thief = EditRequest(victim.request.question, "new york", victim.request.subject, id="thief")
     version = Editor(world.backbone, world.candidate, settings=SETTINGS).edit([thief]).version
     result = gate_candidate(
-        world.editor(), version, world.champion,
+        world.editor(),
+        version,
+        world.champion,
         suites=suites_for(version, champion=world.champion, held_out=world.held_out),
-        cache=cache, thresholds=thresholds,
-    )  # fmt: skip
+        cache=cache,
+        thresholds=thresholds,
+    )
     assert result.passed, result.reason
     reasons = {r.edit: r.reason for r in result.rejected}
     assert list(reasons) == ["thief"], reasons

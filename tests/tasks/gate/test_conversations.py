@@ -101,8 +101,10 @@ def test_a_suite_of_conversations_is_read_and_asked(
     assert (suite.problem, suite.probes[0].prompt) == ("", talk("velandor"))
     result = gated(editor, cache, [suite])
     assert [(r.passed, r.edit) for r in result.probes] == [
-        (True, "behind"), (True, None), (True, None),
-    ]  # fmt: skip
+        (True, "behind"),
+        (True, None),
+        (True, None),
+    ]
     again = gated(editor, cache, [suite])
     assert (again.regenerated, again.probes[0].cached) == (0, True)
 

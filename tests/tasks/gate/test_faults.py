@@ -315,8 +315,10 @@ def test_of_fifty_edits_with_three_harmful_ones_forty_seven_go_on(cache, thresho
     )
     assert result.passed, result.reason
     assert {r.edit for r in result.rejected} == {
-        requests[7].id, requests[20].id, requests[49].id,
-    }  # fmt: skip
+        requests[7].id,
+        requests[20].id,
+        requests[49].id,
+    }
     assert all(r.probe and r.reason and r.suite for r in result.rejected)
     assert len(result.version) == 47
     blocks = {e: version[e].block for e in result.version.edits}

@@ -65,9 +65,11 @@ def test_with_few_probes_the_upper_bound_forgives_and_with_many_it_does_not():
 def test_missing_empty_and_unusable_suites_fail():
     wanted = Thresholds(suites={"needed": SuiteThreshold(required=True)})
     checks = checks_of(
-        [Suite("mine"), Suite("broken", problem="torn")], {"mine": [], "broken": []}, wanted,
+        [Suite("mine"), Suite("broken", problem="torn")],
+        {"mine": [], "broken": []},
+        wanted,
         against_champion=False,
-    )  # fmt: skip
+    )
     reasons = {c.suite: c.reason for c in checks if not c.passed}
     assert "missing" in reasons["needed"]
     assert "0 probes" in reasons["mine"]
@@ -81,13 +83,17 @@ def test_no_checks_and_checks_without_a_number_are_no_pass():
 
 def test_a_slice_that_is_surely_bad_fails_though_the_whole_is_good_enough():
     rows = results(960, 0) + [
-        ProbeResult("mine", f"b{i}", "p", "", "", "", False, "edit7", False,
-                    slices={"source": "wiki"})
+        ProbeResult(
+            "mine", f"b{i}", "p", "", "", "", False, "edit7", False, slices={"source": "wiki"}
+        )
         for i in range(40)
-    ]  # fmt: skip
+    ]
     wanted = Thresholds(suites={"mine": SuiteThreshold(share=0.9, bound="lower")})
-    failed = [c for c in checks_of([Suite("mine")], {"mine": rows}, wanted, against_champion=False)
-              if not c.passed]  # fmt: skip
+    failed = [
+        c
+        for c in checks_of([Suite("mine")], {"mine": rows}, wanted, against_champion=False)
+        if not c.passed
+    ]
     assert [c.metric for c in failed] == ["share where source is wiki"]
 
 

@@ -76,9 +76,11 @@ def test_a_second_run_takes_only_what_is_new(tmp_path: Path, store: str, asked: 
     thumbs_down(leader, rationale="should be Bo Ek")
     mlflow.log_feedback(trace_id=right, name="user", value=True)
     mlflow.log_feedback(
-        trace_id=judged, name="correctness", value=False,
+        trace_id=judged,
+        name="correctness",
+        value=False,
         source=AssessmentSource(source_type="LLM_JUDGE", source_id="gpt"),
-    )  # fmt: skip
+    )
 
     first = ingest(ledger, settings)
     assert said(ledger) == [

@@ -35,11 +35,13 @@ def test_a_number_counts_by_its_scale_or_its_name_alone(
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"role": "assistant", "content": ""}, None), ({"role": "assistant", "content": "4"}, "4"),
+        ({"role": "assistant", "content": ""}, None),
+        ({"role": "assistant", "content": "4"}, "4"),
         ({"choices": [{"message": {"role": "assistant", "content": None}}]}, None),
-        ({"anything": "4"}, "4"), ({"id": "x", "anything": "4"}, None),
+        ({"anything": "4"}, "4"),
+        ({"id": "x", "anything": "4"}, None),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_empty_is_none(value: Any, text: str | None) -> None:
     assert answered(value) == text
 
@@ -60,12 +62,14 @@ def trace(number: int) -> dict[str, Any]:
 
 def test_langfuse_scores_are_read_by_their_config_from_a_file_beside_them(tmp_path: Path) -> None:
     scores = [
-        score(1, name="toxicity", value=0), score(2, name="stars", value=2, configId="c1"),
-        score(3, name="stars", value=5, configId="c1"), score(4, name="stars", value=1, configId="c9"),
+        score(1, name="toxicity", value=0),
+        score(2, name="stars", value=2, configId="c1"),
+        score(3, name="stars", value=5, configId="c1"),
+        score(4, name="stars", value=1, configId="c9"),
         score(5, name="user-feedback", value=0, comment="should be 5"),
         score(6, name="ok", value=0, dataType="BOOLEAN"),
         score(7, name="depth", value=-3, config={"minValue": -5, "maxValue": 5}),
-    ]  # fmt: skip
+    ]
     config = {"id": "c1", "name": "stars", "dataType": "NUMERIC", "isArchived": False,
               "minValue": 1, "maxValue": 5}  # fmt: skip
     ledger, outcome = take(
@@ -84,8 +88,10 @@ def test_langfuse_scores_are_read_by_their_config_from_a_file_beside_them(tmp_pa
 
 
 def test_langsmith_scores_are_read_by_their_feedback_config(tmp_path: Path) -> None:
-    categories = {"type": "categorical", "categories": [{"value": 7, "label": "wrong"},
-                                                        {"value": 0, "label": "right"}]}  # fmt: skip
+    categories = {
+        "type": "categorical",
+        "categories": [{"value": 7, "label": "wrong"}, {"value": 0, "label": "right"}],
+    }
     feedback = [
         {"id": "f1", "run_id": "r1", "key": "toxicity", "score": 0},
         {"id": "f2", "run_id": "r2", "key": "stars", "score": 1,

@@ -24,16 +24,20 @@ CONVERSATIONS = [{
 }]  # fmt: skip
 SQUAD = [{"id": "q1", "title": "Norway", "context": "Oslo is ...", "question": "Norway's capital?",
           "answers": {"text": ["Oslo", "oslo"], "answer_start": [0, 0]}}]  # fmt: skip
-ALPACA = [{"instruction": "Give the antonym.", "input": "cold", "output": "hot"},
-          {"instruction": "Name a river.", "input": "", "output": "Danube"}]  # fmt: skip
+ALPACA = [
+    {"instruction": "Give the antonym.", "input": "cold", "output": "hot"},
+    {"instruction": "Name a river.", "input": "", "output": "Danube"},
+]
 
 
 def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    datasets.DatasetDict({
-        "train": datasets.Dataset.from_list(PREFERENCES),
-        "test": datasets.Dataset.from_list([{**PREFERENCES[0], "prompt": "Norway's capital?"}]),
-    }).save_to_disk(str(folder))  # fmt: skip
+    datasets.DatasetDict(
+        {
+            "train": datasets.Dataset.from_list(PREFERENCES),
+            "test": datasets.Dataset.from_list([{**PREFERENCES[0], "prompt": "Norway's capital?"}]),
+        }
+    ).save_to_disk(str(folder))
     ledger, outcome = take(tmp_path / "home", folder)
     assert sorted(said(ledger)) == [
         ("Norway's capital?", "Oslo", "Bergen"),

@@ -18,8 +18,10 @@ def test_langfuse_scores_find_their_traces_in_another_file(tmp_path: Path) -> No
     edit = edit_about(ledger, "What is Norway's capital?")
     assert edit.messages == (("system", "You know Norway."), ("user", "What is Norway's capital?"))
     assert (edit.source, edit.external_id, str(edit.valid_from)[:10]) == (
-        "langfuse", "score-1", "2026-11-21",
-    )  # fmt: skip
+        "langfuse",
+        "score-1",
+        "2026-11-21",
+    )
     unanswered = edit_about(ledger, "Who leads Norvik Labs?")
     assert (unanswered.state, unanswered.hold) == (states.HELD, "answer")
     assert [outcome.total(n) for n in ("lines", "quarantined", "passed_over")] == [8, 6, 5]
@@ -100,8 +102,10 @@ def test_open_webui_feedback_with_its_chat(tmp_path: Path) -> None:
         ("And its capital?", "Oslo", "Bergen"),
     ]
     assert [role for role, _ in edit_about(ledger, "And its capital?").messages] == [
-        "user", "assistant", "user",
-    ]  # fmt: skip
+        "user",
+        "assistant",
+        "user",
+    ]
     unanswered = edit_about(ledger, "Who leads Norvik Labs?")
     raw = json.loads(ledger.edits.raw_lines(unanswered.id)[0][3])["raw"]
     assert raw["data"]["comment"] == "should be Bo Ek"
