@@ -69,11 +69,11 @@ class Router:
         """Where each prompt falls."""
         if not len(version):
             return [NOWHERE] * len(prompts)
-        found = self._learned(version, prompts)
+        found = self._learned(version, list(dict.fromkeys(prompts)))
         return [found[p] for p in prompts]
 
     def _learned(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
-        """All routes that are known of a version, these among them."""
+        """All routes that are known of a version, these among them. prompts: each of them once."""
         known = self._of(version)
         missing = [p for p in prompts if p not in known.routes] if known.routes else prompts
         basis = self._basis(version, missing) if self._delta else None
@@ -93,7 +93,10 @@ class Router:
         return known.routes
 
     def mapped(self, version: Version, prompts: Sequence[Prompt]) -> Mapping[Prompt, Route]:
-        """Where each prompt falls, by prompt: no copy where nothing else is known of the version."""
+        """Where each prompt falls, by prompt: no copy where nothing else is known of the version.
+
+        prompts: each of them once, as `prompts_of` gives them.
+        """
         if not len(version):
             return dict.fromkeys(prompts, NOWHERE)
         found = self._learned(version, prompts)

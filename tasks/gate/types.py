@@ -180,7 +180,7 @@ class GateResult:
         return f"{first.suite}, {first.metric}: {first.reason}{more}"
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=131_072)
 def probe_hash(prompt: Prompt) -> bytes:
     """16 bytes that name a prompt: what keys and answers are kept under."""
     text = prompt if isinstance(prompt, str) else json.dumps(prompt.as_json())

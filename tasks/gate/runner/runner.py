@@ -265,9 +265,7 @@ class Runner:
 
 def _drawn(prompt: Prompt, salt: bytes) -> bytes:
     """The place of a prompt in a random order, which takes no memory for those that are not drawn."""
-    return hashlib.blake2b(
-        str(prompt).encode("utf-8", "surrogatepass"), key=salt, digest_size=16
-    ).digest()
+    return hashlib.blake2b(probe_hash(prompt), key=salt, digest_size=16).digest()
 
 
 def same(base: Text, own: Text) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tasks.gate.measures.measures import perplexity_check
 from tasks.gate.measures.statistics import mcnemar_worse, wilson
 from tasks.gate.repair.operation import failing_edits
+from tasks.gate.results import ProbeResults
 from tasks.gate.runner.runner import Difference
 from tasks.gate.types import Check, ProbeResult, Suite, text_of
 from tasks.gate.verdict.thresholds import SuiteThreshold, Thresholds
@@ -60,7 +61,8 @@ def share_check(
     suite: str, rows: Sequence[ProbeResult], wanted: SuiteThreshold, confidence: float
 ) -> Check:
     """The share of probes that passed, judged on the bound that the threshold names."""
-    n, passed = len(rows), sum(r.passed for r in rows)
+    failing = rows.failing if isinstance(rows, ProbeResults) else [r for r in rows if not r.passed]
+    n, passed = len(rows), len(rows) - len(failing)
     low, high = wilson(passed, n, confidence)
     bound = wanted.bound
     if bound == "upper" and 0 < wanted.proof_from <= n:
@@ -68,8 +70,7 @@ def share_check(
     judged = {"none": passed / n, "lower": low, "upper": high}[bound]
     reason = ""
     if not judged >= wanted.share:
-        first = next((r for r in rows if not r.passed), None)
-        which = f"; first: {_where(first)}" if first is not None else ""
+        which = f"; first: {_where(failing[0])}" if failing else ""
         side = "" if bound == "none" else f", {bound} bound {judged:.3f}"
         reason = f"{passed} of {n} pass{side}; {wanted.share:g} is asked for{which}"
     return Check(suite, "share", passed / n, bound, wanted.share, n, not reason, reason)
