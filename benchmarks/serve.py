@@ -8,6 +8,8 @@
 Every server is a process of its own, started as a user starts it, with one key and all defaults, but
 that no answer is given up as too late. A chat model is asked conversations (`chats`) and streams its
 answers, but for MLflow's server, which can't; that it says what it says by itself is checked before.
+Both services write every answer to its full length (`ignore_eos`, as load tests of vLLM do), so that
+edits cost what they cost and not what their answers are longer; the other servers end by themselves.
 How long a service takes to be there again after a kill is measured by `restart`.
 """
 
@@ -249,8 +251,11 @@ def _ours(name: str, settings: Settings, url: str, chat: bool) -> Target:
         origins = [c["melo"] for event in events for c in event["choices"] if c.get("melo")]
         return _tokens(events), any(origin["edit"] is not None for origin in origins)
 
+    def ask(messages: Any) -> bytes:
+        return _streamed(messages, ignore_eos=True)
+
     if chat:
-        return Target(name, url, "/v1/chat/completions", key, _streamed, read_events)
+        return Target(name, url, "/v1/chat/completions", key, ask, read_events)
     return Target(
         name, url, "/v1/completions", key, lambda p: json.dumps({"prompt": p}).encode(), read
     )

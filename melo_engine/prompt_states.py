@@ -17,6 +17,7 @@ import inspect
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers.cache_utils import DynamicLayer
 
 from melo_engine.backbone import Backbone
 from melo_engine.conversation import Prompt
+from melo_engine.runtime import StopForward
 from melo_engine.surgery import find_surgery
 
 KEPT = 2**30  # bytes
@@ -64,7 +66,7 @@ class PromptStates:
     @cached_property
     def _layers(self) -> list[Any]:
         """What the model keeps of one token."""
-        return list(self._run([(0,)], [None]).layers)
+        return list(self._run([(0,)], [None], last=None).layers)
 
     @torch.inference_mode()
     def encoded(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
@@ -116,7 +118,8 @@ class PromptStates:
         self, group: Sequence[int], rows: Sequence[Ids], begun: Sequence[Tensor | None]
     ) -> dict[int, Tensor]:
         lengths = {i: _length(begun[i]) for i in group}
-        cache = self._run([rows[i][lengths[i] :] for i in group], [begun[i] for i in group])
+        fresh = [rows[i][lengths[i] :] for i in group]
+        cache = self._run(fresh, [begun[i] for i in group], last=len(self._layers) - 1)
         keys = torch.stack([layer.keys for layer in cache.layers])  # (layers, B, heads, T, D)
         values = torch.stack([layer.values for layer in cache.layers])
         made = {}
@@ -139,8 +142,10 @@ class PromptStates:
         return self.read([rows[0][:length]])[0]
 
     @torch.inference_mode()
-    def _run(self, rows: Sequence[Ids], begun: Sequence[Tensor | None]) -> DynamicCache:
-        """Read rows behind their beginnings.
+    def _run(
+        self, rows: Sequence[Ids], begun: Sequence[Tensor | None], last: int | None
+    ) -> StatesCache:
+        """Read rows behind their beginnings, up to the states of layer `last`; None: all of the model.
 
         Beginnings are padded on the left, rows on the right, so that the new tokens stand in columns.
         """
@@ -164,18 +169,22 @@ class PromptStates:
             longest, device=device
         )  # (B, longest)
         cache = self._cache(begun)
-        model.base_model(
-            input_ids=ids,
-            attention_mask=mask if padded else None,  # without one attention skips what is ahead
-            position_ids=positions.minimum(ends[:, None]),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        cache.last = last
+        with suppress(StopForward):
+            model.base_model(
+                input_ids=ids,
+                attention_mask=mask
+                if padded
+                else None,  # without one attention skips what is ahead
+                position_ids=positions.minimum(ends[:, None]),
+                past_key_values=cache,
+                use_cache=True,
+            )
         return cache
 
-    def _cache(self, rows: Sequence[Tensor | None]) -> DynamicCache:
+    def _cache(self, rows: Sequence[Tensor | None]) -> StatesCache:
         """States of rows as one cache, padded on the left."""
-        cache = DynamicCache(config=self._backbone.model.config)
+        cache = StatesCache(config=self._backbone.model.config)
         given = next((states for states in rows if states is not None), None)
         if given is None:
             return cache
@@ -188,6 +197,23 @@ class PromptStates:
         for layer, (keys, values) in enumerate(zip(*joined, strict=True)):
             cache.update(keys, values, layer)
         return cache
+
+
+class StatesCache(DynamicCache):  # type: ignore[misc]
+    """A cache that ends the pass where layer `last` has its states: nobody reads what is behind them."""
+
+    last: int | None = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **more: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keep states (B, heads, T, D) of a layer; all it has. Raises StopForward at the last."""
+        states: tuple[Tensor, Tensor] = super().update(
+            key_states, value_states, layer_idx, *args, **more
+        )
+        if layer_idx == self.last:
+            raise StopForward
+        return states
 
 
 class PrefixCache:

@@ -68,7 +68,7 @@ class Exchange:
         encoded = await service.encode(prompts)
         sampling = Sampling(
             body.temperature or 0.0, 1.0 if body.top_p is None else body.top_p, body.top_k or 0,
-            body.repetition_penalty or 1.0, body.stops, body.alternatives,
+            body.repetition_penalty or 1.0, body.stops, body.alternatives, bool(body.ignore_eos),
         )  # fmt: skip
         rows = service.rows(encoded, sampling, n=body.n or 1, max_tokens=max_tokens, seed=body.seed)
         loaded = await service.take(body.model, encoded[0].prompt)

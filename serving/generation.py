@@ -30,6 +30,7 @@ from serving.output import OutputProcessor
 from serving.rows import NOWHERE, BatchRow
 from serving.sampling import Sampler
 
+NO_TOKEN = -1  # what no model says
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
 
 
@@ -52,6 +53,8 @@ def generate(loaded: Loaded, rows: Sequence[BatchRow], after_step: Callable[[], 
             if any(r.sampling.touches_logits for r in steps.live):
                 sampler = Sampler(steps.live, with_prompt=backbone.task == "causal-lm")
                 options["logits_processor"] = LogitsProcessorList([sampler])
+            if any(r.sampling.ignore_eos for r in steps.live):
+                options["eos_token_id"] = [NO_TOKEN]  # `Steps` ends the others
             batch.run(options)
             keep = steps.drop_ended()
             if keep:

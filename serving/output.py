@@ -41,7 +41,7 @@ class OutputProcessor:
         self._hand_on(row, len(row.text))
 
     def _take(self, row: BatchRow, token: int, now: float) -> None:
-        if token in self.ends:
+        if token in self.ends and not row.sampling.ignore_eos:
             return self.end(row, "stop")
         row.tokens.append(token)
         if row.raw is not None and row.sampling.alternatives is not None:

@@ -23,6 +23,7 @@ class Sampling:
     """Rules of one row. top_k: all tokens where 0 or less. stop: texts at which it ends.
 
     alternatives: how many likely tokens are told beside each one; None: nothing is told of any.
+    ignore_eos: it goes on behind the token that ends an answer, which is one of its tokens then.
     """
 
     temperature: float = 0.0
@@ -31,6 +32,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     alternatives: int | None = None
+    ignore_eos: bool = False
 
     @property
     def touches_logits(self) -> bool:

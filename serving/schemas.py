@@ -90,7 +90,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "function_call": ("none",),
     "functions": ([],),
-    "ignore_eos": (False,),
     "include_stop_str_in_output": (False,),
     "length_penalty": (1,),
     "logit_bias": ({},),
@@ -129,6 +128,9 @@ class GenerationRequest(ClientBody):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, lt=2**31, description="all where 0 or -1")
     repetition_penalty: float | None = Field(default=None, gt=0, le=10, description="1: none")
+    ignore_eos: bool | None = Field(
+        default=None, description="go on to the full length, as load tests of vLLM ask for"
+    )
     n: int | None = Field(default=None, ge=1, le=MOST_ROWS)
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)

@@ -60,11 +60,13 @@ def test_chats_share_what_they_begin_with(monkeypatch: pytest.MonkeyPatch) -> No
     backbone = models.chat_backbone(chat="always", system_prompt="a company made by mia of oslo")
     states = PromptStates(backbone)
     read: list[int] = []
+    reader = PromptStates(backbone)
+    assert reader.usable
     real = PromptStates._run
 
-    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+    def counted(self: PromptStates, rows: Any, begun: Any, **more: Any) -> Any:
         read.append(len(rows) * max(map(len, rows)))
-        return real(self, rows, begun)
+        return real(self, rows, begun, **more)
 
     monkeypatch.setattr(PromptStates, "_run", counted)
     assert states.usable
@@ -113,9 +115,9 @@ def test_a_row_goes_on_from_whatever_of_its_beginning_was_read(
     read: list[int] = []
     real = PromptStates._run
 
-    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+    def counted(self: PromptStates, rows: Any, begun: Any, **more: Any) -> Any:
         read.extend(map(len, rows))
-        return real(self, rows, begun)
+        return real(self, rows, begun, **more)
 
     monkeypatch.setattr(PromptStates, "_run", counted)
     kept = [states.beginning(row) for row in rows]
@@ -141,15 +143,37 @@ def test_a_short_prompt_is_not_padded_to_a_long_one(monkeypatch: pytest.MonkeyPa
     backbone = models.backbone("llama")
     long, short = tuple(4 + i % 30 for i in range(60)), [(5, 6, 7), (8, 9), (10, 11, 12, 13)]
     read: list[int] = []
+    reader = PromptStates(backbone)
+    assert reader.usable
     real = PromptStates._run
 
-    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+    def counted(self: PromptStates, rows: Any, begun: Any, **more: Any) -> Any:
         read.append(len(rows) * max(map(len, rows)))
-        return real(self, rows, begun)
+        return real(self, rows, begun, **more)
 
     monkeypatch.setattr(PromptStates, "_run", counted)
-    states = PromptStates(backbone).extend([long, *short], [None] * 4)
+    states = reader.extend([long, *short], [None] * 4)
     assert read == [3 * 4, len(long)]
     for row, got in zip([long, *short], states, strict=True):
         [wanted] = PromptStates(backbone).extend([row], [None])
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_pass_ends_at_the_last_layers_states() -> None:
+    backbone = models.backbone("llama")
+    reader = PromptStates(backbone)
+    assert reader.usable
+    ran: list[str] = []
+    layer = backbone.model.base_model.layers[-1]
+    handle = layer.mlp.register_forward_hook(lambda *_: ran.append("mlp"))
+    try:
+        [states] = reader.extend([(5, 6, 7, 8)], [None])
+        assert not ran
+        whole = backbone.model.base_model(input_ids=torch.tensor([[5, 6, 7, 8]]), use_cache=True)
+        assert ran
+    finally:
+        handle.remove()
+    for number, kept in enumerate(whole.past_key_values.layers):
+        torch.testing.assert_close(states[0, number], kept.keys[0])
+        torch.testing.assert_close(states[1, number], kept.values[0])

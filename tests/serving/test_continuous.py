@@ -139,9 +139,9 @@ def test_what_prompts_begin_with_is_read_once(
     read: list[int] = []
     real = PromptStates._run
 
-    def counted(self: PromptStates, rows: Any, begun: Any) -> Any:
+    def counted(self: PromptStates, rows: Any, begun: Any, **more: Any) -> Any:
         read.extend(map(len, rows))
-        return real(self, rows, begun)
+        return real(self, rows, begun, **more)
 
     monkeypatch.setattr(PromptStates, "_run", counted)
     batch = batch_of(backbone)

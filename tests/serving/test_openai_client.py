@@ -141,6 +141,23 @@ def test_one_likely_token_is_greedy_however_it_is_said(chat: openai.OpenAI) -> N
     assert {c.message.content for c in wide.choices} != {greedy}
 
 
+def test_answers_go_on_to_their_full_length_where_the_end_is_ignored(
+    client: openai.OpenAI, chat: openai.OpenAI
+) -> None:
+    full = {"ignore_eos": True}
+    edited: list[Any] = [{"role": "user", "content": EDITED[0]}]
+    for asked in (client, chat):
+        ended = say(asked, messages=edited, max_tokens=40)
+        whole = say(asked, messages=edited, max_tokens=40, extra_body=full)
+        assert ended.choices[0].finish_reason == "stop"
+        assert whole.choices[0].finish_reason == "length"
+        assert whole.usage.completion_tokens == 40
+        assert whole.choices[0].message.content.startswith(ended.choices[0].message.content)
+        assert whole.choices[0].melo == ended.choices[0].melo
+    stopped = say(chat, messages=edited, extra_body=full, stop=ANSWERS[EDITED[0]][:3])
+    assert stopped.choices[0].finish_reason == "stop"
+
+
 @torch.inference_mode()
 def test_the_penalty_for_repetition_is_transformers(
     chat: openai.OpenAI, backbone: Backbone
