@@ -50,7 +50,7 @@ class Deployment:
 
     def service(self, name: str) -> Service:
         """One service as it is now; the keeper may have started it again."""
-        return next(service for service in self.services.known() if service.name == name)
+        return next(service for service in self.services.recorded() if service.name == name)
 
     def kill(self, name: str) -> None:
         """SIGKILL a service, and what it started."""

@@ -205,7 +205,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 
 
 def _kill_gpu(deployment: Deployment) -> None:
-    for service in deployment.services.known():
+    for service in deployment.services.recorded():
         if service.name.startswith("gpu"):
             deployment.kill(service.name)
 

@@ -14,16 +14,16 @@ import typer
 from cli.root import app
 from console import signals
 from console.context import State
-from console.encoding import say_what_can_be_said
+from console.encoding import escape_unencodable
 from console.errors import known_error, one_line
 
 
 def run(arguments: list[str] | None = None) -> None:
     """The command line. Known errors become one line and exit code 2."""
-    from config.environment import past_proxies
+    from config.environment import exempt_loopback
 
-    past_proxies(os.environ)
-    say_what_can_be_said()
+    exempt_loopback(os.environ)
+    escape_unencodable()
     here = State(Path(".melo"))
     try:
         code = _run(arguments, here)
@@ -32,14 +32,14 @@ def run(arguments: list[str] | None = None) -> None:
         _drop_output()
         code = 0
     except OSError as error:  # the output itself can't be written
-        code = _told(error, here)
+        code = _report_error(error, here)
         _drop_output()
     except BaseException:
         if signals.exit_code() is None:
             raise
         code = 0
     if (stopped := signals.exit_code()) is not None:
-        print(signals.SAID, file=sys.stderr)
+        print(signals.STOPPED, file=sys.stderr)
         code = stopped
     sys.exit(code)
 
@@ -52,21 +52,21 @@ def _run(arguments: list[str] | None, here: State) -> int:
     except typer.TyperException as error:
         if str(error).startswith("Usage:"):  # a group that was called without a command
             print(error)
-        elif said := one_line(error):
-            print(f"melo: {said}", file=sys.stderr)
+        elif message := one_line(error):
+            print(f"melo: {message}", file=sys.stderr)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         if signals.exit_code() is None:
-            print(signals.SAID, file=sys.stderr)
+            print(signals.STOPPED, file=sys.stderr)
         return 130
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _told(error, here)
+        return _report_error(error, here)
 
 
-def _told(error: Exception, here: State) -> int:
-    """Say a known error in one line; a bug is raised again, with its traceback."""
+def _report_error(error: Exception, here: State) -> int:
+    """Print a known error as one line and return the exit code; raise a bug again, with its traceback."""
     if signals.exit_code() is not None:
         return 2  # it comes of being told to end
     line = known_error(error, here.home)

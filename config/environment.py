@@ -1,10 +1,10 @@
-"""What the surroundings of a process say that is not ours: proxies, and what outer jobs left over.
+"""Environment variables that others have set: proxies, and what an outer job left over.
 
-    past_proxies     requests to this machine never go through a proxy; all others still do
-    of_our_own       the MLFLOW_ and PREFECT_ variables that say how to reach a server stay; those that
-                     say which run, experiment, store or profile is meant belong to an outer job and go
+    exempt_loopback       requests to this machine never go through a proxy; all others still do
+    drop_outer_variables  MLFLOW_ and PREFECT_ variables that say how to reach a server stay; those that
+                          name a run, experiment, store or profile of an outer job go
 
-Both work on a mapping, `os.environ` of a process of ours or what a child is told.
+Both change a mapping: the `os.environ` of this process, or the environment of a child.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ KEPT_OF_PREFECT = (
 )  # fmt: skip
 
 
-def past_proxies(environment: MutableMapping[str, str]) -> None:
-    """Let requests to this machine go past every proxy; what is excepted already stays so.
+def exempt_loopback(environment: MutableMapping[str, str]) -> None:
+    """Let requests to this machine go past every proxy; what is exempt already stays exempt.
 
     A SOCKS proxy that no library here can speak to would fail every client, also on loopback: it is
     left out.
@@ -52,7 +52,7 @@ def past_proxies(environment: MutableMapping[str, str]) -> None:
                 del environment[name]
 
 
-def of_our_own(environment: MutableMapping[str, str], *, prefect: bool = True) -> None:
+def drop_outer_variables(environment: MutableMapping[str, str], *, prefect: bool = True) -> None:
     """Forget what an outer job of MLflow or Prefect said about itself.
 
     prefect: False within a run of Prefect's own, which knows itself by these variables.

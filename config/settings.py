@@ -92,7 +92,7 @@ class EditingSettings(Section):
     threads: int = Field(default=2, ge=1, description="of torch, on a CPU")
 
     @model_validator(mode="after")
-    def _room_for_the_first_try(self) -> EditingSettings:
+    def _max_rank_at_least_rank(self) -> EditingSettings:
         if self.max_rank < self.rank:
             raise ValueError(f"max_rank must be at least rank, which is {self.rank}")
         return self
@@ -283,13 +283,13 @@ class ServeSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_chat(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "chat" in given:
+    def _without_chat(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "chat" in values:
             raise ValueError(
                 "chat is gone: a conversation is rendered whole by the model's template and its edit is "
                 "found by what is asked. Take it out; backbone.chat and backbone.system_prompt say how"
             )
-        return given
+        return values
 
 
 class LedgerSettings(Section):
@@ -570,9 +570,9 @@ def default_home() -> Path:
 
 def user_cache() -> Path:
     """What all homes of a user share: `MELO_CACHE`, or `melo` in the user's own cache folder."""
-    given = os.environ.get("MELO_CACHE")
-    if given:
-        return Path(given).expanduser().absolute()
+    folder = os.environ.get("MELO_CACHE")
+    if folder:
+        return Path(folder).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "melo"
 
 
@@ -596,8 +596,8 @@ def load(home: Path | str | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        kept = first["loc"][:1] and first["loc"][0] in SECRET
-        got = "a value that is kept secret" if kept else repr(first.get("input"))
+        secret = first["loc"][:1] and first["loc"][0] in SECRET
+        got = "a value that is kept secret" if secret else repr(first.get("input"))
         raise ConfigError(f"setting {name}: {first['msg']} (got {got}).") from None
     except SettingsError as error:
         raise ConfigError(

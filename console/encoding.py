@@ -1,4 +1,4 @@
-"""Say what a terminal can show: what its encoding lacks becomes an escape, never an error."""
+"""Output in any encoding: a character that it lacks becomes an escape, never an error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Escaping:
         return getattr(self._stream, name)
 
 
-def say_what_can_be_said() -> None:
-    """Escape on stdout and stderr what their encoding, or any encoding, can't say."""
+def escape_unencodable() -> None:
+    """Let stdout and stderr escape the characters that their encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, Escaping) or not hasattr(stream, "reconfigure"):

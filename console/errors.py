@@ -41,7 +41,7 @@ OF_THE_MACHINE = {
     EOPNOTSUPP EADDRINUSE EADDRNOTAVAIL
     """.split()
 }
-SAID_OF_DISK = (
+DISK_MESSAGES = (
     "no space left",
     "read-only file system",
     "disk quota",
@@ -64,10 +64,10 @@ def one_line(error: BaseException) -> str:
 
 def line_for_page(error: BaseException) -> str:
     """One line of an error for a page; of a bug, the traceback goes to stderr, which is kept in a log."""
-    known = known_error(error)
-    if known is None:
+    line = known_error(error)
+    if line is None:
         traceback.print_exception(error)
-    return known or f"{type(error).__name__}: {error}"
+    return line or f"{type(error).__name__}: {error}"
 
 
 def known_error(error: BaseException, home: Path | None = None) -> str | None:
@@ -79,14 +79,14 @@ def known_error(error: BaseException, home: Path | None = None) -> str | None:
     text = " ".join(str(error).split())
     chain = list(causes(error))
     keeps_files = any(type(cause).__module__.split(".")[0] in STORES for cause in chain)
-    of_a_disk = any(said in str(cause).lower() for cause in chain for said in SAID_OF_DISK)
+    of_a_disk = any(text in str(cause).lower() for cause in chain for text in DISK_MESSAGES)
     disk = None
     if home is not None and (keeps_files or of_a_disk or type(error).__name__ == SERVER):
         disk = unwritable(home)
     if any(_is_ours(kind) for kind in type(error).__mro__):
         return f"{text} {disk}" if disk else text
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        return _said(error)
+        return _system_line(error)
     if disk is not None:
         return disk
     if of_a_disk:
@@ -111,7 +111,7 @@ def unwritable(folder: Path) -> str | None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return _said(OSError(error.errno, os.strerror(error.errno or 0), str(folder)))
+        return _system_line(OSError(error.errno, os.strerror(error.errno or 0), str(folder)))
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
@@ -125,13 +125,13 @@ def _is_ours(kind: type) -> bool:
     return place[0] in OURS or place[0] in {e.module.split(".")[0] for e in plugged_in().values()}
 
 
-def _said(error: OSError) -> str:
-    """What the system says, of which file, and what to do about it."""
-    said = error.strerror or os.strerror(error.errno or 0)
+def _system_line(error: OSError) -> str:
+    """One line of a system error: the file, the reason, and what to do about it."""
+    reason = error.strerror or os.strerror(error.errno or 0)
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     remedy = {
         errno.ENOSPC: " Free some space, then run it again: what is recorded is kept.",
         errno.EDQUOT: " Free some space, then run it again: what is recorded is kept.",
         errno.EROFS: " `melo status`, `report` and `doctor` read it all the same.",
     }.get(error.errno or 0, "")
-    return f"{place}{said}.{remedy}"
+    return f"{place}{reason}.{remedy}"

@@ -19,7 +19,7 @@ from types import FrameType
 
 GRACE = 6.0  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SAID = "melo: stopped; nothing already recorded is lost."
+STOPPED = "melo: stopped; nothing already recorded is lost."
 
 _received: list[int] = []
 _armed = threading.Event()
@@ -67,7 +67,7 @@ def _end_in_time(reading: int, seconds: float) -> None:
     else:
         threading.Event().wait(seconds)
     with contextlib.suppress(OSError):
-        os.write(2, f"{SAID}\n".encode())
+        os.write(2, f"{STOPPED}\n".encode())
     os._exit(128 + _received[0])
 
 

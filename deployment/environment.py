@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from config import Settings
-from config.environment import of_our_own, past_proxies
+from config.environment import drop_outer_variables, exempt_loopback
 from execution.orchestrator import DATABASE, folder
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -41,12 +41,12 @@ USUAL = {
 
 def process_environment(settings: Settings, prefect_url: str, mlflow_url: str) -> dict[str, str]:
     """All environment variables of a process of the deployment."""
-    given = dict(os.environ)
-    past_proxies(given)
-    of_our_own(given)
+    inherited = dict(os.environ)
+    exempt_loopback(inherited)
+    drop_outer_variables(inherited)
     return {
         **USUAL,
-        **given,
+        **inherited,
         "MELO_HOME": str(settings.home.absolute()),
         "MELO_PROJECT": str(PROJECT),
         "MELO_GPU_WORKERS": str(settings.workers.gpu),

@@ -42,7 +42,7 @@ def tidy(api: str) -> Tidied:
 def unfinished(api: str) -> list[dict[str, Any]]:
     """Runs that are at work or due by now."""
     now = datetime.now(UTC).isoformat()
-    found: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     for wanted in (
         {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
         {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}},
@@ -50,8 +50,8 @@ def unfinished(api: str) -> list[dict[str, Any]]:
         answer = httpx.post(
             f"{api}/flow_runs/filter", json={"flow_runs": wanted}, timeout=PATIENCE, trust_env=False
         )
-        found += answer.raise_for_status().json()
-    return found
+        runs += answer.raise_for_status().json()
+    return runs
 
 
 def orphaned(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

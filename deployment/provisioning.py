@@ -76,21 +76,21 @@ def automations(settings: Settings, webhook: str | None) -> list[dict[str, Any]]
         HOME_JSON=json.dumps(str(settings.home)),
         NAMES="$NAMES",
     )
-    told = yaml.safe_load(filled)
-    post = {"type": "call-webhook", "block_document_id": webhook, "payload": told["payload"]}
-    found = []
-    for automation in told["automations"]:
+    content = yaml.safe_load(filled)
+    post = {"type": "call-webhook", "block_document_id": webhook, "payload": content["payload"]}
+    active = []
+    for automation in content["automations"]:
         if not automation.pop("alert", False):
-            found.append(automation)
+            active.append(automation)
         elif webhook is not None:
-            found.append({**automation, "actions": [post]})
-    return found
+            active.append({**automation, "actions": [post]})
+    return active
 
 
 def _pool(client: httpx.Client, name: str, limit: int | None) -> None:
-    made = client.post("/work_pools/", json={"name": name, "type": "process"})
-    if made.status_code != 409:
-        _check(made)
+    created = client.post("/work_pools/", json={"name": name, "type": "process"})
+    if created.status_code != 409:
+        _check(created)
     _check(client.patch(f"/work_pools/{name}", json={"concurrency_limit": limit}))
 
 
@@ -106,8 +106,8 @@ def _deploy(environment: dict[str, str]) -> None:
         check=False,
     )
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise DeploymentError(f"prefect.yaml can't be applied: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise DeploymentError(f"prefect.yaml can't be applied: {output}")
 
 
 def _cancel_of_other_homes(client: httpx.Client, settings: Settings) -> None:
@@ -133,9 +133,9 @@ def _webhook(client: httpx.Client, settings: Settings) -> str | None:
     ).json()
     data = {"method": "POST", "url": settings.alerts.webhook_url.get_secret_value()}
     block = {"name": BLOCK, "data": data, "block_schema_id": schemas[0]["id"]}
-    known = client.get(f"/block_types/slug/webhook/block_documents/name/{BLOCK}")
-    if known.status_code == 200:
-        number = known.json()["id"]
+    existing = client.get(f"/block_types/slug/webhook/block_documents/name/{BLOCK}")
+    if existing.status_code == 200:
+        number = existing.json()["id"]
         _check(
             client.patch(
                 f"/block_documents/{number}",
@@ -150,9 +150,9 @@ def _webhook(client: httpx.Client, settings: Settings) -> str | None:
 
 
 def _automations(client: httpx.Client, wanted: list[dict[str, Any]]) -> None:
-    """Put ours in place of those of an earlier time."""
-    known = _check(client.post("/automations/filter", json={"limit": 200})).json()
-    for automation in known:
+    """Replace the automations that an earlier `melo up` made."""
+    existing = _check(client.post("/automations/filter", json={"limit": 200})).json()
+    for automation in existing:
         if automation["name"].startswith(PREFIX):
             _check(client.delete(f"/automations/{automation['id']}"))
     for automation in wanted:

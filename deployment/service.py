@@ -45,9 +45,9 @@ class Service:
     def process(self) -> psutil.Process | None:
         """The process, None where it has ended."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 1.0
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
@@ -65,9 +65,9 @@ class Service:
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
                 family = [process, *process.children(recursive=True)]
-        for one in family:
+        for member in family:
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                member.kill()
         psutil.wait_procs(family, timeout=5)
 
     def end(self, say: Callable[[str], None]) -> bool:
@@ -75,25 +75,25 @@ class Service:
         process = self.process()
         if process is not None:
             say(f"ending {self.name}")
-            _end(process, alone=self.name == SUPERVISOR)  # what it started are services too
+            _end(process, with_children=self.name != SUPERVISOR)  # what it started are services too
         return process is not None
 
 
-def _end(process: psutil.Process, *, alone: bool) -> None:
-    """Ask a process to end, with its children unless `alone`; those left in the end are killed."""
+def _end(process: psutil.Process, *, with_children: bool) -> None:
+    """Ask a process, and its children where wanted, to end; what still runs after GRACE is killed."""
     family = {process}
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
     left, deadline = [process], time.monotonic() + GRACE
     while left and time.monotonic() < deadline:
         # A worker may be about to start a run: what it starts while it ends is of the family too.
-        for one in () if alone else tuple(family):
+        for member in tuple(family) if with_children else ():
             with contextlib.suppress(psutil.NoSuchProcess):
-                family |= set(one.children(recursive=True))
+                family |= set(member.children(recursive=True))
         left = psutil.wait_procs(family, timeout=0.2)[1]
-    for one in left:
+    for member in left:
         try:
-            one.kill()
+            member.kill()
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(left, timeout=5)

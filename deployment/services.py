@@ -60,7 +60,7 @@ class Services:
         self.prefect_url, self.mlflow_url = self._url("prefect"), self._url("mlflow")
         self._state = settings.paths.state("services.json").absolute()
 
-    def known(self) -> list[Service]:
+    def recorded(self) -> list[Service]:
         """What was started and not ended yet, dead or alive."""
         try:
             rows = json.loads(self._state.read_text(encoding="utf-8"))
@@ -71,7 +71,7 @@ class Services:
 
     def running(self) -> list[Service]:
         """Those that live."""
-        return [service for service in self.known() if service.process() is not None]
+        return [service for service in self.recorded() if service.process() is not None]
 
     def up(self, say: Callable[[str], None]) -> list[Service]:
         """Start everything, apply the deployments, return when all is healthy.
@@ -110,15 +110,15 @@ class Services:
         except BaseException:
             self.down(say)
             raise
-        return self.known()
+        return self.recorded()
 
     def down(self, say: Callable[[str], None]) -> int:
         """End what was started here, supervisor and workers first; how many were running."""
         ended = 0
-        supervisors = [service for service in self.known() if service.name == SUPERVISOR]
+        supervisors = [service for service in self.recorded() if service.name == SUPERVISOR]
         for service in supervisors:
             ended += service.end(say)
-        for service in reversed([known for known in self.known() if known.name != SUPERVISOR]):
+        for service in reversed([other for other in self.recorded() if other.name != SUPERVISOR]):
             ended += service.end(say)
         self._state.unlink(missing_ok=True)
         return ended
@@ -157,12 +157,12 @@ class Services:
 
     def _note(self, service: Service) -> None:
         """Write down that it runs, in the place of what had its name before."""
-        rows = [asdict(known) for known in self.known() if known.name != service.name]
+        rows = [asdict(other) for other in self.recorded() if other.name != service.name]
         write_atomically(self._state, json.dumps([*rows, asdict(service)], indent=1))
 
     def wait_healthy(self, name: str) -> None:
         """Return once a server answers. Raises DeploymentError where it does not come up."""
-        service = next(known for known in self.known() if known.name == name)
+        service = next(service for service in self.recorded() if service.name == name)
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline and service.process() is not None:
             if service.answers(2.0):
@@ -211,6 +211,6 @@ class Services:
 
     def _all_alive(self) -> None:
         time.sleep(1.0)
-        dead = [service for service in self.known() if service.process() is None]
+        dead = [service for service in self.recorded() if service.process() is None]
         if dead:
             raise DeploymentError(f"{dead[0].name} ended at once; see {dead[0].log}.")

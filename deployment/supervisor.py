@@ -51,12 +51,12 @@ class Supervisor:
         self.services = services
         self.pauses: dict[str, Pause] = {}
         self.tidied = 0.0
-        self.unheard: dict[int, int] = {}  # by process id, of servers that have answered once
+        self.missed_checks: dict[int, int] = {}  # by process id, of servers that have answered once
 
     def look(self) -> None:
         """Once: start what is dead, put runs in order."""
         now = time.monotonic()
-        for service in self.services.known():
+        for service in self.services.recorded():
             if service.name == SUPERVISOR or service.process() is not None:
                 continue
             pause = self.pauses.setdefault(service.name, Pause())
@@ -78,14 +78,14 @@ class Supervisor:
 
     def _listen(self) -> None:
         """End a server that lives but answers no more: the next look starts it again."""
-        for service in self.services.known():
+        for service in self.services.recorded():
             if service.name not in HEALTH or service.process() is None:
                 continue
             if service.answers(PATIENCE):
-                self.unheard[service.pid] = 0
-            elif service.pid in self.unheard:
-                self.unheard[service.pid] += 1
-                if self.unheard[service.pid] >= SILENT:
+                self.missed_checks[service.pid] = 0
+            elif service.pid in self.missed_checks:
+                self.missed_checks[service.pid] += 1
+                if self.missed_checks[service.pid] >= SILENT:
                     service.kill()
                     self._record("service-silent", f"{service.name} said nothing; it was ended")
 
@@ -114,8 +114,8 @@ def _say(text: str) -> None:
 def main(home: str, *ports: str) -> None:
     """Look after it until told to end. ports: of Prefect, MLflow, the service, the pages."""
     names = ("prefect_port", "mlflow_port", "serve_port", "dashboard_port")
-    told = {name: int(port) for name, port in zip(names, ports, strict=True)}
-    supervisor = Supervisor(Services(load(home), **told))
+    options = {name: int(port) for name, port in zip(names, ports, strict=True)}
+    supervisor = Supervisor(Services(load(home), **options))
     while True:
         supervisor.look()
         time.sleep(LOOK_EVERY)

@@ -45,7 +45,7 @@ class Context:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The home's ledger, created where it is missing; what names an old place is put right."""
+        """The home's ledger, created where it is missing; a home that was moved is put right first."""
         if _put_right(self.settings):
             self.settings = load(self.settings.home)  # melo.toml may have named the old place
         return ledger_of(self.settings)
@@ -75,19 +75,19 @@ def opened(home: str | Path) -> Iterator[Context]:
     """The context of a home: the one that is open in this process, or one for the block."""
     place = Path(home).absolute()
     settings = load(place)
-    own = Context(settings)
-    context = _open.setdefault(place, own)
+    new = Context(settings)
+    context = _open.setdefault(place, new)
     context.settings = settings  # what is set while a run goes on counts from its next step on
     try:
         yield context
     finally:
-        if context is own:
+        if context is new:
             del _open[place]
         context.publish()
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The home's ledger, created where it is missing; what names an old place is put right."""
+    """The home's ledger, created where it is missing; a home that was moved is put right first."""
     _put_right(settings)
     return ledger_of(settings)
 

@@ -51,7 +51,7 @@ def measured(
                 job_id=job,
                 version_id=version,
                 seconds=seconds,
-                memory_bytes=_highest(),
+                memory_bytes=_peak_memory(),
                 gpu_bytes=int(torch.cuda.max_memory_allocated()) if used else None,
                 device="cuda" if used else "cpu",
             )
@@ -59,10 +59,10 @@ def measured(
 
 def note_size(context: Context, version: str) -> None:
     """Put parameters and bytes of a version on record; new_bytes: of the shards its parent lacks."""
-    known = context.ledger.versions.get(version)
-    size = size_of(context.settings, version, known.parent)
+    record = context.ledger.versions.get(version)
+    size = size_of(context.settings, version, record.parent)
     context.ledger.versions.record(
-        known.id, parent=known.parent, job_id=known.job_id, hash=known.hash, info=size
+        record.id, parent=record.parent, job_id=record.job_id, hash=record.hash, info=size
     )
 
 
@@ -76,8 +76,8 @@ def size_of(settings: Settings, version: str, parent: str | None) -> dict[str, i
             before = set(read_manifest(settings.paths.version(parent))["shards"])
     with pq.ParquetFile(folder / EDITS) as file:
         used = file.read(["shard"])["shard"].to_pylist()
-    own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    total, new, parameters = own, own, 0
+    own_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    total, new, parameters = own_bytes, own_bytes, 0
     for name in shards:
         size = sum(path.stat().st_size for path in (store / name).iterdir())
         total += size
@@ -97,7 +97,7 @@ def _has_gpu() -> bool:
     return bool(torch.cuda.is_available() and torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-def _highest() -> int | None:
+def _peak_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

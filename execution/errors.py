@@ -25,8 +25,8 @@ class GateBlocked(TaskError):
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it came from, and so on."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
         yield error
-        seen.add(id(error))
+        visited.add(id(error))
         error = error.__cause__ or error.__context__

@@ -27,20 +27,20 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        said = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
         with opened(home) as context:
             _keep_traceback(context, job)
             fault = fault_of(error)
             if fault is not FailureKind.NOT_ITS and not _base_opens(context):
                 fault = FailureKind.NOT_ITS
-            became = leases.hand_back(context, job, said, fault)
+            result = leases.hand_back(context, job, message, fault)
             context.ledger.events.record(
                 "job-failed",
-                f"job {job.id}, attempt {job.attempt}: {said[:500]}; {became.value}",
+                f"job {job.id}, attempt {job.attempt}: {message[:500]}; {result.value}",
                 severity="error",
             )
-        if became is leases.Became.SET_ASIDE:
-            tell(home, "job.set-aside", f"job {job.id} is set aside: {said[:500]}", job=job.id)
+        if result is leases.Handback.SET_ASIDE:
+            tell(home, "job.set-aside", f"job {job.id} is set aside: {message[:500]}", job=job.id)
         if fault is FailureKind.NOT_ITS:
             raise
 

@@ -37,7 +37,7 @@ def this_worker() -> str:
 
 
 def lease(context: Context, but: Sequence[str] = ()) -> JobRef | None:
-    """Take the most pressing job but for some; None where no other waits."""
+    """Take the most pressing job that is not in `but`; None where no other waits."""
     job = context.ledger.jobs.lease(
         this_worker(),
         lease_seconds=context.settings.plan.lease_seconds,
@@ -50,11 +50,11 @@ def lease(context: Context, but: Sequence[str] = ()) -> JobRef | None:
 def held(ledger: Ledger, ref: JobRef) -> Job:
     """The job as this attempt holds it, without edits that were withdrawn since it was planned."""
     job = ledger.jobs.get(ref.id)
-    mine = tuple(e for e in job.edits if (e.state, e.job_id) == ("planned", ref.id))
-    return replace(job, edits=mine, attempt=ref.attempt, worker=ref.worker)
+    edits = tuple(e for e in job.edits if (e.state, e.job_id) == ("planned", ref.id))
+    return replace(job, edits=edits, attempt=ref.attempt, worker=ref.worker)
 
 
-class Became(Enum):
+class Handback(Enum):
     """What became of a job that was handed back, as a user reads it."""
 
     TRIED_AGAIN = "the next run tries it again"
@@ -65,21 +65,21 @@ class Became(Enum):
 
 def hand_back(
     context: Context, ref: JobRef, error: str, fault: FailureKind = FailureKind.OWN
-) -> Became:
-    """Hand a job back after an error; by its fault the try counts, counts for less, or does not."""
+) -> Handback:
+    """Hand a job back after an error; its fault decides whether the try counts in full, less, or not."""
     most = context.settings.plan.max_attempts
     try:
         job = held(context.ledger, ref)
         if fault is FailureKind.NOT_ITS:
             context.ledger.jobs.postpone(job, ref.worker, error)
-            return Became.POSTPONED
+            return Handback.POSTPONED
         doubtful = fault is FailureKind.DOUBTFUL
         again = context.ledger.jobs.fail(
             job, ref.worker, error, max_attempts=most, doubtful=doubtful
         )
-        return Became.TRIED_AGAIN if again else Became.SET_ASIDE
+        return Handback.TRIED_AGAIN if again else Handback.SET_ASIDE
     except LeaseLost:
-        return Became.ENDED
+        return Handback.ENDED
 
 
 @contextlib.contextmanager

@@ -12,8 +12,7 @@ from datetime import datetime
 
 from artifacts.tags import CANDIDATE, CHAMPION, PREVIOUS
 from execution.errors import UnknownVersion
-from ledger import Ledger, UnknownId
-from ledger import VersionRecord as Recorded
+from ledger import Ledger, UnknownId, VersionRecord
 
 BASE = "base"
 
@@ -79,40 +78,40 @@ class Built:
     at: datetime
 
     @classmethod
-    def of(cls, version: Recorded) -> Built:
+    def of(cls, version: VersionRecord) -> Built:
         """The last time: the same content can be built again, upon a version that came later."""
-        told = version.info.get("built")
-        if not isinstance(told, dict):
+        built = version.info.get("built")
+        if not isinstance(built, dict):
             return cls(version.parent, version.created_at)
-        upon = None if told["upon"] == BASE else str(told["upon"])
-        return cls(upon, datetime.fromisoformat(told["at"]))
+        upon = None if built["upon"] == BASE else str(built["upon"])
+        return cls(upon, datetime.fromisoformat(built["at"]))
 
 
 def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
     """Whether a version was built upon the champion, at once or through others.
 
-    Not where it, or one of these, has served since it was built and was taken back: what a person
-    undid would return.
+    Not where it, or one of these, has served since it was built and was then taken back: that would bring
+    back what a person undid.
     """
-    built = {known.id: made for known, made in _built(ledger)}
+    built = {record.id: build for record, build in _built(ledger)}
     ended = {c.previous: c.at for c in reversed(ledger.champions.history(limit=2**62))}
-    seen: set[str] = set()
+    visited: set[str] = set()
     at: str | None = version
-    while at in built and at not in seen:
+    while at in built and at not in visited:
         if at in ended and ended[at] >= built[at].at:
             return False
         if built[at].upon == champion:
             return True
-        seen.add(at)
+        visited.add(at)
         at = built[at].upon
     return False
 
 
-def _built(ledger: Ledger) -> list[tuple[Recorded, Built]]:
+def _built(ledger: Ledger) -> list[tuple[VersionRecord, Built]]:
     return [(version, Built.of(version)) for version in ledger.versions.all()]
 
 
-def stands(ledger: Ledger, version: Recorded) -> bool:
+def stands(ledger: Ledger, version: VersionRecord) -> bool:
     """Whether every edit that a version brought may still serve with it."""
-    brought = ledger.edits.find(ids=version.edits_added) if version.edits_added else []
-    return all(edit.state in ("trained", "active", "superseded") for edit in brought)
+    edits = ledger.edits.find(ids=version.edits_added) if version.edits_added else []
+    return all(edit.state in ("trained", "active", "superseded") for edit in edits)

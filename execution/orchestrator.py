@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from config import Settings
-from config.environment import of_our_own, past_proxies
+from config.environment import drop_outer_variables, exempt_loopback
 from execution.errors import ServerProblem
 
 DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
@@ -42,8 +42,8 @@ _servers: list[PrefectServer] = []
 
 def use(settings: Settings) -> None:
     """Set what Prefect reads at its import: what an outer job left over goes, wishes stay."""
-    past_proxies(os.environ)
-    of_our_own(os.environ)
+    exempt_loopback(os.environ)
+    drop_outer_variables(os.environ)
     home = folder(settings)
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
@@ -202,9 +202,9 @@ def _answers(url: str) -> bool:
 def _free_port() -> int:
     import socket
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _note(settings: Settings) -> Path:
@@ -215,8 +215,8 @@ def _write(note: Path, pid: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended already
         born = psutil.Process(pid).create_time()
-        said = json.dumps({"pid": pid, "born": born, "of": os.getpid()})
-        note.write_text(said, encoding="utf-8")
+        content = json.dumps({"pid": pid, "born": born, "of": os.getpid()})
+        note.write_text(content, encoding="utf-8")
 
 
 def _guard(server: int) -> subprocess.Popen[bytes]:
@@ -233,9 +233,9 @@ def _guard(server: int) -> subprocess.Popen[bytes]:
 def _end_orphan(note: Path) -> None:
     """End the server of a run that was killed before it could do so itself."""
     try:
-        told = json.loads(note.read_text(encoding="utf-8"))
-        server = psutil.Process(told["pid"])
-        if abs(server.create_time() - told["born"]) < 1 and not psutil.pid_exists(told["of"]):
+        record = json.loads(note.read_text(encoding="utf-8"))
+        server = psutil.Process(record["pid"])
+        if abs(server.create_time() - record["born"]) < 1 and not psutil.pid_exists(record["of"]):
             server.terminate()
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
         return

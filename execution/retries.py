@@ -22,11 +22,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 BROKEN = {errno.EAGAIN, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH, errno.ENETUNREACH}
 AWAY = ("httpx.", "httpcore.", "requests.exceptions.", "urllib3.exceptions.")
 TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
-SAID = ("database is locked", "could not connect", "connection refused", "api request to")
-SAID_OF_DISK = "no space left on device"
+MESSAGES = ("database is locked", "could not connect", "connection refused", "api request to")
 SHORT = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 SHORT_KINDS = ("OutOfMemoryError", "AcceleratorError", "MemoryError")
-SAID_OF_SHORTAGE = ("out of memory", "allocate memory", "cuda error")
+SHORTAGE_MESSAGES = ("out of memory", "allocate memory", "cuda error")
 
 
 class FailureKind(Enum):
@@ -59,8 +58,8 @@ def fills_a_disk(error: BaseException | None) -> bool:
 def _of_shortage(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in SHORT
-    said = str(error).lower() if isinstance(error, RuntimeError) else ""
-    return type(error).__name__ in SHORT_KINDS or any(s in said for s in SAID_OF_SHORTAGE)
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return type(error).__name__ in SHORT_KINDS or any(s in text for s in SHORTAGE_MESSAGES)
 
 
 def _passes(error: BaseException) -> bool:
@@ -76,7 +75,7 @@ def _passes(error: BaseException) -> bool:
         return True
     if type(error).__name__ in ("MlflowException", "RestException"):
         text = str(error).lower()
-        return getattr(error, "error_code", None) in TEMPORARY or any(s in text for s in SAID)
+        return getattr(error, "error_code", None) in TEMPORARY or any(s in text for s in MESSAGES)
     return False
 
 

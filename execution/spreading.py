@@ -42,7 +42,7 @@ class Plan:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def shard_file(self, settings: Settings, number: int) -> Path:
-        """Where it stands what came of a shard."""
+        """The file for what came of a shard's training."""
         return work_folder.shard_file(settings, self.job, number, self.digest(number))
 
     def write(self, settings: Settings) -> None:
@@ -53,9 +53,9 @@ class Plan:
 def read_plan(settings: Settings, job: str) -> Plan | None:
     """How a job was cut; None where it was not."""
     try:
-        told = work_folder.read(work_folder.plan_file(settings, job))
-        told["shards"] = tuple(tuple(shard) for shard in told["shards"])
-        return Plan(**{**told, "removals": tuple(told["removals"])})
+        values = work_folder.read(work_folder.plan_file(settings, job))
+        values["shards"] = tuple(tuple(shard) for shard in values["shards"])
+        return Plan(**{**values, "removals": tuple(values["removals"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

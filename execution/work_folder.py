@@ -18,17 +18,17 @@ from config import Settings
 
 
 def result_file(settings: Settings, job: str) -> Path:
-    """Where it stands what came of a job's training."""
+    """The file for what came of a job's training."""
     return settings.paths.work / f"{job}.json"
 
 
 def plan_file(settings: Settings, job: str) -> Path:
-    """Where it stands how a job was cut."""
+    """The file that says how a job was cut into shards."""
     return settings.paths.work / f"{job}.plan.json"
 
 
 def shard_file(settings: Settings, job: str, number: int, digest: str) -> Path:
-    """Where it stands what came of a shard; digest: of all that decides what training it gives."""
+    """The file for what came of a shard; digest: of everything that decides its training."""
     return settings.paths.work / f"{job}.{number}-{digest}.json"
 
 

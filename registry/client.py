@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config import Settings
-from config.environment import of_our_own, past_proxies
+from config.environment import drop_outer_variables, exempt_loopback
 from registry.errors import NoStore, RegistryUnreachable
 
 CONNECTING = 3.0  # seconds
@@ -39,8 +39,8 @@ def import_mlflow() -> Any:
 
     What an outer job's environment says of runs and stores is not taken over.
     """
-    past_proxies(os.environ)
-    of_our_own(os.environ, prefect=False)
+    exempt_loopback(os.environ)
+    drop_outer_variables(os.environ, prefect=False)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import mlflow

@@ -33,18 +33,18 @@ def check_services(settings: Any) -> Iterator[Finding]:
     from deployment.services import Services
 
     services = Services(settings)
-    known = services.known()
-    if not known:
+    started = services.recorded()
+    if not started:
         yield Finding("services", True, "none started here")
         yield from _ports(services)
         return
-    supervised = any(s.name == SUPERVISOR and s.process() is not None for s in known)
-    for service in known:
+    supervised = any(s.name == SUPERVISOR and s.process() is not None for s in started)
+    for service in started:
         alive = service.process() is not None
-        found = _asked(service) if alive else f"ended; see {service.log}"
+        status = _status(service) if alive else f"ended; see {service.log}"
         remedy = "" if alive else RESTARTED if supervised else "`melo down`, then `melo up`."
-        yield Finding(service.name, alive, found, remedy)
-    server = next((s for s in known if s.name == "prefect"), None)
+        yield Finding(service.name, alive, status, remedy)
+    server = next((s for s in started if s.name == "prefect"), None)
     if server is not None and server.process() is not None:
         yield from _schedules(f"{server.url}/api")
 
@@ -59,8 +59,8 @@ def _ports(services: Any) -> Iterator[Finding]:
             yield Finding(f"port {port}", False, "taken by another program", remedy)
 
 
-def _asked(service: Any) -> str:
-    """Where a service is; of the HTTP service also whether its model is open."""
+def _status(service: Any) -> str:
+    """The address of a service; of the HTTP service also whether its model is open."""
     import httpx
 
     if service.name != "serve":

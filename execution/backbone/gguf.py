@@ -111,7 +111,7 @@ def read_header(file: Path) -> Header:
 
     try:
         fields = GGUFReader(file).fields
-        known = {
+        metadata = {
             name: fields[name].contents() if name in fields else None
             for name in (
                 "general.architecture",
@@ -124,16 +124,16 @@ def read_header(file: Path) -> Header:
         raise GgufUnreadable(
             f"{file} is cut short or damaged ({_line(error)}). Download it again."
         ) from error
-    if int(known["split.count"] or 1) > 1:
+    if int(metadata["split.count"] or 1) > 1:
         raise GgufUnreadable(
-            f"{file} is one of {known['split.count']} parts. Join them first: gguf-split --merge."
+            f"{file} is one of {metadata['split.count']} parts. Join them first: gguf-split --merge."
         )
-    if not known["general.architecture"]:
+    if not metadata["general.architecture"]:
         raise GgufUnreadable(f"{file} doesn't say of which architecture it is.")
-    end = known["tokenizer.ggml.eot_token_id"]
+    end = metadata["tokenizer.ggml.eot_token_id"]
     return Header(
-        architecture=str(known["general.architecture"]),
-        split=known["tokenizer.ggml.pre"],
+        architecture=str(metadata["general.architecture"]),
+        split=metadata["tokenizer.ggml.pre"],
         end_of_turn=None if end is None else int(end),
     )
 
@@ -141,41 +141,41 @@ def read_header(file: Path) -> Header:
 def open_gguf(file: Path, header: Header) -> Opened:
     """Open a GGUF file through transformers. Raises GgufUnreadable where it can't."""
     # Beside other files of a model, transformers would read these as well.
-    with tempfile.TemporaryDirectory(prefix="melo-gguf-") as alone:
-        (Path(alone) / "model.gguf").symlink_to(file.absolute())
+    with tempfile.TemporaryDirectory(prefix="melo-gguf-") as folder:
+        (Path(folder) / "model.gguf").symlink_to(file.absolute())
         try:
-            config = AutoConfig.from_pretrained(alone, gguf_file="model.gguf")
+            config = AutoConfig.from_pretrained(folder, gguf_file="model.gguf")
             loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             with redirect_stderr(io.StringIO()):  # a progress bar that no setting of it ends
                 model, loaded = loader.from_pretrained(
-                    alone,
+                    folder,
                     gguf_file="model.gguf",
                     dtype=torch.float32,
                     quantization_config=GgufConfig(dequantize=True),
                     output_loading_info=True,
                 )
-            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf")
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
         except Exception as error:  # of many kinds, for what it doesn't know
             raise GgufUnreadable(
                 f'{file} is of the architecture "{header.architecture}" and can\'t be opened by '
                 f"transformers {transformers.__version__} ({_line(error)}). Give the model as a "
                 "folder that save_pretrained wrote."
             ) from error
-    lacking = sorted({*loaded["missing_keys"], *(row[0] for row in loaded["mismatched_keys"])})
-    if lacking:
+    missing = sorted({*loaded["missing_keys"], *(row[0] for row in loaded["mismatched_keys"])})
+    if missing:
         raise GgufUnreadable(
-            f'{file} has no fitting weights for {len(lacking)} of the tensors of "'
-            f'{header.architecture}" ({", ".join(lacking[:3])}). Give the model as a folder that '
+            f'{file} has no fitting weights for {len(missing)} of the tensors of "'
+            f'{header.architecture}" ({", ".join(missing[:3])}). Give the model as a folder that '
             "save_pretrained wrote."
         )
-    _split_as_told(tokenizer, header)
+    _set_digit_splitting(tokenizer, header)
     ends = _end_tokens(tokenizer, header)
     if ends:
         model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
     return Opened(model, tokenizer, ends)
 
 
-def _split_as_told(tokenizer: Any, header: Header) -> None:
+def _set_digit_splitting(tokenizer: Any, header: Header) -> None:
     from tokenizers import pre_tokenizers
 
     if header.split in DIGITS_APART:
@@ -189,11 +189,11 @@ def _split_as_told(tokenizer: Any, header: Header) -> None:
 
 def _end_tokens(tokenizer: Any, header: Header) -> list[int]:
     """Ids that end an answer: the end of a turn first, then the end of a text."""
-    ends = [_after_an_answer(tokenizer), header.end_of_turn, tokenizer.eos_token_id]
+    ends = [_turn_end_token(tokenizer), header.end_of_turn, tokenizer.eos_token_id]
     return list(dict.fromkeys(end for end in ends if end is not None))
 
 
-def _after_an_answer(tokenizer: Any) -> int | None:
+def _turn_end_token(tokenizer: Any) -> int | None:
     """The control token that the chat template puts behind an answer, None where it puts none."""
     if tokenizer.chat_template is None:
         return None
@@ -202,8 +202,8 @@ def _after_an_answer(tokenizer: Any) -> int | None:
         text = tokenizer.apply_chat_template(turns, tokenize=False)
     except Exception:  # a template is a program of the file's author
         return None
-    _, found, behind = text.rpartition(ANSWER)
-    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"] if found else []
+    _, answer, behind = text.rpartition(ANSWER)
+    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"] if answer else []
     return int(ids[0]) if ids and ids[0] in tokenizer.added_tokens_decoder else None
 
 

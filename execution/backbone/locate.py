@@ -85,26 +85,26 @@ NAMED = {
 }
 
 
-def locate_backbone(given: str | Path, *, progress: Progress | None = None) -> str:
+def locate_backbone(backbone: str | Path, *, progress: Progress | None = None) -> str:
     """What `Backbone.open` takes for a name, a GGUF file, a folder or a hub id.
 
-    The folder of a name or of a GGUF file is made now where it isn't there yet; once it is, its
-    record and the weights' size are looked at. progress: None tells `execution.progress` and the log.
+    The folder of a name or of a GGUF file is made now where it is missing; one that is there is checked
+    by its record and the weights' size. progress: None reports to `execution.progress` and the log.
     Raises BackboneUnavailable where a name or a GGUF file can't become a folder.
     """
-    if str(given) in NAMED or gguf_file(Path(given).expanduser()) is not None:
-        return str(_folder(given, progress, to_the_byte=False))
-    path = Path(given).expanduser()
-    looks_local = path.exists() or str(given).startswith((".", "/", "~"))
-    return str(path) if looks_local else str(given)
+    path = Path(backbone).expanduser()
+    if str(backbone) in NAMED or gguf_file(path) is not None:
+        return str(_folder(backbone, progress, to_the_byte=False))
+    looks_local = path.exists() or str(backbone).startswith((".", "/", "~"))
+    return str(path) if looks_local else str(backbone)
 
 
-def fetch_backbone(given: str | Path, *, progress: Progress | None = None) -> Path:
+def fetch_backbone(backbone: str | Path, *, progress: Progress | None = None) -> Path:
     """The folder of a name or a GGUF file, its weights checked to the byte; made where it must be.
 
     Raises BackboneUnavailable, also for a hub id and for a folder that is a model already.
     """
-    return _folder(given, progress, to_the_byte=True)
+    return _folder(backbone, progress, to_the_byte=True)
 
 
 def gguf_file(path: Path) -> Path | None:
@@ -141,16 +141,16 @@ def gguf_file(path: Path) -> Path | None:
     return path if begins_so else None
 
 
-def _folder(given: str | Path, progress: Progress | None, *, to_the_byte: bool) -> Path:
+def _folder(backbone: str | Path, progress: Progress | None, *, to_the_byte: bool) -> Path:
     """The folder of a name or a GGUF file, made where the cache doesn't hold it."""
-    named, file = NAMED.get(str(given)), None
+    named, file = NAMED.get(str(backbone)), None
     if named is not None:
-        digest, out = named.sha256, _cached(str(given))
+        digest, out = named.sha256, _cached(str(backbone))
     else:
-        file = gguf_file(Path(given).expanduser())
+        file = gguf_file(Path(backbone).expanduser())
         if file is None:
             raise BackboneUnavailable(
-                f'"{given}" is neither a GGUF file nor one of: {", ".join(NAMED)}. A folder that '
+                f'"{backbone}" is neither a GGUF file nor one of: {", ".join(NAMED)}. A folder that '
                 "save_pretrained wrote and a hub id are opened as they are."
             )
         digest = _digest(file)
@@ -158,9 +158,9 @@ def _folder(given: str | Path, progress: Progress | None, *, to_the_byte: bool) 
     key = content_key("gguf", {"conversion": CONVERSION}, 0, [digest])
     if holds(out, key, to_the_byte=to_the_byte):
         return out
-    with _alone(out):
+    with _locked(out):
         if not holds(out, key, to_the_byte=to_the_byte):
-            _make(named.find() if named else file, out, key, digest, progress or _told(out))
+            _make(named.find() if named else file, out, key, digest, progress or _reporting(out))
     return out
 
 
@@ -197,9 +197,9 @@ def _digest(file: Path) -> str:
     record = user_cache() / "gguf" / f"{place}.json"
     stamp = [status.st_size, status.st_mtime_ns]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(record.read_text(encoding="utf-8"))
-        if known["stamp"] == stamp:
-            return str(known["sha256"])
+        cached = json.loads(record.read_text(encoding="utf-8"))
+        if cached["stamp"] == stamp:
+            return str(cached["sha256"])
     digest = file_hash(file)
     with contextlib.suppress(OSError):  # it is read again next time
         write_atomically(record, json.dumps({"stamp": stamp, "sha256": digest}))
@@ -207,8 +207,8 @@ def _digest(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Let one process at a time make a folder; the others find it made."""
+def _locked(out: Path) -> Iterator[None]:
+    """Let one process at a time make a folder; others wait, and then use it."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         lock = (out.parent / f".{out.name}.lock").open("w")
@@ -221,8 +221,8 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _told(out: Path) -> Progress:
-    """Tell whoever listens, and the log, which also those read who see no progress bar."""
+def _reporting(out: Path) -> Progress:
+    """Progress for `execution.progress`, and for the log, which is read where no bar is shown."""
     log.warning("%s is being made ready, once for all homes; it takes a minute", out)
 
     def tell(text: str, share: float) -> None:

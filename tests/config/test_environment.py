@@ -4,7 +4,7 @@ import httpx
 import pytest
 from requests.utils import should_bypass_proxies
 
-from config.environment import of_our_own, past_proxies
+from config.environment import drop_outer_variables, exempt_loopback
 
 HERE = "localhost,127.0.0.1,::1"
 
@@ -24,10 +24,10 @@ HERE = "localhost,127.0.0.1,::1"
 def test_what_was_excepted_stays_so_and_loopback_comes_to_it(
     given: dict[str, str], excepted: str
 ) -> None:
-    past_proxies(given)
+    exempt_loopback(given)
     assert given == {"no_proxy": excepted, "NO_PROXY": excepted}
     again = dict(given)
-    past_proxies(again)
+    exempt_loopback(again)
     assert again == given
 
 
@@ -36,7 +36,7 @@ def test_clients_go_past_a_proxy_to_this_machine_and_through_it_to_others(
     spelled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {spelled: "http://127.0.0.1:9"}
-    past_proxies(environment)
+    exempt_loopback(environment)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for url in ("http://127.0.0.1:4200/api", "http://localhost:4200/", "http://[::1]:4200/"):
@@ -51,7 +51,7 @@ def test_clients_go_past_a_proxy_to_this_machine_and_through_it_to_others(
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "SOCKS5"])
 def test_a_proxy_that_no_library_here_speaks_to_is_left_out(scheme: str) -> None:
     environment = {"all_proxy": f"{scheme}://127.0.0.1:1080", "https_proxy": "http://proxy:3128"}
-    past_proxies(environment)
+    exempt_loopback(environment)
     assert "all_proxy" not in environment
     assert environment["https_proxy"] == "http://proxy:3128"
 
@@ -74,11 +74,11 @@ def test_what_an_outer_job_says_of_itself_goes_and_how_servers_are_reached_stays
         "PATH": "/bin", "MELO_HOME": "/home",
     }  # fmt: skip
     environment = outer | kept
-    of_our_own(environment)
+    drop_outer_variables(environment)
     assert environment == kept
 
 
 def test_within_a_run_of_prefect_its_own_variables_stay() -> None:
     environment = {"PREFECT__FLOW_RUN_ID": "f", "PREFECT_HOME": "/h", "MLFLOW_RUN_ID": "abc"}
-    of_our_own(environment, prefect=False)
+    drop_outer_variables(environment, prefect=False)
     assert environment == {"PREFECT__FLOW_RUN_ID": "f", "PREFECT_HOME": "/h"}

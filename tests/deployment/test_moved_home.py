@@ -245,7 +245,7 @@ def test_a_copied_home_never_ends_what_the_original_runs(old: Path, tmp_path: Pa
     try:
         copy = tmp_path / "copy"
         shutil.copytree(old, copy)
-        assert Services(load(copy)).known() == []
+        assert Services(load(copy)).recorded() == []
         assert Services(load(copy)).down(lambda said: None) == 0
         assert psutil.pid_exists(service.pid)
         new = tmp_path / "new"

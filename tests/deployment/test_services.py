@@ -48,7 +48,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(home: Settings) ->
         services = Services(home, **ports, serve_port=port, dashboard_port=0)
         with pytest.raises(DeploymentError, match=rf"port {port}, for serve, .* --serve-port"):
             services.up(lambda said: None)
-    assert services.known() == []
+    assert services.recorded() == []
 
 
 def test_the_service_answers_without_a_champion_is_kept_alive_and_ends(
@@ -77,7 +77,7 @@ def test_the_service_answers_without_a_champion_is_kept_alive_and_ends(
         killed.kill()
         killed.wait(10)
         Supervisor(services).look()
-        again = next(known for known in services.known() if known.name == "dashboard")
+        again = next(service for service in services.recorded() if service.name == "dashboard")
         assert (again.url, again.pid != dashboard.pid) == (dashboard.url, True)
         services.wait_healthy("dashboard")
     finally:

@@ -20,7 +20,7 @@ from benchmarks.fault_injection import HOLD
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.errors import TaskError
-from execution.leases import Became, hand_back, heartbeat, lease
+from execution.leases import Handback, hand_back, heartbeat, lease
 from execution.retries import FailureKind, fault_of, fills_a_disk, passes
 from ledger import Ledger, LedgerError
 from melo_engine import Version
@@ -157,13 +157,13 @@ def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: 
         assert ref is not None
         assert (
             hand_back(Context(home, ledger), ref, "disk full", FailureKind.NOT_ITS)
-            is Became.POSTPONED
+            is Handback.POSTPONED
         )
     for attempt in range(most):
         ref = lease(Context(home, ledger))
         assert ref is not None
         became = hand_back(Context(home, ledger), ref, "its block breaks down")
-        assert became is (Became.SET_ASIDE if attempt == most - 1 else Became.TRIED_AGAIN)
+        assert became is (Handback.SET_ASIDE if attempt == most - 1 else Handback.TRIED_AGAIN)
     assert ledger.counts().counts == {"rejected": 1}
     take(home, ledger, report(1))
     promoted(home, ledger)

@@ -11,7 +11,7 @@ from config import Settings
 from console import signals
 from execution.context import Context, open_ledger
 from execution.failures import working_on
-from execution.leases import Became, JobRef, hand_back, held, lease
+from execution.leases import Handback, JobRef, hand_back, held, lease
 from execution.versions import forget_open_versions
 from ledger import Ledger
 from melo_engine.errors import VersionError
@@ -108,7 +108,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back(home: Settings, ledger:
         with pytest.raises(SystemExit), working_on(str(home.home), ref):
             signal.raise_signal(signal.SIGTERM)
         assert ledger.jobs.get(ref.id).state == "open"
-    assert hand_back(Context(home, ledger), leased(home, ledger), "a bug") is Became.TRIED_AGAIN
+    assert hand_back(Context(home, ledger), leased(home, ledger), "a bug") is Handback.TRIED_AGAIN
 
 
 def test_a_gate_that_is_tried_again_after_its_verdict_gives_that_verdict(
