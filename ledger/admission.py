@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ledger import settling, states, trust
 from ledger.statements import statement
-from ledger.store import Connection, column, first, given, texts
+from ledger.store import Connection, column, first, registered, texts
 from ledger.types import IntakeRules
 
 SOURCES = pa.schema([
@@ -31,7 +31,7 @@ SOURCES = pa.schema([
 
 
 def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> None:
-    """Judge edits anew that were just moved back to `received`, by all that was ever said."""
+    """Judge edits anew that were just moved back to `received`, by all reports there are."""
     if not ids:
         return
     con.execute(
@@ -39,18 +39,18 @@ def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -
         "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
         [ids],
     )
-    admit(con, rules, at, said="voices")
+    admit(con, rules, at, reported="voices")
 
 
-def know_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
+def record_sources(con: Connection, rules: IntakeRules, at: datetime) -> None:
     """Record new sources and the rules in force for each; a block stays what it is."""
-    seen = column(
+    names = column(
         con.execute("SELECT source FROM staged GROUP BY source UNION SELECT source FROM sources")
     )
     named = {rule.name: rule for rule in rules.sources}
-    known = [(name, named.get(name, rules.default)) for name in seen if name is not None]
-    rows = [(name, r.trust, r.policy, r.quorum, r.max_per_hour) for name, r in known]
-    with given(con, "given_sources", SOURCES, rows):
+    in_force = [(name, named.get(name, rules.default)) for name in names if name is not None]
+    rows = [(name, r.trust, r.policy, r.quorum, r.max_per_hour) for name, r in in_force]
+    with registered(con, "given_sources", SOURCES, rows):
         con.execute(
             """INSERT INTO sources (source, trust, policy, quorum, max_per_hour, first_seen)
             SELECT g.*, ? FROM given_sources g
@@ -71,19 +71,18 @@ def receive(con: Connection, at: datetime) -> None:
 
 
 def note_duplicates(con: Connection, at: datetime) -> list[str]:
-    """Let known edits learn from being reported again; returns those to be judged anew.
+    """Update known edits that the staged lines report again; returns those to be judged anew.
 
-    A later valid-from, a longer validity and more trust are taken over from sources that let an
-    edit in by themselves, dates only from those trusted as much as the edit is, and from a quorum
-    that lets it in; urgency from all. What has no end gets none. The table `again` stays, with who
-    speaks for each edit.
+    Later dates are taken over from sources that are trusted as much as the edit is, and let it in by
+    themselves or as a quorum; more trust from those that let it in by themselves; urgency from all.
+    An edit without an end gets none. The table `again` stays, with who speaks for each edit.
     """
     statement("reported_again").run(con)
     facts = _register_rulings(
         con,
         "again",
-        trust.SaidAgain,
-        lambda said: (trust.is_judged_anew(said),),
+        trust.RepeatedReport,
+        lambda report: (trust.is_judged_anew(report),),
         pa.schema([("anew", pa.bool_())]),
     )
     ids = column(con.execute(f"SELECT edit_id FROM again JOIN rulings USING ({facts}) WHERE anew"))
@@ -101,10 +100,10 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
     return ids
 
 
-def admit(con: Connection, rules: IntakeRules, at: datetime, *, said: str) -> int:
+def admit(con: Connection, rules: IntakeRules, at: datetime, *, reported: str) -> int:
     """Hold, end or let in the edits that somebody speaks for in the temp table `voices`.
 
-    said: the table with the edit_id of all that is said now, new or not. Returns how many
+    reported: the table with the edit_id of all that is reported now, new or not. Returns how many
     contradictions were found.
     """
     statement("candidates").run(con, at=at)
@@ -121,7 +120,7 @@ def admit(con: Connection, rules: IntakeRules, at: datetime, *, said: str) -> in
     )
     con.unregister("rulings")
     conflicts = settling.settle(con, rules, at)
-    _end_answered(con, at, said)
+    _end_answered(con, at, reported)
     con.execute("DROP TABLE voices; DROP TABLE candidates; DROP TABLE admissions")
     return conflicts
 
@@ -148,12 +147,11 @@ def _register_rulings(
     return names
 
 
-def _end_answered(con: Connection, at: datetime, said: str) -> None:
-    """A report without an answer ends when the same question comes with one.
+def _end_answered(con: Connection, at: datetime, reported: str) -> None:
+    """End reports without an answer whose question is answered by an edit.
 
-    So it does where an edit that answers the question waits to serve, whichever came first, and
-    where one in use is said again. One in use that nobody says again ends no later report: somebody
-    met a wrong answer in spite of it.
+    That edit waits to serve, whichever came first, or it is in use and reported again. One in use that
+    nobody reports again ends no later report: somebody met a wrong answer in spite of it.
     """
     if first(con.execute(f"SELECT 1 FROM edit_states WHERE {_UNANSWERED} LIMIT 1")) is None:
         return
@@ -168,7 +166,7 @@ def _end_answered(con: Connection, at: datetime, said: str) -> None:
         JOIN edits e ON e.edit_id = c.edit_id
         WHERE e.target IS NOT NULL AND (
             s.state IN ('ready', 'planned', 'trained')
-            OR (s.state = 'active' AND c.edit_id IN (SELECT edit_id FROM {said})))
+            OR (s.state = 'active' AND c.edit_id IN (SELECT edit_id FROM {reported})))
         GROUP BY u.edit_id"""
     ).fetchall()
     states.move_each(

@@ -62,8 +62,8 @@ def audit(con: Connection) -> list[str]:
     allowed = [f"{a}>{b}" for a, ends in states.ALLOWED.items() for b in ends]
     problems = []
     for name, sql in CHECKS.items():
-        values = {"allowed": allowed} if "$allowed" in sql else {}
-        found = con.execute(sql, values).fetchall() if values else con.execute(sql).fetchall()
-        if found:
-            problems.append(f"{name}: {len(found)} times, as {found[0][0]}")
+        values = {"allowed": allowed} if "$allowed" in sql else None
+        violations = con.execute(sql, values).fetchall()
+        if violations:
+            problems.append(f"{name}: {len(violations)} times, as {violations[0][0]}")
     return problems

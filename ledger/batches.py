@@ -24,22 +24,22 @@ def batches(rows: list[Ready], max_edits: int) -> list[tuple[list[str], float]]:
 
     Returns each batch with the score of its most pressing edit, the most pressing batch first.
     """
-    found: list[tuple[list[str], float]] = []
+    scored_batches: list[tuple[list[str], float]] = []
     batch: list[str] = []
     best = 0.0
     for family in _families(rows):
         if batch and len(batch) + min(len(family), max_edits) > max_edits:
-            found.append((batch, best))
+            scored_batches.append((batch, best))
             batch, best = [], 0.0
         for score, _, edit_id in family:
             if len(batch) == max_edits:
-                found.append((batch, best))
+                scored_batches.append((batch, best))
                 batch, best = [], 0.0
             batch.append(edit_id)
             best = max(best, score)
     if batch:
-        found.append((batch, best))
-    return found
+        scored_batches.append((batch, best))
+    return scored_batches
 
 
 def _families(rows: list[Ready]) -> list[list[Scored]]:

@@ -32,16 +32,16 @@ class Champions:
         with self._store.write() as con:
             require_version(con, version_id)
             current = self.current()
-            found = current.version if current else None
-            if found != expected:
+            serving = current.version if current else None
+            if serving != expected:
                 raise ChampionMoved(
-                    f"the champion is {found or 'not set'}, not {expected or 'unset'}. "
+                    f"the champion is {serving or 'not set'}, not {expected or 'unset'}. "
                     "Look at it and try again."
                 )
             con.execute(
                 "INSERT INTO champions SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? "
                 "FROM champions",
-                [version_id, now or datetime.now(UTC), actor, reason, found],
+                [version_id, now or datetime.now(UTC), actor, reason, serving],
             )
 
     def current(self) -> Champion | None:

@@ -69,7 +69,7 @@ class Decided:
     undone_by: str | None = None
 
 
-class _NotMade(Exception):
+class _RollBack(Exception):
     """Rolls a preview back."""
 
 
@@ -88,8 +88,8 @@ class Decisions:
             with self._store.write() as con:
                 self.make(decision, actor=actor, rules=rules, now=at)
                 changes = _changes(con, self._edits.get(decision.edit), decision, at)
-                raise _NotMade
-        except _NotMade:
+                raise _RollBack
+        except _RollBack:
             return changes
 
     def make(
@@ -106,38 +106,38 @@ class Decisions:
             raise IllegalTransition("a decision needs its reason, for the record.")
         with self._store.write() as con:
             edit = self._edits.get(decision.edit)
-            before = _standing(con, edit.id)
-            made = self._carry_out(con, edit, decision, value, actor, rules, at)
-            prior = _undo_plan(con, edit.id, decision.action, before, made, at)
+            before = _snapshot(con, edit.id)
+            new_edit = self._carry_out(con, edit, decision, value, actor, rules, at)
+            prior = _undo_plan(con, edit.id, decision.action, before, new_edit, at)
             return self.record(
-                decision, edit.id, value, actor=actor, made=made, prior=prior, now=at
+                decision, edit.id, value, actor=actor, new_edit=new_edit, prior=prior, now=at
             )
 
     def record(
         self, decision: Decision, edit_id: str, value: str | None, *, actor: str,
-        made: str | None = None, prior: str | None = None, now: datetime | None = None,
+        new_edit: str | None = None, prior: str | None = None, now: datetime | None = None,
     ) -> Decided:  # fmt: skip
         """Put a decision on record that was carried out. prior: what an undo needs, if there is one."""
-        found = Decided(
+        decided = Decided(
             uuid.uuid4().hex, edit_id, decision.action, value, actor, decision.reason.strip(),
-            now or datetime.now(UTC), made, prior is not None,
+            now or datetime.now(UTC), new_edit, prior is not None,
         )  # fmt: skip
         with self._store.write() as con:
             con.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                 [
-                    found.id,
+                    decided.id,
                     edit_id,
-                    found.action,
+                    decided.action,
                     value,
                     actor,
-                    found.reason,
-                    found.at,
-                    made,
+                    decided.reason,
+                    decided.at,
+                    new_edit,
                     prior,
                 ],
             )
-        return found
+        return decided
 
     def find(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
         """What people decided, the latest first."""
@@ -155,7 +155,7 @@ class Decisions:
     ) -> list[str]:
         """Put back how things stood before a decision; returns the edits that moved.
 
-        An answer that was given is held for review, so that nothing said is lost. Raises UnknownId;
+        The edit that an answer became is held for review, so that no answer is lost. Raises UnknownId;
         IllegalTransition where the decision has no undo, or an edit has gone on since.
         """
         at = now or datetime.now(UTC)
@@ -169,20 +169,20 @@ class Decisions:
             )
             if row is None:
                 raise UnknownId(f"no decision {decision_id!r} is on record. See `melo review log`.")
-            whole, prior, undone_at, action = row
+            full_id, prior, undone_at, action = row
             if undone_at is not None:
                 raise IllegalTransition(
-                    f"decision {whole[:12]} was undone {undone_at:%Y-%m-%d %H:%M}."
+                    f"decision {full_id[:12]} was undone {undone_at:%Y-%m-%d %H:%M}."
                 )
             if prior is None:
                 raise IllegalTransition(
-                    f"decision {whole[:12]} ({action}) has no undo. What is in a version is taken out "
+                    f"decision {full_id[:12]} ({action}) has no undo. What is in a version is taken out "
                     "with `melo revoke`."
                 )
-            moved = _put_back(con, json.loads(prior), at, actor, f"undone: {reason}")
+            moved = _restore(con, json.loads(prior), at, actor, f"undone: {reason}")
             con.execute(
                 "UPDATE decisions SET undone_at = ?, undone_by = ? WHERE decision_id = ?",
-                [at, actor, whole],
+                [at, actor, full_id],
             )
         return moved
 
@@ -205,17 +205,17 @@ class Decisions:
                     edit.id, value, actor=actor, reason=decision.reason, rules=rules, now=at
                 )
             case "subject":
-                self._say_subject(edit, value, actor, at)
+                self._set_subject(edit, value, actor, at)
             case "wording":
                 _add_wording(con, edit, value, actor, rules, at)
             case "urgent" | "not-urgent":
                 _set_urgency(con, edit, decision.action == "urgent")
         return None
 
-    def _say_subject(self, edit: EditRecord, subject: str | None, actor: str, at: datetime) -> None:
+    def _set_subject(self, edit: EditRecord, subject: str | None, actor: str, at: datetime) -> None:
         _refuse_trained(edit)
-        said = "\n".join(text for role, text in edit.messages if role == "user") or edit.prompt
-        if subject is None or not subject_may_stand_in(said, [subject, *edit.aliases]):
+        question = "\n".join(text for role, text in edit.messages if role == "user") or edit.prompt
+        if subject is None or not subject_may_stand_in(question, [subject, *edit.aliases]):
             raise IllegalTransition(
                 f'subject "{subject or ""}" is not in the question "{edit.prompt[:120]}"; give it as it '
                 "is written there."
@@ -256,29 +256,29 @@ def _set_urgency(con: Connection, edit: EditRecord, urgent: bool) -> None:
     con.execute("UPDATE edit_states SET urgent = ? WHERE edit_id = ?", [urgent, edit.id])
 
 
-def _standing(con: Connection, edit_id: str) -> dict[str, object]:
-    """How the edits stand that share a question with this one, and what was decided between them."""
-    asked = "SELECT DISTINCT r.edit_id FROM questions q JOIN questions r USING (key) WHERE q.edit_id = ?"
+def _snapshot(con: Connection, edit_id: str) -> dict[str, object]:
+    """The states of the edits that share a question with this one, and what was decided of them."""
+    rivals = "SELECT DISTINCT r.edit_id FROM questions q JOIN questions r USING (key) WHERE q.edit_id = ?"
     edits = con.execute(
         f"SELECT edit_id, state::VARCHAR, hold, coalesce(approved, false), urgent FROM edit_states "
-        f"WHERE edit_id = ? OR edit_id IN ({asked})",
+        f"WHERE edit_id = ? OR edit_id IN ({rivals})",
         [edit_id, edit_id],
     ).fetchall()
     settled = con.execute(
-        f"SELECT winner, loser, decided_at::VARCHAR, settled FROM contests WHERE loser IN ({asked})",
+        f"SELECT winner, loser, decided_at::VARCHAR, settled FROM contests WHERE loser IN ({rivals})",
         [edit_id],
     ).fetchall()
     return {"edits": {row[0]: row[1:] for row in edits}, "contests": settled}
 
 
 def _undo_plan(
-    con: Connection, edit_id: str, action: str, before: dict[str, object], made: str | None,
+    con: Connection, edit_id: str, action: str, before: dict[str, object], new_edit: str | None,
     at: datetime,
 ) -> str | None:  # fmt: skip
     """What an undo needs as JSON; None where there is none."""
     if action in ("subject", "wording"):
         return None
-    known: dict[str, tuple[str, str | None, bool, bool]] = before["edits"]  # type: ignore[assignment]
+    standing: dict[str, tuple[str, str | None, bool, bool]] = before["edits"]  # type: ignore[assignment]
     moved = {
         row[0]: row[1]
         for row in con.execute(
@@ -289,28 +289,28 @@ def _undo_plan(
     }
     back = []
     for edit, now in moved.items():
-        if edit not in known and edit != made:
+        if edit not in standing and edit != new_edit:
             return None
-        state, hold, approved, urgent = known.get(edit, (states.HELD, "review", False, False))
-        if _way(now, state) is None:
+        state, hold, approved, urgent = standing.get(edit, (states.HELD, "review", False, False))
+        if _path_back(now, state) is None:
             return None
         back.append([edit, now, state, hold, approved, urgent])
     if action in ("urgent", "not-urgent"):
-        back = [[edit_id, None, *known[edit_id]]]
+        back = [[edit_id, None, *standing[edit_id]]]
     return json.dumps({"edits": back, "contests": before["contests"], "at": at.isoformat()})
 
 
-def _way(now: str, before: str) -> Sequence[str] | None:
-    """The states to pass from `now` back to `before`; None where there is no way."""
-    for way in ((), (before,), (states.RECEIVED, before)):
-        steps = [now, *way]
+def _path_back(now: str, before: str) -> Sequence[str] | None:
+    """The states to pass from `now` back to `before`; None where no path leads there."""
+    for path in ((), (before,), (states.RECEIVED, before)):
+        steps = [now, *path]
         ends = steps[-1] == before
         if ends and all(b in states.ALLOWED[a] for a, b in itertools.pairwise(steps)):
-            return way
+            return path
     return None
 
 
-def _put_back(
+def _restore(
     con: Connection, prior: dict[str, list[list[object]]], at: datetime, actor: str, reason: str
 ) -> list[str]:
     moved = []
@@ -323,7 +323,7 @@ def _put_back(
                 f"edit {edit} is {now} by now, so this can't be undone. What is in a version is taken "
                 "out with `melo revoke`."
             )
-        for step in () if left is None else _way(now, str(state)) or ():
+        for step in () if left is None else _path_back(now, str(state)) or ():
             states.move(
                 con, [str(edit)], step, at=at, actor=actor, reason=reason,
                 hold=str(hold) if step == states.HELD else None,
@@ -355,12 +355,12 @@ def _changes(con: Connection, edit: EditRecord, decision: Decision, at: datetime
         [at, edit.id],
     ).fetchall()
     changes = [Change(*row) for row in rows]
-    said = {
+    effect = {
         "urgent": ("waits its turn", "goes first", "urgent edits are planned before others"),
         "not-urgent": ("goes first", "waits its turn", "as other edits"),
         "subject": (None, f"about {decision.value!r}", "it is trained with this subject"),
         "wording": (None, f"asked as {decision.value!r} too", "it is trained with this wording"),
     }.get(decision.action)
-    if said is not None:
-        changes.insert(0, Change(edit.id, edit.prompt, edit.target, *said))
+    if effect is not None:
+        changes.insert(0, Change(edit.id, edit.prompt, edit.target, *effect))
     return changes

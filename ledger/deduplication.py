@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from ledger import settling
 from ledger.edits import Edits
 from ledger.statements import statement
-from ledger.store import Connection, Store, column, given, texts
+from ledger.store import Connection, Store, column, registered, texts
 from ledger.types import EditRecord, IntakeRules
 
 
@@ -66,18 +66,18 @@ class Deduplication:
 
         `compared` were looked at in `space`; those in no group leave the one they were in. With
         `rules.same_subject` not "never", edits of one group about one subject that answer
-        differently contradict each other; an edit that names no subject is about those of its
-        group's that stand in its prompt. Returns how many contradictions were found.
+        differently contradict each other; an edit without a subject is about each subject of its
+        group that its prompt mentions. Returns how many contradictions were found.
         """
         at = now or datetime.now(UTC)
-        seen = list(compared)
-        if not groups and not seen:
+        compared = list(compared)
+        if not groups and not compared:
             return 0
         with self._store.write() as con:
             con.execute(
                 "UPDATE edit_states SET compared = ?, group_id = NULL "
                 "WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
-                [space, seen],
+                [space, compared],
             )
             if not groups:
                 return 0
@@ -119,7 +119,7 @@ WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
 
 def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
     """Write groups down; returns all live members of the groups that were touched."""
-    with given(con, "grouping", texts("edit_id", "group_id"), groups.items()):
+    with registered(con, "grouping", texts("edit_id", "group_id"), groups.items()):
         con.execute(
             "UPDATE edit_states AS s SET group_id = g.group_id FROM grouping g "
             "WHERE g.edit_id = s.edit_id"

@@ -42,10 +42,10 @@ class Edits:
 
     def get(self, edit_id: str) -> EditRecord:
         """One edit by its id or an unambiguous prefix. Raises UnknownId."""
-        found = self.find(ids=[edit_id])
-        if not found:
+        edits = self.find(ids=[edit_id])
+        if not edits:
             raise unknown_edit(edit_id)
-        return found[0]
+        return edits[0]
 
     def active(self) -> list[EditRecord]:
         """What the champion answers differently from the backbone."""

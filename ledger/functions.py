@@ -26,8 +26,8 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     for name, function, parameters in (
         ("normalize_question", questions, ["VARCHAR"]),
         ("subject_may_stand_in", _subjects, ["VARCHAR", "VARCHAR", "VARCHAR[]"]),
-        ("asked_in", _asked, ["VARCHAR"]),
-        ("said_in", _said, ["VARCHAR"]),
+        ("asked_in", _last_questions, ["VARCHAR"]),
+        ("said_in", _user_texts, ["VARCHAR"]),
         ("strict_json", _strict, ["VARCHAR"]),
     ):
         con.create_function(
@@ -42,11 +42,11 @@ def questions(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
         texts = texts.combine_chunks()
     trimmed = pc.ascii_rtrim(pc.ascii_lower(texts), characters=ASCII_END)
     done = pc.and_(pc.match_substring_regex(texts, PLAIN), pc.not_equal(trimmed, ""))
-    others = pc.invert(pc.fill_null(done, True))
-    if not pc.any(others).as_py():
+    remaining = pc.invert(pc.fill_null(done, True))
+    if not pc.any(remaining).as_py():
         return trimmed
-    normal = [normalize_question(text) for text in texts.filter(others).to_pylist()]
-    return pc.replace_with_mask(trimmed, others, pa.array(normal, trimmed.type))
+    normal = [normalize_question(text) for text in texts.filter(remaining).to_pylist()]
+    return pc.replace_with_mask(trimmed, remaining, pa.array(normal, trimmed.type))
 
 
 def _subjects(prompts: pa.Array, names: pa.Array, aliases: pa.Array) -> pa.Array:
@@ -54,21 +54,21 @@ def _subjects(prompts: pa.Array, names: pa.Array, aliases: pa.Array) -> pa.Array
     return pa.array(
         [
             prompt is not None
-            and subject_may_stand_in(prompt, [n for n in (name, *(others or ())) if n])
-            for prompt, name, others in rows
+            and subject_may_stand_in(prompt, [n for n in (name, *(further or ())) if n])
+            for prompt, name, further in rows
         ],
         pa.bool_(),
     )
 
 
-def _asked(conversations: pa.Array) -> pa.Array:
-    found = [None if text is None else asked_in(text) for text in conversations.to_pylist()]
-    return pa.array(found, pa.string())
+def _last_questions(conversations: pa.Array) -> pa.Array:
+    messages = [None if text is None else asked_in(text) for text in conversations.to_pylist()]
+    return pa.array(messages, pa.string())
 
 
-def _said(conversations: pa.Array) -> pa.Array:
-    found = [None if text is None else said_in(text) for text in conversations.to_pylist()]
-    return pa.array(found, pa.string())
+def _user_texts(conversations: pa.Array) -> pa.Array:
+    texts = [None if text is None else said_in(text) for text in conversations.to_pylist()]
+    return pa.array(texts, pa.string())
 
 
 def asked_in(conversation: str) -> str:
@@ -76,7 +76,7 @@ def asked_in(conversation: str) -> str:
 
     A message is {"role", "content"}, the content a text or a list of parts of type text.
     """
-    asked = ""
+    question = ""
     for number, message in enumerate(parse_leniently(conversation)):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ROLES:
@@ -85,8 +85,10 @@ def asked_in(conversation: str) -> str:
         if text is None:
             return f"!message {number} of the prompt has no text as its content"
         if role == "user" and text.strip():
-            asked = text
-    return f"={asked}" if asked else "!the prompt has no message of role user with a word in it"
+            question = text
+    return (
+        f"={question}" if question else "!the prompt has no message of role user with a word in it"
+    )
 
 
 def said_in(conversation: str) -> str:

@@ -13,13 +13,13 @@ def full_id(con: Connection, edit_id: str) -> str:
     """
     if len(edit_id) == 32:
         return edit_id
-    found = con.execute(
+    matches = con.execute(
         "SELECT edit_id FROM edits WHERE length(?) >= 4 AND starts_with(edit_id, ?) LIMIT 2",
         [edit_id, edit_id],
     ).fetchall()
-    if len(found) == 1:
-        return str(found[0][0])
-    raise unknown_edit(edit_id, "fits several edits" if found else "is not on record")
+    if len(matches) == 1:
+        return str(matches[0][0])
+    raise unknown_edit(edit_id, "fits several edits" if matches else "is not on record")
 
 
 def unknown_edit(edit_id: str, problem: str = "is not on record") -> UnknownId:

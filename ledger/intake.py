@@ -44,9 +44,9 @@ class Intake:
         The same content is one input whatever its file is called; `again` begins a new record.
         """
         with self._store.write() as con:
-            found = None
+            row = None
             if not again:
-                found = first(
+                row = first(
                     con.execute(
                         "SELECT file_id, name, content_hash, source, lines, byte_offset, done "
                         "FROM files WHERE content_hash = ? AND source IS NOT DISTINCT FROM ? "
@@ -54,8 +54,8 @@ class Intake:
                         [content_hash, source],
                     )
                 )
-            if found is None:
-                found = first(
+            if row is None:
+                row = first(
                     con.execute(
                         "INSERT INTO files (name, content_hash, source, started_at) "
                         "VALUES (?, ?, ?, ?) RETURNING file_id, name, content_hash, source, lines, "
@@ -63,8 +63,8 @@ class Intake:
                         [name, content_hash, source, datetime.now(UTC)],
                     )
                 )
-            assert found is not None
-            return FileRecord(*found)
+            assert row is not None
+            return FileRecord(*row)
 
     def taken_ids(self, record: FileRecord) -> set[str]:
         """The ids that the lines of an input begin with, of an input whose lines all do."""
@@ -133,14 +133,14 @@ def line_table(rows: list[tuple[int, str]]) -> pa.Table:
 def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:
     """Take what `staging.stage` has put up: record each line, judge each edit."""
     statement("outcomes").run(con)
-    admission.know_sources(con, rules, at)
+    admission.record_sources(con, rules, at)
     anew = admission.note_duplicates(con, at)
     statement("insert_reports").run(con, file=file_id, at=at)
     statement("insert_edits").run(con, file=file_id, at=at)
     statement("insert_questions").run(con, subject_alone=rules.same_subject == "always")
     admission.receive(con, at)
     statement("voices").run(con, anew=anew)
-    conflicts = admission.admit(con, rules, at, said="staged")
+    conflicts = admission.admit(con, rules, at, reported="staged")
     ((lines, accepted, duplicates, quarantined, problem, passed_over),) = statement(
         "chunk_result"
     ).rows(con, nothing=NOTHING_TO_CORRECT)

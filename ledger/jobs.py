@@ -4,7 +4,7 @@
       ▲                │ fail, or lease run out
       └────────────────┘ ... until max_attempts, then failed and its edits rejected
 
-A try that ended for a reason that is surely not the job's does not count; one of which nobody knows
+An attempt that ended for a reason outside its job does not count; one that ended for an unknown reason
 (its worker died, no memory was left) weighs a third.
 
 `attempt` is the fencing token: a worker whose lease ran out and was given to another gets
@@ -111,7 +111,7 @@ class Jobs:
         """Prolong a lease. Raises LeaseLost where it is no longer this worker's."""
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _still_held(con, job, worker, at)
+            _require_lease(con, job, worker, at)
             con.execute(
                 "UPDATE jobs SET lease_until = ? WHERE job_id = ?",
                 [at + timedelta(seconds=lease_seconds), job.id],
@@ -138,27 +138,27 @@ class Jobs:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _still_held(con, job, worker, at)
-            mine = set(_planned(con, job.id))
+            _require_lease(con, job, worker, at)
+            planned = set(_planned(con, job.id))
             states.move(
-                con, [i for i in trained if i in mine], states.TRAINED, at=at, actor=worker,
+                con, [i for i in trained if i in planned], states.TRAINED, at=at, actor=worker,
                 reason="block trained", version=version, job_id=job.id,
             )  # fmt: skip
             states.move_each(
                 con,
                 [*((i, states.REJECTED, reason, None)
-                   for i, reason in (rejected or {}).items() if i in mine),
+                   for i, reason in (rejected or {}).items() if i in planned),
                  *((i, states.HELD, reason, "contradiction")
                    for i, reason in (held or {}).items()
-                   if i in mine and i not in (rejected or {}))],
+                   if i in planned and i not in (rejected or {}))],
                 at=at, actor=worker, version=version, job_id=job.id,
             )  # fmt: skip
-            for one, other in (rivals or {}).items():
+            for edit_id, rival in (rivals or {}).items():
                 con.execute(
                     "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
-                    [f"\x1a{min(one, other)}{max(one, other)}", one, other],
+                    [f"\x1a{min(edit_id, rival)}{max(edit_id, rival)}", edit_id, rival],
                 )
-            _back_to_ready(con, job.id, "its job ended without it", at, worker)
+            _return_to_ready(con, job.id, "its job ended without it", at, worker)
             con.execute(
                 "UPDATE jobs SET state = 'done', finished_at = ?, version = ?, lease_until = NULL "
                 "WHERE job_id = ?",
@@ -181,13 +181,13 @@ class Jobs:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _still_held(con, job, worker, at)
-            con.execute(_BACK, [error[:2000], job.id])
+            _require_lease(con, job, worker, at)
+            con.execute(_REOPEN, [error[:2000], job.id])
             con.execute(
                 "UPDATE jobs SET doubtful = coalesce(doubtful, 0) + ? WHERE job_id = ?",
                 [int(doubtful), job.id],
             )
-            return not _worn_out(con, job.id, max_attempts, error, at)
+            return not _give_up_worn_out(con, job.id, max_attempts, error, at)
 
     def postpone(self, job: Job, worker: str, error: str) -> None:
         """Give a job back after an error that is not its own: the try does not count.
@@ -196,8 +196,8 @@ class Jobs:
         """
         at = datetime.now(UTC)
         with self._store.write() as con:
-            _still_held(con, job, worker, at)
-            con.execute(_BACK, [error[:2000], job.id])
+            _require_lease(con, job, worker, at)
+            con.execute(_REOPEN, [error[:2000], job.id])
             con.execute(
                 "UPDATE jobs SET postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?", [job.id]
             )
@@ -212,8 +212,8 @@ class Jobs:
                 "SELECT edit_id, role FROM job_edits WHERE job_id = ? ORDER BY rowid", [job_id]
             ).fetchall()
             ids = [edit_id for edit_id, role in members if role == "edit"]
-            found = {edit.id: edit for edit in self._edits.find(ids=ids)} if ids else {}
-            edits = tuple(found[edit_id] for edit_id in ids)
+            by_id = {edit.id: edit for edit in self._edits.find(ids=ids)} if ids else {}
+            edits = tuple(by_id[edit_id] for edit_id in ids)
             removals = tuple(edit_id for edit_id, role in members if role == "remove")
             return Job(job_id, edits, removals, *row)
 
@@ -282,7 +282,7 @@ def _create(
     return job_id
 
 
-def _still_held(con: Connection, job: Job, worker: str, at: datetime) -> None:
+def _require_lease(con: Connection, job: Job, worker: str, at: datetime) -> None:
     row = first(con.execute("SELECT worker, attempt, state FROM jobs WHERE job_id = ?", [job.id]))
     if row is None:
         raise UnknownId(f"no job {job.id!r} is on record.")
@@ -301,12 +301,14 @@ SELECT job_id, attempt FROM (
     WHERE state = 'open' OR (state = 'leased' AND lease_until <= ?))
 WHERE attempt - coalesce(postponed, 0) - doubts >= ? OR doubts >= ?
 """
-_BACK = (
+_REOPEN = (
     "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ? WHERE job_id = ?"
 )
 
 
-def _worn_out(con: Connection, job_id: str, max_attempts: int, error: str, at: datetime) -> bool:
+def _give_up_worn_out(
+    con: Connection, job_id: str, max_attempts: int, error: str, at: datetime
+) -> bool:
     """Give a job up that was handed back too often; whether it was."""
     worn = con.execute(_WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]).fetchall()
     if job_id not in {row[0] for row in worn}:
@@ -336,6 +338,6 @@ def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
     )
 
 
-def _back_to_ready(con: Connection, job_id: str, reason: str, at: datetime, actor: str) -> None:
+def _return_to_ready(con: Connection, job_id: str, reason: str, at: datetime, actor: str) -> None:
     left = _planned(con, job_id)
     states.move(con, left, states.READY, at=at, actor=actor, reason=reason)

@@ -64,9 +64,9 @@ class Removals:
     def carry_out(
         self, edit_ids: Iterable[str], version: str, *, actor: str, now: datetime | None = None
     ) -> list[str]:
-        """End those active edits that were asked to go, as was asked, now that `version` serves.
+        """End the active edits whose removal was requested, now that `version` serves; returns them.
 
-        Returns them; the others keep their state.
+        The others keep their state.
         """
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
@@ -124,8 +124,8 @@ def end_or_request(
 def end_requested(
     con: Connection, ids: list[str], version: str, at: datetime, actor: str
 ) -> list[str]:
-    """End those of the edits that are active and were asked to go, as was asked."""
-    found = con.execute(
+    """End those of the edits that are active and whose removal was requested; returns them."""
+    requested = con.execute(
         "SELECT r.edit_id, any_value(r.to_state)::VARCHAR, any_value(r.reason) FROM retirements r "
         "JOIN edit_states s USING (edit_id) WHERE NOT r.done AND s.state = 'active' "
         "AND r.edit_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY r.edit_id",
@@ -133,12 +133,12 @@ def end_requested(
     ).fetchall()
     states.move_each(
         con,
-        [(edit_id, to, reason, None) for edit_id, to, reason in found],
+        [(edit_id, to, reason, None) for edit_id, to, reason in requested],
         at=at,
         actor=actor,
         version=version,
     )
-    ended = [edit_id for edit_id, _, _ in found]
+    ended = [edit_id for edit_id, _, _ in requested]
     con.execute(
         "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [ended]
     )

@@ -116,14 +116,13 @@ class Review:
                 forced_source=f"review:{actor}",
                 limits=rules.limits,
             )
-            made = first(con.execute("SELECT edit_id, problem FROM staged"))
-            if made[1] is not None:
-                raise IllegalTransition(f"this answer can't be used: {made[1]}.")
+            new, problem = first(con.execute("SELECT edit_id, problem FROM staged"))
+            if problem is not None:
+                raise IllegalTransition(f"this answer can't be used: {problem}.")
             take_staged(con, file_id, at, rules)
-            new = str(made[0])
             if self._edits.get(new).state == states.HELD:
                 self.approve([new], actor=actor, reason=reason, rules=rules, now=at)
-            return new
+            return str(new)
 
     def come_due(self, rules: IntakeRules, *, now: datetime | None = None) -> dict[str, int]:
         """Do what time has decided: retire what is no longer valid, let in what now is.

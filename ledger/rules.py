@@ -52,59 +52,59 @@ class Contender:
 def decide(
     contenders: dict[str, Contender], rivals: dict[str, set[str]], rules: IntakeRules
 ) -> tuple[Steps, Decisions]:
-    """Go from the strongest to the weakest: one that meets no stronger rival is accepted."""
+    """From the strongest to the weakest: an edit without an accepted or undecided rival is accepted."""
     order = sorted(contenders.values(), key=Contender.rank, reverse=True)
-    order = _declared_last(order, rivals)
+    order = _superseded_last(order, rivals)
     accepted: set[str] = set()
     undecided: set[str] = set()
     steps: dict[str, tuple[str, str, str, str | None]] = {}
     decisions: Decisions = []
-    for one in order:
-        met = rivals[one.id] & accepted or rivals[one.id] & undecided
-        if not met:
-            accepted.add(one.id)
-            if one.state in (states.RECEIVED, states.HELD):
-                steps[one.id] = (one.id, states.READY, "accepted; wins its contradictions", None)
+    for edit in order:
+        stronger = rivals[edit.id] & accepted or rivals[edit.id] & undecided
+        if not stronger:
+            accepted.add(edit.id)
+            if edit.state in (states.RECEIVED, states.HELD):
+                steps[edit.id] = (edit.id, states.READY, "accepted; wins its contradictions", None)
             continue
-        ruled = ((_rule(contenders[other], one, rules), other) for other in sorted(met))
-        rule, other = min(ruled, key=lambda pair: pair[0] is None)
-        new = one.fresh or contenders[other].fresh
-        if rule is None or other in undecided:
-            _hold(one, contenders[other], accepted, undecided, steps)
+        ruled = ((_rule(contenders[rival], edit, rules), rival) for rival in sorted(stronger))
+        rule, rival = min(ruled, key=lambda pair: pair[0] is None)
+        new = edit.fresh or contenders[rival].fresh
+        if rule is None or rival in undecided:
+            _hold(edit, contenders[rival], accepted, undecided, steps)
             if new:
-                decisions.append((None, one.id, "undecided", one.question, False))
+                decisions.append((None, edit.id, "undecided", edit.question, False))
             continue
-        in_use = one.state in states.IN_FLIGHT
+        in_use = edit.state in states.IN_FLIGHT
         if new:
-            decisions.append((other, one.id, rule, one.question, not in_use))
+            decisions.append((rival, edit.id, rule, edit.question, not in_use))
         if not in_use:
-            why = f"contradicted by {other}: {rule}"
-            steps[one.id] = (one.id, states.SUPERSEDED, why, None)
+            why = f"contradicted by {rival}: {rule}"
+            steps[edit.id] = (edit.id, states.SUPERSEDED, why, None)
     return list(steps.values()), decisions
 
 
-def _declared_last(order: list[Contender], rivals: dict[str, set[str]]) -> list[Contender]:
-    """Put what is explicitly superseded behind what says so; a circle decides nothing."""
-    if not any(one.declared for one in order):
+def _superseded_last(order: list[Contender], rivals: dict[str, set[str]]) -> list[Contender]:
+    """Put each edit behind those that say they supersede it; a circle decides nothing."""
+    if not any(edit.declared for edit in order):
         return order
     placed: list[Contender] = []
     waiting = list(order)
     while waiting:
         ready = [
-            one
-            for one in waiting
-            if not any(_supersedes(other, one) for other in waiting if other.id in rivals[one.id])
+            edit
+            for edit in waiting
+            if not any(_supersedes(other, edit) for other in waiting if other.id in rivals[edit.id])
         ]
         placed.extend(ready or waiting)
-        waiting = [one for one in waiting if one not in ready] if ready else []
+        waiting = [edit for edit in waiting if edit not in ready] if ready else []
     return placed
 
 
-def _supersedes(one: Contender, other: Contender) -> bool:
+def _supersedes(edit: Contender, rival: Contender) -> bool:
     return (
-        bool(one.declared & other.names)
-        and one.trust >= other.trust
-        and not other.declared & one.names
+        bool(edit.declared & rival.names)
+        and edit.trust >= rival.trust
+        and not rival.declared & edit.names
     )
 
 
@@ -125,23 +125,23 @@ def _rule(winner: Contender, loser: Contender, rules: IntakeRules) -> str | None
 
 
 def _hold(
-    one: Contender,
-    other: Contender,
+    edit: Contender,
+    rival: Contender,
     accepted: set[str],
     undecided: set[str],
     steps: dict[str, tuple[str, str, str, str | None]],
 ) -> None:
     """Neither wins: hold both, except one that is in use, which stays."""
     reason = "contradicts {}; no rule decides"
-    if one.state in states.IN_FLIGHT and other.state in states.IN_FLIGHT:
+    if edit.state in states.IN_FLIGHT and rival.state in states.IN_FLIGHT:
         return
-    if one.state not in states.IN_FLIGHT:
-        undecided.add(one.id)
-        if one.state in (states.RECEIVED, states.READY):
-            steps[one.id] = (one.id, states.HELD, reason.format(other.id), "contradiction")
-    if other.state not in states.IN_FLIGHT and other.id in accepted:
-        accepted.discard(other.id)
-        undecided.add(other.id)
-        steps.pop(other.id, None)
-        if other.state in (states.RECEIVED, states.READY):
-            steps[other.id] = (other.id, states.HELD, reason.format(one.id), "contradiction")
+    if edit.state not in states.IN_FLIGHT:
+        undecided.add(edit.id)
+        if edit.state in (states.RECEIVED, states.READY):
+            steps[edit.id] = (edit.id, states.HELD, reason.format(rival.id), "contradiction")
+    if rival.state not in states.IN_FLIGHT and rival.id in accepted:
+        accepted.discard(rival.id)
+        undecided.add(rival.id)
+        steps.pop(rival.id, None)
+        if rival.state in (states.RECEIVED, states.READY):
+            steps[rival.id] = (rival.id, states.HELD, reason.format(edit.id), "contradiction")

@@ -20,11 +20,11 @@ from ledger.errors import LedgerTooNew, NotALedger
 @cache
 def migrations() -> tuple[tuple[int, str], ...]:
     """Every migration that this release knows: (number, SQL), in order."""
-    found = []
+    scripts = []
     for entry in resources.files("ledger.migrations").iterdir():
         if entry.name.endswith(".sql"):
-            found.append((int(entry.name.split("_")[0]), entry.read_text(encoding="utf-8")))
-    return tuple(sorted(found))
+            scripts.append((int(entry.name.split("_")[0]), entry.read_text(encoding="utf-8")))
+    return tuple(sorted(scripts))
 
 
 def latest() -> int:
@@ -43,27 +43,27 @@ def version_of(con: duckdb.DuckDBPyConnection, path: Path) -> int:
         return 0
     if "schema_versions" not in tables:
         raise NotALedger(f"{path} is a DuckDB file, but not a ledger. Choose another --home.")
-    row = con.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()
-    found = int(row[0][0])
-    if found > latest():
+    rows = con.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchall()
+    version = int(rows[0][0])
+    if version > latest():
         raise LedgerTooNew(
-            f"{path} has schema {found}; this release knows up to {latest()}. "
+            f"{path} has schema {version}; this release knows up to {latest()}. "
             "Install the release that wrote it, or restore its .bak copy."
         )
-    return found
+    return version
 
 
-def copy_before(path: Path, found: int) -> Path:
-    """Keep the file as it is under its schema's number. The file must be closed."""
-    backup = path.with_name(f"{path.name}.v{found}.bak")
+def back_up(path: Path, version: int) -> Path:
+    """Copy the file under its schema's number. The file must be closed."""
+    backup = path.with_name(f"{path.name}.v{version}.bak")
     shutil.copy2(path, backup)
     return backup
 
 
-def migrate(con: duckdb.DuckDBPyConnection, found: int) -> None:
-    """Apply what is missing above `found`, each migration in its own transaction."""
+def migrate(con: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Apply the migrations after schema `version`, each in its own transaction."""
     for number, sql in migrations():
-        if number <= found:
+        if number <= version:
             continue
         con.execute("BEGIN")
         try:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ledger import states
 from ledger.rules import NO_DATE, Contender, Decisions, decide
 from ledger.statements import statement
-from ledger.store import Connection, column, given, texts
+from ledger.store import Connection, column, registered, texts
 from ledger.types import IntakeRules
 
 ACTOR = "contradiction rule"
@@ -83,7 +83,7 @@ def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> int:
 
 
 def retire_losers(con: Connection, at: datetime) -> None:
-    """See to losers that were in use when it was decided, and stand beside their winner now.
+    """Retire losers that were in use when their contradiction was decided.
 
     One that came back from its job ends; one that is active, as its winner is, is to be taken out
     with the next version.
@@ -110,7 +110,7 @@ def record(con: Connection, decisions: Decisions, at: datetime) -> None:
     """Write decisions down: (winner, loser, rule, question, settled)."""
     if not decisions:
         return
-    with given(con, "decided", DECIDED, decisions):
+    with registered(con, "decided", DECIDED, decisions):
         con.execute(  # what it reverses is over
             "UPDATE contests AS c SET settled = true FROM decided d "
             "WHERE c.winner = d.loser AND c.loser = d.winner AND NOT c.settled"
@@ -137,19 +137,19 @@ def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
         by_key[key].append(edit_id)
     rivals: dict[str, set[str]] = defaultdict(set)
     for members in by_key.values():
-        for one, other in permutations(members, 2):
-            if contenders[one].target != contenders[other].target:
-                rivals[one].add(other)
-    _leave_decided(con, contenders, rivals)
+        for edit_id, rival in permutations(members, 2):
+            if contenders[edit_id].target != contenders[rival].target:
+                rivals[edit_id].add(rival)
+    _drop_decided(con, contenders, rivals)
     return contenders, rivals
 
 
-def _leave_decided(
+def _drop_decided(
     con: Connection, contenders: dict[str, Contender], rivals: dict[str, set[str]]
 ) -> None:
-    """Two that are ready or in use are no rivals any more once it was decided between them."""
-    live = {one.id for one in contenders.values() if one.state in states.LIVE}
-    if not any(found & live for one, found in rivals.items() if one in live):
+    """Edits that are ready or in use are rivals no more once it was decided between them."""
+    live = {edit.id for edit in contenders.values() if edit.state in states.LIVE}
+    if not any(rivals[edit_id] & live for edit_id in rivals.keys() & live):
         return
     for winner, loser in con.execute(
         "SELECT winner, loser FROM contests WHERE winner IN (SELECT edit_id FROM rivalries) "

@@ -67,8 +67,8 @@ class Sources:
 
 
 def _block(con: Connection, source: str, blocked: bool) -> None:
-    found = con.execute(
+    updated = con.execute(
         "UPDATE sources SET blocked = ? WHERE source = ? RETURNING source", [blocked, source]
     ).fetchall()
-    if not found:
+    if not updated:
         raise UnknownId(f"no source {source!r} is on record. See `melo sources list`.")

@@ -69,7 +69,7 @@ def stage(
         "list_transform(from_json(CASE WHEN k_locality = 'ARRAY' THEN t_locality END, $shape), "
         "lambda x: struct_pack(prompt := x[$about], answer := inner_text(x[$says])))"
     )
-    given: dict[str, object] = {
+    parameters: dict[str, object] = {
         "shape": json.dumps(
             [{mapping.locality_prompt: "VARCHAR", mapping.locality_answer: "VARCHAR"}]
         ),
@@ -78,7 +78,7 @@ def stage(
     }
     calm = "tidy_list(t_locality, tidy)"
     if mapping.side_by_side is not None:
-        given, calm = {}, "false"
+        parameters, calm = {}, "false"
         at = len(paths) + 1
         paths.extend(mapping.side_by_side)
         picks.append(f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}])) AS pairs")
@@ -89,35 +89,35 @@ def stage(
         doubled = ["CASE WHEN list_count(types) = len(keys) THEN false ELSE doubled(keys) END"]
     if objects:
         doubled.append("any_doubled(json_keys(raw, $objects))")
-        given["objects"] = objects
+        parameters["objects"] = objects
     for place, path in enumerate(lists):
         doubled.append(f"any_doubled(json_keys(raw, $list_{place}))")
-        given[f"list_{place}"] = path
+        parameters[f"list_{place}"] = path
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE staged AS
         WITH unmarked AS (
-            SELECT line, raw AS given, unreadable,
+            SELECT line, raw AS original, unreadable,
                    CASE WHEN starts_with(raw, '\ufeff') THEN ltrim(raw, '\ufeff') ELSE raw END AS raw
             FROM lines),
         parsed AS (
-            SELECT line, given, raw, unreadable,
+            SELECT line, original, raw, unreadable,
                    unreadable IS NULL AND starts_with(ltrim(raw, E' \\t\\n\\r'), '{{')
                        AND json_valid(raw) AS opens, CASE WHEN opens THEN raw END AS object
             FROM unmarked),
         typed AS (
             SELECT *, json_type(object, $paths) AS types, json_keys(object) AS keys FROM parsed),
         strict AS (
-            SELECT line, given, unreadable, opens, raw, types,
+            SELECT line, original, unreadable, opens, raw, types,
                    CASE WHEN NOT opens THEN raw WHEN no_number(raw) THEN strict_json(raw)
                         {" ".join(f"WHEN {keys} THEN strict_json(raw)" for keys in doubled)}
                         ELSE raw END AS sound
             FROM typed),
         opened AS (
-            SELECT line, given, raw, opens, tidy,
+            SELECT line, original, raw, opens, tidy,
                    CASE WHEN refused THEN substr(raw, 2) ELSE unreadable END AS unreadable,
                    json_extract_string(object, $paths) AS v,
                    CASE WHEN changed THEN json_type(object, $paths) ELSE types END AS k
-            FROM (SELECT line, given, unreadable, types, sound AS raw,
+            FROM (SELECT line, original, unreadable, types, sound AS raw,
                          opens AND NOT starts_with(sound, '!') AS opens,
                          CASE WHEN opens AND NOT starts_with(sound, '!') THEN sound END AS object,
                          opens AND starts_with(sound, '!') AS refused,
@@ -126,11 +126,11 @@ def stage(
                              AND NOT contains(sound, '\\b') AS tidy
                   FROM strict)),
         picked AS (
-            SELECT line, given, raw, unreadable, opens, tidy, {", ".join(picks)},
+            SELECT line, original, raw, unreadable, opens, tidy, {", ".join(picks)},
                    CASE WHEN k_prompt = 'ARRAY' THEN asked_in(t_prompt) END AS last_asked
             FROM opened),
         read AS (
-            SELECT line, given AS raw, unreadable, opens, tidy,
+            SELECT line, original AS raw, unreadable, opens, tidy,
                    CASE WHEN k_prompt = 'ARRAY' THEN t_prompt END AS messages,
                    CASE WHEN k_prompt = 'ARRAY' THEN clean(substr(last_asked, 2), tidy)
                         ELSE clean(t_prompt, tidy) END AS prompt,
@@ -187,7 +187,7 @@ def stage(
         FROM named n LEFT JOIN {IDENTITIES} i USING (identity)""",
         {
             "paths": paths,
-            **given,
+            **parameters,
             "forced": forced_source,
             "fallback": fallback_source,
             "prompt_chars": limits.prompt_chars,
@@ -256,14 +256,14 @@ def _either(expressions: object) -> str:
 
 
 def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...]) -> None:
-    known = {t.relation.lower(): list(t.templates) for t in templates}
-    known.setdefault("*", ["What is the {relation} of {subject}?"])
+    by_relation = {t.relation.lower(): list(t.templates) for t in templates}
+    by_relation.setdefault("*", ["What is the {relation} of {subject}?"])
     con.register(
         "relation_templates",
         pa.table(
             {
-                "relation": pa.array(list(known), pa.string()),
-                "templates": pa.array(list(known.values()), pa.list_(pa.string())),
+                "relation": pa.array(list(by_relation), pa.string()),
+                "templates": pa.array(list(by_relation.values()), pa.list_(pa.string())),
             }
         ),
     )

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from ledger.errors import IllegalTransition, UnknownId
-from ledger.store import Connection, given, texts
+from ledger.store import Connection, registered, texts
 
 RECEIVED, HELD, READY, PLANNED, TRAINED = "received", "held", "ready", "planned", "trained"
 ACTIVE, REJECTED, SUPERSEDED = "active", "rejected", "superseded"
@@ -89,8 +89,8 @@ def move_each(
     """As `move`, with a state, a reason and a hold for each edit: (edit, to, reason, hold)."""
     if not steps:
         return
-    with given(con, "moving", texts("edit_id", "to_state", "reason", "hold"), steps):
-        _refuse_what_is_not_allowed(con)
+    with registered(con, "moving", texts("edit_id", "to_state", "reason", "hold"), steps):
+        _refuse_illegal(con)
         con.execute(
             "INSERT INTO transitions SELECT edit_id, s.state, m.to_state::edit_state, ?, ?, "
             "m.reason, ?, ? FROM moving m JOIN edit_states s USING (edit_id)",
@@ -121,7 +121,7 @@ def move_received(con: Connection, select: str, *, at: datetime, actor: str) -> 
     )
 
 
-def _refuse_what_is_not_allowed(con: Connection) -> None:
+def _refuse_illegal(con: Connection) -> None:
     for edit_id, from_state, to in con.execute(
         "SELECT any_value(edit_id), s.state::VARCHAR, m.to_state FROM moving m "
         "LEFT JOIN edit_states s USING (edit_id) GROUP BY s.state, m.to_state"

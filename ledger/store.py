@@ -120,8 +120,8 @@ class Store:
     def rows(self, sql: str, values: Values = None) -> list[Any]:
         """All rows of one query, in the transaction that is open or in one of its own."""
         with self.read() as con:
-            found: list[Any] = con.execute(sql, values).fetchall()
-            return found
+            rows: list[Any] = con.execute(sql, values).fetchall()
+            return rows
 
     def publish(self) -> None:
         """Publish the read copy now if anything changed since the last time.
@@ -144,10 +144,10 @@ class Store:
             if not self.path.exists():
                 raise NotALedger(f"{self.path} does not exist. Create it with `melo init`.")
             with self.read() as con:
-                found = schema.version_of(con, self.path)
-            if found < schema.latest():
+                version = schema.version_of(con, self.path)
+            if version < schema.latest():
                 raise LedgerTooOld(
-                    f"{self.path} has schema {found}, this release reads {schema.latest()}. Any "
+                    f"{self.path} has schema {version}, this release reads {schema.latest()}. Any "
                     "command that writes brings it up."
                 )
             return
@@ -156,13 +156,13 @@ class Store:
             fresh = not self.path.exists()
             con = self._connect(read_only=False)
             try:
-                found = 0 if fresh else schema.version_of(con, self.path)
-                if 0 < found < schema.latest():
+                version = 0 if fresh else schema.version_of(con, self.path)
+                if 0 < version < schema.latest():
                     con.close()
-                    schema.copy_before(self.path, found)
+                    schema.back_up(self.path, version)
                     con = self._connect(read_only=False)
-                if found < schema.latest():
-                    schema.migrate(con, found)
+                if version < schema.latest():
+                    schema.migrate(con, version)
                     self._unpublished = True
                 if self._read_copy is not None and not self._read_copy.exists():
                     self._unpublished = True
@@ -194,16 +194,16 @@ class Store:
         name = self.path.with_name(self.path.name + suffix)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            found = os.open(name, flags, 0o644)
+            descriptor = os.open(name, flags, 0o644)
         except OSError as error:
             if not self.read_only or error.errno not in UNWRITABLE:
                 raise
             try:
-                found = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return None
-        until.callback(os.close, found)
-        return found
+        until.callback(os.close, descriptor)
+        return descriptor
 
     def _wait(self, descriptor: int, kind: int, deadline: float) -> None:
         while True:
@@ -244,7 +244,7 @@ class Store:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _publish_if_due(self) -> None:
-        """Under the exclusive lock: what lies beside the read copy is of writers that died."""
+        """Called under the exclusive lock: half-written copies are of writers that died."""
         if self._read_copy is not None and time.monotonic() >= self._next_publication:
             self._sweep_copies()
             self._copy()
@@ -286,7 +286,7 @@ def column(result: Connection) -> list[Any]:
 
 
 @contextlib.contextmanager
-def given(
+def registered(
     con: Connection, name: str, schema: pa.Schema, rows: Iterable[Sequence[object]]
 ) -> Iterator[None]:
     """Let statements read these rows as a table, by its name, until the block ends."""

@@ -7,7 +7,7 @@ An edit is held, with its reason in `hold`, while
     blocked        all that said so are blocked
     rate           its source has sent more than its share this hour
     later          what it says is not valid yet
-What is said again is judged by who says it again, and only a source that may let an edit in by itself
+What is reported again is judged by who reports it, and only a source that may let an edit in by itself
 changes its dates or its trust. So an untrusted report never displaces anything.
 """
 
@@ -26,7 +26,7 @@ class Evidence:
     over: bool  # its valid-to has come
     early: bool  # its valid-from has not come yet
     approved: bool  # by a person
-    heard: bool  # a source that is not blocked says so
+    unblocked: bool  # a source that is not blocked says so
     over_share: bool  # its source has sent more than its share this hour
     automatic: bool  # a source that lets edits in by itself says so
     by_quorum: bool  # sources say so that need each other
@@ -34,7 +34,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class SaidAgain:
+class RepeatedReport:
     """What is known of an edit that is reported again."""
 
     stands: str  # what it is held for, else its state
@@ -64,7 +64,7 @@ def admission(evidence: Evidence) -> Admission:
     if evidence.early:
         return _held("later", "is not valid yet")
     if not evidence.approved:
-        if not evidence.heard:
+        if not evidence.unblocked:
             return _held("blocked", "every source of it is blocked")
         if evidence.over_share:
             return _held("rate", "its source has sent more than its share this hour")
@@ -75,7 +75,7 @@ def admission(evidence: Evidence) -> Admission:
     return Admission(states.READY, "accepted")
 
 
-def is_judged_anew(said: SaidAgain) -> bool:
+def is_judged_anew(report: RepeatedReport) -> bool:
     """Whether being reported again brings an edit before its judge once more.
 
     blocked                where one says so that is not blocked any more
@@ -84,17 +84,17 @@ def is_judged_anew(said: SaidAgain) -> bool:
     expired                where a later valid-from is taken over
     review, contradiction  where a new source lets it in, or a quorum does
     """
-    match said.stands:
+    match report.stands:
         case "blocked":
             return True
         case "quorum":
-            return said.later or said.weighty
+            return report.later or report.weighty
         case states.SUPERSEDED:
-            return said.claimed_later or said.new
+            return report.claimed_later or report.new
         case states.EXPIRED:
-            return said.later
+            return report.later
         case "review" | "contradiction":
-            return (said.automatic or said.agreed) and (said.later or said.weighty)
+            return (report.automatic or report.agreed) and (report.later or report.weighty)
     return False
 
 

@@ -46,7 +46,7 @@ class EditRecord:
     group: str | None = None  # the near-duplicates it belongs with
     messages: tuple[tuple[str, str], ...] = ()  # role and text, where the prompt is a conversation
     supersedes: tuple[str, ...] = ()  # edits in use that give way once this one is active
-    subject_source: str = "given"  # or "inferred": the engine told it from the question
+    subject_source: str = "given"  # or "inferred": the engine inferred it from the question
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class ProbeRecord:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Edits that are decided for and don't serve yet. oldest: when the first of them came."""
+    """Edits that are accepted and don't serve yet. oldest: when the first of them came."""
 
     edits: int = 0
     urgent: int = 0

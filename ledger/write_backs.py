@@ -4,8 +4,8 @@
                                   ▲                                            │
                                   └──────────────── tried again ◄──────────────┘ failed
 
-The intent is on record before anything is sent, and the outcome after. Whoever dies in between leaves
-`begun`; what becomes of that is the tool's: one that can tell whether it has been told is asked again.
+The intent is on record before anything is sent, and the outcome after. A process that dies in between
+leaves `begun`, which is tried again where the tool recognises what it has been told before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ledger.store import Store, column, first, given, texts
+from ledger.store import Store, column, first, registered, texts
 
 WEBHOOK = "webhook"  # is told of each edit once, not of each report
 PLACES = texts("key", "tool", "edit_id", "trace", "span")
@@ -65,10 +65,10 @@ class WriteBacks:
                 first_look = (
                     at - WEBHOOK_FIRST if tool == WEBHOOK else datetime.min.replace(tzinfo=UTC)
                 )
-                newly = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
-                rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, newly).fetchall()
+                parameters = {"tool": tool, "since": mark[0] - OVERLAP if mark else first_look}
+                rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, parameters).fetchall()
                 places = [(_key(tool, *row), tool, *row) for row in rows]
-                with given(con, "places", PLACES, places):
+                with registered(con, "places", PLACES, places):
                     new = con.execute(
                         "INSERT INTO write_backs SELECT key, tool, edit_id, trace, span, 'waiting', "
                         "0, ?, NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING RETURNING key",
@@ -128,30 +128,30 @@ class WriteBacks:
 
 
 def _key(tool: str, edit: str, trace: str | None, span: str | None) -> str:
-    said = "\x1f".join((tool, edit, trace or "", span or ""))
-    return hashlib.sha256(said.encode()).hexdigest()[:32]
+    place = "\x1f".join((tool, edit, trace or "", span or ""))
+    return hashlib.sha256(place.encode()).hexdigest()[:32]
 
 
-_NEWLY = """
+_SERVING = """
 serving AS (SELECT edit_id, since FROM edit_states WHERE state = 'active'),
 answered AS (
     SELECT t.edit_id, substr(t.reason, length('answered by ') + 1) AS by_edit FROM transitions t
     WHERE t.to_state = 'superseded' AND starts_with(t.reason, 'answered by ')),
-told AS (
+reported AS (
     SELECT edit_id AS edit, edit_id AS reported_as FROM serving
     UNION SELECT by_edit, edit_id FROM answered WHERE by_edit IN (SELECT edit_id FROM serving))
 """
 
 _WEBHOOKS = f"""
-WITH {_NEWLY}
+WITH {_SERVING}
 SELECT edit_id, NULL, NULL FROM serving WHERE since > $since AND $tool IS NOT NULL
 """
 
 _PLACES = f"""
-WITH {_NEWLY},
+WITH {_SERVING},
 lines AS (
     SELECT t.edit, CASE WHEN json_valid(r.raw) THEN r.raw END AS raw
-    FROM told t JOIN reports r ON r.edit_id = t.reported_as JOIN serving s ON s.edit_id = t.edit
+    FROM reported t JOIN reports r ON r.edit_id = t.reported_as JOIN serving s ON s.edit_id = t.edit
     WHERE (s.since > $since OR r.received_at > $since) AND contains(r.raw, '"origin"'))
 SELECT DISTINCT edit, json_extract_string(raw, '$.origin.trace') AS trace,
        json_extract_string(raw, '$.origin.span')

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ledger.insight.readcopy import row, table
+from ledger.insight.readcopy import rows, table
 from ledger.store import Connection
 
 
@@ -29,9 +29,7 @@ def sizes(con: Connection, last: int | None = None) -> pa.Table:
 
 def totals(con: Connection) -> dict[str, Any]:
     """versions, seconds, edits, rate over all that was measured, and the highest memory."""
-    found = row(con, _TOTALS)
-    assert found is not None
-    return found
+    return rows(con, _TOTALS)[0]
 
 
 _CHOSEN = """

@@ -45,9 +45,8 @@ def probes(con: Connection, version: str, *, only_failed: bool = True) -> pa.Tab
 
 def probe_counts(con: Connection, version: str) -> dict[str, int]:
     """How many probes were asked, failed, changed and taken from the cache in the latest gate."""
-    found = row(con, _COUNTS, {"version": version})
-    assert found is not None
-    return {name: int(number or 0) for name, number in found.items()}
+    (counts,) = rows(con, _COUNTS, {"version": version})
+    return {name: int(number or 0) for name, number in counts.items()}
 
 
 def taken_out(con: Connection, version: str) -> pa.Table:

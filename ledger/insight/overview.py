@@ -25,9 +25,7 @@ def headline(con: Connection, now: datetime) -> dict[str, Any]:
 
     live_p50, live_p95: seconds from report to use, of edits that came into use in these days.
     """
-    found = row(con, _HEADLINE, {"now": now, "since": now - WINDOW})
-    assert found is not None
-    return found
+    return rows(con, _HEADLINE, {"now": now, "since": now - WINDOW})[0]
 
 
 def suites(con: Connection, last: int | None = None, since: datetime | None = None) -> pa.Table:
@@ -42,8 +40,8 @@ def suites(con: Connection, last: int | None = None, since: datetime | None = No
 def releases(con: Connection, last: int | None = None, since: datetime | None = None) -> pa.Table:
     """A row for each of the latest versions: number, gate, edits in and out, what it came to.
 
-    fate: "serves", "served", "rejected" or "never served". rollback: how often going back to it
-    was how it came to serve.
+    fate: "serves", "served", "rejected" or "never served". rollback: how often it came to serve
+    by a rollback.
     """
     return table(con, _RELEASES, {"last": last, "since": since})
 

@@ -33,13 +33,13 @@ class ReadCopy:
     def stamp(self) -> str:
         """Changes whenever another copy is published. Raises NotALedger where there is none."""
         try:
-            found = os.stat(self.path)
+            status = os.stat(self.path)
         except OSError:
             raise NotALedger(
                 f"{self.path} is not there: nothing has been published yet. Take something in with "
                 "`melo ingest`, or run `melo demo`."
             ) from None
-        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+        return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
     def is_current(self) -> bool:
         """Whether it is there and of this release's schema."""
@@ -79,8 +79,8 @@ class ReadCopy:
                 con.close()
                 if left:
                     continue
-                said = str(error).splitlines()[0][:200]
-                raise NotALedger(f"{self.path} can't be read: {said}") from None
+                reason = str(error).splitlines()[0][:200]
+                raise NotALedger(f"{self.path} can't be read: {reason}") from None
             except BaseException:
                 con.close()
                 raise
@@ -90,31 +90,29 @@ class ReadCopy:
         raise AssertionError("unreachable")
 
     def _check(self, con: Connection) -> None:
-        found = schema.version_of(con, self.path)
-        if found < schema.latest():
+        version = schema.version_of(con, self.path)
+        if version < schema.latest():
             raise NotALedger(
-                f"{self.path} has schema {found}, this release reads {schema.latest()}. Run "
+                f"{self.path} has schema {version}, this release reads {schema.latest()}. Run "
                 "`melo status` once: it brings the ledger up and publishes a new copy."
             )
 
 
 def table(con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> pa.Table:
     """The rows of a query as an Arrow table, read to its end."""
-    found = con.sql(sql, params=values or None)
-    return found.to_arrow_table()
+    return con.sql(sql, params=values or None).to_arrow_table()
 
 
 def rows(
     con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()
 ) -> list[dict[str, Any]]:
     """The rows of a query, each by the names of its columns."""
-    found: list[dict[str, Any]] = table(con, sql, values).to_pylist()
-    return found
+    records: list[dict[str, Any]] = table(con, sql, values).to_pylist()
+    return records
 
 
 def row(
     con: Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()
 ) -> dict[str, Any] | None:
     """The first row of a query, None where it has none."""
-    found = rows(con, sql, values)
-    return found[0] if found else None
+    return next(iter(rows(con, sql, values)), None)

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ledger.insight.readcopy import row, table
+from ledger.insight.readcopy import rows, table
 from ledger.store import Connection
 
 
@@ -57,9 +57,7 @@ def opened(paths: list[Path], *, threads: int = 2) -> Iterator[Connection]:
 
 def totals(con: Connection) -> dict[str, Any]:
     """answers, edited, share, versions, first, last, p50, p95 (seconds of an answer)."""
-    found = row(con, _TOTALS)
-    assert found is not None
-    return found
+    return rows(con, _TOTALS)[0]
 
 
 def by_hour(con: Connection) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ledger.insight.readcopy import row, rows, table
+from ledger.insight.readcopy import rows, table
 from ledger.store import Connection
 
 WEEKS = 26  # of the small bars beside each source
@@ -40,11 +40,10 @@ def contradictions(
 
 def contradiction_counts(con: Connection) -> dict[str, int]:
     """How many there are: `open` (nobody has won, or the loser is still in use) and `all`."""
-    found = row(
+    (counts,) = rows(
         con, 'SELECT count(*) FILTER (WHERE NOT settled) AS open, count(*) AS "all" FROM contests'
     )
-    assert found is not None
-    return {name: int(number) for name, number in found.items()}
+    return {name: int(number) for name, number in counts.items()}
 
 
 def review(con: Connection, now: datetime, limit: int = 100) -> pa.Table:
@@ -57,11 +56,11 @@ def to_decide(con: Connection, now: datetime, limit: int = 100) -> list[dict[str
 
     rivals: what other answers its question has, each with edit, target, source, state, reports.
     """
-    found = rows(con, _TO_DECIDE, {"now": now, "limit": limit})
+    waiting = rows(con, _TO_DECIDE, {"now": now, "limit": limit})
     rivals: dict[str, list[dict[str, Any]]] = {}
-    for rival in rows(con, _RIVALS, [[item["edit"] for item in found]]):
+    for rival in rows(con, _RIVALS, [[item["edit"] for item in waiting]]):
         rivals.setdefault(rival.pop("about"), []).append(rival)
-    return [item | {"rivals": rivals.get(item["edit"], [])} for item in found]
+    return [item | {"rivals": rivals.get(item["edit"], [])} for item in waiting]
 
 
 def sources(con: Connection, now: datetime) -> pa.Table:
@@ -138,14 +137,14 @@ WITH waiting AS (
 counted AS (
     SELECT edit_id, count(*) AS reports, count(DISTINCT source) AS sources FROM reports
     WHERE edit_id IN (SELECT edit_id FROM waiting) GROUP BY edit_id),
-said AS (
+named AS (
     SELECT edit_id, max_by(subject, said_at) AS subject FROM subjects
     WHERE edit_id IN (SELECT edit_id FROM waiting) GROUP BY edit_id)
 SELECT w.edit_id AS edit, w.hold, (epoch($now::TIMESTAMPTZ) - epoch(w.since)) / 3600 AS hours, w.urgent,
-       e.source, e.prompt, e.messages, e.target, e.old_answer, coalesce(s.subject, e.subject) AS subject,
+       e.source, e.prompt, e.messages, e.target, e.old_answer, coalesce(n.subject, e.subject) AS subject,
        e.rephrases, c.reports, c.sources
 FROM waiting w JOIN edits e USING (edit_id) JOIN counted c USING (edit_id)
-LEFT JOIN said s USING (edit_id)
+LEFT JOIN named n USING (edit_id)
 ORDER BY w.urgent DESC, c.reports DESC, w.since, e.seq LIMIT $limit
 """
 

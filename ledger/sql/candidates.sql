@@ -3,7 +3,7 @@
 -- parameters: $at
 CREATE OR REPLACE TEMP TABLE candidates AS
 WITH counted AS (
-    SELECT v.edit_id, coalesce(bool_or(NOT s.blocked), false) AS heard,
+    SELECT v.edit_id, coalesce(bool_or(NOT s.blocked), false) AS unblocked,
            count(DISTINCT v.source) FILTER (WHERE NOT s.blocked AND s.policy <> 'review') AS sources,
            coalesce(bool_or(s.policy = 'auto') FILTER (WHERE NOT s.blocked), false) AS automatic,
            min(s.quorum) FILTER (WHERE NOT s.blocked AND s.policy = 'quorum') AS quorum
@@ -21,7 +21,7 @@ hourly AS (
     WHERE s.max_per_hour IS NOT NULL AND e.edit_id IN (SELECT edit_id FROM counted))
 SELECT edit_id, e.target IS NOT NULL AS answered, coalesce(s.valid_to <= $at, false) AS over,
        coalesce(s.valid_from > $at, false) AS early, coalesce(s.approved, false) AS approved,
-       c.heard, coalesce(h.over_share, false) AS over_share, c.automatic,
+       c.unblocked, coalesce(h.over_share, false) AS over_share, c.automatic,
        c.quorum IS NOT NULL AS by_quorum, coalesce(c.sources >= c.quorum, false) AS agreed
 FROM counted c JOIN edits e USING (edit_id) JOIN edit_states s USING (edit_id)
 LEFT JOIN hourly h USING (edit_id)

@@ -2,8 +2,8 @@
 UPDATE staged SET outcome = CASE
     WHEN problem IS NOT NULL THEN 'quarantined'
     WHEN line IN (
-        WITH known AS MATERIALIZED (
+        WITH on_record AS MATERIALIZED (
             SELECT edit_id FROM edits WHERE edit_id IN (SELECT edit_id FROM staged))
-        SELECT min(s.line) FROM staged s ANTI JOIN known USING (edit_id)
+        SELECT min(s.line) FROM staged s ANTI JOIN on_record USING (edit_id)
         WHERE s.problem IS NULL GROUP BY s.edit_id) THEN 'accepted'
     ELSE 'duplicate' END

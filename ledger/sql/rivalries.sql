@@ -2,8 +2,8 @@
 -- (`admissions`, to ready) is among these; and pairs of which one says that it supersedes the other.
 CREATE OR REPLACE TEMP TABLE rivalries AS
 WITH admitted AS (SELECT edit_id FROM admissions WHERE to_state = 'ready'),
-asked AS (SELECT DISTINCT key FROM questions WHERE edit_id IN (FROM admitted)),
-claims AS (SELECT q.key, q.edit_id FROM questions q WHERE q.key IN (FROM asked)),
+claimed AS (SELECT DISTINCT key FROM questions WHERE edit_id IN (FROM admitted)),
+claims AS (SELECT q.key, q.edit_id FROM questions q WHERE q.key IN (FROM claimed)),
 shared AS (SELECT * FROM claims WHERE key IN (
     SELECT key FROM claims GROUP BY key HAVING count(*) > 1)),
 standing AS (

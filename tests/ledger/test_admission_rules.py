@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.states import ALLOWED, EXPIRED, HELD, READY, RECEIVED
-from ledger.trust import Evidence, SaidAgain, admission, is_judged_anew
+from ledger.trust import Evidence, RepeatedReport, admission, is_judged_anew
 
 TRUSTED = Evidence(
-    answered=True, over=False, early=False, approved=False, heard=True, over_share=False,
+    answered=True, over=False, early=False, approved=False, unblocked=True, over_share=False,
     automatic=True, by_quorum=False, agreed=False,
 )  # fmt: skip
-REPEATED = SaidAgain(
+REPEATED = RepeatedReport(
     "active",
     later=False,
     claimed_later=False,
@@ -31,8 +31,8 @@ REPEATED = SaidAgain(
         ({"answered": False, "over": True}, HELD, "answer"),
         ({"over": True}, EXPIRED, "expired"),
         ({"early": True, "approved": True}, HELD, "later"),
-        ({"heard": False, "approved": True}, READY, None),
-        ({"heard": False, "automatic": False}, HELD, "blocked"),
+        ({"unblocked": False, "approved": True}, READY, None),
+        ({"unblocked": False, "automatic": False}, HELD, "blocked"),
         ({"over_share": True}, HELD, "rate"),
         ({"automatic": False}, HELD, "review"),
         ({"automatic": False, "by_quorum": True}, HELD, "quorum"),
@@ -82,7 +82,9 @@ def test_what_is_said_again_is_judged_by_who_says_it_and_what_is_new(
 
 
 @given(
-    st.builds(SaidAgain, stands=st.sampled_from(["ready", "active", "revoked", "rejected", "rate"]))
+    st.builds(
+        RepeatedReport, stands=st.sampled_from(["ready", "active", "revoked", "rejected", "rate"])
+    )
 )
-def test_what_is_in_use_or_was_taken_back_is_not_judged_anew(said: SaidAgain) -> None:
-    assert not is_judged_anew(said)
+def test_what_is_in_use_or_was_taken_back_is_not_judged_anew(report: RepeatedReport) -> None:
+    assert not is_judged_anew(report)
