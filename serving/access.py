@@ -26,17 +26,17 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 class Needs:
-    """A dependency: the name of the key that asks, which must have this scope. Raises Refused."""
+    """A dependency: the name of the caller's key, which must have this scope. Raises RequestRefused."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    async def __call__(self, service: Serving, given: Credentials) -> str:
+    async def __call__(self, service: Serving, credentials: Credentials) -> str:
         """401 without a valid key, 403 without the scope, 429 above the rate."""
         if service.limits.auth == "none":
             service.rate.spend(ANYONE)
             return ANYONE
-        key = service.keys.find(given.credentials) if given is not None else None
+        key = service.keys.find(credentials.credentials) if credentials is not None else None
         if key is None:
             raise RequestRefused(
                 401,

@@ -59,7 +59,7 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
         max_body=service.limits.max_body_bytes,
         read_seconds=service.limits.read_seconds,
         send_seconds=service.limits.request_seconds,
-        told=service.metrics.request,
+        observe=service.metrics.request,
     )
     if service.limits.cors_origins:
         app.add_middleware(
@@ -86,9 +86,9 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = "is not served here; leave it out"
-    said = f"{shown or 'body'}: {what}."
+    message = f"{shown or 'body'}: {what}."
     refused = RequestRefused(
-        400, "invalid_request", said.encode("utf-8", "replace").decode(), param=shown
+        400, "invalid_request", message.encode("utf-8", "replace").decode(), param=shown
     )
     return JSONResponse(error_body(refused), 400)
 

@@ -2,7 +2,7 @@
 
     submit ──► waiting ─┬─ answers of most models ──► continuous: join the batch that runs
                         └─ others: oldest first, same version, like lengths ──► lane ──► run
-                 full: Refused 429                    each job is told when its rows end ◄──┘
+                 full: RequestRefused 429             each job is told when its rows end ◄──┘
 
 Beside the one continuous batch, one other runs at a time (`serve.parallel`). One that goes on for long,
 because one answer is long, gives its turn to the next one and runs beside it, so that short answers
@@ -63,7 +63,7 @@ class Batcher:
             thread.start()
 
     def submit(self, job: GenerationJob) -> None:
-        """Queue a job. Raises Refused (429) where too much waits already."""
+        """Queue a job. Raises RequestRefused (429) where too much waits already."""
         with self._ready:
             if self._rows_waiting + len(job.rows) > max(self.settings.queue, len(job.rows)):
                 raise RequestRefused(
@@ -103,15 +103,15 @@ class Batcher:
                 self.continuous.step()
             except Exception as error:
                 self.continuous.clear()
-                delivery.run_alone(self._answering, error)
+                delivery.run_separately(self._answering, error)
             delivery.tell(self._answering)
             with self._ready:
-                self._answering = [job for job in self._answering if not job.told]
+                self._answering = [job for job in self._answering if not job.done]
 
     def _take_in(self, delivery: Delivery) -> bool:
         """Let waiting jobs join, as many as there is room for. False when the service has stopped."""
         with self._ready:
-            while not (jobs := self._joining()) and not self._answering:
+            while not (jobs := self._pick_joining()) and not self._answering:
                 if self._closed:
                     return False
                 self._ready.wait()
@@ -123,11 +123,11 @@ class Batcher:
                 self.metrics.batch(len(self.continuous))
             except Exception as error:
                 self.continuous.clear()
-                delivery.run_alone(self._answering, error)
+                delivery.run_separately(self._answering, error)
         delivery.tell(self._answering)
         return True
 
-    def _joining(self) -> list[GenerationJob]:
+    def _pick_joining(self) -> list[GenerationJob]:
         """Take the oldest jobs that wait for the continuous batch and fit in."""
         room = self.settings.max_batch - len(self.continuous)
         picked: list[GenerationJob] = []
@@ -160,7 +160,7 @@ class Batcher:
                 if not self._may_run():
                     self._ready.wait()
                     continue
-                self._let_it_fill()
+                self._wait_to_fill()
                 if self._closed or not self._may_run():
                     continue
                 batch = self._pick()
@@ -175,7 +175,7 @@ class Batcher:
     def _for_lanes(self) -> list[GenerationJob]:
         return [job for job in self._waiting if not self._continues(job)]
 
-    def _let_it_fill(self) -> None:
+    def _wait_to_fill(self) -> None:
         """Under load, wait a moment: clients that were just answered are about to ask again."""
         if not self._crowded:
             return
@@ -186,9 +186,9 @@ class Batcher:
             self._ready.wait(left)
 
     def _pick(self) -> list[GenerationJob]:
-        oldest, *others = self._for_lanes()
+        oldest, *newer = self._for_lanes()
         batch, rows = [oldest], len(oldest.rows)
-        for job in others:
+        for job in newer:
             if job.bucket == oldest.bucket and rows + len(job.rows) <= self.settings.max_batch:
                 batch.append(job)
                 rows += len(job.rows)
@@ -237,7 +237,7 @@ class Turn:
             if jobs:
                 self._delivery.run(jobs, lambda: self._after_step(jobs))
         except Exception as error:
-            self._delivery.run_alone(jobs, error)
+            self._delivery.run_separately(jobs, error)
         self._delivery.tell(jobs)
 
     def end(self) -> None:

@@ -52,18 +52,18 @@ class ClientBody(Body):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_changes_nothing(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {k: v for k, v in cls.considered(given).items() if not cls._changes_nothing(k, v)}
+    def _drop_ineffective(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {k: v for k, v in cls.considered(body).items() if not cls._is_ineffective(k, v)}
 
     @classmethod
-    def considered(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def considered(cls, body: dict[str, Any]) -> dict[str, Any]:
         """The fields, without those that others make meaningless."""
-        return given
+        return body
 
     @classmethod
-    def _changes_nothing(cls, name: str, value: Any) -> bool:
+    def _is_ineffective(cls, name: str, value: Any) -> bool:
         if name in cls.model_fields:
             return False
         return value is None or name in cls.silent or value in cls.neutral.get(name, ())

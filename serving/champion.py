@@ -49,7 +49,7 @@ class LoadedVersions:
         self._aliases: dict[str, str] = {}  # as the registry has them
         self._served: dict[str, Loaded] = {}  # by alias: what answers
         self._refused: dict[str, tuple[str, float]] = {}  # by number: why, and until when
-        self._said: tuple[str, float] = ("", 0.0)
+        self._reported: tuple[str, float] = ("", 0.0)  # the last trouble, and when
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -124,7 +124,7 @@ class LoadedVersions:
         below the canary share the candidate answers in the champion's place.
 
         Opens a version that is asked for by its hash or as previous, so call it in a thread for
-        those that `at_hand` does not know. Raises Refused.
+        those that `at_hand` does not know. Raises RequestRefused.
         """
         at_hand = self.at_hand(name, share)
         if at_hand is not None:
@@ -144,7 +144,7 @@ class LoadedVersions:
             return loaded
 
     def at_hand(self, name: str, share: float = 1.0) -> Loaded | None:
-        """Like `take`, None where the version would have to be opened first. Raises Refused."""
+        """Like `take`, None where the version would have to be opened first. Raises RequestRefused."""
         with self._lock:
             if not self._served:
                 raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
@@ -168,8 +168,8 @@ class LoadedVersions:
             if name in ALIASES:
                 number = self._aliases.get(name)
             else:
-                found = self.registry.by_hash(name)
-                number = found.number if found else None
+                registered = self.registry.by_hash(name)
+                number = registered.number if registered else None
         except RegistryError as error:
             raise RequestRefused(503, "registry_unreachable", str(error), retry_after=5) from None
         if number is None:
@@ -179,10 +179,10 @@ class LoadedVersions:
     def _opened(self, number: str) -> Loaded:
         """The version of this number, opened where it is not. Never half: verified, then warmed."""
         with self._lock:
-            known = self._open.get(number)
+            loaded = self._open.get(number)
             refused, until = self._refused.get(number, ("", 0.0))
-        if known is not None:
-            return known
+        if loaded is not None:
+            return loaded
         if time.monotonic() < until:
             raise VersionUnusable(refused)
         began = time.monotonic()
@@ -190,8 +190,8 @@ class LoadedVersions:
             loaded = self._warmed(number)
         except VersionUnusable as error:
             now = time.monotonic()
-            held = {n: why for n, why in self._refused.items() if now < why[1]}
-            self._refused = {**held, number: (str(error), now + TRY_AGAIN)}
+            refused_still = {n: why for n, why in self._refused.items() if now < why[1]}
+            self._refused = {**refused_still, number: (str(error), now + TRY_AGAIN)}
             raise
         self.metrics.opened(time.monotonic() - began)
         with self._lock:
@@ -218,10 +218,10 @@ class LoadedVersions:
     def _close_unused(self) -> None:
         """Keep what serves, and of the others the last few that served or were asked for by name."""
         with self._lock:
-            named = set(self._served.values())
-            others = [n for n, loaded in self._open.items() if loaded not in named]
-            surplus = len(others) - self.settings.serve.pinned
-            for number in others[: max(0, surplus)]:
+            served = set(self._served.values())
+            unused = [n for n, loaded in self._open.items() if loaded not in served]
+            surplus = len(unused) - self.settings.serve.pinned
+            for number in unused[: max(0, surplus)]:
                 self._open.pop(number).retire()
 
     def _look(self) -> bool:
@@ -242,13 +242,13 @@ class LoadedVersions:
 
     def _report(self, trouble: str) -> None:
         self.trouble = trouble
-        said, at = self._said
+        reported, at = self._reported
         now = time.monotonic()
-        if said != trouble or now - at >= SAY_AGAIN:
-            still = self._served.get(CHAMPION)
-            goes_on = f"version {still.id[:12]} goes on" if still else "nothing is served"
+        if reported != trouble or now - at >= SAY_AGAIN:
+            champion = self._served.get(CHAMPION)
+            goes_on = f"version {champion.id[:12]} goes on" if champion else "nothing is served"
             log.error("%s; %s", trouble, goes_on)
-            self._said = (trouble, now)
+            self._reported = (trouble, now)
 
 
 def share_of(prompt: str) -> float:

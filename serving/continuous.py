@@ -106,7 +106,7 @@ class ContinuousBatch:
         """Take all rows out."""
         self._reading, self._running, self._places = [], [], {}
         self._cache = RaggedCache()
-        self._changed()
+        self._lay_out()
 
     @torch.inference_mode()
     def step(self) -> None:
@@ -117,11 +117,11 @@ class ContinuousBatch:
         last = [row.tokens[-1] if row.tokens else row.ids[-1] for row in self._running]
         ids = torch.tensor(last, device=self.backbone.device)[:, None]  # (B, 1)
         with Runtime.of(self.backbone).running(self._blocks):
-            made = self.backbone.model(
+            output = self.backbone.model(
                 input_ids=ids, **self._cache.begin_step(self.backbone.device)
             )
         self._cache.end_step()
-        logits = made.logits[:, -1].float()  # (B, V)
+        logits = output.logits[:, -1].float()  # (B, V)
         if self._sampler is not None:
             logits = self._sampler(ids, logits)
         self.output.take(self._running, logits.argmax(-1).tolist())
@@ -139,8 +139,8 @@ class ContinuousBatch:
             if room <= 0 or not (fits or rows == len(prefill.rows)):
                 break
             if len(prefill.ids) == 1:
-                [alone] = self.states.extend([prefill.ids], [None])
-                prefill.states = alone[:, :, :, :0]
+                [states] = self.states.extend([prefill.ids], [None])
+                prefill.states = states[:, :, :, :0]
             elif prefill.states is None:
                 prefill.states = self.states.beginning(prefill.ids[:-1])
             if prefill.left:
@@ -149,15 +149,15 @@ class ContinuousBatch:
                 room -= until[-1] - prefill.read
         if parts:
             begun = [p.ids[:end] for p, end in zip(parts, until, strict=True)]
-            made = self.states.extend(begun, [p.states for p in parts])
-            for prefill, states in zip(parts, made, strict=True):
+            extended = self.states.extend(begun, [p.states for p in parts])
+            for prefill, states in zip(parts, extended, strict=True):
                 prefill.states = states
         ready = [prefill for prefill in self._reading if prefill.done]
         if ready:
             self._reading = [prefill for prefill in self._reading if not prefill.done]
             self._running += [row for prefill in ready for row in prefill.rows]
             self._cache.join([p.states for p in ready if p.states is not None for _ in p.rows])
-            self._changed()
+            self._lay_out()
 
     def _drop_ended(self) -> None:
         """Take the rows out that have ended; the last one takes the place of each."""
@@ -168,9 +168,9 @@ class ContinuousBatch:
             self._running.pop()
             self._cache.leave(place)
         if ended:
-            self._changed()
+            self._lay_out()
 
-    def _changed(self) -> None:
+    def _lay_out(self) -> None:
         """Lay out blocks and rules of sampling for the rows that run now."""
         places = [self._places[row] for row in self._running]
         self._blocks = Pass(gather(places, self.backbone.device, self.backbone.dtype))

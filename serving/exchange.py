@@ -1,6 +1,6 @@
 """One request on its way: its rows are queued on one version, its answer is waited for or streamed.
 
-begin ──► rows ──► version taken ──┬─ whole      until every row has ended
+begin ──► rows ──► version taken ──┬─ complete   until every row has ended
                                    └─ streaming  until the routes are known, then piece by piece
 """
 
@@ -61,7 +61,7 @@ class Exchange:
         max_tokens: int | None,
         prefix: str,
     ) -> Exchange:
-        """Make rows of a request and take its version. Raises Refused."""
+        """Make rows of a request and take its version. Raises RequestRefused."""
         if not service.versions.backbone.generates:
             raise RequestRefused(400, "no_generator", "the model names classes; ask /v1/classify.")
         began = time.time()
@@ -86,32 +86,32 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         """Version and edits for those who read no body."""
         edits = dict.fromkeys(row.route.edit for row in self.rows if row.route and row.route.edit)
-        found = {"melo-version": self.loaded.id}
+        headers = {"melo-version": self.loaded.id}
         if edits:
-            found["melo-edit"] = ",".join(quote(edit, safe="") for edit in edits)
-        return found
+            headers["melo-edit"] = ",".join(quote(edit, safe="") for edit in edits)
+        return headers
 
-    async def whole(self, request: Request) -> None:
-        """Until all rows have ended, then on record. Raises Refused."""
+    async def complete(self, request: Request) -> None:
+        """Wait until all rows have ended, then put them on record. Raises RequestRefused."""
         future = self.service.submit("generate", self.loaded, self.rows)
-        async with self._listened_to(request):
+        async with self._abandoning(request):
             await self.service.wait(future, self.rows)
         self._record()
 
     async def start(self, request: Request) -> None:
-        """Until the routes are known and the answer is on its way. Raises Refused."""
+        """Wait until the routes are known and the answer is on its way. Raises RequestRefused."""
         for index, row in enumerate(self.rows):
-            row.on_text = self._teller(index)
+            row.on_text = self._sender(index)
         self._future = self.service.submit("generate", self.loaded, self.rows)
         self._future.add_done_callback(lambda done: self._pieces.put_nowait(None))
-        async with self._listened_to(request):
+        async with self._abandoning(request):
             first = await self._pieces.get()
         if first is None:  # it ended before it began
             await self.service.wait(self._future, self.rows)
             self._pieces.put_nowait(None)
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Text as it settles, after `start`; then the answers are on record. Raises Refused."""
+        """Text as it settles, after `start`; then the answers are on record. Raises RequestRefused."""
         assert self._future is not None
         while (piece := await self._pieces.get()) is not None:
             if piece.text or piece.tokens:
@@ -125,8 +125,8 @@ class Exchange:
             row.cancelled = True
 
     @asynccontextmanager
-    async def _listened_to(self, request: Request) -> AsyncIterator[None]:
-        """Give the rows up as soon as the client has gone."""
+    async def _abandoning(self, request: Request) -> AsyncIterator[None]:
+        """Within the block, abandon the rows as soon as the client has gone."""
 
         async def listen() -> None:
             while (await request.receive())["type"] != "http.disconnect":
@@ -141,17 +141,17 @@ class Exchange:
 
     async def origins(self) -> list[dict[str, object]]:
         """Where each answer came from, explained where that was asked for."""
-        found = [origin_of(self.loaded, row) for row in self.rows]
+        origins = [origin_of(self.loaded, row) for row in self.rows]
         if self.explains:
             versions = self.service.versions
-            for origin in found:
+            for origin in origins:
                 origin["explain"] = await explanation(versions, self.loaded, origin["edit"])
-        return found
+        return origins
 
     def _record(self) -> None:
         self.service.note(self.identity, self.loaded, self.rows, time.time() - self.began)
 
-    def _teller(self, index: int) -> Callable[[str, Sequence[TokenLogprob]], None]:
+    def _sender(self, index: int) -> Callable[[str, Sequence[TokenLogprob]], None]:
         return lambda text, tokens: self._pieces.put_nowait(Piece(index, text, tokens))
 
 

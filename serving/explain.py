@@ -32,7 +32,7 @@ async def explanation(
         return None
     request = loaded.editor.version[edit].request
     introduction = await asyncio.to_thread(_introduction, versions, edit)
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "edit": edit,
         "prompt": as_json(request.prompt),
         "target": request.target,
@@ -42,8 +42,8 @@ async def explanation(
         **asdict(introduction),
         "trust": _trust(versions.settings, introduction.source),
     }
-    told["unknown"] = [name for name, value in told.items() if value is None and name != "subject"]
-    return told
+    unknown = [name for name, value in details.items() if value is None and name != "subject"]
+    return {**details, "unknown": unknown}
 
 
 def _trust(settings: Settings, source: str | None) -> int | None:

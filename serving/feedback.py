@@ -26,8 +26,8 @@ from serving.schemas import FeedbackRequest
 
 
 @dataclass(frozen=True)
-class Given:
-    """An answer that was given: what was asked, what was said, where it came from."""
+class RecentAnswer:
+    """An answer of this service: its prompt, its text, and where it came from."""
 
     prompt: Prompt
     text: str
@@ -39,24 +39,24 @@ class Memory:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._answers: OrderedDict[tuple[str, int], Given] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, int], RecentAnswer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, answer: str, index: int, given: Given) -> None:
+    def keep(self, identity: str, index: int, answer: RecentAnswer) -> None:
         """Remember one, forget the oldest."""
         with self._lock:
-            self._answers[answer, index] = given
+            self._answers[identity, index] = answer
             while len(self._answers) > self.most:
                 self._answers.popitem(last=False)
 
-    def find(self, answer: str | None, index: int) -> Given | None:
+    def find(self, identity: str | None, index: int) -> RecentAnswer | None:
         """The answer of this id, None where it is unknown or long ago."""
-        return self._answers.get((answer, index)) if answer is not None else None
+        return self._answers.get((identity, index)) if identity is not None else None
 
 
-def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[str, Any]:
-    """The line for the inbox. Raises Refused where it is not clear which question is meant."""
-    prompt = _prompt(request) or (given.prompt if given else None)
+def report(request: FeedbackRequest, answer: RecentAnswer | None, source: str) -> dict[str, Any]:
+    """The line for the inbox. Raises RequestRefused where it is not clear which question is meant."""
+    prompt = _prompt(request) or (answer.prompt if answer else None)
     if prompt is None:
         raise RequestRefused(
             404 if request.answer else 400,
@@ -70,19 +70,19 @@ def report(request: FeedbackRequest, given: Given | None, source: str) -> dict[s
         "target": request.target,
         "subject": request.subject,
         "rephrases": request.rephrases or None,
-        "old_answer": given.text if given and given.text.strip() else None,
+        "old_answer": answer.text if answer and answer.text.strip() else None,
         "source": source,
         "reported_at": datetime.now(UTC).isoformat(),
         "comment": request.comment,
         "answer": request.answer
-        and {"id": request.answer, "index": request.index, **(given.origin if given else {})},
+        and {"id": request.answer, "index": request.index, **(answer.origin if answer else {})},
     }
     return {name: value for name, value in line.items() if value is not None}
 
 
 def _prompt(request: FeedbackRequest) -> Prompt | None:
-    given = request.prompt
-    return conversation(given, "prompt") if isinstance(given, list) else given
+    prompt = request.prompt
+    return conversation(prompt, "prompt") if isinstance(prompt, list) else prompt
 
 
 def put(inbox: Path, line: dict[str, Any]) -> Path:

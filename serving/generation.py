@@ -37,13 +37,13 @@ SMALL = 4  # rows from which on it pays to go on in a smaller batch
 def generate(loaded: Loaded, rows: Sequence[BatchRow], after_step: Callable[[], None]) -> None:
     """Fill in text, tokens, finish and route of every row; `after_step` is called after each token."""
     backbone = loaded.backbone
-    with asking(loaded, rows) as asked:
-        for row, route in zip(rows, asked.routes, strict=True):
+    with asking(loaded, rows) as prompts:
+        for row, route in zip(rows, prompts.routes, strict=True):
             row.route = route
             if row.on_text is not None:
                 row.on_text("", ())
         after_step()
-        batch = Batch(backbone, asked)
+        batch = Batch(backbone, prompts)
         steps = Steps(backbone, rows, after_step)
         while steps.live:
             options = loaded.editor.generation(
@@ -67,9 +67,9 @@ def asking(loaded: Loaded, rows: Sequence[BatchRow]) -> Iterator[Asking]:
     editor = loaded.editor
     encoded = padded(loaded.backbone, [row.ids for row in rows])
     routes = routes_of(loaded, rows)
-    asked = Asking(encoded, routes, editor.blocks_of([route.edit for route in routes]))
-    with editor.runtime.running(asked.running):
-        yield asked
+    prompts = Asking(encoded, routes, editor.blocks_of([route.edit for route in routes]))
+    with editor.runtime.running(prompts.running):
+        yield prompts
 
 
 def padded(backbone: Backbone, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
@@ -91,25 +91,25 @@ class Batch:
     An encoder is run once, before; its prompts' keys are read there.
     """
 
-    def __init__(self, backbone: Backbone, asked: Asking) -> None:
-        self.model, self.asked = backbone.model, asked
-        self.inputs: dict[str, Any] = dict(asked.encoded)
+    def __init__(self, backbone: Backbone, prompts: Asking) -> None:
+        self.model, self.prompts = backbone.model, prompts
+        self.inputs: dict[str, Any] = dict(prompts.encoded)
         self.encoded = backbone.task == "seq2seq-lm"
         if self.encoded:
-            states = self.model.get_encoder()(**asked.encoded)
+            states = self.model.get_encoder()(**prompts.encoded)
             self.inputs = {
                 "encoder_outputs": BaseModelOutput(last_hidden_state=states.last_hidden_state),
-                "attention_mask": asked.encoded["attention_mask"],
+                "attention_mask": prompts.encoded["attention_mask"],
             }
 
     def run(self, options: dict[str, Any]) -> None:
         """Generate until the stopping criteria end it."""
-        made = self.model.generate(**self.inputs, **options, return_dict_in_generate=True)
-        self.sequences, self.cache = made.sequences, made.past_key_values
+        output = self.model.generate(**self.inputs, **options, return_dict_in_generate=True)
+        self.sequences, self.cache = output.sequences, output.past_key_values
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows, where they are."""
-        self.asked.keep(rows)
+        self.prompts.keep(rows)
         places = torch.tensor(rows, device=self.sequences.device)
         self.cache.batch_select_indices(places)
         mask = self.inputs["attention_mask"][places]
@@ -133,9 +133,9 @@ class Batch:
 def classify(loaded: Loaded, rows: Sequence[BatchRow]) -> None:
     """Fill in label, scores (softmax, by label) and route of every row."""
     model = loaded.backbone.model
-    with asking(loaded, rows) as asked:
-        logits = model(**asked.encoded).logits.float()  # (B, labels)
-    for row, route, scores in zip(rows, asked.routes, logits.softmax(-1).tolist(), strict=True):
+    with asking(loaded, rows) as prompts:
+        logits = model(**prompts.encoded).logits.float()  # (B, labels)
+    for row, route, scores in zip(rows, prompts.routes, logits.softmax(-1).tolist(), strict=True):
         row.scores = {str(model.config.id2label[i]): score for i, score in enumerate(scores)}
         row.label = max(row.scores, key=row.scores.__getitem__)
         row.route, row.finish = route, "stop"
@@ -199,8 +199,8 @@ def answer_room(backbone: Backbone, prompt_tokens: int) -> int:
 def usual_length(backbone: Backbone, prompt_tokens: int) -> int:
     """Longest answer where none is asked for: what generation_config says, else all the room there is."""
     if backbone.task == "causal-lm" and _positions(backbone) is not None:
-        asked = getattr(backbone.model.generation_config, "max_new_tokens", None)
-        return int(asked) if asked else answer_room(backbone, prompt_tokens)
+        length = getattr(backbone.model.generation_config, "max_new_tokens", None)
+        return int(length) if length else answer_room(backbone, prompt_tokens)
     return backbone.max_answer_tokens
 
 

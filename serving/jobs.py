@@ -33,7 +33,7 @@ class GenerationJob:
     on_done: Callable[[Exception | None], None]
     bucket: tuple[object, ...] = ()
     began: float = field(default_factory=time.monotonic)
-    told: bool = False
+    done: bool = False
 
     def __post_init__(self) -> None:
         longest = max(len(r.ids) for r in self.rows)
@@ -55,19 +55,19 @@ class Delivery:
         self._calls: Calls = []
 
     def begin(self, jobs: Sequence[GenerationJob]) -> list[GenerationJob]:
-        """Those that are to be answered. One that was cancelled, as a stream whose client has gone is,
-        or whose time is up, is not begun."""
+        """The jobs that are to be answered: none that was cancelled, as when the client of a stream has
+        gone, and none whose time is up."""
         now = time.monotonic()
-        wanted = [job for job in jobs if not self._given_up(job, now)]
+        wanted = [job for job in jobs if not self._expired(job, now)]
         for job in wanted:
             for row in job.rows:
-                self._wire(row)
+                self._buffer(row)
         return wanted
 
     def tell(self, jobs: Sequence[GenerationJob]) -> None:
         """Hand on what there is, and end the jobs whose rows have all ended."""
         for job in jobs:
-            if not job.told and all(row.finish is not None for row in job.rows):
+            if not job.done and all(row.finish is not None for row in job.rows):
                 self._finish(job, None)
         self.flush()
 
@@ -83,15 +83,15 @@ class Delivery:
         else:
             find_routes(loaded, rows)
 
-    def run_alone(self, jobs: Sequence[GenerationJob], first: Exception) -> None:
-        """Each job once more by itself, after a batch of them has failed: one must not fail others."""
-        left = [job for job in jobs if not job.told]
+    def run_separately(self, jobs: Sequence[GenerationJob], first: Exception) -> None:
+        """Run each job again by itself, after a batch of them has failed: one must not fail others."""
+        left = [job for job in jobs if not job.done]
         for job in left:
             try:
                 if len(jobs) == 1:
                     raise first
                 for row in job.rows:
-                    row.again()
+                    row.reset()
                 self.run([job], lambda job=job: self.tell([job]))  # type: ignore[misc]
                 self.tell([job])
             except Exception as error:
@@ -106,27 +106,27 @@ class Delivery:
         calls, self._calls[:] = list(self._calls), []
         self._post(calls)
 
-    def _wire(self, row: BatchRow) -> None:
+    def _buffer(self, row: BatchRow) -> None:
         """Let the pieces of a streamed answer go out with the next flush."""
         tell = row.on_text
-        if tell is not None and not isinstance(tell, _Wire):
-            row.on_text = _Wire(self._calls, tell)
+        if tell is not None and not isinstance(tell, _Buffered):
+            row.on_text = _Buffered(self._calls, tell)
 
-    def _given_up(self, job: GenerationJob, now: float) -> bool:
+    def _expired(self, job: GenerationJob, now: float) -> bool:
         if all(row.cancelled for row in job.rows):
             self._finish(job, RequestRefused(499, "cancelled", "the client has gone."))
         elif now > job.rows[0].deadline:
             self._finish(
                 job, RequestRefused(504, "too_late", "the answer would have come too late.")
             )
-        return job.told
+        return job.done
 
     def _finish(self, job: GenerationJob, error: Exception | None) -> None:
-        job.told = True
+        job.done = True
         self._calls.append((job.on_done, (error,)))
 
 
-class _Wire:
+class _Buffered:
     """Collects the pieces of a streamed answer for the next flush."""
 
     def __init__(self, calls: Calls, tell: Any) -> None:

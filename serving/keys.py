@@ -56,7 +56,7 @@ class KeyStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._read_state: tuple[int, int, int] | None = None
         self._looked = -LOOK_EVERY
         self._keys: dict[str, Key] = {}
 
@@ -69,11 +69,11 @@ class KeyStore:
             )
         if not name.strip() or not name.isprintable() or len(name) > 80:
             raise KeyProblem(f"name {name!r}: give one to eighty printable characters.")
-        made = datetime.now(UTC)
+        now = datetime.now(UTC)
         identity = secrets.token_hex(6)
         key = f"melo-{identity}-{secrets.token_urlsafe(32)}"
-        ends = (made + timedelta(days=days)).isoformat() if days else None
-        entry = Key(identity, name, _hash(key), tuple(scopes), made.isoformat(), ends)
+        ends = (now + timedelta(days=days)).isoformat() if days else None
+        entry = Key(identity, name, _hash(key), tuple(scopes), now.isoformat(), ends)
         self._change(lambda keys: {**keys, identity: entry})
         return entry, key
 
@@ -86,10 +86,10 @@ class KeyStore:
         gone: list[Key] = []
 
         def without(keys: dict[str, Key]) -> dict[str, Key]:
-            found = {k: key for k, key in keys.items() if name in (k, key.name)}
-            left = {k: replace(key, revoked=_now()) for k, key in found.items() if not key.revoked}
+            named = {k: key for k, key in keys.items() if name in (k, key.name)}
+            left = {k: replace(key, revoked=_now()) for k, key in named.items() if not key.revoked}
             if not left:
-                why = "is revoked already" if found else "is not known. See `melo keys list`"
+                why = "is revoked already" if named else "is not known. See `melo keys list`"
                 raise KeyProblem(f'key "{name}" {why}.')
             gone.extend(left.values())
             return {**keys, **left}
@@ -101,9 +101,9 @@ class KeyStore:
         """The valid entry of a key, None where there is none. The file is looked at once a second."""
         if time.monotonic() - self._looked >= LOOK_EVERY:
             self._looked = time.monotonic()
-            seen = self._state()
-            if seen != self._seen:
-                self._seen, self._keys = seen, self._read_or_none()
+            state = self._state()
+            if state != self._read_state:
+                self._read_state, self._keys = state, self._read_or_none()
         parts = key.split("-", 2)
         entry = self._keys.get(parts[1]) if len(parts) == 3 else None
         if entry is None or not hmac.compare_digest(entry.sha256, _hash(key)):
@@ -139,10 +139,10 @@ class KeyStore:
 
     def _state(self) -> tuple[int, int, int] | None:
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _hash(key: str) -> str:

@@ -33,7 +33,7 @@ class Rate:
         self._buckets: dict[str, tuple[float, float]] = {}  # by key: tokens left, when
 
     def spend(self, key: str) -> None:
-        """Take one. Raises Refused (429)."""
+        """Take one. Raises RequestRefused (429)."""
         if self.per_minute is None:
             return
         now = self.clock()
@@ -53,14 +53,14 @@ class Rate:
 class RequestLimits:
     """ASGI middleware: reads the body within its limits, then hands it on in one piece.
 
-    told: called with the route's template, the status and the seconds of each request.
+    observe: called with the route's template, the status and the seconds of each request.
     """
 
     def __init__(
         self, app: ASGI, *, max_body: int, read_seconds: float, send_seconds: float,
-        told: Callable[[str, int, float], None],
+        observe: Callable[[str, int, float], None],
     ) -> None:  # fmt: skip
-        self.app, self.max_body, self.told = app, max_body, told
+        self.app, self.max_body, self.observe = app, max_body, observe
         self.read_seconds, self.send_seconds = read_seconds, send_seconds
 
     async def __call__(self, scope: Any, receive: ASGI, send: ASGI) -> None:
@@ -98,13 +98,13 @@ class RequestLimits:
             await respond(patient_send, failed)
         finally:
             route = scope.get("route")
-            self.told(getattr(route, "path", "other"), status, time.perf_counter() - began)
+            self.observe(getattr(route, "path", "other"), status, time.perf_counter() - began)
 
     async def _body(self, scope: Any, receive: ASGI) -> bytes | None:
-        """The whole body; None where the client has gone. Raises Refused."""
+        """The whole body; None where the client has gone. Raises RequestRefused."""
         headers = dict(scope["headers"])
-        told = headers.get(b"content-length", b"0")
-        if told.isdigit() and int(told[:12]) > self.max_body:
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:12]) > self.max_body:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
@@ -134,9 +134,9 @@ class RequestLimits:
 
 
 def _request_id(scope: Any) -> list[tuple[bytes, bytes]]:
-    """The headers that name a request: by what its client calls it, where that is a plain name."""
-    given = dict(scope["headers"]).get(b"x-request-id", b"")
-    name = given if _PLAIN.fullmatch(given) else f"req-{secrets.token_hex(12)}".encode()
+    """The headers with a request's id: the one that its client sent, where that is plain text."""
+    sent = dict(scope["headers"]).get(b"x-request-id", b"")
+    name = sent if _PLAIN.fullmatch(sent) else f"req-{secrets.token_hex(12)}".encode()
     return [(b"x-request-id", name), (b"request-id", name)]
 
 
@@ -183,14 +183,14 @@ async def respond(send: ASGI, refused: RequestRefused) -> None:
 
 def _replay(body: bytes | None, receive: ASGI) -> ASGI:
     """A `receive` that gives the whole body first."""
-    given = False
+    delivered = False
 
     async def again() -> Any:
-        nonlocal given
+        nonlocal delivered
         if body is None:
             return {"type": "http.disconnect"}
-        if not given:
-            given = True
+        if not delivered:
+            delivered = True
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 

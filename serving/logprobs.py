@@ -15,10 +15,10 @@ def of_chat(tokenizer: Any, tokens: Sequence[TokenLogprob]) -> list[dict[str, An
     """For chat and responses: a list with an object for each token."""
     return [
         {
-            **_spelled(tokenizer, told.token, told.logprob),
-            "top_logprobs": [_spelled(tokenizer, token, value) for token, value in told.top],
+            **_spelled(tokenizer, entry.token, entry.logprob),
+            "top_logprobs": [_spelled(tokenizer, token, value) for token, value in entry.top],
         }
-        for told in tokens
+        for entry in tokens
     ]
 
 
@@ -26,17 +26,17 @@ def of_completion(
     tokenizer: Any, tokens: Sequence[TokenLogprob], begin: int = 0
 ) -> dict[str, list[Any]]:
     """For completions: four lists. begin: where in the answer's text the first token stands."""
-    texts = [_word(tokenizer, told.token) for told in tokens]
+    texts = [_word(tokenizer, entry.token) for entry in tokens]
     offsets, at = [], begin
     for text in texts:
         offsets.append(at)
         at += len(text)
     return {
         "tokens": texts,
-        "token_logprobs": [_finite(told.logprob) for told in tokens],
+        "token_logprobs": [_finite(entry.logprob) for entry in tokens],
         "top_logprobs": [
-            {_word(tokenizer, token): _finite(value) for token, value in told.top}
-            for told in tokens
+            {_word(tokenizer, token): _finite(value) for token, value in entry.top}
+            for entry in tokens
         ],
         "text_offset": offsets,
     }

@@ -81,23 +81,23 @@ class ChatMessage(Body):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_says_nothing(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        kept = {
+    def _drop_ineffective(cls, message: Any) -> Any:
+        if not isinstance(message, dict):
+            return message
+        fields = {
             k: v
-            for k, v in given.items()
+            for k, v in message.items()
             if k in ("role", "content")
             or not (v is None or k in SILENT or (k, v) == ("tool_calls", []))
         }
-        refusal = kept.pop("refusal", None)
-        if kept.get("content") is None and refusal is not None:
-            kept["content"] = refusal
-        return kept
+        refusal = fields.pop("refusal", None)
+        if fields.get("content") is None and refusal is not None:
+            fields["content"] = refusal
+        return fields
 
 
 def conversation(messages: Sequence[ChatMessage], param: str = "messages") -> Conversation:
-    """What the engine is asked. Raises Refused (400) where no user message holds a word."""
+    """What the engine is asked. Raises RequestRefused (400) where no user message holds a word."""
     try:
         return Conversation.of([{"role": m.role, "content": m.content} for m in messages])
     except PromptError as error:

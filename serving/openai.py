@@ -82,9 +82,9 @@ def _model(service: AnsweringService, name: str, version: str) -> dict[str, Any]
 
 
 def _prompts(body: CompletionRequest) -> list[Prompt | list[int]]:
-    given: Any = body.prompt
-    one = isinstance(given, str) or isinstance(given[0], int)
-    return [given] if one else list(given)
+    prompt: Any = body.prompt
+    single = isinstance(prompt, str) or isinstance(prompt[0], int)
+    return [prompt] if single else list(prompt)
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,16 @@ class CompletionWriter:
     @property
     def usage(self) -> dict[str, Any]:
         """Tokens of prompts, template and all, and of answers."""
-        asked, answered = self.exchange.prompt_tokens, self.exchange.answer_tokens
+        prompt, answer = self.exchange.prompt_tokens, self.exchange.answer_tokens
         return {
-            "prompt_tokens": asked,
-            "completion_tokens": answered,
-            "total_tokens": asked + answered,
+            "prompt_tokens": prompt,
+            "completion_tokens": answer,
+            "total_tokens": prompt + answer,
             "prompt_tokens_details": {"cached_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0},
         }
 
-    async def whole(self) -> dict[str, Any]:
+    async def body(self) -> dict[str, Any]:
         """The body of an answer in one piece."""
         origins = await self.exchange.origins()
         return {
@@ -131,12 +131,12 @@ class CompletionWriter:
         }
 
     def _choice(self, index: int, row: BatchRow, origin: dict[str, object]) -> dict[str, Any]:
-        said: dict[str, Any] = {"text": row.text}
+        content: dict[str, Any] = {"text": row.text}
         if self.chat:
-            said = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
+            content = {"message": {"role": "assistant", "content": row.text, "refusal": None}}
         return {
             "index": index,
-            **said,
+            **content,
             "logprobs": self._logprobs(row, row.logprobs),
             "finish_reason": FINISH[row.finish or "length"],
             "melo": origin,
@@ -152,11 +152,11 @@ class CompletionWriter:
                     role = {"delta": {"role": "assistant", "content": ""}}
                     yield self._chunk(index, role, between)
             async for piece in exchange.pieces():
-                said = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
+                content = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
                 row = exchange.rows[piece.choice]
-                told = self._logprobs(row, piece.tokens, written[piece.choice])
+                likelihoods = self._logprobs(row, piece.tokens, written[piece.choice])
                 written[piece.choice] += len(piece.text)
-                yield self._chunk(piece.choice, {**said, "logprobs": told}, between)
+                yield self._chunk(piece.choice, {**content, "logprobs": likelihoods}, between)
             origins = await exchange.origins()
             for index, (row, origin) in enumerate(zip(exchange.rows, origins, strict=True)):
                 empty: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
@@ -184,8 +184,8 @@ class CompletionWriter:
     def _head_of_chunk(self) -> dict[str, Any]:
         return {**self.head, "object": "chat.completion.chunk" if self.chat else "text_completion"}
 
-    def _chunk(self, index: int, said: dict[str, Any], between: dict[str, Any]) -> str:
-        choice = {"index": index, "logprobs": None, "finish_reason": None, **said}
+    def _chunk(self, index: int, content: dict[str, Any], between: dict[str, Any]) -> str:
+        choice = {"index": index, "logprobs": None, "finish_reason": None, **content}
         return _event({**self._head_of_chunk, "choices": [choice], **between})
 
 
@@ -208,8 +208,8 @@ async def _answer(
         return StreamingResponse(
             writer.events(usage), media_type="text/event-stream", headers=exchange.headers
         )
-    await exchange.whole(request)
-    content = as_text(await writer.whole())
+    await exchange.complete(request)
+    content = as_text(await writer.body())
     return Response(content, media_type="application/json", headers=exchange.headers)
 
 

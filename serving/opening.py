@@ -19,26 +19,26 @@ def open_version(model: RegisteredModel, number: str, backbone: Backbone) -> Ver
     Raises VersionUnusable where it is damaged, did not pass a gate or is not there;
     RegistryUnreachable.
     """
-    found = model.by_number(number)
-    if found is None:
+    record = model.by_number(number)
+    if record is None:
         raise VersionUnusable(f"the registry has no version {number} of {model.name}.")
-    if found.gate != PASSED:
+    if record.gate != PASSED:
         raise VersionUnusable(
-            f"version {found.number} of {model.name} did not pass a gate (it says "
-            f"{found.gate or 'nothing'}); promote one that did."
+            f"version {record.number} of {model.name} did not pass a gate (it says "
+            f"{record.gate or 'nothing'}); promote one that did."
         )
-    folder = model.settings.paths.version(found.version)
+    folder = model.settings.paths.version(record.version)
     try:
         if not (folder / MANIFEST).is_file():
-            folder = model.fetch(found)
+            folder = model.fetch(record)
         version = Version.load(folder, backbone, folder.parent / "shards")
         for shard in version.shards.values():
             shard.pairs  # noqa: B018  read now, so that damage shows before anyone asks
     except (MeloError, ArtifactError, NotInRegistry, OSError) as error:
-        raise VersionUnusable(f"version {found.version[:12]} can't be opened: {error}") from None
-    if version.id != found.version:
+        raise VersionUnusable(f"version {record.version[:12]} can't be opened: {error}") from None
+    if version.id != record.version:
         raise VersionUnusable(
-            f"version {found.number} of {model.name} is on record as {found.version[:12]} but "
+            f"version {record.number} of {model.name} is on record as {record.version[:12]} but "
             f"holds {version.id[:12]}; restore it from a backup."
         )
     return version

@@ -1,7 +1,7 @@
 """What becomes of each new token: text that is handed on, and whether its row has ended.
 
-A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled, as those
-are whose client has gone; the others go on. Where no length was asked for, the deadline is the length.
+A row ends at its end token, its stop text, its length, its deadline, or when it is cancelled because its
+client has gone; the others go on. Where no length was asked for, the deadline is the length.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OutputProcessor:
             row.logprobs.append(TokenLogprob.of(row.raw, token, row.sampling.alternatives))
         if row.sampling.stop or row.on_text is not None:
             if row.growing is None:
-                row.growing = GrowingText(self.tokenizer, whole=self.whole_words)
+                row.growing = GrowingText(self.tokenizer, decode_all=self.whole_words)
             row.text = row.growing.of(row.tokens)
             if stop_at(row.text, row.sampling.stop) is not None:
                 return self.end(row, "stop")

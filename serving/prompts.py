@@ -22,17 +22,17 @@ class EncodedPrompt:
 def encoded(
     backbone: Backbone, tokenizer: Any, prompts: Sequence[Prompt | list[int]], limit: int
 ) -> list[EncodedPrompt]:
-    """Prompts, or token ids as they are, ready for a batch. Raises Refused (400).
+    """Prompts, or token ids as they are, ready for a batch. Raises RequestRefused (400).
 
     tokenizer: a copy of the backbone's that nobody else uses. limit: tokens of the longest.
     """
-    found = [
+    encodings = [
         _of_tokens(backbone, tokenizer, prompt)
         if isinstance(prompt, list)
         else _of_prompt(backbone, tokenizer, prompt)
         for prompt in prompts
     ]
-    longest = max(len(prompt.ids) for prompt in found)
+    longest = max(len(prompt.ids) for prompt in encodings)
     if longest > limit:
         raise RequestRefused(
             400,
@@ -40,7 +40,7 @@ def encoded(
             f"prompt has {longest:,} tokens; the model takes {limit:,}. Shorten it.",
             param="prompt",
         )
-    return found
+    return encodings
 
 
 def as_json(prompt: Prompt) -> str | list[dict[str, str]]:

@@ -80,17 +80,17 @@ class MeloModel(PythonModel):  # type: ignore[misc]
 def _shards(folder: Path, config: dict[str, Any], fetched: Path) -> dict[str, Path]:
     """Where each shard of a version lies on this machine; those that don't are fetched."""
     store = Path(os.environ.get("MELO_SHARDS") or config.get("shards") or folder)
-    others = ShardReferences.read(folder).others
-    found = {}
+    references = ShardReferences.read(folder).others
+    places = {}
     for name in read_manifest(folder)["shards"]:
         here = [p for p in (folder / "shards" / name, store / name) if p.is_dir()]
-        if not here and name not in others:
+        if not here and name not in references:
             raise VersionError(
                 f'shard "{name}" is not in "{folder}" and not in "{store}". '
                 "Name a store that has it in MELO_SHARDS."
             )
-        found[name] = here[0] if here else _fetched(name, others[name], fetched)
-    return found
+        places[name] = here[0] if here else _fetched(name, references[name], fetched)
+    return places
 
 
 def _fetched(name: str, model: str, folder: Path) -> Path:
@@ -104,22 +104,22 @@ def _fetched(name: str, model: str, folder: Path) -> Path:
         ) from None
 
 
-def _prompts(given: Any) -> list[Prompt]:
-    if isinstance(given, pd.DataFrame):
-        named = [c for c in ("prompt", "messages") if c in given.columns]
-        return [_prompt(one) for one in given[named[0] if named else given.columns[0]]]
-    if isinstance(given, str):
-        return [given]
-    return [_prompt(one) for one in given]
+def _prompts(inputs: Any) -> list[Prompt]:
+    if isinstance(inputs, pd.DataFrame):
+        named = [c for c in ("prompt", "messages") if c in inputs.columns]
+        return [_prompt(value) for value in inputs[named[0] if named else inputs.columns[0]]]
+    if isinstance(inputs, str):
+        return [inputs]
+    return [_prompt(value) for value in inputs]
 
 
-def _prompt(given: Any) -> Prompt:
-    """A text, a list of messages, or a row that holds one of both."""
-    if isinstance(given, dict):
-        given = given.get("prompt", given.get("messages"))
-    if isinstance(given, str):
-        return given
-    return Conversation.of(list(given) if isinstance(given, list | tuple | np.ndarray) else given)
+def _prompt(value: Any) -> Prompt:
+    """The prompt in a text, a list of messages, or a row that holds either."""
+    if isinstance(value, dict):
+        value = value.get("prompt", value.get("messages"))
+    if isinstance(value, str):
+        return value
+    return Conversation.of(list(value) if isinstance(value, list | tuple | np.ndarray) else value)
 
 
 def _generation(params: dict[str, Any] | None) -> dict[str, Any]:

@@ -50,10 +50,10 @@ async def route(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any
 @router.post("/feedback", status_code=201)
 async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict[str, Any]:
     """Report a wrong answer. It lies in the inbox when this returns; the pipeline takes it from there."""
-    given = service.memory.find(body.answer, body.index)
-    line = report(body, given, source=f"feedback/{who}")
+    answer = service.memory.find(body.answer, body.index)
+    line = report(body, answer, source=f"feedback/{who}")
     await asyncio.to_thread(put, service.settings.paths.inbox, line)
-    return {"id": line["id"], "answer": line.get("answer"), "prompt_known": given is not None}
+    return {"id": line["id"], "answer": line.get("answer"), "prompt_known": answer is not None}
 
 
 async def _run(
@@ -67,10 +67,10 @@ async def _run(
 
 
 def _prompts(body: InputRequest) -> list[Prompt]:
-    """A text, a conversation, or several of either. Raises Refused."""
-    given: Any = body.messages if body.input is None else body.input
-    if isinstance(given, str):
-        return [given]
-    if isinstance(given[0], ChatMessage):
-        return [conversation(given, "input" if body.messages is None else "messages")]
-    return [one if isinstance(one, str) else conversation(one, "input") for one in given]
+    """A text, a conversation, or several of either. Raises RequestRefused."""
+    inputs: Any = body.messages if body.input is None else body.input
+    if isinstance(inputs, str):
+        return [inputs]
+    if isinstance(inputs[0], ChatMessage):
+        return [conversation(inputs, "input" if body.messages is None else "messages")]
+    return [item if isinstance(item, str) else conversation(item, "input") for item in inputs]

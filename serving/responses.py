@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, Tag
 
-from melo_engine import Conversation, Prompt
+from melo_engine import Prompt
 from serving import logprobs
 from serving.access import Ask, Serving
 from serving.body import ShortText, Text
@@ -64,15 +64,15 @@ class ResponseRequest(GenerationRequest):
     metadata: dict[str, Any] | None = None
 
     @classmethod
-    def considered(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def considered(cls, body: dict[str, Any]) -> dict[str, Any]:
         """Without tools that may not be called."""
-        return without_idle_tools(given)
+        return without_idle_tools(body)
 
     @property
     def alternatives(self) -> int | None:
         """As `top_logprobs` says, where they are included."""
-        told = LOGPROBS in (self.include or ())
-        return (self.top_logprobs or 0) if told or self.top_logprobs else None
+        included = LOGPROBS in (self.include or ())
+        return (self.top_logprobs or 0) if included or self.top_logprobs else None
 
 
 @router.post("/responses", response_model=None, responses=STREAMED)
@@ -87,25 +87,24 @@ async def responses(
         )
     if body.n not in (None, 1):
         raise RequestRefused(400, "invalid_request", "n: a response has one answer.", param="n")
-    exchange = await Exchange.begin(service, body, [_asked(body)], body.max_output_tokens, "resp")
+    exchange = await Exchange.begin(service, body, [_prompt(body)], body.max_output_tokens, "resp")
     writer = ResponseWriter(exchange, body)
     if body.stream:
         await exchange.start(request)
         return StreamingResponse(
             writer.events(), media_type="text/event-stream", headers=exchange.headers
         )
-    await exchange.whole(request)
-    content = as_text(await writer.whole())
+    await exchange.complete(request)
+    content = as_text(await writer.response())
     return Response(content, media_type="application/json", headers=exchange.headers)
 
 
-def _asked(body: ResponseRequest) -> Prompt:
-    given: Any = body.input
-    messages = [ChatMessage(role="user", content=given)] if isinstance(given, str) else list(given)
+def _prompt(body: ResponseRequest) -> Prompt:
+    items: Any = body.input
+    messages = [ChatMessage(role="user", content=items)] if isinstance(items, str) else list(items)
     if body.instructions:
         messages.insert(0, ChatMessage(role="system", content=body.instructions))
-    found: Conversation = conversation(messages, "input")
-    return found
+    return conversation(messages, "input")
 
 
 class ResponseWriter:
@@ -117,7 +116,7 @@ class ResponseWriter:
         self.item = "msg_" + exchange.identity.removeprefix("resp-")
         self.number = -1
 
-    async def whole(self) -> dict[str, Any]:
+    async def response(self) -> dict[str, Any]:
         """The response at its end."""
         [origin] = await self.exchange.origins()
         return self._response(self._status, [self._message(self._status)], origin)
@@ -131,7 +130,7 @@ class ResponseWriter:
     ) -> dict[str, Any]:
         body, exchange = self.body, self.exchange
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
-        found: dict[str, Any] = {
+        response: dict[str, Any] = {
             "id": exchange.identity, "object": "response", "created_at": int(exchange.began),
             "status": status, "error": None, "incomplete_details": cut,
             "instructions": body.instructions, "max_output_tokens": body.max_output_tokens,
@@ -143,18 +142,18 @@ class ResponseWriter:
             "metadata": body.metadata or {}, "usage": None,
         }  # fmt: skip
         if origin is not None:
-            found |= {"usage": self._usage, "melo": origin}
-        return found
+            response |= {"usage": self._usage, "melo": origin}
+        return response
 
     @property
     def _usage(self) -> dict[str, Any]:
-        asked, answered = self.exchange.prompt_tokens, self.exchange.answer_tokens
+        prompt, answer = self.exchange.prompt_tokens, self.exchange.answer_tokens
         return {
-            "input_tokens": asked,
+            "input_tokens": prompt,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": answered,
+            "output_tokens": answer,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": asked + answered,
+            "total_tokens": prompt + answer,
         }
 
     def _message(self, status: str) -> dict[str, Any]:
@@ -168,10 +167,10 @@ class ResponseWriter:
         }
 
     def _part(self, text: str) -> dict[str, Any]:
-        told: list[Any] = []
+        entries: list[Any] = []
         if text:
-            told = logprobs.of_chat(self.exchange.service.target_tokenizer, self.row.logprobs)
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": told}
+            entries = logprobs.of_chat(self.exchange.service.target_tokenizer, self.row.logprobs)
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": entries}
 
     async def events(self) -> AsyncIterator[str]:
         """Server-sent events, from `response.created` to `response.completed` or `.incomplete`."""
@@ -184,11 +183,11 @@ class ResponseWriter:
             yield self._event("response.output_item.added", output_index=0, item=item)
             yield self._event("response.content_part.added", **place, part=self._part(""))
             async for piece in self.exchange.pieces():
-                told = logprobs.of_chat(tokenizer, piece.tokens)
+                entries = logprobs.of_chat(tokenizer, piece.tokens)
                 yield self._event(
-                    "response.output_text.delta", **place, delta=piece.text, logprobs=told
+                    "response.output_text.delta", **place, delta=piece.text, logprobs=entries
                 )
-            response = await self.whole()
+            response = await self.response()
             [message] = response["output"]
             [part] = message["content"]
             yield self._event(
@@ -206,5 +205,5 @@ class ResponseWriter:
 
     def _event(self, kind: str, **content: Any) -> str:
         self.number += 1
-        told = {"type": kind, "sequence_number": self.number, **content}
-        return f"event: {kind}\ndata: {as_text(told)}\n\n"
+        data = {"type": kind, "sequence_number": self.number, **content}
+        return f"event: {kind}\ndata: {as_text(data)}\n\n"

@@ -49,15 +49,15 @@ class BatchRow:
     sent_tokens: int = 0  # and of its `logprobs`
     raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for
     growing: GrowingText | None = None
-    _dice: torch.Generator | None = None
+    _generator: torch.Generator | None = None
 
-    def again(self) -> None:
+    def reset(self) -> None:
         """Forget what was generated, for another try."""
         self.tokens, self.logprobs, self.text, self.finish, self.route = [], [], "", None, None
-        self._dice, self.growing = None, None
+        self._generator, self.growing = None, None
 
-    def dice(self) -> torch.Generator:
-        """The row's own source of chance."""
-        if self._dice is None:
-            self._dice = torch.Generator().manual_seed(self.seed)
-        return self._dice
+    def generator(self) -> torch.Generator:
+        """The row's own generator of random numbers, from its seed."""
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(self.seed)
+        return self._generator

@@ -76,15 +76,15 @@ class Sampler(LogitsProcessor):  # type: ignore[misc]
             if rules.alternatives is not None:
                 row.raw = logits.clone()
             if rules.repetition_penalty != 1:
-                seen = [*row.ids, *row.tokens] if self.with_prompt else row.tokens
-                logits = penalized(logits, seen, rules.repetition_penalty)
+                earlier = [*row.ids, *row.tokens] if self.with_prompt else row.tokens
+                logits = penalized(logits, earlier, rules.repetition_penalty)
             if rules.temperature > 0:
                 logits = logits / rules.temperature
                 if 0 < rules.top_k < len(logits):
                     logits = likeliest(logits, rules.top_k)
                 if rules.top_p < 1:
                     logits = nucleus(logits, rules.top_p)
-                uniform = torch.rand(len(logits), generator=row.dice()).clamp_(1e-20, 1 - 1e-7)
+                uniform = torch.rand(len(logits), generator=row.generator()).clamp_(1e-20, 1 - 1e-7)
                 logits = logits - torch.log(-torch.log(uniform)).to(logits.device)
             scores[i] = logits
         return scores
@@ -92,11 +92,11 @@ class Sampler(LogitsProcessor):  # type: ignore[misc]
 
 def penalized(logits: Tensor, tokens: Sequence[int], penalty: float) -> Tensor:
     """Logits (V,) with those of tokens that stand already made less likely, as in CTRL."""
-    seen = torch.tensor(
+    ids = torch.tensor(
         sorted({t for t in tokens if t < len(logits)}), dtype=torch.long, device=logits.device
     )
-    values = logits[seen]
-    return logits.index_put((seen,), torch.where(values > 0, values / penalty, values * penalty))
+    values = logits[ids]
+    return logits.index_put((ids,), torch.where(values > 0, values / penalty, values * penalty))
 
 
 def likeliest(logits: Tensor, count: int) -> Tensor:

@@ -176,9 +176,9 @@ class ChatRequest(GenerationRequest):
     top_logprobs: int | None = Field(default=None, ge=0, le=20, description="needs logprobs")
 
     @classmethod
-    def considered(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def considered(cls, body: dict[str, Any]) -> dict[str, Any]:
         """Without tools that may not be called, and without a choice between none."""
-        return without_idle_tools(given)
+        return without_idle_tools(body)
 
     @model_validator(mode="after")
     def _alternatives_need_logprobs(self) -> ChatRequest:
@@ -192,13 +192,13 @@ class ChatRequest(GenerationRequest):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
-def without_idle_tools(given: dict[str, Any]) -> dict[str, Any]:
+def without_idle_tools(body: dict[str, Any]) -> dict[str, Any]:
     """A body without tools where none may be called, and without a choice where there are none."""
-    if given.get("tool_choice") == "none":
-        return {k: v for k, v in given.items() if k not in ("tools", "tool_choice")}
-    if not given.get("tools") and given.get("tool_choice") in (None, "auto"):
-        return {k: v for k, v in given.items() if k not in ("tools", "tool_choice")}
-    return given
+    if body.get("tool_choice") == "none":
+        return {k: v for k, v in body.items() if k not in ("tools", "tool_choice")}
+    if not body.get("tools") and body.get("tool_choice") in (None, "auto"):
+        return {k: v for k, v in body.items() if k not in ("tools", "tool_choice")}
+    return body
 
 
 class InputRequest(Body):

@@ -31,25 +31,25 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """The first head is due."""
         super().connection_made(transport)
-        self._expect()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is due any more."""
-        self._forget()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """A head that is complete is no longer due; a byte of one that is not sets no new time."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
-            self._forget()
+            self._stop_timer()
         elif self._timer is None:
-            self._expect()
+            self._start_timer()
 
-    def _expect(self) -> None:
+    def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self.seconds, self._too_slow)
 
-    def _forget(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -25,7 +25,7 @@ from melo_engine.conversation import asked
 from serving.batching import Batcher
 from serving.champion import LoadedVersions, share_of
 from serving.errors import RequestRefused
-from serving.feedback import Given, Memory
+from serving.feedback import Memory, RecentAnswer
 from serving.generation import answer_room, prompt_room, usual_length
 from serving.jobs import GenerationJob, Kind
 from serving.keys import KeyStore
@@ -107,21 +107,21 @@ class AnsweringService:
 
     @property
     def versions(self) -> LoadedVersions:
-        """The open versions. Raises Refused (503) before the first is open."""
+        """The open versions. Raises RequestRefused (503) before the first is open."""
         if not self._ready.is_set() or self._versions is None:
             raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
         return self._versions
 
     async def take(self, name: str, prompt: Prompt) -> Loaded:
-        """The version that is to answer, held open until its job is done. Raises Refused."""
+        """The version that is to answer, held open until its job is done. Raises RequestRefused."""
         share = share_of(asked(prompt)) if self.limits.canary > 0 else 1.0
-        found = self.versions.at_hand(name, share)
-        if found is not None:
-            return found
+        loaded = self.versions.at_hand(name, share)
+        if loaded is not None:
+            return loaded
         return await asyncio.to_thread(self.versions.take, name, share)
 
     async def encode(self, prompts: Sequence[Prompt | list[int]]) -> list[EncodedPrompt]:
-        """Prompts as the model reads them, each at least one token. Raises Refused."""
+        """Prompts as the model reads them, each at least one token. Raises RequestRefused."""
         backbone = self.versions.backbone
         limit = prompt_room(backbone, self.settings.backbone.max_prompt_tokens)
         work = partial(encoded, backbone, self.tokenizer, prompts, limit)
@@ -137,7 +137,7 @@ class AnsweringService:
         max_tokens: int | None = None,
         seed: int | None = None,
     ) -> list[BatchRow]:
-        """Rows for n answers to each prompt. max_tokens: the model's room where None. Raises Refused."""
+        """Rows for n answers to each prompt; max_tokens None: the model's room. Raises RequestRefused."""
         backbone, most = self.versions.backbone, self.limits.max_batch
         if len(prompts) * n > most:
             raise RequestRefused(
@@ -167,7 +167,7 @@ class AnsweringService:
     def submit(self, kind: Kind, loaded: Loaded, rows: list[BatchRow]) -> asyncio.Future[None]:
         """Queue rows on a version that `take` gave; it is released when they are done.
 
-        The future fails with Refused where the queue is full or the time is up.
+        The future fails with RequestRefused where the queue is full or the time is up.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._batcher is None:
@@ -183,7 +183,7 @@ class AnsweringService:
         return future
 
     async def wait(self, future: asyncio.Future[None], rows: list[BatchRow]) -> None:
-        """Until a job is done; who stops waiting cancels it. Raises Refused."""
+        """Wait until a job is done; a caller that stops waiting cancels it. Raises RequestRefused."""
         try:
             await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -204,7 +204,7 @@ class AnsweringService:
             origin = origin_of(loaded, row)
             self.metrics.answer(row.route.edit if row.route else None, len(row.tokens))
             if self.limits.remember:
-                self.memory.keep(identity, index, Given(row.prompt, text, origin))
+                self.memory.keep(identity, index, RecentAnswer(row.prompt, text, origin))
             if self.traffic is not None:
                 line = {"id": identity, **origin, "seconds": round(seconds, 6)}
                 if self.limits.record_prompts:
@@ -248,8 +248,8 @@ class AnsweringService:
                 "candidate_edit": other.route.edit if other.route else None,
             }
             if self.limits.record_prompts:
-                told = {"answer": row.text, "candidate_answer": other.text}
-                line |= {"prompt": as_json(row.prompt), **told}
+                answers = {"answer": row.text, "candidate_answer": other.text}
+                line |= {"prompt": as_json(row.prompt), **answers}
             self.differences.add(line)
 
     def _log(self, name: str) -> TrafficLog | None:

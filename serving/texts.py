@@ -19,20 +19,20 @@ def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
 class GrowingText:
     """Text of tokens as they come: only the last few are decoded, so that long answers cost no more.
 
-    whole: decode all of them each time, as what stands already may change when more follows. stable:
-    characters that the next token can't change: not those of a run of single bytes, of which such a
-    decoder writes every one as broken if the last does not fit.
+    decode_all: decode all of them each time, as earlier text may change when more follows. stable: how
+    many characters the next token can't change. It can change a run of byte tokens: the decoder writes
+    all of them as broken if the last one does not complete a character.
     """
 
-    def __init__(self, tokenizer: Any, *, whole: bool) -> None:
-        self.tokenizer, self.whole = tokenizer, whole
+    def __init__(self, tokenizer: Any, *, decode_all: bool) -> None:
+        self.tokenizer, self.decode_all = tokenizer, decode_all
         self._settled = ""  # text of the first `_done` tokens, of which the last ones are context
         self._context = self._done = 0
         self.stable = 0
 
     def of(self, tokens: Sequence[int]) -> str:
         """The text of all tokens so far. tokens: those of the last call and some more."""
-        if self.whole:
+        if self.decode_all:
             text = text_of(self.tokenizer, tokens)
             self.stable = len(text)
             return text
@@ -59,8 +59,8 @@ def trimmed(text: str) -> str:
 
 def stop_at(text: str, stops: Sequence[str]) -> int | None:
     """Where the first stop text begins, None where there is none."""
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return min(found, default=None)
+    places = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return min(places, default=None)
 
 
 def settled(text: str, stops: Sequence[str], whole_words: bool) -> int:
@@ -99,8 +99,8 @@ def kept_tokens(tokenizer: Any, tokens: Sequence[int], length: int) -> int:
 def bytes_of(tokenizer: Any, token: int) -> bytes:
     """What one token writes, as UTF-8; it may be part of a character."""
     piece = str(tokenizer.convert_ids_to_tokens(token))
-    if found := _BYTE.fullmatch(piece):
-        return bytes([int(found[1], 16)])
+    if byte := _BYTE.fullmatch(piece):
+        return bytes([int(byte[1], 16)])
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if "ByteLevel" in repr(getattr(backend, "decoder", None)):
         table = byte_letters()

@@ -45,7 +45,7 @@ def test_text_grows_to_what_all_tokens_say(make: Any) -> None:
 
     @given(st.lists(st.integers(0, len(tokenizer) - 1), min_size=1, max_size=40))
     def holds(tokens: list[int]) -> None:
-        growing, sent, text = GrowingText(tokenizer, whole=joins_words(tokenizer)), 0, ""
+        growing, sent, text = GrowingText(tokenizer, decode_all=joins_words(tokenizer)), 0, ""
         for count in range(1, len(tokens) + 1):
             text = growing.of(tokens[:count])
             assert text == text_of(tokenizer, tokens[:count])
@@ -68,6 +68,6 @@ def test_words_of_a_stream_add_up_in_smollm2s_vocabulary(smollm2_path: Path) -> 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(smollm2_path)
     said = "Zwölf Boxkämpfer, 日本の首都は東京です。 👩‍👩‍👧 x = {'a': 1}\n\n  Ende!"
     tokens = tokenizer(said)["input_ids"]
-    growing = GrowingText(tokenizer, whole=joins_words(tokenizer))
+    growing = GrowingText(tokenizer, decode_all=joins_words(tokenizer))
     for count in range(1, len(tokens) + 1):
         assert growing.of(tokens[:count]) == text_of(tokenizer, tokens[:count])
