@@ -42,12 +42,12 @@ def compact(context: Context, *, older_than: float = YOUNG) -> Compacted:
         job.id for state in ("open", "leased") for job in context.ledger.jobs.find(state=state)
     }
     # Whatever the clock says of their age, versions that an open job goes on from stay.
-    kept = recorded | versions_needed(context.settings, going)
-    stale = [p for p in _folders(folder) if p.name not in kept and p != store]
+    needed_versions = recorded | versions_needed(context.settings, going)
+    stale = [p for p in _folders(folder) if p.name not in needed_versions and p != store]
     stale = [p for p in stale if p.stat().st_mtime < before]
     freed = sum(_remove(path) for path in stale)
-    there = {p.name for p in _folders(folder) if p != store}
-    named = {version: _shards(folder / version) for version in there | recorded}
+    present = {p.name for p in _folders(folder) if p != store}
+    named = {version: _shards(folder / version) for version in present | recorded}
     unreadable = sum(shards is None for shards in named.values())
     needed = {shard for shards in named.values() for shard in shards or ()}
     unused = [p for p in _folders(store) if p.name not in needed and p.stat().st_mtime < before]

@@ -39,51 +39,51 @@ def fold(context: Context, *, above: int = MANY) -> Folded:
     champion = context.ledger.champions.current()
     if champion is None:
         return Folded()
-    whole = open_version(context.settings, champion.version)
-    if len(whole.shards) <= above:
-        return Folded(len(whole.shards), len(whole.shards))
-    small = folded(whole)
-    if set(small.shards) == set(whole.shards):
-        return Folded(len(whole.shards), len(whole.shards))
-    _spare(context.settings, set(whole.shards) - set(small.shards))
+    version = open_version(context.settings, champion.version)
+    if len(version.shards) <= above:
+        return Folded(len(version.shards), len(version.shards))
+    small = folded(version)
+    if set(small.shards) == set(version.shards):
+        return Folded(len(version.shards), len(version.shards))
+    _touch(context.settings, set(version.shards) - set(small.shards))
     small.save(context.paths.version(small.id), context.paths.shards)
     moved = _move_others(context, small)
     forget_open_versions()
     number = register_whole(context, small.id)
     follow(context)
-    return Folded(len(whole.shards), len(small.shards), moved, number)
+    return Folded(len(version.shards), len(small.shards), moved, number)
 
 
 def _move_others(context: Context, small: Version) -> int:
     """Let every other version take the blocks that it shares with the folded one from there."""
     place = {edit.block: (edit.shard, edit.row) for edit in small.edits.values()}
-    others = [v.id for v in context.ledger.versions.all() if v.id != small.id]
+    version_ids = [v.id for v in context.ledger.versions.all() if v.id != small.id]
     moved = 0
-    for done, version in enumerate(others, 1):
-        progress.report("folding shards", done, len(others))
-        folder = context.paths.version(version)
+    for done, version_id in enumerate(version_ids, 1):
+        progress.report("folding shards", done, len(version_ids))
+        folder = context.paths.version(version_id)
         try:
-            known = Version.load(folder, shards=context.paths.shards)
+            version = Version.load(folder, shards=context.paths.shards)
         except VersionError:
             continue  # deleted, or for a person to look at: `melo doctor` and the gate say so
         edits = {
             e.id: replace(e, shard=place[e.block][0], row=place[e.block][1])
             if e.block in place
             else e
-            for e in known.edits.values()
+            for e in version.edits.values()
         }
-        if edits == known.edits:
+        if edits == version.edits:
             continue
-        shards = {**known.shards, **small.shards}
+        shards = {**version.shards, **small.shards}
         used = {e.shard for e in edits.values()}
-        changed = replace(known, edits=edits, shards={k: v for k, v in shards.items() if k in used})
+        changed = replace(version, edits=edits, shards={k: shards[k] for k in shards if k in used})
         changed.save(folder, context.paths.shards)
         moved += 1
     return moved
 
 
-def _spare(settings: Settings, shards: set[str]) -> None:
-    """What will no longer be named stays another day, for processes that have it open."""
+def _touch(settings: Settings, shards: set[str]) -> None:
+    """Keep shards that nothing will refer to for another day, for processes that have them open."""
     for shard in shards:
         path = settings.paths.shards / shard
         if path.is_dir():

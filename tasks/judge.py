@@ -84,7 +84,7 @@ def judge(context: Context, job: Job, result: TrainedJob) -> Verdict:
         with context.ledger.store.write():
             left = held(context.ledger, ref)
             if [edit.id for edit in left.edits] == [edit.id for edit in job.edits]:
-                verdict = _end(context, job, result, gated, reasons)
+                verdict = _finish(context, job, result, gated, reasons)
                 break
             context.ledger.jobs.heartbeat(
                 job, ref.worker, lease_seconds=context.settings.plan.lease_seconds
@@ -102,14 +102,14 @@ def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
     rejected = sum((e.state, e.job_id) == ("rejected", job.id) for e in job.edits)
     if job.version is None:
         return Verdict(job.id, None, False, NOTHING, rejected=rejected)
-    known = ledger.versions.get(job.version)
+    version = ledger.versions.get(job.version)
     return Verdict(
-        job.id, known.id, known.verdict == "passed", known.reason or "",
-        len(known.edits_added), len(known.edits_removed), rejected,
+        job.id, version.id, version.verdict == "passed", version.reason or "",
+        len(version.edits_added), len(version.edits_removed), rejected,
     )  # fmt: skip
 
 
-def _end(
+def _finish(
     context: Context,
     job: Job,
     result: TrainedJob,
@@ -119,41 +119,41 @@ def _end(
     """Put version, verdict and the job's end on record, in the caller's transaction."""
     base = open_version(context.settings, result.base)
     version = gated.version
-    own = {edit.id for edit in job.edits}
+    job_edits = {edit.id for edit in job.edits}
     beaten = {old: new for old, new in result.beaten.items() if new in version}
-    lost = {old: new for old, new in beaten.items() if old in own and gated.passed}
-    rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in own}
-    held_back = {e: why for e, why in result.held.items() if e in own and e not in rejected}
+    lost = {old: new for old, new in beaten.items() if old in job_edits and gated.passed}
+    rejected = {e: why for e, why in {**result.failed, **reasons}.items() if e in job_edits}
+    held_back = {e: why for e, why in result.held.items() if e in job_edits and e not in rejected}
     if not gated.passed:
         why = f"its version failed the gate: {gated.reason}"
-        rejected |= dict.fromkeys(own - set(rejected) - set(held_back), why)
+        rejected |= dict.fromkeys(job_edits - set(rejected) - set(held_back), why)
     added = tuple(edit for edit in version.edits if edit not in base)
     removed = tuple(edit for edit in base.edits if edit not in version)
-    kept = None if version.id == base.id else version.id
-    if kept is not None:
-        asked = dict.fromkeys(job.removals, "taken out as asked")
-        asked |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
+    version_id = None if version.id == base.id else version.id
+    if version_id is not None:
+        removals = dict.fromkeys(job.removals, "taken out as asked")
+        removals |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
         record(
-            context.ledger, gated, result.base, job.id, added, removed, beaten, asked,
+            context.ledger, gated, result.base, job.id, added, removed, beaten, removals,
             train_seconds=round(sum(result.seconds.values()), 2),
             device=str(context.backbone.device),
         )  # fmt: skip
     for old, new in lost.items():
         why = f"edit {new} answers the same question differently and came later"
-        context.ledger.edits.transition([old], "superseded", "edit", why, kept)
+        context.ledger.edits.transition([old], "superseded", "edit", why, version_id)
     context.ledger.jobs.finish(
         job,
         job.worker or "",
-        version=kept,
-        trained=[edit for edit in added if edit in own and gated.passed],
+        version=version_id,
+        trained=[edit for edit in added if edit in job_edits and gated.passed],
         rejected={edit: why for edit, why in rejected.items() if edit not in lost},
         held=held_back,
         rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
     )
-    said = gated.reason if kept else NOTHING
     return Verdict(
-        job.id, kept, gated.passed, said, len(added), len(removed), len(rejected), result.candidate
-    )
+        job.id, version_id, gated.passed, gated.reason if version_id else NOTHING,
+        len(added), len(removed), len(rejected), result.candidate,
+    )  # fmt: skip
 
 
 def gate(
@@ -169,11 +169,11 @@ def gate(
     """
     base = open_version(context.settings, result.base)
     champion = None if result.base == BASE else base
-    version = _of_the_job(open_version(context.settings, result.candidate), result, base, job)
+    version = _drop_withdrawn(open_version(context.settings, result.candidate), result, base, job)
     editor = open_editor(context.settings, result.base)
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
-    again: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
+    retried: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
     spent = Spent()
     with AnswerCache.open(context.paths.answers) as cache:
         for _ in range(ROUNDS):
@@ -189,15 +189,15 @@ def gate(
                 progress=progress.report,
             )
             spent.add(gated)
-            second = worth_another_try(gated.rejected, job, set(again))
-            guilty = _guilty(gated, base)
-            rejected |= {r.edit: r for r in (*gated.rejected, *guilty)}
+            to_retrain = worth_another_try(gated.rejected, job, set(retried))
+            culprits = _culprits(gated, base)
+            rejected |= {r.edit: r for r in (*gated.rejected, *culprits)}
             repairs += gated.repairs
-            left = gated.version.without([r.edit for r in guilty]) if guilty else gated.version
-            if second and job:
-                failing = {r.edit: r.wordings for r in gated.rejected if r.edit in second}
+            left = gated.version.without([r.edit for r in culprits]) if culprits else gated.version
+            if to_retrain and job:
+                failing = {r.edit: r.wordings for r in gated.rejected if r.edit in to_retrain}
                 left, vain = trained_again(context.settings, job, failing, version, left)
-                again |= dict.fromkeys(second, "") | vain
+                retried |= dict.fromkeys(to_retrain, "") | vain
                 rejected = {e: r for e, r in rejected.items() if e not in left}
             version = restored(result, set(rejected) | set(result.failed), base, left)
             if version.id == gated.version.id:
@@ -218,9 +218,9 @@ def gate(
         tokens=spent.tokens,
     )
     save_version(context.settings, gated.version)
-    kept = result.candidate if gated.version.id == base.id else gated.version.id
-    write_report(gated, context.paths.report(kept))
-    return gated, {r.edit: _why(r, again.get(r.edit)) for r in gated.rejected}
+    reported = result.candidate if gated.version.id == base.id else gated.version.id
+    write_report(gated, context.paths.report(reported))
+    return gated, {r.edit: _reason(r, retried.get(r.edit)) for r in gated.rejected}
 
 
 def _blocked(gated: GateResult, base: Version) -> Check | None:
@@ -254,10 +254,12 @@ def _blocked_before(
     return next((c for c in before.checks if (c.suite, c.metric) in failed and not c.passed), None)
 
 
-def _of_the_job(version: Version, result: TrainedJob, base: Version, job: Job | None) -> Version:
+def _drop_withdrawn(
+    version: Version, result: TrainedJob, base: Version, job: Job | None
+) -> Version:
     """The candidate without new edits that the job no longer has: they were withdrawn meanwhile."""
-    own = {edit.id for edit in job.edits} if job else set()
-    withdrawn = {edit for edit in version.edits if edit not in base and edit not in own}
+    job_edits = {edit.id for edit in job.edits} if job else set()
+    withdrawn = {edit for edit in version.edits if edit not in base and edit not in job_edits}
     if not withdrawn:
         return version
     return restored(result, withdrawn, base, version.without(sorted(withdrawn)))
@@ -271,13 +273,13 @@ def record(
     added: tuple[str, ...],
     removed: tuple[str, ...],
     superseded: Mapping[str, str],
-    asked: Mapping[str, str],
-    **told: object,
+    removals: Mapping[str, str],
+    **info: object,
 ) -> None:
     """Put a gated version, its probes and its verdict on record.
 
-    superseded: edits of the parent and what took their place. asked: edits that were to be taken
-    out, with the reason. told: what else is to be known of how it was made.
+    superseded: edits of the parent and what took their place. removals: edits that were to be taken
+    out, with the reason. info: further entries of the version's record.
     """
     version = gated.version
     ledger.versions.record(
@@ -293,13 +295,13 @@ def record(
             "deleted": None,  # content that was deleted is here again
             "backbone": version.backbone_name,
             "superseded": dict(superseded),
-            "asked": dict(asked),
+            "asked": dict(removals),
             "gate_seconds": round(gated.seconds, 2),
             "regenerated": gated.regenerated,
             "cached": gated.cached,
             "tokens": gated.tokens,
             "narrow": {edit: list(wordings) for edit, wordings in gated.narrow.items()},
-            **told,
+            **info,
         },
     )
     ledger.versions.record_probe_results(
@@ -325,28 +327,28 @@ def record(
     )
 
 
-def _guilty(gated: GateResult, base: Version) -> list[Rejection]:
+def _culprits(gated: GateResult, base: Version) -> list[Rejection]:
     """Edits that answered a failing probe of a suite whose check failed: the new ones, else the old.
 
     An edit in force can come to fail when what is asked changes, as when a user adds a suite. Were it
     left in, every version after it would fail for it.
     """
     failed = {check.suite for check in gated.checks if not check.passed}
-    found: dict[str, Rejection] = {}
+    culprits: dict[str, Rejection] = {}
     for p in gated.probes:
         if p.edit is not None and p.edit in gated.version and not p.passed and p.suite in failed:
             why = f"it answers a probe of suite {p.suite}, which failed"
-            found[p.edit] = Rejection(
+            culprits[p.edit] = Rejection(
                 p.edit, why, p.suite, text_of(p.prompt), p.before or "", p.after or ""
             )
-    new = [r for r in found.values() if r.edit not in base]
-    return new or list(found.values())
+    new = [r for r in culprits.values() if r.edit not in base]
+    return new or list(culprits.values())
 
 
-def _why(rejection: Rejection, again: str | None) -> str:
-    """The reason on record. again: None where it was trained once, else why the second was vain."""
-    said = (
+def _reason(rejection: Rejection, retry: str | None) -> str:
+    """The reason on record. retry: None without a second training, else why that failed."""
+    reason = (
         f'{rejection.reason}; suite {rejection.suite}, "{rejection.probe[:120]}": '
         f'"{rejection.before[:80]}" became "{rejection.after[:80]}"'
     )
-    return said if again is None else f"{said}; {again or 'trained again, and failed again'}"
+    return reason if retry is None else f"{reason}; {retry or 'trained again, and failed again'}"

@@ -52,17 +52,17 @@ def reconcile(context: Context) -> Mended:
             done = advance(context, version.id, actor="reconcile")
             promoted, late = promoted + bool(done), late + (done is None)
             serves = "it serves now" if done else "another overtook it: its edits are planned anew"
-            _tell(context.ledger, version, f"had passed its gate; {serves}")
+            _record_event(context.ledger, version, f"had passed its gate; {serves}")
         elif not _can_serve(context.ledger, version.id, champion.version if champion else None):
             overtaken(context.ledger, version.id, actor="reconcile")
             late += 1
-            _tell(context.ledger, version, "can serve no more: its edits are planned anew")
+            _record_event(context.ledger, version, "can serve no more: its edits are planned anew")
         else:
             waiting.append(version.id)
     removals = context.ledger.removals.plan_anew(waiting=waiting)
     champion = context.ledger.champions.current()
     if follow(context) and champion is not None and not promoted:
-        _tell(
+        _record_event(
             context.ledger,
             context.ledger.versions.get(champion.version),
             "serves, and the registry says so now",
@@ -70,7 +70,7 @@ def reconcile(context: Context) -> Mended:
     return Mended(jobs, registered, promoted, late, removals, swept)
 
 
-def _tell(ledger: Ledger, version: Recorded, what: str) -> None:
+def _record_event(ledger: Ledger, version: Recorded, what: str) -> None:
     """On record, and for `melo run` to say: what another run began and this one finished."""
     ledger.events.record("taken-up", f"version {version.id[:12]} {what}", version=version.id)
 
@@ -84,12 +84,12 @@ def _unfinished(ledger: Ledger) -> list[Recorded]:
 
 def _can_serve(ledger: Ledger, version: str, champion: str | None) -> bool:
     """Whether a version was built upon the champion and nothing on the way to it was withdrawn."""
-    known = {v.id: v for v in ledger.versions.all()}
-    at: str | None = version
-    while at is not None and at != champion and at in known:
-        if not stands(ledger, known[at]):
+    versions = {v.id: v for v in ledger.versions.all()}
+    ancestor: str | None = version
+    while ancestor is not None and ancestor != champion and ancestor in versions:
+        if not stands(ledger, versions[ancestor]):
             return False
-        at = known[at].parent
+        ancestor = versions[ancestor].parent
     return descends(ledger, version, champion)
 
 

@@ -15,7 +15,7 @@ BY_VERSION = ("subject", "wording")
 
 
 def preview(context: Context, decision: Decision, *, actor: str) -> list[Change]:
-    """What a decision would change; nothing is made. Raises as `decide`, save what a gate would say."""
+    """What a decision would change, without making it. Raises as `decide`, but for errors of the gate."""
     edit = context.ledger.edits.get(decision.edit)
     if decision.action in BY_VERSION and edit.state in IN_FLIGHT:
         kind = "subject is" if decision.action == "subject" else "questions have one more:"

@@ -54,40 +54,40 @@ def group_similar(context: Context) -> Likeness:
         return Likeness()
     context.ledger.review.come_due(rules)  # what comes in by its date is compared with the others
     fresh = context.ledger.deduplication.uncompared(space, limit=limit)
-    known = context.ledger.deduplication.compared(space)
-    keys = _keys(context.settings, [*known, *fresh])
-    groups = similar(known, fresh, keys, projection.relation_size, alike)
-    found = context.ledger.deduplication.set_groups(
+    compared = context.ledger.deduplication.compared(space)
+    keys = _keys(context.settings, [*compared, *fresh])
+    groups = similar(compared, fresh, keys, projection.relation_size, alike)
+    contradictions = context.ledger.deduplication.set_groups(
         {edit: name for name, members in groups.items() for edit in members},
         rules=rules,
         compared=[question.id for question in fresh],
         space=space,
     )
     context.ledger.store.publish()
-    return Likeness(len(fresh), groups, found)
+    return Likeness(len(fresh), groups, contradictions)
 
 
 def similar(
-    known: list[Question], fresh: list[Question], keys: np.ndarray, relation: int, alike: float
+    compared: list[Question], fresh: list[Question], keys: np.ndarray, relation: int, alike: float
 ) -> dict[str, list[str]]:
-    """Groups that fresh questions found or joined: {name: all members}.
+    """Groups that fresh questions start or join: {name: all members}.
 
-    keys: (len(known) + len(fresh), K) float32, their first `relation` values say what is asked.
+    keys: (len(compared) + len(fresh), K) float32, their first `relation` values say what is asked.
     alike: cosine from which on. A group is named after its first edit and keeps its name.
     """
-    questions = [*known, *fresh]
+    questions = [*compared, *fresh]
     row_of = {question.id: row for row, question in enumerate(questions)}
     index = NeuronIndex(keys.shape[1], relation)
-    index.add([_member(q, keys[row]) for row, q in enumerate(known)])
+    index.add([_member(q, keys[row]) for row, q in enumerate(compared)])
     roots = _Roots(questions)
     reach = math.sqrt(max(0.0, 2.0 - 2.0 * alike))  # between unit vectors
     touched: set[int] = set()
-    for row, question in enumerate(fresh, len(known)):
+    for row, question in enumerate(fresh, len(compared)):
         for other in index.around(keys[row], question.prompt, reach, reach):
-            there = row_of[other.edit]
-            asked = float(keys[row, :relation] @ keys[there, :relation])
-            if asked >= alike and _numbers(question) == _numbers(questions[there]):
-                roots.join(row, there)
+            other_row = row_of[other.edit]
+            similarity = float(keys[row, :relation] @ keys[other_row, :relation])
+            if similarity >= alike and _numbers(question) == _numbers(questions[other_row]):
+                roots.join(row, other_row)
                 touched.add(row)
         index.add([_member(question, keys[row])])
     changed = {roots.of(row) for row in touched}
@@ -99,7 +99,7 @@ def similar(
 
 
 class _Roots:
-    """Union-find over rows. Questions of one known group are joined from the start."""
+    """Union-find over rows. Questions of one earlier group are joined from the start."""
 
     def __init__(self, questions: list[Question]) -> None:
         self._parent = list(range(len(questions)))
@@ -115,8 +115,8 @@ class _Roots:
             row = self._parent[row]
         return row
 
-    def join(self, one: int, other: int) -> None:
-        a, b = sorted((self.of(one), self.of(other)))
+    def join(self, row: int, other: int) -> None:
+        a, b = sorted((self.of(row), self.of(other)))
         self._parent[b] = a
 
     def name(self, root: int) -> str:

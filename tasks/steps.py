@@ -38,14 +38,14 @@ from tasks.write_back import write_back
 def take_in(home: str, paths: list[str], source: str | None = None) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
     with opened(home) as context:
-        return _counted(ingest_paths(context, paths, source=source))
+        return _counts(ingest_paths(context, paths, source=source))
 
 
 @task(name="ingest-inbox", **PATIENT)
 def take_in_inbox(home: str) -> dict[str, int]:
     """Take in what waits in the home's inbox."""
     with opened(home) as context:
-        return _counted(ingest_inbox(context))
+        return _counts(ingest_inbox(context))
 
 
 @task(name="mend", **PATIENT)
@@ -65,7 +65,7 @@ def next_job(home: str, taken: Sequence[str] = ()) -> JobRef | None:
     """
     with opened(home) as context:
         ref = leases.lease(context, taken)
-        if ref is None and not _freed(context.ledger, taken):
+        if ref is None and not _removals_freed(context.ledger, taken):
             group_similar(context)
             if plan(context):
                 ref = leases.lease(context, taken)
@@ -87,9 +87,9 @@ def train(home: str, job: JobRef) -> str:
 def gate(home: str, job: JobRef) -> Verdict:
     """Gate a job's candidate and end the job; tried again after that, the verdict on record."""
     with opened(home) as context:
-        known = verdict_on_record(context.ledger, job)
-        if known is not None:
-            return known
+        verdict = verdict_on_record(context.ledger, job)
+        if verdict is not None:
+            return verdict
         with leases.heartbeat(context, job):
             result = trained(context.settings, job.id)
             if result is None:
@@ -135,8 +135,8 @@ def promote_version(home: str, version: str) -> bool:
         with measured(context.ledger, "promote", version=version):
             done = advance(context, version, actor="run")
     if done is not None:
-        said = f"version {version[:12]} serves since now"
-        tell(home, "version.promoted", said, version=version, before=done.before)
+        message = f"version {version[:12]} serves since now"
+        tell(home, "version.promoted", message, version=version, before=done.before)
     return done is not None
 
 
@@ -220,11 +220,11 @@ def bring_shard(home: str, job: str, number: int) -> int:
         return 1
 
 
-def _freed(ledger: Ledger, jobs: Sequence[str]) -> bool:
+def _removals_freed(ledger: Ledger, jobs: Sequence[str]) -> bool:
     """Whether a job was set aside with edits that it was to take out."""
     ended = [ledger.jobs.get(job) for job in jobs]
     return any(job.state == "failed" and job.removals for job in ended)
 
 
-def _counted(outcome: IngestOutcome) -> dict[str, int]:
+def _counts(outcome: IngestOutcome) -> dict[str, int]:
     return {name: outcome.total(name) for name in ("lines", "accepted", "quarantined")}

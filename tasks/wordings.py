@@ -36,9 +36,9 @@ def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, act
     version = editor.add_wordings(edit.id, texts)
     _suffices(editor, edit.id, texts)
     reason = f"{len(texts)} wordings added to edit {edit.id}"
-    with _gated(context, edit.id, base, before, version, reason, actor) as made:
-        context.ledger.wordings.record(edit.id, texts, actor=actor, version=made)
-    return made
+    with _gated(context, edit.id, base, before, version, reason, actor) as version_id:
+        context.ledger.wordings.record(edit.id, texts, actor=actor, version=version_id)
+    return version_id
 
 
 def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> str | None:
@@ -54,9 +54,9 @@ def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> 
     edit, base, before = _in_force(context, edit_id)
     version = open_editor(context.settings, base).set_subject(edit.id, subject)
     reason = f'edit {edit.id} is about "{subject}"'
-    with _gated(context, edit.id, base, before, version, reason, actor) as made:
+    with _gated(context, edit.id, base, before, version, reason, actor) as version_id:
         context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
-    return made
+    return version_id
 
 
 def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str, Version]:
@@ -85,8 +85,8 @@ def _gated(
     removed = tuple(e for e in before.edits if e not in gated.version)
     champion = context.ledger.champions.current()
     with context.ledger.store.write():
-        asked = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
-        record(context.ledger, gated, base, None, (), removed, {}, asked)
+        removals = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
+        record(context.ledger, gated, base, None, (), removed, {}, removals)
         yield gated.version.id
     promote(
         context,
@@ -98,7 +98,7 @@ def _gated(
 
 
 def _suffices(editor: Editor, edit: str, texts: Sequence[str]) -> None:
-    """Whether each wording is found now and its answer is right."""
+    """Raise TaskError unless each wording is routed to the edit now and answered rightly."""
     target = editor.version[edit].request.target
     wanted = editor.backbone.canonical(target) if editor.backbone.generates else target.strip()
     for text, answer in zip(texts, editor.answer(texts), strict=True):

@@ -44,7 +44,7 @@ class Doubt(Exception):
 
 
 @dataclass
-class Told:
+class SendCounts:
     """How many places were told now, refused, are in doubt, and are left for the next run."""
 
     told: int = 0
@@ -58,29 +58,29 @@ def configured(settings: Settings) -> bool:
     return bool(_senders(settings))
 
 
-def write_back(context: Context) -> Told:
+def write_back(context: Context) -> SendCounts:
     """Tell every configured tool what is due. One process at a time; a dead one's rest is taken up."""
     senders = _senders(context.settings)
-    outcome = Told()
+    counts = SendCounts()
     if not senders:
-        return outcome
-    with _alone(context.settings) as alone:
-        if not alone:
-            return outcome
+        return counts
+    with _exclusive_lock(context.settings) as acquired:
+        if not acquired:
+            return counts
         context.ledger.write_backs.note(list(senders))
         for tool, send in senders.items():
-            _tell(context.ledger, tool, send, outcome)
-    return outcome
+            _send_due(context.ledger, tool, send, counts)
+    return counts
 
 
-def _tell(
-    ledger: Ledger, tool: str, send: Callable[[WriteBack, EditRecord], None], outcome: Told
+def _send_due(
+    ledger: Ledger, tool: str, send: Callable[[WriteBack, EditRecord], None], counts: SendCounts
 ) -> None:
     due = ledger.write_backs.find(tools=[tool], states=("waiting", "begun", "failed"))
     for number, place in enumerate(due):
         if place.state == "begun" and tool == "webhook":
             ledger.write_backs.end(place.key, "unknown", "its sender died; it may have arrived")
-            outcome.unknown += 1
+            counts.unknown += 1
             continue
         if not ledger.write_backs.begin(place.key):
             continue
@@ -88,13 +88,13 @@ def _tell(
             send(place, ledger.edits.get(place.edit))
         except Refusal as error:
             ledger.write_backs.end(place.key, "refused", str(error)[:500])
-            outcome.refused += 1
+            counts.refused += 1
         except Doubt as error:
             ledger.write_backs.end(place.key, "unknown", str(error)[:500])
-            outcome.unknown += 1
+            counts.unknown += 1
         except Later as error:
             ledger.write_backs.end(place.key, "failed", str(error)[:500])
-            outcome.left += len(due) - number
+            counts.left += len(due) - number
             ledger.events.record(
                 "write-back-failed",
                 f"{tool} can't be told that edits serve: {error}"[:500],
@@ -103,7 +103,7 @@ def _tell(
             return
         else:
             ledger.write_backs.end(place.key, "done")
-            outcome.told += 1
+            counts.told += 1
 
 
 def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, EditRecord], None]]:
@@ -111,20 +111,20 @@ def _senders(settings: Settings) -> dict[str, Callable[[WriteBack, EditRecord], 
     wanted = settings.write_back
     senders: dict[str, Callable[[WriteBack, EditRecord], None]] = {}
     if wanted.mlflow:
-        senders["mlflow"] = lambda place, edit: _tell_mlflow(settings, place, edit)
+        senders["mlflow"] = lambda place, edit: _send_to_mlflow(settings, place, edit)
     if wanted.langfuse_url is not None:
-        senders["langfuse"] = lambda place, edit: _tell_langfuse(settings, place, edit)
+        senders["langfuse"] = lambda place, edit: _send_to_langfuse(settings, place, edit)
     if wanted.webhook_url is not None:
-        senders["webhook"] = lambda place, edit: _tell_webhook(settings, place, edit)
+        senders["webhook"] = lambda place, edit: _send_to_webhook(settings, place, edit)
     return senders
 
 
-def _tell_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
+def _send_to_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
     try:
         write_assessment(
             where, place.trace or "", place.span, key=place.key, name=settings.write_back.name,
-            value=VALUE, rationale=_said(edit), metadata={"edit": edit.id, "version": edit.version or ""},
+            value=VALUE, rationale=_text(edit), metadata={"edit": edit.id, "version": edit.version or ""},
         )  # fmt: skip
     except UnknownTrace as error:
         raise Refusal(str(error)) from None
@@ -132,11 +132,11 @@ def _tell_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> None
         raise Later(str(error)) from None
 
 
-def _tell_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
+def _send_to_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     wanted = settings.write_back
     body = {
         "id": f"melo-{place.key}", "traceId": place.trace, "observationId": place.span,
-        "name": wanted.name, "value": VALUE, "dataType": "CATEGORICAL", "comment": _said(edit),
+        "name": wanted.name, "value": VALUE, "dataType": "CATEGORICAL", "comment": _text(edit),
     }  # fmt: skip
     assert wanted.langfuse_url is not None
     keys = (wanted.langfuse_public_key, wanted.langfuse_secret_key)
@@ -147,11 +147,11 @@ def _tell_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) -> No
         raise Later(str(error)) from None
 
 
-def _tell_webhook(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
+def _send_to_webhook(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     body = {
         "event": "melo.edit.serves", "key": place.key, "edit": edit.id, "prompt": edit.prompt,
         "target": edit.target, "source": edit.source, "version": edit.version,
-        "reports": edit.reported, "text": _said(edit),
+        "reports": edit.reported, "text": _text(edit),
     }  # fmt: skip
     url = settings.write_back.webhook_url
     assert url is not None
@@ -171,19 +171,19 @@ def _post(url: str, body: dict[str, Any], **more: Any) -> None:
         raise Refusal(f"the address can't be used ({type(error).__name__})") from None
     if answer.is_success:
         return
-    said = f"it answered {answer.status_code}"
+    problem = f"it answered {answer.status_code}"
     if answer.status_code in PASSES or answer.status_code >= 500:
-        raise Later(said)
-    raise Refusal(said)
+        raise Later(problem)
+    raise Refusal(problem)
 
 
-def _said(edit: EditRecord) -> str:
+def _text(edit: EditRecord) -> str:
     version = (edit.version or "")[:12]
     return f'edit {edit.id[:12]} serves in version {version}: the answer is "{edit.target}"'
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[bool]:
+def _exclusive_lock(settings: Settings) -> Iterator[bool]:
     """Whether no other process of this home writes back now; the kernel frees a dead one's lock."""
     with settings.paths.write_back_lock.open("a") as lock:
         try:

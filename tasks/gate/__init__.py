@@ -6,7 +6,7 @@ from tasks.gate.gate import gate_candidate
 from tasks.gate.probes.expectations import register_metric
 from tasks.gate.report.page import report_data, write_report
 from tasks.gate.suites.files import add_suite, load_suites
-from tasks.gate.suites.making import suites_for
+from tasks.gate.suites.from_edits import suites_for
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import (
     Check,

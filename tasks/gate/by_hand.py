@@ -34,9 +34,9 @@ def gate_by_hand(
     full: generate every answer anew and compare with the cache. only: names of suites. Raises
     UnknownVersion, and SuiteError for a suite that isn't there.
     """
-    found = resolve(context.ledger, name)
-    version = open_version(context.settings, found)
-    champion = _compared_with(context, found)
+    version_id = resolve(context.ledger, name)
+    version = open_version(context.settings, version_id)
+    champion = _compared_with(context, version_id)
     thresholds = replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0))
     suites = suites_from(
         context.ledger, version, champion, folder=context.paths.suites, seed=seed, audited=full
@@ -44,14 +44,14 @@ def gate_by_hand(
     if only:
         unknown = [s for s in only if s not in {x.name for x in suites}]
         if unknown:
-            known = ", ".join(dict.fromkeys(x.name for x in suites))
-            raise SuiteError(f'no suite "{unknown[0]}"; there are: {known}.')
+            available = ", ".join(dict.fromkeys(x.name for x in suites))
+            raise SuiteError(f'no suite "{unknown[0]}"; there are: {available}.')
         suites = [s for s in suites if s.name in only]
         chosen = {k: replace(v, required=False) for k, v in thresholds.suites.items()}
         thresholds = replace(thresholds, suites=chosen)
     with AnswerCache.open(context.paths.answers) as cache:
         return gate_candidate(
-            open_editor(context.settings, found), version, champion, suites=suites, cache=cache,
+            open_editor(context.settings, version_id), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
             narrow=context.settings.gate.narrow, tokens_per_edit=context.settings.gate.tokens_per_edit,
         )  # fmt: skip

@@ -7,8 +7,8 @@
     measures ─► cached answers, a sample asked again ─► verdict ◄───────┘
 
 The backbone is frozen and blocks never change, so an answer depends on the probe and on the block
-that its key routes to, and on nothing else. What no block acts on is answered as ever, and costs no
-text; what is known for a probe and a block is known for good.
+that its key routes to, and on nothing else. Where no block acts the answer is the backbone's and costs
+no text; an answer once known for a probe and a block holds for good.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tasks.gate.repair.integrity import inspected, integrity_checks
 from tasks.gate.repair.operation import Operation, narrow_edits, operate
 from tasks.gate.results import ProbeResults
 from tasks.gate.runner.decoding import SHOWN
-from tasks.gate.runner.runner import Asked, Progress, Runner
+from tasks.gate.runner.runner import Progress, Query, Runner
 from tasks.gate.suites.files import merged
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite, text_of
 from tasks.gate.verdict.checks import checks_of, difference_checks, passes
 from tasks.gate.verdict.thresholds import Thresholds
 
 Narrow = Literal["keep", "reject"]
-MOST_SHOWN = 100  # failing probes of whose texts so much is made as is shown
+MOST_SHOWN = 100  # failing probes whose texts are decoded far enough to be shown
 NONE = ProbeResults.of(())
-OTHERWISE = {"contains", "regex", "metric"}  # kinds of which a whole text is read
+FULL_TEXT_KINDS = {"contains", "regex", "metric"}  # kinds of which a whole text is read
 
 
 def gate_candidate(
@@ -85,62 +85,63 @@ class _Gate:
         frozen = backbone_checks(self.runner.editor.backbone, candidate)
         if not passes(frozen):
             return self._result(candidate, candidate, champion, frozen, NONE, began)
-        whole = inspected(candidate, self.runner)
-        if self.thresholds.repair.rounds == 0 and whole.done:
-            checks = [*frozen, *integrity_checks(whole)]
+        inspection = inspected(candidate, self.runner)
+        if self.thresholds.repair.rounds == 0 and inspection.changed:
+            checks = [*frozen, *integrity_checks(inspection)]
             return self._result(candidate, candidate, champion, checks, NONE, began)
-        version, found, suites = self._operated(self._note(whole), champion, suites)
+        version, evaluation, suites = self._repair_loop(self._record(inspection), champion, suites)
         self.runner.router.keep_only(version)
         self.runner.router.save(version)
-        audited = self._audit(version, found, seed)
+        audited = self._audit(version, evaluation, seed)
         checks = [
             *frozen,
             *checks_of(
-                suites, found.results, self.thresholds, against_champion=champion is not None
+                suites, evaluation.results, self.thresholds, against_champion=champion is not None
             ),
             *difference_checks(self.runner.differences, audited),
         ]
         results = ProbeResults.chained(
-            [found.results[s.name] for s in suites if s.name in found.results]
+            [evaluation.results[s.name] for s in suites if s.name in evaluation.results]
         )
-        results = results.replaced(self._readable(results.failing, version, champion))
+        results = results.replaced(self._with_full_texts(results.failing, version, champion))
         return self._result(candidate, version, champion, checks, results, began)
 
-    def _operated(
+    def _repair_loop(
         self, version: Version, champion: Version | None, suites: list[Suite]
     ) -> tuple[Version, Evaluation, list[Suite]]:
-        """Evaluate and operate in turn until nothing is left that an edit is to blame for."""
+        """Evaluate and repair in turn until no edit is to blame for a failing probe."""
         answered = [s for s in suites if s.purpose == "answers"]
         measured = [s for s in suites if s.purpose != "answers"]
         owners = {(s.name, p.id): p.edit for s in suites for p in s.probes if p.edit is not None}
-        wordings = _wordings(version, answered)
+        wordings = _edit_wordings(version, answered)
         prompts = prompts_of(p for s in answered for p in s.probes)
-        for known in (champion, version):
-            if known is not None:
-                self.runner.router.remember(known, prompts)
+        for routed in (champion, version):
+            if routed is not None:
+                self.runner.router.remember(routed, prompts)
         del prompts
         compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in answered}
-        found: Evaluation | None = None
+        evaluation: Evaluation | None = None
         while True:
-            self.runner.tell(
+            self.runner.progress(
                 "asking probes, round", self.rounds + 1, self.thresholds.repair.rounds + 1
             )
-            found = evaluate(self.runner, answered, version, champion, compared, found)
+            evaluation = evaluate(self.runner, answered, version, champion, compared, evaluation)
+            results = evaluation.results
             self.rounds += 1
-            done = Operation(version)
+            operation = Operation(version)
             if self.rounds <= self.thresholds.repair.rounds:
-                done = self._operate(version, champion, found.results, answered, owners, wordings)
+                operation = self._operate(version, champion, results, answered, owners, wordings)
             extra: list[Suite] = []
-            if not done.done:
-                extra = self._measure(measured, answered, version, champion, found)
+            if not operation.changed:
+                extra = self._measure(measured, answered, version, champion, evaluation)
                 if self.rounds <= self.thresholds.repair.rounds:
-                    own = {s.name: found.results[s.name] for s in measured}
-                    done = self._operate(version, champion, own, measured, owners, wordings)
-            if not done.done:
-                done = self._without_narrow(version, champion, found, owners)
-            if not done.done:
-                return version, found, [*suites, *extra]
-            version = self._note(done)
+                    subset = {s.name: results[s.name] for s in measured}
+                    operation = self._operate(version, champion, subset, measured, owners, wordings)
+            if not operation.changed:
+                operation = self._without_narrow_edits(version, champion, evaluation, owners)
+            if not operation.changed:
+                return version, evaluation, [*suites, *extra]
+            version = self._record(operation)
 
     def _operate(
         self, version: Version, champion: Version | None,
@@ -150,12 +151,12 @@ class _Gate:
         failing = [r for rows in results.values() for r in rows.failing]
         if not failing:
             return Operation(version)
-        helped = self._helped(version, suites, failing)
-        readable = self._readable(failing, version, champion)
+        base_passes = self._backbone_passes(version, suites, failing)
+        readable = self._with_full_texts(failing, version, champion)
         shown = {name: rows.replaced(readable) for name, rows in results.items()}
-        return operate(version, shown, owners, helped, wordings, self.runner, self.thresholds)
+        return operate(version, shown, owners, base_passes, wordings, self.runner, self.thresholds)
 
-    def _helped(
+    def _backbone_passes(
         self, version: Version, suites: Sequence[Suite], failing: Sequence[ProbeResult]
     ) -> dict[tuple[str, str], bool]:
         """Whether the backbone would pass what an edit failed."""
@@ -164,33 +165,33 @@ class _Gate:
         }
         caught = [r for r in failing if r.edit is not None and (r.suite, r.probe_id) in expects]
         written = Written(self.runner.editor.backbone)
-        wanted: dict[Asked, str | None] = {}
+        references: dict[Query, str | None] = {}
         for r in caught:
-            expect, one = expects[r.suite, r.probe_id], (r.prompt, None)
+            expect, query = expects[r.suite, r.probe_id], (r.prompt, None)
             if expect.kind == "exact":
                 until = written[expect.value]
-                wanted[one] = until if wanted.get(one, until) == until else None
-            elif expect.kind in OTHERWISE:
-                wanted[one] = None
-        texts = self.runner.texts(version, wanted)
-        helped = {}
+                references[query] = until if references.get(query, until) == until else None
+            elif expect.kind in FULL_TEXT_KINDS:
+                references[query] = None
+        texts = self.runner.texts(version, references)
+        passes_by_probe = {}
         for r in caught:
             expect, base = expects[r.suite, r.probe_id], texts.get((r.prompt, None))
             if base is None:
                 passes_base = expect.kind in ("unchanged", "absent")
             else:
                 passes_base = base.whole and met(expect, base.text, base.text, r.expected or "")[0]
-            helped[r.suite, r.probe_id] = passes_base
-        return helped
+            passes_by_probe[r.suite, r.probe_id] = passes_base
+        return passes_by_probe
 
     def _measure(
         self, measured: Sequence[Suite], answered: Sequence[Suite], version: Version,
-        champion: Version | None, found: Evaluation,
+        champion: Version | None, evaluation: Evaluation,
     ) -> list[Suite]:  # fmt: skip
-        """Results of the suites with measures of their own. Returns accurate retention, if asked."""
+        """Add results of suites with a measure of their own. Returns accurate retention, if measured."""
         written = Written(self.runner.editor.backbone)
         live = [p for s in answered for p in in_force(s, version)]
-        right = had_right(self.runner, version, live, found.routes, written.__getitem__)
+        right = had_right(self.runner, version, live, evaluation.routes, written.__getitem__)
         extra = [Suite("accurate-retention", right, "perplexity")] if right else []
         suites = [*measured, *extra]
         prompts = prompts_of(p for s in suites for p in s.probes)
@@ -200,49 +201,49 @@ class _Gate:
         setting = Setting(version, champion, routes, old)
         self.measures.unproven.clear()
         for suite in suites:
-            self.runner.tell(f"measuring {suite.name}", 1, 1)
+            self.runner.progress(f"measuring {suite.name}", 1, 1)
             limit = self.thresholds.of(suite.name).limit
             rows = self.measures.results(suite, setting, limit)
-            found.results[suite.name] = ProbeResults.of(rows)
+            evaluation.results[suite.name] = ProbeResults.of(rows)
         return extra
 
-    def _without_narrow(
+    def _without_narrow_edits(
         self,
         version: Version,
         champion: Version | None,
-        found: Evaluation,
+        evaluation: Evaluation,
         owners: Mapping[tuple[str, str], str],
     ) -> Operation:
         """Note the narrow edits, and take the new ones out where they are not to stay."""
-        self.narrow = narrow_edits(found.results, owners, self.thresholds)
-        done = Operation(version)
+        self.narrow = narrow_edits(evaluation.results, owners, self.thresholds)
+        operation = Operation(version)
         if self.policy == "keep" or self.rounds > self.thresholds.repair.rounds:
-            return done
+            return operation
         for edit, prompts in self.narrow.items():
             if champion is None or edit not in champion:
                 reason = (
                     f"it is not found in {len(prompts)} wordings of its question: "
                     f'"{prompts[0][:80]}"'
                 )
-                done.rejected.append(
+                operation.rejected.append(
                     Rejection(edit, reason, "narrow", prompts[0], "", "", True, prompts)
                 )
-        done.version = version.without([r.edit for r in done.rejected])
-        return done
+        operation.version = version.without([r.edit for r in operation.rejected])
+        return operation
 
-    def _readable(
+    def _with_full_texts(
         self, failing: Sequence[ProbeResult], version: Version, champion: Version | None
     ) -> dict[int, ProbeResult]:
-        """Some results that failed by an edit's answer with whole texts, by `id()` of the result."""
+        """Answers of edits that failed, with texts long enough to read, by `id()` of the result."""
         caught = [
             r
             for r in failing
             if r.edit is not None
             and r.after is not None
-            and self.runner.known(version, (r.prompt, r.edit)) is not None
+            and self.runner.available(version, (r.prompt, r.edit)) is not None
         ][:MOST_SHOWN]
-        asked: dict[Asked, str | None] = {(r.prompt, r.edit): None for r in caught}
-        texts = self.runner.texts(version, asked, read=SHOWN)
+        queries: dict[Query, str | None] = {(r.prompt, r.edit): None for r in caught}
+        texts = self.runner.texts(version, queries, read=SHOWN)
         # What stood there before is of interest where nothing was to change.
         before = {r.prompt: None for r in caught if r.before is not None and r.expected != r.after}
         bases = self.runner.texts(version, {(p, None): None for p in before}, read=SHOWN)
@@ -258,16 +259,16 @@ class _Gate:
             )
         return shown
 
-    def _note(self, done: Operation) -> Version:
-        self.rejected += done.rejected
-        self.repairs += done.repairs
-        return done.version
+    def _record(self, operation: Operation) -> Version:
+        self.rejected += operation.rejected
+        self.repairs += operation.repairs
+        return operation.version
 
-    def _audit(self, version: Version, found: Evaluation, seed: int) -> int:
+    def _audit(self, version: Version, evaluation: Evaluation, seed: int) -> int:
         if self.runner.full:
             return self.runner.regenerated
-        size = self.thresholds.audit.size(len(found.routes))
-        return self.runner.audit(version, found.routes, seed, size)
+        size = self.thresholds.audit.size(len(evaluation.routes))
+        return self.runner.audit(version, evaluation.routes, seed, size)
 
     def _result(
         self,
@@ -310,12 +311,12 @@ def backbone_checks(backbone: Backbone, version: Version) -> list[Check]:
     return [Check("backbone", "weights", 0.0, "none", 0.0, 1, not reason, reason)]
 
 
-def _wordings(version: Version, suites: Sequence[Suite]) -> Mapping[str, list[str]]:
+def _edit_wordings(version: Version, suites: Sequence[Suite]) -> Mapping[str, list[str]]:
     """What each edit should answer: what it was trained on, and the rephrases held out."""
-    found = {e.id: list(e.request.rephrases) for e in version.edits.values()}
+    wordings = {e.id: list(e.request.rephrases) for e in version.edits.values()}
     for suite in suites:
         if suite.name == "generality":
             for probe in suite.probes:
-                if probe.edit in found:
-                    found[probe.edit].append(text_of(probe.prompt))
-    return found
+                if probe.edit in wordings:
+                    wordings[probe.edit].append(text_of(probe.prompt))
+    return wordings

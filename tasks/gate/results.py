@@ -1,6 +1,6 @@
 """Results of very many probes, of which few are touched by an edit.
 
-    kept       what an edit answered, what failed, what was asked in full    held
+    stored     what an edit answered, what failed, what was asked in full    held
     all other  the answer is the backbone's own, so it passes                made when looked at
 
 A suite of a million recorded prompts has a million results that say the same: holding them would take
@@ -18,15 +18,15 @@ from tasks.gate.types import ProbeResult
 
 
 class ProbeResults(Sequence[ProbeResult]):
-    """Results in the order of their probes. kept: by place; untouched: makes that of any other place.
+    """Results in the order of their probes. stored: by position; untouched: makes any other one.
 
     What `untouched` makes has passed.
     """
 
     def __init__(
-        self, count: int, kept: Mapping[int, ProbeResult], untouched: Callable[[int], ProbeResult]
+        self, count: int, stored: Mapping[int, ProbeResult], untouched: Callable[[int], ProbeResult]
     ) -> None:
-        self._count, self._kept, self._untouched = count, kept, untouched
+        self._count, self._stored, self._untouched = count, stored, untouched
 
     @classmethod
     def of(cls, rows: Sequence[ProbeResult]) -> ProbeResults:
@@ -38,17 +38,17 @@ class ProbeResults(Sequence[ProbeResult]):
         """The results of several suites, one after another."""
         ends = list(accumulate(map(len, parts)))
         begins = [0, *ends]
-        kept = {
+        stored = {
             begin + place: result
             for begin, part in zip(begins, parts, strict=False)
-            for place, result in part._kept.items()
+            for place, result in part._stored.items()
         }
 
         def untouched(place: int) -> ProbeResult:
             part = bisect_right(ends, place)
             return parts[part]._untouched(place - begins[part])
 
-        return cls(begins[-1], kept, untouched)
+        return cls(begins[-1], stored, untouched)
 
     def __len__(self) -> int:
         return self._count
@@ -61,23 +61,23 @@ class ProbeResults(Sequence[ProbeResult]):
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(self._count))]
         at = range(self._count)[place]
-        return self._kept.get(at) or self._untouched(at)
+        return self._stored.get(at) or self._untouched(at)
 
     def __iter__(self) -> Iterator[ProbeResult]:
         for place in range(self._count):
-            yield self._kept.get(place) or self._untouched(place)
+            yield self._stored.get(place) or self._untouched(place)
 
     @property
-    def kept(self) -> list[ProbeResult]:
-        """Those that are held, in their order."""
-        return list(self._kept.values())
+    def stored(self) -> list[ProbeResult]:
+        """Those that are stored, in their order."""
+        return list(self._stored.values())
 
     @property
     def failing(self) -> list[ProbeResult]:
         """Those that did not pass."""
-        return [r for r in self._kept.values() if not r.passed]
+        return [r for r in self._stored.values() if not r.passed]
 
     def replaced(self, instead: Mapping[int, ProbeResult]) -> ProbeResults:
         """With others in the place of some. instead: by the `id()` of the result that goes."""
-        kept = {place: instead.get(id(r), r) for place, r in self._kept.items()}
-        return ProbeResults(self._count, kept, self._untouched)
+        stored = {place: instead.get(id(r), r) for place, r in self._stored.items()}
+        return ProbeResults(self._count, stored, self._untouched)

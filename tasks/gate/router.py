@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from artifacts.hashing import file_hash
 from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
-from melo_engine.conversation import asked as asked_in
+from melo_engine.conversation import asked as question_in
 from melo_engine.matching import SubjectMatcher
 from melo_engine.schemes import KEYS, ROUTING
 from tasks.gate.cache.keys import ProbeKeys
@@ -47,7 +47,7 @@ NOWHERE = Route(None, None, float("nan"), float("nan"))
 
 
 @dataclass
-class Known:
+class Routed:
     """A version and the routes of prompts in it."""
 
     version: Version
@@ -63,63 +63,63 @@ class Router:
         self._editor, self._keys, self._delta = editor, keys, delta
         self._folder = folder / f"{KEYS}-{ROUTING}" if folder is not None else None
         self.looked_up = 0
-        self._known: dict[str, Known] = {}
+        self._versions: dict[str, Routed] = {}
 
     def routes(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
         """Where each prompt falls."""
         if not len(version):
             return [NOWHERE] * len(prompts)
-        found = self._learned(version, list(dict.fromkeys(prompts)))
-        return [found[p] for p in prompts]
+        routes = self._all_routes(version, list(dict.fromkeys(prompts)))
+        return [routes[p] for p in prompts]
 
-    def _learned(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
-        """All routes that are known of a version, these among them. prompts: each of them once."""
-        known = self._of(version)
-        missing = [p for p in prompts if p not in known.routes] if known.routes else prompts
+    def _all_routes(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
+        """All routes computed for a version so far, these among them. prompts: each of them once."""
+        routed = self._routed(version)
+        missing = [p for p in prompts if p not in routed.routes] if routed.routes else prompts
         basis = self._basis(version, missing) if self._delta else None
         if basis is not None:
             touched = self._touched(basis, version, missing)
-            there = sum(prompt in basis.routes for prompt in missing)
-            if not known.routes and there == len(basis.routes):  # all of them: a copy is smallest
-                known.routes = basis.routes.copy()
+            shared = sum(prompt in basis.routes for prompt in missing)
+            if not routed.routes and shared == len(basis.routes):  # all of them: a copy is smallest
+                routed.routes = basis.routes.copy()
                 for prompt in touched:
-                    known.routes.pop(prompt, None)
+                    routed.routes.pop(prompt, None)
             else:
-                known.routes |= (
+                routed.routes |= (
                     (p, basis.routes[p]) for p in missing if p not in touched and p in basis.routes
                 )
-            missing = [p for p in missing if p not in known.routes]
-        known.routes |= zip(missing, self._look_up(version, missing), strict=True)
-        return known.routes
+            missing = [p for p in missing if p not in routed.routes]
+        routed.routes |= zip(missing, self._look_up(version, missing), strict=True)
+        return routed.routes
 
     def mapped(self, version: Version, prompts: Sequence[Prompt]) -> Mapping[Prompt, Route]:
-        """Where each prompt falls, by prompt: no copy where nothing else is known of the version.
+        """Where each prompt falls, by prompt: no copy where the version has no other routes.
 
         prompts: each of them once, as `prompts_of` gives them.
         """
         if not len(version):
             return dict.fromkeys(prompts, NOWHERE)
-        found = self._learned(version, prompts)
-        if len(found) == len(prompts):
-            return MappingProxyType(found)
-        return {p: found[p] for p in prompts}
+        routes = self._all_routes(version, prompts)
+        if len(routes) == len(prompts):
+            return MappingProxyType(routes)
+        return {p: routes[p] for p in prompts}
 
     def keep_only(self, version: Version) -> None:
         """Forget the routes of all other versions."""
-        self._known = {name: known for name, known in self._known.items() if name == version.id}
+        self._versions = {i: routed for i, routed in self._versions.items() if i == version.id}
 
     def save(self, version: Version) -> None:
         """Keep a version's routes for the next gate."""
-        known = self._known.get(version.id)
-        if known is None or self._folder is None or not known.routes:
+        routed = self._versions.get(version.id)
+        if routed is None or self._folder is None or not routed.routes:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{version.id}.{os.getpid()}"
-        rows = iter(known.routes.items())
+        rows = iter(routed.routes.items())
         with pq.ParquetWriter(partial, SAVED) as file:
-            while some := list(islice(rows, AT_ONCE)):
+            while batch := list(islice(rows, AT_ONCE)):
                 columns = zip(
-                    *((probe_hash(p), r.edit, r.nearest, r.distance, r.radius) for p, r in some),
+                    *((probe_hash(p), r.edit, r.nearest, r.distance, r.radius) for p, r in batch),
                     strict=True,
                 )
                 arrays = [pa.array(c, f.type) for c, f in zip(columns, SAVED, strict=True)]
@@ -127,37 +127,37 @@ class Router:
         name = f"{version.id}-{file_hash(partial)[:32]}.parquet"
         older = [p for p in self._folder.glob(f"{version.id}-*.parquet") if p.name != name]
         os.replace(partial, self._folder / name)
-        newest = sorted(self._folder.glob("*.parquet"), key=_made, reverse=True)
+        newest = sorted(self._folder.glob("*.parquet"), key=_modified_at, reverse=True)
         for path in {*older, *newest[KEPT:]}:
             path.unlink(missing_ok=True)
 
-    def _of(self, version: Version) -> Known:
-        if version.id not in self._known:
-            self._known[version.id] = Known(version)
-        return self._known[version.id]
+    def _routed(self, version: Version) -> Routed:
+        if version.id not in self._versions:
+            self._versions[version.id] = Routed(version)
+        return self._versions[version.id]
 
-    def _basis(self, version: Version, prompts: Sequence[Prompt]) -> Known | None:
-        """The version whose routes are known that differs least."""
-        others = [k for k in self._known.values() if k.version.id != version.id and k.routes]
-        return min(others, key=lambda k: len(_changed(k.version, version)), default=None)
+    def _basis(self, version: Version, prompts: Sequence[Prompt]) -> Routed | None:
+        """Of the versions with routes the one that differs least."""
+        bases = [k for k in self._versions.values() if k.version.id != version.id and k.routes]
+        return min(bases, key=lambda k: len(_changed(k.version, version)), default=None)
 
     def remember(self, version: Version, prompts: Sequence[Prompt]) -> None:
-        """Take up routes that an earlier gate has kept."""
+        """Load the routes that an earlier gate has saved."""
         if self._folder is None or not self._delta:
             return
         for path in self._folder.glob(f"{version.id}-*.parquet"):
             if not path.stem.endswith(file_hash(path)[:32]):
                 continue
             wanted = {probe_hash(prompt): prompt for prompt in prompts}
-            found = self._of(version).routes
+            routes = self._routed(version).routes
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(AT_ONCE):
                     columns = [batch.column(name).to_pylist() for name in SAVED.names]
                     for probe, *row in zip(*columns, strict=True):
                         if probe in wanted:
-                            found[wanted[probe]] = _route(version, *row)
+                            routes[wanted[probe]] = _route(version, *row)
 
-    def _touched(self, basis: Known, version: Version, prompts: Sequence[Prompt]) -> set[Prompt]:
+    def _touched(self, basis: Routed, version: Version, prompts: Sequence[Prompt]) -> set[Prompt]:
         changed = _changed(basis.version, version)
         if not changed:
             return set()
@@ -201,25 +201,24 @@ class Router:
         return {p for p, inside in zip(prompts, close, strict=True) if inside}
 
     def _look_up(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
-        """Prompts that no edit can be about cost no key."""
-        found = [NOWHERE] * len(prompts)
+        """Where each prompt falls; those that no edit can be about cost no key."""
+        routes = [NOWHERE] * len(prompts)
         if not prompts:
-            return found
+            return routes
         self.looked_up += len(prompts)
-        found_in: set[int] = set()
+        named: set[int] = set()  # rows of the prompts that an edit may be about
         for start in range(0, len(prompts), AT_ONCE):
-            texts = [asked_in(p) for p in prompts[start : start + AT_ONCE]]
-            found_in |= {start + reading.row for reading in version.index.readings(texts)}
+            texts = [question_in(p) for p in prompts[start : start + AT_ONCE]]
+            named |= {start + reading.row for reading in version.index.readings(texts)}
         if len(version.conversation_index):
-            found_in |= {i for i, p in enumerate(prompts) if isinstance(p, Conversation)}
-        asked = sorted(found_in)
-        if asked:
-            some = [prompts[i] for i in asked]
+            named |= {i for i, p in enumerate(prompts) if isinstance(p, Conversation)}
+        rows = sorted(named)
+        if rows:
             with using(self._editor, version):
-                routes = self._editor.routes(some, self._keys.of)
-            for i, route in zip(asked, routes, strict=True):
-                found[i] = route
-        return found
+                looked_up = self._editor.routes([prompts[i] for i in rows], self._keys.of)
+            for i, route in zip(rows, looked_up, strict=True):
+                routes[i] = route
+        return routes
 
 
 def _matcher(edits: Sequence[Edit]) -> SubjectMatcher:
@@ -232,11 +231,11 @@ def _matcher(edits: Sequence[Edit]) -> SubjectMatcher:
     return matcher
 
 
-def _changed(one: Version, other: Version) -> set[str]:
+def _changed(version: Version, other: Version) -> set[str]:
     """Edits that are not the same in both."""
-    changed = one.edits.keys() ^ other.edits.keys()
-    for edit in one.edits.keys() & other.edits.keys():
-        a, b = one.edits[edit], other.edits[edit]
+    changed = version.edits.keys() ^ other.edits.keys()
+    for edit in version.edits.keys() & other.edits.keys():
+        a, b = version.edits[edit], other.edits[edit]
         same = (a.block, a.radius, a.content_radius, a.by_question, a.order, a.wordings) == (
             b.block, b.radius, b.content_radius, b.by_question, b.order, b.wordings
         )  # fmt: skip
@@ -254,7 +253,7 @@ def _route(
     return Route(edit, block, distance, radius, nearest)
 
 
-def _made(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:  # another gate has just cleared it away

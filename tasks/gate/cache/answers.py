@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS likelihoods (
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a model said, as far as it was let.
+    """A model's answer, as far as it was decoded.
 
     ended: whole; departed: cut at the first token that its reference lacks; looped: cut at the second
     turn of a loop; cut: enough of it to be shown; long: enough to be measured.
@@ -85,7 +85,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CachedTexts:
     """What a look-up gave: texts, and the pairs whose row was tampered with or damaged."""
 
     texts: dict[Pair, Text]
@@ -144,8 +144,8 @@ class AnswerCache:
             row = con.execute("SELECT id FROM scopes WHERE content = ?", [content]).fetchone()
         return int(row[0])
 
-    def texts(self, scope: int, pairs: Iterable[Pair]) -> Found:
-        """What is known of these pairs."""
+    def texts(self, scope: int, pairs: Iterable[Pair]) -> CachedTexts:
+        """The cached texts of these pairs."""
         texts: dict[Pair, Text] = {}
         damaged: set[Pair] = set()
         with self._lock, self._connection as con:
@@ -163,7 +163,7 @@ class AnswerCache:
                     texts[pair] = Text(text, ended)
                 else:
                     damaged.add(pair)
-        return Found(texts, frozenset(damaged))
+        return CachedTexts(texts, frozenset(damaged))
 
     def put_texts(self, scope: int, texts: Mapping[Pair, Text]) -> None:
         """Keep texts; what was there for the same pair gives way."""
@@ -175,26 +175,26 @@ class AnswerCache:
             con.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def drop_text(self, scope: int, pair: Pair) -> None:
-        """Forget a text that turned out to be wrong."""
+        """Drop a text that turned out to be wrong."""
         with self._lock, self._connection as con:
             con.execute(
                 "DELETE FROM texts WHERE scope = ? AND probe = ? AND block = ?", [scope, *pair]
             )
 
     def samples(self, scope: int, pair: Pair) -> list[str]:
-        """The draws that are known of a pair, from the first on."""
+        """The draws of a pair, from the first on, as far as they are cached."""
         with self._lock:
             rows = self._connection.execute(
                 "SELECT draw, text, checksum FROM samples WHERE scope = ? AND probe = ? "
                 "AND block = ? ORDER BY draw",
                 [scope, *pair],
             ).fetchall()
-        found: list[str] = []
+        samples: list[str] = []
         for draw, text, checksum in rows:
-            if draw != len(found) or checksum != checksum_of(scope, pair, draw, text):
+            if draw != len(samples) or checksum != checksum_of(scope, pair, draw, text):
                 break
-            found.append(text)
-        return found
+            samples.append(text)
+        return samples
 
     def put_samples(self, scope: int, draw: int, texts: Mapping[Pair, str]) -> None:
         """Keep one draw of each pair."""
@@ -205,23 +205,23 @@ class AnswerCache:
         with self._lock, self._connection as con:
             con.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def likelihood(self, scope: int, pair: Pair, said: bytes) -> float | None:
-        """What is known of how likely a text is. said: its hash."""
+    def likelihood(self, scope: int, pair: Pair, text_hash: bytes) -> float | None:
+        """How likely a text is, None where that is not known. text_hash: of the text."""
         with self._lock:
             row = self._connection.execute(
                 "SELECT value, checksum FROM likelihoods "
                 "WHERE scope = ? AND probe = ? AND block = ? AND said = ?",
-                [scope, *pair, said],
+                [scope, *pair, text_hash],
             ).fetchone()
-        if row is None or row[1] != checksum_of(scope, pair, said, row[0]):
+        if row is None or row[1] != checksum_of(scope, pair, text_hash, row[0]):
             return None
         return float(row[0])
 
-    def put_likelihood(self, scope: int, pair: Pair, said: bytes, value: float) -> None:
+    def put_likelihood(self, scope: int, pair: Pair, text_hash: bytes, value: float) -> None:
         with self._lock, self._connection as con:
             con.execute(
                 "INSERT OR REPLACE INTO likelihoods VALUES (?, ?, ?, ?, ?, ?)",
-                [scope, *pair, said, value, checksum_of(scope, pair, said, value)],
+                [scope, *pair, text_hash, value, checksum_of(scope, pair, text_hash, value)],
             )
 
     def count(self, scope: int | None = None) -> int:
@@ -232,13 +232,13 @@ class AnswerCache:
             ).fetchone()
         return int(row[0])
 
-    def forget_blocks(self, kept: Sequence[str]) -> int:
-        """Drop what all blocks but these said (the backbone's own stays); returns how many rows."""
+    def forget_blocks(self, live: Sequence[str]) -> int:
+        """Drop the answers of all blocks but these and the backbone; returns how many rows."""
         dropped = 0
         with self._lock, self._connection as con:
             con.execute("CREATE TEMP TABLE IF NOT EXISTS kept (block TEXT PRIMARY KEY)")
             con.execute("DELETE FROM kept")
-            con.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(b,) for b in (BASE, *kept)])
+            con.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(b,) for b in (BASE, *live)])
             for table in ("texts", "samples", "likelihoods"):
                 done = con.execute(
                     f"DELETE FROM {table} WHERE block NOT IN (SELECT block FROM kept)"
@@ -248,7 +248,7 @@ class AnswerCache:
 
 
 def checksum_of(scope: int, pair: Pair, *content: object) -> bytes:
-    """What a row must bear."""
+    """The checksum that a row must have."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(b"%d|" % scope)
     digest.update(pair[0])

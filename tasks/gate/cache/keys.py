@@ -46,16 +46,16 @@ class ProbeKeys:
     def of(self, prompts: Sequence[str], names: Names | None = None) -> np.ndarray:
         """Keys (N, K) float32 of prompts, in their order. names: left out, see `KeyReader.read`."""
         self._load()
-        asked = list(zip(prompts, names or [None] * len(prompts), strict=True))
-        named = [_asked_hash(*one) for one in asked]
+        pairs = list(zip(prompts, names or [None] * len(prompts), strict=True))
+        hashes = [_pair_hash(*pair) for pair in pairs]
         missing = list(
-            {h: one for h, one in zip(named, asked, strict=True) if h not in self._rows}.items()
+            {h: pair for h, pair in zip(hashes, pairs, strict=True) if h not in self._rows}.items()
         )
         for start in range(0, len(missing), CHUNK):
             self._add(missing[start : start + CHUNK])
         keys = np.empty((len(prompts), self._reader.projection.size), dtype=np.float32)
-        for i, name in enumerate(named):
-            part, row = self._rows[name]
+        for i, pair_hash in enumerate(hashes):
+            part, row = self._rows[pair_hash]
             keys[i] = self._parts[part][row]
         return keys
 
@@ -63,7 +63,7 @@ class ProbeKeys:
         keys = self._reader.read([p for _, (p, _) in missing], [n for _, (_, n) in missing])
         self.read += len(missing)
         names = np.frombuffer(b"".join(name for name, _ in missing), dtype=np.uint8)
-        self._take(names.reshape(-1, 16), keys)
+        self._append(names.reshape(-1, 16), keys)
         if self._folder is None:
             return
         data = save({"probes": names.reshape(-1, 16).copy(), "keys": np.ascontiguousarray(keys)})
@@ -80,12 +80,12 @@ class ProbeKeys:
             if hashlib.sha256(data).hexdigest() != path.stem:
                 continue
             try:
-                found = load(data)
+                tensors = load(data)
             except SafetensorError:
                 continue
-            self._take(found["probes"], found["keys"])
+            self._append(tensors["probes"], tensors["keys"])
 
-    def _take(self, names: np.ndarray, keys: np.ndarray) -> None:
+    def _append(self, names: np.ndarray, keys: np.ndarray) -> None:
         part = len(self._parts)
         self._parts.append(keys)
         joined = np.ascontiguousarray(names).tobytes()
@@ -93,5 +93,5 @@ class ProbeKeys:
             self._rows[joined[16 * row : 16 * row + 16]] = (part, row)
 
 
-def _asked_hash(prompt: str, name: str | None) -> bytes:
+def _pair_hash(prompt: str, name: str | None) -> bytes:
     return probe_hash(prompt if name is None else f"{prompt}\x1f{name}")

@@ -18,12 +18,12 @@ def entropy(text: str) -> float:
     1 where no n-gram comes twice, near 0 for a loop; 1 for a text of less than FEWEST_WORDS. ROME
     takes the mean of the weighted bits; the share makes texts of different lengths comparable.
     """
-    found = words(text)
-    if len(found) < FEWEST_WORDS:
+    tokens = words(text)
+    if len(tokens) < FEWEST_WORDS:
         return 1.0
     bits = most = 0.0
     for n, weight in ENTROPY_WEIGHTS.items():
-        counts = Counter(zip(*(found[i:] for i in range(n)), strict=False))
+        counts = Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
         total = sum(counts.values())
         bits -= weight * sum(c / total * math.log2(c / total) for c in counts.values())
         most += weight * math.log2(total)
@@ -32,8 +32,8 @@ def entropy(text: str) -> float:
 
 def repetition(text: str) -> float:
     """Share of 3-grams that came before in the text, 0..1."""
-    found = words(text)
-    grams = list(zip(found, found[1:], found[2:], strict=False))
+    tokens = words(text)
+    grams = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
@@ -45,17 +45,17 @@ def inconsistency(answer: str, samples: Sequence[str]) -> float:
     given as a share of the way from "every sample is the answer" to "no sample shares a word with
     it", so that lengths do not matter. nan for an empty answer or no samples.
     """
-    found = words(answer)
-    if not found or not samples:
+    tokens = words(answer)
+    if not tokens or not samples:
         return math.nan
-    alone = Counter(found)
-    others: Counter[str] = Counter(w for s in samples for w in words(s))
-    if not others:
+    greedy = Counter(tokens)
+    sampled: Counter[str] = Counter(w for s in samples for w in words(s))
+    if not sampled:
         return 1.0
-    apart = math.log((alone.total() + others.total()) / alone.total())
-    return max(0.0, (_surprise(found, alone + others) - _surprise(found, alone)) / apart)
+    apart = math.log((greedy.total() + sampled.total()) / greedy.total())
+    return max(0.0, (_surprise(tokens, greedy + sampled) - _surprise(tokens, greedy)) / apart)
 
 
-def _surprise(found: Sequence[str], counts: Counter[str]) -> float:
+def _surprise(tokens: Sequence[str], counts: Counter[str]) -> float:
     total = sum(counts.values())
-    return -sum(math.log(counts[w] / total) for w in found) / len(found)
+    return -sum(math.log(counts[w] / total) for w in tokens) / len(tokens)

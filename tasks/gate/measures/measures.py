@@ -22,7 +22,7 @@ from tasks.gate.cache.answers import AnswerCache, Pair, Text
 from tasks.gate.measures.fluency import entropy, inconsistency
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG, using
-from tasks.gate.runner.runner import Asked, Runner
+from tasks.gate.runner.runner import Query, Runner
 from tasks.gate.runner.sampling import ROOM, Draw, GateSampler, Scorer
 from tasks.gate.suites.wordings import says
 from tasks.gate.types import Check, Probe, ProbeResult, Suite, Unproven, text_of
@@ -37,7 +37,7 @@ Routes = Mapping[Prompt, Route]
 
 @dataclass
 class Setting:
-    """What a measure reads: the version as it is asked, and where prompts go in it and went before."""
+    """What a measure reads: both versions, and the routes of prompts now and with the champion."""
 
     version: Version
     champion: Version | None
@@ -88,22 +88,22 @@ class Measures:
     def _fluency(
         self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float
     ) -> list[ProbeResult]:
-        """Runs in no circles, and names no other edit's target. value: entropy, 0..1."""
+        """The answer does not loop, and names no other edit's target. value: entropy, 0..1."""
         version = setting.version
         caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
-        asked = {p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=LONG)
-        value = {prompt: _flow(texts[one]) for prompt, one in asked.items()}
+        queries = {p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught}
+        texts = self._runner.texts(version, dict.fromkeys(queries.values()), read=LONG)
+        value = {prompt: _entropy(texts[query]) for prompt, query in queries.items()}
         targets = _Targets(version)
-        named = {p: targets.named(texts[one].text, str(one[1])) for p, one in asked.items()}
-        doubted = [p for p in asked if value[p] < limit or named[p]]
+        named = {p: targets.named(texts[q].text, str(q[1])) for p, q in queries.items()}
+        doubted = [p for p in queries if value[p] < limit or named[p]]
         bases = self._runner.texts(version, {(p, None): None for p in doubted}, read=LONG)
         rows = []
         for probe in caught:
             prompt = probe.prompt
-            text, base = texts[asked[prompt]], bases.get((prompt, None))
+            text, base = texts[queries[prompt]], bases.get((prompt, None))
             fluent = value[prompt] >= limit or (
-                base is not None and value[prompt] >= _flow(base) - SLACK
+                base is not None and value[prompt] >= _entropy(base) - SLACK
             )
             brought_up = " ".join([text_of(prompt), *([base.text] if base is not None else [])])
             leaks = [leak for leak in named[prompt] if not says(brought_up, leak)]
@@ -117,27 +117,27 @@ class Measures:
     def _consistency(
         self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float
     ) -> list[ProbeResult]:
-        """Samples bear the greedy answer out, or no less than the backbone's do its own.
+        """Samples agree with the greedy answer, or no less than the backbone's samples with its own.
 
         value: SelfCheckGPT's, 0..1, 0 the best, as far as it had to be known.
         """
         version = setting.version
         caught = [p for p in probes if setting.routes[p.prompt].edit is not None]
-        asked: dict[Prompt, Asked] = {
+        queries: dict[Prompt, Query] = {
             p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught
         }
-        own = self._sequential(version, asked, limit, {p.prompt: p.edit for p in caught})
-        doubted = [p for p, mean in own.items() if mean.low > limit]
-        base = self._sequential(
+        means = self._draw_sequentially(version, queries, limit, {p.prompt: p.edit for p in caught})
+        doubted = [p for p, mean in means.items() if mean.low > limit]
+        base_means = self._draw_sequentially(
             version, {p: (p, None) for p in doubted}, None, {p.prompt: p.edit for p in caught}
         )
         rows = []
         for probe in caught:
-            mean = own[probe.prompt]
+            mean = means[probe.prompt]
             allowed, short = limit, False
-            if probe.prompt in base:
-                short = base[probe.prompt].draws < self._samples
-                allowed = max(limit, base[probe.prompt].low + SLACK)
+            if probe.prompt in base_means:
+                short = base_means[probe.prompt].draws < self._samples
+                allowed = max(limit, base_means[probe.prompt].low + SLACK)
             if (mean.high > allowed >= mean.low) or (short and mean.low > allowed):
                 self.unproven.append(
                     Unproven(
@@ -154,53 +154,53 @@ class Measures:
             )  # fmt: skip
         return rows
 
-    def _sequential(
+    def _draw_sequentially(
         self,
         version: Version,
-        asked: Mapping[Prompt, Asked],
+        queries: Mapping[Prompt, Query],
         limit: float | None,
         owners: Mapping[Prompt, str | None],
     ) -> dict[Prompt, _Mean]:
         """Draw for all prompts at once, again for those that the limit does not decide yet."""
-        if not asked:
+        if not queries:
             return {}
-        texts = self._runner.texts(version, dict.fromkeys(asked.values()), read=LONG)
-        means = {prompt: _Mean(texts[one].text, self._samples) for prompt, one in asked.items()}
+        texts = self._runner.texts(version, dict.fromkeys(queries.values()), read=LONG)
+        means = {p: _Mean(texts[q].text, self._samples) for p, q in queries.items()}
         scope = self._cache.scope(self._sampler.scope)
-        pairs = {prompt: self._runner.pair(version, one) for prompt, one in asked.items()}
+        pairs = {prompt: self._runner.pair(version, query) for prompt, query in queries.items()}
         for pair in pairs.values():
             if pair not in self._drawn:
-                known = [] if self._runner.full else self._cache.samples(scope, pair)
-                self._drawn[pair] = known
+                full = self._runner.full
+                self._drawn[pair] = [] if full else self._cache.samples(scope, pair)
         for number in range(self._samples):
-            still = [p for p, m in means.items() if limit is None or m.low <= limit < m.high]
+            undecided = [p for p, m in means.items() if limit is None or m.low <= limit < m.high]
             draws: dict[Prompt, Draw] = {}
-            for prompt in still:
+            for prompt in undecided:
                 if len(self._drawn[pairs[prompt]]) > number:
                     continue
-                draw = Draw(asked[prompt], number, self._room(means[prompt].answer))
-                if self._affords(owners.get(prompt), draw.limit):
+                draw = Draw(queries[prompt], number, self._max_tokens(means[prompt].answer))
+                if self._within_budget(owners.get(prompt), draw.limit):
                     draws[prompt] = draw
-            self._runner.tell(f"drawing samples, round {number + 1}", len(draws), len(asked))
+            self._runner.progress(f"drawing samples, round {number + 1}", len(draws), len(queries))
             with using(self._editor, version):
-                made = self._sampler.draw(list(draws.values())) if draws else []
-            for prompt, (text, tokens) in zip(draws, made, strict=True):
+                samples = self._sampler.draw(list(draws.values())) if draws else []
+            for prompt, (text, tokens) in zip(draws, samples, strict=True):
                 self._drawn[pairs[prompt]].append(text)
                 self._spent[owners.get(prompt) or ""] += tokens
-            drawn = {pairs[p]: text for p, (text, _) in zip(draws, made, strict=True)}
+            drawn = {pairs[p]: text for p, (text, _) in zip(draws, samples, strict=True)}
             self._cache.put_samples(scope, number, drawn)
-            for prompt in still:
+            for prompt in undecided:
                 if len(self._drawn[pairs[prompt]]) > number:
                     means[prompt].take(self._drawn[pairs[prompt]][number])
         return means
 
-    def _room(self, answer: str) -> int:
+    def _max_tokens(self, answer: str) -> int:
         """Tokens that a sample of this answer may have."""
         tokenizer = self._editor.backbone.target_tokenizer
         length = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
         return 2 * min(length, LONGEST) + ROOM
 
-    def _affords(self, edit: str | None, tokens: int) -> bool:
+    def _within_budget(self, edit: str | None, tokens: int) -> bool:
         return self._tokens is None or self._spent[edit or ""] + tokens <= self._tokens
 
     def _perplexity(
@@ -226,19 +226,19 @@ class Measures:
             )  # fmt: skip
         return rows
 
-    def _score(self, version: Version, asked: Asked, text: str) -> float:
-        pair = self._runner.pair(version, asked)
-        said = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if (pair, said) not in self._scores:
+    def _score(self, version: Version, query: Query, text: str) -> float:
+        pair = self._runner.pair(version, query)
+        text_hash = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if (pair, text_hash) not in self._scores:
             scope = self._cache.scope(self._scorer.scope)
-            known = None if self._runner.full else self._cache.likelihood(scope, pair, said)
-            if known is None:
+            value = None if self._runner.full else self._cache.likelihood(scope, pair, text_hash)
+            if value is None:
                 with using(self._editor, version):
-                    known = self._scorer.score(asked, text)
+                    value = self._scorer.score(query, text)
                 self.scored += 1
-                self._cache.put_likelihood(scope, pair, said, known)
-            self._scores[pair, said] = known
-        return self._scores[pair, said]
+                self._cache.put_likelihood(scope, pair, text_hash, value)
+            self._scores[pair, text_hash] = value
+        return self._scores[pair, text_hash]
 
     def _row(
         self, suite: str, probe: Probe, setting: Setting, passed: bool, value: float,
@@ -284,7 +284,7 @@ class _Mean:
         self.total += min(1.0, value) if math.isfinite(value) else 1.0
 
 
-def _flow(text: Text) -> float:
+def _entropy(text: Text) -> float:
     """Entropy; 0 for a text that came to the second turn of a loop."""
     return 0.0 if text.ended == "looped" else entropy(text.text)
 
@@ -328,11 +328,11 @@ def had_right(
     Only of those that an edit catches: of all others the likelihood is the backbone's own, to the bit.
     In full, of all.
     """
-    known = [p for p in probes if p.expect.kind == "unchanged" and p.expect.value]
-    asked = [p for p in known if runner.full or routes[p.prompt].edit is not None]
-    texts = runner.texts(version, {(p.prompt, None): written(p.expect.value) for p in asked})
+    answered = [p for p in probes if p.expect.kind == "unchanged" and p.expect.value]
+    caught = [p for p in answered if runner.full or routes[p.prompt].edit is not None]
+    texts = runner.texts(version, {(p.prompt, None): written(p.expect.value) for p in caught})
     right = []
-    for probe in asked:
+    for probe in caught:
         text = texts[probe.prompt, None]
         if text.whole and text.text == written(probe.expect.value):
             right.append(probe)
@@ -354,14 +354,14 @@ class _Targets:
 
     def named(self, text: str, edit: str) -> list[str]:
         """Targets of other edits in the text that the edit's own does not bring up."""
-        found = words(text)
-        own = self._version[edit].request.target
+        tokens = words(text)
+        target = self._version[edit].request.target
         leaks = []
-        for start in range(len(found)):
-            for size in range(1, min(self._longest, len(found) - start) + 1):
-                phrase = tuple(found[start : start + size])
+        for start in range(len(tokens)):
+            for size in range(1, min(self._longest, len(tokens) - start) + 1):
+                phrase = tuple(tokens[start : start + size])
                 owners = self._edits.get(phrase)
-                said = " ".join(phrase)
-                if owners and edit not in owners and not says(own, said):
-                    leaks.append(said)
+                leak = " ".join(phrase)
+                if owners and edit not in owners and not says(target, leak):
+                    leaks.append(leak)
         return leaks

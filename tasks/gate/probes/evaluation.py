@@ -18,7 +18,7 @@ from tasks.gate.probes.expectations import met
 from tasks.gate.results import ProbeResults
 from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG
-from tasks.gate.runner.runner import Asked, Runner, same
+from tasks.gate.runner.runner import Query, Runner, same
 from tasks.gate.suites.wordings import says
 from tasks.gate.types import Expectation, Probe, ProbeResult, Suite, text_of
 
@@ -35,7 +35,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One probe in one version. after, base: as far as they had to be known, None where not at all."""
+    """One probe in one version. after, base: texts as far as they were needed, None where not at all."""
 
     passed: bool
     value: float = math.nan
@@ -73,16 +73,16 @@ def evaluate(
     old = _outcomes_before(runner, version, champion, fresh, compared, routes, before)
     results: dict[str, ProbeResults] = {}
     for name, probes in live.items():
-        kept = {}
+        rows = {}
         for place, probe in enumerate(probes):
             result = settled.get((name, probe.id))
-            asked = probe.prompt, probe.expect
-            if result is None and (asked in outcomes or asked in old):
-                now, then = outcomes.get(asked, UNTOUCHED), _before(probe, champion, outcomes, old)
+            key = probe.prompt, probe.expect
+            if result is None and (key in outcomes or key in old):
+                now, then = outcomes.get(key, UNTOUCHED), _before(probe, champion, outcomes, old)
                 result = _result(name, probe, now, then, routes, runner, version)
             if result is not None:
-                kept[place] = result
-        results[name] = ProbeResults(len(probes), kept, _Untouched(name, probes, routes, champion))
+                rows[place] = result
+        results[name] = ProbeResults(len(probes), rows, _Untouched(name, probes, routes, champion))
     return Evaluation(results, routes)
 
 
@@ -94,70 +94,70 @@ def outcomes_of(
     What is answered as by the backbone and needs no more is left out: it is `UNTOUCHED`.
     """
     written = Written(runner.editor.backbone)
-    found: dict[tuple[Prompt, Expectation], Outcome] = {}
+    outcomes: dict[tuple[Prompt, Expectation], Outcome] = {}
     wanted: dict[tuple[Prompt, Expectation], None] = {}
-    silent: dict[tuple[Prompt, Expectation], None] = {}
+    unrouted: dict[tuple[Prompt, Expectation], None] = {}
     for p in probes:
         if p.expect.kind not in ("unchanged", "absent") or routes[p.prompt].edit:
             wanted[p.prompt, p.expect] = None
         elif runner.full:
-            silent[p.prompt, p.expect] = None
-    if silent:
-        texts = runner.texts(version, {(w[0], None): None for w in silent}, read=LONG)
-        for w in silent:
-            said = texts[w[0], None].text
-            found[w] = Outcome(True, math.nan, said, said, said)
-    of: dict[str, list[tuple[Prompt, Expectation]]] = {}
+            unrouted[p.prompt, p.expect] = None
+    if unrouted:
+        texts = runner.texts(version, {(w[0], None): None for w in unrouted}, read=LONG)
+        for w in unrouted:
+            answer = texts[w[0], None].text
+            outcomes[w] = Outcome(True, math.nan, answer, answer, answer)
+    by_kind: dict[str, list[tuple[Prompt, Expectation]]] = {}
     for w in wanted:
-        of.setdefault(w[1].kind, []).append(w)
+        by_kind.setdefault(w[1].kind, []).append(w)
 
-    exact = of.get("exact", [])
-    alone: dict[Asked, str | None] = {}
+    exact = by_kind.get("exact", [])
+    references: dict[Query, str | None] = {}
     for prompt, expect in exact:
-        one, until = (prompt, routes[prompt].edit), written[expect.value]
-        alone[one] = until if alone.get(one, until) == until else None
-    texts = runner.texts(version, alone)
+        query, until = (prompt, routes[prompt].edit), written[expect.value]
+        references[query] = until if references.get(query, until) == until else None
+    texts = runner.texts(version, references)
     for prompt, expect in exact:
         text = texts[prompt, routes[prompt].edit]
         reference = written[expect.value]
         passed = text.whole and text.text in (reference, expect.value.strip())
-        found[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+        outcomes[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
 
-    unchanged = [(p, str(routes[p].edit)) for p, _ in of.get("unchanged", [])]
+    unchanged = [(p, str(routes[p].edit)) for p, _ in by_kind.get("unchanged", [])]
     pairs = runner.beside_base(version, list(dict.fromkeys(unchanged)))
-    for prompt, expect in of.get("unchanged", []):
-        base, own = pairs[prompt, routes[prompt].edit]
-        found[prompt, expect] = Outcome(same(base, own), math.nan, own.text, base.text, base.text)
+    for w in by_kind.get("unchanged", []):
+        base, edited = pairs[w[0], routes[w[0]].edit]
+        outcomes[w] = Outcome(same(base, edited), math.nan, edited.text, base.text, base.text)
 
-    whole = [w for kind in ("contains", "regex", "metric") for w in of.get(kind, [])]
-    absent, agrees = of.get("absent", []), of.get("agrees", [])
-    texts = runner.texts(version, {(p, routes[p].edit): None for p, _ in whole})
-    asked: dict[Asked, str | None] = {(p, routes[p].edit): None for p, _ in absent}
-    asked |= {(e.value, routes[e.value].edit): None for _, e in agrees}
-    texts |= runner.texts(version, asked, read=LONG)
-    told = [(p, e) for p, e in absent if says(texts[p, routes[p].edit].text, e.value)]
-    bases = runner.texts(version, {(p, None): None for p, _ in told}, read=LONG)
-    for prompt, expect in [*whole, *absent]:
+    full = [w for kind in ("contains", "regex", "metric") for w in by_kind.get(kind, [])]
+    absent, agrees = by_kind.get("absent", []), by_kind.get("agrees", [])
+    texts = runner.texts(version, {(p, routes[p].edit): None for p, _ in full})
+    long_queries: dict[Query, str | None] = {(p, routes[p].edit): None for p, _ in absent}
+    long_queries |= {(e.value, routes[e.value].edit): None for _, e in agrees}
+    texts |= runner.texts(version, long_queries, read=LONG)
+    leaked = [(p, e) for p, e in absent if says(texts[p, routes[p].edit].text, e.value)]
+    bases = runner.texts(version, {(p, None): None for p, _ in leaked}, read=LONG)
+    for prompt, expect in [*full, *absent]:
         after = texts[prompt, routes[prompt].edit].text
-        said_by_base = bases[prompt, None].text if (prompt, expect) in told else None
+        base_text = bases[prompt, None].text if (prompt, expect) in leaked else None
         reference = written[expect.value] if expect.kind == "contains" else expect.value
-        passed, value = met(expect, after, said_by_base, reference)
-        found[prompt, expect] = Outcome(passed, value, after, said_by_base, reference)
+        passed, value = met(expect, after, base_text, reference)
+        outcomes[prompt, expect] = Outcome(passed, value, after, base_text, reference)
 
-    following: dict[Asked, str | None] = {}
+    following: dict[Query, str | None] = {}
     for prompt, expect in agrees:
-        one, until = (
+        query, until = (
             (prompt, routes[prompt].edit),
             texts[expect.value, routes[expect.value].edit].text,
         )
-        following[one] = until if following.get(one, until) == until else None
-    others = runner.texts(version, following)
+        following[query] = until if following.get(query, until) == until else None
+    rephrased = runner.texts(version, following)
     for prompt, expect in agrees:
-        text = others[prompt, routes[prompt].edit]
+        text = rephrased[prompt, routes[prompt].edit]
         reference = texts[expect.value, routes[expect.value].edit].text
         passed = text.whole and text.text == reference
-        found[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
-    return found
+        outcomes[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+    return outcomes
 
 
 def in_force(suite: Suite, version: Version) -> Sequence[Probe]:
@@ -169,12 +169,12 @@ def in_force(suite: Suite, version: Version) -> Sequence[Probe]:
 
 def prompts_of(probes: Iterable[Probe]) -> list[Prompt]:
     """Every prompt to ask, once: the probes' own and those that they are compared with."""
-    found: dict[Prompt, None] = {}
+    prompts: dict[Prompt, None] = {}
     for probe in probes:
-        found[probe.prompt] = None
+        prompts[probe.prompt] = None
         if probe.expect.kind == "agrees":
-            found[probe.expect.value] = None
-    return list(found)
+            prompts[probe.expect.value] = None
+    return list(prompts)
 
 
 def length_of(prompt: Prompt) -> str:
@@ -188,14 +188,14 @@ class Written:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._known: dict[str, str] = {}
+        self._canonical: dict[str, str] = {}
 
     def __getitem__(self, value: str) -> str:
-        if value not in self._known:
-            self._known[value] = self._written(value)
-        return self._known[value]
+        if value not in self._canonical:
+            self._canonical[value] = self._canonical_text(value)
+        return self._canonical[value]
 
-    def _written(self, value: str) -> str:
+    def _canonical_text(self, value: str) -> str:
         if not self._backbone.generates:
             return value.strip()
         try:
@@ -232,9 +232,9 @@ def _outcomes_before(
 
     changed = [
         p
-        for name, some in probes.items()
+        for name, suite_probes in probes.items()
         if compared.get(name, False)
-        for p in some
+        for p in suite_probes
         if (p.edit is None or p.edit in champion)
         and (moved(p.prompt) or (p.expect.kind == "agrees" and moved(p.expect.value)))
     ]
@@ -251,8 +251,8 @@ def _before(
     """The champion's outcome: another where another block answered, else the same."""
     if champion is None or (probe.edit is not None and probe.edit not in champion):
         return None
-    asked = probe.prompt, probe.expect
-    return old.get(asked) or outcomes.get(asked, UNTOUCHED)
+    key = probe.prompt, probe.expect
+    return old.get(key) or outcomes.get(key, UNTOUCHED)
 
 
 def _result(
@@ -303,17 +303,16 @@ def _settled(
 
     Edits may only have gone, or become smaller, since: the champion lacks no more than it did.
     """
-    found: dict[tuple[str, str], ProbeResult] = {}
+    settled: dict[tuple[str, str], ProbeResult] = {}
     if earlier is None:
-        return found
+        return settled
     before = earlier.routes
     for name, probes in live.items():
-        kept = {result.probe_id: result for result in earlier.results[name].kept}
-        for probe in probes if kept else ():
-            result = kept.get(probe.id)
+        stored = {result.probe_id: result for result in earlier.results[name].stored}
+        for probe in probes if stored else ():
+            result = stored.get(probe.id)
             if result is None:
                 continue
-            asked = [probe.prompt, *([probe.expect.value] if probe.expect.kind == "agrees" else [])]
-            if all(before.get(prompt) is routes[prompt] for prompt in asked):
-                found[name, probe.id] = result
-    return found
+            if all(before.get(prompt) is routes[prompt] for prompt in prompts_of([probe])):
+                settled[name, probe.id] = result
+    return settled

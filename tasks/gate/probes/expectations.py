@@ -88,8 +88,8 @@ def problem_of(expect: Expectation) -> str:
 
 def brevity(answer: str, reference: str) -> float:
     """1 for an answer no longer than the reference, less the longer it is."""
-    found, wanted = len(words(answer)), max(1, len(words(reference)))
-    return min(1.0, wanted / found) if found else 0.0
+    length, allowed = len(words(answer)), max(1, len(words(reference)))
+    return min(1.0, allowed / length) if length else 0.0
 
 
 @lru_cache(maxsize=4096)

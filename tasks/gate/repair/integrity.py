@@ -28,29 +28,28 @@ BEYOND = 2.0  # times that is too far
 
 def inspected(version: Version, runner: Runner) -> Operation:
     """The version without what is broken in itself, and what that was."""
-    done = Operation(version)
-    done.rejected = [r for e in version.edits.values() if (r := _broken(e, version, runner))]
-    if done.rejected:
-        done.version = version.without([r.edit for r in done.rejected])
+    operation = Operation(version)
+    operation.rejected = [r for e in version.edits.values() if (r := _broken(e, version, runner))]
+    if operation.rejected:
+        operation.version = version.without([r.edit for r in operation.rejected])
     for names in (True, False):
-        done = _cut_back(
-            done, [e for e in done.version.edits.values() if bool(e.request.names) is names]
-        )
-    return done
+        edits = operation.version.edits.values()
+        operation = _cut_back(operation, [e for e in edits if bool(e.request.names) is names])
+    return operation
 
 
-def integrity_checks(done: Operation) -> list[Check]:
+def integrity_checks(operation: Operation) -> list[Check]:
     """The findings as checks that failed, for a gate that is to mend nothing."""
-    reasons = [f"edit {r.edit}: {r.reason}" for r in done.rejected]
+    reasons = [f"edit {r.edit}: {r.reason}" for r in operation.rejected]
     reasons += [
         f"edit {r.edit}: its radius {r.radius_before:.4g} is far beyond {r.radius_after:.4g}, "
         "which is common"
-        for r in done.repairs
+        for r in operation.repairs
     ]
-    found = float(len(reasons))
+    broken, size = float(len(reasons)), len(operation.version)
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     reason = reasons[0] + more if reasons else ""
-    return [Check(SUITE, "broken edits", found, "none", 0.0, len(done.version), not found, reason)]
+    return [Check(SUITE, "broken edits", broken, "none", 0.0, size, not broken, reason)]
 
 
 def _broken(edit: Edit, version: Version, runner: Runner) -> Rejection | None:
@@ -67,12 +66,13 @@ def _broken(edit: Edit, version: Version, runner: Runner) -> Rejection | None:
     return Rejection(edit.id, reason, SUITE, edit.request.question, "", "")
 
 
-def _cut_back(done: Operation, edits: list[Edit]) -> Operation:
+def _cut_back(operation: Operation, edits: list[Edit]) -> Operation:
     if len(edits) <= PEERS:
-        return done
+        return operation
     common = float(np.percentile([e.radius for e in edits], COMMON))
     for edit in edits:
         if edit.radius > BEYOND * common > 0:
-            done.version = done.version.with_radius(edit.id, common)
-            done.repairs.append(Repair(edit.id, edit.radius, common, SUITE, edit.request.question))
-    return done
+            operation.version = operation.version.with_radius(edit.id, common)
+            question = edit.request.question
+            operation.repairs.append(Repair(edit.id, edit.radius, common, SUITE, question))
+    return operation

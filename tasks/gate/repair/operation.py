@@ -35,14 +35,14 @@ Wordings = Mapping[str, Sequence[str]]  # edit id -> prompts that it should answ
 
 @dataclass
 class Operation:
-    """What was done. version: without the harm, as far as it was found."""
+    """What was changed. version: the one without the harm."""
 
     version: Version
     rejected: list[Rejection] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
 
     @property
-    def done(self) -> bool:
+    def changed(self) -> bool:
         """Whether anything was changed."""
         return bool(self.rejected or self.repairs)
 
@@ -51,13 +51,13 @@ def operate(
     version: Version,
     results: Mapping[str, ProbeResults],
     owners: Owners,
-    helped: Mapping[tuple[str, str], bool],
+    base_passes: Mapping[tuple[str, str], bool],
     wordings: Wordings,
     runner: Runner,
     thresholds: Thresholds,
 ) -> Operation:
-    """Take the culprits of failed probes out, or in. helped: would the backbone have passed it?"""
-    done = Operation(version)
+    """Take out, or shrink, what failed probes blame. base_passes: by probe, does the backbone pass?"""
+    operation = Operation(version)
     out: dict[str, Rejection] = {}
     caught: dict[str, list[ProbeResult]] = defaultdict(list)
     for suite, rows in results.items():
@@ -67,14 +67,14 @@ def operate(
             owner = owners.get((suite, result.probe_id))
             if suite in OWN_SUITES and owner is not None:
                 if result.edit is None or result.edit == owner:
-                    out.setdefault(owner, _unsuccessful(owner, result))
+                    out.setdefault(owner, _reject_wrong_answer(owner, result))
                 else:
                     caught[result.edit].append(result)
             elif (
                 result.edit is not None
                 and thresholds.of(suite).protected
                 # Where the backbone fails the probe too, taking the edit out would mend nothing.
-                and helped.get((suite, result.probe_id), False)
+                and base_passes.get((suite, result.probe_id), False)
             ):
                 caught[result.edit].append(result)
     if (
@@ -85,28 +85,28 @@ def operate(
                 its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}
                 failing = failing_edits(rows, its_owners, thresholds.of(suite).share)
                 for edit, wrong in failing.items():
-                    out.setdefault(edit, _unsound(edit, wrong))
+                    out.setdefault(edit, _reject_wrong_wordings(edit, wrong))
     for edit, probes in caught.items():
         if edit in out:
             continue
         member = version.member(edit)
         nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
         radius = thresholds.repair.clearance * _share(member, nearest) * member.radius
-        if _keeps_its_own(version, edit, radius, wordings, runner):
-            done.version = done.version.with_radius(edit, radius)
-            done.repairs.append(
+        if _keeps_own_wordings(version, edit, radius, wordings, runner):
+            operation.version = operation.version.with_radius(edit, radius)
+            operation.repairs.append(
                 Repair(edit, version[edit].radius, radius, nearest.suite, text_of(nearest.prompt))
             )
         else:
             owner = owners.get((nearest.suite, nearest.probe_id))
             whose = owner if nearest.suite in OWN_SUITES else None
-            blamed = _later(version, edit, whose)
-            out.setdefault(blamed, _harmful(blamed, nearest, whose))
+            blamed = _later_edit(version, edit, whose)
+            out.setdefault(blamed, _reject_harm(blamed, nearest, whose))
     if out:
-        done.version = done.version.without(sorted(out))
-        done.rejected = list(out.values())
-        done.repairs = [r for r in done.repairs if r.edit not in out]
-    return done
+        operation.version = operation.version.without(sorted(out))
+        operation.rejected = list(out.values())
+        operation.repairs = [r for r in operation.repairs if r.edit not in out]
+    return operation
 
 
 def failing_edits(
@@ -138,18 +138,18 @@ def narrow_edits(
     results: Mapping[str, ProbeResults], owners: Owners, thresholds: Thresholds
 ) -> dict[str, tuple[str, ...]]:
     """Edits that are not found in some wording of their question, with those wordings."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    narrow: dict[str, dict[str, None]] = defaultdict(dict)
     for suite, rows in results.items():
         if not _judges_edits(suite, thresholds):
             continue
         for result in rows.failing:
             owner = owners.get((suite, result.probe_id))
             if owner is not None and result.edit != owner:
-                found[owner][text_of(result.prompt)] = None
-    return {edit: tuple(prompts) for edit, prompts in found.items()}
+                narrow[owner][text_of(result.prompt)] = None
+    return {edit: tuple(prompts) for edit, prompts in narrow.items()}
 
 
-def _keeps_its_own(
+def _keeps_own_wordings(
     version: Version, edit: str, radius: float, wordings: Wordings, runner: Runner
 ) -> bool:
     """Whether every wording that the edit reaches now is still reached at the smaller radius."""
@@ -180,14 +180,14 @@ def _reach(member: Member, named: bool) -> float:
     return member.radius if named or not member.names else member.content_radius
 
 
-def _later(version: Version, edit: str, owner: str | None) -> str:
+def _later_edit(version: Version, edit: str, owner: str | None) -> str:
     """Of two edits that stand on one point the later gives way: what is established stays."""
     if owner is None or owner == edit or owner not in version:
         return edit
     return max(edit, owner, key=lambda e: (version[e].order, e))
 
 
-def _unsuccessful(edit: str, result: ProbeResult) -> Rejection:
+def _reject_wrong_answer(edit: str, result: ProbeResult) -> Rejection:
     if result.edit is None:
         reason = "its own prompt lies outside its radius"
     else:
@@ -195,8 +195,8 @@ def _unsuccessful(edit: str, result: ProbeResult) -> Rejection:
     return _rejection(edit, reason, result, retry=True)
 
 
-def _unsound(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
-    """It is found in wordings of its question and answers them otherwise, in circles, or unsurely."""
+def _reject_wrong_wordings(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
+    """It catches wordings of its own question, but answers them wrongly, in loops or inconsistently."""
     first = wrong[0]
     reason = (
         f'it answers its own question in the wording "{_cut(text_of(first.prompt))}" with '
@@ -206,7 +206,7 @@ def _unsound(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
     return _rejection(edit, reason, first, retry=True, wordings=wordings)
 
 
-def _harmful(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
+def _reject_harm(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
     taken = f", the own question of edit {whose}," if whose and whose != edit else ","
     if whose == edit:  # the later of the two gives way, and that is the one that is asked for
         reason = (

@@ -53,7 +53,7 @@ class Ask:
 
 
 class Decoder:
-    """Gets texts out of the model. texts, tokens: how many were made."""
+    """Generates texts. texts, tokens: how many were generated."""
 
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
@@ -61,7 +61,7 @@ class Decoder:
         self.tolerance = SHORT_OF_A_TIE.get(editor.backbone.dtype, COARSE)
         self.texts = 0
         self.tokens = 0
-        self._written: dict[str, list[int]] = {}
+        self._reference_ids: dict[str, list[int]] = {}
 
     @property
     def scope(self) -> str:
@@ -74,11 +74,11 @@ class Decoder:
         """The text for each. progress: called with how many are done."""
         texts = [Text("")] * len(asks)
         # Alike lengths together, and prompts without a block apart from those with one.
-        order = sorted(range(len(asks)), key=lambda i: self._place(asks[i]))
+        order = sorted(range(len(asks)), key=lambda i: self._batch_key(asks[i]))
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            found, ties = self._run([asks[i] for i in rows])
-            for i, text, tie in zip(rows, found, ties, strict=True):
+            decoded, ties = self._run([asks[i] for i in rows])
+            for i, text, tie in zip(rows, decoded, ties, strict=True):
                 texts[i] = self._run([asks[i]])[0][0] if tie else text
             if progress is not None:
                 progress(min(start + BATCH, len(order)))
@@ -97,16 +97,16 @@ class Decoder:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             asks = [ask for i in rows for ask in (Ask(prompts[i], None), Ask(prompts[i], edits[i]))]
-            found, ties = self._run(asks, paired=True)
+            decoded, ties = self._run(asks, paired=True)
             for place, i in enumerate(rows):
-                one, other = 2 * place, 2 * place + 1
-                if ties[one] or ties[other]:
-                    base = self._run([asks[one]])[0][0]
+                base_row, edit_row = 2 * place, 2 * place + 1
+                if ties[base_row] or ties[edit_row]:
+                    base = self._run([asks[base_row]])[0][0]
                     until = base.text if base.whole else None
-                    own = self._run([replace(asks[other], until=until)])[0][0]
-                    pairs[i] = base, own
+                    edited = self._run([replace(asks[edit_row], until=until)])[0][0]
+                    pairs[i] = base, edited
                 else:
-                    pairs[i] = found[one], found[other]
+                    pairs[i] = decoded[base_row], decoded[edit_row]
             if progress is not None:
                 progress(min(start + size, len(order)))
         return pairs
@@ -122,8 +122,8 @@ class Decoder:
                 self.tokens += len(asks)
                 watch = _Watch(torch.ones(len(asks), dtype=torch.bool))
                 with watch.on(backbone.model):
-                    said = texts_of(backbone, encoded, {})
-                return [Text(t) for t in said], self._ties(watch)
+                    texts = texts_of(backbone, encoded, {})
+                return [Text(t) for t in texts], self._ties(watch)
             stop = _Stop(backbone, asks, [self._ids(a.until) for a in asks], paired)
             watch = _Watch(stop.open)
             with watch.on(backbone.model):
@@ -132,34 +132,34 @@ class Decoder:
         return stop.texts(), self._ties(watch)
 
     def _ties(self, watch: _Watch) -> list[bool]:
-        alone = len(watch.margin) == 1
-        return [not alone and tie for tie in (watch.margin < self.tolerance).tolist()]
+        single = len(watch.margin) == 1
+        return [not single and tie for tie in (watch.margin < self.tolerance).tolist()]
 
     def _ids(self, reference: str | None) -> list[int]:
         """The tokens of a reference, [] where the vocabulary can't write it."""
         if reference is None:
             return []
-        if reference not in self._written:
+        if reference not in self._reference_ids:
             try:
-                self._written[reference] = self.editor.backbone.encode_target(reference)
+                self._reference_ids[reference] = self.editor.backbone.encode_target(reference)
             except MeloError:
-                self._written[reference] = []
-        return self._written[reference]
+                self._reference_ids[reference] = []
+        return self._reference_ids[reference]
 
-    def _place(self, ask: Ask) -> tuple[bool, int, int, str]:
+    def _batch_key(self, ask: Ask) -> tuple[bool, int, int, str]:
         expected = 10_000 if ask.until is None else len(ask.until)
         return ask.edit is not None, expected, len(text_of(ask.prompt)), str(ask.prompt)
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Closes each row of a batch where its verdict is known, and keeps what it had said by then."""
+    """Ends each row of a batch as soon as its verdict is known, and keeps its tokens up to there."""
 
     def __init__(
-        self, backbone: Backbone, asks: Sequence[Ask], known: Sequence[list[int]], paired: bool
+        self, backbone: Backbone, asks: Sequence[Ask], targets: Sequence[list[int]], paired: bool
     ) -> None:
         self.open = torch.ones(len(asks), dtype=torch.bool)
         self.ids: list[list[int]] = [[] for _ in asks]
-        self._backbone, self._asks, self._known, self._paired = backbone, asks, known, paired
+        self._backbone, self._asks, self._targets, self._paired = backbone, asks, targets, paired
         self._ended = ["whole"] * len(asks)
         self._ends = end_tokens(backbone)
         self._start: int | None = None
@@ -167,34 +167,34 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
         if self._start is None:
             self._start = input_ids.shape[1] - 1
-        said = input_ids[:, self._start :].tolist()
+        generated = input_ids[:, self._start :].tolist()
         for row in self.open.nonzero().flatten().tolist():
-            self.ids[row] = said[row]
-            if said[row][-1] in self._ends:
+            self.ids[row] = generated[row]
+            if generated[row][-1] in self._ends:
                 self.open[row] = False
             elif self._asks[row].until is not None and self._departs(row):
                 self._close(row, "departed")
             elif self._loops(row):
                 self._close(row, "looped")
-            elif 0 < self._asks[row].read <= len(said[row]):
+            elif 0 < self._asks[row].read <= len(generated[row]):
                 self._close(row, "cut" if self._asks[row].read < LONG else "long")
         if self._paired:
-            for row in range(0, len(said), 2):
-                one, other = self.ids[row], self.ids[row + 1]
-                length = min(len(one), len(other))
-                if one[:length] != other[:length] or len(one) != len(other):
+            for row in range(0, len(generated), 2):
+                base, edited = self.ids[row], self.ids[row + 1]
+                length = min(len(base), len(edited))
+                if base[:length] != edited[:length] or len(base) != len(edited):
                     self._close_pair(row, "departed")
-                elif loops(one):
+                elif loops(base):
                     self._close_pair(row, "looped")
         return (~self.open).to(input_ids.device)
 
     def texts(self) -> list[Text]:
-        """What each row had said."""
-        found = []
+        """The text of each row."""
+        texts = []
         for ids, ended in zip(self.ids, self._ended, strict=True):
             text = self._backbone.decode(ids)
-            found.append(Text(text if ended == "whole" else text.rstrip("\ufffd"), ended))  # type: ignore[arg-type]
-        return found
+            texts.append(Text(text if ended == "whole" else text.rstrip("\ufffd"), ended))  # type: ignore[arg-type]
+        return texts
 
     def _close_pair(self, first: int, ended: str) -> None:
         for row in (first, first + 1):
@@ -208,20 +208,20 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
     def _loops(self, row: int) -> bool:
         """Whether a row goes in circles. A text that it is compared with may repeat itself too."""
         ids = self.ids[row]
-        if self._paired or ids == self._known[row][: len(ids)] or not loops(ids):
+        if self._paired or ids == self._targets[row][: len(ids)] or not loops(ids):
             return False
-        return self._asks[row].until is None or self._said(ids) == self._said(ids[:-1])
+        return self._asks[row].until is None or self._text(ids) == self._text(ids[:-1])
 
-    def _said(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int]) -> str:
         """The text without half a character at its end."""
         return self._backbone.decode(ids).rstrip("\ufffd")
 
     def _departs(self, row: int) -> bool:
         """By token and by text: one text may be written by several tokenizations."""
         ids, until = self.ids[row], self._asks[row].until or ""
-        if ids == self._known[row][: len(ids)]:
+        if ids == self._targets[row][: len(ids)]:
             return False
-        return not until.startswith(self._said(ids))
+        return not until.startswith(self._text(ids))
 
 
 class _Watch:
@@ -233,13 +233,13 @@ class _Watch:
 
     @contextmanager
     def on(self, model: Any) -> Iterator[None]:
-        handle = model.register_forward_hook(self._see)
+        handle = model.register_forward_hook(self._observe)
         try:
             yield
         finally:
             handle.remove()
 
-    def _see(self, module: Any, inputs: Any, output: Any) -> None:
+    def _observe(self, module: Any, inputs: Any, output: Any) -> None:
         logits: Tensor | None = getattr(output, "logits", None)
         if logits is None or logits.shape[0] != len(self.margin):
             return

@@ -29,7 +29,7 @@ from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
 from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from tasks.gate.runner.decoding import BATCH, scope_of
-from tasks.gate.runner.runner import Asked
+from tasks.gate.runner.runner import Query
 from tasks.gate.types import text_of
 
 ROOM = 8  # tokens that a sample may have beyond twice those of the greedy answer
@@ -39,13 +39,13 @@ ROOM = 8  # tokens that a sample may have beyond twice those of the greedy answe
 class Draw:
     """One sample to draw. number: of the draw; limit: tokens at most."""
 
-    asked: Asked
+    query: Query
     number: int
     limit: int
 
 
 class GateSampler:
-    """Draws samples, many prompts at once. tokens, texts: how many were made."""
+    """Draws samples, many prompts at once. tokens, texts: how many were generated."""
 
     def __init__(self, editor: Editor, states: PromptStates, seed: int = 0) -> None:
         self.editor, self.states, self.seed = editor, states, seed
@@ -60,24 +60,24 @@ class GateSampler:
     @torch.inference_mode()
     def draw(self, draws: Sequence[Draw]) -> list[tuple[str, int]]:
         """The text of each and how many tokens it took."""
-        found = [("", 0)] * len(draws)
+        samples = [("", 0)] * len(draws)
         order = sorted(
-            range(len(draws)), key=lambda i: (draws[i].limit, len(text_of(draws[i].asked[0])), i)
+            range(len(draws)), key=lambda i: (draws[i].limit, len(text_of(draws[i].query[0])), i)
         )
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             for i, drawn in zip(rows, self._batch([draws[i] for i in rows]), strict=True):
-                found[i] = drawn
+                samples[i] = drawn
         self.texts += len(draws)
-        self.tokens += sum(tokens for _, tokens in found)
-        return found
+        self.tokens += sum(tokens for _, tokens in samples)
+        return samples
 
     def _batch(self, draws: Sequence[Draw]) -> list[tuple[str, int]]:
         backbone = self.editor.backbone
-        noise = _Noise([f"{self.seed}|{d.number}|{d.asked[0]}" for d in draws])
+        noise = _Noise([f"{self.seed}|{d.number}|{d.query[0]}" for d in draws])
         limits = _Limits([d.limit for d in draws], end_tokens(backbone))
-        encoded = self.states.encoded([d.asked[0] for d in draws])
-        with self.editor.runtime.running(self.editor.blocks_of([d.asked[1] for d in draws])):
+        encoded = self.states.encoded([d.query[0] for d in draws])
+        with self.editor.runtime.running(self.editor.blocks_of([d.query[1] for d in draws])):
             texts_of(
                 backbone,
                 encoded,
@@ -119,10 +119,10 @@ class _Limits(StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
         if self._start is None:
             self._start = input_ids.shape[1] - 1
-        said = input_ids[:, self._start :].tolist()
+        generated = input_ids[:, self._start :].tolist()
         for row in self._open.nonzero().flatten().tolist():
-            self.ids[row] = said[row]
-            if said[row][-1] in self._ends or len(said[row]) >= self._limits[row]:
+            self.ids[row] = generated[row]
+            if generated[row][-1] in self._ends or len(generated[row]) >= self._limits[row]:
                 self._open[row] = False
         return (~self._open).to(input_ids.device)
 
@@ -139,12 +139,12 @@ class Scorer:
         return scope_of(self.editor, "likelihood")
 
     @torch.inference_mode()
-    def score(self, asked: Asked, text: str) -> float:
+    def score(self, query: Query, text: str) -> float:
         """Of one text, asked alone. Raises MeloError where the vocabulary can't write it."""
         backbone, editor = self.editor.backbone, self.editor
         target = backbone.encode_target(text) if backbone.generates else [backbone.label(text)]
-        batch = example_batch(backbone, [TrainingExample("", (asked[0],), tuple(target))])
-        place = editor.version.place(asked[1]) if asked[1] is not None else None
+        batch = example_batch(backbone, [TrainingExample("", (query[0],), tuple(target))])
+        place = editor.version.place(query[1]) if query[1] is not None else None
         blocks = gather([place], backbone.device, backbone.dtype)
         with editor.runtime.running(Pass(blocks)):
             logits = batch.forward(backbone).float()  # (1, T, V), or (1, classes)

@@ -70,7 +70,7 @@ def load_suite(folder: Path, name: str) -> Suite:
             problem = problem or (wrong and f"{path.name}, probe {number}: {wrong}")
     except SuiteError as error:
         return Suite(name, problem=str(error))
-    problem = problem or _counted(path, header, probes)
+    problem = problem or _count_problem(path, header, probes)
     source = str(header.get("source", ""))
     return Suite(name, tuple(probes), purpose, problem, source)
 
@@ -83,9 +83,9 @@ def add_suite(
         raise SuiteError(f'suite name "{name}" may have letters, digits, "-" and "_" only.')
     if any((folder / f"{name}{end}").exists() for end in (*DATA, ".yaml")):
         raise SuiteError(f'suite "{name}" is there already in "{folder}". Remove it first.')
-    known = {k: v for k, v in header.items() if v not in (None, "")}
+    filled = {k: v for k, v in header.items() if v not in (None, "")}
     for number, row in enumerate(rows, 1):
-        _, wrong = _probe(row, number, known)
+        _, wrong = _probe(row, number, filled)
         if wrong:
             raise SuiteError(f"probe {number}: {wrong}.")
     if not rows:
@@ -96,7 +96,7 @@ def add_suite(
     else:
         lines = (json.dumps(dict(r), ensure_ascii=False) for r in rows)
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    text = yaml.safe_dump({**known, "probes": len(rows)}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({**filled, "probes": len(rows)}, sort_keys=False, allow_unicode=True)
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return load_suite(folder, name)
 
@@ -134,21 +134,21 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def merged(suites: Iterable[Suite]) -> list[Suite]:
     """Suites of one name put together; the first problem stays."""
-    found: dict[str, Suite] = {}
+    by_name: dict[str, Suite] = {}
     for suite in suites:
-        known = found.get(suite.name)
-        if known is not None:
-            ids = {p.id for p in known.probes}
+        earlier = by_name.get(suite.name)
+        if earlier is not None:
+            ids = {p.id for p in earlier.probes}
             more = tuple(p for p in suite.probes if p.id not in ids)
             suite = Suite(
                 suite.name,
-                known.probes + more,
-                known.purpose,
-                known.problem or suite.problem,
-                known.source or suite.source,
+                earlier.probes + more,
+                earlier.purpose,
+                earlier.problem or suite.problem,
+                earlier.source or suite.source,
             )
-        found[suite.name] = suite
-    return list(found.values())
+        by_name[suite.name] = suite
+    return list(by_name.values())
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _data(folder: Path, name: str) -> Path:
     raise SuiteError(f"{name}: the header is there, but neither {name}.jsonl nor {name}.parquet")
 
 
-def _counted(path: Path, header: Mapping[str, Any], probes: Sequence[Probe]) -> str:
+def _count_problem(path: Path, header: Mapping[str, Any], probes: Sequence[Probe]) -> str:
     if not probes:
         return f"{path.name} holds no probe"
     wanted = header.get("probes")
@@ -214,13 +214,13 @@ def _probe(
     return Probe(str(row.get("id") or number), prompt, expect, None, slices or NO_SLICES), ""
 
 
-def _prompt(given: Any) -> tuple[Prompt | None, str]:
+def _prompt(value: Any) -> tuple[Prompt | None, str]:
     """A text, or a conversation as a list of messages; None and why where it is neither."""
-    if isinstance(given, str):
-        return (given, "") if given.strip() else (None, "it has no prompt")
-    if given is None:
+    if isinstance(value, str):
+        return (value, "") if value.strip() else (None, "it has no prompt")
+    if value is None:
         return None, "it has no prompt"
     try:
-        return Conversation.of(given), ""
+        return Conversation.of(value), ""
     except PromptError as error:
         return None, str(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from melo_engine import EditRequest, Prompt, Version
 from tasks.gate.suites.files import load_suites
-from tasks.gate.suites.making import own_questions, suites_for
+from tasks.gate.suites.from_edits import own_questions, suites_for
 from tasks.gate.suites.traffic import AUDIT, HELD_BACK, NAME
 from tasks.gate.types import Expectation, Suite, text_of
 
@@ -52,7 +52,7 @@ def suites_from(
         for e in edits.values()
         if e.state in GONE and e.target and e.id not in version
     ]
-    made = suites_for(
+    from_edits = suites_for(
         version,
         retired=retired[-MOST_RETIRED:],
         known_subjects=sorted({e.subject for e in edits.values() if e.subject}),
@@ -65,22 +65,22 @@ def suites_from(
     answers: dict[Prompt, str] = {
         p.prompt: p.answer for e in active.values() for p in e.locality if p.answer
     }
-    own = own_questions(version, held_out)
-    given = load_suites(folder) if folder is not None else []
+    owners_of = own_questions(version, held_out)
+    from_folder = load_suites(folder) if folder is not None else []
     if folder is not None and audited:
-        given += load_suites(Path(folder) / AUDIT)
+        from_folder += load_suites(Path(folder) / AUDIT)
     return [
-        *(_of_others(s, own) if s.name in (NAME, HELD_BACK) else s for s in given),
-        *(_answered(s, answers) if s.name == "locality" else s for s in made),
+        *(_unowned(s, owners_of) if s.name in (NAME, HELD_BACK) else s for s in from_folder),
+        *(_with_answers(s, answers) if s.name == "locality" else s for s in from_edits),
     ]
 
 
-def _of_others(suite: Suite, own: Callable[[str], list[str]]) -> Suite:
+def _unowned(suite: Suite, owners_of: Callable[[str], list[str]]) -> Suite:
     """The suite without what has become an edit's own question since it was recorded."""
-    return replace(suite, probes=tuple(p for p in suite.probes if not own(text_of(p.prompt))))
+    return replace(suite, probes=tuple(p for p in suite.probes if not owners_of(text_of(p.prompt))))
 
 
-def _answered(suite: Suite, answers: dict[Prompt, str]) -> Suite:
+def _with_answers(suite: Suite, answers: dict[Prompt, str]) -> Suite:
     """The suite with the known answers, which tell what the backbone had right."""
     probes = tuple(
         replace(p, expect=Expectation("unchanged", answers[p.prompt])) if p.prompt in answers else p

@@ -5,7 +5,7 @@
                                                                 the share held back: nightly audits only
 
 A prompt that an edit answered is left out: it may be that edit's own question. So is, at each gate, one
-that has become an edit's own question since (`known`).
+that has become an edit's own question since (`of_ledger`).
 """
 
 from __future__ import annotations
@@ -43,38 +43,38 @@ def suite_from_traffic(
     many questions at most, chosen by their hash.
     """
     rows = [row for path in files for row in read_rows(path)]
-    prompts = _once(rows)
+    prompts = _deduplicated(rows)
     if not prompts:
         raise SuiteError(
             "no prompts there. Set serve.record_prompts to record them, or name a file whose rows "
             'have a "prompt".'
         )
-    chosen = sorted(prompts, key=_point)[:most]
-    kept_back = {p for p in chosen if _point(f"held|{p}") < held_back}
+    chosen = sorted(prompts, key=_position)[:most]
+    kept_back = {p for p in chosen if _position(f"held|{p}") < held_back}
     source = ", ".join(path.name for path in files[:3]) + (" ..." if len(files) > 3 else "")
-    for folder, name, some in (
+    for folder, name, questions in (
         (suites, NAME, [p for p in chosen if p not in kept_back]),
         (suites / AUDIT, HELD_BACK, sorted(kept_back)),
     ):
         for end in (*DATA, ".yaml"):
             (folder / f"{name}{end}").unlink(missing_ok=True)
-        if some:
+        if questions:
             header = {"expect": "unchanged", "source": source}
-            add_suite(folder, name, [{"prompt": p} for p in some], header)
+            add_suite(folder, name, [{"prompt": p} for p in questions], header)
     return Taken(len(chosen) - len(kept_back), len(kept_back), len(rows) - len(chosen))
 
 
-def _once(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def _deduplicated(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Each question once, in the order that they came."""
-    found: dict[str, str] = {}
+    questions: dict[str, str] = {}
     for row in rows:
         prompt = row.get("prompt")
         if isinstance(prompt, str) and prompt.strip() and not row.get("edit"):
-            found.setdefault(normalize_question(prompt), prompt)
-    return list(found.values())
+            questions.setdefault(normalize_question(prompt), prompt)
+    return list(questions.values())
 
 
-def _point(text: str) -> float:
+def _position(text: str) -> float:
     """A place in 0..1 that the text alone decides: the same questions are held back each time."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return int.from_bytes(digest, "big") / 2**48

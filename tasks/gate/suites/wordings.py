@@ -28,14 +28,14 @@ class SuiteWordings:
     def __init__(self, request: EditRequest, held_out: Iterable[str] = ()) -> None:
         prompts = [request.question, *request.rephrases, *held_out]
         self.names = request.names
-        self.asked = {_plain(p) for p in prompts}
+        self._questions = {_plain(p) for p in prompts}
         self.templates = {t for p in prompts for n in self.names if (t := template_of(p, n))}
         self._plain = {_plain(t) for t in self.templates}
         self._stems = frozenset().union(*(stems(t) for t in self.templates))
 
     def ask(self, prompt: str) -> bool:
         """Whether the prompt is this edit's own question."""
-        if _plain(prompt) in self.asked:
+        if _plain(prompt) in self._questions:
             return True
         for name in self.names:
             template = template_of(prompt, name)
@@ -45,8 +45,8 @@ class SuiteWordings:
 
     def alike(self, template: str) -> bool:
         """Whether a wording with `[X]` for the subject may ask for the same relation."""
-        found = stems(template)
-        return not found or bool(found & self._stems) or _plain(template) in self._plain
+        content = stems(template)
+        return not content or bool(content & self._stems) or _plain(template) in self._plain
 
 
 @lru_cache(maxsize=100_000)
@@ -69,11 +69,11 @@ def own_template(request: EditRequest) -> str | None:
 
 def says(text: str, phrase: str) -> bool:
     """Whether the phrase stands in the text, word for word."""
-    wanted, found = words(phrase), words(text)
-    if not wanted:
+    sought, tokens = words(phrase), words(text)
+    if not sought:
         return bool(phrase.strip()) and phrase.strip().casefold() in text.casefold()
-    size = len(wanted)
-    return any(found[i : i + size] == wanted for i in range(len(found) - size + 1))
+    size = len(sought)
+    return any(tokens[i : i + size] == sought for i in range(len(tokens) - size + 1))
 
 
 def _plain(text: str) -> str:

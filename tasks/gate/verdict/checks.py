@@ -95,13 +95,13 @@ def difference_checks(differences: Sequence[Difference], audited: int) -> list[C
     reason = ""
     if differences:
         d = differences[0]
-        said = {
+        description = {
             "damaged": "its row in the cache was changed by hand or damaged",
-            "changed": f'the cache has "{d.known[:60]}", the model says "{d.fresh[:60]}"',
+            "changed": f'the cache has "{d.cached[:60]}", the model says "{d.fresh[:60]}"',
             "misrouted": f"looked up and asked differ: {d.fresh}",
         }[d.why]
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-        reason = f'"{text_of(d.prompt)[:80]}" ({_by(d.edit)}): {said}{more}'
+        reason = f'"{text_of(d.prompt)[:80]}" ({_by(d.edit)}): {description}{more}'
     value = float(len(differences))
     return [Check("cache", "differences", value, "none", 0.0, audited, not differences, reason)]
 

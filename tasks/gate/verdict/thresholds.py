@@ -76,25 +76,25 @@ class Thresholds:
         try:
             data = yaml.safe_load(read_text(path))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            said = " ".join(str(error).split())
-            raise ThresholdError(f'thresholds "{path}" can\'t be read: {said}') from None
+            reason = " ".join(str(error).split())
+            raise ThresholdError(f'thresholds "{path}" can\'t be read: {reason}') from None
         if not isinstance(data, dict):
             raise ThresholdError(f'thresholds "{path}" hold no table; see {BUILT_IN.name}.')
-        default = _filled(SuiteThreshold(), data.pop("default", {}), "default")
+        default = _validated(SuiteThreshold(), data.pop("default", {}), "default")
         suites = data.pop("suites", {})
         if not isinstance(suites, dict):
             raise ThresholdError("suites must be a table of suite names.")
         former = data.pop("surgery", None)  # what files of earlier releases call it
         parts = {
-            "audit": _filled(Audit(), data.pop("audit", {}), "audit"),
-            "repair": _filled(RepairRules(), data.pop("repair", former or {}), "repair"),
+            "audit": _validated(Audit(), data.pop("audit", {}), "audit"),
+            "repair": _validated(RepairRules(), data.pop("repair", former or {}), "repair"),
             "default": default,
             "suites": {
-                str(name): _filled(default, entry, f"suites.{name}")
+                str(name): _validated(default, entry, f"suites.{name}")
                 for name, entry in suites.items()
             },
         }
-        loaded: Thresholds = _filled(cls(**parts), data, "the file")
+        loaded: Thresholds = _validated(cls(**parts), data, "the file")
         return loaded
 
     @classmethod
@@ -115,7 +115,7 @@ class Thresholds:
         return [name for name, entry in self.suites.items() if entry.required]
 
 
-def _filled(start: Any, entry: Any, where: str) -> Any:
+def _validated(start: Any, entry: Any, where: str) -> Any:
     """`start` with what `entry` says, each value checked for name, type and range."""
     if entry is None:
         return start
@@ -129,7 +129,7 @@ def _filled(start: Any, entry: Any, where: str) -> Any:
     return replace(start, **entry)
 
 
-def _check(what: str, name: str, known: object, value: object) -> None:
+def _check(what: str, name: str, default: object, value: object) -> None:
     if name == "bound":
         if value not in ("none", "lower", "upper"):
             raise ThresholdError(f"{what} is {value!r}; allowed: none, lower, upper.")
@@ -138,7 +138,7 @@ def _check(what: str, name: str, known: object, value: object) -> None:
         if value not in ("version", "edit"):
             raise ThresholdError(f"{what} is {value!r}; allowed: version, edit.")
         return
-    if isinstance(known, bool):
+    if isinstance(default, bool):
         if not isinstance(value, bool):
             raise ThresholdError(f"{what} is {value!r}; allowed: true, false.")
         return
@@ -148,5 +148,5 @@ def _check(what: str, name: str, known: object, value: object) -> None:
         raise ThresholdError(f"{what} is {value}; it must be 0 or more.")
     if name in ("share", "worse", "confidence", "slice_confidence", "clearance") and value > 1:
         raise ThresholdError(f"{what} is {value}; it must lie between 0 and 1.")
-    if isinstance(known, int) and not isinstance(value, int):
+    if isinstance(default, int) and not isinstance(value, int):
         raise ThresholdError(f"{what} is {value}; it must be a whole number.")

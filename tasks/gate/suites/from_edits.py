@@ -1,4 +1,4 @@
-"""Suites that make themselves: from the edits of a version and what the ledger knows.
+"""Suites made from the edits of a version and what the ledger has on them.
 
     edit-success         each new edit's own prompt, in its conversation  -> its target
     retention            every active edit's own prompt                   -> its target
@@ -62,32 +62,32 @@ def suites_for(
     slices: by edit id, what to break results down by, such as source and relation. champion: what
     it has already is no new edit. Same version and seed, same probes.
     """
-    made = _Maker(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
+    builder = _Builder(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
     every = list(version.edits.values())
     # A question that means something only behind an earlier one can't be asked alone.
     edits = [e for e in every if not e.request.needs_conversation]
     behind = [e for e in every if e.request.needs_conversation]
-    new = [e for e in every if champion is None or not _in(e, champion)]
+    new = [e for e in every if champion is None or not _unchanged_in(e, champion)]
     return [
-        Suite("edit-success", tuple(made.own(e) for e in new)),
-        Suite("retention", tuple(made.own(e) for e in every)),
-        Suite("generality", tuple(p for e in edits for p in made.generality(e))),
-        Suite("locality", tuple(made.locality(edits))),
+        Suite("edit-success", tuple(builder.own_prompt(e) for e in new)),
+        Suite("retention", tuple(builder.own_prompt(e) for e in every)),
+        Suite("generality", tuple(p for e in edits for p in builder.generality(e))),
+        Suite("locality", tuple(builder.locality(edits))),
         Suite(
             "near-miss-subject",
-            made.near(edits, made.other_subjects, per_edit)
-            + made.near(behind, made.other_conversations, per_edit),
+            builder.near(edits, builder.other_subjects, per_edit)
+            + builder.near(behind, builder.other_conversations, per_edit),
         ),
         Suite(
             "near-miss-relation",
-            made.near(edits, made.other_relations, per_edit)
-            + made.near(behind, made.other_turns, per_edit),
+            builder.near(edits, builder.other_relations, per_edit)
+            + builder.near(behind, builder.other_turns, per_edit),
         ),
-        Suite("retired", tuple(made.retired(retired))),
-        Suite("hallucination-unasked", tuple(p for e in edits for p in made.unasked(e))),
-        Suite("hallucination-agreement", tuple(p for e in edits for p in made.agreement(e))),
-        Suite("hallucination-fluency", tuple(map(made.asked, every)), "fluency"),
-        Suite("hallucination-consistency", tuple(map(made.asked, every)), "consistency"),
+        Suite("retired", tuple(builder.retired(retired))),
+        Suite("hallucination-unasked", tuple(p for e in edits for p in builder.unasked(e))),
+        Suite("hallucination-agreement", tuple(p for e in edits for p in builder.agreement(e))),
+        Suite("hallucination-fluency", tuple(map(builder.measured, every)), "fluency"),
+        Suite("hallucination-consistency", tuple(map(builder.measured, every)), "consistency"),
     ]
 
 
@@ -95,10 +95,10 @@ def own_questions(
     version: Version, held_out: Mapping[str, Sequence[str]] | None = None
 ) -> Callable[[str], list[str]]:
     """Tells of a prompt which active edits' own question it is."""
-    return _Maker(version, (), 0, held_out or {}, {}, {}).owners
+    return _Builder(version, (), 0, held_out or {}, {}, {}).owners
 
 
-class _Maker:
+class _Builder:
     def __init__(
         self,
         version: Version,
@@ -131,7 +131,7 @@ class _Maker:
     def target(self, edit: str) -> str:
         return self.targets.get(edit, self.requests[edit].target)
 
-    def own(self, edit: Edit) -> Probe:
+    def own_prompt(self, edit: Edit) -> Probe:
         return Probe(
             f"own:{edit.id}",
             _prompt_of(edit),
@@ -156,52 +156,52 @@ class _Maker:
 
     def locality(self, edits: Sequence[Edit]) -> list[Probe]:
         # A locality prompt may have become some edit's own question since it was given.
-        found: dict[str, Probe] = {}
+        probes: dict[str, Probe] = {}
         for edit in edits:
             for prompt in edit.request.locality:
-                if prompt not in found and not self.owners(prompt):
-                    found[prompt] = Probe(
-                        f"locality:{_short(prompt)}", prompt, slices=self._slices(edit.id)
+                if prompt not in probes and not self.owners(prompt):
+                    probes[prompt] = Probe(
+                        f"locality:{_digest(prompt)}", prompt, slices=self._slices(edit.id)
                     )
         for prompt in general_prompts():
-            if prompt not in found and not self.owners(prompt):
-                found[prompt] = Probe(f"general:{_short(prompt)}", prompt)
-        return list(found.values())
+            if prompt not in probes and not self.owners(prompt):
+                probes[prompt] = Probe(f"general:{_digest(prompt)}", prompt)
+        return list(probes.values())
 
     def near(
         self, edits: Sequence[Edit], make: Callable[[Edit, int], Sequence[Prompt]], count: int
     ) -> tuple[Probe, ...]:
-        found: dict[Prompt, Probe] = {}
+        probes: dict[Prompt, Probe] = {}
         for edit in edits:
             for prompt in make(edit, count):
-                if prompt not in found:
-                    found[prompt] = Probe(
-                        f"near:{edit.id}:{_short(prompt)}",
+                if prompt not in probes:
+                    probes[prompt] = Probe(
+                        f"near:{edit.id}:{_digest(prompt)}",
                         prompt,
                         UNCHANGED,
                         edit.id,
                         self._slices(edit.id),
                     )
-        return tuple(found.values())
+        return tuple(probes.values())
 
     def other_subjects(self, edit: Edit, count: int) -> list[str]:
-        """The edit's wording about names that no active edit has, known and invented."""
+        """The edit's wording about names that no active edit has, recorded and invented."""
         template = own_template(edit.request)
         if template is None:
             return []
-        known = self._names.pick(
+        recorded = self._names.pick(
             f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
         )
         invented = self._invented.pick(f"{edit.id}|invented", count)
-        prompts = [swap(template, name) for name in (*known, *invented)]
+        prompts = [swap(template, name) for name in (*recorded, *invented)]
         return [p for p in prompts if not self._names_in(p)]
 
     def other_relations(self, edit: Edit, count: int) -> list[str]:
         """The edit's subject in wordings that ask something else and have no edit of their own."""
-        own, subject = own_template(edit.request), edit.request.subject
-        if own is None or subject is None:
+        edited, subject = own_template(edit.request), edit.request.subject
+        if edited is None or subject is None:
             return []
-        answers = self._of_template[own] | {self.target(edit.id).casefold()}
+        answers = self._of_template[edited] | {self.target(edit.id).casefold()}
         wordings = self.wordings[edit.id]
 
         def usable(template: str) -> bool:
@@ -222,7 +222,7 @@ class _Maker:
         ]
         if not any(template for _, _, template in templates):
             return []
-        known = self._names.pick(
+        recorded = self._names.pick(
             f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
         )
         invented = self._invented.pick(f"{edit.id}|invented", count)
@@ -233,7 +233,7 @@ class _Maker:
                     for role, content, template in templates
                 )
             )
-            for name in (*known, *invented)
+            for name in (*recorded, *invented)
         ]
 
     def other_turns(self, edit: Edit, count: int) -> list[Prompt]:
@@ -241,9 +241,9 @@ class _Maker:
         messages = messages_of(edit.request.prompt)
         last = max(i for i, m in enumerate(messages) if m.role == "user" and m.content.strip())
         general = _Ring(general_prompts(), self.seed).pick(f"{edit.id}|turn", count)
-        others = [Conversation((*messages[:last], Message("user", text))) for text in general]
-        alone = asked(edit.request.prompt)
-        return [*([alone] if not self.owners(alone) else []), *others]
+        turns = [Conversation((*messages[:last], Message("user", text))) for text in general]
+        question = asked(edit.request.prompt)
+        return [*([question] if not self.owners(question) else []), *turns]
 
     def unasked(self, edit: Edit) -> list[Probe]:
         """All wordings of the fact about an invented name."""
@@ -252,7 +252,7 @@ class _Maker:
         prompts = [swap(t, name) for t in sorted(self.wordings[edit.id].templates)]
         return [
             Probe(
-                f"unasked:{request.id}:{_short(prompt)}",
+                f"unasked:{request.id}:{_digest(prompt)}",
                 prompt,
                 Expectation("absent", target),
                 edit.id,
@@ -265,20 +265,20 @@ class _Maker:
     def agreement(self, edit: Edit) -> list[Probe]:
         """Each further wording of the fact must be answered like the first."""
         request = edit.request
-        others = [*request.rephrases, *self.held_out.get(edit.id, ())]
+        rephrases = [*request.rephrases, *self.held_out.get(edit.id, ())]
         return [
             Probe(
-                f"agrees:{edit.id}:{_short(prompt)}",
+                f"agrees:{edit.id}:{_digest(prompt)}",
                 prompt,
                 Expectation("agrees", request.question),
                 edit.id,
                 self._slices(edit.id),
             )
-            for prompt in unique(others)
+            for prompt in unique(rephrases)
             if prompt != request.question
         ]
 
-    def asked(self, edit: Edit) -> Probe:
+    def measured(self, edit: Edit) -> Probe:
         """The edit's own prompt, for a measure."""
         return Probe(
             f"asked:{edit.id}", _prompt_of(edit), UNCHANGED, edit.id, self._slices(edit.id)
@@ -318,22 +318,22 @@ class _Ring:
 
     def __init__(self, items: Iterable[str], seed: int) -> None:
         self._seed = seed
-        self._points = sorted({(_point(f"{seed}|{item}"), item) for item in items})
+        self._positions = sorted({(_position(f"{seed}|{item}"), item) for item in items})
 
     def pick(
         self, key: str, count: int, accept: Callable[[str], bool] = lambda item: True
     ) -> list[str]:
         """Up to `count` different items: for each, the first acceptable one after its own start."""
-        found: list[str] = []
-        size = len(self._points)
+        picked: list[str] = []
+        size = len(self._positions)
         for n in range(count):
-            start = bisect.bisect(self._points, (_point(f"{self._seed}|{key}|{n}"), ""))
+            start = bisect.bisect(self._positions, (_position(f"{self._seed}|{key}|{n}"), ""))
             for step in range(min(size, MOST_TRIES)):
-                item = self._points[(start + step) % size][1]
-                if item not in found and accept(item):
-                    found.append(item)
+                item = self._positions[(start + step) % size][1]
+                if item not in picked and accept(item):
+                    picked.append(item)
                     break
-        return found
+        return picked
 
 
 def general_prompts() -> list[str]:
@@ -361,11 +361,11 @@ def _material() -> dict[str, list[str]]:
     return data
 
 
-def _point(text: str) -> int:
+def _position(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _short(prompt: Prompt) -> str:
+def _digest(prompt: Prompt) -> str:
     text = prompt if isinstance(prompt, str) else json.dumps(prompt.as_json())
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
@@ -375,5 +375,5 @@ def _prompt_of(edit: Edit) -> Prompt:
     return edit.request.prompt if edit.request.needs_conversation else edit.request.question
 
 
-def _in(edit: Edit, version: Version) -> bool:
+def _unchanged_in(edit: Edit, version: Version) -> bool:
     return edit.id in version and version[edit.id].block == edit.block
