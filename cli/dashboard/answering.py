@@ -21,10 +21,10 @@ from config import Settings, load
 from console.errors import line_for_page
 
 
-def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, Any]:
+def answer(settings: Settings, question: str | list[Any], name: str) -> dict[str, Any]:
     """One version's answer with its route; an error that the user can mend as a text.
 
-    asked: a text, or messages.
+    question: a text, or messages.
     """
     from execution.context import open_ledger
     from execution.lineage import BASE, resolve
@@ -35,16 +35,16 @@ def answer(settings: Settings, asked: str | list[Any], name: str) -> dict[str, A
     try:
         with open_ledger(settings) as ledger:
             version = resolve(ledger, name)
-        prompt = asked if isinstance(asked, str) else Conversation.of(asked)
+        prompt = question if isinstance(question, str) else Conversation.of(question)
         with open_editor(settings, version) as editor:
-            found = editor.answer([prompt], base=version == BASE)[0]
+            reply = editor.answer([prompt], base=version == BASE)[0]
     except Exception as error:
         return {"asked": name, "error": line_for_page(error)}
-    route = found.route
+    route = reply.route
     return {
         "asked": name,
         "version": version,
-        "answer": found.text,
+        "answer": reply.text,
         **route_as_json(route),
         "nearest": route.nearest,
         "seconds": round(time.perf_counter() - began, 4),
@@ -60,8 +60,8 @@ def main(home: str) -> None:
         if not line.strip():
             continue
         try:
-            asked = json.loads(line)
-            prompt, versions = asked["prompt"], [str(v) for v in asked["versions"]]
+            request = json.loads(line)
+            prompt, versions = request["prompt"], [str(v) for v in request["versions"]]
             prompt = prompt if isinstance(prompt, list) else str(prompt)
             answers = [answer(settings, prompt, version) for version in versions]
         except (ValueError, KeyError, TypeError) as error:

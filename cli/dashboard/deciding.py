@@ -76,14 +76,14 @@ class Deciders:
     def _preview(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         from tasks.review import preview
 
-        found = preview(self._state.context(self.ledger), _decision(question), actor=actor)
-        return {"changes": [asdict(change) for change in found]}
+        changes = preview(self._state.context(self.ledger), _decision(question), actor=actor)
+        return {"changes": [asdict(change) for change in changes]}
 
     def _decide(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         from tasks.review import decide
 
-        made = decide(self._state.context(self.ledger), _decision(question), actor=actor)
-        return {"decided": asdict(made)}
+        decided = decide(self._state.context(self.ledger), _decision(question), actor=actor)
+        return {"decided": asdict(decided)}
 
     def _undo(self, question: dict[str, Any], actor: str) -> dict[str, Any]:
         decision, reason = str(question["decision"]), str(question["reason"])

@@ -63,9 +63,9 @@ def moment(text: str, now: datetime) -> datetime:
         hours = {"h": 1, "d": 24, "w": 168}[span[2]]
         return now - timedelta(hours=int(span[1]) * hours)
     try:
-        found = datetime.fromisoformat(text)
+        date = datetime.fromisoformat(text)
     except ValueError:
         raise UsageProblem(
             f'--since "{text}" is no date; say 2026-11-01, or a span like 12h, 30d or 8w.'
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -43,13 +43,13 @@ def list_edits(
     if in_state is not None and in_state not in STATES:
         raise UsageProblem(f"no state {in_state!r}. States: {', '.join(STATES)}.")
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.edits.find(state=in_state, source=source, limit=limit)
+        edits = ledger.edits.find(state=in_state, source=source, limit=limit)
         missed = ledger.wordings.narrow()
     if narrow:
-        _show_narrow([edit for edit in found if edit.id in missed], missed, as_json)
+        _show_narrow([edit for edit in edits if edit.id in missed], missed, as_json)
         return
     if as_json:
-        print_json(found)
+        print_json(edits)
         return
     print_table(
         ("id", "state", "prompt", "target", "reported", "source"),
@@ -62,7 +62,7 @@ def list_edits(
                 edit.reported,
                 short(edit.source, 24),
             )
-            for edit in found
+            for edit in edits
         ],
     )
 
@@ -197,9 +197,9 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
 def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
     """Every contradiction, and by which rule it was decided."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.conflicts.find()
+        conflicts = ledger.conflicts.find()
     if as_json:
-        print_json(found)
+        print_json(conflicts)
         return
     print_table(
         ("rule", "question", "answer that won", "answer that lost", "loser"),
@@ -211,7 +211,7 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
                 short(c.loser_target, 30),
                 c.loser[:12],
             )
-            for c in found
+            for c in conflicts
         ],
     )
 
@@ -220,10 +220,10 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
 def similar(ctx: typer.Context, as_json: Json = False) -> None:
     """Near-duplicates: the same question in other words, by the engine's keys."""
     with state(ctx).ledger(create=False) as ledger:
-        found = [edit for edit in ledger.edits.find() if edit.group]
-    grouped = sorted(found, key=lambda edit: edit.group or "")
+        edits = [edit for edit in ledger.edits.find() if edit.group]
+    grouped = sorted(edits, key=lambda edit: edit.group or "")
     if as_json:
-        print_json({str(name): list(edits) for name, edits in groupby(grouped, lambda e: e.group)})
+        print_json({str(name): list(group) for name, group in groupby(grouped, lambda e: e.group)})
         return
     print_table(
         ("group", "id", "state", "prompt", "target", "reported"),

@@ -34,9 +34,9 @@ def _review() -> None:
 def list_waiting(ctx: typer.Context, as_json: Json = False) -> None:
     """What waits, and for what."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.review.waiting()
+        edits = ledger.review.waiting()
     if as_json:
-        print_json(found)
+        print_json(edits)
         return
     print_table(
         ("id", "waits for", "prompt", "target", "source", "since"),
@@ -49,7 +49,7 @@ def list_waiting(ctx: typer.Context, as_json: Json = False) -> None:
                 edit.source,
                 edit.since,
             )
-            for edit in found
+            for edit in edits
         ],
     )
 
@@ -64,12 +64,12 @@ def triage(
 
     A proposal is what a comment seems to say; `melo review answer` applies what you say.
     """
-    from ledger.triage import as_json as whole
+    from ledger.triage import as_json as question_json
 
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.triage.unanswered(limit=limit)
+        questions = ledger.triage.unanswered(limit=limit)
     if as_json:
-        print_json([whole(question) for question in found])
+        print_json([question_json(question) for question in questions])
         return
     print_table(
         ("id", "reports", "question", "the model said", "proposed", "comments"),
@@ -78,11 +78,11 @@ def triage(
                 question.edit[:12],
                 question.reports,
                 short(question.prompt),
-                _said(question),
+                _answers(question),
                 ", ".join(short(text, 30) for text, _ in question.proposals[:3]) or None,
                 len(question.comments),
             )
-            for question in found
+            for question in questions
         ],
     )
 
@@ -91,15 +91,15 @@ def triage(
 def show(ctx: typer.Context, edit_id: Id, as_json: Json = False) -> None:
     """One question without an answer: every answer that the model gave, every comment."""
     from console.errors import UsageProblem
-    from ledger.triage import as_json as whole
+    from ledger.triage import as_json as question_json
 
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.triage.unanswered(edit_id=edit_id)
-    if not found:
+        questions = ledger.triage.unanswered(edit_id=edit_id)
+    if not questions:
         raise UsageProblem(f"edit {edit_id} waits for no answer. See `melo edits show {edit_id}`.")
-    (question,) = found
+    (question,) = questions
     if as_json:
-        print_json(whole(question))
+        print_json(question_json(question))
         return
     facts = [
         ("question", question.prompt),
@@ -117,7 +117,7 @@ def show(ctx: typer.Context, edit_id: Id, as_json: Json = False) -> None:
     )
 
 
-def _said(question: Unanswered) -> str | None:
+def _answers(question: Unanswered) -> str | None:
     return ", ".join(f"{short(text, 30)} ({n})" for text, n in question.answers[:3]) or None
 
 
@@ -136,11 +136,11 @@ def approve(
     from console.errors import UsageProblem
 
     if answer is None:
-        apply(ctx, Ruling("approve", ids, reason, by, dry_run, said="{} approved by {}."))
+        apply(ctx, Ruling("approve", ids, reason, by, dry_run, message="{} approved by {}."))
         return
     if len(ids) != 1:
         raise UsageProblem("--answer answers one edit at a time.")
-    ruling = Ruling("answer", ids, reason, by, dry_run, value=answer, said=ANSWERED)
+    ruling = Ruling("answer", ids, reason, by, dry_run, value=answer, message=ANSWERED)
     apply(ctx, ruling)
 
 
@@ -154,14 +154,14 @@ def answer(
     dry_run: Dry = False,
 ) -> None:
     """Say the right answer to a report that came without one."""
-    ruling = Ruling("answer", [edit_id], reason, by, dry_run, value=text, said=ANSWERED)
+    ruling = Ruling("answer", [edit_id], reason, by, dry_run, value=text, message=ANSWERED)
     apply(ctx, ruling)
 
 
 @app.command()
 def reject(ctx: typer.Context, ids: Ids, reason: Why, by: Who = None, dry_run: Dry = False) -> None:
     """Keep edits out."""
-    apply(ctx, Ruling("reject", ids, reason, by, dry_run, said="{} rejected by {}."))
+    apply(ctx, Ruling("reject", ids, reason, by, dry_run, message="{} rejected by {}."))
 
 
 @app.command()
@@ -175,8 +175,8 @@ def urgent(
 ) -> None:
     """Let edits go first."""
     action: Action = "not-urgent" if off else "urgent"
-    said = "{} urgent no more, by {}." if off else "{} urgent, by {}."
-    apply(ctx, Ruling(action, ids, reason, by, dry_run, said=said))
+    message = "{} urgent no more, by {}." if off else "{} urgent, by {}."
+    apply(ctx, Ruling(action, ids, reason, by, dry_run, message=message))
 
 
 @app.command()
@@ -189,8 +189,8 @@ def subject(
     dry_run: Dry = False,
 ) -> None:
     """Say what an edit is about."""
-    said = "{} subject corrected by {}."
-    apply(ctx, Ruling("subject", [edit_id], reason, by, dry_run, value=name, said=said))
+    message = "{} subject corrected by {}."
+    apply(ctx, Ruling("subject", [edit_id], reason, by, dry_run, value=name, message=message))
 
 
 @app.command()
@@ -203,8 +203,8 @@ def wording(
     dry_run: Dry = False,
 ) -> None:
     """Let an edit be asked in other words too."""
-    said = "{} wording added by {}."
-    apply(ctx, Ruling("wording", [edit_id], reason, by, dry_run, value=text, said=said))
+    message = "{} wording added by {}."
+    apply(ctx, Ruling("wording", [edit_id], reason, by, dry_run, value=text, message=message))
 
 
 @app.command()
@@ -215,9 +215,9 @@ def log(
 ) -> None:
     """What people decided, the latest first: who, what, why."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.decisions.find(limit=limit)
+        decisions = ledger.decisions.find(limit=limit)
     if as_json:
-        print_json(found)
+        print_json(decisions)
         return
     print_table(
         ("decision", "time", "by", "what", "edit", "value", "reason", "undo"),
@@ -232,7 +232,7 @@ def log(
                 short(d.reason),
                 f"by {d.undone_by}" if d.undone_at else "possible" if d.undoable else None,
             )
-            for d in found
+            for d in decisions
         ],
     )
 

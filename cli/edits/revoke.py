@@ -51,24 +51,24 @@ def _edits(ledger: Ledger, what: list[str]) -> list[str]:
     from ledger import UnknownId
 
     sources = {source.name for source in ledger.sources.all()}
-    found: list[str] = []
+    edits: list[str] = []
     for name in what:
         try:
-            edit = ledger.edits.get(name).id
+            edit_id = ledger.edits.get(name).id
         except UnknownId:
             if name not in sources:
                 raise UnknownId(
                     f"{name!r} is no edit's id and no source. See `melo edits list` and "
                     "`melo sources list`."
                 ) from None
-            alone = ledger.sources.only_from(name)
-            if not alone:
+            from_source = ledger.sources.only_from(name)
+            if not from_source:
                 raise UsageProblem(
                     f"no edit in use or waiting stands on source {name} alone."
                 ) from None
-            found += alone
+            edits += from_source
         else:
             if name in sources:
                 raise UsageProblem(f"{name!r} is an edit and a source; give the edit's whole id.")
-            found.append(edit)
-    return list(dict.fromkeys(found))
+            edits.append(edit_id)
+    return list(dict.fromkeys(edits))

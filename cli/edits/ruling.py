@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Ruling:
     """What a person decides of some edits, and why. by: None for the user who types.
 
-    said: what is printed once it is done, with places for how many, by whom and as which edit.
+    message: what is printed once it is done, with places for how many, by whom and as which edit.
     """
 
     action: Action
@@ -27,7 +27,7 @@ class Ruling:
     reason: str
     by: str | None
     dry_run: bool
-    said: str
+    message: str
     value: str | None = None
 
 
@@ -36,7 +36,7 @@ def apply(ctx: typer.Context, ruling: Ruling) -> None:
     from ledger import Decision
     from tasks.review import decide, preview
 
-    here, actor, made = state(ctx), ruling.by or user(), ""
+    here, actor, new_edit = state(ctx), ruling.by or user(), ""
     with here.ledger(create=False) as ledger:
         decisions = [
             Decision(ruling.action, edit, ruling.reason, ruling.value) for edit in ruling.edits
@@ -46,12 +46,12 @@ def apply(ctx: typer.Context, ruling: Ruling) -> None:
                 _show(preview(here.context(ledger), decision, actor=actor))
             return
         if len(decisions) == 1:
-            made = decide(here.context(ledger), decisions[0], actor=actor).made or ""
+            new_edit = decide(here.context(ledger), decisions[0], actor=actor).made or ""
         else:
             with ledger.store.write():
                 for decision in decisions:
                     decide(here.context(ledger), decision, actor=actor)
-    typer.echo(ruling.said.format(len(ruling.edits), actor, made[:12]))
+    typer.echo(ruling.message.format(len(ruling.edits), actor, new_edit[:12]))
 
 
 def _show(changes: list[Change]) -> None:

@@ -57,12 +57,12 @@ def check_disk(home: Path) -> Finding:
     """How much room there is, and whether the home may be written."""
     place = home if home.exists() else home.parent
     free = shutil.disk_usage(place if place.exists() else Path("/")).free
-    said = f"{free / 2**30:.1f} GiB free"
+    room = f"{free / 2**30:.1f} GiB free"
     if not _may_write(place):
         remedy = "It is read-only, or of another user: nothing can be taken in or edited."
-        return Finding("disk", False, f"{said}, can't be written", remedy)
+        return Finding("disk", False, f"{room}, can't be written", remedy)
     well = free >= LEAST_DISK
-    return Finding("disk", well, said, "" if well else "Free some space.")
+    return Finding("disk", well, room, "" if well else "Free some space.")
 
 
 def _may_write(place: Path) -> bool:
@@ -77,13 +77,13 @@ def check_place(settings: Any) -> Finding:
     """Whether what the home keeps of places names the home where it is."""
     from registry.relocation import moved
 
-    found = moved(settings)
-    if found is None:
+    move = moved(settings)
+    if move is None:
         return Finding("place", True, str(settings.home))
     return Finding(
         "place",
         False,
-        f"was at {found.before}, is at {found.now}",
+        f"was at {move.before}, is at {move.now}",
         "Any command that writes, like `melo run`, puts right what names the old place.",
     )
 
@@ -93,9 +93,9 @@ def check_device(settings: Any) -> Finding:
     import torch
 
     wanted, there = settings.backbone.device, torch.cuda.is_available()
-    found = torch.cuda.get_device_name(0) if there else "no GPU; training runs on the CPU"
+    device = torch.cuda.get_device_name(0) if there else "no GPU; training runs on the CPU"
     well = there or not wanted.startswith("cuda")
-    return Finding("device", well, found, "" if well else 'Set backbone.device to "auto".')
+    return Finding("device", well, device, "" if well else 'Set backbone.device to "auto".')
 
 
 def check_backbone(settings: Any) -> Finding:

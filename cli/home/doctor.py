@@ -20,15 +20,15 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 
     Exit code 1 if anything is unwell.
     """
-    found = list(examine(state(ctx)))
+    findings = list(examine(state(ctx)))
     if as_json:
-        print_json(found)
+        print_json(findings)
     else:
         print_table(
             ("", "what", "found", "what to do"),
-            [("well" if f.well else "NOT WELL", f.what, f.found, f.remedy) for f in found],
+            [("well" if f.well else "NOT WELL", f.what, f.found, f.remedy) for f in findings],
         )
-    if not all(finding.well for finding in found):
+    if not all(finding.well for finding in findings):
         raise typer.Exit(1)
 
 

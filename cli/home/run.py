@@ -77,9 +77,9 @@ def unfinished(settings: Settings, waiting: Mapping[str, int]) -> list[str]:
     left = {state: waiting[state] for state in states if waiting.get(state)}
     if not left:
         return []
-    said = ", ".join(f"{number} {state}" for state, number in left.items())
+    summary = ", ".join(f"{number} {state}" for state, number in left.items())
     return [
-        f"edits still wait to serve ({said}); another run has them, or the next one takes them."
+        f"edits still wait to serve ({summary}); another run has them, or the next one takes them."
     ]
 
 

@@ -17,15 +17,15 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Where every input line is: the counts add up to the lines."""
     here = state(ctx)
     with here.reader() as ledger:
-        found = ledger.counts()
+        counts = ledger.counts()
         alike, groups = ledger.deduplication.counts()
     if as_json:
-        print_json({**asdict(found), "similar": {"edits": alike, "groups": groups}})
+        print_json({**asdict(counts), "similar": {"edits": alike, "groups": groups}})
         return
-    print_table(("lines", str(found.lines)), list(found.counts.items()))
-    if found.contradictions:
+    print_table(("lines", str(counts.lines)), list(counts.counts.items()))
+    if counts.contradictions:
         typer.echo()
-        print_table(("contradictions decided by", ""), list(found.contradictions.items()))
+        print_table(("contradictions decided by", ""), list(counts.contradictions.items()))
     if groups:
         typer.echo(f"\n{alike} edits ask {groups} questions in other words: `melo edits similar`")
-    typer.echo(f"\nversions {found.versions}, champion {found.champion or 'none'}")
+    typer.echo(f"\nversions {counts.versions}, champion {counts.champion or 'none'}")

@@ -90,16 +90,16 @@ def _question(prompt: str | None, system: str | None, messages: Sequence[str]) -
 
     if prompt is not None and system is None and not messages:
         return prompt
-    said = [{"role": "system", "content": system}] if system is not None else []
+    conversation = [{"role": "system", "content": system}] if system is not None else []
     for message in messages:
         role, colon, text = message.partition(":")
         if not colon:
             raise UsageProblem(
                 f'--message is "{message}"; give a role and a text, as in "user:Who leads Acme?"'
             )
-        said.append({"role": role.strip().lower(), "content": text.strip()})
+        conversation.append({"role": role.strip().lower(), "content": text.strip()})
     if prompt is not None:
-        said.append({"role": "user", "content": prompt})
-    if not said:
+        conversation.append({"role": "user", "content": prompt})
+    if not conversation:
         raise UsageProblem("nothing is asked; give a question, or messages with --message.")
-    return Conversation.of(said)
+    return Conversation.of(conversation)

@@ -164,11 +164,11 @@ def name_in_settings(settings: Settings, path: str, task: str | None = None) -> 
     lines = f"path = {json.dumps(path)}\n"
     if task is not None and "task" not in settings.backbone.model_fields_set:
         lines += f'task = "{task}"\n'
-    text, found = re.subn(
+    text, replaced = re.subn(
         r"^\[backbone\][^\n]*\n?", lambda m: m[0].rstrip("\n") + "\n" + lines, text, flags=re.M
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not found:
+    if not replaced:
         text += ("\n" if text else "") + "[backbone]\n" + lines
     file.write_text(text, encoding="utf-8")
 

@@ -25,13 +25,13 @@ def list_lines(
 ) -> None:
     """Every quarantined line: file, line, reason, raw text."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.quarantine.find(limit=limit)
+        lines = ledger.quarantine.find(limit=limit)
     if as_json:
-        print_json(found)
+        print_json(lines)
         return
     print_table(
         ("file", "line", "reason", "raw"),
-        [(q.file, q.line, q.reason, short(q.raw)) for q in found],
+        [(q.file, q.line, q.reason, short(q.raw)) for q in lines],
     )
 
 

@@ -23,9 +23,9 @@ def _sources() -> None:
 def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
     """Every source: its trust and policy, and what became of its lines."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.sources.all()
+        sources = ledger.sources.all()
     if as_json:
-        print_json(found)
+        print_json(sources)
         return
     print_table(
         ("source", "trust", "policy", "reports", "accepted", "quarantined", "active", "rejected"),
@@ -40,7 +40,7 @@ def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
                 s.active,
                 s.rejected,
             )
-            for s in found
+            for s in sources
         ],
     )
 
@@ -98,19 +98,22 @@ def tell(ctx: typer.Context, as_json: Json = False) -> None:
     )
 
 
-@app.command()
-def told(
+@app.command("told")
+def list_write_backs(
     ctx: typer.Context,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     as_json: Json = False,
 ) -> None:
     """Whom `melo sources tell` and the runs told, and what came of it."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.write_backs.find(limit=limit)
+        write_backs = ledger.write_backs.find(limit=limit)
     if as_json:
-        print_json(found)
+        print_json(write_backs)
         return
     print_table(
         ("tool", "trace", "edit", "outcome", "tries", "ended", "error"),
-        [(w.tool, w.trace, w.edit[:12], w.state, w.attempts, w.ended_at, w.error) for w in found],
+        [
+            (w.tool, w.trace, w.edit[:12], w.state, w.attempts, w.ended_at, w.error)
+            for w in write_backs
+        ],
     )

@@ -33,9 +33,9 @@ def serve(
     here = state(ctx)
     here.at_home()
     settings = here.settings
-    given = {"host": host, "port": port, "auth": "none" if no_keys else None}
-    changed = {name: value for name, value in given.items() if value is not None}
-    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})
+    options = {"host": host, "port": port, "auth": "none" if no_keys else None}
+    overrides = {name: value for name, value in options.items() if value is not None}
+    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=overrides)})
     backbone_path(settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service = AnsweringService(

@@ -27,11 +27,14 @@ def _versions() -> None:
 def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
     """All versions, oldest first."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.versions.all()
+        versions = ledger.versions.all()
         champion = ledger.champions.current()
     if as_json:
         print_json(
-            [{**asdict(v), "champion": bool(champion and champion.version == v.id)} for v in found]
+            [
+                {**asdict(v), "champion": bool(champion and champion.version == v.id)}
+                for v in versions
+            ]
         )
         return
     print_table(
@@ -51,7 +54,7 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
                 if v.info.get("deleted")
                 else "",
             )
-            for v in found
+            for v in versions
         ],
     )
 
@@ -67,23 +70,23 @@ def show(
     from execution.lineage import resolve
 
     with state(ctx).ledger(create=False) as ledger:
-        known = ledger.versions.get(resolve(ledger, version))
-        suites = ledger.versions.suite_verdicts(known.id)
-        failed = ledger.versions.probe_results(known.id, failed_only=True)
-        added = ledger.edits.find(ids=known.edits_added) if known.edits_added else []
+        record = ledger.versions.get(resolve(ledger, version))
+        suites = ledger.versions.suite_verdicts(record.id)
+        failed = ledger.versions.probe_results(record.id, failed_only=True)
+        added = ledger.edits.find(ids=record.edits_added) if record.edits_added else []
     if as_json:
-        print_json({**asdict(known), "suites": suites, "failed_probes": failed})
+        print_json({**asdict(record), "suites": suites, "failed_probes": failed})
         return
     print_table(
-        ("version", known.id),
+        ("version", record.id),
         [
-            ("gate", f"{known.verdict}: {known.reason}"),
-            ("parent", known.parent or "base"),
-            ("job", known.job_id),
-            ("MLflow version", known.registry_version),
-            ("made", known.created_at),
-            ("edits", known.info.get("edits")),
-            ("removed", ", ".join(edit[:12] for edit in known.edits_removed) or "none"),
+            ("gate", f"{record.verdict}: {record.reason}"),
+            ("parent", record.parent or "base"),
+            ("job", record.job_id),
+            ("MLflow version", record.registry_version),
+            ("made", record.created_at),
+            ("edits", record.info.get("edits")),
+            ("removed", ", ".join(edit[:12] for edit in record.edits_removed) or "none"),
         ],
     )
     typer.echo()
@@ -224,13 +227,13 @@ def promote(
 def log(ctx: typer.Context, as_json: Json = False) -> None:
     """Every change of champion: when, by whom and why. The latest first."""
     with state(ctx).ledger(create=False) as ledger:
-        found = ledger.champions.history(limit=1000)
+        champions = ledger.champions.history(limit=1000)
     if as_json:
-        print_json(found)
+        print_json(champions)
         return
     print_table(
         ("time", "champion", "before", "who", "why"),
-        [(c.at, c.version[:12], (c.previous or "-")[:12], c.actor, c.reason) for c in found],
+        [(c.at, c.version[:12], (c.previous or "-")[:12], c.actor, c.reason) for c in champions],
     )
 
 

@@ -45,13 +45,13 @@ def peft(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageProblem(f"{folder} is there already. Give a new folder.")
     backbone = open_backbone(here.settings)
-    found = open_version(here.settings, chosen)
-    wanted = edit or list(found.edits)
+    opened = open_version(here.settings, chosen)
+    wanted = edit or list(opened.edits)
     quiet = as_json or not sys.stderr.isatty()
     export_version(
-        backbone, found, folder, track(wanted, "exporting", transient=True, disable=quiet)
+        backbone, opened, folder, track(wanted, "exporting", transient=True, disable=quiet)
     )
     if as_json:
-        print_json({"version": found.id, "adapters": len(wanted), "folder": folder})
+        print_json({"version": opened.id, "adapters": len(wanted), "folder": folder})
         return
-    typer.echo(f"{len(wanted)} adapters of version {found.id[:12]} in {folder}.")
+    typer.echo(f"{len(wanted)} adapters of version {opened.id[:12]} in {folder}.")

@@ -89,9 +89,9 @@ def _show(result: Any) -> None:
                 for p in failing[:20]
             ],
         )
-    said = "passed" if result.passed else "FAILED"
+    verdict = "passed" if result.passed else "FAILED"
     typer.echo(
-        f"\n{said}: {len(result.probes):,} probes, {result.regenerated:,} answers generated, "
+        f"\n{verdict}: {len(result.probes):,} probes, {result.regenerated:,} answers generated, "
         f"{result.cached:,} known, {result.seconds:.1f} s"
     )
     for open_ in result.unproven[:20]:
