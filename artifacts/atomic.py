@@ -75,7 +75,7 @@ def replace_folder(partial: Path, folder: Path) -> None:
     fsync_all(partial)
     aside = partial.with_suffix(".before")
     shutil.rmtree(aside, ignore_errors=True)
-    if _placed(partial, folder):
+    if _moved_into_place(partial, folder):
         pass
     elif _exchanged(partial, folder):
         shutil.rmtree(partial, ignore_errors=True)
@@ -86,8 +86,8 @@ def replace_folder(partial: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _placed(partial: Path, folder: Path) -> bool:
-    """Whether there was nothing in the way, also not of a writer who came in between."""
+def _moved_into_place(partial: Path, folder: Path) -> bool:
+    """Move a folder to its place; False where another one stands there already."""
     try:
         os.replace(partial, folder)
     except OSError:
@@ -98,24 +98,24 @@ def _placed(partial: Path, folder: Path) -> bool:
 
 
 def remove_abandoned(parent: Path, *, left_for: float = LEFT_FOR) -> int:
-    """Remove what writers that died left in a folder, and put back what they had moved aside.
+    """Remove what dead writers left in a folder, and put back what they had moved aside.
 
-    left_for: seconds after which one that can't be asked for, on another host, counts as dead.
+    left_for: seconds without a change after which a writer on another host counts as dead.
     """
-    left = [*parent.glob(".*.before"), *parent.glob(".*.partial")]
-    left = [path for path in left if _abandoned(path, left_for)]
-    for path in left:
+    abandoned = [*parent.glob(".*.before"), *parent.glob(".*.partial")]
+    abandoned = [path for path in abandoned if _abandoned(path, left_for)]
+    for path in abandoned:
         folder = path.with_name(path.name[1:].partition(".")[0])
         if path.suffix == ".before" and not folder.exists():
             os.replace(path, folder)
             fsync(parent)
         else:
             shutil.rmtree(path, ignore_errors=True)
-    return len(left)
+    return len(abandoned)
 
 
 def _abandoned(path: Path, left_for: float) -> bool:
-    """Its writer was of this host and is gone, or nothing has happened to it for so long."""
+    """Whether its writer ran on this host and is gone, or it has not changed for `left_for` seconds."""
     _, _, writer = path.stem[1:].partition(".")
     host, _, pid = writer.rpartition(".")
     if host == socket.gethostname() and pid.isdigit() and not process_runs(int(pid)):
@@ -145,9 +145,9 @@ def fsync(path: Path) -> None:
         os.close(opened)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchanged(path: Path, other: Path) -> bool:
     """Let two paths change places in one step; False where that can't be done here."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     return rename is not None and not rename(
-        HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE
+        HERE, os.fsencode(path), HERE, os.fsencode(other), EXCHANGE
     )

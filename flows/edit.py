@@ -3,7 +3,7 @@
 mend ──► next job ──► train ──► gate ──► register ──► promote ──┐
              ▲                                                  │
              └──────────────────────────────────────────────────┘
-... and at the end those are told, where it is set, whom the reports came from.
+... and at the end the sources of the reports are told, where that is set.
 """
 
 from __future__ import annotations

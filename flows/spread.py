@@ -45,16 +45,16 @@ def spread(home: str, job: JobRef) -> int:
 
 
 def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
-    share = min(settings.workers.gpu, shards)
+    workers = min(settings.workers.gpu, shards)
     runs = [
         run_deployment(
             DEPLOYMENT,
             timeout=0,
-            parameters={"home": home, "job": job.id, "shards": list(range(at, shards, share))},
+            parameters={"home": home, "job": job.id, "shards": list(range(at, shards, workers))},
         ).id
-        for at in range(1, share)
+        for at in range(1, workers)
     ]
-    train_shards(home, job.id, list(range(0, shards, share)))
+    train_shards(home, job.id, list(range(0, shards, workers)))
     await_shards(settings, job.id, take_back(settings, runs))
 
 
@@ -66,8 +66,8 @@ def _runner(settings: Settings) -> Any:
 
         if workers.address:
             return DaskTaskRunner(address=workers.address)
-        one = {"n_workers": workers.gpu, "threads_per_worker": 1, "dashboard_address": None}
-        return DaskTaskRunner(cluster_kwargs=one)
+        cluster = {"n_workers": workers.gpu, "threads_per_worker": 1, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=cluster)
     from prefect_ray import RayTaskRunner
 
     if workers.address:

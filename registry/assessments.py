@@ -46,8 +46,8 @@ def write_assessment(
     )
     try:
         client = TracingClient(tracking_uri)
-        known = client.get_trace(trace).info.assessments or ()
-        if any((found.metadata or {}).get(KEY) == key for found in known):
+        assessments = client.get_trace(trace).info.assessments or ()
+        if any((assessment.metadata or {}).get(KEY) == key for assessment in assessments):
             return False
         client.log_assessment(trace, feedback)
         return True

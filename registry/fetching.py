@@ -39,19 +39,19 @@ def fetch_version(client: Any, source: str, version: str, cache: Path) -> Path:
         manifest = next(partial.rglob(MANIFEST), None)
         if manifest is None:
             raise NotInRegistry(f"MLflow holds no version under {source}.")
-        own = manifest.parent
-        others = ShardReferences.read(own).others
-        for name in read_manifest(own)["shards"]:
+        downloaded = manifest.parent
+        holders = ShardReferences.read(downloaded).others
+        for name in read_manifest(downloaded)["shards"]:
             if (shards / name).exists():
                 continue
-            logged = own / "shards" / name
+            logged = downloaded / "shards" / name
             if not logged.is_dir():
-                if name not in others:
+                if name not in holders:
                     raise NotInRegistry(f"shard {name} is not in MLflow; restore it from a backup.")
-                logged = fetch_shard(client, name, others[name], partial / "others" / name)
+                logged = fetch_shard(client, name, holders[name], partial / "others" / name)
             os.replace(logged, shards / name)
         if not folder.exists():
-            os.replace(own, folder)
+            os.replace(downloaded, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -45,7 +45,7 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class Introduction:
-    """The version that brought an edit, and what is on record of it there; None: it isn't.
+    """The version that brought an edit, and what is on record of it there; None: nothing.
 
     date: when it was registered, ISO 8601, UTC. gate, gate_reason: what was said of the version.
     """
@@ -70,33 +70,33 @@ class RegisteredModel:
             client = self._client
         except NoStore:
             return {}
-        found = ask(lambda: client.get_registered_model(self.name))
-        return {str(k): str(v) for k, v in found.aliases.items()} if found else {}
+        model = ask(lambda: client.get_registered_model(self.name))
+        return {str(k): str(v) for k, v in model.aliases.items()} if model else {}
 
     def by_number(self, number: str) -> RegisteredVersion | None:
         """A version by its number, None where it is not there. Raises RegistryUnreachable."""
-        found = ask(lambda: self._client.get_model_version(self.name, number))
-        return _registered(found) if found else None
+        version = ask(lambda: self._client.get_model_version(self.name, number))
+        return _registered(version) if version else None
 
     def by_hash(self, version: str) -> RegisteredVersion | None:
         """A version by its content hash or the beginning of it; None where there is not just one."""
-        known = {r.version: r for r in map(_registered, self._versions()) if r.version}
-        matching = [r for name, r in known.items() if name.startswith(version)]
+        versions = {r.version: r for r in map(_registered, self._versions()) if r.version}
+        matching = [r for name, r in versions.items() if name.startswith(version)]
         return matching[0] if len(matching) == 1 else None
 
     def introduction(self, edit: str) -> Introduction:
         """The oldest version on record that brought an edit. Raises RegistryUnreachable."""
-        known = self._introductions.get(edit)
-        if known is not None:
-            return known
-        brought = [
+        cached = self._introductions.get(edit)
+        if cached is not None:
+            return cached
+        introducing = [
             v
             for v in self._versions(order_by=["version_number ASC"])
             if edit in (v.tags or {}).get(ADDED_TAG, "").split()
         ]
-        if not brought:
+        if not introducing:
             return Introduction()
-        version = min(brought, key=lambda v: int(v.version))
+        version = min(introducing, key=lambda v: int(v.version))
         moment = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
         introduction = Introduction(
             self._source(version.run_id, edit),
@@ -110,15 +110,15 @@ class RegisteredModel:
             self._introductions.popitem(last=False)
         return introduction
 
-    def fetch(self, found: RegisteredVersion) -> Path:
+    def fetch(self, version: RegisteredVersion) -> Path:
         """A copy of a version's files in the home's cache. Raises as `fetch_version` does."""
         cache = self.settings.paths.cache / "served"
-        return fetch_version(self._client, found.source, found.version, cache)
+        return fetch_version(self._client, version.source, version.version, cache)
 
     def _versions(self, **order: list[str]) -> list[Any]:
         search: Callable[..., Any] = self._client.search_model_versions
-        found = ask(lambda: list(search(f"name='{self.name}'", max_results=1000, **order)))
-        return found or []
+        versions = ask(lambda: list(search(f"name='{self.name}'", max_results=1000, **order)))
+        return versions or []
 
     def _source(self, run: str | None, edit: str) -> str | None:
         """Who reported an edit, as the run of its job has it; None where it does not say."""
@@ -145,10 +145,10 @@ def find_version(settings: Settings, version: str) -> RegisteredVersion | None:
     client = open_client(settings)
 
     def search() -> RegisteredVersion | None:
-        found = client.search_model_versions(f"tags.`{HASH_TAG}` = '{version}'", max_results=1)
-        if not found:
+        matches = client.search_model_versions(f"tags.`{HASH_TAG}` = '{version}'", max_results=1)
+        if not matches:
             return None
-        model = client.get_model_version(found[0].name, found[0].version)
+        model = client.get_model_version(matches[0].name, matches[0].version)
         return _registered(model, client.get_run(model.run_id).info.experiment_id)
 
     return ask(search)
@@ -163,20 +163,20 @@ def champion_hash(settings: Settings) -> str | None:
     client = open_client(settings)
 
     def search() -> str | None:
-        found = [
+        champions = [
             client.get_model_version(model.name, number)
             for model in client.search_registered_models()
             if (number := model.aliases.get(CHAMPION))
         ]
-        newest = max(found, key=lambda v: v.creation_timestamp, default=None)
+        newest = max(champions, key=lambda v: v.creation_timestamp, default=None)
         return None if newest is None else str(newest.tags.get(HASH_TAG))
 
     return ask(search)
 
 
-def _registered(found: Any, experiment: str | None = None) -> RegisteredVersion:
-    tags = found.tags or {}
+def _registered(version: Any, experiment: str | None = None) -> RegisteredVersion:
+    tags = version.tags or {}
     return RegisteredVersion(
-        found.name, str(found.version), tags.get(HASH_TAG, ""), tags.get(VERDICT_TAG, ""),
-        str(found.source), str(found.run_id or ""), tuple(sorted(found.aliases or ())), experiment,
+        version.name, str(version.version), tags.get(HASH_TAG, ""), tags.get(VERDICT_TAG, ""),
+        str(version.source), str(version.run_id or ""), tuple(sorted(version.aliases or ())), experiment,
     )  # fmt: skip

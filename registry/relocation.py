@@ -49,11 +49,11 @@ class Moved:
 
 def moved(settings: Settings) -> Moved | None:
     """Where a home was before, if it is elsewhere now. Reads only; None where that isn't known."""
-    if (found := _noted(settings)) is not None:
-        return found
+    if (move := _move_on_record(settings)) is not None:
+        return move
     try:
         with _database(settings, write=False) as database:
-            return _moved(settings, database)
+            return _move_by_artifacts(settings, database)
     except (sqlite3.Error, OSError):
         return None
 
@@ -63,45 +63,45 @@ def put_right(settings: Settings) -> Moved | None:
 
     Raises RegistryError where the database belongs to another home, or can't be written.
     """
-    found = moved(settings)
-    if found is None:
-        if not _note(settings).exists():
+    move = moved(settings)
+    if move is None:
+        if not _place_file(settings).exists():
             with contextlib.suppress(OSError):
-                _remember(settings)
+                _record_place(settings)
         return None
     try:
         with _database(settings, write=True) as database:
-            at: Moved | None = found
+            at: Moved | None = move
             while at is not None:
                 _refuse_shared(settings, at)
                 if database is not None:
-                    _models(settings, at)
-                    _rows(database, at)
-                _settings(settings, at)
-                at = _moved(settings, database)
-        _remember(settings)
-        return found
+                    _rename_in_models(settings, at)
+                    _rename_in_rows(database, at)
+                _rename_in_settings(settings, at)
+                at = _move_by_artifacts(settings, database)
+        _record_place(settings)
+        return move
     except (sqlite3.Error, OSError) as error:
         raise RegistryError(
-            f"this home was at {found.before}, and what names that place can't be put right: "
+            f"this home was at {move.before}, and what names that place can't be put right: "
             f"{error}."
         ) from error
 
 
-def _note(settings: Settings) -> Path:
+def _place_file(settings: Settings) -> Path:
     return settings.paths.state("place.json")
 
 
-def _noted(settings: Settings) -> Moved | None:
+def _move_on_record(settings: Settings) -> Moved | None:
     try:
-        before = Path(json.loads(_note(settings).read_text(encoding="utf-8"))["home"])
+        before = Path(json.loads(_place_file(settings).read_text(encoding="utf-8"))["home"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return _elsewhere(before, settings.home.absolute())
 
 
-def _remember(settings: Settings) -> None:
-    note = _note(settings)
+def _record_place(settings: Settings) -> None:
+    note = _place_file(settings)
     note.parent.mkdir(parents=True, exist_ok=True)
     fresh = note.with_name(f".{note.name}.{os.getpid()}")
     fresh.write_text(json.dumps({"home": str(settings.home.absolute())}), encoding="utf-8")
@@ -117,12 +117,12 @@ def _elsewhere(before: Path, now: Path) -> Moved | None:
     return None if same else Moved(before, now)
 
 
-def _refuse_shared(settings: Settings, found: Moved) -> None:
+def _refuse_shared(settings: Settings, move: Moved) -> None:
     shared = settings.registry.tracking_uri is None and settings.database.url is not None
-    if shared and (found.before / "melo.toml").exists():
+    if shared and (move.before / "melo.toml").exists():
         raise RegistryError(
-            f"the database that database.url names keeps the versions of {found.before}, which is "
-            f"still there. Give {found.now} a database of its own."
+            f"the database that database.url names keeps the versions of {move.before}, which is "
+            f"still there. Give {move.now} a database of its own."
         )
 
 
@@ -174,8 +174,8 @@ def _postgresql(settings: Settings) -> Iterator[_Database | None]:
         yield _Database(connection, "%s")
 
 
-def _moved(settings: Settings, database: _Database | None) -> Moved | None:
-    """By where the experiments lie, the newest first: the artifacts of a home stand in it."""
+def _move_by_artifacts(settings: Settings, database: _Database | None) -> Moved | None:
+    """Where the home was by its experiments, the newest first: a home's artifacts lie inside it."""
     if database is None:
         return None
     try:
@@ -188,15 +188,15 @@ def _moved(settings: Settings, database: _Database | None) -> Moved | None:
     for (location,) in rows:
         place = _path(location)
         if place is not None and place.name == "artifacts":
-            found = _elsewhere(place.parent, now)
-            if found is not None:
-                return found
+            move = _elsewhere(place.parent, now)
+            if move is not None:
+                return move
     return None
 
 
-def _rows(database: _Database, found: Moved) -> None:
+def _rename_in_rows(database: _Database, move: Moved) -> None:
     """Let every row name the new place, but those whose files lie at the old place only."""
-    places = _Places(found)
+    places = _Places(move)
     for number, location in database.rows(
         "SELECT experiment_id, artifact_location FROM experiments"
     ):
@@ -211,28 +211,28 @@ def _rows(database: _Database, found: Moved) -> None:
                 database.rows(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", new, name)
 
 
-def _models(settings: Settings, found: Moved) -> None:
+def _rename_in_models(settings: Settings, move: Moved) -> None:
     """Let each logged model name backbone and shards where they are now."""
     import yaml
 
-    places = _Places(found)
+    places = _Places(move)
     for file in settings.paths.artifacts.glob("models/*/artifacts/MLmodel"):
         text = file.read_text(encoding="utf-8")
-        if str(found.before) not in text and found.before.as_uri() not in text:
+        if str(move.before) not in text and move.before.as_uri() not in text:
             continue
-        told = places.replaced(yaml.safe_load(text))
+        content = places.replaced(yaml.safe_load(text))
         fresh = file.with_name(f".MLmodel.{os.getpid()}")
-        fresh.write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
+        fresh.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         os.replace(fresh, file)
 
 
-def _settings(settings: Settings, found: Moved) -> None:
+def _rename_in_settings(settings: Settings, move: Moved) -> None:
     """Let melo.toml name files of this home where it named those of the old one."""
     file = settings.paths.settings
     if not file.is_file():
         return
     text = file.read_text(encoding="utf-8")
-    new = text.replace(f"{found.before}/", f"{found.now}/")
+    new = text.replace(f"{move.before}/", f"{move.now}/")
     if new != text:
         fresh = file.with_name(f".{file.name}.{os.getpid()}")
         fresh.write_text(new, encoding="utf-8")

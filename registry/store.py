@@ -57,9 +57,9 @@ class Registry:
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of this name, made where it is missing."""
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        existing = self.client.get_experiment_by_name(name)
+        if existing is not None:
+            return str(existing.experiment_id)
         where = None
         if self.settings.registry.tracking_uri is None:
             self.settings.paths.artifacts.mkdir(parents=True, exist_ok=True)
@@ -68,8 +68,8 @@ class Registry:
 
     def has_finished_run(self, experiment: str, tag: str, value: str) -> bool:
         """Whether a run with this tag has come to its end."""
-        found = self.client.search_runs([experiment], f"tags.`{tag}` = '{value}'")
-        return any(run.info.status == "FINISHED" for run in found)
+        runs = self.client.search_runs([experiment], f"tags.`{tag}` = '{value}'")
+        return any(run.info.status == "FINISHED" for run in runs)
 
     def close_dead_runs(self, experiment: str, version: str) -> None:
         """End the runs of a version that are still open: they belong to a process that died."""
@@ -90,7 +90,7 @@ class Registry:
             self.client.create_registered_model(
                 name, description="Versions of one backbone with its edits, gated by melo."
             )
-        made = self.client.create_model_version(
+        created = self.client.create_model_version(
             name,
             source=model.uri,
             run_id=model.run,
@@ -98,13 +98,13 @@ class Registry:
             tags=dict(tags),
             description=description,
         )
-        return str(made.version)
+        return str(created.version)
 
     def find(self, name: str, version: str) -> str | None:
         """The registry's number for a version of this content, None where it is not there."""
-        for found in self.client.search_model_versions(f"name='{name}'"):
-            if found.tags.get(HASH_TAG) == version and found.status == "READY":
-                return str(found.version)
+        for registered in self.client.search_model_versions(f"name='{name}'"):
+            if registered.tags.get(HASH_TAG) == version and registered.status == "READY":
+                return str(registered.version)
         return None
 
     def model_of(self, name: str, number: str) -> str:
@@ -117,8 +117,8 @@ class Registry:
 
     def has_model(self, model: str) -> bool:
         """Whether a logged model is still there. Raises RegistryUnreachable."""
-        found = ask(lambda: self.client.get_logged_model(model))
-        return found is not None and str(found.status) == "READY"
+        logged = ask(lambda: self.client.get_logged_model(model))
+        return logged is not None and str(logged.status) == "READY"
 
     def references(self, model: str) -> ShardReferences:
         """Which shards a logged model holds, and where the others are that it needs."""

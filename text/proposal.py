@@ -42,9 +42,9 @@ _AROUND = " \t\r\n,:.!\"'`*\u201c\u201d\u2018\u2019"
 def proposed_answer(comment: str) -> str | None:
     """The right answer that a comment seems to hold, None where no phrase of the above is in it."""
     for phrase in _PHRASES:
-        if found := phrase.search(comment):
-            said = _SENTENCE_ENDS.split(found["answer"].lstrip(), maxsplit=1)[0]
-            answer = _CONTRAST.sub("", said).strip(_AROUND)
+        if match := phrase.search(comment):
+            sentence = _SENTENCE_ENDS.split(match["answer"].lstrip(), maxsplit=1)[0]
+            answer = _CONTRAST.sub("", sentence).strip(_AROUND)
             if any(map(str.isalnum, answer)):
                 return answer if len(answer) <= LONGEST else None
     return None

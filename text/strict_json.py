@@ -78,18 +78,18 @@ def without_nan(text: str) -> str:
     return _STRING_OR_NAN.sub(lambda m: "null" if m.group() == "NaN" else m.group(), text)
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise AmbiguousJSON(f'the key "{twice[:80]}" comes twice in one object; keep one')
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise AmbiguousJSON(f'the key "{repeated[:80]}" comes twice in one object; keep one')
     return values
 
 
-def _nan_alone(constant: str) -> None:
+def _only_nan(constant: str) -> None:
     if constant != "NaN":
         raise AmbiguousJSON(f"{constant} is no JSON value")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once, parse_constant=_nan_alone)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_only_nan)

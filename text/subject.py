@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from rapidfuzz.distance import OSA
 
 _WORD = re.compile(r"[^\W_]+")
-TELLING = 3  # letters of a word that counts in a name of several
+MIN_WORD = 3  # letters of a word that counts in a name of several
 
 
 def subject_may_stand_in(prompt: str, names: Iterable[str]) -> bool:
@@ -30,20 +30,20 @@ def subject_may_stand_in(prompt: str, names: Iterable[str]) -> bool:
     it, or differs by a typo. A name without letters or digits must stand as it is.
     """
     folded = _folded(prompt)
-    there = set(_WORD.findall(folded))
+    words = set(_WORD.findall(folded))
     run = "".join(_WORD.findall(folded))
-    return any(_may_stand(_folded(name), folded, run, there) for name in names)
+    return any(_may_stand(_folded(name), folded, run, words) for name in names)
 
 
-def _may_stand(name: str, prompt: str, run: str, there: set[str]) -> bool:
+def _may_stand(name: str, prompt: str, run: str, prompt_words: set[str]) -> bool:
     words = _WORD.findall(name)
     if not words:
         return name.strip() in prompt
     if "".join(words) in run:
         return True
-    telling = [w for w in words if len(w) >= TELLING or w.isdigit() or not w.isascii()] or words
-    found = [word for word in telling if any(_alike(word, other) for other in there)]
-    return 2 * sum(map(len, found)) >= sum(map(len, telling))
+    content = [w for w in words if len(w) >= MIN_WORD or w.isdigit() or not w.isascii()] or words
+    matched = [word for word in content if any(_alike(word, other) for other in prompt_words)]
+    return 2 * sum(map(len, matched)) >= sum(map(len, content))
 
 
 def _alike(word: str, other: str) -> bool:
@@ -56,12 +56,12 @@ def _alike(word: str, other: str) -> bool:
             break
         common += 1
     short, long = sorted((len(word), len(other)))
-    if common >= min(TELLING, short) and 2 * common >= len(word):
+    if common >= min(MIN_WORD, short) and 2 * common >= len(word):
         return True
-    if len(word) >= TELLING and (word in other or (word[1:] in other and len(word) > TELLING)):
+    if len(word) >= MIN_WORD and (word in other or (word[1:] in other and len(word) > MIN_WORD)):
         return True  # a compound, or what languages put before a word or change at its beginning
     return (
-        short > TELLING and long - short <= 2 and int(OSA.distance(word, other)) <= 1 + (long > 7)
+        short > MIN_WORD and long - short <= 2 and int(OSA.distance(word, other)) <= 1 + (long > 7)
     )
 
 

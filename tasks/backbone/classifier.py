@@ -60,21 +60,21 @@ def prepare_classifier(
     """
     recipe = recipe or ClassifierRecipe()
     listed = list(rows)
-    seen, unseen = halves(listed, seed=seed)
-    key = folders.content_key(KIND, asdict(recipe), seed, [*seen, *unseen])
+    training, held_out = halves(listed, seed=seed)
+    key = folders.content_key(KIND, asdict(recipe), seed, [*training, *held_out])
     if folders.holds(out, key):
         return out
     folders.refuse_taken(out)
-    labels = sorted({label for _, label in (*seen, *unseen)})
-    if len(labels) < 2 or not seen:
+    labels = sorted({label for _, label in (*training, *held_out)})
+    if len(labels) < 2 or not training:
         raise NothingToLearn(f"a classifier needs two labels or more in `target`; got {labels}.")
     source = find_encoder(encoder)
     say = progress or (lambda text, share: None)
     with folders.undisturbed(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder_model, tokenizer = load_encoder(source)
-        chosen = random.Random(seed).sample(seen, min(recipe.examples, len(seen)))
-        checked = random.Random(seed).sample(unseen, min(recipe.checked, len(unseen)))
+        chosen = random.Random(seed).sample(training, min(recipe.examples, len(training)))
+        checked = random.Random(seed).sample(held_out, min(recipe.checked, len(held_out)))
         texts = [text for text, _ in (*chosen, *checked)]
         states = read_prompts(
             encoder_model,

@@ -82,10 +82,10 @@ def read_prompts(
 
 def _local(encoder: str | None) -> Path | None:
     if encoder is not None:
-        given = Path(encoder).expanduser()
-        if given.is_dir():
-            return given
-        if given.is_absolute() or encoder.startswith(("./", "../", "~")):
+        folder = Path(encoder).expanduser()
+        if folder.is_dir():
+            return folder
+        if folder.is_absolute() or encoder.startswith(("./", "../", "~")):
             raise EncoderNotFound(
                 f"encoder folder {encoder} does not exist; give the folder of {ENCODER_ID}."
             )

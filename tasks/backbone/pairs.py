@@ -65,14 +65,14 @@ def pairs_from_rows(rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> list
     {"prompt", "answer"}, which is learned as it stands. Rows without usable text are left out.
     Rows that share a prompt or rephrase share their stale answer. Deterministic under `seed`.
     """
-    kept = [row for row in rows if _text(row.get("prompt"))]
-    edits = [row for row in kept if _text(row.get("target"))]
+    usable = [row for row in rows if _text(row.get("prompt"))]
+    edits = [row for row in usable if _text(row.get("target"))]
     beliefs: dict[str, Pair] = {}  # prompt as the encoder reads it -> pair; the first one wins
 
-    for row in kept:
+    for row in usable:
         if not _text(row.get("target")):
             _believe(beliefs, row["prompt"], row.get("answer"))
-    for row in kept:
+    for row in usable:
         for question in _list(row.get("locality")):
             if isinstance(question, Mapping):
                 _believe(beliefs, question.get("prompt"), question.get("answer"))
@@ -96,8 +96,8 @@ def _same_question(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, 
     group_of: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         prompts = [as_encoded(prompt) for prompt in _prompts(row)]
-        known = {id(group_of[prompt]): group_of[prompt] for prompt in prompts if prompt in group_of}
-        merged = [member for group in known.values() for member in group] + [row]
+        groups = {id(group_of[p]): group_of[p] for p in prompts if p in group_of}
+        merged = [member for group in groups.values() for member in group] + [row]
         for member in merged:
             for prompt in _prompts(member):
                 group_of[as_encoded(prompt)] = merged
@@ -114,20 +114,20 @@ def _stale_answers(
     as it is right elsewhere.
     """
     targets = [[str(row["target"]) for row in group] for group in groups]
-    wrong_for = [{as_encoded(target) for target in own} for own in targets]
-    donors = [target for own in targets for target in own]
+    wrong_for = [{as_encoded(target) for target in texts} for texts in targets]
+    donors = [target for texts in targets for target in texts]
     random.Random(seed).shuffle(donors)
     answers = []
     for position, group in enumerate(groups):
-        known = [
+        believed = [
             beliefs[as_encoded(prompt)][1]
             for row in group
             for prompt in _prompts(row)
             if as_encoded(prompt) in beliefs
         ]
         # Donors from this position on, once round: the first that isn't a target of the group.
-        turned = (donors[(position + step) % len(donors)] for step in range(len(donors)))
-        candidates = chain(known, turned)
+        rotated = (donors[(position + step) % len(donors)] for step in range(len(donors)))
+        candidates = chain(believed, rotated)
         allowed = (text for text in candidates if as_encoded(text) not in wrong_for[position])
         answers.append(next(allowed, NO_OTHER_ANSWER))
     return answers

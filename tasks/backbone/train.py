@@ -96,13 +96,13 @@ def teach(
     )
     rest = [0] * len(examples)  # rounds that a pair still rests
     sure_before = [False] * len(examples)
-    known = [False] * len(examples)
+    recalled = [False] * len(examples)
     steps = visits = 0
     decoder.train()
     while visits < budget:
-        awake = [row for row in range(len(examples)) if rest[row] == 0]
+        due = [row for row in range(len(examples)) if rest[row] == 0]
         rest = [max(0, rounds - 1) for rounds in rest]
-        for batch in _batches(examples, awake, size, order):
+        for batch in _batches(examples, due, size, order):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(visits / budget)
             logits, labels = _forward(decoder, examples, batch)  # (B, T, V), (B, T)
@@ -112,7 +112,7 @@ def teach(
             torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
             optimizer.step()
             for row, chance in zip(batch, _certainty(logits.detach(), labels), strict=True):
-                known[row] = chance > 0
+                recalled[row] = chance > 0
                 sure = chance > recipe.sure
                 rest[row] = (LONGEST_REST if sure_before[row] else 1) if sure else 0
                 sure_before[row] = sure
@@ -120,17 +120,17 @@ def teach(
             visits += len(batch)
         if progress:
             progress(min(1.0, visits / budget))
-        # `known` was seen at different steps; only a look at all pairs with one state counts.
-        if sum(known) >= recipe.enough_recall * len(examples):
+        # `recalled` mixes several steps; only a look at all pairs with one state counts.
+        if sum(recalled) >= recipe.enough_recall * len(examples):
             chances = certainties(decoder, examples)
-            known = [chance > 0 for chance in chances]
+            recalled = [chance > 0 for chance in chances]
             rest = [int(chance > recipe.sure) for chance in chances]
-            if sum(known) >= recipe.enough_recall * len(examples):
+            if sum(recalled) >= recipe.enough_recall * len(examples):
                 break
     decoder.eval()
     chances = certainties(decoder, examples)
-    recalled = sum(chance > 0 for chance in chances) / len(examples)
-    return Learned(recall=recalled, steps=steps, visits=visits)
+    recall = sum(chance > 0 for chance in chances) / len(examples)
+    return Learned(recall=recall, steps=steps, visits=visits)
 
 
 def certainties(

@@ -3,8 +3,8 @@
     head of the line ──► removals taken out ──► blocks trained ──► HOME/versions/<id>
                                                                    HOME/work/<job>.json
 
-The file in `work/` says what came of each edit. It is written last: a worker that dies before
-does the job again, one that dies after is taken up behind it.
+The file in `work/` says what came of each edit. It is written last: where a worker died
+before that, the job is done again; where one died after it, the next step follows.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tasks.edit.shards import cut, merged
 class TrainedJob:
     """What came of a job: the candidate, and the version it was built upon (`base` for none).
 
-    failed: edit and reason, of edits that could not be trained. beaten: edits in force and those that
-    the ledger has put in their place. held: edit and reason, of edits that ask what another one in force
-    or in the job answers differently, where no rule has decided; rivals: which other one. removed:
-    edits of the base that the candidate lacks.
+    failed: {edit: reason}, edits that could not be trained. beaten: {edit in force: the edit that the
+    ledger puts in its place}. held: {edit: reason}, edits whose question another one, in force or in the
+    job, answers differently, where no rule decides; rivals: {held edit: that other one}. removed: edits
+    of the base that the candidate lacks.
     """
 
     job: str
@@ -51,25 +51,25 @@ def edit_job(context: Context, job: Job) -> TrainedJob:
     Raises MeloError where the backbone or the base version can't be opened.
     """
     base = head(context.ledger) or BASE
-    known = trained(context.settings, job.id)
-    if known is not None and known.base == base:
-        return known
+    earlier = trained(context.settings, job.id)
+    if earlier is not None and earlier.base == base:
+        return earlier
     plan = cut(context, job)
     before = open_version(context.settings, base)
-    made = merged(context, plan) if plan else _at_once(context, job, base)
-    held, rivals = _undecided(made)
-    version = made.version.without(sorted(held)) if held else made.version
+    edited = merged(context, plan) if plan else _at_once(context, job, base)
+    held, rivals = _undecided(edited)
+    version = edited.version.without(sorted(held)) if held else edited.version
     save_version(context.settings, version)
     result = TrainedJob(
         job.id,
         base,
         version.id,
-        failed={o.id: o.reason for o in made.outcomes if o.status == "failed"},
+        failed={o.id: o.reason for o in edited.outcomes if o.status == "failed"},
         beaten=_declared(job, before),
         held=held,
         rivals=rivals,
         removed=tuple(edit for edit in before.edits if edit not in version),
-        seconds={o.id: round(o.seconds, 4) for o in made.outcomes},
+        seconds={o.id: round(o.seconds, 4) for o in edited.outcomes},
     )
     on_record = {edit.id for edit in job.edits if edit.subject_source == "inferred"}
     inferred = {
@@ -97,7 +97,7 @@ def _at_once(context: Context, job: Job, base: str) -> EditResult:
     return editor.edit(requests, replaces=replaced, progress=progress.report)
 
 
-def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
+def _undecided(edited: EditResult) -> tuple[dict[str, str], dict[str, str]]:
     """New edits that a person has to decide on: {edit: reason} and {edit: the other one}.
 
     Two that name the same subject and ask the same by their keys can't both be right. Where the ledger
@@ -105,9 +105,9 @@ def _undecided(made: EditResult) -> tuple[dict[str, str], dict[str, str]]:
     """
     held: dict[str, str] = {}
     rivals: dict[str, str] = {}
-    for conflict in made.conflicts:
+    for conflict in edited.conflicts:
         if conflict.same_subject and conflict.other not in held:
-            other = made.version[conflict.other].request
+            other = edited.version[conflict.other].request
             held[conflict.new] = (
                 f'edit {conflict.other} answers this question otherwise: "{other.question[:80]}" with '
                 f'"{other.target[:80]}", and no rule decides between them'
@@ -127,10 +127,12 @@ def trained(settings: Settings, job: str) -> TrainedJob | None:
     return result
 
 
-def restored(result: TrainedJob, gone: set[str], base: Version, version: Version) -> Version:
+def restored(result: TrainedJob, dropped: set[str], base: Version, version: Version) -> Version:
     """Put edits of the base back whose successors did not make it into the version."""
     back = [
-        base.edits[old] for old, new in result.beaten.items() if new in gone and old in base.edits
+        base.edits[old]
+        for old, new in result.beaten.items()
+        if new in dropped and old in base.edits
     ]
     return version.with_edits(back, [base.shards[e.shard] for e in back]) if back else version
 

@@ -1,8 +1,8 @@
 """The second try: an edit that failed the gate by its own answers is trained once more, with more of all.
 
-Training ends where a block decodes to its target; where the gate sees it fail all the same, it stood
-on the edge. So it starts at twice the rank with twice the steps, in more contexts, and with the wordings
-that it failed. Whoever fails again is rejected.
+Training ends as soon as a block decodes to its target, which may be only just enough for the gate. So
+the second try starts at twice the rank with twice the steps, in more contexts, and with the wordings
+that failed. An edit that fails again is rejected.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tasks.gate import Rejection
 
 def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set[str]) -> list[str]:
     """Edits of the job that the gate took out for what their own block answers, and not before."""
-    own = {edit.id for edit in job.edits} if job else set()
-    return [r.edit for r in rejected if r.retry and r.edit in own and r.edit not in tried]
+    job_edits = {edit.id for edit in job.edits} if job else set()
+    return [r.edit for r in rejected if r.retry and r.edit in job_edits and r.edit not in tried]
 
 
 def trained_again(
@@ -35,8 +35,8 @@ def trained_again(
     """Train edits of a job once more upon `rest`, what is left of the version that failed.
 
     edits: by id, wordings that failed, which are trained on and become keys. failed: the version that
-    holds their first blocks. Returns the version with those that could be
-    trained, and why the others could not.
+    holds their first blocks. Returns the version with those that could be trained, and why the others
+    could not.
     """
     more = _more(edit_settings(settings), [failed[edit].rank for edit in edits])
     editor = Editor(
@@ -49,10 +49,10 @@ def trained_again(
     requests = [
         with_wordings(request_of(edit), edits[edit.id]) for edit in job.edits if edit.id in edits
     ]
-    made = editor.edit(requests, progress=progress.report)
-    return made.version, {
+    edited = editor.edit(requests, progress=progress.report)
+    return edited.version, {
         o.id: f"trained again from rank {more.rank} with {more.max_steps} steps: {o.reason}"
-        for o in made.outcomes
+        for o in edited.outcomes
         if o.id in edits and o.status != "trained"
     }
 

@@ -30,9 +30,9 @@ def cut(context: Context, job: Job) -> Plan | None:
     base = head(context.ledger) or BASE
     ids = [edit.id for edit in job.edits]
     shards = tuple(tuple(ids[at : at + size]) for at in range(0, len(ids), size))
-    known = read_plan(context.settings, job.id)
-    if known is not None and (known.base, known.shards) == (base, shards):
-        return known
+    earlier = read_plan(context.settings, job.id)
+    if earlier is not None and (earlier.base, earlier.shards) == (base, shards):
+        return earlier
     editor = open_editor(context.settings, base)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
     plan = Plan(job.id, base, removals, shards)
@@ -45,36 +45,36 @@ def train_shard(context: Context, plan: Plan, number: int) -> EditResult:
 
     Raises MeloError where the backbone or the base version can't be opened.
     """
-    known = trained_shard(context.settings, plan, number)
-    if known is not None:
-        return known
+    earlier = trained_shard(context.settings, plan, number)
+    if earlier is not None:
+        return earlier
     editor = _editor(context.settings, plan)
     edits = context.ledger.edits.find(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
-    made = editor.edit(
+    edited = editor.edit(
         [request_of(edit) for edit in edits],
         replaces=[old for edit in edits for old in edit.supersedes if old in editor.version],
         progress=progress.report,
     )
-    save_version(context.settings, made.version)
-    told = {
-        "version": made.version.id,
-        "outcomes": [asdict(outcome) for outcome in made.outcomes],
-        "conflicts": [asdict(conflict) for conflict in made.conflicts],
+    save_version(context.settings, edited.version)
+    content = {
+        "version": edited.version.id,
+        "outcomes": [asdict(outcome) for outcome in edited.outcomes],
+        "conflicts": [asdict(conflict) for conflict in edited.conflicts],
     }
-    work_folder.write(plan.shard_file(context.settings, number), told)
-    return made
+    work_folder.write(plan.shard_file(context.settings, number), content)
+    return edited
 
 
 def trained_shard(settings: Settings, plan: Plan, number: int) -> EditResult | None:
     """What a worker brought; None where it is not there or not whole."""
     try:
-        told = work_folder.read(plan.shard_file(settings, number))
+        content = work_folder.read(plan.shard_file(settings, number))
         return EditResult(
-            open_version(settings, told["version"]),
-            tuple(EditOutcome(**row) for row in told["outcomes"]),
-            tuple(Conflict(**row) for row in told["conflicts"]),
+            open_version(settings, content["version"]),
+            tuple(EditOutcome(**row) for row in content["outcomes"]),
+            tuple(Conflict(**row) for row in content["conflicts"]),
         )
     except (OSError, ValueError, TypeError, KeyError, VersionError):
         return None

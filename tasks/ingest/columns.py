@@ -18,12 +18,12 @@ from ledger.staging import DEFAULT_PATHS
 
 @dataclass(frozen=True)
 class Columns:
-    """The names that are read. asking: those of which one must be there; none: any will do."""
+    """The names that are read. required: those of which one must be there; empty: any will do."""
 
     names: tuple[str, ...]
-    asking: frozenset[str]
+    required: frozenset[str]
 
-    def known(self, header: Sequence[str]) -> int:
+    def matches(self, header: Sequence[str]) -> int:
         """How many of the names a header has."""
         return len(set(self.named(header)) & set(self.names))
 
@@ -37,13 +37,13 @@ class Columns:
 
     def problem(self, header: Sequence[str]) -> str | None:
         """Why the rows under a header, as `named` gives it, can't be used."""
-        twice = [name for place, name in enumerate(header) if name and name in header[:place]]
-        if twice:
-            return f'the column "{twice[0][:80]}" comes twice in the header; keep one'
-        if self.asking and not self.asking & set(header):
-            there = ", ".join(f'"{name[:40]}"' for name in header[:12])
-            wanted = " or ".join(f'"{name}"' for name in sorted(self.asking))
-            return f"the header has no column {wanted}; it has {there}"
+        repeated = [name for place, name in enumerate(header) if name and name in header[:place]]
+        if repeated:
+            return f'the column "{repeated[0][:80]}" comes twice in the header; keep one'
+        if self.required and not self.required & set(header):
+            present = ", ".join(f'"{name[:40]}"' for name in header[:12])
+            wanted = " or ".join(f'"{name}"' for name in sorted(self.required))
+            return f"the header has no column {wanted}; it has {present}"
         return None
 
 

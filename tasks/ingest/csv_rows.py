@@ -38,7 +38,7 @@ def read_csv(
 ) -> Iterator[Record]:
     """One record a row, keyed by the header; empty cells are left out, JSON lists opened."""
     csv.field_size_limit(LONGEST)
-    usual = "\t" if ".tsv" in path.name.lower() else ","
+    default = "\t" if ".tsv" in path.name.lower() else ","
     try:
         with open_utf8(path) as file:
             lines = _Lines(_physical_lines(file, max_file_bytes))
@@ -46,7 +46,7 @@ def read_csv(
             if named := _NAMED_SEPARATOR.fullmatch(begin):
                 separator = named.group(1)
             else:
-                separator = _separator(begin, usual, columns)
+                separator = _separator(begin, default, columns)
                 lines.put_back(begin)
             yield from _rows(lines, separator, columns, encoding)
     except (*DAMAGE, ValueError) as error:
@@ -92,7 +92,7 @@ def _rows(
             if "field limit" in str(error):  # what follows stands within the quote
                 deque(lines, maxlen=0)
                 error = csv.Error("unexpected end of data")
-            yield _quoting(lines, begin, error)
+            yield _malformed(lines, begin, error)
             continue
         if row is None:
             return
@@ -102,7 +102,7 @@ def _rows(
         if header is None:
             header = columns.named(row)
             unusable = columns.problem(header) or problem
-            if unusable and not columns.known(row):  # it may be a row, and the header missing
+            if unusable and not columns.matches(row):  # it may be a row, and the header missing
                 yield json.dumps(row, ensure_ascii=False), unusable
             continue
         problem = problem or unusable or _misfit(row, header, begin, lines.number)
@@ -117,24 +117,24 @@ def _rows(
         yield json.dumps(cells if problem is None else row, ensure_ascii=False), problem
 
 
-def _separator(header: str, usual: str, columns: Columns) -> str:
+def _separator(header: str, default: str, columns: Columns) -> str:
     """The separator by which a header has most of the known columns; the usual one among equals."""
 
-    def known(separator: str) -> int:
+    def matches(separator: str) -> int:
         try:
-            return columns.known(next(csv.reader([header], delimiter=separator)))
+            return columns.matches(next(csv.reader([header], delimiter=separator)))
         except (csv.Error, StopIteration):
             return 0
 
-    return max(dict.fromkeys(usual + SEPARATORS), key=known)
+    return max(dict.fromkeys(default + SEPARATORS), key=matches)
 
 
-def _quoting(lines: _Lines, begin: int, error: csv.Error) -> Record:
+def _malformed(lines: _Lines, begin: int, error: csv.Error) -> Record:
     """The record of lines whose quotes can't be understood."""
     where = f"line {begin}" if lines.number <= begin else f"lines {begin} to {lines.number}"
-    said = "".join(lines.taken)[:KEPT_OF_LONG_LINE]
-    data = bytes_of(said)
-    text = said if data is None else data.decode("utf-8", "backslashreplace")
+    raw = "".join(lines.taken)[:KEPT_OF_LONG_LINE]
+    data = bytes_of(raw)
+    text = raw if data is None else data.decode("utf-8", "backslashreplace")
     if "end of data" in str(error):
         return (
             text,

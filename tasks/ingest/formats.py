@@ -134,8 +134,8 @@ def _arrow(path: Path, kind: str, columns: Columns) -> Iterator[Record]:
             for batch in batches:
                 cells = [column.to_pylist() for column in batch.columns]
                 for row in zip(*cells, strict=True):
-                    said = dict(zip(header, row, strict=True)) if problem is None else row
-                    yield _safe(to_json(said)), problem
+                    record = dict(zip(header, row, strict=True)) if problem is None else row
+                    yield _safe(to_json(record)), problem
     except (*DAMAGE, ValueError, OverflowError) as error:
         yield "", broken(error)
 

@@ -54,12 +54,12 @@ def ingest_inbox(context: Context, progress: Progress | None = None) -> IngestOu
 
 def _claim(path: Path) -> Path | None:
     """Move a file to a place of its own; None where another process was faster."""
-    own = path.parent / CLAIMED / uuid.uuid4().hex
-    own.mkdir(parents=True)
+    folder = path.parent / CLAIMED / uuid.uuid4().hex
+    folder.mkdir(parents=True)
     try:
-        return path.rename(own / path.name)
+        return path.rename(folder / path.name)
     except FileNotFoundError:
-        own.rmdir()
+        folder.rmdir()
         return None
 
 
@@ -105,7 +105,7 @@ def watch_inbox(context: Context) -> Generator[IngestOutcome, None, None]:
 
 
 def _look(context: Context) -> IngestOutcome:
-    """One look of the watch, which a file that can't be read does not end."""
+    """Take in what is there; a file that can't be read does not end the watch."""
     try:
         return ingest_inbox(context)
     except OSError as error:
@@ -127,11 +127,11 @@ def _finished(inbox: Path) -> list[Path]:
 
 
 def _by_age(entries: Iterable[Path]) -> list[Path]:
-    """The files among them, oldest first; what goes away while one looks is left out."""
+    """The regular files among entries, oldest first; one that vanishes meanwhile is left out."""
     files = []
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):
-            seen = entry.lstat()
-            if stat.S_ISREG(seen.st_mode):
-                files.append((seen.st_mtime, entry.name, entry))
+            status = entry.lstat()
+            if stat.S_ISREG(status.st_mode):
+                files.append((status.st_mtime, entry.name, entry))
     return [entry for _, _, entry in sorted(files)]

@@ -3,9 +3,9 @@
     [{...}, {..., , ...}, {...}]
      record  marked        record
 
-A value that is not JSON is one marked record with its place; reading goes on behind it: behind the
-bracket that closes it, or at the next value from where all goes on as the array did. Where neither can be
-told the rest is one marked record.
+A value that is not JSON is one marked record with its place. Reading goes on after the bracket that
+closes it, or at the next value that the rest of the array follows; where neither is there, the rest of
+the file is one marked record.
 """
 
 from __future__ import annotations
@@ -114,13 +114,13 @@ def _values(window: _Window) -> Iterator[Record]:
             continue
         end, problem = _value(window)
         if problem is not None:
-            end = _end_of_bad(window, in_array)
+            end = _end_of_invalid(window, in_array)
             if end < 0:
-                said = window.text[window.place : window.place + KEPT_OF_LONG_LINE]
-                left = window.skip_rest()
+                raw = window.text[window.place : window.place + KEPT_OF_LONG_LINE]
+                skipped = window.skip_rest()
                 yield (
-                    said,
-                    f"{problem}; it is not told where it ends: {left} characters are not read",
+                    raw,
+                    f"{problem}; it is not told where it ends: {skipped} characters are not read",
                 )
                 return
         yield window.text[window.place : end], problem
@@ -128,7 +128,7 @@ def _values(window: _Window) -> Iterator[Record]:
 
 
 def _value(window: _Window) -> tuple[int, str | None]:
-    """Where the value here ends, or why it is none."""
+    """Where the value here ends, or why it is no JSON."""
     while True:
         begin, size = window.place, len(window.text)
         room = not window.ended and size - begin <= LONGEST
@@ -146,14 +146,14 @@ def _value(window: _Window) -> tuple[int, str | None]:
         window.more()
 
 
-def _end_of_bad(window: _Window, in_array: bool) -> int:
+def _end_of_invalid(window: _Window, in_array: bool) -> int:
     """Where what is not JSON ends, as an index of the window's text; -1 where that can't be told."""
     while not window.ended and len(window.text) - window.place < BLOCK:
         window.more()
     while True:
         text, begin = window.text, window.place
         end = _balanced(text, begin) if text[begin] in "{[" else _word(text, begin)
-        if end < 0 or not _goes_on(text, end, in_array):
+        if end < 0 or not _may_end(text, end, in_array):
             end = _next_outer(text, begin + 1, in_array)
         if end >= 0 or window.ended or len(text) - begin > LONGEST:
             return end
@@ -161,28 +161,28 @@ def _end_of_bad(window: _Window, in_array: bool) -> int:
 
 
 def _balanced(text: str, begin: int) -> int:
-    """Behind the bracket that closes the one here; -1 where they don't match, or a quote is alone."""
+    """The index after the bracket that closes the one here; -1 where brackets or quotes don't match."""
     opened: list[str] = []
-    for found in _BRACKET.finditer(text, begin):
-        sign = found.group()
+    for bracket in _BRACKET.finditer(text, begin):
+        sign = bracket.group()
         if sign == '"':
             return -1
         if sign in _CLOSES:
             if opened.pop() != _CLOSES[sign]:
                 return -1
             if not opened:
-                return found.end()
+                return bracket.end()
         elif sign in "{[":
             opened.append(sign)
     return -1
 
 
 def _word(text: str, begin: int) -> int:
-    found = _AFTER_WORD.search(text, begin + 1)
-    return found.start() if found else len(text)
+    match = _AFTER_WORD.search(text, begin + 1)
+    return match.start() if match else len(text)
 
 
-def _goes_on(text: str, place: int, in_array: bool) -> bool:
+def _may_end(text: str, place: int, in_array: bool) -> bool:
     """Whether a value may end here."""
     place = _end_of_space(text, place)
     after = text[place : place + 1]
@@ -192,10 +192,10 @@ def _goes_on(text: str, place: int, in_array: bool) -> bool:
 
 
 def _next_outer(text: str, place: int, in_array: bool) -> int:
-    """Before the next object of the outermost list, told by how it goes on; -1 if there is none."""
-    for found in _MAY_BEGIN.finditer(text, place):
-        if _is_outer(text, found.end(), in_array):
-            return found.start()
+    """The index before the next outermost object that can be read on from; -1 if there is none."""
+    for match in _MAY_BEGIN.finditer(text, place):
+        if _is_outer(text, match.end(), in_array):
+            return match.start()
     return -1
 
 
@@ -218,5 +218,5 @@ def _is_outer(text: str, place: int, in_array: bool) -> bool:
 
 
 def _end_of_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
+    match = _SPACE.match(text, place)
+    return match.end() if match else place

@@ -41,18 +41,18 @@ def take_experiment(
     experiment or fails; what it gave before that is taken.
     """
     settings = taker.settings
-    where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
-    client = _client(where)
-    experiment_id = _experiment_id(client, experiment, where)
-    content = hashlib.sha256(f"mlflow\0{where}\0{experiment_id}".encode()).hexdigest()
+    uri = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
+    client = _client(uri)
+    experiment_id = _experiment_id(client, experiment, uri)
+    content = hashlib.sha256(f"mlflow\0{uri}\0{experiment_id}".encode()).hexdigest()
     record = taker.ledger.intake.begin_file(result.name, content, source=source, again=again)
     taken = taker.ledger.intake.taken_ids(record)
     try:
         waiting = [
-            (key, trace) for key, trace in _judged(client, experiment_id) if key not in taken
+            (key, trace) for key, trace in _assessed(client, experiment_id) if key not in taken
         ]
     except Exception as error:
-        raise _failed(where, error, "its traces could not be listed") from error
+        raise _failed(uri, error, "its traces could not be listed") from error
     result.known_before = not waiting and record.lines > 0
     for begin in range(0, len(waiting), TRACES_AT_ONCE):
         rows, failure = _rows(client, waiting[begin : begin + TRACES_AT_ONCE])
@@ -67,7 +67,7 @@ def take_experiment(
         if progress:
             progress(result.name, done, len(waiting))
         if failure is not None:
-            raise _failed(where, failure, f"{done} of {len(waiting)} new traces are taken")
+            raise _failed(uri, failure, f"{done} of {len(waiting)} new traces are taken")
 
 
 def _rows(
@@ -77,36 +77,36 @@ def _rows(
     rows: list[tuple[str, str | None]] = []
     for key, trace in traces:
         try:
-            whole = client.get_trace(trace.info.trace_id, display=False).to_dict()
+            content = client.get_trace(trace.info.trace_id, display=False).to_dict()
         except Exception as error:
             return rows, error
-        whole["info"]["assessments"] = [a.to_dictionary() for a in trace.info.assessments]
-        rows.append((formats.to_json({"id": key, **whole}), None))
+        content["info"]["assessments"] = [a.to_dictionary() for a in trace.info.assessments]
+        rows.append((formats.to_json({"id": key, **content}), None))
     return rows, None
 
 
-def _client(where: str) -> Any:
+def _client(uri: str) -> Any:
     try:
-        return import_mlflow().MlflowClient(tracking_uri=where)
+        return import_mlflow().MlflowClient(tracking_uri=uri)
     except Exception as error:
-        raise _failed(where, error, "nothing was read") from error
+        raise _failed(uri, error, "nothing was read") from error
 
 
-def _experiment_id(client: Any, experiment: str, where: str) -> str:
+def _experiment_id(client: Any, experiment: str, uri: str) -> str:
     try:
-        found = client.get_experiment_by_name(experiment)
-        listed = [] if found else client.search_experiments()
+        match = client.get_experiment_by_name(experiment)
+        listed = [] if match else client.search_experiments()
     except Exception as error:
-        raise _failed(where, error, "nothing was read") from error
+        raise _failed(uri, error, "nothing was read") from error
     for other in listed:
-        found = other if other.experiment_id == experiment else found
-    if found is None:
+        match = other if other.experiment_id == experiment else match
+    if match is None:
         names = ", ".join(sorted(other.name for other in listed)[:20])
-        raise IngestError(f"no experiment {experiment!r} at {_shown(where)}. There are: {names}.")
-    return str(found.experiment_id)
+        raise IngestError(f"no experiment {experiment!r} at {_redacted(uri)}. There are: {names}.")
+    return str(match.experiment_id)
 
 
-def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
+def _assessed(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
     """The traces that have assessments, oldest first, each under a key of its assessments' state."""
     token = None
     while True:
@@ -131,23 +131,23 @@ def _judged(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _failed(where: str, error: Exception, state: str) -> IngestError:
+def _failed(uri: str, error: Exception, state: str) -> IngestError:
     return IngestError(
-        _shown(
-            f"MLflow at {where} failed: {_reason(error)} ({state}). "
+        _redacted(
+            f"MLflow at {uri} failed: {_reason(error)} ({state}). "
             "Run it again: it goes on from there."
         )
     )
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in a line; of requests that were tried again and again the last answer."""
+    """What went wrong, in one line; of repeated requests the last answer."""
     answered = re.search(r"too many (\d{3}) error responses", str(error))
     return (
         f"it answered {answered[1]}, however often it was asked" if answered else first_line(error)
     )
 
 
-def _shown(text: str) -> str:
+def _redacted(text: str) -> str:
     """A text without the names and passwords that addresses in it may hold."""
     return re.sub(r"//[^/@\s]*@", "//", text)

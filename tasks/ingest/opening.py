@@ -75,9 +75,9 @@ class _Transcoded(io.RawIOBase):
         while not self._ended:
             block = self._file.read(size)
             self._ended = not block
-            said = self._decoder.decode(block, self._ended)
-            if said:
-                return said.encode("utf-8", "surrogateescape")
+            text = self._decoder.decode(block, self._ended)
+            if text:
+                return text.encode("utf-8", "surrogateescape")
         return b""
 
     def close(self) -> None:

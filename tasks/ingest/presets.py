@@ -22,38 +22,38 @@ def mapping(name: str, settings: Settings) -> Mapping:
     if name in settings.presets:
         return _mapping(name, settings.presets[name])
     if name not in _presets():
-        known = sorted({*_presets(), *settings.presets})
-        raise IngestError(f"no preset {name!r}. There are: {', '.join(known)}.")
+        names = sorted({*_presets(), *settings.presets})
+        raise IngestError(f"no preset {name!r}. There are: {', '.join(names)}.")
     return _mapping(name, PresetSettings.model_validate(_presets()[name]))
 
 
 def relation_templates(settings: Settings) -> tuple[RelationTemplates, ...]:
     """Wordings for each relation; `*` is for a relation that has none of its own."""
-    known = {**_relations(), **{name.lower(): list(w) for name, w in settings.relations.items()}}
-    for relation, wordings in known.items():
+    templates = {**_relations(), **{n.lower(): list(w) for n, w in settings.relations.items()}}
+    for relation, wordings in templates.items():
         if not wordings or any("{subject}" not in wording for wording in wordings):
             raise IngestError(
                 f"relation {relation!r}: each wording needs {{subject}}, and there must be one."
             )
     return tuple(
-        RelationTemplates(relation, tuple(wordings)) for relation, wordings in known.items()
+        RelationTemplates(relation, tuple(wordings)) for relation, wordings in templates.items()
     )
 
 
-def _mapping(name: str, given: PresetSettings) -> Mapping:
+def _mapping(name: str, preset: PresetSettings) -> Mapping:
     fields = {}
-    for field, paths in given.fields.items():
+    for field, paths in preset.fields.items():
         if field not in FIELDS:
             raise IngestError(f"preset {name}: no field {field!r}. Fields: {', '.join(FIELDS)}.")
         listed = [paths] if isinstance(paths, str) else paths
         fields[field] = tuple(_path(path) for path in listed)
-    around = given.locality
-    if around.list is not None:
-        fields["locality"] = (_path(around.list),)
+    locality = preset.locality
+    if locality.list is not None:
+        fields["locality"] = (_path(locality.list),)
     side_by_side = None
-    if around.prompts is not None:
-        side_by_side = (_path(around.prompts), _path(around.answers or "nothing"))
-    return Mapping(name, fields, around.prompt, around.answer, side_by_side)
+    if locality.prompts is not None:
+        side_by_side = (_path(locality.prompts), _path(locality.answers or "nothing"))
+    return Mapping(name, fields, locality.prompt, locality.answer, side_by_side)
 
 
 def _path(path: str) -> str:

@@ -1,4 +1,4 @@
-"""A file's records as reports: which shape it has is told by its first row, or said.
+"""A file's records as reports; its shape is recognised by its first row, or chosen by the caller.
 
 file ── formats.read ──► rows ── the shape that knows them ──► reports
                           └── none does: they are reports as they stand
@@ -47,9 +47,11 @@ class Reader:
 
     def shape_of(self, path: Path) -> Shape | None:
         """The shape that the first row of a file has; None: its rows are reports, or unreadable."""
-        every = Columns((*DEFAULT_PATHS, *(c for s in shapes() for c in s.columns)), frozenset())
+        all_columns = Columns(
+            (*DEFAULT_PATHS, *(c for s in shapes() for c in s.columns)), frozenset()
+        )
         with contextlib.suppress(OSError):  # whoever reads the file will meet it again
-            chunks = self._chunks(path, None, columns=every, chunk_lines=FIRST_ROWS)
+            chunks = self._chunks(path, None, columns=all_columns, chunk_lines=FIRST_ROWS)
             with contextlib.closing(chunks):
                 table = next(chunks).table.slice(0, FIRST_ROWS)
             row = next(rows_in(iter([Chunk(table, 0, True)])), None)
@@ -68,12 +70,12 @@ class Reader:
                 can_be_named = can_be_named or join.id_of(row) is not None
             if can_be_named:
                 with_ids.append((path, shape, join))
-        kept: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for path, shape, join in with_ids if wanted else ():
             for text, row in rows_in(self._chunks(path, shape)):
                 if (name := join.id_of(row)) in wanted and name is not None:
-                    kept[name] = text
-        return kept
+                    texts[name] = text
+        return texts
 
     def _chunks(
         self, path: Path, shape: Shape | None, *, columns: Columns | None = None,

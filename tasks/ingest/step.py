@@ -125,15 +125,13 @@ def ingest_paths(
     Raises IngestError before anything is read where a path, the preset or the shape is missing; and
     where a tracking server fails, after what it gave before is taken.
     """
-    known = code_page(encoding)
-    given = [str(path) for path in paths]
-    experiments = [path.removeprefix(MLFLOW) for path in given if path.startswith(MLFLOW)]
-    found = find_files(path for path in given if not path.startswith(MLFLOW))
+    encoding = code_page(encoding) or context.settings.ingest.encoding
+    inputs = [str(path) for path in paths]
+    experiments = [path.removeprefix(MLFLOW) for path in inputs if path.startswith(MLFLOW)]
+    local_files = find_files(path for path in inputs if not path.startswith(MLFLOW))
     taker = Taker(context.ledger, context.settings, preset)
-    reader = Reader(
-        context.settings.ingest, taker.columns, known or context.settings.ingest.encoding
-    )
-    files = _with_shapes(found, reader, context.settings, preset, shape)
+    reader = Reader(context.settings.ingest, taker.columns, encoding)
+    files = _with_shapes(local_files, reader, context.settings, preset, shape)
     about = reader.about(files)
     outcome = IngestOutcome()
     for path, adapter in files:
@@ -214,21 +212,21 @@ def ingest_rows(
 def retry_quarantined(context: Context, *, preset: str | None = None) -> int:
     """Judge quarantined lines once more, under today's settings; returns how many left."""
     taker = Taker(context.ledger, context.settings, preset)
-    left = context.ledger.quarantine.retry(
+    released = context.ledger.quarantine.retry(
         rules=taker.rules, mapping=taker.mapping, templates=taker.templates
     )
     context.ledger.store.publish()
-    return left
+    return released
 
 
 def rules_from(settings: Settings) -> IntakeRules:
     """The ledger's rules, from the settings."""
 
-    def rule(name: str, given: SourceSettings) -> SourceRule:
-        return SourceRule(name, given.trust, given.policy, given.quorum, given.max_per_hour)
+    def rule(name: str, source: SourceSettings) -> SourceRule:
+        return SourceRule(name, source.trust, source.policy, source.quorum, source.max_per_hour)
 
     return IntakeRules(
-        sources=tuple(rule(name, given) for name, given in settings.sources.items()),
+        sources=tuple(rule(name, source) for name, source in settings.sources.items()),
         default=rule("*", settings.default_source),
         limits=Limits(
             settings.ingest.max_prompt_chars,
@@ -248,27 +246,27 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     are the descriptions of a data set of Hugging Face `datasets`.
     Raises IngestError for a path that names none.
     """
-    found: dict[Path, None] = {}
-    for given in paths:
-        path = Path(given)
+    files: dict[Path, None] = {}
+    for entry in paths:
+        path = Path(entry)
         try:
-            there, folder = path.is_file(), path.is_dir()
+            is_file, is_folder = path.is_file(), path.is_dir()
         except (OSError, ValueError):
-            there = folder = False
-        if there:
-            found[path] = None
-        elif folder:
-            found.update(dict.fromkeys(_inside(path)))
+            is_file = is_folder = False
+        if is_file:
+            files[path] = None
+        elif is_folder:
+            files.update(dict.fromkeys(_inside(path)))
         else:
-            files = [
+            matches = [
                 name
-                for name in map(Path, sorted(glob.glob(str(given), recursive=True)))
+                for name in map(Path, sorted(glob.glob(str(entry), recursive=True)))
                 if name.is_file()
             ]
-            if not files:
-                raise IngestError(f"{given} is not there. Give a file, a folder or a glob.")
-            found.update(dict.fromkeys(files))
-    return list(found)
+            if not matches:
+                raise IngestError(f"{entry} is not there. Give a file, a folder or a glob.")
+            files.update(dict.fromkeys(matches))
+    return list(files)
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -53,11 +53,11 @@ def _rows(rows: Iterator[tuple[Any, ...]], sheet: str, columns: Columns) -> Iter
             header = columns.named([str(cell) for cell in cells])
             problem = columns.problem(header)
             problem = problem and f"sheet {sheet}: {problem}"
-            if problem and not columns.known(header):  # it may be a row, and the header missing
+            if problem and not columns.matches(header):  # it may be a row, and the header missing
                 yield json.dumps(cells), problem
             continue
         try:
-            said = {
+            record = {
                 name: read_cell(cell) if isinstance(cell, str) else cell
                 for name, cell in zip(header, cells, strict=False)
                 if name and cell != ""
@@ -65,7 +65,7 @@ def _rows(rows: Iterator[tuple[Any, ...]], sheet: str, columns: Columns) -> Iter
         except strict_json.AmbiguousJSON as error:
             yield json.dumps(cells), str(error)
         else:
-            yield json.dumps(said if problem is None else cells), problem
+            yield json.dumps(record if problem is None else cells), problem
 
 
 def _text(cell: Any) -> str | int | float:

@@ -19,19 +19,19 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     Raises NotDeletable for the champion, the one before, one whose edits wait to serve, and one
     whose shards another version refers to; UnknownId.
     """
-    known = context.ledger.versions.get(version)
-    name = known.id[:12]
+    record = context.ledger.versions.get(version)
+    name = record.id[:12]
     champion = context.ledger.champions.current()
-    if champion and known.id in (champion.version, champion.previous):
-        which = "serves" if known.id == champion.version else "is what `melo rollback` goes back to"
-        raise NotDeletable(f"version {name} {which}. Promote another one first.")
-    if any(edit.version == known.id for edit in context.ledger.edits.find(state="trained")):
+    if champion and record.id in (champion.version, champion.previous):
+        role = "serves" if record.id == champion.version else "is what `melo rollback` goes back to"
+        raise NotDeletable(f"version {name} {role}. Promote another one first.")
+    if any(edit.version == record.id for edit in context.ledger.edits.find(state="trained")):
         raise NotDeletable(f"version {name} holds edits that wait to serve. Promote it, or revoke.")
-    model = known.info.get("model")
+    model = record.info.get("model")
     users = [
         v.id[:12]
         for v in context.ledger.versions.all()
-        if v.id != known.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
+        if v.id != record.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
     ]
     if model and users:
         more = f" and {len(users) - 1} more" if len(users) > 1 else ""
@@ -39,18 +39,18 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
             f"version {name} holds blocks that version {users[0]}{more} refers to. Delete those "
             "first, or fold the champion (`melo versions compact`) so that later ones do not."
         )
-    _from_registry(context.settings, known.registry_version, str(model) if model else None)
-    shutil.rmtree(context.paths.version(known.id), ignore_errors=True)
+    _from_registry(context.settings, record.registry_version, str(model) if model else None)
+    shutil.rmtree(context.paths.version(record.id), ignore_errors=True)
     forget_open_versions()
     context.ledger.versions.record(
-        known.id,
-        parent=known.parent,
-        job_id=known.job_id,
-        hash=known.hash,
+        record.id,
+        parent=record.parent,
+        job_id=record.job_id,
+        hash=record.hash,
         info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
     )
-    context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=known.id)
-    return known.id
+    context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=record.id)
+    return record.id
 
 
 def _from_registry(settings: Settings, number: str | None, model: str | None) -> None:

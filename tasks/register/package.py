@@ -16,32 +16,31 @@ from pathlib import Path
 from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
 from config import Settings
-from ledger import Ledger
-from ledger import VersionRecord as Recorded
+from ledger import Ledger, VersionRecord
 from registry.store import Registry
 
 
 def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[str, str]:
     """Which of the shards some registered version has logged: {shard: logged model}, newest first."""
-    found: dict[str, str] = {}
-    there: dict[str, bool] = {}
-    for other in reversed(ledger.versions.all()):
-        model, own = other.info.get("model"), other.info.get("shards")
-        if not isinstance(model, str) or not isinstance(own, list) or other.info.get("deleted"):
+    holders: dict[str, str] = {}
+    exists: dict[str, bool] = {}
+    for record in reversed(ledger.versions.all()):
+        model, shards = record.info.get("model"), record.info.get("shards")
+        if not isinstance(model, str) or not isinstance(shards, list) or record.info.get("deleted"):
             continue
-        hits = needed.intersection(own) - found.keys()
-        if hits and model not in there:
-            there[model] = registry.has_model(model)
-        if hits and there[model]:
-            found |= dict.fromkeys(hits, model)
-    return found
+        hits = needed.intersection(shards) - holders.keys()
+        if hits and model not in exists:
+            exists[model] = registry.has_model(model)
+        if hits and exists[model]:
+            holders |= dict.fromkeys(hits, model)
+    return holders
 
 
 def pack(
-    settings: Settings, known: Recorded, folder: Path, stored: Mapping[str, str]
+    settings: Settings, record: VersionRecord, folder: Path, stored: Mapping[str, str]
 ) -> ShardReferences:
     """Lay a version out for upload. stored: shards that are to be referred to."""
-    source, store = settings.paths.version(known.id), settings.paths.shards
+    source, store = settings.paths.version(record.id), settings.paths.shards
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("shards"))
     needed = list(read_manifest(source)["shards"])
     references = ShardReferences(

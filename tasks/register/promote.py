@@ -18,8 +18,7 @@ from config import Settings
 from execution.context import Context
 from execution.lineage import descends
 from execution.versions import open_version
-from ledger import Champion, ChampionMoved, IllegalTransition, Ledger
-from ledger import VersionRecord as Recorded
+from ledger import Champion, ChampionMoved, IllegalTransition, Ledger, VersionRecord
 from registry.store import Registry
 from tasks.errors import NotPromotable
 from tasks.register.upload import register
@@ -52,26 +51,26 @@ def promote(
     Raises NotPromotable for a version whose very content has not passed a gate or that holds edits
     which were withdrawn meanwhile; ChampionMoved.
     """
-    known = context.ledger.versions.get(version)
-    _refuse_ungated(context.settings, known)
-    number = register(context, known.id)
-    held = list(open_version(context.settings, known.id).edits)
+    record = context.ledger.versions.get(version)
+    _refuse_ungated(context.settings, record)
+    number = register(context, record.id)
+    ids = list(open_version(context.settings, record.id).edits)
     with context.ledger.store.write():
         champion = context.ledger.champions.current()
         before = champion.version if champion else None
-        if before == known.id:
+        if before == record.id:
             superseded: list[str] = []
         else:
-            context.ledger.champions.set(known.id, expected=expected, actor=actor, reason=reason)
-            superseded = _settle(context.ledger, known, held, actor, reason, going_back)
+            context.ledger.champions.set(record.id, expected=expected, actor=actor, reason=reason)
+            superseded = _settle(context.ledger, record, ids, actor, reason, going_back)
     follow(context)
-    return Promotion(known.id, before, number, tuple(superseded))
+    return Promotion(record.id, before, number, tuple(superseded))
 
 
 def advance(context: Context, version: str, *, actor: str) -> Promotion | None:
     """Promote a version that was built upon the champion; None where another one overtook it.
 
-    So does an edit that contradicts one of its own and is active. The edits of a version that was
+    An active edit that contradicts one of its own overtakes it too. The edits of a version that was
     overtaken are made ready, to be planned anew; what lost a contradiction ends there.
     """
     champion = context.ledger.champions.current()
@@ -90,9 +89,9 @@ def advance(context: Context, version: str, *, actor: str) -> Promotion | None:
 
 def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
     """Make the edits of a version ready again that can't serve any more."""
-    mine = [edit.id for edit in ledger.edits.find(state="trained") if edit.version == version]
+    edits = [edit.id for edit in ledger.edits.find(state="trained") if edit.version == version]
     why = f"version {version[:12]} was overtaken before it could serve"
-    ledger.edits.transition(mine, "ready", actor, why)
+    ledger.edits.transition(edits, "ready", actor, why)
 
 
 def roll_back(context: Context, version: str | None, *, actor: str, reason: str) -> Promotion:
@@ -138,54 +137,54 @@ def _set_aliases(context: Context, registry: Registry, champion: Champion) -> bo
     return changed
 
 
-def _refuse_ungated(settings: Settings, known: Recorded) -> None:
-    if known.info.get("deleted"):
-        raise NotPromotable(f"version {known.id[:12]} was deleted {known.info['deleted']}.")
-    if known.verdict != "passed":
-        said = f"it says: {known.reason}" if known.verdict else "no gate has spoken"
-        raise NotPromotable(f"version {known.id[:12]} did not pass a gate; {said}.")
-    on_disk = read_manifest(settings.paths.version(known.id))["id"]
-    if not known.hash == known.id == on_disk:
+def _refuse_ungated(settings: Settings, record: VersionRecord) -> None:
+    if record.info.get("deleted"):
+        raise NotPromotable(f"version {record.id[:12]} was deleted {record.info['deleted']}.")
+    if record.verdict != "passed":
+        verdict = f"it says: {record.reason}" if record.verdict else "no gate has spoken"
+        raise NotPromotable(f"version {record.id[:12]} did not pass a gate; {verdict}.")
+    on_disk = read_manifest(settings.paths.version(record.id))["id"]
+    if not record.hash == record.id == on_disk:
         raise NotPromotable(
-            f"version {known.id[:12]} is not what was gated ({known.hash[:12]}, on disk "
+            f"version {record.id[:12]} is not what was gated ({record.hash[:12]}, on disk "
             f"{str(on_disk)[:12]}). Gate it again."
         )
 
 
 def _settle(
-    ledger: Ledger, known: Recorded, held: list[str], actor: str, reason: str, going_back: bool
+    ledger: Ledger, record: VersionRecord, ids: list[str], actor: str, reason: str, going_back: bool
 ) -> list[str]:
     """Bring the states of the edits in line with the version that serves from now on."""
-    states = {edit.id: edit.state for edit in ledger.edits.find(ids=held)} if held else {}
-    away = [edit for edit, state in states.items() if state not in ("trained", "active")]
-    withdrawn = [] if going_back else [edit for edit in away if states[edit] in WITHDRAWN]
+    states = {edit.id: edit.state for edit in ledger.edits.find(ids=ids)} if ids else {}
+    inactive = [edit for edit, state in states.items() if state not in ("trained", "active")]
+    withdrawn = [] if going_back else [edit for edit in inactive if states[edit] in WITHDRAWN]
     if withdrawn:
         raise NotPromotable(
-            f"version {known.id[:12]} holds edit {withdrawn[0][:12]}, which is "
+            f"version {record.id[:12]} holds edit {withdrawn[0][:12]}, which is "
             f"{states[withdrawn[0]]}. Run `melo run` for a version without it."
         )
     leaving = [edit.id for edit in ledger.edits.active() if edit.id not in states]
-    told: dict[str, str] = dict(known.info.get("superseded") or {})  # type: ignore[call-overload]
-    asked: dict[str, str] = dict(known.info.get("asked") or {})  # type: ignore[call-overload]
+    replaced_by: dict[str, str] = dict(record.info.get("superseded") or {})  # type: ignore[call-overload]
+    reasons: dict[str, str] = dict(record.info.get("asked") or {})  # type: ignore[call-overload]
     for state in BACK:
-        coming = [e for e in away if state in _way(states[e])]
-        ledger.edits.transition(coming, state, actor, f"serves again: {reason}", known.id)
+        returning = [e for e in inactive if state in _states_ahead(states[e])]
+        ledger.edits.transition(returning, state, actor, f"serves again: {reason}", record.id)
     ready = [edit for edit, state in states.items() if state != "active"]
-    superseded = ledger.edits.activate(ready, known.id, actor=actor, reason=reason)
-    ended = ledger.removals.carry_out(leaving, known.id, actor=actor)
-    still = {edit.id for edit in ledger.edits.active()}.difference(ended)
+    superseded = ledger.edits.activate(ready, record.id, actor=actor, reason=reason)
+    ended = ledger.removals.carry_out(leaving, record.id, actor=actor)
+    remaining = {edit.id for edit in ledger.edits.active()}.difference(ended)
     for edit in leaving:
-        if edit not in still:
+        if edit not in remaining:
             continue
-        if edit in asked and not going_back:
-            ledger.removals.finish([edit], known.id, actor=actor, reason=asked[edit])
+        if edit in reasons and not going_back:
+            ledger.removals.finish([edit], record.id, actor=actor, reason=reasons[edit])
         else:
-            why = f"edit {told[edit]} is active" if edit in told else reason
-            ledger.edits.transition([edit], "superseded", actor, why, known.id)
+            why = f"edit {replaced_by[edit]} is active" if edit in replaced_by else reason
+            ledger.edits.transition([edit], "superseded", actor, why, record.id)
             superseded.append(edit)
     return superseded
 
 
-def _way(state: str) -> tuple[str, ...]:
+def _states_ahead(state: str) -> tuple[str, ...]:
     """The states that an edit of this state still has to pass before it can be active."""
     return BACK[BACK.index(state) + 1 :] if state in BACK else BACK

@@ -19,8 +19,7 @@ from artifacts.tags import (
 )
 from config import Settings
 from execution.context import Context
-from ledger import EditRecord, SuiteVerdict
-from ledger import VersionRecord as Recorded
+from ledger import EditRecord, SuiteVerdict, VersionRecord
 from melo_engine import Backbone
 from registry.runs import RunContent
 
@@ -29,16 +28,16 @@ NUMBERS = ("edits", *TIMINGS, "regenerated", "cached")
 LONGEST_TAG = 4000  # characters; MLflow takes 5000
 
 
-def content_of(context: Context, backbone: Backbone, known: Recorded) -> RunContent:
+def content_of(context: Context, backbone: Backbone, record: VersionRecord) -> RunContent:
     """What is on record about a version."""
-    suites = context.ledger.versions.suite_verdicts(known.id)
-    added = context.ledger.edits.find(ids=known.edits_added) if known.edits_added else []
+    suites = context.ledger.versions.suite_verdicts(record.id)
+    added = context.ledger.edits.find(ids=record.edits_added) if record.edits_added else []
     return RunContent(
-        parameters(context.settings, backbone, known.parent, known.info.get("device")),
+        parameters(context.settings, backbone, record.parent, record.info.get("device")),
         rows_of(added),
-        context.paths.report(known.id),
-        _metrics(known, suites),
-        known.edits_removed,
+        context.paths.report(record.id),
+        _metrics(record, suites),
+        record.edits_removed,
         [asdict(suite) for suite in suites],
     )
 
@@ -65,37 +64,37 @@ def parameters(
     }
 
 
-def page(settings: Settings, known: Recorded) -> str:
+def page(settings: Settings, record: VersionRecord) -> str:
     """Where the dashboards show a version."""
-    return f"{settings.dashboard_url}/version?version={known.id}"
+    return f"{settings.dashboard_url}/version?version={record.id}"
 
 
-def tags(known: Recorded) -> dict[str, str]:
+def tags(record: VersionRecord) -> dict[str, str]:
     """What a version says about itself."""
     return {
-        HASH_TAG: known.id,
-        VERDICT_TAG: known.verdict or "none",
-        REASON_TAG: _cut(known.reason or ""),
-        PARENT_TAG: known.parent or "base",
-        JOB_TAG: known.job_id or "none",
-        ADDED_COUNT_TAG: str(len(known.edits_added)),
-        REMOVED_COUNT_TAG: str(len(known.edits_removed)),
-        ADDED_TAG: _cut(" ".join(known.edits_added)),
-        REMOVED_TAG: _cut(" ".join(known.edits_removed)),
+        HASH_TAG: record.id,
+        VERDICT_TAG: record.verdict or "none",
+        REASON_TAG: _cut(record.reason or ""),
+        PARENT_TAG: record.parent or "base",
+        JOB_TAG: record.job_id or "none",
+        ADDED_COUNT_TAG: str(len(record.edits_added)),
+        REMOVED_COUNT_TAG: str(len(record.edits_removed)),
+        ADDED_TAG: _cut(" ".join(record.edits_added)),
+        REMOVED_TAG: _cut(" ".join(record.edits_removed)),
     }
 
 
-def _metrics(known: Recorded, suites: Sequence[SuiteVerdict]) -> dict[str, float]:
-    found = {
+def _metrics(record: VersionRecord, suites: Sequence[SuiteVerdict]) -> dict[str, float]:
+    metrics = {
         f"{s.suite}.{s.metric}".replace(" ", "_"): float(s.value)
         for s in suites
         if s.value is not None
     }
     for name in NUMBERS:
-        value = known.info.get(name)
+        value = record.info.get(name)
         if isinstance(value, int | float):
-            found[name] = float(value)
-    return found
+            metrics[name] = float(value)
+    return metrics
 
 
 def _cut(text: str) -> str:

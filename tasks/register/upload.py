@@ -20,8 +20,7 @@ from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JO
 from config import Settings
 from execution.context import Context
 from execution.versions import backbone_path
-from ledger import Ledger
-from ledger import VersionRecord as Recorded
+from ledger import Ledger, VersionRecord
 from registry.errors import RegistryError
 from registry.runs import RunContent, active_run, log_content, log_model
 from registry.store import Registry
@@ -34,7 +33,7 @@ CODE = "serving.pyfunc_model"  # found as a file; nothing of it is imported here
 def register(context: Context, version: str) -> str | None:
     """Log a recorded version; returns the registry's number, None for one that failed its gate.
 
-    Done before: nothing is logged twice, nor by two processes of one machine at once. Raises
+    May be called again: nothing is logged twice, nor by two processes of one machine at once. Raises
     UnknownId, RegistryError.
     """
     with _one_at_a_time(context.settings):
@@ -42,30 +41,30 @@ def register(context: Context, version: str) -> str | None:
 
 
 def _register(context: Context, version: str) -> str | None:
-    known = context.ledger.versions.get(version)
+    record = context.ledger.versions.get(version)
     registry = context.registry
     backbone = context.backbone
     name = registry.name_for(backbone)
     experiment = registry.experiment(name)
-    passed = known.verdict == "passed"
-    if passed and (number := registry.find(name, known.id)) is not None:
-        if known.registry_version != number or "model" not in known.info:
+    passed = record.verdict == "passed"
+    if passed and (number := registry.find(name, record.id)) is not None:
+        if record.registry_version != number or "model" not in record.info:
             model = registry.model_of(name, number)
-            _note(context.ledger, known, number, model, registry.references(model))
+            _note(context.ledger, record, number, model, registry.references(model))
         return number
-    if not passed and registry.has_finished_run(experiment, HASH_TAG, known.id):
+    if not passed and registry.has_finished_run(experiment, HASH_TAG, record.id):
         return None
-    registry.close_dead_runs(experiment, known.id)
-    page = runs.page(context.settings, known)
-    tags = runs.tags(known) | {DASHBOARD_TAG: page}
-    job = f"job-{known.job_id or 'none'}"
+    registry.close_dead_runs(experiment, record.id)
+    page = runs.page(context.settings, record)
+    tags = runs.tags(record) | {DASHBOARD_TAG: page}
+    job = f"job-{record.job_id or 'none'}"
     with active_run(experiment, job, tags, f"[What it changed]({page})") as run:
-        log_content(runs.content_of(context, backbone, known))
+        log_content(runs.content_of(context, backbone, record))
         if not passed:
             return None
-        needed = set(read_manifest(context.paths.version(known.id))["shards"])
+        needed = set(read_manifest(context.paths.version(record.id))["shards"])
         stored = stored_shards(context.ledger, registry, needed)
-        return _model(context, registry, known, run, stored)
+        return _model(context, registry, record, run, stored)
 
 
 @contextlib.contextmanager
@@ -81,13 +80,13 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
 def register_whole(context: Context, version: str) -> str:
     """Log a registered version once more with all of its shards; the registry's new number.
 
-    After its shards were folded: later versions refer to these. Its content is the same.
+    Called after its shards were folded, so that later versions refer to these. Its content is the same.
     """
-    known = context.ledger.versions.get(version)
+    record = context.ledger.versions.get(version)
     registry = context.registry
     experiment = registry.experiment(registry.name_for(context.backbone))
-    with active_run(experiment, f"compact-{known.id[:12]}", runs.tags(known)) as run:
-        return _model(context, registry, known, run, {})
+    with active_run(experiment, f"compact-{record.id[:12]}", runs.tags(record)) as run:
+        return _model(context, registry, record, run, {})
 
 
 def log_fruitless(context: Context, job: str, candidate: str) -> None:
@@ -110,25 +109,25 @@ def log_fruitless(context: Context, job: str, candidate: str) -> None:
 
 def log_audit(context: Context, version: str) -> None:
     """Lay the report of a version's last audit beside that of its gate."""
-    known = context.ledger.versions.get(version)
+    record = context.ledger.versions.get(version)
     registry = context.registry
     name = registry.name_for(context.backbone)
-    folder = context.paths.report(known.id) / "audit"
-    if known.registry_version is not None and folder.is_dir():
-        registry.log_folder(name, known.registry_version, folder, "audit")
+    folder = context.paths.report(record.id) / "audit"
+    if record.registry_version is not None and folder.is_dir():
+        registry.log_folder(name, record.registry_version, folder, "audit")
 
 
 def _model(
     context: Context,
     registry: Registry,
-    known: Recorded,
+    record: VersionRecord,
     run: str,
     stored: dict[str, str],
 ) -> str:
     """Log the model of a version into the active run and register it; returns its number."""
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "version"
-        references = pack(context.settings, known, package, stored)
+        references = pack(context.settings, record, package, stored)
         config = {
             "backbone": _absolute(backbone_path(context.settings)),
             "task": context.settings.backbone.task,
@@ -140,30 +139,30 @@ def _model(
         model = log_model(run, package, _code(), config)
     name = registry.name_for(context.backbone)
     description = (
-        f"{known.info.get('edits', 0)} edits; {known.reason}. "
-        f"[What it changed]({runs.page(context.settings, known)})"
+        f"{record.info.get('edits', 0)} edits; {record.reason}. "
+        f"[What it changed]({runs.page(context.settings, record)})"
     )
-    number = registry.create_version(name, model, runs.tags(known), description)
-    _note(context.ledger, known, number, model.id, references)
+    number = registry.create_version(name, model, runs.tags(record), description)
+    _note(context.ledger, record, number, model.id, references)
     registry.set_alias(name, CANDIDATE, number)
     return number
 
 
 def _code() -> Path:
-    found = importlib.util.find_spec(CODE)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(CODE)
+    if spec is None or spec.origin is None:
         raise RegistryError(f"{CODE} is not installed; install the project again.")
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 def _note(
-    ledger: Ledger, known: Recorded, number: str, model: str, references: ShardReferences
+    ledger: Ledger, record: VersionRecord, number: str, model: str, references: ShardReferences
 ) -> None:
     ledger.versions.record(
-        known.id,
-        parent=known.parent,
-        job_id=known.job_id,
-        hash=known.hash,
+        record.id,
+        parent=record.parent,
+        job_id=record.job_id,
+        hash=record.hash,
         registry_version=number,
         info={"model": model, "shards": list(references.own), "refers": references.models},
     )

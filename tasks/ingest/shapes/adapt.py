@@ -48,15 +48,15 @@ def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, s
 
     What is no JSON object is left to the ledger, which says so.
     """
-    text, given = text.strip(WHITE_SPACE), text
+    text, raw = text.strip(WHITE_SPACE), text
     try:
         row = strict_json.parse(text)
     except strict_json.AmbiguousJSON as error:
-        return given, str(error)
+        return raw, str(error)
     except (ValueError, RecursionError):
-        return given, None
+        return raw, None
     if not isinstance(row, dict):
-        return given, None
+        return raw, None
     try:
         if shape.join is not None:
             text = _joined(text, row, shape.join, about)
@@ -65,9 +65,9 @@ def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, s
             fields["origin"] = {"tool": shape.name, **origin._asdict()}
         return f'{strict_json.to_text(fields)[:-1]}, "raw": {text}}}', None
     except Unusable as error:
-        return given, str(error)
+        return raw, str(error)
     except Exception as error:  # whatever a row holds, its neighbours are read
-        return given, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
+        return raw, f"not a row of the shape {shape.name!r}: {type(error).__name__} {error}"[:300]
 
 
 def _joined(text: str, row: Row, join: Join, about: Mapping[str, str]) -> str:
@@ -80,9 +80,9 @@ def _joined(text: str, row: Row, join: Join, about: Mapping[str, str]) -> str:
     for key, name in named:
         if name is None:
             continue
-        known = key in row
+        present = key in row
         row[key] = strict_json.parse_leniently(about[name])
-        text = strict_json.to_text(row) if known else f'{text[:-1]}, "{key}": {about[name]}}}'
+        text = strict_json.to_text(row) if present else f'{text[:-1]}, "{key}": {about[name]}}}'
     return text
 
 

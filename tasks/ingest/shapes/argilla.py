@@ -29,13 +29,13 @@ def _recognises(row: Row) -> bool:
 
 def _report(row: Row) -> Fields:
     responses = sorted(_submitted(row), key=lambda pair: pair[0] not in ANSWER_NAMES)
-    judged = [judgement(value) for _, value in responses]
+    verdicts = [judgement(value) for _, value in responses]
     right = [
         value
-        for (_, value), said in zip(responses, judged, strict=True)
-        if isinstance(value, str) and value.strip() and said is None
+        for (_, value), verdict in zip(responses, verdicts, strict=True)
+        if isinstance(value, str) and value.strip() and verdict is None
     ]
-    if not right and False not in judged:
+    if not right and False not in verdicts:
         raise NothingToCorrect("no submitted response holds a text or denies the answer")
     fields = row["fields"] if isinstance(row.get("fields"), dict) else row
     return annotated(
@@ -51,8 +51,8 @@ def _report(row: Row) -> Fields:
 def _submitted(row: Row) -> Iterator[tuple[str, Any]]:
     """Question and value of each response that was submitted."""
     if isinstance(row.get("responses"), dict):
-        for question, given in row["responses"].items():
-            for response in given or ():
+        for question, answers in row["responses"].items():
+            for response in answers or ():
                 if response.get("status", "submitted") in ("submitted", None):
                     yield question, response.get("value")
         return

@@ -13,10 +13,10 @@ from tasks.ingest.shapes.shape import Fields, Row, Shape
 from tasks.ingest.shapes.values import (
     Answer,
     Prompt,
-    answered,
-    asked,
+    answer_in,
     conversation,
     messages,
+    question_in,
     report,
 )
 
@@ -52,7 +52,7 @@ def _report(row: Row) -> Fields:
 def _question(row: Row) -> Prompt | None:
     for name in QUESTIONS:
         value = row.get(name)
-        if prompt := value if isinstance(value, str) else asked(value):
+        if prompt := value if isinstance(value, str) else question_in(value):
             more = row.get("input") if name == "instruction" else None
             if isinstance(more, str) and more.strip() and isinstance(prompt, str):
                 return f"{prompt}\n{more}"
@@ -66,7 +66,7 @@ def _answer(value: Any) -> Answer | None:
         value = value["text"]
     if isinstance(value, list) and value and not isinstance(value[0], dict):
         value = value[0]
-    return value or None if isinstance(value, str) else answered(value)
+    return value or None if isinstance(value, str) else answer_in(value)
 
 
 SHAPE = Shape(

@@ -19,11 +19,11 @@ def _recognises(row: Row) -> bool:
 
 
 def _report(row: Row) -> Fields:
-    done = [a for a in row["annotations"] if not a.get("was_cancelled") and a.get("result")]
-    done.sort(key=lambda a: str(a.get("updated_at") or a.get("created_at")), reverse=True)
-    done.sort(key=lambda a: not a.get("ground_truth"))
-    written = next(((a, text) for a in done for text in _texts(a)), None)
-    denied = next((a for a in done if any(judgement(c) is False for c in _choices(a))), None)
+    finished = [a for a in row["annotations"] if not a.get("was_cancelled") and a.get("result")]
+    finished.sort(key=lambda a: str(a.get("updated_at") or a.get("created_at")), reverse=True)
+    finished.sort(key=lambda a: not a.get("ground_truth"))
+    written = next(((a, text) for a in finished for text in _texts(a)), None)
+    denied = next((a for a in finished if any(judgement(c) is False for c in _choices(a))), None)
     if written is None and denied is None:
         raise NothingToCorrect("no annotation holds a text or denies the answer")
     chosen, target = written or (denied, None)

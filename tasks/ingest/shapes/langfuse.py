@@ -24,7 +24,7 @@ from tasks.ingest.shapes.shape import (
     Shape,
     Unusable,
 )
-from tasks.ingest.shapes.values import Scale, answered, corrected, judgement, scale_between
+from tasks.ingest.shapes.values import Scale, answer_in, corrected, judgement, scale_between
 
 _OF_SCORES = ("traceId", "trace_id", "observationId", "subject")
 
@@ -83,8 +83,8 @@ def _right_output(score: Row) -> str | None:
 def _is_thumbs_down(score: Row) -> bool:
     value = _either(score, "stringValue", "string_value")
     value = score.get("value") if value is None else value
-    said = judgement(value, score.get("name"), _scale(score))
-    return said is False and score.get("source") != "EVAL"
+    verdict = judgement(value, score.get("name"), _scale(score))
+    return verdict is False and score.get("source") != "EVAL"
 
 
 def _scale(score: Row) -> Scale | None:
@@ -124,8 +124,8 @@ def _report(row: Row) -> Fields:
 def _corrected(score: Row, about: Row) -> Fields:
     right = _right_output(score)
     return corrected(
-        id=score.get("id"), source="langfuse", asked_with=about.get("input"),
-        right=answered(right) if right else None, said=about.get("output"),
+        id=score.get("id"), source="langfuse", inputs=about.get("input"),
+        right=answer_in(right) if right else None, outputs=about.get("output"),
         at=score.get("timestamp"), comment=score.get("comment"),
     )  # fmt: skip
 

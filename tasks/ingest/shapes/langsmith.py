@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
-from tasks.ingest.shapes.values import Scale, answered, corrected, judgement, scale_between
+from tasks.ingest.shapes.values import Scale, answer_in, corrected, judgement, scale_between
 
 
 def _is_feedback(row: Row) -> bool:
@@ -46,19 +46,19 @@ def _report(row: Row) -> Fields:
     return corrected(
         id=row.get("id"),
         source="langsmith",
-        asked_with=row["inputs"],
-        right=answered(row.get("outputs")),
-        said=None,
+        inputs=row["inputs"],
+        right=answer_in(row.get("outputs")),
+        outputs=None,
         at=row.get("modified_at") or row.get("created_at"),
     )
 
 
 def _corrected(row: Row) -> Fields:
-    right = answered(row.get("correction"))
+    right = answer_in(row.get("correction"))
     origin = row.get("feedback_source")
     by_model = isinstance(origin, dict) and origin.get("type") == "model"
-    said = judgement(*_judged(row))
-    if right is None and (said is not False or by_model):
+    verdict = judgement(*_judged(row))
+    if right is None and (verdict is not False or by_model):
         raise NothingToCorrect(f"feedback {row['key']!r} is no correction and no thumbs-down")
     run = row.get("about")
     if not isinstance(run, dict):
@@ -67,8 +67,8 @@ def _corrected(row: Row) -> Fields:
             "the same command"
         )
     return corrected(
-        id=row.get("id"), source="langsmith", asked_with=run.get("inputs"), right=right,
-        said=run.get("outputs"), at=row.get("created_at"), comment=row.get("comment"),
+        id=row.get("id"), source="langsmith", inputs=run.get("inputs"), right=right,
+        outputs=run.get("outputs"), at=row.get("created_at"), comment=row.get("comment"),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Origin, Row, Sha
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     Answer,
-    answered,
+    answer_in,
     corrected,
     judgement,
 )
@@ -44,13 +44,13 @@ def _report(row: Row) -> Fields:
     chosen, target = right[0] if right else (next(filter(_is_thumbs_down, valid), None), None)
     if chosen is None:
         raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
-    inputs, outputs = _said(row, chosen.get("span_id"))
+    inputs, outputs = _inputs_and_outputs(row, chosen.get("span_id"))
     return corrected(
         id=row.get("id") or chosen.get("assessment_id"),
         source="mlflow",
         right=target,
-        asked_with=inputs if inputs is not None else info.get("request_preview"),
-        said=outputs if outputs is not None else info.get("response_preview"),
+        inputs=inputs if inputs is not None else info.get("request_preview"),
+        outputs=outputs if outputs is not None else info.get("response_preview"),
         at=chosen.get("last_update_time") or chosen.get("create_time"),
         comment=chosen.get("rationale"),
     )
@@ -63,7 +63,7 @@ def _expected(assessment: Row) -> Answer | None:
     value = expectation.get("value")
     if "serialized_value" in expectation:
         value = json.loads(expectation["serialized_value"]["value"])
-    return None if isinstance(value, list) else answered(value)
+    return None if isinstance(value, list) else answer_in(value)
 
 
 def _is_thumbs_down(assessment: Row) -> bool:
@@ -75,7 +75,7 @@ def _is_thumbs_down(assessment: Row) -> bool:
     )
 
 
-def _said(row: Row, span_id: str | None) -> tuple[Any, Any]:
+def _inputs_and_outputs(row: Row, span_id: str | None) -> tuple[Any, Any]:
     """Inputs and outputs of the span that was judged, else of the root."""
     spans = (row.get("data") or {}).get("spans") or ()
     roots = [span for span in spans if not span.get("parent_span_id")]

@@ -64,11 +64,11 @@ def _thread(row: Row) -> list[Row]:
 
 def _history(value: Any) -> Row:
     """The innermost history of a snapshot, which holds the chat, which holds its own record."""
-    found: Row = {}
+    innermost: Row = {}
     while isinstance(value, dict):
-        found = value["history"] if isinstance(value.get("history"), dict) else found
+        innermost = value["history"] if isinstance(value.get("history"), dict) else innermost
         value = value.get("chat")
-    return found
+    return innermost
 
 
 SHAPE = Shape(

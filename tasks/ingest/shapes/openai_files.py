@@ -16,13 +16,13 @@ from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     QUESTION_NAMES,
     Answer,
-    answered,
-    asked,
+    answer_in,
     conversation,
+    last_answer,
     messages,
     named,
+    question_in,
     report,
-    said_last,
     text_of,
 )
 
@@ -39,18 +39,18 @@ def _recognises(row: Row) -> bool:
 def _report(row: Row) -> Fields:
     if "preferred_output" in row:
         return report(
-            prompt=asked(row.get("input")),
-            target=answered(row["preferred_output"]),
-            old_answer=answered(row.get("non_preferred_output")),
+            prompt=question_in(row.get("input")),
+            target=answer_in(row["preferred_output"]),
+            old_answer=answer_in(row.get("non_preferred_output")),
         )
     if "messages" in row:
         return _trained(row)
     item = row["item"] if isinstance(row.get("item"), dict) else row
     return report(
         id=item["id"] if isinstance(item.get("id"), str) else None,
-        prompt=named(item, QUESTION_NAMES, asked),
+        prompt=named(item, QUESTION_NAMES, question_in),
         target=_right(item),
-        old_answer=answered(row.get("sample")),
+        old_answer=answer_in(row.get("sample")),
     )
 
 
@@ -58,7 +58,7 @@ def _right(item: Row) -> Answer | None:
     """The right answer of an item; of several that are right the first."""
 
     def first(value: object) -> Answer | None:
-        return answered(value[0] if isinstance(value, list) and value else value)
+        return answer_in(value[0] if isinstance(value, list) and value else value)
 
     names = ("ideal", "correct_label", "label", *ANSWER_NAMES[:-2])
     right: Answer | None = named(item, names, first)
@@ -80,7 +80,7 @@ def _trained(row: Row) -> Fields:
             return report(
                 prompt=conversation(turns[: place - 1]),
                 target=right,
-                old_answer=said_last(messages(row.get("rejected_messages")) or ()),
+                old_answer=last_answer(messages(row.get("rejected_messages")) or ()),
             )
     return report(prompt=conversation(turns), target=None)
 

@@ -39,7 +39,7 @@ def shapes() -> tuple[Shape, ...]:
 
     Raises IngestError for an entry point that can't be loaded, is no Shape, or takes a name twice.
     """
-    others = []
+    plugins = []
     taken = {shape.name for shape in BUILT_IN}
     for entry in entry_points(group=GROUP):
         try:
@@ -57,8 +57,8 @@ def shapes() -> tuple[Shape, ...]:
         if shape.name in taken:
             raise IngestError(f"two shapes are named {shape.name!r}; {entry.value} is the second.")
         taken.add(shape.name)
-        others.append(shape)
-    return (*others, *BUILT_IN)
+        plugins.append(shape)
+    return (*plugins, *BUILT_IN)
 
 
 def shape_named(name: str) -> Shape:
@@ -66,8 +66,8 @@ def shape_named(name: str) -> Shape:
     for shape in shapes():
         if shape.name == name:
             return shape
-    known = ", ".join(sorted(shape.name for shape in shapes()))
-    raise IngestError(f"no shape {name!r}. There are: {known}. See `melo ingest --shapes`.")
+    names = ", ".join(sorted(shape.name for shape in shapes()))
+    raise IngestError(f"no shape {name!r}. There are: {names}. See `melo ingest --shapes`.")
 
 
 def recognised(row: Row) -> Shape | None:

@@ -8,7 +8,7 @@ the model is the right answer, the turns before it are the prompt.
 from __future__ import annotations
 
 from tasks.ingest.shapes.shape import Fields, Row, Shape, Unusable
-from tasks.ingest.shapes.values import answered, conversation, messages, report, text_of
+from tasks.ingest.shapes.values import answer_in, conversation, messages, report, text_of
 
 
 def _recognises(row: Row) -> bool:
@@ -21,7 +21,7 @@ def _report(row: Row) -> Fields:
         raise Unusable("a turn of the conversation has no `from` or no `value`")
     if isinstance(row.get("system"), str):
         turns.insert(0, {"role": "system", "content": row["system"]})
-    target = answered([row["chosen"]]) if row.get("chosen") else None
+    target = answer_in([row["chosen"]]) if row.get("chosen") else None
     while turns and turns[-1]["role"] != "user":
         last = turns.pop()
         if target is None and last["role"] == "assistant":
@@ -30,7 +30,7 @@ def _report(row: Row) -> Fields:
         id=row["id"] if isinstance(row.get("id"), str) else None,
         prompt=conversation(turns),
         target=target,
-        old_answer=answered([row["rejected"]]) if row.get("rejected") else None,
+        old_answer=answer_in([row["rejected"]]) if row.get("rejected") else None,
     )
 
 

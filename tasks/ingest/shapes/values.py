@@ -1,8 +1,8 @@
 """Questions, answers and judgements in the forms in which tools keep them.
 
-    {"messages": [{"role": "user", "content": "..."}]}     asked      ──►  a text or a conversation
-    {"choices": [{"message": {"content": "..."}}]}         answered   ──►  a text or a number
-    false, "thumbs_down", 0 on a scale from 0 to 1         judgement  ──►  False
+    {"messages": [{"role": "user", "content": "..."}]}     question_in  ──►  a text or a conversation
+    {"choices": [{"message": {"content": "..."}}]}         answer_in    ──►  a text or a number
+    false, "thumbs_down", 0 on a scale from 0 to 1         judgement    ──►  False
 
 Tools keep inputs and outputs as JSON of any form, often as a text that holds JSON.
 """
@@ -83,8 +83,8 @@ def messages(value: Any) -> list[Message] | None:
         value = value[0]  # LangChain keeps a batch of one
     if not isinstance(value, list) or not value:
         return None
-    found = [_message(item) for item in value]
-    return None if None in found else [message for message in found if message is not None]
+    parsed = [_message(item) for item in value]
+    return None if None in parsed else [message for message in parsed if message is not None]
 
 
 def _message(item: Any) -> Message | None:
@@ -115,12 +115,12 @@ def conversation(turns: Sequence[Message]) -> Prompt | None:
     return list(turns[:end]) or None
 
 
-def asked(value: Any) -> Prompt | None:
+def question_in(value: Any) -> Prompt | None:
     """The question in an input of any form."""
     if isinstance(value, str):
         inner = opened(value)
-        found = None if inner is value else asked(inner)
-        return found or (value if value.strip() else None)
+        question = None if inner is value else question_in(inner)
+        return question or (value if value.strip() else None)
     if isinstance(value, list):
         turns = messages(value)
         return conversation(turns) if turns else None
@@ -128,32 +128,32 @@ def asked(value: Any) -> Prompt | None:
         return None
     if turns := messages(value.get("messages")):
         return conversation(turns)
-    return named(value, QUESTION_NAMES, asked) or _only_text(value)
+    return named(value, QUESTION_NAMES, question_in) or _only_text(value)
 
 
-def answered(value: Any) -> Answer | None:
+def answer_in(value: Any) -> Answer | None:
     """The answer in an output of any form; of a conversation what the assistant said last."""
     inner = opened(value)
     if isinstance(inner, str):
         return inner if inner.strip() else None
     if isinstance(inner, int | float) and not isinstance(inner, bool):
         return inner
-    found: Answer | None = None
+    answer: Answer | None = None
     if isinstance(inner, list):
         turns = messages(inner)
-        found = said_last(turns) if turns else answered(inner[0]) if len(inner) == 1 else None
+        answer = last_answer(turns) if turns else answer_in(inner[0]) if len(inner) == 1 else None
     elif isinstance(inner, dict):
         for name in ("choices", "generations"):
             if isinstance(inner.get(name), list) and inner[name]:
-                return answered(inner[name][0])
+                return answer_in(inner[name][0])
         turns = messages(inner.get("messages"))
-        found = said_last(turns) if turns else None
-        found = found or answered(inner.get("message")) or named(inner, ANSWER_NAMES, answered)
-        found = found or _only_text(inner)
-    return value if found is None and isinstance(value, str) else found
+        answer = last_answer(turns) if turns else None
+        answer = answer or answer_in(inner.get("message")) or named(inner, ANSWER_NAMES, answer_in)
+        answer = answer or _only_text(inner)
+    return value if answer is None and isinstance(value, str) else answer
 
 
-def said_last(turns: Sequence[Message]) -> str | None:
+def last_answer(turns: Sequence[Message]) -> str | None:
     """What the assistant said last in a conversation."""
     for turn in reversed(turns):
         if turn["role"] == "assistant" and (text := text_of(turn["content"])):
@@ -173,8 +173,8 @@ def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], 
     """What is read under the first of the names that holds something, in any case."""
     by_form = {name.casefold(): name for name in reversed(list(value))}
     for name in names:
-        if name in by_form and (found := read(value[by_form[name]])) is not None:
-            return found
+        if name in by_form and (content := read(value[by_form[name]])) is not None:
+            return content
     return None
 
 
@@ -229,19 +229,19 @@ def _number(value: Any) -> float | None:
 
 
 def corrected(
-    *, id: Any, source: str, asked_with: Any, right: Answer | None, said: Any, at: Any,
+    *, id: Any, source: str, inputs: Any, right: Answer | None, outputs: Any, at: Any,
     comment: Any = None, subject: Any = None,
 ) -> Fields:  # fmt: skip
     """The report of one judgement about an answer, from the forms in which tools keep its parts.
 
-    asked_with, said: the input and the output that were judged. at: when. Raises as `report`.
+    inputs, outputs: of the model, that were judged. at: when. Raises as `report`.
     """
     return report(
         id=None if id is None else str(id),
         source=source,
-        prompt=asked(asked_with),
+        prompt=question_in(inputs),
         target=right,
-        old_answer=answered(said),
+        old_answer=answer_in(outputs),
         reported_at=moment(at),
         comment=text_of(comment),
         subject=subject,
@@ -254,8 +254,8 @@ def annotated(
 ) -> Fields:  # fmt: skip
     """The report of a record whose question and answer have names that its project chose."""
     return corrected(
-        id=id, source=source, asked_with=named(fields, QUESTION_NAMES, asked), right=right,
-        said=named(fields, answer_names, answered), at=at, comment=comment,
+        id=id, source=source, inputs=named(fields, QUESTION_NAMES, question_in), right=right,
+        outputs=named(fields, answer_names, answer_in), at=at, comment=comment,
         subject=fields.get("subject"),
     )  # fmt: skip
 
@@ -264,11 +264,11 @@ def moment(value: Any) -> str | None:
     """A time as ISO 8601: of a text, or of seconds or milliseconds since 1970. None: no time."""
     try:
         if isinstance(value, str):
-            said = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            said = datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
+            time = datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
         else:
             return None
     except (ValueError, OverflowError, OSError):
         return None
-    return (said if said.tzinfo else said.replace(tzinfo=UTC)).isoformat()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()

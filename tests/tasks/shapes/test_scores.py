@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.ingest.shapes.values import Scale, answered, judgement
+from tasks.ingest.shapes.values import Scale, answer_in, judgement
 from tests.tasks.shapes.shape_support import reasons, said, take
 
 
@@ -43,7 +43,7 @@ def test_a_number_counts_by_its_scale_or_its_name_alone(
     ],
 )
 def test_an_answer_that_is_empty_is_none(value: Any, text: str | None) -> None:
-    assert answered(value) == text
+    assert answer_in(value) == text
 
 
 def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
