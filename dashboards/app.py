@@ -48,13 +48,13 @@ def main() -> None:
 @st.fragment(run_every="10s")
 def _follow() -> None:
     """Shows how old the copy is, and draws the page anew when another one is published."""
-    known = session.stamp()
-    if "stamp" in st.session_state and st.session_state.stamp != known:
-        st.session_state.stamp = known
+    stamp = session.stamp()
+    if "stamp" in st.session_state and st.session_state.stamp != stamp:
+        st.session_state.stamp = stamp
         st.rerun()
-    st.session_state.stamp = known
+    st.session_state.stamp = stamp
     st.caption(f"Home `{session.settings().home.name}`")
-    st.caption("No ledger is published here" if known is None else f"Ledger of {_published()}")
+    st.caption("No ledger is published here" if stamp is None else f"Ledger of {_published()}")
 
 
 def _published() -> str:

@@ -27,10 +27,10 @@ class Answerer:
 
     def ask(self, prompt: str, versions: list[str]) -> list[dict[str, Any]]:
         """An answer or an error for each version, in their order. Raises NoAnswer."""
-        said = self._process.ask({"prompt": prompt, "versions": versions})
-        answers = said.get("answers")
+        reply = self._process.ask({"prompt": prompt, "versions": versions})
+        answers = reply.get("answers")
         if not isinstance(answers, list):
-            raise NoAnswer(f"The answering process said something else: {str(said)[:200]}")
+            raise NoAnswer(f"The answering process said something else: {str(reply)[:200]}")
         return answers
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a chart says, in a sentence: the title above it. Plain functions of the rows it shows."""
+"""Summaries: what a chart shows, in a sentence above it. Plain functions of the rows it shows."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def direction(rows: Sequence[Row]) -> str:
 
     A share counts as changed only where the two 95% intervals do not touch.
     """
-    told = [r for r in rows if r["value"] is not None]
-    if len(told) < 2:
+    measured = [r for r in rows if r["value"] is not None]
+    if len(measured) < 2:
         return "held"
-    now, then = told[-1], told[max(0, len(told) - 1 - BACK)]
+    now, then = measured[-1], measured[max(0, len(measured) - 1 - BACK)]
     if now["low"] is None or then["low"] is None:
         change = now["value"] - then["value"]
         if now["metric"] in SMALLER_IS_BETTER:
@@ -65,15 +65,15 @@ def of_suites(groups: Mapping[str, Sequence[Row]]) -> str:
 
 
 def of_releases(rows: Sequence[Row]) -> str:
-    """How many versions passed, and how often somebody had to go back."""
+    """How many versions passed, and how many rollbacks there were."""
     rejected = sum(r["fate"] == "rejected" for r in rows)
     rollbacks = sum(r["rollback"] for r in rows)
-    said = (
+    summary = (
         f"All of the last {count(len(rows), 'version')} passed the gate"
         if rejected == 0
         else f"The gate kept {rejected:,} of the last {count(len(rows), 'version')} from serving"
     )
-    return said + (
+    return summary + (
         "; nobody had to go back" if not rollbacks else f"; {count(rollbacks, 'rollback')}"
     )
 
@@ -84,15 +84,15 @@ def of_live_times(rows: Sequence[Row]) -> str:
         return "No edit has come into use yet"
     last = rows[-1]
     half, most = duration(last["p50"]), duration(last["p95"])
-    said = f"Half of the reports are live after {half}, 95% after {most}"
+    summary = f"Half of the reports are live after {half}, 95% after {most}"
     if len(rows) >= 5:
         earlier = sorted(r["p50"] for r in rows[-5:-1])[1:3]
         usual = sum(earlier) / 2
         if last["p50"] > 1.5 * usual:
-            said += f": slower than the {duration(usual)} of the weeks before"
+            summary += f": slower than the {duration(usual)} of the weeks before"
         elif last["p50"] < usual / 1.5:
-            said += f": faster than the {duration(usual)} of the weeks before"
-    return said
+            summary += f": faster than the {duration(usual)} of the weeks before"
+    return summary
 
 
 def of_backlog(rows: Sequence[Row]) -> str:
@@ -102,9 +102,9 @@ def of_backlog(rows: Sequence[Row]) -> str:
         return "Nothing waits"
     old = sum(r["edits"] for r in rows if r["place"] >= 2)
     held = sum(r["edits"] for r in rows if r["state"] == "held")
-    said = f"{count(total, 'edit')} {'waits' if total == 1 else 'wait'}"
-    said += f", {old:,} of them for more than a day" if old else ", none for more than a day"
-    return said + (f"; {held:,} held for a person, a date or a second source" if held else "")
+    summary = f"{count(total, 'edit')} {'waits' if total == 1 else 'wait'}"
+    summary += f", {old:,} of them for more than a day" if old else ", none for more than a day"
+    return summary + (f"; {held:,} held for a person, a date or a second source" if held else "")
 
 
 def of_reasons(rows: Sequence[Row]) -> str:
@@ -123,68 +123,68 @@ def of_reasons(rows: Sequence[Row]) -> str:
 
 def of_sources(rows: Sequence[Row]) -> str:
     """Which source's edits fail most."""
-    told = [r for r in rows if r["acceptance"] is not None]
-    if not told:
+    decided = [r for r in rows if r["acceptance"] is not None]
+    if not decided:
         return "No source has an edit that was decided yet"
-    worst = min(told, key=lambda r: (r["acceptance"], -r["active"] - r["rejected"]))
+    worst = min(decided, key=lambda r: (r["acceptance"], -r["active"] - r["rejected"]))
     if worst["rejected"] == 0:
-        return f"The gate has kept every edit of all {count(len(told), 'source')}"
-    kept = share(worst["acceptance"])
-    return f"{worst['source'] or 'unnamed'} is the weakest source: {kept} of its decided edits are in use"
+        return f"The gate has kept every edit of all {count(len(decided), 'source')}"
+    used = share(worst["acceptance"])
+    return f"{worst['source'] or 'unnamed'} is the weakest source: {used} of its decided edits are in use"
 
 
 def of_margins(rows: Sequence[Row]) -> str:
-    """Which suite came nearest to its bound, and which moved most against the parent."""
-    told = [r for r in rows if r["metric"] in SHARES and r["value"] is not None]
+    """Which suite came nearest to its threshold, and which changed most against the parent."""
+    shares = [r for r in rows if r["metric"] in SHARES and r["value"] is not None]
     failing = [r["suite"] for r in rows if not r["passed"]]
     if failing:
         return f"It fails {_list(list(dict.fromkeys(failing)))}"
-    if not told:
+    if not shares:
         return "No suite has a share"
-    loose = [r for r in told if r["threshold"] is not None and r["threshold"] < 1.0]
-    said = "Every suite passes"
+    loose = [r for r in shares if r["threshold"] is not None and r["threshold"] < 1.0]
+    summary = "Every suite passes"
     if loose:
         near = min(loose, key=lambda r: r["value"] - r["threshold"])
-        has, asked = share(near["value"]), share(near["threshold"])
-        said += f"; nearest to its bound is {near['suite']}, {has} where {asked} is asked"
-    moved = [r for r in told if r["change"]]
+        value, threshold = share(near["value"]), share(near["threshold"])
+        summary += f"; nearest to its bound is {near['suite']}, {value} where {threshold} is asked"
+    moved = [r for r in shares if r["change"]]
     if moved:
         most = max(moved, key=lambda r: abs(r["change"]))
         way = "up" if most["change"] > 0 else "down"
-        said += f". Most moved: {most['suite']}, {way} {100 * abs(most['change']):.1f} points"
-    return said
+        summary += f". Most moved: {most['suite']}, {way} {100 * abs(most['change']):.1f} points"
+    return summary
 
 
 def of_life(facts: Row, steps: Sequence[Row]) -> str:
     """An edit's life in a sentence."""
-    came = facts["received_at"]
+    received = facts["received_at"]
     live = next((s["happened_at"] for s in steps if s["what"] == "active"), None)
-    said = f"It is {facts['state']}"
+    summary = f"It is {facts['state']}"
     if live is not None:
-        said += f"; it was live {duration((live - came).total_seconds())} after it came in"
+        summary += f"; it was live {duration((live - received).total_seconds())} after it came in"
     elif facts["state"] == "held":
-        said += f", for {facts['hold']}"
-    return said
+        summary += f", for {facts['hold']}"
+    return summary
 
 
 def of_distances(rows: Sequence[Row], edit: str, radius: float | None) -> str:
     """How many rephrases it reaches, and how many near-misses it leaves alone."""
-    said = []
+    clauses = []
     for kind, name, wanted in (
         ("rephrase", "rephrase", True),
         ("other relation", "question about something else", False),
         ("other subject", "question about another subject", False),
     ):
-        own = [r for r in rows if r["kind"] == kind]
-        caught = sum(r["caught_by"] == edit for r in own)
-        if own and wanted:
-            said.append(f"reaches {caught} of {count(len(own), name)}")
-        elif own:
-            things = count(len(own), name, name.replace("question", "questions"))
-            said.append(f"leaves {len(own) - caught} of {things} alone")
-    if not said:
+        probes = [r for r in rows if r["kind"] == kind]
+        caught = sum(r["caught_by"] == edit for r in probes)
+        if probes and wanted:
+            clauses.append(f"reaches {caught} of {count(len(probes), name)}")
+        elif probes:
+            things = count(len(probes), name, name.replace("question", "questions"))
+            clauses.append(f"leaves {len(probes) - caught} of {things} alone")
+    if not clauses:
         return "No gate has asked anything about it yet"
-    return "It " + ", ".join(said) + ("" if radius is None else f"; radius {radius:.2f}")
+    return "It " + ", ".join(clauses) + ("" if radius is None else f"; radius {radius:.2f}")
 
 
 def of_map(total: int, crowded: int) -> str:
@@ -198,7 +198,7 @@ def of_map(total: int, crowded: int) -> str:
 
 
 def of_traffic(totals: Row) -> str:
-    """How much of what was asked an edit answered."""
+    """The share of requests that an edit answered."""
     return f"Edits answered {share(totals['share'])} of {count(totals['answers'], 'request')}"
 
 
@@ -223,27 +223,27 @@ def of_stages(rows: Sequence[Row]) -> str:
         stages.setdefault(r["stage"], []).append(r["seconds"])
     total = sum(map(sum, stages.values()))
     top = max(stages, key=lambda s: sum(stages[s]))
-    said = f"{top} takes {share(sum(stages[top]) / total) if total else '–'} of a version's time"
+    summary = f"{top} takes {share(sum(stages[top]) / total) if total else '–'} of a version's time"
     series = stages[top]
     if len(series) >= 20:
         half = len(series) // 2
         before, after = sum(series[:half]) / half, sum(series[half:]) / (len(series) - half)
         if before and after > 1.15 * before:
-            said += f", and grew by {share(after / before - 1)} over these versions"
+            summary += f", and grew by {share(after / before - 1)} over these versions"
         elif before and after < before / 1.15:
-            said += f", and fell by {share(1 - after / before)} over these versions"
-    return said
+            summary += f", and fell by {share(1 - after / before)} over these versions"
+    return summary
 
 
 def of_memory(rows: Sequence[Row]) -> str:
     """The highest memory of any stage."""
-    told = [r for r in rows if r["memory_bytes"]]
-    if not told:
+    measured = [r for r in rows if r["memory_bytes"]]
+    if not measured:
         return "No memory has been measured yet"
-    top = max(told, key=lambda r: r["memory_bytes"])
-    said = f"Memory peaks at {size(top['memory_bytes'])}, in {top['stage']}"
+    top = max(measured, key=lambda r: r["memory_bytes"])
+    summary = f"Memory peaks at {size(top['memory_bytes'])}, in {top['stage']}"
     gpu = max((r["gpu_bytes"] or 0 for r in rows), default=0)
-    return said + (f"; on the GPU {size(gpu)}" if gpu else "; no GPU was used")
+    return summary + (f"; on the GPU {size(gpu)}" if gpu else "; no GPU was used")
 
 
 def of_rate(rows: Sequence[Row]) -> str:
@@ -256,10 +256,10 @@ def of_rate(rows: Sequence[Row]) -> str:
 
 def of_sizes(rows: Sequence[Row]) -> str:
     """How large a version is, and what one more edit adds."""
-    told = [r for r in rows if r["bytes"] and r["edits"]]
-    if not told:
+    measured = [r for r in rows if r["bytes"] and r["edits"]]
+    if not measured:
         return "No version's size is on record yet"
-    last = told[-1]
+    last = measured[-1]
     each = last["bytes"] / last["edits"]
     return (
         f"The latest version holds {size(last['bytes'])} beside the backbone: {size(each)} an edit"
@@ -267,16 +267,14 @@ def of_sizes(rows: Sequence[Row]) -> str:
 
 
 def of_gate(rows: Sequence[Row]) -> str:
-    """How much the gate is spared by what it knows."""
-    told = [r for r in rows if r["cached"] is not None and r["regenerated"] is not None]
-    if not told:
+    """How many of the gate's answers came from its cache."""
+    measured = [r for r in rows if r["cached"] is not None and r["regenerated"] is not None]
+    if not measured:
         return "No gate's work is on record yet"
-    last = told[-1]
-    asked = last["cached"] + last["regenerated"]
-    known = share(last["cached"] / asked) if asked else "–"
-    return (
-        f"The latest gate generated {last['regenerated']:,} answers and knew {known} of all already"
-    )
+    last = measured[-1]
+    total = last["cached"] + last["regenerated"]
+    cached = share(last["cached"] / total) if total else "–"
+    return f"The latest gate generated {last['regenerated']:,} answers and knew {cached} of all already"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -5,8 +5,8 @@
     {"key", "call": "undo", "decision", "reason"}
     {"who": ...} | {"changes": [...]} | {"decided": {...}} | {"undone": [...]} | {"error": "..."}  ◄──
 
-Every call carries the key, which must have the scope `review`: nothing else lets anybody decide. No
-cookie does, so a foreign page that makes a browser call this server has nothing to call with.
+Every call carries the key, which must have the scope `review`: nothing else lets anybody decide. There
+is no cookie, so a foreign page that makes a browser call this server can decide nothing.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Decider:
         self, key: str, action: str, edit: str, value: str | None, reason: str
     ) -> list[dict[str, Any]]:
         """What a decision would change: edit, prompt, target, before, after, why. Raises as `who`."""
-        said = self._call(key, "preview", action=action, edit=edit, value=value, reason=reason)
-        return list(said["changes"])
+        reply = self._call(key, "preview", action=action, edit=edit, value=value, reason=reason)
+        return list(reply["changes"])
 
     def decide(
         self, key: str, action: str, edit: str, value: str | None, reason: str
     ) -> dict[str, Any]:
-        """Make a decision; what is on record of it. Raises as `who`."""
-        said = self._call(key, "decide", action=action, edit=edit, value=value, reason=reason)
-        return dict(said["decided"])
+        """Make a decision; returns its record. Raises as `who`."""
+        reply = self._call(key, "decide", action=action, edit=edit, value=value, reason=reason)
+        return dict(reply["decided"])
 
     def undo(self, key: str, decision: str, reason: str) -> list[str]:
-        """Undo a decision; the edits that moved. Raises as `who`."""
+        """Undo a decision; returns the edits that it moved. Raises as `who`."""
         return list(self._call(key, "undo", decision=decision, reason=reason)["undone"])
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Decider:
         self._process.close()
 
     def _call(self, key: str, call: str, **arguments: Any) -> dict[str, Any]:
-        said = self._process.ask({"key": key, "call": call, **arguments})
-        if "error" in said:
-            raise Refused(str(said["error"]))
-        return said
+        reply = self._process.ask({"key": key, "call": call, **arguments})
+        if "error" in reply:
+            raise Refused(str(reply["error"]))
+        return reply

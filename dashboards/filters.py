@@ -18,10 +18,10 @@ SPANS = {
 def choice(
     label: str, options: Mapping[str, str], key: str, default: str | None = None, **more: Any
 ) -> str:
-    """One of the options (value in the address: what people read). A value may be given by prefix."""
+    """Choose one of the options (value: label). The address may give a value by its prefix."""
     values = list(options)
     first = default if default is not None and default in options else values[0]
-    start = given(key, values, first)
+    start = _from_address(key, values, first)
     picked: str = st.selectbox(
         label,
         values,
@@ -34,11 +34,11 @@ def choice(
     return picked
 
 
-def given(key: str, values: list[str], default: str) -> str:
-    """What the address says, where it is one of the values or begins exactly one."""
-    told = st.query_params.get(key, "")
-    found = [v for v in values if v == told] or [v for v in values if told and v.startswith(told)]
-    return found[0] if len(found) == 1 else default
+def _from_address(key: str, values: list[str], default: str) -> str:
+    """The value in the address, where it is one of the values or the prefix of exactly one."""
+    value = st.query_params.get(key, "")
+    matches = [value] if value in values else [v for v in values if value and v.startswith(value)]
+    return matches[0] if len(matches) == 1 else default
 
 
 def text(label: str, key: str, **more: Any) -> str:
@@ -49,7 +49,7 @@ def text(label: str, key: str, **more: Any) -> str:
 
 
 def remember(key: str, value: str, default: str) -> None:
-    """Put a value into the address; what is the default anyway is left out."""
+    """Put a value into the address; the default is left out."""
     if value != default:
         if st.query_params.get(key) != value:
             st.query_params[key] = value
@@ -58,12 +58,12 @@ def remember(key: str, value: str, default: str) -> None:
 
 
 def pages(key: str, total: int, size: int, show: Callable[[int], str]) -> int:
-    """Which page of a long list: 0 is the first. Nothing is shown where one page holds all."""
+    """Which page of a long list, 0 for the first. No control is shown where one page holds all."""
     count = max(1, -(-total // size))
     if count == 1:
         return 0
-    told = st.query_params.get(key, "1")
-    start = min(max(int(told) if told.isdigit() else 1, 1), count)
+    typed = st.query_params.get(key, "1")
+    start = min(max(int(typed) if typed.isdigit() else 1, 1), count)
     number = int(st.number_input(show(count), 1, count, start, key=f"page-{key}"))
     remember(key, str(number), "1")
     return number - 1

@@ -71,10 +71,10 @@ def read_radius(versions: Path, version: str, edit: str) -> float | None:
     """How far an edit reaches in a version, None where it is not in it. Raises VersionAway."""
     path = versions / version / "edits.parquet"
     try:
-        found = pq.read_table(path, columns=["radius"], filters=[("id", "=", edit)])
+        rows = pq.read_table(path, columns=["radius"], filters=[("id", "=", edit)])
     except (OSError, pa.ArrowException) as error:
-        raise VersionAway(_said(versions, version, error)) from None
-    return float(found["radius"][0].as_py()) if found.num_rows else None
+        raise VersionAway(_message(versions, version, error)) from None
+    return float(rows["radius"][0].as_py()) if rows.num_rows else None
 
 
 def _read(versions: Path, version: str) -> tuple[pa.Table, Array, int]:
@@ -90,13 +90,13 @@ def _read(versions: Path, version: str) -> tuple[pa.Table, Array, int]:
         shards, rows = table["shard"].to_numpy(zero_copy_only=False), table["row"].to_numpy()
         for name in manifest["shards"]:
             with safe_open(versions / "shards" / name / "keys.safetensors", "np") as file:
-                own = file.get_tensor("keys")  # (n, K)
+                shard_keys = file.get_tensor("keys")  # (n, K)
             if keys is None:
-                keys = np.zeros((table.num_rows, own.shape[1]), np.float32)
-            mine = shards == name
-            keys[mine] = own[rows[mine]]
+                keys = np.zeros((table.num_rows, shard_keys.shape[1]), np.float32)
+            in_shard = shards == name
+            keys[in_shard] = shard_keys[rows[in_shard]]
     except (OSError, ValueError, KeyError, IndexError, SafetensorError, pa.ArrowException) as error:
-        raise VersionAway(_said(versions, version, error)) from None
+        raise VersionAway(_message(versions, version, error)) from None
     return table, np.zeros((0, hidden)) if keys is None else keys, hidden
 
 
@@ -123,12 +123,12 @@ def _crowding(
 
 
 def _sample(count: int, crowd: Array) -> Array:
-    """All where there are few; else every crowded one, as room allows, and an even choice."""
+    """Which keys are drawn: all where they are few; else crowded ones first, then evenly spaced ones."""
     if count <= SHOWN:
         return np.arange(count)
     crowded = np.nonzero(crowd)[0][: SHOWN // 3]
-    others = np.linspace(0, count - 1, SHOWN - len(crowded)).astype(int)
-    return np.unique(np.concatenate([crowded, others]))
+    evenly = np.linspace(0, count - 1, SHOWN - len(crowded)).astype(int)
+    return np.unique(np.concatenate([crowded, evenly]))
 
 
 def _plane(keys: Array, chosen: Array) -> tuple[Array, float]:
@@ -169,7 +169,7 @@ def _pairs(rows: list[tuple[Any, ...]]) -> pa.Table:
     )
 
 
-def _said(versions: Path, version: str, error: Exception) -> str:
+def _message(versions: Path, version: str, error: Exception) -> str:
     where = versions / version
     if not where.is_dir():
         return f"The files of version {version[:12]} are not on this machine ({where})."

@@ -10,15 +10,15 @@ from config import Settings
 
 def links(settings: Settings) -> dict[str, str]:
     """Where the pages of `mlflow` and `prefect` are: servers of `melo up`, or a tracking server."""
-    found: dict[str, str] = {}
+    urls: dict[str, str] = {}
     try:
         text = settings.paths.state("services.json").read_text(encoding="utf-8")
-        found = {s["name"]: s["url"] for s in json.loads(text) if s.get("url")}
+        urls = {s["name"]: s["url"] for s in json.loads(text) if s.get("url")}
     except (OSError, ValueError, TypeError, KeyError):
         pass
     if settings.tracking_uri.startswith("http"):
-        found["mlflow"] = without_secrets(settings.tracking_uri).rstrip("/")
-    return {name: url for name, url in found.items() if name in ("mlflow", "prefect")}
+        urls["mlflow"] = without_secrets(settings.tracking_uri).rstrip("/")
+    return {name: url for name, url in urls.items() if name in ("mlflow", "prefect")}
 
 
 def without_secrets(text: str) -> str:

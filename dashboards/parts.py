@@ -1,4 +1,4 @@
-"""Parts of a page: a chart with its sentence and downloads, and what stands where nothing can."""
+"""Parts of a page: a chart with its summary and downloads, and what is shown where there is none."""
 
 from __future__ import annotations
 
@@ -48,40 +48,40 @@ def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = (
 
 
 def heading(
-    said: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
+    summary: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
 ) -> None:
-    """A sentence with its downloads at the right."""
+    """A summary with its downloads at the right."""
     left, right = st.columns([0.82, 0.18], vertical_alignment="bottom")
-    left.markdown(f"#### {escape(said)}")
+    left.markdown(f"#### {escape(summary)}")
     with right, st.container(horizontal=True, horizontal_alignment="right"):
-        downloads(said, name, tables, picture)
+        downloads(summary, name, tables, picture)
 
 
 def chart(
-    said: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = ""
+    summary: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = ""
 ) -> None:
-    """A chart under the sentence that it proves. name: of the downloaded files.
+    """A chart below its summary. name: of the downloaded files.
 
-    units: what the axes count, for those who read and those who hear the page.
+    units: what the axes count; also read out by a screen reader.
     """
-    heading(said, name, {name: table}, picture)
+    heading(summary, name, {name: table}, picture)
     if units:
         st.caption(escape(units))
     # On one canvas: hundreds of marks, each an element with a label of its own, would be late.
-    drawn = picture.properties(usermeta=CANVAS).configure_mark(aria=False)
-    st.altair_chart(drawn, width="stretch", alt=f"{said}. {units}", key=f"chart-{name}")
+    styled = picture.properties(usermeta=CANVAS).configure_mark(aria=False)
+    st.altair_chart(styled, width="stretch", alt=f"{summary}. {units}", key=f"chart-{name}")
 
 
 def small_multiples(charts: Sequence[tuple[str, str]]) -> None:
-    """Many small drawings below their sentences, as `dashboards.charts.multiples` makes them."""
+    """Many small drawings below their summaries, as `dashboards.charts.multiples` makes them."""
     _multiples(data=multiples(charts), key="multiples")
 
 
 def downloads(
-    said: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
+    summary: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
 ) -> None:
-    """A small menu that gives the rows as CSV and the picture as PNG, made when asked for."""
-    about = f"Download: {escape(said)}"
+    """A small menu with the rows as CSV and the picture as PNG, made on download."""
+    about = f"Download: {escape(summary)}"
     with st.popover("Save", help=about, key=f"get-{name}", type="tertiary"):
         for file, table in tables.items():
             st.download_button(
@@ -90,7 +90,7 @@ def downloads(
             )  # fmt: skip
         if picture is not None:
             st.download_button(
-                "PNG, for print and slides", partial(png, picture, said), f"{name}.png", "image/png",
+                "PNG, for print and slides", partial(png, picture, summary), f"{name}.png", "image/png",
                 key=f"png-{name}", on_click="ignore", icon=":material/image:",
             )  # fmt: skip
 
@@ -114,9 +114,9 @@ def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
     st.page_link(f"views/{page}.py", label=escape(label), icon=icon, query_params=query or None)
 
 
-def nothing(said: str) -> None:
-    """A line where a part has nothing to show and need not have."""
-    st.markdown(f":material/check_circle: {escape(said)}")
+def nothing(text: str) -> None:
+    """A line where a part has nothing to show, and that is fine."""
+    st.markdown(f":material/check_circle: {escape(text)}")
 
 
 def empty(what: str, why: str, command: str | None = None) -> None:
@@ -142,7 +142,7 @@ def away(what: str, error: Exception) -> None:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Turns a known error inside into a sentence on the page."""
+    """Shows an expected error on the page, in a sentence."""
     try:
         yield
     except LedgerError as error:

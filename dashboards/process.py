@@ -3,7 +3,7 @@
     {"...": ...}  ──► its stdin, a line a question
     {"...": ...}  ◄── its stdout
 
-Which process that is, `melo dashboard` says in the environment, a command as a JSON list.
+`melo dashboard` puts the command of that process into the environment, as a JSON list.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dashboards.errors import NoAnswer
 
 
 class LineProcess:
-    """One answering process, started by the first question and again where it has died.
+    """One answering process, started at the first question and again if it has died.
 
-    variable: of the environment, which holds its command. does: what it does, for who reads an error.
+    variable: the environment variable with its command. does: what it does, for error messages.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class LineProcess:
         return bool(self._command)
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """What it says to a question. Raises NoAnswer."""
+        """Its reply to a question. Raises NoAnswer."""
         with self._lock:
             process = self._started()
             try:

@@ -28,7 +28,7 @@ from registry.errors import NoStore, RegistryUnreachable
 from registry.lookup import RegisteredVersion, champion_hash, find_version
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}  # seconds
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class VersionView:
 
 @dataclass(frozen=True)
 class EditView:
-    """Everything on one edit. radius: in the version of its last gate; problem: why it isn't known."""
+    """Everything on one edit. radius: in the version of its last gate; problem: why it can't be read."""
 
     facts: dict[str, Any]
     timeline: pa.Table
@@ -82,7 +82,7 @@ class EditView:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Does MLflow's alias say what the ledger says? problem: why that can't be told."""
+    """Does MLflow's alias name the ledger's champion? problem: why they can't be compared."""
 
     agrees: bool
     registry: str | None
@@ -109,7 +109,7 @@ class Costs:
 
 
 class Records:
-    """Questions to one home. Every method opens the copy once at most. copy: none: the published one."""
+    """Queries of one home; each opens the copy once at most. copy: the published one where it is None."""
 
     def __init__(self, settings: Settings, copy: Path | None = None) -> None:
         self.settings = settings
@@ -127,7 +127,7 @@ class Records:
                 overview.releases(con, last, since),
                 overview.live_times(con, since),
                 overview.backlog(con, now),
-                [a | {"message": self._told(a["message"])} for a in overview.alerts(con, now)],
+                [a | {"message": self._from_home(a["message"])} for a in overview.alerts(con, now)],
             )
 
     def queue(self, now: datetime, state: str | None = None, source: str | None = None) -> Queue:
@@ -145,11 +145,11 @@ class Records:
             )
 
     def to_decide(self, now: datetime) -> list[dict[str, Any]]:
-        """What only a person can decide; of a report without the right answer all that was said."""
+        """Edits that only a person can decide, with triage where no right answer was reported."""
         with self.copy.open() as con:
-            found = waiting.to_decide(con, now)
-            said = {q.edit: triage.as_json(q) for q in triage.unanswered(con, limit=len(found))}
-        return [item | {"triage": said.get(item["edit"])} for item in found]
+            items = waiting.to_decide(con, now)
+            triaged = {q.edit: triage.as_json(q) for q in triage.unanswered(con, limit=len(items))}
+        return [item | {"triage": triaged.get(item["edit"])} for item in items]
 
     def contradictions(self, only_open: bool, limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of contradictions, both sides whole."""
@@ -177,7 +177,7 @@ class Records:
             )
 
     def search(self, text: str, state: str | None = None, source: str | None = None) -> pa.Table:
-        """Edits that a text stands in."""
+        """Edits in which a text occurs."""
         with self.copy.open() as con:
             return lives.search(con, text, state=state, source=source)
 
@@ -192,7 +192,7 @@ class Records:
             facts = lives.facts(con, edit)
             if facts is None:
                 raise UnknownRecord(f"No edit {edit} is on record. Search for it above.")
-            timeline = self._told_of(lives.timeline(con, facts["edit"]))
+            timeline = self._details_from_home(lives.timeline(con, facts["edit"]))
             distances = lives.distances(con, facts["edit"])
         radius, problem = None, None
         gated_in = distances["version"][0].as_py() if distances.num_rows else facts["version"]
@@ -200,7 +200,7 @@ class Records:
             try:
                 radius = keymap.read_radius(self.settings.paths.versions, gated_in, facts["edit"])
             except VersionAway as error:
-                problem = self._told(str(error))
+                problem = self._from_home(str(error))
         return EditView(facts, timeline, distances, radius, problem)
 
     def texts(self, edits: list[str]) -> pa.Table:
@@ -218,16 +218,16 @@ class Records:
         return keymap.read_map(self.settings.paths.versions, version)
 
     def traffic_stamp(self, now: datetime, days: int) -> str:
-        """Changes whenever an answer is written down."""
-        found = traffic.files(self.traffic_folder, now, days)
-        return ",".join(f"{p.name}:{p.stat().st_size}" for p in found)
+        """A stamp that changes whenever the service logs an answer."""
+        files = traffic.files(self.traffic_folder, now, days)
+        return ",".join(f"{p.name}:{p.stat().st_size}" for p in files)
 
     def traffic(self, now: datetime, days: int) -> Traffic | None:
         """What was served in the last days."""
-        found = traffic.files(self.traffic_folder, now, days)
-        if not found:
+        files = traffic.files(self.traffic_folder, now, days)
+        if not files:
             return None
-        with traffic.opened(found, threads=self.settings.ledger.threads) as con:
+        with traffic.opened(files, threads=self.settings.ledger.threads) as con:
             totals = traffic.totals(con)
             if not totals["answers"]:
                 return None
@@ -235,7 +235,7 @@ class Records:
 
     @property
     def traffic_folder(self) -> Path:
-        """Where the service writes a line an answer."""
+        """Where the service logs its answers, a line each."""
         return self.settings.paths.traffic
 
     def registered(self, version: str) -> RegisteredVersion | None:
@@ -245,13 +245,13 @@ class Records:
     def agreement(self, champion: str | None) -> Agreement:
         """Compare the ledger's champion with MLflow's alias."""
         try:
-            found = self._ask_mlflow(lambda: champion_hash(self.settings))
+            registered = self._ask_mlflow(lambda: champion_hash(self.settings))
         except RegistryAway as error:
-            return Agreement(False, None, self._told(str(error)))
-        return Agreement(found == champion, found)
+            return Agreement(False, None, self._from_home(str(error)))
+        return Agreement(registered == champion, registered)
 
-    def _ask_mlflow(self, question: Callable[[], Found]) -> Found:
-        """Ask with little patience: a page waits for it. Raises RegistryAway."""
+    def _ask_mlflow(self, question: Callable[[], Result]) -> Result:
+        """Query MLflow with short timeouts, since a page waits for it. Raises RegistryAway."""
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
@@ -260,14 +260,14 @@ class Records:
             raise RegistryAway(str(error)) from None
         except RegistryUnreachable as error:
             uri = self.settings.tracking_uri
-            told = f"MLflow at {uri} can't be read: {error.reason[:200]}"
-            raise RegistryAway(without_secrets(told)) from None
+            message = f"MLflow at {uri} can't be read: {error.reason[:200]}"
+            raise RegistryAway(without_secrets(message)) from None
 
-    def _told(self, text: str) -> str:
+    def _from_home(self, text: str) -> str:
         return from_home(text, self.settings.home)
 
-    def _told_of(self, timeline: pa.Table) -> pa.Table:
-        """The same rows; what failed may have named a file of the home."""
+    def _details_from_home(self, timeline: pa.Table) -> pa.Table:
+        """The timeline with the home's path taken out of its details: an error may name a file there."""
         place = timeline.column_names.index("detail")
         home = self.settings.home.absolute()
         details = pc.replace_substring(timeline["detail"], str(home), home.name)

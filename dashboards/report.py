@@ -24,9 +24,9 @@ COLUMNS = 3  # of small charts beside each other
 
 
 def as_text(data: Overview, now: datetime) -> str:
-    """The overview's sentences, a line each."""
+    """The overview's figures, summaries and alerts, a line each."""
     lines = [f"{label}: {value} ({below})" for label, value, below in figures(data, now)]
-    lines += ["", *(said for said, _ in _sections(data))]
+    lines += ["", *(title for title, _ in _sections(data))]
     for alert in data.alerts:
         lines.append(
             f"{alert['severity']}: {alert['kind']}, {when(alert['happened_at'])}: {alert['message']}"
@@ -43,7 +43,7 @@ def as_html(data: Overview, now: datetime, since: datetime | None, link: str) ->
     environment.filters["when"] = when
     return environment.get_template("report.html").render(
         figures=figures(data, now),
-        sections=[(said, Markup(svg(drawn)) if drawn else "") for said, drawn in _sections(data)],
+        sections=[(title, Markup(svg(chart)) if chart else "") for title, chart in _sections(data)],
         alerts=data.alerts,
         suites=[rows[-1] for rows in _suites(data).values()],
         now=when(now),
@@ -77,28 +77,28 @@ def _suites(data: Overview) -> dict[str, list[dict[str, Any]]]:
 
 
 def _sections(data: Overview) -> list[tuple[str, alt.TopLevelMixin | None]]:
-    """Each part's sentence and chart, None where it has none to draw."""
+    """Each part's summary and chart, None where it has none to draw."""
     groups = _suites(data)
-    found: list[tuple[str, alt.TopLevelMixin | None]] = []
+    sections: list[tuple[str, alt.TopLevelMixin | None]] = []
     if groups:
-        found.append((conclusions.of_suites(groups), together(data)))
+        sections.append((conclusions.of_suites(groups), together(data)))
     if data.releases.num_rows:
         rows = data.releases.to_pylist()
-        found.append((conclusions.of_releases(rows), charts.releases(data.releases)))
+        sections.append((conclusions.of_releases(rows), charts.releases(data.releases)))
     rows = data.live_times.to_pylist()
-    found.append(
+    sections.append(
         (conclusions.of_live_times(rows), charts.live_times(data.live_times) if rows else None)
     )
     rows = data.backlog.to_pylist()
-    found.append((conclusions.of_backlog(rows), charts.backlog(data.backlog) if rows else None))
-    return found
+    sections.append((conclusions.of_backlog(rows), charts.backlog(data.backlog) if rows else None))
+    return sections
 
 
 def together(data: Overview) -> alt.ConcatChart:
     """All suites as small multiples in one picture."""
-    small = []
+    multiples = []
     for name, rows in _suites(data).items():
-        own = data.suites.filter(pc.equal(data.suites["suite"], name))
-        drawn = charts.suite(own, ratio=rows[-1]["metric"] not in SHARES)
-        small.append(drawn.properties(width=230, title=conclusions.of_suite(rows)))
-    return alt.concat(*small, columns=COLUMNS).resolve_scale(x="independent", y="independent")
+        table = data.suites.filter(pc.equal(data.suites["suite"], name))
+        chart = charts.suite(table, ratio=rows[-1]["metric"] not in SHARES)
+        multiples.append(chart.properties(width=230, title=conclusions.of_suite(rows)))
+    return alt.concat(*multiples, columns=COLUMNS).resolve_scale(x="independent", y="independent")

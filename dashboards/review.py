@@ -3,8 +3,8 @@
     the card ── A D W S G U, 1-9 ──► what would change ── Y ──► made, on record, undone by Z
                                           └───────────── X ──► back to the card
 
-It is drawn by itself (a fragment), so that no chart of the page is drawn anew for a decision. Without
-a key it only reads. The key stays in this session's memory: it is in no address, cookie or log.
+It is drawn by itself (a fragment), so that a decision redraws no chart of the page. Without a key it
+only reads. The key stays in this session's memory: it is in no address, cookie or log.
 """
 
 from __future__ import annotations
@@ -69,53 +69,52 @@ class ReviewSession:
         self.chosen = self.changes = self.problem = None
 
 
-def desk() -> ReviewSession:
-    """This session's."""
-    if "desk" not in st.session_state:
-        st.session_state.desk = ReviewSession()
-    found: ReviewSession = st.session_state.desk
-    return found
+def _review_state() -> ReviewSession:
+    """The review of this browser session."""
+    if "review_state" not in st.session_state:
+        st.session_state.review_state = ReviewSession()
+    return st.session_state.review_state
 
 
 @st.fragment
 def review() -> None:
     """The card with its key, actions and log."""
-    here = desk()
+    state = _review_state()
     with parts.guarded():
         waiting = session.ask("to_decide", now=session.now())
-        here.gone &= {item["edit"] for item in waiting} | {e["edit"] for e in here.log[-1:]}
-        left = [item for item in waiting if item["edit"] not in here.gone]
-        _head(here, len(left), len(waiting) >= 100)
+        state.gone &= {item["edit"] for item in waiting} | {e["edit"] for e in state.log[-1:]}
+        left = [item for item in waiting if item["edit"] not in state.gone]
+        _head(state, len(left), len(waiting) >= 100)
         if not left:
             parts.nothing("Nothing waits for a person.")
-            _log(here)
+            _log(state)
             return
-        item = left[here.place % len(left)]
+        item = left[state.place % len(left)]
         with st.container(border=True, key="card"):
             _card(item)
-            if here.who is None:
+            if state.who is None:
                 _commands(item)
-            elif here.chosen is not None and here.chosen[1] in _edits_on(item):
-                _asked_or_shown(here, item)
+            elif state.chosen is not None and state.chosen[1] in _edits_on(item):
+                _value_or_preview(state, item)
             else:
-                _actions(here, item)
-            if here.problem:
-                st.markdown(f":material/error: {_plain(here.problem)}")
-        _log(here)
+                _actions(state, item)
+            if state.problem:
+                st.markdown(f":material/error: {_plain(state.problem)}")
+        _log(state)
 
 
 def _edits_on(item: dict[str, Any]) -> set[str]:
-    """The edits that a card lets somebody decide about: its own and those that contradict it."""
+    """The edits that can be decided on a card: its own and those that contradict it."""
     return {item["edit"], *(rival["edit"] for rival in item["rivals"])}
 
 
-def _head(here: ReviewSession, left: int, more: bool) -> None:
-    said = f"{count(left, 'edit')}{' or more' if more else ''} to decide, the most reported first"
-    st.markdown(f"#### {said if left else 'The review queue is empty'}")
-    if here.who is not None:
+def _head(state: ReviewSession, left: int, more: bool) -> None:
+    title = f"{count(left, 'edit')}{' or more' if more else ''} to decide, the most reported first"
+    st.markdown(f"#### {title if left else 'The review queue is empty'}")
+    if state.who is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Deciding as **{_plain(here.who)}** · {here.decided} decided here")
-            st.button("Forget the key", on_click=_forget, type="tertiary", key="forget-key")
+            st.caption(f"Deciding as **{_plain(state.who)}** · {state.decided} decided here")
+            st.button("Forget the key", on_click=_forget_key, type="tertiary", key="forget-key")
         return
     if not session.decider().possible:
         st.caption("These pages were started to be read only; decide with `melo review`.")
@@ -126,48 +125,48 @@ def _head(here: ReviewSession, left: int, more: bool) -> None:
             help="melo keys add NAME --scope review", autocomplete="off",
         )  # fmt: skip
         st.form_submit_button("Use it", on_click=_take_key)
-    if here.problem:
-        st.markdown(f":material/error: {_plain(here.problem)}")
+    if state.problem:
+        st.markdown(f":material/error: {_plain(state.problem)}")
 
 
 def _take_key() -> None:
-    here, key = desk(), str(st.session_state.get("review-key", "")).strip()
-    here.reset()
+    state, key = _review_state(), str(st.session_state.get("review-key", "")).strip()
+    state.reset()
     try:
-        here.who = session.decider().who(key)
-        here.key = key
+        state.who = session.decider().who(key)
+        state.key = key
     except DashboardError as error:
-        here.problem = str(error)
+        state.problem = str(error)
     st.session_state["review-key"] = ""
 
 
-def _forget() -> None:
-    here = desk()
-    here.reset()
-    here.key = here.who = None
+def _forget_key() -> None:
+    state = _review_state()
+    state.reset()
+    state.key = state.who = None
 
 
 def _card(item: dict[str, Any]) -> None:
-    told = [
+    details = [
         WAITS_FOR.get(item["hold"], item["hold"]),
         f"from {item['source']}",
         f"reported {count(item['reports'], 'time')} by {count(item['sources'], 'source')}",
         f"waits {duration(item['hours'] * 3600)}",
     ]
     urgent = ":material/priority_high: **urgent** · " if item["urgent"] else ""
-    st.caption(urgent + _plain(" · ".join(told)))
+    st.caption(urgent + _plain(" · ".join(details)))
     for role, text in _before(item["messages"]):
         st.caption(f"{_plain(role)}: {_plain(text)}")
     st.markdown(f"**{_plain(item['prompt'])}**")
     if item["target"]:
         st.markdown(f"→ **{_plain(item['target'])}**")
-    said = item["triage"] or {}
-    answers = [(a["answer"], a["reports"]) for a in said.get("answers", ())]
+    triage = item["triage"] or {}
+    answers = [(a["answer"], a["reports"]) for a in triage.get("answers", ())]
     if not answers and item["old_answer"]:
         answers = [(item["old_answer"], item["reports"])]
     lines = [f"the model said: {_plain(text)} ({number})" for text, number in answers[:SHOWN]]
-    if said.get("in_use"):
-        lines.append(f"an edit in use answers: {_plain(said['in_use']['answer'])}")
+    if triage.get("in_use"):
+        lines.append(f"an edit in use answers: {_plain(triage['in_use']['answer'])}")
     lines += [
         f"another answer: **{_plain(rival['target'])}**, {rival['state']}, from "
         f"{_plain(rival['source'])}, {count(rival['reports'], 'report')}"
@@ -175,7 +174,7 @@ def _card(item: dict[str, Any]) -> None:
     ]
     lines += [
         f":material/comment: {_plain(comment['source'] or '')}: {_plain(comment['text'])}"
-        for comment in said.get("comments", ())[:SHOWN]
+        for comment in triage.get("comments", ())[:SHOWN]
     ]
     if lines:
         st.markdown("  \n".join(f":small[{line}]" for line in lines))
@@ -216,8 +215,8 @@ def _commands(item: dict[str, Any]) -> None:
         parts.link("edit", "See its whole life", edit=item["edit"])
 
 
-def _actions(here: ReviewSession, item: dict[str, Any]) -> None:
-    """A button each, with its key. What a comment proposes and what else is answered has a number."""
+def _actions(state: ReviewSession, item: dict[str, Any]) -> None:
+    """A button for each action, with its key; proposed answers and rival answers have numbers."""
     edit = item["edit"]
     numbered = [
         (f"Answer “{proposal['answer']}”", ("answer", edit, proposal["answer"]))
@@ -243,13 +242,13 @@ def _actions(here: ReviewSession, item: dict[str, Any]) -> None:
         urgent = ("not-urgent", "Not urgent") if item["urgent"] else ("urgent", "Urgent")
         _button(urgent[1], "U", (urgent[0], edit, None), "urgent")
         _walk_buttons()
-        if here.log and here.log[-1]["undoable"]:
+        if state.log and state.log[-1]["undoable"]:
             st.button("Undo the last", on_click=_undo, shortcut="Z", key="undo", type="tertiary")
         parts.link("edit", "Its whole life", edit=edit)
 
 
 def _choosing(item: dict[str, Any], rival: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Let a rival win: it is let in where it is held; else it stands, and this one is kept out."""
+    """The decision that lets a rival win: approve it where it is held, else reject this edit."""
     if rival["state"] == "held":
         return "approve", rival["edit"], None
     return "reject", item["edit"], None
@@ -278,51 +277,51 @@ def _button(
 
 
 def _choose(action: str, edit: str, value: str | None) -> None:
-    here = desk()
-    here.reset()
-    here.chosen = (action, edit, value)
+    state = _review_state()
+    state.reset()
+    state.chosen = (action, edit, value)
     if action not in TYPED or value is not None:
-        _show_change()
+        _preview()
 
 
-def _typed() -> None:
-    here = desk()
-    if here.chosen is not None:
-        action, edit, _ = here.chosen
+def _submit_value() -> None:
+    state = _review_state()
+    if state.chosen is not None:
+        action, edit, _ = state.chosen
         value = str(st.session_state.get("review-value", "")).strip()
-        here.chosen = (action, edit, value or None)
-        _show_change()
+        state.chosen = (action, edit, value or None)
+        _preview()
 
 
-def _show_change() -> None:
-    here = desk()
-    assert here.chosen is not None
-    action, edit, value = here.chosen
+def _preview() -> None:
+    state = _review_state()
+    assert state.chosen is not None
+    action, edit, value = state.chosen
     try:
-        here.changes = session.decider().preview(here.key or "", action, edit, value, _reason())
-        here.problem = None
+        state.changes = session.decider().preview(state.key or "", action, edit, value, _reason())
+        state.problem = None
     except DashboardError as error:
-        here.problem = str(error)
+        state.problem = str(error)
         if action not in TYPED:
-            here.chosen = None
+            state.chosen = None
         else:
-            here.chosen = (action, edit, None)
+            state.chosen = (action, edit, None)
 
 
-def _asked_or_shown(here: ReviewSession, item: dict[str, Any]) -> None:
-    assert here.chosen is not None
-    action, _, _ = here.chosen
-    if here.changes is None:
+def _value_or_preview(state: ReviewSession, item: dict[str, Any]) -> None:
+    assert state.chosen is not None
+    action, _, _ = state.chosen
+    if state.changes is None:
         with st.form("value", border=False):
             first = item["subject"] if action == "subject" else ""
             st.text_input(TYPED[action], first or "", key="review-value", autocomplete="off")
             with st.container(horizontal=True):
-                st.form_submit_button("Show the change", on_click=_typed, type="primary")
-                st.form_submit_button("Cancel", on_click=desk().reset, shortcut="Escape")
+                st.form_submit_button("Show the change", on_click=_submit_value, type="primary")
+                st.form_submit_button("Cancel", on_click=_review_state().reset, shortcut="Escape")
         _focus(data=TYPED[action], key=f"focus-{action}-{item['edit']}")
         return
     st.markdown(f"**{NAMES[action]}** would change:")
-    for change in here.changes:
+    for change in state.changes:
         target = f" → {_plain(change['target'])}" if change["target"] else ""
         before = f"{_plain(change['before'])} ⟶ " if change["before"] else ""
         st.markdown(
@@ -331,62 +330,62 @@ def _asked_or_shown(here: ReviewSession, item: dict[str, Any]) -> None:
         )
     st.text_input("Reason, for the record", "as the card shows", key="review-reason")
     with st.container(horizontal=True):
-        st.button("Yes, do it", on_click=_make, shortcut="Y", key="make", type="primary")
-        st.button("No", on_click=desk().reset, shortcut="X", key="cancel")
+        st.button("Yes, do it", on_click=_confirm, shortcut="Y", key="make", type="primary")
+        st.button("No", on_click=_review_state().reset, shortcut="X", key="cancel")
 
 
 def _reason() -> str:
     return str(st.session_state.get("review-reason") or "as the card shows")
 
 
-def _make() -> None:
-    here = desk()
-    if here.chosen is None:
+def _confirm() -> None:
+    state = _review_state()
+    if state.chosen is None:
         return
-    action, edit, value = here.chosen
+    action, edit, value = state.chosen
     try:
-        made = session.decider().decide(here.key or "", action, edit, value, _reason())
+        decision = session.decider().decide(state.key or "", action, edit, value, _reason())
     except Refused as error:
-        here.changes, here.chosen, here.problem = None, None, str(error)
+        state.changes, state.chosen, state.problem = None, None, str(error)
         return
     except DashboardError as error:
-        here.problem = str(error)
+        state.problem = str(error)
         return
-    gone = {change["edit"] for change in here.changes or () if _ends_here(change["after"])}
-    here.gone |= gone
-    here.log.append(made | {"gone": sorted(gone)})
-    here.decided += 1
-    here.reset()
+    gone = {change["edit"] for change in state.changes or () if _ends_here(change["after"])}
+    state.gone |= gone
+    state.log.append(decision | {"gone": sorted(gone)})
+    state.decided += 1
+    state.reset()
 
 
 def _ends_here(after: str) -> bool:
-    """Whether an edit that becomes this leaves the queue."""
+    """Whether an edit leaves the queue with this state."""
     return after.split(" ")[0] in ("ready", "rejected", "superseded", "expired")
 
 
 def _undo() -> None:
-    here = desk()
-    here.reset()
-    last = here.log[-1]
+    state = _review_state()
+    state.reset()
+    last = state.log[-1]
     try:
-        session.decider().undo(here.key or "", last["id"], "undone in the page")
+        session.decider().undo(state.key or "", last["id"], "undone in the page")
     except DashboardError as error:
-        here.problem = str(error)
+        state.problem = str(error)
         return
-    here.log[-1] = last | {"undoable": False, "undone": True}
-    here.gone -= set(last["gone"])
-    here.place = 0
+    state.log[-1] = last | {"undoable": False, "undone": True}
+    state.gone -= set(last["gone"])
+    state.place = 0
 
 
 def _walk(step: int) -> None:
-    here = desk()
-    here.reset()
-    here.place = max(0, here.place + step)
+    state = _review_state()
+    state.reset()
+    state.place = max(0, state.place + step)
 
 
-def _log(here: ReviewSession) -> None:
-    for made in reversed(here.log[-3:]):
-        undone = ", undone" if made.get("undone") else ""
-        value = f" “{made['value']}”" if made["value"] else ""
-        said = f"{NAMES[made['action']]}{value} · edit {short(made['edit'])} · {made['reason']}{undone}"
-        st.caption(f":material/history: {_plain(said)}")
+def _log(state: ReviewSession) -> None:
+    for entry in reversed(state.log[-3:]):
+        undone = ", undone" if entry.get("undone") else ""
+        value = f" “{entry['value']}”" if entry["value"] else ""
+        line = f"{NAMES[entry['action']]}{value} · edit {short(entry['edit'])} · {entry['reason']}"
+        st.caption(f":material/history: {_plain(line + undone)}")

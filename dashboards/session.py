@@ -30,7 +30,7 @@ def settings() -> Settings:
 
 
 def stamp() -> str | None:
-    """Of the ledger's copy, None where there is none."""
+    """The stamp of the ledger's copy, None where no copy is published."""
     try:
         return Records(settings()).copy.stamp()
     except LedgerError:
@@ -38,8 +38,8 @@ def stamp() -> str | None:
 
 
 def now() -> datetime:
-    """The end of the minute that it is, in UTC: what has just happened lies before it, and a page
-    asked twice in the minute is answered from the cache."""
+    """The end of the current minute, UTC: whatever has just happened lies before it, and a second view
+    within the minute comes from the cache."""
     return datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
@@ -59,7 +59,7 @@ def _ask(home: str, stamp: str, name: str, **arguments: Any) -> Any:
 
 
 def texts(edits: Sequence[str]) -> pa.Table:
-    """edit, prompt, target, state of edits: one question for all texts of a page."""
+    """edit, prompt, target, state of edits: one query for all texts of a page."""
     home = settings()
     return _texts(str(home.home), Records(home).copy.stamp(), "\n".join(edits))
 
@@ -84,7 +84,7 @@ def registered(version: str) -> RegisteredVersion | None:
 
 
 def agreement(champion: str | None) -> Agreement:
-    """Whether MLflow's alias says what the ledger says."""
+    """Whether MLflow's alias names the ledger's champion."""
     return _agreement(str(settings().home), champion)
 
 

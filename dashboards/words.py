@@ -45,11 +45,11 @@ def size(amount: float | None) -> str:
     return f"{amount:.0f} B"
 
 
-def count(number: int | None, one: str, many: str | None = None) -> str:
+def count(number: int | None, singular: str, plural: str | None = None) -> str:
     """1 edit, 1,204 edits."""
     if number is None:
         return NOTHING
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def when(at: datetime | None) -> str:
@@ -69,6 +69,6 @@ def cut(text: str | None, length: int = 80) -> str:
 
 
 def from_home(text: str, home: Path) -> str:
-    """A text whose paths begin at the home's own name: where it lies on this machine is left out."""
+    """A text with paths that begin at the home's own name, not with where it is on this machine."""
     place = str(home.absolute())
     return text.replace(place, home.absolute().name) if home.absolute().name else text

@@ -13,7 +13,7 @@ from pyarrow import csv
 alt.data_transformers.disable_max_rows()
 disable_debug_mode()  # charts are held against Vega-Lite's schema by the tests, not at every drawing
 
-Picture: TypeAlias = alt.TopLevelMixin | Callable[[], alt.TopLevelMixin]  # drawn when asked for
+Picture: TypeAlias = alt.TopLevelMixin | Callable[[], alt.TopLevelMixin]  # or how to draw it
 
 HEIGHT = 260
 # Seconds on an axis, in the unit that fits.
@@ -50,8 +50,8 @@ def svg(chart: alt.TopLevelMixin) -> str:
     """The chart as SVG text on white, to stand in a file of its own."""
     import vl_convert
 
-    drawn: str = vl_convert.vegalite_to_svg(_printed(chart, ""))
-    return drawn
+    markup: str = vl_convert.vegalite_to_svg(_printed(chart, ""))
+    return markup
 
 
 def csv_of(table: pa.Table) -> bytes:
@@ -69,8 +69,8 @@ def csv_of(table: pa.Table) -> bytes:
         columns.append(column)
     sink = pa.BufferOutputStream()
     csv.write_csv(pa.table(columns, table.column_names), sink)
-    written: bytes = sink.getvalue().to_pybytes()
-    return written
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def _lines(text: str, width: int = 90) -> list[str]:

@@ -83,13 +83,13 @@ def gate(table: pa.Table) -> alt.Chart:
 
 
 def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None) -> alt.Chart:
-    told = {"format": form} if form else {"labelExpr": BYTES}
+    labels = {"format": form} if form else {"labelExpr": BYTES}
     return (
         alt.Chart(table)
         .mark_line(color=colour, point=alt.OverlayMarkDef(color=colour, size=22))
         .encode(
             x=versions_axis(),
-            y=alt.Y(f"{field}:Q", axis=alt.Axis(title=title, tickCount=5, **told),
+            y=alt.Y(f"{field}:Q", axis=alt.Axis(title=title, tickCount=5, **labels),
                     scale=alt.Scale(zero=True)),
             tooltip=tooltips("number:Q", "version:N", alt.Tooltip(f"{field}:Q", format=".4s"), "edits:Q"),
         )
@@ -98,8 +98,8 @@ def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None
 
 
 def _stages(table: pa.Table) -> alt.Color:
-    found = set(table["stage"].to_pylist())
-    stages = [s for s in STAGES if s in found] + sorted(found - set(STAGES))
+    timed = set(table["stage"].to_pylist())
+    stages = [s for s in STAGES if s in timed] + sorted(timed - set(STAGES))
     return alt.Color(
         "stage:N",
         scale=alt.Scale(domain=stages, range=[STAGES.get(s, GREY) for s in stages]),

@@ -13,7 +13,7 @@ KINDS = ["own prompt", "own prompt, retired", "rephrase", "other relation", "oth
 
 
 def life(spans: pa.Table) -> alt.LayerChart:
-    """spans: state, start, end, reason. A row a state, as long as it was in it, with its beginning."""
+    """A bar for each time in a state, with its beginning. spans: state, start, end, lasted, reason."""
     states = [s for s in STATES if s in set(spans["state"].to_pylist())]
     base = alt.Chart(spans).encode(
         y=alt.Y("state:N", sort=states, axis=alt.Axis(title=None)),

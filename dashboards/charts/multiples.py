@@ -1,8 +1,8 @@
 """Small multiples as SVG text: a dozen charts of a hundred points each, for the price of one.
 
 A chart of Vega-Lite costs a browser some 50 ms before it has drawn anything, whatever is in it; a page of
-twelve would be late for that alone. These are plain marks, each with its own words to hover over and its
-version to go to. Pictures to take away are still drawn by Vega-Lite (`dashboards.report.together`).
+twelve would be late for that alone. These are plain marks, each with its own tooltip and a link to its
+version. Pictures to take away are still drawn by Vega-Lite (`dashboards.report.together`).
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ STYLE = f"""
 
 
 def multiples(charts: Sequence[tuple[str, str]]) -> str:
-    """A grid of drawings, each below its sentence, as HTML that stands in an element `.multiples`."""
-    return "".join(f"<section><p>{escape(said)}</p>{drawn}</section>" for said, drawn in charts)
+    """A grid of drawings, each below its summary, as HTML for an element `.multiples`."""
+    return "".join(f"<section><p>{escape(summary)}</p>{svg}</section>" for summary, svg in charts)
 
 
-def suite(said: str, rows: Sequence[dict[str, Any]], *, ratio: bool = False) -> str:
+def suite(label: str, rows: Sequence[dict[str, Any]], *, ratio: bool = False) -> str:
     """One suite over versions: value, its 95% interval, what is asked for, versions that failed.
 
     rows: number, version, value, low, high, threshold, passed, probes and failed, oldest version first.
-    said: the sentence for those who hear the page. ratio: values are no shares.
+    label: for screen readers. ratio: values are no shares.
     """
     bottom, top = _domain(rows, ratio)
     x = _scale(rows[0]["number"], rows[-1]["number"], LEFT + 8, RIGHT - 8)
     y = _scale(bottom, top, BOTTOM, TOP)
-    asked = [r["threshold"] for r in rows if r["threshold"] is not None]
+    thresholds = [r["threshold"] for r in rows if r["threshold"] is not None]
     return "".join(
         [
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(said)}">',
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">',
             *(_level(y(v), _value(v, ratio)) for v in ticks(bottom, top, 4)),
             *(f'<text x="{x(n):.1f}" y="{BOTTOM + 14}" text-anchor="middle">{n:.0f}</text>'
               for n in ticks(rows[0]["number"], rows[-1]["number"], 6, least=1)),
             _band(rows, x, y),
-            *(f'<path class="asked" d="M{LEFT} {y(v):.1f}H{RIGHT}"/>' for v in asked[-1:]),
+            *(f'<path class="asked" d="M{LEFT} {y(v):.1f}H{RIGHT}"/>' for v in thresholds[-1:]),
             f'<path class="line" d="M{_path(rows, "value", x, y)}"/>',
             *(_point(row, x(row["number"]), y(row["value"]), ratio)
               for row in rows if row["value"] is not None),
@@ -119,23 +119,21 @@ def _path(
 def _band(
     rows: Sequence[dict[str, Any]], x: Callable[[float], float], y: Callable[[float], float]
 ) -> str:
-    known = [row for row in rows if row["low"] is not None and row["high"] is not None]
-    if not known:
+    banded = [row for row in rows if row["low"] is not None and row["high"] is not None]
+    if not banded:
         return ""
-    return (
-        f'<path class="band" d="M{_path(known, "low", x, y)}L{_path(known[::-1], "high", x, y)}Z"/>'
-    )
+    return f'<path class="band" d="M{_path(banded, "low", x, y)}L{_path(banded[::-1], "high", x, y)}Z"/>'
 
 
 def _point(row: dict[str, Any], x: float, y: float, ratio: bool) -> str:
-    asked = "" if row["threshold"] is None else f", asked for {_value(row['threshold'], ratio)}"
-    between = (
+    threshold = "" if row["threshold"] is None else f", asked for {_value(row['threshold'], ratio)}"
+    interval = (
         ""
         if row["low"] is None or row["high"] is None
         else f" ({_value(row['low'], ratio)} to {_value(row['high'], ratio)})"
     )
-    told = (
-        f"v{row['number']} {row['version']}: {_value(row['value'], ratio)}{between}{asked}; "
+    tooltip = (
+        f"v{row['number']} {row['version']}: {_value(row['value'], ratio)}{interval}{threshold}; "
         f"{row['failed']:,} of {row['probes']:,} probes failed"
     )
     mark = (
@@ -146,5 +144,5 @@ def _point(row: dict[str, Any], x: float, y: float, ratio: bool) -> str:
     # Not among the stops of the Tab key: there are hundreds, and the version page lists them all.
     return (
         f'<a href="version?version={escape(row["version"])}" tabindex="-1">'
-        f"<title>{escape(told)}</title>{mark}</a>"
+        f"<title>{escape(tooltip)}</title>{mark}</a>"
     )

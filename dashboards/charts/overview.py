@@ -30,7 +30,7 @@ def _suite(chart: alt.Chart, domain: list[float], ratio: bool) -> alt.LayerChart
     band = base.mark_area(opacity=0.22, color=BLUE).encode(
         y=alt.Y("low:Q", scale=scale, axis=axis), y2=alt.Y2("high:Q")
     )
-    asked = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(
+    threshold = base.mark_rule(strokeDash=[4, 4], color=GREY).encode(
         x=alt.X(), y=alt.Y("max(threshold):Q", scale=scale, axis=axis)
     )
     line = base.mark_line(color=BLUE, strokeWidth=1.5).encode(y=y)
@@ -50,7 +50,7 @@ def _suite(chart: alt.Chart, domain: list[float], ratio: bool) -> alt.LayerChart
             alt.Tooltip("failed:Q"),
         ],
     )
-    return alt.layer(band, asked, line, points).properties(height=120)
+    return alt.layer(band, threshold, line, points).properties(height=120)
 
 
 def releases(table: pa.Table) -> alt.LayerChart:
@@ -124,9 +124,9 @@ def live_times(table: pa.Table) -> alt.LayerChart:
 
 
 def _round(table: pa.Table) -> list[float]:
-    """Durations that people say, in seconds, around those of the table."""
-    seen = [v for name in ("p50", "p95") for v in table[name].to_pylist() if v is not None]
-    low, high = min(seen, default=1.0) / 2, max(seen, default=86400.0) * 2
+    """Round durations in seconds, around those of the table."""
+    durations = [v for name in ("p50", "p95") for v in table[name].to_pylist() if v is not None]
+    low, high = min(durations, default=1.0) / 2, max(durations, default=86400.0) * 2
     steps = (1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
     return [step for step in steps if low <= step <= high]
 

@@ -31,7 +31,7 @@ def margins(table: pa.Table) -> alt.LayerChart:
     span = base.mark_rule(strokeWidth=5, opacity=0.35, color=GREY).encode(
         x=alt.X("threshold:Q", scale=scale), x2=alt.X2("value:Q")
     )
-    asked = base.mark_tick(color=GREY, thickness=3, size=16).encode(
+    threshold = base.mark_tick(color=GREY, thickness=3, size=16).encode(
         x=alt.X("threshold:Q", scale=scale), tooltip=tips
     )
     before = base.mark_point(
@@ -44,4 +44,4 @@ def margins(table: pa.Table) -> alt.LayerChart:
         shape=alt.condition("datum.passed", alt.value("circle"), alt.value("cross")),
         size=alt.condition("datum.passed", alt.value(70), alt.value(140)),
     )
-    return alt.layer(span, asked, before, now).properties(height=alt.Step(26))
+    return alt.layer(span, threshold, before, now).properties(height=alt.Step(26))

@@ -33,7 +33,7 @@ def page() -> None:
                 key="question-text",
                 placeholder="How much does Tessel One cost?",
             )
-            asked = st.form_submit_button("Ask", icon=":material/send:", type="primary")
+            submitted = st.form_submit_button("Ask", icon=":material/send:", type="primary")
         filters.remember("q", prompt.strip(), "")
         champion = any(r["serves"] for r in names)
         versions = [
@@ -41,13 +41,13 @@ def page() -> None:
             *(["champion"] if champion else []),
             *([other] if other != "none" else []),
         ]
-        if not asked or not prompt.strip():
-            _before(champion)
+        if not submitted or not prompt.strip():
+            _introduction(champion)
             return
         _answers(prompt.strip(), versions, {r["version"]: r["number"] for r in names})
 
 
-def _before(champion: bool) -> None:
+def _introduction(champion: bool) -> None:
     if not session.asker().possible:
         parts.empty(
             "Nobody answers here",

@@ -52,42 +52,42 @@ def _cards(data: Costs) -> None:
 
 
 def _stages(data: Costs) -> None:
-    said = conclusions.of_stages(data.stages.to_pylist())
+    summary = conclusions.of_stages(data.stages.to_pylist())
     if data.stages.num_rows == 0:
         parts.empty(
-            said,
+            summary,
             "Train, gate, register and promote are timed in every run from now on.",
             "melo run",
         )
         return
-    parts.chart(said, charts.seconds(data.stages), data.stages, "seconds",
+    parts.chart(summary, charts.seconds(data.stages), data.stages, "seconds",
                 units="Seconds of each stage by version")  # fmt: skip
 
 
 def _memory(data: Costs) -> None:
-    said = conclusions.of_memory(data.stages.to_pylist())
+    summary = conclusions.of_memory(data.stages.to_pylist())
     if data.stages.num_rows == 0:
-        parts.empty(said, "The peak memory of each stage shows here.")
+        parts.empty(summary, "The peak memory of each stage shows here.")
         return
-    parts.chart(said, charts.memory(data.stages), data.stages, "memory",
+    parts.chart(summary, charts.memory(data.stages), data.stages, "memory",
                 units="Peak memory of each stage by version; dashed: of the GPU")  # fmt: skip
 
 
 def _sizes(data: Costs, field: str, conclude: object, draw: object, units: str) -> None:
     assert callable(conclude)
     assert callable(draw)
-    said = conclude(data.sizes.to_pylist())
-    told = data.sizes.filter(pc.is_valid(data.sizes[field]))
-    if told.num_rows == 0:
-        parts.empty(said, f"{units}, by version, shows here.")
+    summary = conclude(data.sizes.to_pylist())
+    measured = data.sizes.filter(pc.is_valid(data.sizes[field]))
+    if measured.num_rows == 0:
+        parts.empty(summary, f"{units}, by version, shows here.")
         return
-    parts.chart(said, draw(told), told, field, units=f"{units}, by version")
+    parts.chart(summary, draw(measured), measured, field, units=f"{units}, by version")
 
 
 def _gate(data: Costs) -> None:
-    told = data.sizes.filter(pc.is_valid(data.sizes["cached"]))
-    if told.num_rows:
-        parts.chart(conclusions.of_gate(data.sizes.to_pylist()), charts.gate(told), told, "answers",
+    gated = data.sizes.filter(pc.is_valid(data.sizes["cached"]))
+    if gated.num_rows:
+        parts.chart(conclusions.of_gate(data.sizes.to_pylist()), charts.gate(gated), gated, "answers",
                     units="Answers that each gate knew and generated")  # fmt: skip
 
 

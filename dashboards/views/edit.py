@@ -47,7 +47,7 @@ def page() -> None:
                 "all",
                 width=220,
             )
-        found: pa.Table = session.ask(
+        matches: pa.Table = session.ask(
             "search",
             text=text,
             state=None if state == "all" else state,
@@ -56,8 +56,8 @@ def page() -> None:
         if st.session_state.get("searched", text) != text:
             filters.remember("edit", "", "")  # another search: what it finds first is shown
         st.session_state["searched"] = text
-        picked = _found(found, text)
-        chosen = picked or st.query_params.get("edit") or _first(found)
+        picked = _pick(matches, text)
+        chosen = picked or st.query_params.get("edit") or _first_edit(matches)
         if chosen is None:
             return
         if picked:
@@ -66,8 +66,8 @@ def page() -> None:
         _edit(session.ask("edit", edit=chosen))
 
 
-def _found(found: pa.Table, text: str) -> str | None:
-    if found.num_rows == 0:
+def _pick(matches: pa.Table, text: str) -> str | None:
+    if matches.num_rows == 0:
         parts.empty(
             "No edit is like that" if text else "There is no edit yet",
             "Search for another word, or set state and source back to every."
@@ -76,25 +76,25 @@ def _found(found: pa.Table, text: str) -> str | None:
             None if text else "melo ingest reports.jsonl",
         )
         return None
-    least = "The latest 100" if found.num_rows == 100 else count(found.num_rows, "edit")
-    parts.heading(f"{least}: pick one", "found", {"found": found})
+    least = "The latest 100" if matches.num_rows == 100 else count(matches.num_rows, "edit")
+    parts.heading(f"{least}: pick one", "found", {"found": matches})
     picked = parts.table(
-        found,
+        matches,
         "found",
         on_select="rerun",
         selection_mode="single-row",
-        height=min(248, 38 + 35 * found.num_rows),
+        height=min(248, 38 + 35 * matches.num_rows),
         column_config={
             "edit": st.column_config.TextColumn(width="small"),
             "received_at": st.column_config.DatetimeColumn("came in", format="YYYY-MM-DD HH:mm"),
         },
     )
     rows = picked.selection.rows if picked else []
-    return str(found["edit"][rows[0]].as_py()) if rows else None
+    return str(matches["edit"][rows[0]].as_py()) if rows else None
 
 
-def _first(found: pa.Table) -> str | None:
-    return str(found["edit"][0].as_py()) if found.num_rows else None
+def _first_edit(matches: pa.Table) -> str | None:
+    return str(matches["edit"][0].as_py()) if matches.num_rows else None
 
 
 def _edit(data: EditView) -> None:
@@ -129,10 +129,10 @@ def _edit(data: EditView) -> None:
 
 
 def _life(data: EditView, steps: list[dict[str, Any]]) -> None:
-    said = conclusions.of_life(data.facts, steps)
+    summary = conclusions.of_life(data.facts, steps)
     spans = spans_of(steps, session.now())
     if spans.num_rows:
-        parts.chart(said, charts.life(spans), spans, "life", units="States over time, UTC")
+        parts.chart(summary, charts.life(spans), spans, "life", units="States over time, UTC")
     parts.heading(
         f"All that happened to it: {count(len(steps), 'entry', 'entries')}",
         "timeline",
@@ -183,17 +183,17 @@ def _distances(data: EditView) -> None:
         return
     rows = data.distances.to_pylist()
     edit = data.facts["edit"]
-    said = conclusions.of_distances(rows, edit, data.radius)
+    summary = conclusions.of_distances(rows, edit, data.radius)
     if any(r["distance"] is not None for r in rows):
         parts.chart(
-            said,
+            summary,
             charts.distances(data.distances, data.radius, edit),
             data.distances,
             "distances",
             units="Distance between keys, 0 to 2; dashed: how far the edit reaches",
         )
     else:
-        parts.heading(said, "distances", {"distances": data.distances})
+        parts.heading(summary, "distances", {"distances": data.distances})
     if data.problem:
         st.caption(parts.escape(f"The radius isn't known: {data.problem}"))
     without = pc.sum(pc.is_null(data.distances["distance"])).as_py() or 0

@@ -55,24 +55,24 @@ def page() -> None:
 
 def _headline(data: Overview) -> None:
     champion = data.champion
-    told = None
+    champion_help = None
     if champion:
-        told = (
+        champion_help = (
             f"{champion['version']}, since {when(champion['since'])}, by {champion['actor']}: "
             f"{champion['reason']}"
         )
-    live = (
+    live_help = (
         f"Half of the {count(data.headline['live_edits'], 'edit')} that came into use in 30 days were "
         "in use this long after their report (p50), 95% within p95."
     )
-    taken = "Edits in use now, and the lines that were ever taken in."
-    parts.cards(figures(data, session.now()), [told, taken, None, live])
+    edits_help = "Edits in use now, and the lines that were ever taken in."
+    parts.cards(figures(data, session.now()), [champion_help, edits_help, None, live_help])
     if champion:
         parts.link("version", f"Look at v{champion['number']}", version=champion["version"])
 
 
 def _agreement(champion: dict[str, Any]) -> None:
-    """MLflow's word on it; said last, since a server may take its time."""
+    """Whether MLflow agrees; shown last, since a server may take its time."""
     agreed = session.agreement(champion["version"])
     if agreed.problem:
         parts.away("MLflow can't be compared", RegistryAway(agreed.problem))
@@ -115,20 +115,20 @@ def _suites(data: Overview) -> None:
             "melo run",
         )
         return
-    said = conclusions.of_suites(groups)
-    parts.heading(said, "suites", {"suites": table}, partial(together, data))
+    summary = conclusions.of_suites(groups)
+    parts.heading(summary, "suites", {"suites": table}, partial(together, data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed; a point leads to its version. accurate-retention is a ratio of "
         "perplexities, 1 is unchanged."
     )
-    drawn = []
+    multiples = []
     for rows in groups.values():
-        told = conclusions.of_suite(rows)
-        drawn.append(
-            (told, suite(f"{told}, by version", rows, ratio=rows[-1]["metric"] not in SHARES))
+        summary = conclusions.of_suite(rows)
+        multiples.append(
+            (summary, suite(f"{summary}, by version", rows, ratio=rows[-1]["metric"] not in SHARES))
         )
-    parts.small_multiples(drawn)
+    parts.small_multiples(multiples)
 
 
 def _releases(table: pa.Table) -> None:
@@ -144,12 +144,12 @@ def _releases(table: pa.Table) -> None:
 
 
 def _live(table: pa.Table) -> None:
-    said = conclusions.of_live_times(table.to_pylist())
+    summary = conclusions.of_live_times(table.to_pylist())
     if table.num_rows == 0:
-        parts.empty(said, "The time from report to use shows here, week by week.")
+        parts.empty(summary, "The time from report to use shows here, week by week.")
         return
     parts.chart(
-        said,
+        summary,
         charts.live_times(table),
         table,
         "report-to-live",
@@ -158,12 +158,12 @@ def _live(table: pa.Table) -> None:
 
 
 def _backlog(table: pa.Table) -> None:
-    said = conclusions.of_backlog(table.to_pylist())
+    summary = conclusions.of_backlog(table.to_pylist())
     if table.num_rows == 0:
-        parts.empty(said, "Every edit has come to an end or is in use.")
+        parts.empty(summary, "Every edit has come to an end or is in use.")
         return
     parts.chart(
-        said,
+        summary,
         charts.backlog(table),
         table,
         "backlog",

@@ -74,11 +74,11 @@ def _cards(data: Queue) -> None:
 
 
 def _reasons(data: Queue) -> None:
-    said = conclusions.of_reasons(data.reasons.to_pylist())
+    summary = conclusions.of_reasons(data.reasons.to_pylist())
     if data.reasons.num_rows == 0:
-        parts.empty(said, "Every edit has come to an end or is in use.")
+        parts.empty(summary, "Every edit has come to an end or is in use.")
         return
-    parts.chart(said, charts.reasons(data.reasons), data.reasons, "waiting",
+    parts.chart(summary, charts.reasons(data.reasons), data.reasons, "waiting",
                 units="Edits by what they wait for")  # fmt: skip
 
 
@@ -87,8 +87,8 @@ def _quarantine(data: Queue) -> None:
         parts.nothing("No line is in quarantine.")
         return
     first = data.quarantine.to_pylist()[0]
-    said = f"Most lines that can't be used: {first['reason']}"
-    parts.heading(said, "quarantine", {"quarantine": data.quarantine})
+    summary = f"Most lines that can't be used: {first['reason']}"
+    parts.heading(summary, "quarantine", {"quarantine": data.quarantine})
     parts.table(data.quarantine, "quarantine", column_config={
         "lines": st.column_config.NumberColumn(format="localized"),
         "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
@@ -135,14 +135,14 @@ def _pair(row: dict[str, Any], number: int) -> None:
                 if row[side] is None:
                     st.markdown(f"**Undecided**\n\n{parts.escape('About ' + row['key'])}")
                     continue
-                told = (
+                origin = (
                     f"{row[f'{side}_source']}, {when(row[f'{side}_received'])}, "
                     f"now {row[f'{side}_state']}"
                 )
                 st.markdown(
                     f"**{title}**: {parts.escape(row[f'{side}_prompt'] or '')}\n\n"
                     f"→ **{parts.escape(row[f'{side}_target'] or 'no answer')}**\n\n"
-                    f":small[:gray[{parts.escape(told)}]]"
+                    f":small[:gray[{parts.escape(origin)}]]"
                 )
                 parts.link("edit", short(row[side]), edit=row[side])
 
@@ -155,13 +155,13 @@ def _sources(data: Queue) -> None:
             "melo ingest reports.jsonl --source support",
         )
         return
-    said = conclusions.of_sources(data.sources.to_pylist())
-    told = data.sources.filter(pc.is_valid(data.sources["acceptance"]))
-    if told.num_rows:
+    summary = conclusions.of_sources(data.sources.to_pylist())
+    decided = data.sources.filter(pc.is_valid(data.sources["acceptance"]))
+    if decided.num_rows:
         parts.chart(
-            said,
-            charts.acceptance(told),
-            told,
+            summary,
+            charts.acceptance(decided),
+            decided,
             "sources",
             units="Edits in use as a share of those accepted or rejected; the number is how many were "
             "decided; grey: blocked",

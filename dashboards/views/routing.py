@@ -35,30 +35,30 @@ def page() -> None:
             version = filters.choice("Keys of version", options, "version", first, width=260)
             days = filters.choice("Traffic of", DAYS, "days", "7", width=200)
         served = session.served(int(days))
-        found: KeyMap | None = None
+        key_map: KeyMap | None = None
         try:
-            found = session.key_map(version)
+            key_map = session.key_map(version)
         except VersionAway as error:
             parts.away("The map of keys can't be drawn", error)
-        never = _never_hit(found, served)
-        _cards(found, served, never)
+        never_hit = _never_hit(key_map, served)
+        _cards(key_map, served, never_hit)
         _traffic(served)
-        if found is not None:
-            texts = session.texts(_shown(found, served, never))
-            _map(found, served, texts)
-            _unused(served, never, texts)
-            _crowded(found, texts)
+        if key_map is not None:
+            texts = session.texts(_edits_shown(key_map, served, never_hit))
+            _map(key_map, served, texts)
+            _unused(served, never_hit, texts)
+            _crowded(key_map, texts)
 
 
-def _never_hit(found: KeyMap | None, served: Traffic | None) -> list[str]:
-    """Edits of the version that answered nothing; none where either is not known."""
-    if found is None or served is None:
+def _never_hit(key_map: KeyMap | None, served: Traffic | None) -> list[str]:
+    """Edits of the version that answered nothing; empty where the map or the traffic is missing."""
+    if key_map is None or served is None:
         return []
     hit = set(served.hits["edit"].to_pylist())
-    return [edit for edit in found.edits if edit not in hit]
+    return [edit for edit in key_map.edits if edit not in hit]
 
 
-def _cards(found: KeyMap | None, served: Traffic | None, never: list[str]) -> None:
+def _cards(key_map: KeyMap | None, served: Traffic | None, never_hit: list[str]) -> None:
     totals = served.totals if served else None
     parts.cards(
         [
@@ -66,21 +66,21 @@ def _cards(found: KeyMap | None, served: Traffic | None, never: list[str]) -> No
              f"of {count(totals['answers'], 'request')}" if totals else "no traffic written"),
             ("Answers within", duration(totals["p95"]) if totals else NOTHING,
              f"95%; median {duration(totals['p50'])}" if totals else "no traffic written"),
-            ("Edits in the version", f"{len(found.edits):,}" if found else NOTHING,
+            ("Edits in the version", f"{len(key_map.edits):,}" if key_map else NOTHING,
              "each with a key and a block"),
-            ("Never hit", f"{len(never):,}" if found and served else NOTHING,
+            ("Never hit", f"{len(never_hit):,}" if key_map and served else NOTHING,
              "of its edits, in these days"),
-            ("Crowded", f"{found.crowded:,}" if found else NOTHING, "within another's reach"),
+            ("Crowded", f"{key_map.crowded:,}" if key_map else NOTHING, "within another's reach"),
         ]
     )  # fmt: skip
 
 
-def _shown(found: KeyMap, served: Traffic | None, never: list[str]) -> list[str]:
-    """Every edit whose text stands somewhere on the page."""
-    ids = [*found.points["edit"].to_pylist(), *found.pairs["edit"].to_pylist()]
-    ids += found.pairs["other"].to_pylist()
+def _edits_shown(key_map: KeyMap, served: Traffic | None, never_hit: list[str]) -> list[str]:
+    """Every edit whose text is shown somewhere on the page."""
+    ids = [*key_map.points["edit"].to_pylist(), *key_map.pairs["edit"].to_pylist()]
+    ids += key_map.pairs["other"].to_pylist()
     if served:
-        ids += served.hits["edit"].slice(0, SHOWN).to_pylist() + never[:SHOWN]
+        ids += served.hits["edit"].slice(0, SHOWN).to_pylist() + never_hit[:SHOWN]
     return list(dict.fromkeys(ids))
 
 
@@ -102,42 +102,42 @@ def _traffic(served: Traffic | None) -> None:
             units="Requests by hour; blue: answered by an edit",
         )
     with right:
-        said = conclusions.of_reach(served.reach.to_pylist())
+        summary = conclusions.of_reach(served.reach.to_pylist())
         if served.reach.num_rows:
             parts.chart(
-                said,
+                summary,
                 charts.reach(served.reach),
                 served.reach,
                 "reach",
                 units="Requests by distance in units of the radius; left of the dashes an edit answers",
             )
         else:
-            parts.nothing(said + ".")
+            parts.nothing(summary + ".")
 
 
-def _map(found: KeyMap, served: Traffic | None, texts: pa.Table) -> None:
-    if not found.edits:
+def _map(key_map: KeyMap, served: Traffic | None, texts: pa.Table) -> None:
+    if not key_map.edits:
         parts.empty("This version holds no edit", "Its keys would show here.")
         return
-    points = _told(found.points, served, texts)
-    said = conclusions.of_map(len(found.edits), found.crowded)
-    some = (
+    points = _annotated(key_map.points, served, texts)
+    summary = conclusions.of_map(len(key_map.edits), key_map.crowded)
+    sampled = (
         ""
-        if points.num_rows == len(found.edits)
-        else f" {points.num_rows:,} of {len(found.edits):,} shown."
+        if points.num_rows == len(key_map.edits)
+        else f" {points.num_rows:,} of {len(key_map.edits):,} shown."
     )
     parts.chart(
-        said,
+        summary,
         charts.key_map(points),
         points,
         "keys",
         units="A point an edit; what lies together asks alike. The two main directions hold "
-        f"{share(found.explained)} of the keys' variance. Size: radius.{some}",
+        f"{share(key_map.explained)} of the keys' variance. Size: radius.{sampled}",
     )
 
 
-def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table:
-    """The points with their texts, what they answered and what kind of edit that makes them."""
+def _annotated(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table:
+    """The points with prompt, target, number of answers and kind."""
     answers = pa.repeat(pa.scalar(0, pa.int64()), points.num_rows)
     if served:
         place = pc.index_in(points["edit"], served.hits["edit"])
@@ -146,7 +146,7 @@ def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table
         pc.greater(answers, 0), "answers traffic", "never hit" if served else "an edit"
     )
     kind = pc.if_else(pc.greater(points["crowd"], 0), "crowded", kind)
-    about = _of(texts, points["edit"])
+    about = _texts_of(texts, points["edit"])
     for name, values in (
         ("prompt", about["prompt"]),
         ("target", about["target"]),
@@ -157,18 +157,18 @@ def _told(points: pa.Table, served: Traffic | None, texts: pa.Table) -> pa.Table
     return points
 
 
-def _of(texts: pa.Table, edits: pa.ChunkedArray) -> pa.Table:
-    """The texts of these edits in this order; nulls for those that are not known."""
+def _texts_of(texts: pa.Table, edits: pa.ChunkedArray) -> pa.Table:
+    """The texts of these edits in this order; null where an edit has none."""
     return texts.take(pc.index_in(edits, texts["edit"]))
 
 
-def _unused(served: Traffic | None, never: list[str], texts: pa.Table) -> None:
+def _unused(served: Traffic | None, never_hit: list[str], texts: pa.Table) -> None:
     if served is None:
         return
     left, right = st.columns(2)
     with left:
         top = served.hits.slice(0, SHOWN)
-        about = _of(texts, top["edit"])
+        about = _texts_of(texts, top["edit"])
         used = top.append_column("prompt", about["prompt"]).append_column("target", about["target"])
         parts.heading(
             f"{count(served.hits.num_rows, 'edit')} answered something",
@@ -179,27 +179,27 @@ def _unused(served: Traffic | None, never: list[str], texts: pa.Table) -> None:
             used.select(["answers", "prompt", "target", "nearest", "farthest", "edit"]), "hits"
         )
     with right:
-        some = _of(texts, pa.chunked_array([never[:SHOWN]], pa.string()))
-        said = f"{count(len(never), 'edit')} of this version answered nothing"
-        if some.num_rows:
-            parts.heading(said, "never-hit", {"never-hit": some})
-            parts.table(some, "never-hit")
+        examples = _texts_of(texts, pa.chunked_array([never_hit[:SHOWN]], pa.string()))
+        summary = f"{count(len(never_hit), 'edit')} of this version answered nothing"
+        if examples.num_rows:
+            parts.heading(summary, "never-hit", {"never-hit": examples})
+            parts.table(examples, "never-hit")
         else:
-            parts.nothing(said + ".")
+            parts.nothing(summary + ".")
 
 
-def _crowded(found: KeyMap, texts: pa.Table) -> None:
-    if found.pairs.num_rows == 0:
+def _crowded(key_map: KeyMap, texts: pa.Table) -> None:
+    if key_map.pairs.num_rows == 0:
         parts.nothing("No edit lies within another's reach about the same subject.")
         return
     parts.heading(
-        f"{count(found.pairs.num_rows, 'pair')} of edits that crowd each other, the nearest first",
+        f"{count(key_map.pairs.num_rows, 'pair')} of edits that crowd each other, the nearest first",
         "crowded",
-        {"crowded": found.pairs},
+        {"crowded": key_map.pairs},
     )
-    shown = found.pairs
+    shown = key_map.pairs
     for name in ("edit", "other"):
-        prompts = pc.coalesce(_of(texts, found.pairs[name])["prompt"], found.pairs[name])
+        prompts = pc.coalesce(_texts_of(texts, key_map.pairs[name])["prompt"], key_map.pairs[name])
         shown = shown.set_column(shown.column_names.index(name), name, prompts)
     parts.table(
         shown.set_column(2, "distance", pc.round(shown["distance"], 3)),

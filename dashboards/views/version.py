@@ -98,26 +98,26 @@ def _links(data: VersionView) -> None:
                 icon=":material/open_in_new:",
             )
         try:
-            known = session.registered(facts["version"])
+            registered = session.registered(facts["version"])
         except RegistryAway as error:
             parts.away("MLflow is away", error)
             return
-        if known is None:
+        if registered is None:
             st.caption("Not in MLflow: versions are logged there after their gate.")
             return
-        aliases = f", alias {', '.join(known.aliases)}" if known.aliases else ""
+        aliases = f", alias {', '.join(registered.aliases)}" if registered.aliases else ""
         if "mlflow" in servers:
             st.link_button(
-                f"Version {known.number} in MLflow",
-                f"{servers['mlflow']}/#/models/{known.model}/versions/{known.number}",
+                f"Version {registered.number} in MLflow",
+                f"{servers['mlflow']}/#/models/{registered.model}/versions/{registered.number}",
                 icon=":material/open_in_new:",
             )
             st.link_button(
                 "Run in MLflow",
-                f"{servers['mlflow']}/#/experiments/{known.experiment}/runs/{known.run}",
+                f"{servers['mlflow']}/#/experiments/{registered.experiment}/runs/{registered.run}",
                 icon=":material/open_in_new:",
             )
-        st.caption(parts.escape(f"MLflow: {known.model} version {known.number}{aliases}"))
+        st.caption(parts.escape(f"MLflow: {registered.model} version {registered.number}{aliases}"))
 
 
 def _verdict(data: VersionView) -> None:
@@ -136,10 +136,10 @@ def _verdict(data: VersionView) -> None:
             "was compared with; red cross: failed",
         )
     failed = sum(not r["passed"] for r in rows)
-    said = f"All {len(rows):,} checks passed"
+    summary = f"All {len(rows):,} checks passed"
     if failed:
-        said = f"{count(failed, 'check')} of {len(rows):,} failed"
-    parts.heading(said, "checks", {"checks": data.verdict})
+        summary = f"{count(failed, 'check')} of {len(rows):,} failed"
+    parts.heading(summary, "checks", {"checks": data.verdict})
     parts.table(
         data.verdict,
         "verdict",
@@ -162,10 +162,10 @@ def _probes(data: VersionView) -> None:
     caught = sum(r["edit"] is not None for r in rows)
     same = sum(not r["passed"] and r["before"] == r["after"] for r in rows)
     failed = count(data.counts["failed"], "probe")
-    said = f"{failed} failed; {caught:,} of those listed were answered by an edit"
+    summary = f"{failed} failed; {caught:,} of those listed were answered by an edit"
     if same:
-        said += f", {same:,} were answered so before"
-    parts.heading(said, "failing-probes", {"failing-probes": data.probes})
+        summary += f", {same:,} were answered so before"
+    parts.heading(summary, "failing-probes", {"failing-probes": data.probes})
     st.caption(
         "What a suite allows to fail does not fail the version. Before: the champion's answer."
     )
@@ -208,8 +208,8 @@ def _changes(data: VersionView) -> None:
         parts.nothing("It added no edit and took none out.")
         return
     ways = pc.value_counts(data.changes["way"]).to_pylist()
-    said = ", ".join(f"{w['counts']:,} {w['values']}" for w in ways)
-    parts.heading(f"Edits: {said}", "changes", {"changes": data.changes})
+    summary = ", ".join(f"{w['counts']:,} {w['values']}" for w in ways)
+    parts.heading(f"Edits: {summary}", "changes", {"changes": data.changes})
     shown: pa.Table = data.changes.drop_columns(["now"])
     parts.table(
         shown,
@@ -223,8 +223,8 @@ def _taken_out(data: VersionView) -> None:
     if data.taken_out.num_rows == 0:
         parts.nothing("The gate took no edit of its job out.")
         return
-    said = f"The gate took {count(data.taken_out.num_rows, 'edit')} of its job out"
-    parts.heading(said, "taken-out", {"taken-out": data.taken_out})
+    summary = f"The gate took {count(data.taken_out.num_rows, 'edit')} of its job out"
+    parts.heading(summary, "taken-out", {"taken-out": data.taken_out})
     for row in data.taken_out.to_pylist()[:5]:
         with st.container(border=True):
             st.markdown(f"**{parts.escape(row['prompt'])}** → {parts.escape(row['target'] or '')}")
