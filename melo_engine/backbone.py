@@ -280,18 +280,18 @@ class Backbone:
     def offsets(self, prompts: Sequence[Prompt]) -> list[list[tuple[int, int]]]:
         """Where each token of encoded prompts stands in their rendered text: [begin, end) in characters.
 
-        Empty for special tokens; no list at all where the tokenizer keeps no account of it.
+        Empty for special tokens; no entries where the tokenizer keeps no account of them.
         """
         if not self.tokenizer.is_fast or not prompts:
             return [[] for _ in prompts]
         with self.lock:
-            found = self.tokenizer(
+            encoded = self.tokenizer(
                 [self.rendered(p) for p in prompts],
                 padding=False,
                 add_special_tokens=not self.is_chat,
                 return_offsets_mapping=True,
             )
-        return [[(int(b), int(e)) for b, e in places] for places in found["offset_mapping"]]
+        return [[(int(b), int(e)) for b, e in places] for places in encoded["offset_mapping"]]
 
     def takes(self, prompt: Prompt) -> bool:
         """Whether a prompt can be asked: neither empty nor too long."""

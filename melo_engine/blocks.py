@@ -10,8 +10,8 @@ content; on disk it is a folder:
     <hash>/sha256.json           of both files
 
 Files are mapped into memory. When the first block is used all of them are hashed and compared with the
-shard's name, and with the hashes that whoever opened it knows them by, so opening costs the same for
-ten blocks and ten thousand.
+shard's name, and with the hashes that a version has on record, so opening costs the same for ten blocks
+and ten thousand.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class GatheredBlocks:
     """Blocks laid out for one batch.
 
     rows: (R,) int64, ascending; pairs[i]: A (R, in, r), B (R, r, out) of target i. shares: where
-    blocks act on several rows each, and all rows have one: (blocks, rows of each) for each run of
-    blocks that have as many, in their order; `rows` says nothing then.
+    every row has a block and blocks have several rows: (number of blocks, rows of each) for each run
+    of blocks with as many rows, in their order; `rows` is not used then.
     """
 
     rows: Tensor
@@ -54,11 +54,11 @@ class GatheredBlocks:
 
     def select(self, keep: Sequence[int]) -> GatheredBlocks | None:
         """The blocks of some rows of the batch, in this order; None where none of them has one."""
-        held = {row: place for place, row in enumerate(self.rows.tolist())}
-        rows = [i for i, row in enumerate(keep) if row in held]
+        place_of = {row: place for place, row in enumerate(self.rows.tolist())}
+        rows = [i for i, row in enumerate(keep) if row in place_of]
         if not rows:
             return None
-        places = torch.tensor([held[keep[i]] for i in rows], device=self.rows.device)
+        places = torch.tensor([place_of[keep[i]] for i in rows], device=self.rows.device)
         pairs = tuple((a[places], b[places]) for a, b in self.pairs)
         return GatheredBlocks(torch.tensor(rows, device=self.rows.device), len(keep), pairs)
 
@@ -72,13 +72,13 @@ class Shard:
         keys: np.ndarray,
         pairs: list[tuple[Tensor, Tensor]] | None,
         folder: Path | None,
-        known: Sequence[tuple[int, str]] = (),
+        expected: Sequence[tuple[int, str]] = (),
     ) -> None:
         self.name = name
         self.keys = keys  # (n, K) float32
         self._pairs = pairs
         self.folder = folder
-        self._known = known
+        self._expected = expected
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -94,15 +94,15 @@ class Shard:
     @classmethod
     def from_tensors(cls, pairs: Sequence[tuple[Tensor, Tensor]], keys: np.ndarray) -> Shard:
         """pairs[i]: A (n, in, r), B (n, r, out) of target i. keys: (n, K)."""
-        kept = [(a.detach().cpu().contiguous(), b.detach().cpu().contiguous()) for a, b in pairs]
+        on_cpu = [(a.detach().cpu().contiguous(), b.detach().cpu().contiguous()) for a, b in pairs]
         keys = np.ascontiguousarray(keys, dtype=np.float32)
-        return cls(_name(_block_hashes(kept, keys)), keys, kept, None)
+        return cls(_name(_block_hashes(on_cpu, keys)), keys, on_cpu, None)
 
     @classmethod
-    def open(cls, folder: Path, name: str, known: Sequence[tuple[int, str]] = ()) -> Shard:
+    def open(cls, folder: Path, name: str, expected: Sequence[tuple[int, str]] = ()) -> Shard:
         """Map a saved shard. Raises VersionError where files are missing or the keys are damaged.
 
-        known: rows and the hashes of the blocks that have to lie there, see `block_hash`.
+        expected: rows and the hashes of the blocks that have to lie there, see `block_hash`.
         """
         path = folder / name
         if not (path / BLOCKS_FILE).is_file() or not (path / KEYS_FILE).is_file():
@@ -116,10 +116,10 @@ class Shard:
                 keys = file.get_tensor("keys")
         except SafetensorError:
             raise _damaged(path / KEYS_FILE) from None
-        for row, block in known:
+        for row, block in expected:
             if not 0 <= row < len(keys):
-                raise _without(name, row, block)
-        return cls(name, keys, None, path, known)
+                raise _missing_block(name, row, block)
+        return cls(name, keys, None, path, expected)
 
     @property
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
@@ -145,15 +145,15 @@ class Shard:
         hashes = _block_hashes(pairs, self.keys)
         if _name(hashes) != self.name:
             raise _damaged(path)
-        for row, block in self._known:
+        for row, block in self._expected:
             if hashes[row] != block:
-                raise _without(self.name, row, block)
+                raise _missing_block(self.name, row, block)
         return pairs
 
     def block_hash(self, row: int) -> str:
         """sha256 over the row's pairs and key: the name of the block's content."""
-        own = [(a[row : row + 1], b[row : row + 1]) for a, b in self.pairs]
-        return _block_hashes(own, self.keys[row : row + 1])[0]
+        pairs = [(a[row : row + 1], b[row : row + 1]) for a, b in self.pairs]
+        return _block_hashes(pairs, self.keys[row : row + 1])[0]
 
     def save(self, folder: Path) -> Path:
         """Write to folder/<name> unless it lies there whole; a damaged one is replaced.
@@ -161,7 +161,7 @@ class Shard:
         Never leaves half a shard behind: it is on disk before it has its name.
         """
         path = folder / self.name
-        if path.is_dir() and (self._lies_at(path) or _is_whole(path)):
+        if path.is_dir() and (self._was_opened_at(path) or _is_intact(path)):
             return path
         partial = partial_folder(path)
         shutil.rmtree(partial, ignore_errors=True)
@@ -176,7 +176,7 @@ class Shard:
         replace_folder(partial, path)
         return path
 
-    def _lies_at(self, path: Path) -> bool:
+    def _was_opened_at(self, path: Path) -> bool:
         """Whether this shard was opened there, so that nothing better could be written."""
         return self.folder is not None and self.folder.resolve() == path.resolve()
 
@@ -210,7 +210,7 @@ def gather(
     return GatheredBlocks(torch.tensor(rows, device=device), len(places), tuple(pairs))
 
 
-def _is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
         Shard.open(path.parent, path.name).pairs  # noqa: B018  read, and compared with the name
     except VersionError:
@@ -270,7 +270,7 @@ def _damaged(path: Path) -> VersionError:
     )
 
 
-def _without(name: str, row: int, block: str) -> VersionError:
+def _missing_block(name: str, row: int, block: str) -> VersionError:
     return VersionError(
         f'shard "{name}" has no block {block[:12]} in row {row}, where the version says it is; '
         "restore the version from a backup."

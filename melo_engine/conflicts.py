@@ -1,6 +1,6 @@
-"""Which edits ask the same by their keys and say different things. They are reported, not settled.
+"""Edits that ask the same, by their keys, with different targets. They are reported, not settled.
 
-Who may take an edit out of force is whoever holds the reports, their sources and their dates.
+Which of them goes out of force is decided where the reports, their sources and dates are held.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.matching.names import joined
-from melo_engine.near_misses import of_one_passage
+from melo_engine.near_misses import same_passage
 from melo_engine.types import Conflict, EditOutcome, EditRequest
 from melo_engine.version import Version
 from text import normalize_question
@@ -30,16 +30,16 @@ def likely_conflicts(
     radius: of each request. Rivals are edits in force and earlier requests. Two places of one passage
     are two questions, however near they lie: a prompt goes to the nearest.
     """
-    together = NeuronIndex(version.projection.size, version.projection.relation_size)
+    new_index = NeuronIndex(version.projection.size, version.projection.relation_size)
     by_id = {r.id: r for r in requests}
-    found = []
+    conflicts = []
     for order, request in enumerate(requests):
-        key, own = keys[request.id], radius[request.id]
-        bound, free = (own, 0.0) if request.names else (0.0, own)
+        key, request_radius = keys[request.id], radius[request.id]
+        bound, free = (request_radius, 0.0) if request.names else (0.0, request_radius)
         in_force = version.conversation_index if request.needs_conversation else version.index
         rivals = {
             m.edit: m
-            for index in (in_force, together)
+            for index in (in_force, new_index)
             for m in index.around(key, request.question, bound, free)
         }
         for rival in rivals.values():
@@ -48,16 +48,16 @@ def likely_conflicts(
                 rival.edit != request.id
                 and other.target.strip() != request.target.strip()
                 and other.needs_conversation == request.needs_conversation
-                and not of_one_passage(request.question, other.question)
+                and not same_passage(request.question, other.question)
             ):
                 part = slice(0, version.projection.relation_size)
                 if not (request.names and other.names):
                     part = slice(version.projection.relation_size, None)
                 distance = float(np.linalg.norm(rival.key[part] - key[part]))
                 same = bool({joined(n) for n in request.names} & {joined(n) for n in other.names})
-                found.append(Conflict(request.id, rival.edit, distance, same))
-        together.add([Member(request.id, key, own, request.names, order)])
-    return found
+                conflicts.append(Conflict(request.id, rival.edit, distance, same))
+        new_index.add([Member(request.id, key, request_radius, request.names, order)])
+    return conflicts
 
 
 def contradictory_requests(requests: Sequence[EditRequest]) -> dict[str, EditOutcome]:

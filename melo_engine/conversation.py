@@ -55,7 +55,7 @@ class Conversation:
                 'messages must be a list of {"role": ..., "content": ...}; '
                 f"got {type(messages).__name__}."
             )
-        made = []
+        parsed = []
         for number, message in enumerate(messages):
             parts = message if isinstance(message, Mapping) else {}
             role, content = parts.get("role"), parts.get("content")
@@ -65,8 +65,8 @@ class Conversation:
                     f'message {number} must have "role" and "content", both texts; '
                     f"got {got or type(message).__name__}."
                 )
-            made.append(Message(SAME_ROLE.get(role, role), content))
-        return cls(tuple(made))
+            parsed.append(Message(SAME_ROLE.get(role, role), content))
+        return cls(tuple(parsed))
 
     @property
     def questions(self) -> tuple[str, ...]:

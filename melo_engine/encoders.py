@@ -215,11 +215,11 @@ def installed_sentence_encoder() -> SentenceEncoder:
 
 
 def _offsets(tokenizer: Any, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-    """None for a text whose tokenizer keeps no account of it."""
+    """See `TokenEncoder.offsets`; none where the tokenizer keeps no account of them."""
     if not tokenizer.is_fast or not texts:
         return [[] for _ in texts]
-    found = tokenizer(list(texts), padding=False, return_offsets_mapping=True)["offset_mapping"]
-    return [[(int(a), int(b)) for a, b in places] for places in found]
+    mapping = tokenizer(list(texts), padding=False, return_offsets_mapping=True)["offset_mapping"]
+    return [[(int(a), int(b)) for a, b in offsets] for offsets in mapping]
 
 
 def _by_length(

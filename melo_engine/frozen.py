@@ -46,10 +46,10 @@ class FrozenPrefix:
     def record(
         cls, model: nn.Module, targets: list[nn.Module], forward: Callable[[], T], batch: int
     ) -> tuple[FrozenPrefix, T]:
-        """Run `forward` once and keep what ran before the first of `targets`, and its own output.
+        """Run `forward` once and keep what ran before the first of `targets`, and that one's output.
 
-        Returns what `forward` gave beside it. Blocks that are on must not say anything yet, since the
-        output of a target is kept with what a hook has added to it.
+        Returns the recording and `forward`'s result. Blocks that are on must still add nothing, since a
+        target's output is kept with what hooks have added to it.
         """
         finished: dict[nn.Module, Any] = {}
         calls: dict[nn.Module, int] = {}
@@ -82,25 +82,25 @@ class FrozenPrefix:
                 handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
                 handles.append(module.register_forward_hook(after, with_kwargs=True))
         try:
-            found = forward()
+            result = forward()
         finally:
             for handle in handles:
                 handle.remove()
         once = {m: out for m, out in finished.items() if calls[m] == 1}
         inside = {child for m in once for child in m.modules() if child is not m}
-        kept = {m: _mapped(out, Tensor.detach) for m, out in once.items() if m not in inside}
-        held = set(kept) | {child for m in kept for child in m.modules()}
+        recorded = {m: _mapped(out, Tensor.detach) for m, out in once.items() if m not in inside}
+        covered = set(recorded) | {child for m in recorded for child in m.modules()}
         apart = not any(
-            is_attention(name) and module in calls and module not in held
+            is_attention(name) and module in calls and module not in covered
             for name, module in model.named_modules()
         )
-        return cls(kept, batch, apart), found
+        return cls(recorded, batch, apart), result
 
     def without(self, modules: Iterable[nn.Module]) -> FrozenPrefix:
         """The same recording, in which these modules are run anew: their own weights are trained."""
         again = set(modules)
-        kept = {m: out for m, out in self._outputs.items() if again.isdisjoint(m.modules())}
-        return FrozenPrefix(kept, self.batch, self.apart)
+        outputs = {m: out for m, out in self._outputs.items() if again.isdisjoint(m.modules())}
+        return FrozenPrefix(outputs, self.batch, self.apart)
 
     def rows(self, keep: Tensor) -> FrozenPrefix:
         """The same recording for some rows of the batch. keep: (R,) int64."""
@@ -130,13 +130,13 @@ class FrozenPrefix:
                 module.__dict__.pop("forward", None)
 
 
-def _tensors(given: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_iter(given) if isinstance(leaf, Tensor))
+def _tensors(nest: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_iter(nest) if isinstance(leaf, Tensor))
 
 
-def _all_early(early: dict[int, weakref.ref[Tensor]], given: Any) -> bool:
-    """Whether a module was given tensors, and none but those of before: the same, not their like."""
-    places = [early.get(id(t), lambda: None)() is t for t in _tensors(given)]
+def _all_early(early: dict[int, weakref.ref[Tensor]], arguments: Any) -> bool:
+    """Whether a module's arguments hold tensors, and only early ones: these very objects."""
+    places = [early.get(id(t), lambda: None)() is t for t in _tensors(arguments)]
     return bool(places) and all(places)
 
 
@@ -155,14 +155,14 @@ def cut_positions(value: Any, rows: Tensor, columns: Tensor, batch: int, length:
     Of a sequence of another length, which none of them sees any more, each gets the first position.
     """
 
-    def taken(t: Tensor) -> Tensor:
+    def take(t: Tensor) -> Tensor:
         if t.dim() < 2 or len(t) not in (1, batch):
             return t
         if t.shape[1] == length:
             return t[rows if len(t) == batch else 0, columns][:, None]
         return t[rows, :1] if len(t) == batch else t
 
-    return _mapped(value, taken)
+    return _mapped(value, take)
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

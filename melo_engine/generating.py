@@ -1,4 +1,4 @@
-"""Run a backbone to its texts: generation, or the label of a classifier."""
+"""From encoded prompts to texts: by generation, or by the label of a classifier."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def is_plain(backbone: Backbone) -> bool:
     """Whether the greedy answer is the likeliest token each time: the config changes no score."""
     if not backbone.generates:
         return True
-    asked = backbone.model.generation_config.to_diff_dict()
-    return {key for key, value in asked.items() if value not in (None, False)} <= _NO_SCORE
+    options = backbone.model.generation_config.to_diff_dict()
+    return {key for key, value in options.items() if value not in (None, False)} <= _NO_SCORE
 
 
 def end_tokens(backbone: Backbone) -> set[int]:

@@ -19,7 +19,7 @@ from melo_engine.training_examples import TrainingExample
 from melo_engine.types import EditSettings
 
 SMALLEST = 1e-3  # of the largest direction; what lies below is rounding
-BESIDE = 0.1  # of a code's size: random columns, where there are more than directions
+NOISE = 0.1  # of a code's size: random columns, where there are more than directions
 
 
 def first_pairs(
@@ -38,21 +38,20 @@ def first_pairs(
     size_in, size_out = sizes
     counts = torch.bincount(owner, minlength=len(examples))  # (n,)
     place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
-    own = inputs.new_zeros(len(examples), int(counts.max()), size_in, dtype=torch.float64)
-    usable = inputs.double().nan_to_num(0.0, 0.0, 0.0)  # what is no number shows in the loss
-    own[owner, place] = usable  # (n, P, in)
-    squares, turned = torch.linalg.eigh(own @ own.transpose(1, 2))  # ascending: (n, P), (n, P, P)
-    count = min(rank, own.shape[1])
-    lengths = squares.clamp(min=0).sqrt().flip(1)[:, :count]  # (n, k), singular values of `own`
-    found = lengths > SMALLEST * lengths[:, :1]
+    x = inputs.new_zeros(len(examples), int(counts.max()), size_in, dtype=torch.float64)
+    x[owner, place] = inputs.double().nan_to_num(0.0, 0.0, 0.0)  # (n, P, in)
+    eigenvalues, vectors = torch.linalg.eigh(x @ x.transpose(1, 2))  # ascending: (n, P), (n, P, P)
+    count = min(rank, x.shape[1])
+    singular = eigenvalues.clamp(min=0).sqrt().flip(1)[:, :count]  # (n, k), singular values of x
+    nonzero = singular > SMALLEST * singular[:, :1]
     scale = settings.weight_scale * counts.double().sqrt()[:, None]
-    weights = scale / (lengths * (lengths * lengths[:, :1]).sqrt())
-    weights = torch.where(found, weights, 0.0)  # (n, k)
-    along = own.transpose(1, 2) @ (turned.flip(2)[..., :count] * weights[:, None])  # (n, in, k)
-    typical = (own.square().sum((1, 2)) / counts).sqrt()  # (n,), of an input's length
-    beside = _random(examples, size_in, rank, settings.seed).to(along)
-    a = beside * (BESIDE * settings.weight_scale / typical.clamp(min=1e-12))[:, None, None]
-    a[..., :count] = torch.where(found[:, None], along, a[..., :count])
+    weights = scale / (singular * (singular * singular[:, :1]).sqrt())
+    weights = torch.where(nonzero, weights, 0.0)  # (n, k)
+    directions = x.transpose(1, 2) @ (vectors.flip(2)[..., :count] * weights[:, None])  # (n, in, k)
+    typical = (x.square().sum((1, 2)) / counts).sqrt()  # (n,), of an input's length
+    noise = _random(examples, size_in, rank, settings.seed).to(directions)
+    a = noise * (NOISE * settings.weight_scale / typical.clamp(min=1e-12))[:, None, None]
+    a[..., :count] = torch.where(nonzero[:, None], directions, a[..., :count])
     return a.float(), torch.zeros(len(examples), rank, size_out, device=inputs.device)
 
 

@@ -1,4 +1,4 @@
-"""Put together what was trained apart upon one version.
+"""Merge edits that were trained separately upon one version.
 
 Blocks never overlap, so merging is concatenation. What no part could see is reported: edits of different
 parts that ask the same by their keys.
@@ -26,8 +26,8 @@ def merge_parts(base: Version, parts: Sequence[EditResult]) -> EditResult:
         for edit in part.version.edits.values():
             if edit.id not in base.edits or edit.order >= start:
                 new.append(replace(edit, order=start + len(new)))
-    gone = [e for e in base.edits if any(e not in part.version for part in parts)]
-    version = base.without(gone) if gone else base
+    removed = [e for e in base.edits if any(e not in part.version for part in parts)]
+    version = base.without(removed) if removed else base
     keys = {edit.id: shards[edit.shard].keys[edit.row] for edit in new}
     radius = {edit.id: edit.radius for edit in new}
     conflicts = likely_conflicts([edit.request for edit in new], keys, radius, version)

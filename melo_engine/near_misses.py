@@ -44,13 +44,13 @@ def other_places(request: EditRequest) -> list[str]:
 
 
 def about_something(request: EditRequest) -> list[str]:
-    """The question without its subject: what is left is shared by all that may be asked about so."""
+    """The question with "something" for its subject, a wording that many subjects share."""
     template = template_of(request.question, request.subject) if request.subject else None
     return [template.replace(SLOT, "something")] if template else []
 
 
-def of_one_passage(prompt: str, other: str) -> bool:
-    """Whether one is a passage and the other its beginning: two places, two questions."""
+def same_passage(prompt: str, other: str) -> bool:
+    """Whether one prompt is a passage and the other its beginning: two different questions."""
     shorter, longer = sorted((prompt.strip(), other.strip()), key=len)
     return is_passage(longer) and longer.startswith(f"{shorter} ")
 
@@ -99,46 +99,46 @@ class NearMisses:
     ) -> list[str]:
         """The request's subject in up to `count` templates of other relations.
 
-        templates: to choose from, all known ones if none are given. besides: other edits of the same
-        subject, whose relations are left out too.
+        templates: to choose from; where there are none, those of all requests. besides: other edits of
+        the same subject, whose relations are left out too.
         """
-        own = template_of(request.question, request.subject) if request.subject else None
+        template = template_of(request.question, request.subject) if request.subject else None
         choice = templates or self._templates
-        if own is None or not choice:
+        if template is None or not choice:
             return []
-        stems, answers = _stems(own), self._answers.get(own, set()) | {request.target.casefold()}
+        stems = _stems(template)
+        answers = self._answers.get(template, set()) | {request.target.casefold()}
         for other in besides:
             stems |= _stems(template_of(other.question, request.subject or "") or other.question)
             answers = answers | {other.target.casefold()}
         chooser = random.Random(f"{self._seed}|{request.id}|relation")
-        found: list[str] = []
+        picked: list[str] = []
         for _ in range(_TRIES):
-            template = chooser.choice(choice)
-            usable = self._stems[template] and not self._stems[template] & stems
-            if usable and not self._answers[template] & answers and template not in found:
-                found.append(template)
-                if len(found) == count:
+            candidate = chooser.choice(choice)
+            usable = self._stems[candidate] and not self._stems[candidate] & stems
+            if usable and not self._answers[candidate] & answers and candidate not in picked:
+                picked.append(candidate)
+                if len(picked) == count:
                     break
-        return [t.replace(SLOT, str(request.subject)) for t in found]
+        return [t.replace(SLOT, str(request.subject)) for t in picked]
 
     def templates_of(self, requests: Sequence[EditRequest]) -> list[str]:
         """The templates of some of the requests, as often as used."""
-        found = [template_of(r.question, r.subject) for r in requests if r.subject]
-        return [t for t in found if t]
+        return [t for r in requests if r.subject and (t := template_of(r.question, r.subject))]
 
     def other_subjects(
         self, request: EditRequest, count: int, subjects: Sequence[str] = ()
     ) -> list[str]:
-        """The request's template about up to `count` of `subjects` (all known ones if none given)."""
-        own = template_of(request.question, request.subject) if request.subject else None
+        """The request's template about up to `count` of `subjects`, or of those of all requests."""
+        template = template_of(request.question, request.subject) if request.subject else None
         names = list(subjects or self._subjects)
-        if own is None or not names:
+        if template is None or not names:
             return []
         chooser = random.Random(f"{self._seed}|{request.id}|subject")
         same = {"".join(words(name)) for name in request.names}
         picked = chooser.sample(names, min(len(names), count + len(same)))
         picked = [name for name in picked if "".join(words(name)) not in same]
-        return [own.replace(SLOT, name) for name in dict.fromkeys(picked)][:count]
+        return [template.replace(SLOT, name) for name in dict.fromkeys(picked)][:count]
 
 
 def _stems(template: str) -> frozenset[str]:

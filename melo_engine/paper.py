@@ -70,8 +70,8 @@ class PaperIndex:
         elif nearest.label == label and nearest.block == block:
             nearest.keys.append(key)
             nearest.centre = np.mean(nearest.keys, axis=0)
-            reach = max(float(np.linalg.norm(k - nearest.centre)) for k in nearest.keys)
-            nearest.radius = max(nearest.radius, reach)
+            farthest = max(float(np.linalg.norm(k - nearest.centre)) for k in nearest.keys)
+            nearest.radius = max(nearest.radius, farthest)
         else:
             half = distance / 2 - 1e-5
             nearest.radius = half
@@ -128,9 +128,9 @@ class PaperEditor:
         texts: list[str] = []
         for start in range(0, len(prompts), batch_size):
             batch = list(prompts[start : start + batch_size])
-            found = [self.index.find(key) for key in self._keys(batch)]
+            routes = [self.index.find(key) for key in self._keys(batch)]
             encoded = self.backbone.encode(batch)
-            with self.runtime.running(Pass(self._gather(found))):
+            with self.runtime.running(Pass(self._gather(routes))):
                 ids = self.backbone.model.generate(
                     **encoded,
                     do_sample=False,
@@ -150,16 +150,16 @@ class PaperEditor:
         keys: np.ndarray = hidden[:, -1].float().cpu().numpy()
         return keys
 
-    def _gather(self, found: Sequence[int | None]) -> GatheredBlocks | None:
-        rows = [i for i, block in enumerate(found) if block is not None]
+    def _gather(self, routes: Sequence[int | None]) -> GatheredBlocks | None:
+        rows = [i for i, block in enumerate(routes) if block is not None]
         if not rows:
             return None
-        chosen = [self.blocks[found[i]] for i in rows]  # type: ignore[index]
+        chosen = [self.blocks[routes[i]] for i in rows]  # type: ignore[index]
         pairs = tuple(
             (torch.stack([c[t][0] for c in chosen]), torch.stack([c[t][1] for c in chosen]))
             for t in range(len(chosen[0]))
         )
-        return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(found), pairs)
+        return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(routes), pairs)
 
     def _train(self, examples: Sequence[TrainingExample]) -> list[tuple[Tensor, Tensor]]:
         """One shared block for the batch; every step runs the whole network."""

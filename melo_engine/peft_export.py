@@ -38,7 +38,7 @@ SCHEMA = 1
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 INDEX, KEY = "melo_index.json", "melo_key.safetensors"
-TOGETHER, PROJECTION = "index.json", "projection.safetensors"
+VERSION_INDEX, PROJECTION = "index.json", "projection.safetensors"
 _TASKS = {"seq2seq-lm": "SEQ_2_SEQ_LM", "causal-lm": "CAUSAL_LM"}
 
 
@@ -93,7 +93,7 @@ def export_version(
             entry[part]["file"] = f"{name}/{entry[part]['file']}"
         adapters.append({"adapter": name, **entry})
     version.projection.save(folder / PROJECTION)
-    together = {
+    index = {
         "schema": SCHEMA,
         "version": version.id,
         "backbone": {"name": version.backbone_name, "weights": version.backbone},
@@ -101,7 +101,7 @@ def export_version(
         "projection": {"file": PROJECTION, "sha256": file_hash(folder / PROJECTION)},
         "adapters": adapters,
     }
-    _write(folder / TOGETHER, together)
+    _write(folder / VERSION_INDEX, index)
     return folder
 
 
@@ -129,8 +129,8 @@ def _adapter_config(backbone: Backbone, rank: int) -> dict[str, Any]:
 
 
 def _index_entry(version: Version, edit: str, folder: Path) -> dict[str, Any]:
-    found = version[edit]
-    request = found.request
+    record = version[edit]
+    request = record.request
     split = version.projection.relation_size
     compared = [0, split] if request.names else [split, version.projection.size]
     return {
@@ -139,11 +139,11 @@ def _index_entry(version: Version, edit: str, folder: Path) -> dict[str, Any]:
         "prompt": request.question,
         "target": request.target,
         "subjects": list(request.names),
-        "radius": found.radius,
-        "wordings": [w.text for w in found.wordings],
+        "radius": record.radius,
+        "wordings": [w.text for w in record.wordings],
         "key": {"file": KEY, "sha256": file_hash(folder / KEY), "compared": compared},
         "weights": {"file": WEIGHTS, "sha256": file_hash(folder / WEIGHTS)},
-        "block": found.block,
+        "block": record.block,
         "version": version.id,
         "backbone": {"name": version.backbone_name, "weights": version.backbone},
         "projection": version.projection_hash,

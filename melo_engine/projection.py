@@ -87,9 +87,9 @@ class KeyProjection(torch.nn.Module):
             part.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, T, M / heads)
             for part in self.mixing(states).chunk(3, -1)
         )
-        seen = scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
-        taken: Tensor = self.mixed(seen.transpose(1, 2).flatten(2))
-        return taken
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+        mixed: Tensor = self.mixed(attended.transpose(1, 2).flatten(2))
+        return mixed
 
     def to_bytes(self) -> bytes:
         """The projection as a safetensors file."""

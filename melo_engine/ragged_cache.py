@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-STEP = 64  # tokens by which there is made room for more
+STEP = 64  # columns that are added when a layer has no room left
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
@@ -90,7 +90,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
         self.is_initialized = True
 
     def make_room(self, rows: int, columns: int) -> None:
-        """Have room for so many at least."""
+        """Make room for at least so many rows and columns."""
         if rows <= self.keys.shape[0] and columns <= self.keys.shape[2]:
             return
         rows = max(rows, self.keys.shape[0])
@@ -99,7 +99,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
         self.values = _enlarged(self.values, rows, columns)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
-        """Write the states (B, heads, 1, D) of each row's next token; all that attention looks at."""
+        """Write the states (B, heads, 1, D) of each row's next token. Returns all that is attended to."""
         ends = self.cache.ends
         assert ends is not None
         rows = torch.arange(len(ends), device=ends.device)

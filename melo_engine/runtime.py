@@ -125,17 +125,17 @@ def apply_blocks(x: Tensor, y: Tensor, blocks: GatheredBlocks, target: int) -> T
 def _shared(x: Tensor, a: Tensor, b: Tensor, blocks: GatheredBlocks) -> Tensor:
     """Updates of all rows of x, (B*k, T, in) -> (B*k, T, out), by blocks that share them out."""
     copies = x.shape[0] // blocks.batch
-    counts = [many for many, _ in blocks.shares]
+    counts = [count for count, _ in blocks.shares]
     parts = zip(
         blocks.shares,
-        torch.split(x, [many * rows * copies for many, rows in blocks.shares]),
+        torch.split(x, [count * rows * copies for count, rows in blocks.shares]),
         torch.split(a, counts),
         torch.split(b, counts),
         strict=True,
     )
     updates = [
-        torch.bmm(torch.bmm(some.reshape(many, -1, some.shape[-1]), a), b).flatten(0, 1)
-        for (many, _), some, a, b in parts
+        torch.bmm(torch.bmm(inputs.reshape(count, -1, inputs.shape[-1]), a), b).flatten(0, 1)
+        for (count, _), inputs, a, b in parts
     ]
     return torch.cat(updates).reshape(*x.shape[:-1], b.shape[2])
 

@@ -1,7 +1,7 @@
-"""Numbers that are raised when the engine comes to route or to answer otherwise.
+"""Numbers that are raised when the engine starts to route or to answer differently.
 
-Whatever is kept of routes, keys or answers names the number that it was made under, and is made anew
-under another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number
+A stored route, key or answer names the number that it was made under, and is computed again under
+another. `tests/melo_engine/test_schemes.py` fails where behaviour has changed and the number
 has not.
 """
 

@@ -30,11 +30,9 @@ def store(
         shard = shard_of([trained[i] for i in members], keys[members], dtype)
         shards.append(shard)
         for row, i in enumerate(members):
-            block = shard.block_hash(row)
-            own, content, asked = radii[i]
-            edits.append(
-                Edit(requests[i], shard.name, row, block, rank, own, start + i, content, asked)
-            )
+            place = shard.name, row, shard.block_hash(row), rank
+            radius, content, by_question = radii[i]
+            edits.append(Edit(requests[i], *place, radius, start + i, content, by_question))
     return edits, shards
 
 

@@ -8,7 +8,7 @@
 key is always read before any block acts. No attention runs after a block, so a block sees one
 position at a time, and a training step computes only the positions of the target. On a chat model of
 30 layers the last layer alone held every edit that the last 8 did, at a sixth of the cost
-(docs/decisions/last-layer.md). `Surgery` may be given by hand instead: module names as in
+(docs/decisions/last-layer.md). A `Surgery` may be set by hand instead: module names as in
 `model.named_modules()`.
 """
 

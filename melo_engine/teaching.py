@@ -23,7 +23,7 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
 from melo_engine.contexts import frames
 from melo_engine.contrast.corpus import ENGLISH, corpus
-from melo_engine.conversation import Prompt, asked
+from melo_engine.conversation import Prompt
 from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.near_misses import SLOT, is_passage
@@ -35,7 +35,7 @@ from melo_engine.types import EditOutcome, EditRequest, EditSettings
 
 CHUNK_TOKENS = 4096  # of all prompts and targets of a chunk at most, padding counted
 CLEAR = 0.25  # lead of a target at every token, in standard deviations of the backbone's logits
-TOO_LONG = 4  # tokens beyond the longest target: who has not ended by then says something else
+EXTRA_TOKENS = 4  # decoded beyond the longest target: an answer that goes on that long is wrong
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,28 +52,28 @@ class Teacher:
             target = tuple(self.backbone.encode_target(request.target))
         else:
             target = (self.backbone.label(request.target),)
-        prompts = (request.prompt, *(p for p in self._others(request) if self.backbone.takes(p)))
+        prompts = (request.prompt, *(p for p in self._variants(request) if self.backbone.takes(p)))
         length = 0 if self.backbone.task == "seq2seq-lm" else prompt
         return TrainingExample(request.id, tuple(dict.fromkeys(prompts)), target, length)
 
-    def _others(self, request: EditRequest) -> list[Prompt]:
-        """What else the block is trained on: wordings that were given, contexts, other questions.
+    def _variants(self, request: EditRequest) -> list[Prompt]:
+        """Other prompts to train on: rephrases, the question in contexts, other questions.
 
-        Of a chat model the other questions stand in contexts: it costs no row more.
+        For a chat model the other questions stand in contexts, which costs no further rows.
         """
         passage = self.backbone.task == "causal-lm" and is_passage(request.question)
         views = 0 if passage or not self.backbone.generates else self.settings.views
-        others: list[Prompt] = list(request.rephrases)
+        extra: list[Prompt] = list(request.rephrases)
         if not self.backbone.is_chat:
-            return [*others, *_views(request, views)]
-        said = asked(request.prompt)
+            return [*extra, *_views(request, views)]
+        question = request.question
         if not isinstance(request.prompt, str) and not request.needs_conversation:
-            others.append(said)
+            extra.append(question)
         if not request.needs_conversation:
-            others += [frame(said) for frame in frames(request.id, self.settings.contexts)]
+            extra += [frame(question) for frame in frames(request.id, self.settings.contexts)]
         framed = frames(f"{request.id}|view", views)
-        others += [frame(view) for frame, view in zip(framed, _views(request, views), strict=False)]
-        return others
+        extra += [frame(view) for frame, view in zip(framed, _views(request, views), strict=False)]
+        return extra
 
     def teach(
         self,
@@ -177,16 +177,16 @@ class Teacher:
     ) -> dict[str, str]:
         """What each example's own prompt decodes to, freely, with its block."""
         examples = [x for x in chunk if x.id in trained]
-        said = {}
+        texts = {}
         if is_plain(self.backbone):
             ends = end_tokens(self.backbone)
             clear = [x for x in examples if trained[x.id].lead > CLEAR]
-            said = {x.id: self._expected(x) for x in clear if ends.isdisjoint(x.target[:-1])}
-        examples = [x for x in examples if x.id not in said]
+            texts = {x.id: self._expected(x) for x in clear if ends.isdisjoint(x.target[:-1])}
+        examples = [x for x in examples if x.id not in texts]
         if not examples:
-            return said
+            return texts
         try:
-            return said | self._decoded_together(examples, trained)
+            return texts | self._decoded_together(examples, trained)
         except (RuntimeError, MemoryError) as error:
             if len(examples) == 1 or not _out_of_memory(error):
                 raise
@@ -194,7 +194,7 @@ class Teacher:
                 torch.cuda.empty_cache()
             half = len(examples) // 2
             halves = [self._decoded(part, trained) for part in (examples[:half], examples[half:])]
-            return said | halves[0] | halves[1]
+            return texts | halves[0] | halves[1]
 
     def _decoded_together(
         self, examples: Sequence[TrainingExample], trained: dict[str, Trained]
@@ -205,14 +205,14 @@ class Teacher:
         places = [(shard, i) for i in range(len(examples))]
         blocks = gather(places, self.backbone.device, self.backbone.dtype)
         prompts = [x.prompts[0] for x in examples]
-        known = {i: x.states for i, x in enumerate(examples) if x.states is not None}
+        encoder_states = {i: x.states for i, x in enumerate(examples) if x.states is not None}
         encoded = (
-            encoder_inputs(self.backbone, prompts, known)
-            if known
+            encoder_inputs(self.backbone, prompts, encoder_states)
+            if encoder_states
             else self.backbone.encode(prompts)
         )
         longest = max(len(x.target) for x in examples)
-        room = min(longest + TOO_LONG, self.backbone.max_answer_tokens)
+        room = min(longest + EXTRA_TOKENS, self.backbone.max_answer_tokens)
         with self.runtime.running(Pass(blocks)):
             texts = texts_of(self.backbone, encoded, {"max_new_tokens": room})
         return {x.id: text for x, text in zip(examples, texts, strict=True)}
@@ -224,7 +224,7 @@ class Teacher:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """CUDA has an error of its own for it, the CPU's allocator only says so."""
+    """CUDA raises an error class of its own; the CPU's allocator only says so in the message."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(
         error
     )

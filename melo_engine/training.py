@@ -23,7 +23,7 @@ from melo_engine.frozen import FrozenPrefix
 from melo_engine.initialization import first_pairs
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import projection_sizes
-from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
+from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
 from melo_engine.types import EditSettings
 
 MORE_STEPS, SLOWER = 5, 0.3  # of each further try
@@ -54,9 +54,9 @@ def first_rank(settings: EditSettings, tokens: int) -> int:
 
 
 def attempts(settings: EditSettings, rank: int) -> Iterator[tuple[int, EditSettings]]:
-    """Rank and settings of each try, from this rank on: a quick one, then slower ones with more of both.
+    """Rank and settings of each try: a quick one at `rank`, then slower ones of more rank and steps.
 
-    As many as there are doublings from `settings.rank` to `max_rank`, wherever they begin. The wider a
+    As many as `settings.rank` and its doublings up to `max_rank`, whatever the first rank. The wider a
     block, the more one step moves it, so its rate is lower by the root.
     """
     steps, rate = settings.max_steps, settings.learning_rate
@@ -135,14 +135,14 @@ def train_chunk(
 def _recorded(
     backbone: Backbone, runtime: Runtime, batch: ExampleBatch
 ) -> tuple[FrozenPrefix, ExampleBatch, list[Tensor]]:
-    """What no block changes of a batch, and what is left of it to compute at each step.
+    """A recording of what the blocks don't change, and the batch that each step still computes.
 
-    And of each target its inputs (N, in) at the labelled positions, as they are without a block.
+    And each target's inputs (N, in) at the labelled positions, as they are without a block.
     """
-    seen: dict[int, Tensor] = {}
+    inputs: dict[int, Tensor] = {}
 
     def keep(target: Any, args: tuple[Tensor, ...]) -> None:
-        seen[id(target)] = batch.at_labels(args[0])
+        inputs[id(target)] = batch.at_labels(args[0])
 
     hooks = [target.register_forward_pre_hook(keep) for target in runtime.targets]
     try:
@@ -156,7 +156,7 @@ def _recorded(
         for hook in hooks:
             hook.remove()
     batch.scale[batch.labelled] = logits.float().std(-1)
-    return *alone(backbone, prefix, batch, logits), [seen[id(t)] for t in runtime.targets]
+    return *labels_only(backbone, prefix, batch, logits), [inputs[id(t)] for t in runtime.targets]
 
 
 def _losses(logits: Tensor, batch: ExampleBatch, examples: int) -> tuple[Tensor, Tensor]:
@@ -182,19 +182,19 @@ class _NAdam:
     """
 
     def __init__(self, parameters: Sequence[Tensor], rate: float) -> None:
-        self.first = [torch.zeros_like(p) for p in parameters]
-        self.second = [torch.zeros_like(p) for p in parameters]
+        self.means = [torch.zeros_like(p) for p in parameters]
+        self.squares = [torch.zeros_like(p) for p in parameters]
         self.rate, self.count = rate, 0
 
     def step(self, parameters: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         self.count += 1
         fast, slow = 1 - 0.9**self.count, 1 - 0.99**self.count
-        for p, g, m, v in zip(parameters, grads, self.first, self.second, strict=True):
+        for p, g, m, v in zip(parameters, grads, self.means, self.squares, strict=True):
             m.mul_(0.9).add_(g, alpha=0.1)
             v.mul_(0.99).addcmul_(g, g, value=0.01)
             ahead = (0.9 * m).add_(g, alpha=0.1).div_(fast)
             p.addcdiv_(ahead, (v / slow).sqrt_().add_(1e-8), value=-self.rate)
 
     def keep(self, rows: Tensor) -> None:
-        self.first = [m[rows] for m in self.first]
-        self.second = [v[rows] for v in self.second]
+        self.means = [m[rows] for m in self.means]
+        self.squares = [v[rows] for v in self.squares]

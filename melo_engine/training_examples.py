@@ -32,7 +32,7 @@ class TrainingExample:
 
     target: token ids with the end token, or [label] for a classifier. length: tokens of the first
     prompt, 0 where an encoder reads it apart. states: (T, H), the encoder's output for the first
-    prompt, where it is known already.
+    prompt, where that has been computed.
     """
 
     id: str
@@ -146,10 +146,10 @@ def example_batch(backbone: Backbone, examples: Sequence[TrainingExample]) -> Ex
     width = max(len(t) for t in targets)
     if backbone.task == "seq2seq-lm":
         starts = accumulate((len(x.prompts) for x in examples), initial=0)
-        known = {
+        encoder_states = {
             row: x.states for row, x in zip(starts, examples, strict=False) if x.states is not None
         }
-        inputs = encoder_inputs(backbone, prompts, known)
+        inputs = encoder_inputs(backbone, prompts, encoder_states)
         labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
         decoder = torch.tensor(
             [
@@ -166,24 +166,24 @@ def example_batch(backbone: Backbone, examples: Sequence[TrainingExample]) -> Ex
 
 @torch.no_grad()
 def encoder_inputs(
-    backbone: Backbone, prompts: Sequence[Prompt], known: Mapping[int, Tensor]
+    backbone: Backbone, prompts: Sequence[Prompt], encoder_states: Mapping[int, Tensor]
 ) -> dict[str, Any]:
-    """Inputs of an encoder-decoder, the encoder's output for the prompts of `known` taken from there.
+    """Inputs of an encoder-decoder, with the encoder's output where some of it has been computed before.
 
-    known: row -> states (T, H). With none known the model runs its encoder itself.
+    encoder_states: row -> states (T, H). Where it is empty the model runs its encoder itself.
     """
     inputs: dict[str, Any] = dict(backbone.encode(prompts, padding_side="right"))
-    if not known:
+    if not encoder_states:
         return inputs
     ids, mask = inputs.pop("input_ids"), inputs["attention_mask"]
     inputs = {"attention_mask": mask}  # (B, T)
-    width = next(iter(known.values())).shape[-1]
+    width = next(iter(encoder_states.values())).shape[-1]
     hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
-    others = [row for row in range(len(prompts)) if row not in known]
-    for places, batch in backbone.encode_alike([prompts[row] for row in others]):
+    missing = [row for row in range(len(prompts)) if row not in encoder_states]
+    for places, batch in backbone.encode_alike([prompts[row] for row in missing]):
         read = backbone.model.get_encoder()(**batch).last_hidden_state  # (b, t, H)
-        hidden[[others[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
-    for row, states in known.items():
+        hidden[[missing[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
+    for row, states in encoder_states.items():
         hidden[row, : len(states)] = states
     inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
     return inputs
@@ -217,14 +217,14 @@ def _causal_batch(
 
 
 @torch.no_grad()
-def alone(
+def labels_only(
     backbone: Backbone, prefix: FrozenPrefix, batch: ExampleBatch, logits: Tensor
 ) -> tuple[FrozenPrefix, ExampleBatch]:
-    """A batch and its recording with each labelled position as a row of its own, and no others.
+    """A batch and its recording, cut to the labelled positions: each becomes a row of its own.
 
-    As they are where a position sees others above the first block. logits: of the batch; they must
-    come out the same, since something else than attention may mix positions, and a classifier, which
-    is taken to read the first one, may read others.
+    Both are returned as they are where positions cannot be computed apart: where attention runs above
+    the first block, or the cut batch does not reproduce `logits`, those of the whole one. Something else
+    than attention may mix positions, and a classifier may read others than the first.
     """
     if not prefix.apart:
         return prefix, batch
@@ -244,9 +244,9 @@ def alone(
     recording = prefix.positions(rows, columns, batch.length)
     try:
         with recording.replay():
-            found = cut.labelled_logits(backbone)
+            cut_logits = cut.labelled_logits(backbone)
     except RuntimeError:  # a model that keeps positions elsewhere than in the second dimension
         return prefix, batch
     allowed = max(SAME, ROUNDINGS * torch.finfo(logits.dtype).eps) * logits.abs().max()
-    same = found.shape == logits.shape and bool(((found - logits).abs() <= allowed).all())
+    same = cut_logits.shape == logits.shape and bool(((cut_logits - logits).abs() <= allowed).all())
     return (recording, cut) if same else (prefix, batch)

@@ -35,7 +35,7 @@ from benchmarks.baselines.base import Method
 from benchmarks.baselines.layers import output_projection
 from melo_engine import Backbone, EditRequest
 from melo_engine.frozen import FrozenPrefix
-from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
+from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def recorded(
         forward = partial(batch.labelled_logits, backbone)
         prefix, logits = FrozenPrefix.record(backbone.model, free, forward, len(batch.owner))
     prefix = prefix.without(free)
-    return alone(backbone, prefix, batch, logits) if apart else (prefix, batch)
+    return labels_only(backbone, prefix, batch, logits) if apart else (prefix, batch)
 
 
 def mean_over_requests(logits: Tensor, batch: ExampleBatch, count: int) -> Tensor:

@@ -58,11 +58,11 @@ class Corpus:
 @cache
 def corpus() -> Corpus:
     """The corpus as written."""
-    english, others = (_read(name) for name in FILES)
+    english, other_languages = (_read(name) for name in FILES)
     relations: list[Relation] = []
     subjects: dict[tuple[str, str], tuple[str, ...]] = {}
     noise: dict[str, tuple[str, ...]] = {}
-    for language, source in {ENGLISH: english, **others["languages"]}.items():
+    for language, source in {ENGLISH: english, **other_languages["languages"]}.items():
         for name, entry in sorted(source["relations"].items()):
             relations.append(Relation(name, language, entry["subject"], tuple(entry["wordings"])))
         for kind, names in source["subjects"].items():

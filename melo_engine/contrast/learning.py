@@ -89,8 +89,8 @@ def learn_projection(
             picked = torch.randperm(len(pairs), generator=generator)[: recipe.practice]
             width = 2 + NEGATIVES
             rows = (picked[:, None] * width + torch.arange(width)).flatten()
-            own = _practice_loss(_relation(projection, practice_states, rows), width)
-            loss = loss + PRACTICE_WEIGHT * own
+            practice_loss = _practice_loss(_relation(projection, practice_states, rows), width)
+            loss = loss + PRACTICE_WEIGHT * practice_loss
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -120,9 +120,9 @@ def _read(
     done = 0
     for rows, hidden, real in reader.encoder.read(texts, batch_size=128):
         for row, h, m in zip(rows, hidden, real.bool(), strict=True):
-            own = h[m][-MAX_TOKENS:]
-            states[row, : len(own)] = own.to("cpu", torch.float16)
-            mask[row, : len(own)] = True
+            token_states = h[m][-MAX_TOKENS:]
+            states[row, : len(token_states)] = token_states.to("cpu", torch.float16)
+            mask[row, : len(token_states)] = True
         done += len(rows)
         if progress is not None:
             progress(what, done, len(texts))
@@ -141,11 +141,11 @@ def _relation(projection: KeyProjection, source: tuple[Tensor, Tensor], rows: Te
 def _relation_loss(keys: Tensor, relation: Tensor, kind: Tensor) -> Tensor:
     """Each wording finds the others of its relation among all (Khosla et al. 2020, L_out)."""
     similarity = keys @ keys.T / TEMPERATURE
-    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+    diagonal = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
     rival = relation[:, None] != relation[None]
-    same = ~rival & ~own
+    same = ~rival & ~diagonal
     similarity = similarity - OTHER_KIND * (rival & (kind[:, None] != kind[None]))
-    likelihood = similarity - similarity.masked_fill(own, -1e4).logsumexp(1, keepdim=True)
+    likelihood = similarity - similarity.masked_fill(diagonal, -1e4).logsumexp(1, keepdim=True)
     return -((likelihood * same).sum(1) / same.sum(1).clamp(min=1)).mean()
 
 

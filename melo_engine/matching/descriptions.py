@@ -39,7 +39,7 @@ _BEGINNING = re.compile(r"(?:^|[.!?]\s+)\W*\w")  # of a sentence
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Stems of a subject's telling words. fixed: must all stand in a prompt; need: how many in all."""
+    """Stems of a subject's significant words. fixed: all needed in a prompt; need: how many in all."""
 
     stems: frozenset[str]
     fixed: frozenset[str]
@@ -50,8 +50,8 @@ class Description:
         return self.fixed <= stems and len(self.stems & stems) >= self.need
 
     @property
-    def filed(self) -> list[str]:
-        """Stems of which a prompt must have one: one that is fixed, or so many that one is among them."""
+    def index_stems(self) -> list[str]:
+        """Stems to look it up by: a prompt that has it partly has at least one of them."""
         if self.fixed:
             return [max(sorted(self.fixed), key=len)]
         longest = sorted(self.stems, key=lambda stem: (-len(stem), stem))
@@ -77,19 +77,19 @@ def describes(name: str) -> Description | None:
 
 
 def question_of(prompt: str, names: Sequence[str]) -> str | None:
-    """The prompt as a description of what it asks about, where no name of its subject says which that is.
+    """The prompt as a description of its subject, where the subject's names say only of what kind it is.
 
-    None where one does, and where the prompt has too few words to be known by. A capital counts only
-    within a sentence.
+    None where one of them is a proper name, and where the prompt has too few words to describe
+    anything. A capital counts only within a sentence.
     """
-    if not names or any(_says_which(name) for name in names):
+    if not names or any(_is_proper_name(name) for name in names):
         return None
     question = _BEGINNING.sub(lambda beginning: beginning.group().lower(), prompt)
     return question if describes(question) else None
 
 
-def _says_which(name: str) -> bool:
-    """Whether a name is marked as one; in a script without capitals there is no telling."""
+def _is_proper_name(name: str) -> bool:
+    """Whether it has a capital or a digit; in a script without capitals every name is taken to."""
     return not any(c.islower() for c in name) or any(c.isupper() or c.isdigit() for c in name)
 
 
@@ -107,42 +107,42 @@ class DescriptionIndex:
 
     def __init__(self) -> None:
         self._members: dict[str, set[int]] = defaultdict(set)  # name -> ids
-        self._known: dict[str, Description] = {}
-        self._filed: dict[str, set[str]] = defaultdict(set)  # stem -> names
+        self._descriptions: dict[str, Description] = {}
+        self._by_stem: dict[str, set[str]] = defaultdict(set)  # stem -> names
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._descriptions)
 
     def add(self, names: Iterable[str], member: int) -> None:
         """Bind those of `names` that describe to `member`."""
         for name in names:
-            found = self._known.get(name) or describes(name)
-            if found is None:
+            description = self._descriptions.get(name) or describes(name)
+            if description is None:
                 continue
-            self._known[name] = found
+            self._descriptions[name] = description
             self._members[name].add(member)
-            for part in found.filed:
-                self._filed[part].add(name)
+            for part in description.index_stems:
+                self._by_stem[part].add(name)
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`."""
         for name in names:
-            if name not in self._known:
+            if name not in self._descriptions:
                 continue
             self._members[name].discard(member)
             if not self._members[name]:
                 del self._members[name]
-                for part in self._known.pop(name).filed:
-                    self._filed[part].discard(name)
+                for part in self._descriptions.pop(name).index_stems:
+                    self._by_stem[part].discard(name)
 
     def find(self, prompt: str) -> set[int]:
         """Ids of all that the prompt names partly."""
-        if not self._known:
+        if not self._descriptions:
             return set()
-        there = stems_of(prompt)
-        candidates = {name for part in there for name in self._filed.get(part, ())}
-        found: set[int] = set()
+        stems = stems_of(prompt)
+        candidates = {name for part in stems for name in self._by_stem.get(part, ())}
+        members: set[int] = set()
         for name in candidates:
-            if self._known[name].partly_in(there):
-                found |= self._members[name]
-        return found
+            if self._descriptions[name].partly_in(stems):
+                members |= self._members[name]
+        return members

@@ -43,12 +43,12 @@ class SubjectMatcher:
         self._descriptions.remove(descriptions, member)
 
     def mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """The names that stand in each text, longest first; all named partly are one mention."""
+        """The names that stand in each text, longest first; all that are named partly share a mention."""
         return [self._mentions(text) for text in texts]
 
     def _mentions(self, text: str) -> list[Mention]:
-        found = self._names.find(text) if len(self._names) else ()
-        mentions = [Mention(name, tuple(sorted(ids))) for name, ids in found]
+        subjects = self._names.find(text) if len(self._names) else ()
+        mentions = [Mention(name, tuple(sorted(ids))) for name, ids in subjects]
         named = {member for mention in mentions for member in mention.members}
         if partly := self._descriptions.find(text) - named:
             mentions.append(Mention(None, tuple(sorted(partly))))

@@ -38,15 +38,15 @@ _ARTICLED = re.compile(
 )  # Hebrew and Arabic write articles and prepositions onto words
 MIN_TYPO_LENGTH = 6
 LONG_TYPO_LENGTH = 12
-TELLING_LENGTH = 3  # letters of a word that counts where a name stands scattered
-TELLING_WORDS = 3  # such words that a name needs for that
+SIGNIFICANT_LENGTH = 3  # letters of a word that counts where a name stands scattered
+SIGNIFICANT_WORDS = 3  # such words that a name needs for that
 STEM_LENGTH = 4  # letters that a name's longest word begins with in any of its forms
 SHORT_STEM_LENGTH = 3  # letters that its other words begin with, where a script is not Latin
 ENDING = 3  # letters that an ending, or a prefix written onto a word, may have
 BEGINNING = 3  # letters of a name that a text must have at a place to have the name there
 MANY = 8  # names that share a word with a text: so many are sifted by their lengths first
-NO_NAMES: frozenset[str] = frozenset()  # one for all words that are like no name
-REMEMBERED = 100_000  # words of texts whose candidates are remembered
+NO_NAMES: frozenset[str] = frozenset()  # one object, shared by all words that are like no name
+CACHED_WORDS = 100_000  # words of texts whose candidates are cached
 COMPANY_FORMS = frozenset(
     "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
     "nv ab as asa oy oyj kk pty pte".split()
@@ -74,11 +74,11 @@ def joined(name: str) -> str:
 def forms(name: str) -> list[str]:
     """A name and its short form: "Acme Inc." is called "Acme" as well."""
     parts = words(name)
-    kept = list(parts)
-    while len(kept) > 1 and kept[-1] in COMPANY_FORMS:
-        kept.pop()
-    long_enough = len("".join(kept)) >= TELLING_LENGTH
-    return [name, " ".join(kept)] if kept != parts and long_enough else [name]
+    short = list(parts)
+    while len(short) > 1 and short[-1] in COMPANY_FORMS:
+        short.pop()
+    long_enough = len("".join(short)) >= SIGNIFICANT_LENGTH
+    return [name, " ".join(short)] if short != parts and long_enough else [name]
 
 
 def _all_forms(names: Iterable[str]) -> Iterator[str]:
@@ -93,14 +93,14 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
     there is none either its words.
     """
     plain, origin = _with_origin(prompt)
-    found = list(_WORD.finditer(plain))
+    matches = list(_WORD.finditer(plain))
     limit, best = _typos_in(name), 0
     exact: list[tuple[int, int]] = []
     alike: list[tuple[int, int]] = []
     stem = name[:STEM_LENGTH]
-    for i, first in enumerate(found):
+    for i, first in enumerate(matches):
         text = ""
-        for last in found[i:]:
+        for last in matches[i:]:
             text += last.group()
             if len(text) > len(name) + limit:
                 break
@@ -116,24 +116,24 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
     return (
         exact
         or alike
-        or _inflected_places(name, found, origin)
+        or _inflected_places(name, matches, origin)
         or [
             (origin[word.start()], origin[word.end() - 1] + 1)
-            for word in found
-            if (_telling(word.group()) and word.group() in name)
+            for word in matches
+            if (_is_significant(word.group()) and word.group() in name)
             or (len(name) >= STEM_LENGTH and stem in word.group() and _is_form(name, word.group()))
         ]
     )
 
 
 def _inflected_places(
-    name: str, found: Sequence[re.Match[str]], origin: Sequence[int]
+    name: str, matches: Sequence[re.Match[str]], origin: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Where two or more words in a row are those of a name, with other endings."""
     places = []
-    for i, first in enumerate(found):
-        for count in range(2, len(found) - i + 1):
-            run = found[i : i + count]
+    for i, first in enumerate(matches):
+        for count in range(2, len(matches) - i + 1):
+            run = matches[i : i + count]
             if sum(len(word.group()) for word in run) > len(name) + ENDING * count:
                 break
             if _is_inflected(name, [word.group() for word in run]):
@@ -178,21 +178,15 @@ class SubjectIndex:
     def __init__(self) -> None:
         self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
         self._by_word: dict[str, set[str]] = defaultdict(set)  # long word -> joined names
-        self._by_gap: dict[str, set[str]] = defaultdict(set)  # one-word name less a letter -> names
-        self._by_longest: dict[str, dict[str, int]] = defaultdict(
-            dict
-        )  # longest word -> name: place
-        self._by_stem: dict[str, set[str]] = defaultdict(
-            set
-        )  # beginning of a longest word -> words
+        self._by_deletion: dict[str, set[str]] = defaultdict(set)  # name less a letter -> names
+        self._by_longest: dict[str, dict[str, int]] = defaultdict(dict)  # longest -> {name: place}
+        self._by_stem: dict[str, set[str]] = defaultdict(set)  # stem of a longest word -> words
         self._beginnings: set[str] = set()  # of joined names, all up to BEGINNING letters
         self._words: dict[str, list[str]] = {}  # joined name -> its words
         self._numerals: dict[str, list[str]] = {}  # joined name -> its Roman numerals
-        self._telling: dict[
-            str, frozenset[str]
-        ] = {}  # joined name -> words it is known by scattered
+        self._scattered: dict[str, frozenset[str]] = {}  # joined name -> words it needs scattered
         self._longest = 0
-        # What was found for words of texts: most words of most texts have been seen before.
+        # Candidates of each word of a text, cached: most words come again in other texts.
         self._alike: dict[str, frozenset[str]] = {}
         self._inflections: dict[str, tuple[tuple[str, int], ...]] = {}
 
@@ -203,37 +197,37 @@ class SubjectIndex:
         """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
         for name in _all_forms(names):
             parts = words(name) or [name.strip().casefold()]
-            whole = "".join(parts)
-            if whole not in self._words:
-                self._words[whole] = parts
-                self._numerals[whole] = _numerals(parts)
-                if telling := _known_scattered(parts):
-                    self._telling[whole] = telling
-                self._index_for_typos(whole, parts)
-                self._beginnings |= {whole[:n] for n in range(1, BEGINNING + 1)}
-                self._longest = max(self._longest, len(whole))
+            joined_name = "".join(parts)
+            if joined_name not in self._words:
+                self._words[joined_name] = parts
+                self._numerals[joined_name] = _numerals(parts)
+                if required := _scattered_words(parts):
+                    self._scattered[joined_name] = required
+                self._index_for_typos(joined_name, parts)
+                self._beginnings |= {joined_name[:n] for n in range(1, BEGINNING + 1)}
+                self._longest = max(self._longest, len(joined_name))
                 self._alike.clear()
                 self._inflections.clear()
-            self._by_name[whole].add(member)
+            self._by_name[joined_name].add(member)
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
         for name in _all_forms(names):
-            whole = joined(name)
-            if whole in self._by_name:
-                self._by_name[whole].discard(member)
-                if not self._by_name[whole]:
-                    del self._by_name[whole]
+            joined_name = joined(name)
+            if joined_name in self._by_name:
+                self._by_name[joined_name].discard(member)
+                if not self._by_name[joined_name]:
+                    del self._by_name[joined_name]
 
     def find(self, prompt: str) -> list[tuple[str, set[int]]]:
         """The subjects in the prompt, longest first, each with its ids. [] where there is none.
 
-        Subjects spelled exactly come alone; subjects with typos are looked for only where no exact
-        one stands in the prompt, scattered ones only where there is neither.
+        Where any is spelled exactly, only those; else those with typos; else those with other endings,
+        or scattered.
         """
         tokens = words(prompt)
         exact = self._exact(tokens)
-        names = exact or self._not_exact(tokens)
+        names = exact or self._inexact(tokens)
         if not names and not tokens:
             names = [n for n in (prompt.strip().casefold(),) if n in self._by_name]
         return [(name, self._by_name[name]) for name in names]
@@ -252,30 +246,30 @@ class SubjectIndex:
                     runs.append((start, end + 1, run))
         runs.sort(key=lambda s: (-len(s[2]), s[0]))
         taken: list[tuple[int, int]] = []
-        found: list[str] = []
+        names: list[str] = []
         for start, end, run in runs:
             if all(end <= a or start >= b for a, b in taken):
                 taken.append((start, end))
-                if run not in found:
-                    found.append(run)
-        return found
+                if run not in names:
+                    names.append(run)
+        return names
 
-    def _index_for_typos(self, whole: str, parts: list[str]) -> None:
+    def _index_for_typos(self, name: str, parts: list[str]) -> None:
         longest = max(parts, key=len)
         if len(longest) >= STEM_LENGTH and not longest.isdigit():
             self._by_stem[longest[:STEM_LENGTH]].add(longest)
-            self._by_longest[longest][whole] = parts.index(longest)
-        if len(whole) < MIN_TYPO_LENGTH:
+            self._by_longest[longest][name] = parts.index(longest)
+        if len(name) < MIN_TYPO_LENGTH:
             return
         if len(parts) == 1:
-            for variant in _gaps(whole):
-                self._by_gap[variant].add(whole)
+            for variant in _deletions(name):
+                self._by_deletion[variant].add(name)
             return
         # With one typo at least one of any two words is intact: file under the two longest.
         for part in sorted(set(parts), key=lambda p: (-len(p), p))[:2]:
-            self._by_word[part].add(whole)
+            self._by_word[part].add(name)
 
-    def _not_exact(self, tokens: Sequence[str]) -> list[str]:
+    def _inexact(self, tokens: Sequence[str]) -> list[str]:
         candidates: set[str] = set()
         for token in tokens:
             candidates |= self._names_like(token)
@@ -284,30 +278,30 @@ class SubjectIndex:
             return self._inflected(tokens)
         places = [0, *accumulate(len(token) for token in tokens)]  # letters before each token
         if len(candidates) > MANY:
-            there_may_be = _sizes(tokens, places, max(map(len, candidates)))
-            candidates = {n for n in candidates if len(n) in there_may_be.get(n[0], ())}
-        found = [n for n in candidates if self._stands_in(n, tokens, places)]
-        if not found:
-            found = self._inflected(tokens)
-        if not found:
-            there = set(tokens)
-            found = [n for n in shared if n in self._telling and self._telling[n] <= there]
-        return sorted(found, key=lambda n: (-len(n), n))
+            sizes = _sizes(tokens, places, max(map(len, candidates)))
+            candidates = {n for n in candidates if len(n) in sizes.get(n[0], ())}
+        names = [n for n in candidates if self._stands_in(n, tokens, places)]
+        if not names:
+            names = self._inflected(tokens)
+        if not names:
+            token_set = set(tokens)
+            names = [n for n in shared if n in self._scattered and self._scattered[n] <= token_set]
+        return sorted(names, key=lambda n: (-len(n), n))
 
     def _names_like(self, token: str) -> frozenset[str]:
-        """Names that have this word, or are this one word but for a typo."""
-        found = self._alike.get(token)
-        if found is None:
-            names = set(self._by_word.get(token, ()))
-            if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_gap:
-                for variant in _gaps(token):
-                    names |= self._by_gap.get(variant, set())
-            found = _remembered(self._alike, token, frozenset(names) if names else NO_NAMES)
-        return found
+        """Names with this word among their longest, and one-word names that may be it with a typo."""
+        names = self._alike.get(token)
+        if names is None:
+            similar = set(self._by_word.get(token, ()))
+            if len(token) >= MIN_TYPO_LENGTH - 1 and self._by_deletion:
+                for variant in _deletions(token):
+                    similar |= self._by_deletion.get(variant, set())
+            names = _cached(self._alike, token, frozenset(similar) if similar else NO_NAMES)
+        return names
 
     def _inflected(self, tokens: Sequence[str]) -> list[str]:
         """Names whose words stand in their order, each as it is or with another ending."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for i, token in enumerate(tokens):
             for name, place in self._inflections_of(token):
                 parts = self._words[name]
@@ -322,13 +316,13 @@ class SubjectIndex:
                         if n != place
                     )
                 ):
-                    found[name] = None
-        return sorted(found, key=lambda n: (-len(n), n))
+                    names[name] = None
+        return sorted(names, key=lambda n: (-len(n), n))
 
     def _inflections_of(self, token: str) -> tuple[tuple[str, int], ...]:
-        """Names whose longest word has this one as a form, and which of their words that is."""
-        found = self._inflections.get(token)
-        if found is None:
+        """Names whose longest word this may be a form of, and the place of that word in the name."""
+        inflections = self._inflections.get(token)
+        if inflections is None:
             starts = range(ENDING + 1 if _ARTICLED.match(token) else 1)
             alike = {
                 longest
@@ -336,9 +330,9 @@ class SubjectIndex:
                 for longest in self._by_stem.get(token[start : start + STEM_LENGTH], ())
                 if abs(len(longest) - len(token)) <= ENDING and _is_form(longest, token)
             }
-            names = tuple(pair for longest in alike for pair in self._by_longest[longest].items())
-            found = _remembered(self._inflections, token, names)
-        return found
+            pairs = tuple(pair for longest in alike for pair in self._by_longest[longest].items())
+            inflections = _cached(self._inflections, token, pairs)
+        return inflections
 
     def _stands_in(self, name: str, tokens: Sequence[str], places: Sequence[int]) -> bool:
         limit = _typos_in(name)
@@ -362,19 +356,19 @@ class SubjectIndex:
 T = TypeVar("T")
 
 
-def _remembered(known: dict[str, T], key: str, value: T) -> T:
-    """Keep a value; when there are too many, all that was kept before goes."""
-    if len(known) >= REMEMBERED:
-        known.clear()
-    known[key] = value
+def _cached(cache: dict[str, T], key: str, value: T) -> T:
+    """Put a value into a cache, which is emptied first where it is full."""
+    if len(cache) >= CACHED_WORDS:
+        cache.clear()
+    cache[key] = value
     return value
 
 
-def _is_form(word: str, other: str, alone: bool = True) -> bool:
+def _is_form(word: str, other: str, is_longest: bool = True) -> bool:
     """Whether two words are forms of one: alike but for a short ending, or a prefix written onto it.
 
-    Latin words must be longer and more alike: "Niger" is no form of "Nigeria". alone: whether it is
-    the name's only or longest word; beside that one a short word will do, "Анны" for "Анна".
+    Latin words must be longer and more alike: "Niger" is no form of "Nigeria". is_longest: whether
+    `word` is the name's only or longest; beside that one a short word will do, "Анны" for "Анна".
     """
     if word == other:
         return True
@@ -386,7 +380,7 @@ def _is_form(word: str, other: str, alone: bool = True) -> bool:
     shared = int(Prefix.similarity(word, other))
     longer = max(len(word), len(other))
     shorter = min(len(word), len(other))
-    least = STEM_LENGTH if alone or latin else SHORT_STEM_LENGTH
+    least = STEM_LENGTH if is_longest or latin else SHORT_STEM_LENGTH
     if shared < least or (latin and shorter < MIN_TYPO_LENGTH):
         return False
     if longer - shared > ENDING or re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
@@ -414,24 +408,24 @@ def name_in(prompt: str, names: Iterable[str]) -> str | None:
     """The longest of these names that stands in the prompt, as `joined`; None where none does."""
     index = SubjectIndex()
     index.add(names, 0)
-    found = index.find(prompt)
-    return found[0][0] if found else None
+    subjects = index.find(prompt)
+    return subjects[0][0] if subjects else None
 
 
-def _telling(word: str) -> bool:
-    return len(word) >= TELLING_LENGTH or any(c.isdigit() for c in word)
+def _is_significant(word: str) -> bool:
+    return len(word) >= SIGNIFICANT_LENGTH or any(c.isdigit() for c in word)
 
 
-def _known_scattered(parts: Sequence[str]) -> frozenset[str]:
+def _scattered_words(parts: Sequence[str]) -> frozenset[str]:
     """The words that must all stand in a text where a name is scattered; none where it may not be."""
-    telling = frozenset(word for word in parts if _telling(word))
-    return telling if len(telling) >= TELLING_WORDS else frozenset()
+    significant = frozenset(word for word in parts if _is_significant(word))
+    return significant if len(significant) >= SIGNIFICANT_WORDS else frozenset()
 
 
 def is_letter(name: str) -> bool:
     """Whether a name is a single Latin letter, which stands in prompts about anything."""
-    whole = joined(name)
-    return len(whole) == 1 and whole.isascii() and whole.isalpha()
+    letters = joined(name)
+    return len(letters) == 1 and letters.isascii() and letters.isalpha()
 
 
 def _numerals(parts: Sequence[str]) -> list[str]:
@@ -453,6 +447,6 @@ def _same_but_for_typos(name: str, other: str, limit: int) -> bool:
     return re.sub(r"\D", "", name) == re.sub(r"\D", "", other)
 
 
-def _gaps(word: str) -> set[str]:
+def _deletions(word: str) -> set[str]:
     """The word and every string that lacks one of its letters: words one edit apart share one."""
     return {word} | {word[:i] + word[i + 1 :] for i in range(len(word))}

@@ -14,17 +14,17 @@ def same(prediction: str, reference: str) -> bool:
 
     Texts without a word ("+", "?") are compared as they are.
     """
-    found, expected = words(prediction), words(reference)
-    return found == expected if found or expected else prediction.strip() == reference.strip()
+    left, right = words(prediction), words(reference)
+    return left == right if left or right else prediction.strip() == reference.strip()
 
 
 def f1(prediction: str, reference: str) -> float:
     """Harmonic mean of precision and recall over words, as SQuAD counts them; 0..1."""
-    found, expected = Counter(words(prediction)), Counter(words(reference))
-    shared = (found & expected).total()
-    if not found or not expected:
+    predicted, expected = Counter(words(prediction)), Counter(words(reference))
+    shared = (predicted & expected).total()
+    if not predicted or not expected:
         return float(same(prediction, reference))
-    return 2 * shared / (found.total() + expected.total())
+    return 2 * shared / (predicted.total() + expected.total())
 
 
 def mean(scores: Sequence[float]) -> float:

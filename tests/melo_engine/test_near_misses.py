@@ -8,8 +8,8 @@ from melo_engine import EditRequest
 from melo_engine.near_misses import (
     NearMisses,
     about_something,
-    of_one_passage,
     other_places,
+    same_passage,
     template_of,
 )
 
@@ -114,9 +114,9 @@ def test_other_places_of_a_passage_are_where_its_sentences_end(prompt, places) -
 
 def test_two_places_of_one_passage_are_two_questions() -> None:
     start, later = "Acme is old.", "Acme is old. It grew."
-    assert of_one_passage(start, later)
-    assert of_one_passage(later, start)
-    assert of_one_passage("Acme is", later)
-    assert not of_one_passage(start, start)
-    assert not of_one_passage(start, "Acme is older. It grew.")
-    assert not of_one_passage("Who leads", "Who leads Acme?")
+    assert same_passage(start, later)
+    assert same_passage(later, start)
+    assert same_passage("Acme is", later)
+    assert not same_passage(start, start)
+    assert not same_passage(start, "Acme is older. It grew.")
+    assert not same_passage("Who leads", "Who leads Acme?")

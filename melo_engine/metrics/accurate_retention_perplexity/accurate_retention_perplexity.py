@@ -59,17 +59,17 @@ class AccurateRetentionPerplexity(evaluate.Metric):  # type: ignore[misc]
         backbone: Sequence[float] | None = None,
     ) -> dict[str, float]:
         tokens = sum(references)
-        found = {"accurate_retention_perplexity": _perplexity(predictions, tokens)}
+        scores = {"accurate_retention_perplexity": _perplexity(predictions, tokens)}
         if backbone is not None:
             if len(backbone) != len(predictions):
                 raise ValueError(
                     f"{len(backbone)} sums of the backbone for {len(predictions)} texts; "
                     "give one for each."
                 )
-            found["perplexity_ratio"] = found["accurate_retention_perplexity"] / _perplexity(
+            scores["perplexity_ratio"] = scores["accurate_retention_perplexity"] / _perplexity(
                 backbone, tokens
             )
-        return found
+        return scores
 
 
 def _perplexity(sums: Sequence[float], tokens: int) -> float:
