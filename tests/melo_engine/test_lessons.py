@@ -10,7 +10,7 @@ from melo_engine import Backbone, Editor, EditRequest
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.surgery import Surgery, projection_sizes
-from melo_engine.training_examples import ExampleBatch, TrainingExample, alone, example_batch
+from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
 from tests.melo_engine import models
 
 PROMPTS = (
@@ -26,7 +26,7 @@ def test_positions_alone_say_what_they_say_in_their_sequence(make_edited, kind) 
     backbone, runtime = make_edited(kind).backbone, make_edited(kind).editor.runtime
     batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, runtime, batch)
-    recording, cut = alone(backbone, prefix, batch, logits)
+    recording, cut = labels_only(backbone, prefix, batch, logits)
     assert recording.apart
     assert cut is not batch
     assert cut.length == 1
@@ -65,7 +65,7 @@ def test_positions_that_see_others_stay_together(kind, target) -> None:
     batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, runtime, batch)
     assert not prefix.apart
-    assert alone(backbone, prefix, batch, logits) == (prefix, batch)
+    assert labels_only(backbone, prefix, batch, logits) == (prefix, batch)
     runtime.close()
 
 
@@ -84,7 +84,7 @@ def test_a_classifier_that_reads_every_position_keeps_them() -> None:
     batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, editor.runtime, batch)
     assert prefix.apart
-    assert alone(backbone, prefix, batch, logits)[1] is batch
+    assert labels_only(backbone, prefix, batch, logits)[1] is batch
     prompt = "who leads velandor ?"
     before = editor.answer([prompt])[0].text
     target = next(label for label in models.LABELS if label != before)
