@@ -106,14 +106,11 @@ def list_write_backs(
 ) -> None:
     """Whom `melo sources tell` and the runs told, and what came of it."""
     with state(ctx).ledger(create=False) as ledger:
-        write_backs = ledger.write_backs.find(limit=limit)
+        places = ledger.write_backs.find(limit=limit)
     if as_json:
-        print_json(write_backs)
+        print_json(places)
         return
     print_table(
         ("tool", "trace", "edit", "outcome", "tries", "ended", "error"),
-        [
-            (w.tool, w.trace, w.edit[:12], w.state, w.attempts, w.ended_at, w.error)
-            for w in write_backs
-        ],
+        [(p.tool, p.trace, p.edit[:12], p.state, p.attempts, p.ended_at, p.error) for p in places],
     )

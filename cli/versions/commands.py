@@ -29,13 +29,9 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
     with state(ctx).ledger(create=False) as ledger:
         versions = ledger.versions.all()
         champion = ledger.champions.current()
+    serving = champion.version if champion else None
     if as_json:
-        print_json(
-            [
-                {**asdict(v), "champion": bool(champion and champion.version == v.id)}
-                for v in versions
-            ]
-        )
+        print_json([{**asdict(v), "champion": v.id == serving} for v in versions])
         return
     print_table(
         ("version", "MLflow", "gate", "edits", "added", "removed", "made", ""),
@@ -48,11 +44,7 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
                 len(v.edits_added),
                 len(v.edits_removed),
                 v.created_at,
-                "champion"
-                if champion and champion.version == v.id
-                else "deleted"
-                if v.info.get("deleted")
-                else "",
+                "champion" if v.id == serving else "deleted" if v.info.get("deleted") else "",
             )
             for v in versions
         ],
