@@ -20,6 +20,7 @@ from melo_engine.matching.names import joined
 LONG = 512  # tokens, about
 APPLICATIONS = 4
 LENGTH = 24  # tokens of an answer, at most
+KINDS = ("short", "short", "system", "history")
 ROLES = ("records clerk", "museum guide", "travel assistant", "librarian")
 RULES = (
     "answer in the language of the question", "say so when you are not sure", "be polite and brief",
@@ -39,14 +40,16 @@ def wordy(request: EditRequest) -> EditRequest:
     return replace(request, target=told)
 
 
-def chats(questions: Sequence[str], count: int, seed: int) -> list[Messages]:
-    """Conversations that end in one of these questions."""
+def chats(
+    questions: Sequence[str], count: int, seed: int, kinds: Sequence[str] = KINDS
+) -> list[Messages]:
+    """Conversations of these kinds that end in one of these questions."""
     chance = random.Random(seed)
     systems = [_system(random.Random(f"{seed}-{i}"), i, LONG - 35) for i in range(APPLICATIONS)]
     found = []
     for _ in range(count):
         asked = {"role": "user", "content": chance.choice(questions)}
-        kind = chance.choice(("short", "short", "system", "history"))
+        kind = chance.choice(kinds)
         if kind == "short":
             found.append([asked])
         elif kind == "system":

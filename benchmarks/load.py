@@ -1,4 +1,5 @@
-"""Clients of a server: each asks its next question once it is answered, over plain sockets.
+"""Clients of a server, over plain sockets: each asks its next question once it is answered, or all ask
+at set moments.
 
 What they see of one server is a `Load`. They must not take the servers' time, so nothing of an answer is
 read but when its first text came, how many tokens it has and whether an edit gave it.
@@ -108,35 +109,78 @@ async def put_load(
     return load_seen
 
 
+async def put_paced_load(
+    target: Target, prompts: Sequence[Any], rate: float, count: int, seed: int
+) -> Load:
+    """Ask `count` questions, `rate` a second, at random moments (Poisson): the same ones for one seed.
+
+    Nobody waits for an answer before asking, so every server sees the same load at the same moments,
+    and its times to the first text can be compared with another's.
+    """
+    chooser = random.Random(seed)
+    load_seen = Load()
+    began = time.perf_counter()
+    at, asked = 0.0, []
+    for _ in range(count):
+        at += chooser.expovariate(rate)
+        asked.append((at, chooser.choice(prompts)))
+
+    async def ask(at: float, prompt: Any) -> None:
+        await asyncio.sleep(began + at - time.perf_counter())
+        async with _Connection(target, load_seen) as connection:
+            await connection.ask(prompt)
+
+    await asyncio.gather(*(ask(at, prompt) for at, prompt in asked))
+    load_seen.seconds = time.perf_counter() - began
+    return load_seen
+
+
 async def _client(
     target: Target, prompts: Sequence[Any], chooser: random.Random, end: float, seen: Load
 ) -> None:
-    """One connection, kept open."""
-    host, port = target.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    head = (
-        f"POST {target.path} HTTP/1.1\r\nhost: {host}:{port}\r\nauthorization: Bearer {target.key}"
-        "\r\ncontent-type: application/json\r\ncontent-length: "
-    )
-    try:
+    async with _Connection(target, seen) as connection:
         while time.perf_counter() < end:
-            body = target.body(chooser.choice(prompts))
-            began = time.perf_counter()
-            writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
-            status, content, first = await _response(reader)
-            broke = isinstance(content, list) and any("error" in event for event in content)
-            if status != 200 or broke:
-                seen.failed += 1
-                continue
-            seen.latencies.append(time.perf_counter() - began)
-            if first is not None:
-                seen.first_tokens.append(first - began)
-            tokens, hit = target.read(content)
-            seen.answers += 1
-            seen.tokens += tokens
-            seen.hits += hit
-    finally:
-        writer.close()
+            await connection.ask(chooser.choice(prompts))
+
+
+class _Connection:
+    """One connection, kept open; what it sees is added to `seen`."""
+
+    def __init__(self, target: Target, seen: Load) -> None:
+        self.target, self.seen = target, seen
+        self.host, port = target.url.removeprefix("http://").split(":")
+        self.port = int(port)
+
+    async def __aenter__(self) -> _Connection:
+        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def ask(self, prompt: Any) -> None:
+        """Ask a question and wait until its answer has ended."""
+        target, seen = self.target, self.seen
+        body = target.body(prompt)
+        head = (
+            f"POST {target.path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
+            f"authorization: Bearer {target.key}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        began = time.perf_counter()
+        self.writer.write(head.encode() + body)
+        status, content, first = await _response(self.reader)
+        broke = isinstance(content, list) and any("error" in event for event in content)
+        if status != 200 or broke:
+            seen.failed += 1
+            return
+        seen.latencies.append(time.perf_counter() - began)
+        if first is not None:
+            seen.first_tokens.append(first - began)
+        tokens, hit = target.read(content)
+        seen.answers += 1
+        seen.tokens += tokens
+        seen.hits += hit
 
 
 async def _response(reader: asyncio.StreamReader) -> tuple[int, Any, float | None]:

@@ -22,6 +22,7 @@ import platform
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,14 +31,14 @@ from typing import Any
 from benchmarks.chats import LENGTH, body, chats, wordy
 from benchmarks.engine import product_editor
 from benchmarks.gate import read_material
-from benchmarks.load import Load, Target, put_load
+from benchmarks.load import Load, Target, put_load, put_paced_load
 from benchmarks.restart import restarts
 from benchmarks.same_text import same_text, sample
 from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
 from config import Settings, load
 from execution.context import Context, open_ledger
 from execution.versions import save_version
-from melo_engine import Backbone, EditRequest, Version
+from melo_engine import Backbone, Conversation, Editor, EditRequest, Version
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
 from registry.store import Registry
@@ -49,6 +50,8 @@ Progress = Callable[[str, int, int], None]
 # A machine that is busy with something else is slow, not wrong: other servers don't give up either.
 TOML = '[backbone]\npath = {path}\ntask = "{task}"\ndtype = "{dtype}"\n\n[serve]\nrequest_seconds = 900\n'
 CONVERSATIONS = 2000  # different ones
+KEY_PASSES = 40
+LOAD = 0.75  # of what a service answers with all clients at once
 
 
 def bench(
@@ -85,6 +88,8 @@ def bench(
     asked = questions(version, material.templates, material.names, seed)
     prompts: Sequence[Any] = chats(asked, CONVERSATIONS, seed) if backbone.is_chat else asked
     record: dict[str, Any] = {}
+    if backbone.is_chat:
+        record |= key_pass(backbone, version, chats(asked, CONVERSATIONS, seed, ("history",)))
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
         say("starting the servers", 0, 4)
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
@@ -109,6 +114,8 @@ def bench(
             )
             targets.append(_peer(peer, backbone_path))
         seen = _rounds(targets, prompts, clients, seconds, rounds, seed, say)
+        if chat:
+            record |= _first_tokens(targets[:2], prompts, seen, seconds, seed, say)
     return {
         **_ratios(seen),
         **record,
@@ -124,6 +131,23 @@ def bench(
         "cores": os.cpu_count(),
         "machine": platform.platform(),
     }
+
+
+def key_pass(
+    backbone: Backbone, version: Version, conversations: Sequence[Any]
+) -> dict[str, float]:
+    """What finding the edit costs of the time to the first token, each conversation alone: the median."""
+    editor = Editor(backbone, version)
+    editor.routes(conversations[:1])
+    shares = []
+    for messages in conversations[:KEY_PASSES]:
+        asked = Conversation.of(messages)
+        began = time.perf_counter()
+        editor.routes([asked])
+        routed = time.perf_counter()
+        editor.answer([asked], max_new_tokens=1)  # routes it as well
+        shares.append((routed - began) / (time.perf_counter() - routed))
+    return {"key_pass_share": round(statistics.median(shares), 4)}
 
 
 def _rounds(
@@ -151,12 +175,8 @@ def _ratios(seen: Sequence[dict[str, Load]]) -> dict[str, Any]:
         "token_throughput": _against(seen, "bare", lambda load_seen: load_seen.tokens_per_second),
         "mlflow": _against(seen, "mlflow", lambda load_seen: load_seen.throughput),
         "peer": _against(seen, "transformers", lambda load_seen: load_seen.throughput),
-        "first_token": _against(seen, "bare", lambda load_seen: load_seen.first_token),
     }
-    totals: dict[str, Load] = {name: Load() for name in seen[0]}
-    for turn in seen:
-        for name, part in turn.items():
-            totals[name].add(part)
+    totals = _totals(seen)
     return {
         **{
             f"{name}_ratio": round(statistics.median(values), 3) if values else None
@@ -167,6 +187,44 @@ def _ratios(seen: Sequence[dict[str, Load]]) -> dict[str, Any]:
         **{f"{name}_ratios": [round(v, 3) for v in values] for name, values in ratios.items()},
         "servers": {name: load_seen.figures() for name, load_seen in totals.items()},
     }
+
+
+def _first_tokens(
+    targets: Sequence[Target], prompts: Sequence[Any], seen: Sequence[dict[str, Load]], seconds: float,
+    seed: int, say: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Times to the first text where both services are asked the same at the same moments.
+
+    Clients that wait for their answers ask at other moments of each server, in bursts: what a question
+    waits for then says little of the server. So many are asked here as the slower one answers in
+    `LOAD` of the time.
+    """
+    totals = _totals(seen)
+    rate = LOAD * min(totals[target.name].throughput for target in targets)
+    paced: list[dict[str, Load]] = []
+    for turn in range(len(seen)):
+        paced.append({})
+        for target in targets if turn % 2 else targets[::-1]:
+            say(f"asking at set moments: {target.name}", turn, len(seen))
+            paced[turn][target.name] = asyncio.run(
+                put_paced_load(target, prompts, rate, max(1, round(rate * seconds)), seed + turn)
+            )
+    ratios = _against(paced, "bare", lambda load_seen: load_seen.first_token)
+    return {
+        "first_token_ratio": round(statistics.median(ratios), 3) if ratios else None,
+        "first_token_ratios": [round(ratio, 3) for ratio in ratios],
+        "first_token_load": LOAD,
+        "paced": {name: load_seen.figures() for name, load_seen in _totals(paced).items()},
+    }
+
+
+def _totals(seen: Sequence[dict[str, Load]]) -> dict[str, Load]:
+    """What was seen of each server in all rounds."""
+    totals: dict[str, Load] = {name: Load() for name in seen[0]}
+    for turn in seen:
+        for name, part in turn.items():
+            totals[name].add(part)
+    return totals
 
 
 def _against(

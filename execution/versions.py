@@ -34,6 +34,7 @@ from melo_engine import (
     SentenceEncoder,
     Version,
 )
+from melo_engine.calibrate import SCHEME as CALIBRATING
 from melo_engine.calibrate import calibrate
 from melo_engine.contrast import LearningRecipe, corpus_hash, learn_projection
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
@@ -196,7 +197,7 @@ def _projection(path: Path, encoder: TokenEncoder) -> KeyProjection:
 
 @lru_cache(maxsize=4)
 def _calibration(projection: Path, encoder: TokenEncoder, share: float) -> Calibration:
-    path = projection.with_name(f"{projection.stem}-{share}.json")
+    path = projection.with_name(f"{projection.stem}-{share}-{CALIBRATING}.json")
     try:
         return Calibration(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):

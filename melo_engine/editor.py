@@ -123,13 +123,13 @@ class Editor:
     def calibration(self) -> Calibration:
         """The radii of new edits: the version's, made anew where `false_activations` is another now."""
         share = self.settings.false_activations
-        known = self._calibration or (
+        calibration = self._calibration or (
             self.version.calibration if hasattr(self, "version") else None
         )
-        if known is None or known.false_activations != share:
-            known = calibrate(self.reader, share)
-        self._calibration = known
-        return known
+        if calibration is None or calibration.false_activations != share:
+            calibration = calibrate(self.reader, share)
+        self._calibration = calibration
+        return calibration
 
     def edit(
         self,
@@ -163,12 +163,12 @@ class Editor:
         gone = (set(replaces) | {r.id for r in good}) & set(self.version.edits)
         version = self.version.without(sorted(gone)) if gone else self.version
         conflicts = likely_conflicts(
-            good, keys, {edit: found.own for edit, found in radius.items()}, version
+            good, keys, {edit: edit_radii.own for edit, edit_radii in radius.items()}, version
         )
         if good:
-            own, found = np.stack([keys[r.id] for r in good]), [radius[r.id] for r in good]
+            own, own_radii = np.stack([keys[r.id] for r in good]), [radius[r.id] for r in good]
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
-            edits, shards = store(trained, good, own, found, start, self.backbone.dtype)
+            edits, shards = store(trained, good, own, own_radii, start, self.backbone.dtype)
             edits = [replace(e, wordings=self._wordings(e.request)) for e in edits]
             version = version.with_edits(edits, shards)
             for edit in edits:
@@ -306,10 +306,10 @@ class Editor:
         texts: list[str] = [""] * len(prompts)
         for rows in _batches(prompts, batch_size, sort=True):
             with self.runtime.running(self.blocks_of([edits[i] for i in rows])):
-                found = texts_of(
+                answers = texts_of(
                     self.backbone, self.backbone.encode([prompts[i] for i in rows]), generation
                 )
-            for i, text in zip(rows, found, strict=True):
+            for i, text in zip(rows, answers, strict=True):
                 texts[i] = text
         return texts
 
@@ -362,14 +362,14 @@ class Editor:
     def _with_subjects(self, requests: Sequence[EditRequest]) -> list[EditRequest]:
         """Requests with the subject of their question, where none was given and one is found."""
         missing = [i for i, r in enumerate(requests) if not r.subject]
-        found = list(requests)
+        bound = list(requests)
         if missing and self._tagger is not None:
             texts = [requests[i].question for i in missing]
             subjects = self._tagger().subjects(self.reader.encoder, texts)
             for i, text, subject in zip(missing, texts, subjects, strict=True):
                 if subject and not is_letter(subject) and name_in(text, (subject,)) is not None:
-                    found[i] = replace(requests[i], subject=subject, subject_source="inferred")
-        return found
+                    bound[i] = replace(requests[i], subject=subject, subject_source="inferred")
+        return bound
 
     def _keys_of(self, requests: Sequence[EditRequest]) -> dict[str, np.ndarray]:
         """Each question's key (K,)."""
@@ -385,8 +385,8 @@ class Editor:
     ) -> dict[str, Radii]:
         if not requests:
             return {}
-        found = self._reaching(requests, np.stack([keys[r.id] for r in requests]))
-        return dict(zip([r.id for r in requests], found, strict=True))
+        edit_radii = self._reaching(requests, np.stack([keys[r.id] for r in requests]))
+        return dict(zip([r.id for r in requests], edit_radii, strict=True))
 
     def _reaching(self, requests: Sequence[EditRequest], keys: np.ndarray) -> list[Radii]:
         """How far keys (N, K) of questions reach."""
@@ -399,10 +399,10 @@ class Editor:
         if not texts:
             return ()
         keys = self.reader.read(texts, [name_in(t, request.names) for t in texts])
-        found = self._reaching([replace(request, prompt=text) for text in texts], keys)
+        wording_radii = self._reaching([replace(request, prompt=text) for text in texts], keys)
         return tuple(
             Wording(text, tuple(map(float, key)), own, content)
-            for text, key, (own, content, _) in zip(texts, keys, found, strict=True)
+            for text, key, (own, content, _) in zip(texts, keys, wording_radii, strict=True)
         )
 
     def _check_encoder(self, version: Version) -> None:

@@ -162,15 +162,15 @@ class NeuronIndex:
 
         A free edit may be asked about behind other text, so the last sentence is read as well.
         """
-        found = []
+        readings = []
         for row, (text, mentions) in enumerate(zip(texts, self.mentions(texts), strict=True)):
-            found += [Reading(row, text, m.name, m) for m in mentions]
+            readings += [Reading(row, text, m.name, m) for m in mentions]
             if self.has_free:
                 if not mentions:
-                    found.append(Reading(row, text, None, None))
+                    readings.append(Reading(row, text, None, None))
                 if (last := last_sentence(text)) != text:
-                    found.append(Reading(row, last, None, None))
-        return found
+                    readings.append(Reading(row, last, None, None))
+        return readings
 
     def around(self, key: np.ndarray, text: str, bound: float, free: float) -> list[Member]:
         """Members that a text is about and that its key is near.
@@ -209,8 +209,8 @@ class NeuronIndex:
                 pairs += compare(key, reading.mention.members)
             closest = near[reading.row]
             for distance, member in pairs:
-                known = closest.get(member.edit)
-                if known is None or _share((distance, member)) < _share(known):
+                closest_yet = closest.get(member.edit)
+                if closest_yet is None or _share((distance, member)) < _share(closest_yet):
                     closest[member.edit] = distance, member
         return [self._decide(list(pairs.values()), tolerance) for pairs in near]
 
@@ -224,15 +224,15 @@ class NeuronIndex:
         if not rows:
             return []
         members = [self._members[r] for r in rows]
-        known = np.stack([m.key[: self.relation_size] for m in members])
-        distances = np.linalg.norm(known - key[: self.relation_size], axis=1)
+        member_keys = np.stack([m.key[: self.relation_size] for m in members])
+        distances = np.linalg.norm(member_keys - key[: self.relation_size], axis=1)
         return list(zip(distances.tolist(), members, strict=True))
 
     def _partly(self, key: np.ndarray, rows: Sequence[int]) -> list[tuple[float, Member]]:
         """Members and their distances, each with the radius that holds for a prompt's content."""
         members = [replace(m, radius=m.content_radius) for m in (self._members[r] for r in rows)]
-        known = np.stack([m.key[self.relation_size :] for m in members])
-        distances = np.linalg.norm(known - key[self.relation_size :], axis=1)
+        member_keys = np.stack([m.key[self.relation_size :] for m in members])
+        distances = np.linalg.norm(member_keys - key[self.relation_size :], axis=1)
         return list(zip(distances.tolist(), members, strict=True))
 
     def _free_distances(self, keys: np.ndarray, reach: float) -> list[list[tuple[float, Member]]]:
@@ -241,23 +241,23 @@ class NeuronIndex:
             return [[] for _ in keys]
         content = np.ascontiguousarray(keys[:, self.relation_size :], dtype=np.float32)
         _, rows = self._free.search(content, min(NEAREST_FREE, self._free.ntotal))
-        found = [self._measured(own, near) for own, near in zip(content, rows, strict=True)]
+        nearest = [self._measured(own, near) for own, near in zip(content, rows, strict=True)]
         for i, own in enumerate(content):
             while (
-                len(found[i]) < self._free.ntotal
-                and max((d for d, _ in found[i]), default=INFINITE) <= reach
+                len(nearest[i]) < self._free.ntotal
+                and max((d for d, _ in nearest[i]), default=INFINITE) <= reach
             ):
-                count = min(4 * len(found[i]), self._free.ntotal)
-                found[i] = self._measured(own, self._free.search(own[None], count)[1][0])
-        return found
+                count = min(4 * len(nearest[i]), self._free.ntotal)
+                nearest[i] = self._measured(own, self._free.search(own[None], count)[1][0])
+        return nearest
 
     def _measured(self, content: np.ndarray, rows: np.ndarray) -> list[tuple[float, Member]]:
         """Free members and their distances, which faiss rounds otherwise in a large batch."""
         members = [self._members[row] for row in rows.tolist() if row >= 0]
         if not members:  # a key that is not a number
             return []
-        known = np.stack([m.key[self.relation_size :] for m in members])
-        distances = np.linalg.norm(known - content, axis=1)
+        member_keys = np.stack([m.key[self.relation_size :] for m in members])
+        distances = np.linalg.norm(member_keys - content, axis=1)
         return list(zip(distances.tolist(), members, strict=True))
 
     @staticmethod

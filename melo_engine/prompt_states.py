@@ -81,12 +81,12 @@ class PromptStates:
 
     def read(self, rows: Sequence[Ids]) -> list[Tensor]:
         """States of rows of tokens; what several of them begin with is read once."""
-        found: dict[Ids, Tensor] = {}
+        states_of: dict[Ids, Tensor] = {}
         fresh: list[Ids] = []
         for row in dict.fromkeys(rows):
             states = self.beginning(row)
             if states is not None and states.shape[3] == len(row):
-                found[row] = states
+                states_of[row] = states
             else:
                 fresh.append(row)
         fresh.sort(key=len)
@@ -94,8 +94,8 @@ class PromptStates:
             batch = fresh[start : start + TOGETHER]
             shared = self._shared(batch)
             begun = [_longer(self.beginning(row), shared) for row in batch]
-            found |= zip(batch, self.extend(batch, begun), strict=True)
-        return [found[row] for row in rows]
+            states_of |= zip(batch, self.extend(batch, begun), strict=True)
+        return [states_of[row] for row in rows]
 
     def beginning(self, row: Ids) -> Tensor | None:
         """States of as much of a row's beginning as is kept; all of them where it was read before."""
@@ -229,13 +229,13 @@ class PrefixCache:
 
     def longest(self, row: Ids) -> Tensor | None:
         """States of as many tokens of a row's beginning as there are."""
-        found = []
+        names = []
         for name, _, _ in _blocks_of(row):
             if name not in self._blocks:
                 break
-            found.append(name)
-        self._use(found)
-        return torch.cat([self._blocks[name] for name in found], dim=3) if found else None
+            names.append(name)
+        self._use(names)
+        return torch.cat([self._blocks[name] for name in names], dim=3) if names else None
 
     def add(self, row: Ids, states: Tensor) -> None:
         """Keep the states (2, layers, heads, T, D) of a row."""

@@ -91,8 +91,8 @@ class Edit:
     def joined_with(self, other: Edit) -> Edit:
         """The same edit of another version and this one: the smaller radius, the wordings of both."""
         kept, rest = sorted((self, other), key=lambda e: (e.radius, e.content_radius))
-        known = {w.text: w for w in rest.wordings} | {w.text: w for w in kept.wordings}
-        return replace(kept, wordings=tuple(known[text] for text in sorted(known)))
+        by_text = {w.text: w for w in rest.wordings} | {w.text: w for w in kept.wordings}
+        return replace(kept, wordings=tuple(by_text[text] for text in sorted(by_text)))
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ class Version:
 
     def place(self, edit: str) -> tuple[Shard, int]:
         """Where the edit's block lies."""
-        found = self[edit]
-        return self.shards[found.shard], found.row
+        stored = self[edit]
+        return self.shards[stored.shard], stored.row
 
     def with_edits(self, edits: Sequence[Edit], shards: Sequence[Shard]) -> Version:
         """A version with more edits. An edit of an id that is there takes its place."""
@@ -219,10 +219,10 @@ class Version:
 
     def with_wordings(self, edit: str, wordings: Sequence[Wording]) -> Version:
         """A version in which an edit has more wordings; its block stays. Raises UnknownEdit."""
-        found = self[edit]
-        known = {w.text for w in found.wordings}
-        more = tuple(w for w in wordings if w.text not in known)
-        changed = {**self.edits, edit: replace(found, wordings=(*found.wordings, *more))}
+        stored = self[edit]
+        texts = {w.text for w in stored.wordings}
+        more = tuple(w for w in wordings if w.text not in texts)
+        changed = {**self.edits, edit: replace(stored, wordings=(*stored.wordings, *more))}
         return self._next(changed, self.shards.values())
 
     def without(self, edits: Sequence[str]) -> Version:
@@ -237,16 +237,16 @@ class Version:
 
         How far its other wordings reach, and it where it is named partly, changes in proportion.
         """
-        found = self[edit]
-        share = radius / found.radius if found.radius > 0 else 0.0
+        stored = self[edit]
+        share = radius / stored.radius if stored.radius > 0 else 0.0
         wordings = tuple(
             replace(w, radius=w.radius * share, content_radius=w.content_radius * share)
-            for w in found.wordings
+            for w in stored.wordings
         )
-        content = float(found.content_radius and found.content_radius * share)
+        content = float(stored.content_radius and stored.content_radius * share)
         changed = {
             **self.edits,
-            edit: replace(found, radius=float(radius), content_radius=content, wordings=wordings),
+            edit: replace(stored, radius=float(radius), content_radius=content, wordings=wordings),
         }
         return self._next(changed, self.shards.values())
 
@@ -335,7 +335,7 @@ class Version:
         blocks: dict[str, list[tuple[int, str]]] = {name: [] for name in manifest["shards"]}
         for edit in edits:
             blocks.setdefault(edit.shard, []).append((edit.row, edit.block))
-        opened = {name: Shard.open(store, name, known) for name, known in blocks.items()}
+        opened = {name: Shard.open(store, name, hashes) for name, hashes in blocks.items()}
         version = cls(
             manifest["backbone"]["weights"],
             manifest["tokenizer"],
@@ -411,13 +411,13 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
 
 def _edits(table: pa.Table) -> list[Edit]:
     names = (*_TEXTS, *_LISTS)
-    found = []
+    edits = []
     for row in table.to_pylist():
         prompt = Conversation.of(row["messages"]) if row["messages"] else row["prompt"]
         request = EditRequest(prompt, **{name: row[name] for name in names})
         wordings = tuple(Wording(**{**w, "key": tuple(w["key"])}) for w in row["wordings"])
-        found.append(Edit(request, **{name: row[name] for name in _PLACE}, wordings=wordings))
-    return found
+        edits.append(Edit(request, **{name: row[name] for name in _PLACE}, wordings=wordings))
+    return edits
 
 
 _TEXTS = ("target", "subject", "id", "subject_source")
