@@ -38,6 +38,7 @@ def bench(
     data: Path,
     cache: Path,
     *,
+    first: int = 0,
     limit: int | None = None,
     methods: Sequence[str] = ("melo", "paper"),
     backbone: str | None = None,
@@ -55,6 +56,8 @@ def bench(
 ) -> dict[str, Any]:
     """Run the protocol on a file. Returns the figures, an object for each method under its name.
 
+    first: rows passed over, as those that others are measured on.
+
     With several seeds each figure is their mean, `intervals` holds [low, high] of each, and `seeds`
     the figures one by one. What a finished method was found to do is kept at once in `cache`; the same
     call after an interruption goes on from there, and names these methods under "resumed". practice:
@@ -63,7 +66,7 @@ def bench(
     subjects. revocations: of a file of questions, edits of `melo` that are taken back after the last.
     Raises BenchError for a file or a method that can't be used.
     """
-    rows = read_rows(data)
+    rows = read_rows(data)[first:]
     kind: Kind = named_kind(protocol) if protocol else kind_of(rows)
     options = Options(
         cache,
@@ -82,7 +85,7 @@ def bench(
     )
     # Which edits are out of the test is known from `melo`, so a run without it is another run.
     known = replace(options, methods=options.own[:1])
-    checkpoints = Checkpoints(cache, [_digest(data), kind, known])
+    checkpoints = Checkpoints(cache, [_digest(data), first, kind, known])
     options = replace(options, checkpoints=checkpoints)
     runs = []
     for number, seed in enumerate(seeds):

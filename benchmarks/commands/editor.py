@@ -19,6 +19,7 @@ CACHE = Path(".melo/cache/bench")
 def edit(
     ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
     limit: Annotated[int | None, typer.Option(min=4, help="Edit the first N rows only.")] = None,
     methods: Annotated[
         str,
@@ -73,6 +74,7 @@ def edit(
         figures = bench(
             data,
             cache,
+            first=first,
             limit=limit,
             methods=tuple(m.strip() for m in methods.split(",") if m.strip()),
             backbone=located(backbone),
@@ -88,6 +90,8 @@ def edit(
             progress=progress,
         )
     settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}
+    if first:
+        settings["first"] = first
     if slow_limit:
         settings["slow_limit"] = slow_limit
     finish(ctx, figures, out, seed=seed, settings=settings, device=figures.get("device"))
