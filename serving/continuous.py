@@ -143,6 +143,8 @@ class ContinuousBatch:
                 prefill.states = states[:, :, :, :0]
             elif prefill.states is None:
                 prefill.states = self.states.beginning(prefill.ids[:-1])
+                for row in prefill.rows:
+                    row.cached_tokens = prefill.read
             if prefill.left:
                 parts.append(prefill)
                 until.append(prefill.read + min(room, prefill.left))

@@ -78,6 +78,11 @@ class Exchange:
         )  # fmt: skip
 
     @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompts whose states were at hand from earlier ones, each prompt once."""
+        return sum({id(row.ids): row.cached_tokens for row in self.rows}.values())
+
+    @property
     def answer_tokens(self) -> int:
         """Tokens of all answers, without those that end them."""
         return sum(len(row.tokens) for row in self.rows)

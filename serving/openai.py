@@ -113,7 +113,7 @@ class CompletionWriter:
             "prompt_tokens": prompt,
             "completion_tokens": answer,
             "total_tokens": prompt + answer,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": self.exchange.cached_tokens},
             "completion_tokens_details": {"reasoning_tokens": 0},
         }
 

@@ -150,7 +150,7 @@ class ResponseWriter:
         prompt, answer = self.exchange.prompt_tokens, self.exchange.answer_tokens
         return {
             "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": self.exchange.cached_tokens},
             "output_tokens": answer,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": prompt + answer,

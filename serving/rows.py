@@ -45,6 +45,7 @@ class BatchRow:
     route: Route | None = None
     label: str | None = None
     scores: dict[str, float] | None = None
+    cached_tokens: int = 0  # of the prompt, whose states were at hand
     sent: int = 0  # characters of the text that `on_text` has been given
     sent_tokens: int = 0  # and of its `logprobs`
     raw: Tensor | None = None  # (V,) the model's own logits for the next token, where asked for

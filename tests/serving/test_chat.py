@@ -102,7 +102,9 @@ def test_the_services_own_answers_can_be_sent_back(client: openai.OpenAI) -> Non
     ]
     again = client.chat.completions.create(model="champion", messages=dumped, max_tokens=5)
     assert again.choices[0].message.content == second.choices[0].message.content
-    assert again.usage == second.usage
+    assert again.usage is not None
+    assert second.usage is not None
+    assert again.usage.total_tokens == second.usage.total_tokens
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,8 @@ def test_a_stream_says_first_who_speaks_then_what_then_why_it_ended(chat_server:
     assert events[-2]["choices"][0]["melo"]["edit"]
     assert [e["usage"] for e in events[:-1]] == [None] * (len(events) - 1)
     assert events[-1]["choices"] == []
-    assert events[-1]["usage"] == ask(chat_server, user(EDITED[0]))["usage"]
+    whole = ask(chat_server, user(EDITED[0]))["usage"]
+    assert events[-1]["usage"]["total_tokens"] == whole["total_tokens"]
 
 
 def test_headers_name_version_edit_and_request(chat_server: Running) -> None:
