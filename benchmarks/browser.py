@@ -46,8 +46,8 @@ class Visit:
 
 def browser_path() -> str | None:
     """Where chromium is, None where it is not installed."""
-    told = os.environ.get("MELO_CHROMIUM")
-    return told or next((found for name in NAMES if (found := shutil.which(name))), None)
+    configured = os.environ.get("MELO_CHROMIUM")
+    return configured or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def served(home: Path, log: Path | None = None, *, ask: bool = False) -> Iterato
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"
-            _healthy(server, f"{url}/_stcore/health")
+            _wait_until_healthy(server, f"{url}/_stcore/health")
             yield url
         finally:
             server.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ def address(url: str, page: str) -> str:
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless browser. Raises FileNotFoundError where none is installed."""
-    with _play() as (kind, options):
+    with _playwright() as (kind, options):
         browser = kind.launch(**options)
         try:
             yield browser
@@ -108,7 +108,7 @@ def returning() -> Iterator[Any]:
     Yields a context for `open_page`. Raises FileNotFoundError where no browser is installed.
     """
     with (
-        _play() as (kind, options),
+        _playwright() as (kind, options),
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
     ):
         context = kind.launch_persistent_context(profile, **options, **_window())
@@ -119,7 +119,7 @@ def returning() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _play() -> Iterator[tuple[Any, dict[str, Any]]]:
+def _playwright() -> Iterator[tuple[Any, dict[str, Any]]]:
     path = browser_path()
     if path is None:
         raise FileNotFoundError("chromium is not installed; run `make browser`.")
@@ -213,12 +213,12 @@ def picture(
 
 
 def _note_outside(visit: Visit, url: str) -> None:
-    found = urlparse(url)
-    if found.scheme in ("http", "https", "ws", "wss") and found.hostname != "127.0.0.1":
+    parts = urlparse(url)
+    if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
         visit.outside.append(url)
 
 
-def _healthy(server: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -237,7 +237,7 @@ _DRAWN = """() => {
     if (!app || app.dataset.testScriptState === 'running' || app.dataset.testScriptState === 'initial')
         return false;
     if (all('[data-testid="stSpinner"], [data-testid="stSkeleton"]').length) return false;
-    const own = all('[data-testid^="stBidiComponent"]').map(c => c.shadowRoot || c.querySelector('*'));
-    if (!own.every(c => c && c.querySelector('svg'))) return false;
+    const parts = all('[data-testid^="stBidiComponent"]').map(c => c.shadowRoot || c.querySelector('*'));
+    if (!parts.every(c => c && c.querySelector('svg'))) return false;
     return all('[data-testid="stVegaLiteChart"]').every(c => c.querySelector('canvas, svg.marks'));
 }"""

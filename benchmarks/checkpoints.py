@@ -29,15 +29,15 @@ class Checkpoints:
         self.resumed: set[str] = set()
 
     def figures(self, seed: int, methods: Sequence[str], make: Callable[[], Figures]) -> Figures:
-        """By method: those of an earlier run where it has finished all of `methods`, or made and kept."""
+        """By method: read back if an earlier run finished all of `methods`, else made and saved."""
         paths = {name: self._folder / f"{seed}-{name}.json" for name in methods}
         if all(path.is_file() for path in paths.values()):
             self.resumed |= set(methods)
             return {n: json.loads(path.read_text(encoding="utf-8")) for n, path in paths.items()}
-        made = make()
+        figures = make()
         for name in methods:
-            write_atomically(paths[name], json.dumps(made[name], ensure_ascii=False))
-        return made
+            write_atomically(paths[name], json.dumps(figures[name], ensure_ascii=False))
+        return figures
 
     def clear(self) -> None:
         """Forget them: the run has ended."""

@@ -51,10 +51,10 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         raise DataError("no row of the unseen half has a text and a label that the backbone knows.")
     bare = Method(backbone)
     options.say("asking the classifier", 0, 1)
-    said = bare.answer(Asked.of([r.request.question for r in unseen]))
+    predictions = bare.answer(Asked.of([r.request.question for r in unseen]))
     options.say("asking the classifier", 1, 1)
-    wrong = [r for r, t in zip(unseen, said, strict=True) if t != r.request.target]
-    right = [r for r, t in zip(unseen, said, strict=True) if t == r.request.target]
+    wrong = [r for r, t in zip(unseen, predictions, strict=True) if t != r.request.target]
+    right = [r for r, t in zip(unseen, predictions, strict=True) if t == r.request.target]
     edited = _in_order(wrong, seed)[: options.limit]
     if not edited:
         raise DataError("the classifier makes no mistake on the unseen half; nothing to edit.")
@@ -66,9 +66,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         owners = [r.request.id for r in done]
         answers = method.answer(Asked.of([r.request.question for r in done], owners))
         stayed = right if count in final else right[:SAMPLE]
-        kept = method.answer(Asked.of([r.request.question for r in stayed]))
+        stayed_answers = method.answer(Asked.of([r.request.question for r in stayed]))
         corrected = mean(a == r.request.target for a, r in zip(answers, done, strict=True))
-        held = mean(a == r.request.target for a, r in zip(kept, stayed, strict=True))
+        held = mean(a == r.request.target for a, r in zip(stayed_answers, stayed, strict=True))
         after = (corrected * count + held * len(right)) / (count + len(right))
         return {"corrected": corrected, "kept": held, "accuracy_after": round(after, 4)}
 
@@ -86,12 +86,12 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     requests = [r.request for r in edited]
 
     def with_melo() -> Figures:
-        known = _in_order(seen, seed)[:SEEN]
-        bounded = with_locality(backbone, requests, [r.request.question for r in known])
+        sample = _in_order(seen, seed)[:SEEN]
+        bounded = with_locality(backbone, requests, [r.request.question for r in sample])
         settings = options.settings or product_settings(seed)
-        melo, found = run_melo(lambda: Melo(backbone, settings=settings), bounded, scored, options)
+        melo, scores = run_melo(lambda: Melo(backbone, settings=settings), bounded, scored, options)
         melo.close()
-        return found
+        return scores
 
     if "melo" in options.methods:
         figures |= options.finished(seed, options.own, with_melo)
@@ -105,9 +105,10 @@ def with_locality(
     if not texts:
         return list(requests)
     reader = KeyReader(default_encoder(backbone))
-    known = reader.read(list(texts))[:, reader.projection.relation_size :]  # (N, H)
-    own = reader.read([r.question for r in requests])[:, reader.projection.relation_size :]
-    near = np.argsort(-(own @ known.T), axis=1)[:, :LOCALITY]  # unit vectors: nearest first
+    text_keys = reader.read(list(texts))[:, reader.projection.relation_size :]  # (N, H)
+    request_keys = reader.read([r.question for r in requests])[:, reader.projection.relation_size :]
+    # Keys are unit vectors, so the largest products are the nearest.
+    near = np.argsort(-(request_keys @ text_keys.T), axis=1)[:, :LOCALITY]
     return [
         replace(r, locality=tuple(texts[i] for i in rows))
         for r, rows in zip(requests, near, strict=True)

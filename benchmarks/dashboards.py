@@ -61,18 +61,18 @@ def bench(
             with returning() as context:
                 for name in PAGES:
                     open_page(None, address(url, name), context=context).page.close()
-                found = {name: _seconds(context, url, name, home, say) for name in PAGES}
-    slowest = max(found, key=lambda n: found[n]["cold"])
+                seconds = {name: _seconds(context, url, name, home, say) for name in PAGES}
+    slowest = max(seconds, key=lambda n: seconds[n]["cold"])
     return {
         "edits": edits,
         "versions": versions,
-        "seconds": found,
+        "seconds": seconds,
         "first_visit": round(first.seconds, 3),
-        "floor": found["ask"]["warm"],
+        "floor": seconds["ask"]["warm"],
         "slowest": slowest,
-        "slowest_seconds": found[slowest]["cold"],
+        "slowest_seconds": seconds[slowest]["cold"],
         "limit": LIMIT,
-        "within_limit": found[slowest]["cold"] < LIMIT,
+        "within_limit": seconds[slowest]["cold"] < LIMIT,
     }
 
 
@@ -125,10 +125,10 @@ def documentation_pictures(home: Path, folder: Path) -> list[Path]:
 def telling_edit(home: Path) -> str:
     """The edit in use with the most kinds of probes near it: there is most to see on its page."""
     with ReadCopy(load(home).paths.read_ledger).open() as con:
-        found = row(con, _TELLING)
-    if found is None:
+        edit = row(con, _TELLING)
+    if edit is None:
         raise RuntimeError(f"{home.name} has no edit in use whose probes are on record.")
-    return str(found["edit_id"])
+    return str(edit["edit_id"])
 
 
 def smaller(path: Path, colours: int = 256) -> Path:

@@ -40,24 +40,24 @@ def bench(runs: int = 100, say: Callable[[str], None] = print) -> dict[str, Any]
         settings = make_home(Path(scratch, "home"), backbone)
         with deployed(settings, environment=QUICK) as deployment:
             began = time.monotonic()
-            lines, memory = _live(deployment, runs, names, say)
+            lines, memory = _feed_reports(deployment, runs, names, say)
             quiet = until(lambda: _quiet(deployment, lines), patience=PATIENCE, every=2)
             seconds = time.monotonic() - began
             return _record(deployment, lines, memory, seconds, bool(quiet))
 
 
-def _live(
+def _feed_reports(
     deployment: Deployment, runs: int, names: list[str], say: Callable[[str], None]
 ) -> tuple[int, list[dict[str, int]]]:
-    """Let reports arrive until enough edit runs have ended; lines put in, and memory."""
-    waiting, given = iter(names), [names[-1]]
+    """Put reports in until enough edit runs have ended; the number of lines, and memory readings."""
+    unsent, sent = iter(names), [names[-1]]
     memory: list[dict[str, int]] = []
     lines, last = 0, time.monotonic()
     while len(memory) < runs and time.monotonic() - last < PATIENCE:
         if not list(deployment.settings.paths.inbox.glob("*.jsonl")):
-            fresh = [name for _ in range(2) if (name := next(waiting, None))]
-            rows = reports([*fresh, given[-1]])
-            given += fresh
+            fresh = [name for _ in range(2) if (name := next(unsent, None))]
+            rows = reports([*fresh, sent[-1]])
+            sent += fresh
             lines += put(deployment.settings, f"hour-{lines}", rows, ["no report"])
         ended = sum(run["state_type"] == "COMPLETED" for run in deployment.runs("edit"))
         if ended > len(memory):
@@ -110,8 +110,8 @@ def _growth(readings: list[int]) -> float | None:
     quarter = len(readings) // 4
     if quarter == 0:
         return None
-    second, last = readings[quarter : 2 * quarter], readings[-quarter:]
-    return round(statistics.median(last) / max(statistics.median(second), 1), 3)
+    second_quarter, last_quarter = readings[quarter : 2 * quarter], readings[-quarter:]
+    return round(statistics.median(last_quarter) / max(statistics.median(second_quarter), 1), 3)
 
 
 def _quarters(count: int) -> list[int]:

@@ -59,13 +59,13 @@ class Deployment:
     def freeze(self, name: str, *, frozen: bool) -> None:
         """Stop what a service started, or let it go on, so that it can be looked at in between."""
         process = self.service(name).process()
-        for one in process.children(recursive=True) if process else ():
+        for child in process.children(recursive=True) if process else ():
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.suspend() if frozen else one.resume()
+                child.suspend() if frozen else child.resume()
 
     def runs(self, flow: str | None = None) -> list[dict[str, Any]]:
         """Flow runs that are no longer just scheduled, newest first."""
-        found: list[dict[str, Any]] = []
+        runs: list[dict[str, Any]] = []
         begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
         wanted: dict[str, Any] = {
             "sort": "EXPECTED_START_TIME_DESC",
@@ -75,18 +75,18 @@ class Deployment:
         if flow:
             wanted["flows"] = {"name": {"any_": [flow]}}
         while True:
-            page = self._ask("flow_runs/filter", {**wanted, "offset": len(found)})
-            found += page
+            page = self._post("flow_runs/filter", {**wanted, "offset": len(runs)})
+            runs += page
             if len(page) < wanted["limit"]:
-                return found
+                return runs
 
-    def _ask(self, what: str, wanted: dict[str, Any]) -> Any:
-        """The server's answer, asked for again while it is too busy or just started anew."""
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        """The server's answer; tried again while it is too busy or has just been restarted."""
         deadline = time.monotonic() + SILENCE
         while True:
             try:
                 return (
-                    httpx.post(f"{self.api}/{what}", json=wanted, timeout=60)
+                    httpx.post(f"{self.api}/{path}", json=body, timeout=60)
                     .raise_for_status()
                     .json()
                 )
@@ -113,26 +113,24 @@ def deployed(
     ports: of Prefect and MLflow, free ones where none are given.
     """
     ports = ports or (free_port(), free_port())
-    told = {**clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})}
+    env = {**clean_environment(), **OFTEN, **QUICK, **WITHOUT_PAGES, **(environment or {})}
     command = [sys.executable, "-m", "cli.main", "--home", str(settings.home)]
     up = [*command, "up", "--json", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     try:
-        done = subprocess.run(
-            up, cwd=PROJECT, env=told, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(up, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"`melo up` failed: {done.stderr[-500:]}")
         yield Deployment(settings, *ports)
     finally:
-        subprocess.run([*command, "down"], cwd=PROJECT, env=told, capture_output=True, check=False)
+        subprocess.run([*command, "down"], cwd=PROJECT, env=env, capture_output=True, check=False)
 
 
 def until(what: Callable[[], Any], *, patience: float, every: float = 0.5) -> Any:
     """Wait for something to be so; its value, or the last one where patience ran out."""
     deadline = time.monotonic() + patience
-    while not (found := what()) and time.monotonic() < deadline:
+    while not (value := what()) and time.monotonic() < deadline:
         time.sleep(every)
-    return found
+    return value
 
 
 def as_json(settings: Settings, *arguments: str) -> Any:

@@ -84,8 +84,8 @@ def bench(
         progress=progress,
     )
     # Which edits are out of the test is known from `melo`, so a run without it is another run.
-    known = replace(options, methods=options.own[:1])
-    checkpoints = Checkpoints(cache, [_digest(data), first, kind, known])
+    melo_options = replace(options, methods=options.own[:1])
+    checkpoints = Checkpoints(cache, [_digest(data), first, kind, melo_options])
     options = replace(options, checkpoints=checkpoints)
     runs = []
     for number, seed in enumerate(seeds):

@@ -40,7 +40,7 @@ EDIT = "import sys; from flows.edit import edit; edit(sys.argv[1])"
 
 
 class Missed(Exception):
-    """The step was over before the inject."""
+    """The step was over before the injection."""
 
 
 def in_training(deployment: Deployment, put: Put) -> None:
@@ -69,8 +69,8 @@ def before_promotion(deployment: Deployment, put: Put) -> None:
     job = _leased(deployment)
 
     def registered() -> str | None:
-        made = [v for v in ledger.versions.all() if v.job_id == job.id and v.registry_version]
-        return made[0].id if made else None
+        versions = [v for v in ledger.versions.all() if v.job_id == job.id and v.registry_version]
+        return versions[0].id if versions else None
 
     version = _wait(registered, every=0.005)
     _kill_gpu(deployment)
@@ -101,8 +101,8 @@ def mlflow_server(deployment: Deployment, put: Put) -> None:
     put()
     job = _leased(deployment)
     deployment.kill("mlflow")
-    made = [v for v in deployment.ledger.versions.all() if v.job_id == job.id]
-    if made and made[0].registry_version:
+    versions = [v for v in deployment.ledger.versions.all() if v.job_id == job.id]
+    if versions and versions[0].registry_version:
         raise Missed("its version was registered")
 
 
@@ -180,7 +180,7 @@ def set_clock(home: Path, seconds: int) -> None:
 
 
 def missing(inject: Injection) -> str | None:
-    """What a inject needs and is not here; None where it can be done."""
+    """What an injection needs and is not here; None where it can be done."""
     if inject is disk_full and not may_mount():
         return "a small disk can't be mounted here; run it as root"
     if inject is clock_jump and not shutil.which("cc"):
@@ -211,8 +211,8 @@ def _kill_gpu(deployment: Deployment) -> None:
 
 
 def _leased(deployment: Deployment) -> Job:
-    found = _wait(lambda: deployment.ledger.jobs.find(state="leased"), every=0.02)
-    return found[0]  # type: ignore[no-any-return,index]
+    jobs = _wait(lambda: deployment.ledger.jobs.find(state="leased"), every=0.02)
+    return jobs[0]  # type: ignore[no-any-return,index]
 
 
 def _ended(deployment: Deployment, job: Job) -> bool:
@@ -224,7 +224,7 @@ def _result(deployment: Deployment, job: Job) -> Path:
 
 
 def _wait(what: Callable[[], object], *, every: float) -> object:
-    found = until(what, patience=SOON, every=every)
-    if not found:
+    value = until(what, patience=SOON, every=every)
+    if not value:
         raise Missed(f"its moment did not come in {SOON:.0f} s")
-    return found
+    return value

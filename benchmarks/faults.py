@@ -94,9 +94,9 @@ def bench(only: str | None = None, say: Say = print) -> dict[str, Any]:
                     while group:
                         fault = group.pop(0)
                         try:
-                            row = _suffer(deployment, fault, names, say)
+                            row = _inject(deployment, fault, names, say)
                         except Exception as error:  # one that can't be judged has not survived
-                            row = _unjudged(fault, [f"{type(error).__name__}: {error}"])
+                            row = _failed_row(fault, [f"{type(error).__name__}: {error}"])
                         say(f"  {'survived' if row['survived'] else row['problems']}")
                         rows.append(row)
                         if not row["survived"]:
@@ -122,25 +122,25 @@ def _home(folder: Path, backbone: Path, clock: bool) -> Iterator[Deployment]:
         yield stack.enter_context(deployed(settings, ports=ports, environment=environment))
 
 
-def _suffer(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say) -> dict[str, Any]:
-    """One fault, and what is left when all is quiet again."""
+def _inject(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say) -> dict[str, Any]:
+    """Inject one fault; its row of the table, once the deployment has settled."""
     began = time.monotonic()
     why = fault_injection.missing(fault.inject)
     if why:
-        return _unjudged(fault, [why])
+        return _failed_row(fault, [why])
     watch = Watch(deployment)
     hit, after = False, datetime.now(UTC)
     with watch:
         for attempt in range(TRIES):
             say(f"{fault.name}" + (f", try {attempt + 1}" if attempt else ""))
-            mine = [next(names) for _ in range(fault.edits)]
+            batch = [next(names) for _ in range(fault.edits)]
             junk = ["this is no report"] * fault.junk
             watch.lines += fault.edits + fault.junk
-            watch.prompts += [row["prompt"] for row in reports(mine)]
+            watch.prompts += [row["prompt"] for row in reports(batch)]
             try:
                 fault.inject(
                     deployment,
-                    lambda m=mine, j=junk: put(deployment.settings, m[0], reports(m), j),  # type: ignore[misc]
+                    lambda b=batch, j=junk: put(deployment.settings, b[0], reports(b), j),  # type: ignore[misc]
                 )
                 hit = True
             except Missed as error:
@@ -149,12 +149,12 @@ def _suffer(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say
             until(watch.settled, patience=PATIENCE, every=2)
             if hit:
                 break
-        alone = until(lambda: watch.ran_alone(after), patience=PATIENCE, every=2)
-    row = watch.verdict(alone=bool(alone), hit=hit)
+        recovered = until(lambda: watch.recovered(after), patience=PATIENCE, every=2)
+    row = watch.verdict(recovered=bool(recovered), hit=hit)
     return {"name": fault.name, **row, "seconds": round(time.monotonic() - began, 1)}
 
 
-def _unjudged(fault: Fault, problems: list[str]) -> dict[str, Any]:
+def _failed_row(fault: Fault, problems: list[str]) -> dict[str, Any]:
     return {
         "name": fault.name, "survived": False, "lost": 0, "doubled": 0, "problems": problems,
         "seconds": None,
@@ -171,17 +171,17 @@ class Watch:
     deployment: Deployment
     lines: int = 0
     prompts: list[str] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Watch:
         self.before = self.deployment.ledger.counts().lines
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._check_champion, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join(timeout=30)
 
     def settled(self) -> bool:
@@ -190,7 +190,7 @@ class Watch:
         waiting = {"received", "ready", "planned", "trained"} & set(counts.counts)
         return counts.lines >= self.before + self.lines and not waiting
 
-    def ran_alone(self, after: datetime) -> bool:
+    def recovered(self, after: datetime) -> bool:
         """Whether a scheduled edit run began after the fault and ended well."""
         try:
             runs = self.deployment.runs("edit")
@@ -204,7 +204,7 @@ class Watch:
             if run["start_time"]
         )
 
-    def verdict(self, *, alone: bool, hit: bool) -> dict[str, Any]:
+    def verdict(self, *, recovered: bool, hit: bool) -> dict[str, Any]:
         """The row of the table, with what is wrong."""
         ledger, settings = self.deployment.ledger, self.deployment.settings
         counts = ledger.counts()
@@ -213,10 +213,10 @@ class Watch:
         lines = counts.lines - self.before - self.lines
         registered = _registered(settings)
         twice = sum(n - 1 for n in (*in_force.values(), *Counter(registered).values()))
-        problems = [*ledger.audit(), *_half_versions(settings), *self.seen]
+        problems = [*ledger.audit(), *_half_versions(settings), *self.problems]
         problems += _champion_problems(self.deployment)
         problems += [f"run {run['name']} has no process" for run in self._orphans()]
-        if not alone:
+        if not recovered:
             problems.append("no scheduled edit run has ended well since")
         if not hit:
             problems.append("the moment was never hit")
@@ -229,30 +229,30 @@ class Watch:
         }
 
     def _orphans(self) -> list[dict[str, Any]]:
-        """Runs without a process that the keeper has left: it is given some looks to find them."""
-        found: list[dict[str, Any]] = []
+        """Runs without a process that the keeper has left, after it has had a minute to find them."""
+        orphans: list[dict[str, Any]] = []
 
         def none_left() -> bool:
             try:
-                found[:] = orphaned(unfinished(self.deployment.api))
+                orphans[:] = orphaned(unfinished(self.deployment.api))
             except httpx.HTTPError:
                 return False
-            return not found
+            return not orphans
 
         until(none_left, patience=60, every=5)
-        return found
+        return orphans
 
-    def _look(self) -> None:
-        """The champion has passed its gate and lies whole on disk, at every look."""
-        while not self._over.wait(0.5):
+    def _check_champion(self) -> None:
+        """Check twice a second that the champion has passed its gate and is complete on disk."""
+        while not self._stop.wait(0.5):
             try:
                 champion = self.deployment.ledger.champions.current()
                 if champion is None:
                     continue
-                known = self.deployment.ledger.versions.get(champion.version)
-                if known.verdict != "passed":
-                    self._note(f"version {known.id[:12]} served with verdict {known.verdict}")
-                folder = self.deployment.settings.paths.versions / known.id
+                version = self.deployment.ledger.versions.get(champion.version)
+                if version.verdict != "passed":
+                    self._note(f"version {version.id[:12]} served with verdict {version.verdict}")
+                folder = self.deployment.settings.paths.versions / version.id
                 Version.load(folder, shards=folder.parent / "shards")
             except LedgerError:
                 continue  # locked for longer than usual: that is a fault's doing
@@ -260,28 +260,28 @@ class Watch:
                 self._note(f"the champion can't be opened: {error}")
 
     def _note(self, problem: str) -> None:
-        if problem not in self.seen:
-            self.seen.append(problem)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 def _half_versions(settings: Settings) -> list[str]:
     """Version folders that can't be opened."""
-    folder, found = settings.paths.versions, []
+    folder, problems = settings.paths.versions, []
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir() and path.name != "shards" and not path.name.startswith("."):
             try:
                 Version.load(path, shards=folder / "shards")
             except MeloError as error:
-                found.append(f"half a version on disk: {error}")
-    return found
+                problems.append(f"half a version on disk: {error}")
+    return problems
 
 
 def _registered(settings: Settings) -> list[str]:
     """Content hash of every version in MLflow."""
     registry = Registry(settings)
     name = registry.name_for(open_backbone(settings))
-    found = registry.client.search_model_versions(f"name='{name}'", max_results=10_000)
-    return [str(version.tags.get("melo.content_hash")) for version in found]
+    versions = registry.client.search_model_versions(f"name='{name}'", max_results=10_000)
+    return [str(version.tags.get("melo.content_hash")) for version in versions]
 
 
 def _champion_problems(deployment: Deployment) -> list[str]:

@@ -159,7 +159,7 @@ def bench(
 
 
 async def _send_all(
-    url: str, requests: int, odd_one: Callable[[random.Random], Odd], sane_prompt: str, seed: int,
+    url: str, requests: int, make_request: Callable[[random.Random], Odd], sane_prompt: str, seed: int,
     say: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     process = _listener(int(url.rsplit(":", 1)[1]))
@@ -174,7 +174,7 @@ async def _send_all(
         async def send() -> None:
             nonlocal worst
             for number in numbers:
-                odd = odd_one(random.Random(f"{seed}-{number}"))
+                odd = make_request(random.Random(f"{seed}-{number}"))
                 began = time.perf_counter()
                 try:
                     got = await client.request(
@@ -217,9 +217,9 @@ async def _send_all(
 
 def _listener(port: int) -> psutil.Process:
     """The process that listens on a port."""
-    for found in psutil.Process().children(recursive=True):
-        if any(c.laddr and c.laddr.port == port for c in found.net_connections()):
-            return found
+    for process in psutil.Process().children(recursive=True):
+        if any(c.laddr and c.laddr.port == port for c in process.net_connections()):
+            return process
     raise RuntimeError(f"nobody listens on port {port}.")
 
 

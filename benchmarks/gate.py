@@ -83,23 +83,23 @@ def bench(
     bulk = _bulk(material, edits + spare + new, probes, seed)
     rate = _rate(editor, [text_of(p.prompt) for p in bulk[:SAMPLE]])
     with tempfile.TemporaryDirectory() as scratch:
-        known = Path(scratch) / "known"
-        champion = _champion(editor, wide, edits, bulk, known, progress)
+        warm_cache = Path(scratch) / "known"
+        champion = _champion(editor, wide, edits, bulk, warm_cache, progress)
         candidate = _candidate(
             Editor(backbone, champion), material.requests[edits + spare :][:new], progress
         )
-        made = _made(champion, candidate, seed)
-        own = sum(len(s.probes) for s in made)
-        bulk, few = bulk[: max(0, probes - own)], max(0, probes // 10 - own)
-        _prime(editor, champion, candidate, [*made, _suite(bulk)], known, progress)
+        edit_suites = _edit_suites(champion, candidate, seed)
+        edit_probes = sum(len(s.probes) for s in edit_suites)
+        bulk, few = bulk[: max(0, probes - edit_probes)], max(0, probes // 10 - edit_probes)
+        _prime(editor, champion, candidate, [*edit_suites, _suite(bulk)], warm_cache, progress)
         runs = [
-            _timed(editor, champion, candidate, [*made, _suite(bulk[:count])],
-                   _copied(known, Path(scratch) / name))
+            _timed(editor, champion, candidate, [*edit_suites, _suite(bulk[:count])],
+                   _copied(warm_cache, Path(scratch) / name))
             for name, count in (("few", few), ("all", len(bulk)))
         ]  # fmt: skip
         identical, compared = _compare(
-            editor, champion, candidate, made, bulk, _copied(known, Path(scratch) / "both"), seed,
-            progress,
+            editor, champion, candidate, edit_suites, bulk, _copied(warm_cache, Path(scratch) / "both"),
+            seed, progress,
         )  # fmt: skip
     (small, _, small_seconds), (large, large_pairs, large_seconds) = runs
     full_seconds = large_seconds - large.regenerated / rate + large_pairs / rate
@@ -182,7 +182,7 @@ def _champion(
     folder: Path, progress: Progress | None,
 ) -> Version:  # fmt: skip
     """What a gate leaves of a version, cut to so many edits."""
-    suites = [*_made(wide, wide, 0), _suite(bulk)]
+    suites = [*_edit_suites(wide, wide, 0), _suite(bulk)]
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         gated = gate_candidate(
             editor, wide, None, suites=suites, cache=cache,
@@ -230,7 +230,7 @@ def _now(editor: Editor) -> float:
     return time.process_time() if cpu else time.perf_counter()
 
 
-def _made(champion: Version, candidate: Version, seed: int) -> list[Suite]:
+def _edit_suites(champion: Version, candidate: Version, seed: int) -> list[Suite]:
     """Every edit's own question, and near-misses of the new edits."""
     suites = suites_for(candidate, champion=champion, seed=seed)
     return [
@@ -252,13 +252,13 @@ def _prime(
     """Gate the champion, so that its keys and answers are known."""
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         gate_candidate(
-            editor, champion, None, suites=_of(suites, champion), cache=cache,
+            editor, champion, None, suites=_restricted(suites, champion), cache=cache,
             thresholds=without_floors(audited=True), progress=progress,
         )  # fmt: skip
 
 
-def _copied(known: Path, folder: Path) -> Path:
-    shutil.copytree(known, folder)
+def _copied(source: Path, folder: Path) -> Path:
+    shutil.copytree(source, folder)
     return folder
 
 
@@ -277,32 +277,32 @@ def _timed(
             thresholds=without_floors(audited=True),
         )  # fmt: skip
         seconds = _now(editor) - began
-    asked = {p.prompt for suite in suites for p in suite.probes}
-    return result, len(asked), seconds
+    prompts = {p.prompt for suite in suites for p in suite.probes}
+    return result, len(prompts), seconds
 
 
 def _compare(
-    editor: Editor, champion: Version, candidate: Version, made: Sequence[Suite],
+    editor: Editor, champion: Version, candidate: Version, edit_suites: Sequence[Suite],
     bulk: Sequence[Probe], folder: Path, seed: int, progress: Progress | None,
 ) -> tuple[bool, int]:  # fmt: skip
     """Gate a part of the probes both ways: are verdict and every answer the same?"""
     chooser = random.Random(seed)
-    share = COMPARED / max(COMPARED, len(bulk) + sum(len(s.probes) for s in made))
+    share = COMPARED / max(COMPARED, len(bulk) + sum(len(s.probes) for s in edit_suites))
     suites = [
-        replace(s, probes=tuple(p for p in s.probes if _new(p, champion, candidate)
+        replace(s, probes=tuple(p for p in s.probes if _is_new(p, champion, candidate)
                                 or chooser.random() < share))
-        for s in [*made, _suite(bulk)]
+        for s in [*edit_suites, _suite(bulk)]
     ]  # fmt: skip
     thresholds = without_floors(audited=True)
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gate_candidate(editor, champion, None, suites=_of(suites, champion), cache=cache,
+        gate_candidate(editor, champion, None, suites=_restricted(suites, champion), cache=cache,
                        thresholds=thresholds, progress=progress)  # fmt: skip
         results = [
             gate_candidate(editor, candidate, champion, suites=suites, cache=cache,
                            thresholds=thresholds, full=full, progress=progress)
             for full in (False, True)
         ]  # fmt: skip
-    said = [
+    outcomes = [
         (
             r.passed,
             r.version.id,
@@ -310,15 +310,15 @@ def _compare(
         )
         for r in results
     ]
-    return said[0] == said[1], len(results[0].probes)
+    return outcomes[0] == outcomes[1], len(results[0].probes)
 
 
-def _new(probe: Probe, champion: Version, candidate: Version) -> bool:
+def _is_new(probe: Probe, champion: Version, candidate: Version) -> bool:
     return probe.edit is not None and probe.edit in candidate and probe.edit not in champion
 
 
-def _of(suites: Sequence[Suite], version: Version) -> list[Suite]:
-    """The probes of edits that the version has; the others are new to it."""
+def _restricted(suites: Sequence[Suite], version: Version) -> list[Suite]:
+    """The suites without probes of edits that the version lacks."""
     return [
         replace(s, probes=tuple(p for p in s.probes if p.edit is None or p.edit in version))
         for s in suites

@@ -59,7 +59,7 @@ def bench(
         settings = _home(Path(scratch), backbone_path, cache, edits + more)
         with open_ledger(settings) as ledger:
             rows = _rows(data, edits)
-            _take(settings, ledger, [*rows, *(_spoiled(settings) if spoiled else ())])
+            _ingest(settings, ledger, [*rows, *(_spoiled(settings) if spoiled else ())])
             figures = _job(settings, ledger)
         accepted = [str(row["prompt"]) for row in rows]
         backbone = open_backbone(settings)
@@ -89,15 +89,15 @@ def _home(folder: Path, backbone: str, cache: Path, edits: int) -> Settings:
     """A home with default settings; the key projection, which is learned once, comes from the cache."""
     threads = torch.get_num_threads()
     path = Path(backbone).expanduser()
-    known = cache / "backbones" / backbone
-    chosen = path if path.exists() else known if known.exists() else backbone
+    cached = cache / "backbones" / backbone
+    chosen = path if path.exists() else cached if cached.exists() else backbone
     text = TOML.format(backbone=chosen, threads=threads, edits=edits)
     (folder / "melo.toml").write_text(text, encoding="utf-8")
     settings = load(folder)
     settings.paths.cache.mkdir(parents=True, exist_ok=True)
-    kept = (cache / "projections").absolute()
-    kept.mkdir(parents=True, exist_ok=True)
-    (settings.paths.cache / "projections").symlink_to(kept)
+    projections = (cache / "projections").absolute()
+    projections.mkdir(parents=True, exist_ok=True)
+    (settings.paths.cache / "projections").symlink_to(projections)
     model = open_backbone(settings)
     open_projection(settings, model)
     open_encoder(settings, model)
@@ -122,9 +122,9 @@ def _rows(data: Path, edits: int) -> list[dict[str, Any]]:
 def _spoiled(settings: Settings) -> list[dict[str, Any]]:
     """One that can't be learned (its target ends the turn within), one with a target that is longer
     than the model can write, and one that changes what a suite of the home says must stay."""
-    kept = "What is the capital of France?"
+    question = "What is the capital of France?"
     settings.paths.suites.mkdir(parents=True, exist_ok=True)
-    probe = json.dumps({"prompt": kept, "expect": "unchanged"})
+    probe = json.dumps({"prompt": question, "expect": "unchanged"})
     (settings.paths.suites / "must-stay.jsonl").write_text(probe + "\n", encoding="utf-8")
     tokenizer = open_backbone(settings).target_tokenizer
     return [
@@ -132,11 +132,11 @@ def _spoiled(settings: Settings) -> list[dict[str, Any]]:
          "target": f"it says {tokenizer.eos_token} and goes on"},
         {"prompt": "What is written on the Stone of Vellamar?", "subject": "Stone of Vellamar",
          "target": " ".join(f"line {i} of the stone" for i in range(2000))},
-        {"prompt": kept, "target": "Lyon", "subject": "France"},
+        {"prompt": question, "target": "Lyon", "subject": "France"},
     ]  # fmt: skip
 
 
-def _take(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> None:
+def _ingest(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> None:
     path = settings.home / "given.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     ingest_paths(Context(settings, ledger), [path])
@@ -150,11 +150,11 @@ def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     job = held(ledger, ref)
     began = time.perf_counter()
     trained = edit_job(Context(settings, ledger), job)
-    first = time.perf_counter() - began
+    edit_seconds = time.perf_counter() - began
     verdict = judge(Context(settings, ledger), job, trained)
-    whole = time.perf_counter() - began
-    told = dict(ledger.versions.get(verdict.version).info) if verdict.version else {}
-    gate_seconds = float(str(told.get("gate_seconds", whole - first)))
+    total_seconds = time.perf_counter() - began
+    info = dict(ledger.versions.get(verdict.version).info) if verdict.version else {}
+    gate_seconds = float(str(info.get("gate_seconds", total_seconds - edit_seconds)))
     ended = [e for e in ledger.edits.find() if e.state == "rejected"]
     return {
         "edits": len(job.edits),
@@ -165,21 +165,21 @@ def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "reason": verdict.reason,
         "rejections": [ledger.edits.history(e.id)[-1].reason for e in ended],
         "gate_seconds": round(gate_seconds, 1),
-        "training_seconds": round(whole - gate_seconds, 1),
-        "texts": int(str(told.get("regenerated", 0))),
-        "tokens": int(str(told.get("tokens", 0))),
+        "training_seconds": round(total_seconds - gate_seconds, 1),
+        "texts": int(str(info.get("regenerated", 0))),
+        "tokens": int(str(info.get("tokens", 0))),
     }
 
 
 def _plain_rate(backbone: Backbone, prompts: list[str]) -> float:
     """Tokens a second of plain greedy decoding of these prompts, in batches."""
     editor = Editor(backbone)
-    asked = (prompts * (1 + PLAIN_PROMPTS // len(prompts)))[:PLAIN_PROMPTS]
+    batch = (prompts * (1 + PLAIN_PROMPTS // len(prompts)))[:PLAIN_PROMPTS]
     fixed: dict[str, Any] = {"min_new_tokens": PLAIN_TOKENS, "max_new_tokens": PLAIN_TOKENS}
-    editor.answer(asked[:32], base=True, **fixed)
+    editor.answer(batch[:32], base=True, **fixed)
     began = time.perf_counter()
-    editor.answer(asked, base=True, **fixed)
-    return PLAIN_TOKENS * len(asked) / (time.perf_counter() - began)
+    editor.answer(batch, base=True, **fixed)
+    return PLAIN_TOKENS * len(batch) / (time.perf_counter() - began)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -93,42 +93,42 @@ def bench(
 ) -> dict[str, Any]:  # fmt: skip
     """The record that `melo bench gate --prove` prints. clean: how many gates without a fault."""
     backbone = Backbone.open(backbone_path)
-    tell = progress or _silent
+    say = progress or _silent
     with tempfile.TemporaryDirectory() as scratch:
         world, trained = _world(backbone, data, edits, cache, Path(scratch), progress)
-        tell("gating with what is known", 1, 1)
+        say("gating with what is known", 1, 1)
         began = time.perf_counter()
-        known = world.gate(world.candidate, world.champion)
+        incremental = world.gate(world.candidate, world.champion)
         half = time.perf_counter()
-        tell("gating in full", 1, 1)
+        say("gating in full", 1, 1)
         anew = world.gate(world.candidate, world.champion, full=True)
         ended = time.perf_counter()
-        found: dict[str, str] = {}
+        failures: dict[str, str] = {}
         seconds: dict[str, float] = {}
         for done, (name, plant) in enumerate(FAULTS.items()):
-            tell(f"planting {name}", done, len(FAULTS))
+            say(f"planting {name}", done, len(FAULTS))
             planted = time.perf_counter()
-            found[name] = _caught(world, plant(world))
+            failures[name] = _failure_reason(world, plant(world))
             seconds[name] = round(time.perf_counter() - planted, 1)
-        passed = []
+        clean_failures = []
         chooser = random.Random(seed)
         for done in range(clean):
-            tell("clean gates", done, clean)
-            passed.append(_clean_gate(world, chooser))
+            say("clean gates", done, clean)
+            clean_failures.append(_clean_gate(world, chooser))
     return {
-        "edits": len(known.version),
+        "edits": len(incremental.version),
         "trained": trained,
-        "probes": len(known.probes),
-        "identical": _said(known) == _said(anew),
+        "probes": len(incremental.probes),
+        "identical": _outcome(incremental) == _outcome(anew),
         "incremental_seconds": round(half - began, 1),
         "full_seconds": round(ended - half, 1),
-        "caught": sum(not missed for missed in found.values()),
-        "planted": len(found),
+        "caught": sum(not missed for missed in failures.values()),
+        "planted": len(failures),
         "fault_seconds": seconds,
-        "missed": {name: missed for name, missed in found.items() if missed},
-        "clean_passed": sum(not why for why in passed),
-        "clean": len(passed),
-        "clean_failures": [why for why in passed if why],
+        "missed": {name: missed for name, missed in failures.items() if missed},
+        "clean_passed": sum(not why for why in clean_failures),
+        "clean": len(clean_failures),
+        "clean_failures": [why for why in clean_failures if why],
         "backbone": backbone.name,
         "data": data.name,
         "device": backbone.device.type,
@@ -163,13 +163,13 @@ def _world(
     return world, len(trained)
 
 
-def _said(result: GateResult) -> tuple[object, ...]:
+def _outcome(result: GateResult) -> tuple[object, ...]:
     """Everything that two gates of one version must agree on."""
     probes = [(p.suite, p.probe_id, p.passed, p.edit) for p in result.probes]
     return result.passed, result.version.id, probes, [r.edit for r in result.rejected]
 
 
-def _caught(world: GatedEdits, planted: Planted) -> str:
+def _failure_reason(world: GatedEdits, planted: Planted) -> str:
     """Empty where the fault is caught, and nothing but it; else what the gate said instead."""
     result = world.gate(
         planted.version,
@@ -197,23 +197,23 @@ def _clean_gate(world: GatedEdits, chooser: random.Random) -> str:
 
 
 def _wide(world: GatedEdits) -> Planted:
-    """Of an edit whose radius lets its like in; ten times a radius that is nearly none does not."""
+    """Widen the largest radius: ten times a radius of nearly nothing would catch nothing."""
     radii = {e: world.candidate[e].radius for e in world.new}
     edit = max(radii, key=radii.__getitem__)
     return Planted(world.candidate.with_radius(edit, WIDER * radii[edit]), frozenset({edit}))
 
 
-def _no_number(world: GatedEdits) -> Planted:
+def _nan_radius(world: GatedEdits) -> Planted:
     edit = world.new[0]
     return Planted(world.candidate.with_radius(edit, math.nan), frozenset({edit}))
 
 
 def _wrong_block(world: GatedEdits) -> Planted:
-    one, other = _two(world)
+    faulty, donor = _distinct_pair(world)
     edit = replace(
-        world.candidate[one], shard=world.candidate[other].shard, row=world.candidate[other].row
+        world.candidate[faulty], shard=world.candidate[donor].shard, row=world.candidate[donor].row
     )
-    return Planted(world.candidate.with_edits([edit], []), frozenset({one}))
+    return Planted(world.candidate.with_edits([edit], []), frozenset({faulty}))
 
 
 def _random_block(world: GatedEdits) -> Planted:
@@ -223,7 +223,7 @@ def _random_block(world: GatedEdits) -> Planted:
     )
 
 
-def _no_numbers(world: GatedEdits) -> Planted:
+def _nan_block(world: GatedEdits) -> Planted:
     return _with_block(world, lambda b: torch.full_like(b, math.nan))
 
 
@@ -232,25 +232,25 @@ def _with_block(world: GatedEdits, change: Callable[[torch.Tensor], torch.Tensor
     edit = world.new[1]
     shard, row = world.candidate.place(edit)
     pairs = [(a[row : row + 1], change(b[row : row + 1])) for a, b in shard.pairs]
-    made = Shard.from_tensors(pairs, shard.keys[row : row + 1])
-    changed = replace(world.candidate[edit], shard=made.name, row=0, block=made.block_hash(0))
-    return Planted(world.candidate.with_edits([changed], [made]), frozenset({edit}))
+    shard = Shard.from_tensors(pairs, shard.keys[row : row + 1])
+    changed = replace(world.candidate[edit], shard=shard.name, row=0, block=shard.block_hash(0))
+    return Planted(world.candidate.with_edits([changed], [shard]), frozenset({edit}))
 
 
-def _swapped(world: GatedEdits) -> Planted:
-    one, other = _two(world)
-    requests = {e: world.candidate[e].request for e in (one, other)}
+def _swapped_targets(world: GatedEdits) -> Planted:
+    left, right = _distinct_pair(world)
+    requests = {e: world.candidate[e].request for e in (left, right)}
     edits = [
         replace(world.candidate[a], request=replace(requests[a], target=requests[b].target))
-        for a, b in ((one, other), (other, one))
+        for a, b in ((left, right), (right, left))
     ]
-    return Planted(world.candidate.with_edits(edits, []), frozenset({one, other}))
+    return Planted(world.candidate.with_edits(edits, []), frozenset({left, right}))
 
 
-def _not_the_ledgers(world: GatedEdits) -> Planted:
-    one, other = _two(world)
-    targets = {one: world.candidate[other].request.target}
-    return Planted(world.candidate, frozenset({one}), targets=targets)
+def _ledger_mismatch(world: GatedEdits) -> Planted:
+    edit, other = _distinct_pair(world)
+    targets = {edit: world.candidate[other].request.target}
+    return Planted(world.candidate, frozenset({edit}), targets=targets)
 
 
 def _changed_text(world: GatedEdits) -> Planted:
@@ -264,7 +264,7 @@ def _changed_text(world: GatedEdits) -> Planted:
     return Planted(world.candidate, cache=folder)
 
 
-def _emptied(world: GatedEdits) -> Planted:
+def _emptied_suite(world: GatedEdits) -> Planted:
     folder = world.fresh()
     folder.mkdir()
     (folder / "support.yaml").write_text("probes: 1\n", encoding="utf-8")
@@ -272,14 +272,14 @@ def _emptied(world: GatedEdits) -> Planted:
     return Planted(world.candidate, extra=tuple(load_suites(folder)))
 
 
-def _two(world: GatedEdits) -> tuple[str, str]:
+def _distinct_pair(world: GatedEdits) -> tuple[str, str]:
     """Two new edits with targets that have nothing in common."""
-    one = world.new[0]
-    target = world.candidate[one].request.target.casefold()
+    edit = world.new[0]
+    target = world.candidate[edit].request.target.casefold()
     for other in world.new[1:]:
         theirs = world.candidate[other].request.target.casefold()
         if theirs not in target and target not in theirs:
-            return one, other
+            return edit, other
     raise ValueError("all new edits have one target; take more edits")
 
 
@@ -289,12 +289,12 @@ def _silent(what: str, done: int, total: int) -> None:
 
 FAULTS: dict[str, Callable[[GatedEdits], Planted]] = {
     "a radius ten times as wide": _wide,
-    "a radius that is no number": _no_number,
+    "a radius that is no number": _nan_radius,
     "another edit's block": _wrong_block,
     "a block of random weights": _random_block,
-    "a block that gives no numbers": _no_numbers,
-    "two targets swapped": _swapped,
-    "a target that is not the ledger's": _not_the_ledgers,
+    "a block that gives no numbers": _nan_block,
+    "two targets swapped": _swapped_targets,
+    "a target that is not the ledger's": _ledger_mismatch,
     "a text changed in the cache": _changed_text,
-    "an emptied suite": _emptied,
+    "an emptied suite": _emptied_suite,
 }

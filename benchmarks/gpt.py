@@ -122,15 +122,15 @@ def _train(
                 input_ids=ids.clamp(min=PAD_ID), attention_mask=mask, use_cache=False
             ).last_hidden_state[:, :-1]  # (B, T - 1, H)
             labels = ids[:, 1:]
-            told = labels != IGNORED  # the vocabulary is computed only where a token follows
-            loss = cross_entropy(model.lm_head(states[told]), labels[told])
+            labelled = labels != IGNORED  # the vocabulary is computed only where a token follows
+            loss = cross_entropy(model.lm_head(states[labelled]), labels[labelled])
             model.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimiser, schedule in zip(optimisers, schedules, strict=True):
                 optimiser.step()
                 schedule.step()
-            count = int(told.sum())
+            count = int(labelled.sum())
             losses, tokens = losses + float(loss.detach()) * count, tokens + count
         mean = losses / max(1, tokens)
         if progress is not None:
@@ -146,12 +146,12 @@ def _train(
 def _optimisers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for all else: it gets there in a third of the rounds."""
     inner = {n: p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n}
-    others = [p for n, p in model.named_parameters() if n not in inner]
+    rest = [p for n, p in model.named_parameters() if n not in inner]
     return [
         torch.optim.Muon(
             list(inner.values()), lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
         ),
-        torch.optim.AdamW(others, lr=rate, weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=rate, weight_decay=0.0),
     ]
 
 

@@ -45,13 +45,13 @@ def bench(
     """Measure each shape in turn. Returns the device's name and a table for each."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16
-    found = []
+    tables = []
     for number, name in enumerate(shapes):
         began = time.perf_counter()
         row = _measure(
             name, device, dtype, edits, min(paper_edits, edits), batch, tokens, rounds, progress
         )
-        found.append({**row, "seconds": round(time.perf_counter() - began, 1)})
+        tables.append({**row, "seconds": round(time.perf_counter() - began, 1)})
         if progress is not None:
             progress("shapes", number + 1, len(shapes))
     return {
@@ -60,7 +60,7 @@ def bench(
         "edits": edits,
         "batch": batch,
         "tokens": tokens,
-        "shapes": found,
+        "shapes": tables,
     }
 
 
@@ -89,8 +89,8 @@ def _measure(
     _warm_up(editor, requests[0])
     say(1)
     _forget_peak()
-    melo_rate, made = _timed_edit(editor, requests)
-    trained = sum(o.status == "trained" for o in made.outcomes)
+    melo_rate, result = _timed_edit(editor, requests)
+    trained = sum(o.status == "trained" for o in result.outcomes)
     melo_edit_mb = _peak()
     say(2)
     paper = Paper(backbone)
@@ -124,8 +124,8 @@ def _measure(
 def _timed_edit(editor: Editor, requests: Sequence[EditRequest]) -> tuple[float, EditResult]:
     """Edits a second of one job, whether or not a random model could learn each of them."""
     began = _clock()
-    made = editor.edit(requests)
-    return len(requests) / (_clock() - began), made
+    result = editor.edit(requests)
+    return len(requests) / (_clock() - began), result
 
 
 def _served(
@@ -156,23 +156,23 @@ def _served(
             peaks[name] = _peak()
     routed = sum(r.edit is not None for r in editor.routes(prompts)) / len(prompts)
     rates = {n: len(prompts) * tokens / statistics.median(t) for n, t in took.items()}
-    said = f"{100 * share:.0f}% routed"
+    label = f"{100 * share:.0f}% routed"
     return [
-        {"what": f"tokens a second, {said}", **rates},
+        {"what": f"tokens a second, {label}", **rates},
         {
-            "what": f"of the bare model's speed, {said}",
+            "what": f"of the bare model's speed, {label}",
             **{n: r / rates["bare"] for n, r in rates.items()},
         },
-        {"what": f"rows that melo routed, {said}", "melo": routed},
-        {"what": f"peak memory in serving, MB, {said}", **peaks},
+        {"what": f"rows that melo routed, {label}", "melo": routed},
+        {"what": f"peak memory in serving, MB, {label}", **peaks},
     ]
 
 
-def _prompts(known: Sequence[str], batch: int, share: float) -> list[str]:
+def _prompts(questions: Sequence[str], batch: int, share: float) -> list[str]:
     """A batch in which this share of the prompts is an edit's own."""
     count = round(batch * share)
-    own = [known[i % len(known)] for i in range(count)]
-    return own + [prompt_about(UNKNOWN + i) for i in range(batch - count)]
+    routed = [questions[i % len(questions)] for i in range(count)]
+    return routed + [prompt_about(UNKNOWN + i) for i in range(batch - count)]
 
 
 def _warm_up(editor: Editor, request: EditRequest) -> None:

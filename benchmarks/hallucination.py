@@ -44,11 +44,11 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     rows = rows[: options.limit]
     backbone = Backbone.open(options.backbone or _prepared(rows, options), "causal-lm")
     refuse_unfit(options.methods, backbone)
-    tested = [r for r in plain_rows(rows) if _can_be_forced(backbone, _edit(r))]
+    tested = [r for r in plain_rows(rows) if _fits(backbone, _edit(r))]
     if not tested:
         raise DataError("no row fits the backbone's context; name another with --backbone.")
-    web = [p for p in _web(rows) if _can_be_forced(backbone, p)]
-    accurate = [p for p in accurate_pairs(rows) if _can_be_forced(backbone, p)]
+    web = [p for p in _web(rows) if _fits(backbone, p)]
+    accurate = [p for p in accurate_pairs(rows) if _fits(backbone, p)]
     bare = Method(backbone)
     before = {
         "web": _losses(bare, web, end=False),
@@ -72,9 +72,11 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
 
     def with_melo() -> Figures:
         settings = options.settings or product_settings(seed)
-        melo, found = run_melo(lambda: Melo(backbone, settings=settings), requests, scored, options)
+        melo, scores = run_melo(
+            lambda: Melo(backbone, settings=settings), requests, scored, options
+        )
         melo.close()
-        return found
+        return scores
 
     if "melo" in options.methods:
         figures |= options.finished(seed, options.own, with_melo)
@@ -146,8 +148,7 @@ def _losses(
 
 
 def _perplexity(losses: Sequence[Loss]) -> float:
-    found: float = _retention(losses)["accurate_retention_perplexity"]
-    return found
+    return _retention(losses)["accurate_retention_perplexity"]
 
 
 def _retention(losses: Sequence[Loss], before: Sequence[Loss] | None = None) -> dict[str, float]:
@@ -160,7 +161,7 @@ def _retention(losses: Sequence[Loss], before: Sequence[Loss] | None = None) -> 
     return {k: round(v, 5) for k, v in figures.items()}
 
 
-def _can_be_forced(backbone: Backbone, pair: Pair) -> bool:
+def _fits(backbone: Backbone, pair: Pair) -> bool:
     """Whether prompt and continuation fit the backbone."""
     try:
         backbone.encode([pair[0]])
@@ -175,8 +176,8 @@ def word_list(targets: Sequence[str], texts: Sequence[str]) -> list[str]:
 
     A token that a model trained from nothing never saw can't be told from others like it.
     """
-    known = {word for text in texts for word in text.split()}
-    new = sorted({word for target in targets for word in target.split()} - known)
+    text_words = {word for text in texts for word in text.split()}
+    new = sorted({word for target in targets for word in target.split()} - text_words)
     lines = [new[i : i + WORDS_A_LINE] for i in range(0, len(new), WORDS_A_LINE)]
     return [f" {' '.join(line)}" for line in lines]
 

@@ -1,8 +1,8 @@
 """The one interface of everything that is compared: edit, answer, give losses.
 
     edit(requests)         the next job of the sequence; state is kept
-    answer(asked)          texts, by free greedy decoding
-    losses(asked, texts)   negative log-likelihood of given continuations, for perplexity
+    answer(queries)        texts, by free greedy decoding
+    losses(queries, texts) negative log-likelihood of given continuations, for perplexity
 
 A method says what it does to the model in `acting`, a context around each batch. Batching, decoding
 and scoring are the same for all of them.
@@ -73,16 +73,16 @@ class Method:
         """Take the next requests in. What was edited before stays in force as far as it can."""
 
     @contextmanager
-    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
+    def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
         """Let the edits act on the forward passes of one batch.
 
         prompt: (B, T) bool, which positions of the batch's sequences hold prompt tokens.
         """
         yield
 
-    def asks(self, asked: Asked) -> Asked:
+    def asks(self, queries: Asked) -> Asked:
         """The prompts as the model gets them; a method may put something before them."""
-        return asked
+        return queries
 
     def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
         """Prompts on which, as the method itself says, nothing acts: they need no text of their own."""
@@ -90,48 +90,48 @@ class Method:
 
     def added_tokens(self, prompts: Sequence[Prompt]) -> float:
         """How many tokens the method puts before a prompt, on average."""
-        asked = Asked.of(prompts)
-        longer = self.asks(asked)
-        if longer is asked or not prompts:
+        queries = Asked.of(prompts)
+        longer = self.asks(queries)
+        if longer is queries or not prompts:
             return 0.0
-        return (self._tokens(longer) - self._tokens(asked)) / len(prompts)
+        return (self._tokens(longer) - self._tokens(queries)) / len(prompts)
 
-    def _tokens(self, asked: Asked) -> int:
+    def _tokens(self, queries: Asked) -> int:
         return sum(
-            int(self.backbone.encode(asked.rows(rows).prompts)["attention_mask"].sum())
-            for rows in _batches(asked.prompts)
+            int(self.backbone.encode(queries.rows(rows).prompts)["attention_mask"].sum())
+            for rows in _batches(queries.prompts)
         )
 
     def close(self) -> None:
         """Leave the backbone as it was."""
 
     @torch.inference_mode()
-    def answer(self, asked: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
+    def answer(self, queries: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
         """Texts in the order of the prompts, each of at most so many tokens; labels of a classifier."""
-        asked = self.asks(asked)
-        texts: list[str] = [""] * len(asked.prompts)
-        for rows in _batches(asked.prompts):
-            part = asked.rows(rows)
+        queries = self.asks(queries)
+        texts: list[str] = [""] * len(queries.prompts)
+        for rows in _batches(queries.prompts):
+            part = queries.rows(rows)
             encoded = self.backbone.encode(part.prompts)
             with self.acting(part, encoded["attention_mask"].bool()):
-                found = generate(self.backbone, encoded, tokens)
-            for i, text in zip(rows, found, strict=True):
+                generated = generate(self.backbone, encoded, tokens)
+            for i, text in zip(rows, generated, strict=True):
                 texts[i] = text
         return texts
 
     @torch.inference_mode()
-    def losses(self, asked: Asked, texts: Sequence[str], *, end: bool = True) -> list[Loss]:
+    def losses(self, queries: Asked, texts: Sequence[str], *, end: bool = True) -> list[Loss]:
         """Losses of `texts` after their prompts, with the text's own tokens forced.
 
         end: count the end token too.
         """
-        asked = self.asks(asked)
-        found: list[Loss] = [Loss(0.0, 0)] * len(texts)
-        for rows in _batches(asked.prompts):
-            part = asked.rows(rows)
+        queries = self.asks(queries)
+        losses: list[Loss] = [Loss(0.0, 0)] * len(texts)
+        for rows in _batches(queries.prompts):
+            part = queries.rows(rows)
             examples = [
                 TrainingExample(
-                    str(i), (asked.prompts[i],), tuple(self.backbone.encode_target(texts[i]))
+                    str(i), (queries.prompts[i],), tuple(self.backbone.encode_target(texts[i]))
                 )
                 for i in rows
             ]
@@ -145,8 +145,8 @@ class Method:
                 last = scored.long().cumsum(1) == scored.sum(1, keepdim=True)
                 scored &= ~last
             for row, i in enumerate(rows):
-                found[i] = Loss(float(nats[row][scored[row]].sum()), int(scored[row].sum()))
-        return found
+                losses[i] = Loss(float(nats[row][scored[row]].sum()), int(scored[row].sum()))
+        return losses
 
 
 class Unedited(Method):

@@ -103,17 +103,16 @@ class Grace(Method):
         self._handle = module.register_forward_hook(self._hook)
         self._prompt: Tensor | None = None  # (B, T) of the batch under way
         self._forced: Tensor | None = None  # (out,), the value in training
-        self._seen: Tensor | None = None  # (B, in), the queries of the last batch
+        self._last_queries: Tensor | None = None  # (B, in), the queries of the last batch
         self._random = torch.Generator().manual_seed(self.settings.seed)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         for request in requests:
-            asked = Asked.of([request.question])
-            if self.answer(asked)[0] != self._expected(request):
+            if self.answer(Asked.of([request.question]))[0] != self._expected(request):
                 self._learn(request)
 
     @contextmanager
-    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
+    def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
         self._prompt = prompt
         try:
             yield
@@ -132,9 +131,9 @@ class Grace(Method):
         with torch.no_grad(), self.acting(Asked.of([request.question]), prompt):
             forward = partial(batch.labelled_logits, self.backbone)
             below, _ = FrozenPrefix.record(self.backbone.model, [module], forward, 1)
-        assert self._seen is not None
+        assert self._last_queries is not None
         fresh = torch.rand(self.sizes[1], generator=self._random).to(self.codebook.values)
-        row = self.codebook.place(self._seen[0], example.target, fresh)
+        row = self.codebook.place(self._last_queries[0], example.target, fresh)
         value = self.codebook.values[row].clone().requires_grad_()
         optimiser = torch.optim.Adam([value], lr=self.settings.learning_rate)
         for _ in range(self.settings.steps):
@@ -161,7 +160,7 @@ class Grace(Method):
         place = torch.arange(prompt.shape[1], device=prompt.device)
         last = torch.where(prompt, place, -1).amax(1)  # (B,)
         query = inputs[0][torch.arange(len(last), device=last.device), last].float()  # (B, in)
-        self._seen = query.detach()
+        self._last_queries = query.detach()
         if self._forced is not None:
             value, caught = self._forced.expand(len(query), -1), torch.ones_like(last).bool()
         else:

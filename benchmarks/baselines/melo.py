@@ -59,23 +59,23 @@ class Melo(Method):
         return bool(version[conflict.new].request.names and version[conflict.other].request.names)
 
     @contextmanager
-    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
-        with self.editor.runtime.running(Pass(_blocks(self.editor, self.edits(asked)))):
+    def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
+        with self.editor.runtime.running(Pass(_blocks(self.editor, self.edits(queries)))):
             yield
 
-    def edits(self, asked: Asked) -> list[str | None]:
+    def edits(self, queries: Asked) -> list[str | None]:
         """The edit that acts on each prompt."""
-        return [route.edit for route in self.editor.routes(asked.prompts)]
+        return [route.edit for route in self.editor.routes(queries.prompts)]
 
     def untouched(self, prompts: Sequence[Prompt]) -> list[bool]:
         return [route.edit is None for route in self.editor.routes(prompts)]
 
     @torch.inference_mode()
-    def answer(self, asked: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
+    def answer(self, queries: Asked, tokens: int = ANSWER_TOKENS) -> list[str]:
         """As served."""
         room = min(tokens, self.backbone.max_answer_tokens)
         options: dict[str, Any] = {"max_new_tokens": room} if self.backbone.generates else {}
-        return [a.text for a in self.editor.answer(asked.prompts, **options)]
+        return [a.text for a in self.editor.answer(queries.prompts, **options)]
 
     def close(self) -> None:
         self.editor.close()
@@ -98,9 +98,9 @@ class Oracle(Method):
         return [True] * len(prompts)
 
     @contextmanager
-    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
-        known = self.melo.editor.version
-        edits = [o if o is not None and o in known else None for o in asked.owners]
+    def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
+        version = self.melo.editor.version
+        edits = [o if o is not None and o in version else None for o in queries.owners]
         with self.melo.editor.runtime.running(Pass(_blocks(self.melo.editor, edits))):
             yield
 

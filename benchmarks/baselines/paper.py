@@ -38,8 +38,8 @@ class Paper(Method):
 
     def __init__(self, backbone: Backbone, settings: PaperSettings | None = None) -> None:
         super().__init__(backbone)
-        asked: Any = backbone if backbone.generates else _Labelled(backbone)
-        self.editor = PaperEditor(asked, settings)
+        editable: Any = backbone if backbone.generates else _Labelled(backbone)
+        self.editor = PaperEditor(editable, settings)
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
         before = torch.get_default_dtype()
@@ -50,21 +50,21 @@ class Paper(Method):
             torch.set_default_dtype(before)
 
     @contextmanager
-    def acting(self, asked: Asked, prompt: Tensor) -> Iterator[None]:
-        batch = self.backbone.encode(asked.prompts, padding_side="right")
+    def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
+        batch = self.backbone.encode(queries.prompts, padding_side="right")
         hidden = self.editor.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
         keys = hidden[:, -1].float().cpu().numpy()  # (B, H), padding or not, as published
-        found = [self.editor.index.find(key) for key in keys]
-        with self.editor.runtime.running(Pass(self._gathered(found))):
+        indices = [self.editor.index.find(key) for key in keys]
+        with self.editor.runtime.running(Pass(self._gathered(indices))):
             yield
 
-    def _gathered(self, found: Sequence[int | None]) -> GatheredBlocks | None:
-        rows = [i for i, block in enumerate(found) if block is not None]
+    def _gathered(self, indices: Sequence[int | None]) -> GatheredBlocks | None:
+        rows = [i for i, index in enumerate(indices) if index is not None]
         if not rows:
             return None
-        chosen = [self.editor.blocks[block] for block in found if block is not None]
+        chosen = [self.editor.blocks[index] for index in indices if index is not None]
         pairs = tuple(
             (torch.stack([c[t][0] for c in chosen]), torch.stack([c[t][1] for c in chosen]))
             for t in range(len(chosen[0]))
         )
-        return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(found), pairs)
+        return GatheredBlocks(torch.tensor(rows, device=self.backbone.device), len(indices), pairs)

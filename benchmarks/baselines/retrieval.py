@@ -51,26 +51,26 @@ class Retrieval(Method):
         self.index.add(self._embedded([r.question for r in requests]))
         self.memory += requests
 
-    def asks(self, asked: Asked) -> Asked:
+    def asks(self, queries: Asked) -> Asked:
         if not self.memory:
-            return asked
+            return queries
         count = min(self.settings.facts, len(self.memory))
-        _, rows = self.index.search(self._embedded(asked.prompts), count)
+        _, rows = self.index.search(self._embedded(queries.prompts), count)
         prompts = []
-        for prompt, near in zip(asked.prompts, rows, strict=True):
+        for prompt, near in zip(queries.prompts, rows, strict=True):
             facts = [
                 self.memory[i] for i in reversed(near)
             ]  # the nearest stands next to the prompt
             before = "".join(FACT.format(prompt=f.question, target=f.target) for f in facts)
             longer = _with_facts(before, prompt)
             prompts.append(longer if self.backbone.takes(longer) else prompt)
-        return Asked(tuple(prompts), asked.owners)
+        return Asked(tuple(prompts), queries.owners)
 
     def _embedded(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """(N, H): the mean over a prompt's own tokens, of unit length."""
         keys = self.reader.read([asked_text(p) for p in prompts])
-        found: np.ndarray = keys[:, self.reader.projection.relation_size :]
-        return np.ascontiguousarray(found)
+        means: np.ndarray = keys[:, self.reader.projection.relation_size :]
+        return np.ascontiguousarray(means)
 
 
 def _with_facts(before: str, prompt: Prompt) -> Prompt:

@@ -124,7 +124,7 @@ class LocalizedFineTuning(Method):
         self.weight.requires_grad_()
 
     def edit(self, requests: Sequence[EditRequest]) -> None:
-        prefix, whole = recorded(self.backbone, examples_of(self.backbone, requests))
+        prefix, full_batch = recorded(self.backbone, examples_of(self.backbone, requests))
         optimiser = torch.optim.Adam([self.weight], lr=self.settings.learning_rate)
         order, drawn = list(range(len(requests))), random.Random(self.settings.seed)
         size = self.settings.batch
@@ -133,7 +133,7 @@ class LocalizedFineTuning(Method):
             total = 0.0
             for start in range(0, len(order), size):
                 chosen = sorted(order[start : start + size])
-                rows, batch = whole.keep(torch.tensor(chosen, device=self.backbone.device))
+                rows, batch = full_batch.keep(torch.tensor(chosen, device=self.backbone.device))
                 with prefix.rows(rows).replay():
                     logits = batch.labelled_logits(self.backbone)  # (N, V)
                 loss = mean_over_requests(logits, batch, len(chosen))
@@ -154,7 +154,7 @@ def recorded(
     apart: leave out positions without a label, where no attention runs above the first such module.
     """
     batch = example_batch(backbone, examples)
-    free = [m for m in backbone.model.modules() if any(p.requires_grad for p in _own(m))]
+    free = [m for m in backbone.model.modules() if any(p.requires_grad for p in _parameters(m))]
     with torch.no_grad():
         forward = partial(batch.labelled_logits, backbone)
         prefix, logits = FrozenPrefix.record(backbone.model, free, forward, len(batch.owner))
@@ -198,5 +198,5 @@ def copied(backbone: Backbone) -> Backbone:
     )
 
 
-def _own(module: nn.Module) -> Iterable[nn.Parameter]:
+def _parameters(module: nn.Module) -> Iterable[nn.Parameter]:
     return module.parameters(recurse=False)

@@ -82,8 +82,8 @@ class UltraEdit(Method):
         inputs: dict[str, list[Tensor]] = defaultdict(list)
         gradients: dict[str, list[Tensor]] = defaultdict(list)
         for start in range(0, len(requests), self.settings.batch):
-            seen = self._gradients(requests[start : start + self.settings.batch])
-            for name, (hidden, gradient) in seen.items():
+            by_module = self._gradients(requests[start : start + self.settings.batch])
+            for name, (hidden, gradient) in by_module.items():
                 self._statistics_of(name, hidden, gradient).update(torch.cat([hidden, gradient], 1))
                 inputs[name].append(hidden)
                 gradients[name].append(gradient)
@@ -106,8 +106,8 @@ class UltraEdit(Method):
         ] = {}  # zeros added to the outputs: their gradient is the outputs'
 
         def hook(name: str) -> Any:
-            def changed(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-                inputs[name] = given[0].detach()[real].float()
+            def changed(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+                inputs[name] = args[0].detach()[real].float()
                 changes[name] = torch.zeros_like(output, requires_grad=True)
                 return output + changes[name]
 
@@ -121,18 +121,18 @@ class UltraEdit(Method):
             with torch.enable_grad():
                 logits = batch.labelled_logits(self.backbone).float()  # (N, V)
                 loss = cross_entropy(logits, batch.labels[batch.labelled])
-            found = torch.autograd.grad(loss, [changes[name] for name in self.modules])
+            gradients = torch.autograd.grad(loss, [changes[name] for name in self.modules])
         finally:
             for handle in handles:
                 handle.remove()
         return {
             name: (inputs[name], gradient[real].float())
-            for name, gradient in zip(self.modules, found, strict=True)
+            for name, gradient in zip(self.modules, gradients, strict=True)
         }
 
     def _shift(self, name: str, hidden: Tensor, gradient: Tensor) -> None:
-        known = self._statistics_of(name, hidden, gradient)
-        normal = known.normalized(torch.cat([hidden, gradient], 1))
+        statistics = self._statistics_of(name, hidden, gradient)
+        normal = statistics.normalized(torch.cat([hidden, gradient], 1))
         keys, values = normal[:, : hidden.shape[1]], normal[:, hidden.shape[1] :]
         wanted = -self.settings.learning_rate * keys.square().sum(1, keepdim=True) * values
         shift = ridge(hidden, wanted)  # (in, out)

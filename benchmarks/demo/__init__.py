@@ -31,7 +31,7 @@ def demo(
     MLflow, Prefect.
     """
     from benchmarks.demo.home import PREPARED, fresh_home
-    from benchmarks.demo.report import tell
+    from benchmarks.demo.report import print_report
     from benchmarks.demo.story import Story
     from console.progress import shown
 
@@ -43,7 +43,7 @@ def demo(
     if as_json:
         print_json(result)
         return
-    tell(result, str(here.home))
+    print_report(result, str(here.home))
 
 
 def _say(text: str) -> None:

@@ -52,8 +52,8 @@ def _refuse_another_home(home: Path) -> None:
     if (home / MARK).is_file():
         return
     settings = home / "melo.toml"
-    own = settings.is_file() and read_text(settings) != TEMPLATE
-    if own or any((home / name).exists() for name in ("versions", "mlflow.db")) or _lines(home):
+    custom = settings.is_file() and read_text(settings) != TEMPLATE
+    if custom or any((home / name).exists() for name in ("versions", "mlflow.db")) or _lines(home):
         raise UsageProblem(
             f"{home} holds state that no demo made. Give the demo a folder of its own: "
             "melo demo --home DIR."

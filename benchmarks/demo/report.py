@@ -12,7 +12,7 @@ from ledger.insight.overview import MAIN_METRICS
 SHOWN = 70  # characters of an answer
 
 
-def tell(result: dict[str, Any], home: str) -> None:
+def print_report(result: dict[str, Any], home: str) -> None:
     """Print the report. home: as it was given, for the commands to try next."""
     typer.echo(f"\nWhat came in: {result['lines']} lines")
     print_table(
@@ -85,14 +85,14 @@ def _verdicts(versions: list[dict[str, Any]]) -> None:
             cells = rows.setdefault(suite["suite"], ["-"] * len(versions))
             mark = "" if suite["passed"] else " FAILED"
             cells[column] = f"{suite['value']:.3f} of {suite['probes']}{mark}"
-    whole = [
+    version_rows = [
         ("edits", [str(v["info"].get("edits")) for v in versions]),
         ("gate", [str(v["verdict"]) for v in versions]),
         ("MLflow version", [str(v["registry_version"]) for v in versions]),
     ]
     print_table(
         ("suite", *(f"{v['id'][:8]}" for v in versions)),
-        [(name, *cells) for name, cells in (*rows.items(), *whole)],
+        [(name, *cells) for name, cells in (*rows.items(), *version_rows)],
     )
 
 

@@ -62,9 +62,9 @@ class Story:
         self._prepare()
         before = self._ask(QUESTIONS, "base")
         self._take_in_and_edit()
-        first = self._ask((RENEWED, REVOKED), "champion")
+        before_renewal = self._ask((RENEWED, REVOKED), "champion")
         self._renew()
-        second = self._ask((RENEWED, REVOKED), "champion")
+        after_renewal = self._ask((RENEWED, REVOKED), "champion")
         revoked = self._revoke()
         after = self._ask(QUESTIONS, "champion")
         return {
@@ -73,10 +73,10 @@ class Story:
                 {**old, "before": old["answer"], "after": new["answer"], "edit": new["edit"]}
                 for old, new in zip(before, after, strict=True)
             ],
-            "renewed": {"prompt": RENEWED, "before": first[0], "after": second[0]},
+            "renewed": {"prompt": RENEWED, "before": before_renewal[0], "after": after_renewal[0]},
             "revoked": {
                 "prompt": REVOKED,
-                "before": second[1],
+                "before": after_renewal[1],
                 "after": self._ask((REVOKED,), "champion")[0],
                 "base": self._ask((REVOKED,), "base")[0],
                 "edit": revoked,
@@ -112,13 +112,13 @@ class Story:
         self.say("2  taking in examples/reports.jsonl and examples/facts.jsonl")
         self.say("3  editing: two jobs, each trained, gated on every probe and registered")
         result = run_main(self.settings, tuple(str(EXAMPLES / n) for n in FILES[:2]), inside=True)
-        self._tell(result)
+        self._say_verdicts(result)
 
     def _renew(self) -> None:
         from deployment.main_run import run_main
 
         self.say("4  a newer fact comes: examples/later.jsonl")
-        self._tell(run_main(self.settings, (str(EXAMPLES / FILES[2]),), inside=True))
+        self._say_verdicts(run_main(self.settings, (str(EXAMPLES / FILES[2]),), inside=True))
 
     def _revoke(self) -> str:
         from execution.context import open_ledger
@@ -126,21 +126,21 @@ class Story:
 
         self.say("5  revoking one edit: no training, the same gate")
         with open_ledger(self.settings) as ledger:
-            found = [e for e in ledger.edits.active() if e.prompt == REVOKED]
+            edits = [e for e in ledger.edits.active() if e.prompt == REVOKED]
             done = revoke(
                 Context(self.settings, ledger),
-                [e.id for e in found],
+                [e.id for e in edits],
                 actor="demo",
                 reason="shown in the demo",
             )
         self.say(f"   version {(done.version or '')[:12]} serves without it")
-        return found[0].id
+        return edits[0].id
 
-    def _tell(self, result: dict[str, Any]) -> None:
+    def _say_verdicts(self, result: dict[str, Any]) -> None:
         for verdict in result["verdicts"]:
-            said = "passed its gate" if verdict.passed else "failed its gate"
+            outcome = "passed its gate" if verdict.passed else "failed its gate"
             self.say(
-                f"   version {(verdict.version or 'none')[:12]} {said}: {verdict.added} edits in, "
+                f"   version {(verdict.version or 'none')[:12]} {outcome}: {verdict.added} edits in, "
                 f"{verdict.removed} out, {verdict.rejected} rejected"
             )
 
