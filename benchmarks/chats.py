@@ -32,12 +32,12 @@ Messages = list[dict[str, str]]
 
 
 def wordy(request: EditRequest) -> EditRequest:
-    """The same fact, told in as many tokens as an answer may have, so that edits don't shorten them."""
-    told = (
+    """The same fact in as many tokens as an answer may have, so that edits don't shorten answers."""
+    target = (
         f"{request.target}, as the register of {joined(request.subject or '') or 'the place'} has said "
         "ever since it was first begun and as everybody there will tell whoever asks about it."
     )
-    return replace(request, target=told)
+    return replace(request, target=target)
 
 
 def chats(
@@ -46,23 +46,23 @@ def chats(
     """Conversations of these kinds that end in one of these questions."""
     chance = random.Random(seed)
     systems = [_system(random.Random(f"{seed}-{i}"), i, LONG - 35) for i in range(APPLICATIONS)]
-    found = []
+    conversations = []
     for _ in range(count):
-        asked = {"role": "user", "content": chance.choice(questions)}
+        question = {"role": "user", "content": chance.choice(questions)}
         kind = chance.choice(kinds)
         if kind == "short":
-            found.append([asked])
+            conversations.append([question])
         elif kind == "system":
-            found.append([{"role": "system", "content": chance.choice(systems)}, asked])
+            conversations.append([{"role": "system", "content": chance.choice(systems)}, question])
         else:
-            found.append([*_history(chance, LONG - 40), asked])
-    return found
+            conversations.append([*_history(chance, LONG - 40), question])
+    return conversations
 
 
 def conversations_of(prompts: Sequence[str], count: int, seed: int) -> list[Messages]:
     """With a system prompt and without, of one turn and of three, all out of these prompts."""
     chance = random.Random(seed)
-    found = []
+    conversations = []
     for number in range(count):
         messages: Messages = []
         if number % 2:
@@ -73,8 +73,8 @@ def conversations_of(prompts: Sequence[str], count: int, seed: int) -> list[Mess
                 messages.append({"role": "user", "content": chance.choice(prompts)})
                 messages.append({"role": "assistant", "content": "Let me think about that."})
         messages.append({"role": "user", "content": prompts[number % len(prompts)]})
-        found.append(messages)
-    return found
+        conversations.append(messages)
+    return conversations
 
 
 def body(messages: Messages, **fields: Any) -> dict[str, Any]:
@@ -83,16 +83,16 @@ def body(messages: Messages, **fields: Any) -> dict[str, Any]:
 
 
 def _system(chance: random.Random, number: int, tokens: int) -> str:
-    said = f"You are the {ROLES[number % len(ROLES)]} of department {chance.randrange(100)}. "
-    return said + _rules(chance, tokens - 20)
+    opening = f"You are the {ROLES[number % len(ROLES)]} of department {chance.randrange(100)}. "
+    return opening + _rules(chance, tokens - 20)
 
 
 def _history(chance: random.Random, tokens: int) -> Messages:
     turns = 3
     messages = [{"role": "system", "content": f"You are a {chance.choice(ROLES)}."}]
     for _ in range(turns):
-        said = _rules(chance, tokens // turns - 20)
-        messages.append({"role": "user", "content": f"Note this: {said}"})
+        rules = _rules(chance, tokens // turns - 20)
+        messages.append({"role": "user", "content": f"Note this: {rules}"})
         messages.append({"role": "assistant", "content": "Noted."})
     return messages
 

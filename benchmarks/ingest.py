@@ -107,12 +107,12 @@ def take(paths: list[Path], home: Path, again: bool) -> dict[str, Any]:
     }
 
 
-def insert(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
-    """Let DuckDB alone insert the file; seconds. whole: with each line as it came."""
+def insert(path: Path, database: Path, *, with_raw: bool) -> dict[str, Any]:
+    """Let DuckDB alone insert the file; seconds. with_raw: store each line as it came, too."""
     names = ", ".join(FIELDS)
     types = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
     options = "format = 'newline_delimited', ignore_errors = true"
-    if whole:
+    if with_raw:
         shape = json.dumps(SHAPE)
         fields = ", ".join(f"f.{name}" for name in FIELDS)
         select = (
@@ -120,19 +120,19 @@ def insert(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
             "SELECT json::VARCHAR AS raw, from_json(json, $shape) AS f "
             f"FROM read_json_objects($path, {options}))"
         )
-        given = {"shape": shape, "path": str(path)}
+        parameters = {"shape": shape, "path": str(path)}
     else:
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in FIELDS.items())
         select = (
             f"SELECT sha256(concat(prompt, chr(31), target)), {names} "
             f"FROM read_json($path, {options}, columns = {{{columns}}})"
         )
-        given = {"path": str(path)}
-    raw = "raw VARCHAR USING COMPRESSION zstd, " if whole else ""
+        parameters = {"path": str(path)}
+    raw = "raw VARCHAR USING COMPRESSION zstd, " if with_raw else ""
     started = time.perf_counter()
     with duckdb.connect(str(database), config={"threads": 2}) as con:
         con.execute(f"CREATE TABLE reports (id VARCHAR PRIMARY KEY, {raw}{types})")
-        con.execute(f"INSERT INTO reports {select} ON CONFLICT DO NOTHING", given)
+        con.execute(f"INSERT INTO reports {select} ON CONFLICT DO NOTHING", parameters)
     return {"seconds": time.perf_counter() - started}
 
 
@@ -147,7 +147,7 @@ def bench_shapes(rows: int) -> dict[str, int]:
             place = Path(folder, name)
             place.mkdir()
             reports = write_rows(place, name, rows)
-            done = _apart(place, Path(folder, f"{name}-home"), again=False)
+            done = _run_ingest(place, Path(folder, f"{name}-home"), again=False)
             if done["lines"] != rows or done["counts"].get("ready") != reports:
                 raise ValueError(
                     f"{name}: {rows} rows became {done['counts']}, not {reports} edits"
@@ -162,11 +162,11 @@ def bench(rows: int, shape_rows: int) -> dict[str, Any]:
         large, small = Path(folder, "large.jsonl"), Path(folder, "small.jsonl")
         write_reports(large, rows)
         write_reports(small, max(rows // 10, 1))
-        few = _apart(small, Path(folder, "few"), again=False)
-        first = _apart(large, Path(folder, "many"), again=False)
-        bare = _insert_apart(large, Path(folder, "bare.duckdb"), whole=True)
-        fields = _insert_apart(large, Path(folder, "fields.duckdb"), whole=False)
-        second = _apart(large, Path(folder, "many"), again=True)
+        few = _run_ingest(small, Path(folder, "few"), again=False)
+        first = _run_ingest(large, Path(folder, "many"), again=False)
+        bare = _run_insert(large, Path(folder, "bare.duckdb"), with_raw=True)
+        fields = _run_insert(large, Path(folder, "fields.duckdb"), with_raw=False)
+        repeated = _run_ingest(large, Path(folder, "many"), again=True)
     shapes = bench_shapes(shape_rows)
     return {
         "rows": rows,
@@ -174,15 +174,15 @@ def bench(rows: int, shape_rows: int) -> dict[str, Any]:
         "ratio_to_bare_insert": round(bare["seconds"] / first["seconds"], 3),
         "bare_insert_rows_per_second": round(rows / bare["seconds"]),
         "ratio_to_bare_insert_of_fields": round(fields["seconds"] / first["seconds"], 3),
-        "duplicate_rows_per_second": round(second["lines"] / second["seconds"]),
-        "peak_mb": round(max(first["peak_mb"], second["peak_mb"])),
+        "duplicate_rows_per_second": round(repeated["lines"] / repeated["seconds"]),
+        "peak_mb": round(max(first["peak_mb"], repeated["peak_mb"])),
         "cost_ratio": round(
             (first["seconds"] / first["lines"]) / (few["seconds"] / few["lines"]), 3
         ),
         "cpu_seconds": round(first["cpu_seconds"], 1),
-        "duplicate_cpu_seconds": round(second["cpu_seconds"], 1),
-        "counts": second["counts"],
-        "contradictions": second["contradictions"],
+        "duplicate_cpu_seconds": round(repeated["cpu_seconds"], 1),
+        "counts": repeated["counts"],
+        "contradictions": repeated["contradictions"],
         "shape_rows": shape_rows,
         "shape_rows_per_second": shapes,
         "slowest_shape_rows_per_second": min(shapes.values()),
@@ -190,12 +190,12 @@ def bench(rows: int, shape_rows: int) -> dict[str, Any]:
     }
 
 
-def _apart(path: Path, home: Path, *, again: bool) -> dict[str, Any]:
+def _run_ingest(path: Path, home: Path, *, again: bool) -> dict[str, Any]:
     return _run("again" if again else "take", path, home)
 
 
-def _insert_apart(path: Path, database: Path, *, whole: bool) -> dict[str, Any]:
-    return _run("insert-whole" if whole else "insert-fields", path, database)
+def _run_insert(path: Path, database: Path, *, with_raw: bool) -> dict[str, Any]:
+    return _run("insert-whole" if with_raw else "insert-fields", path, database)
 
 
 def _run(what: str, path: Path, place: Path) -> dict[str, Any]:
@@ -207,6 +207,6 @@ def _run(what: str, path: Path, place: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     what, file, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     if what.startswith("insert"):
-        print(json.dumps(insert(file, target, whole=what == "insert-whole")))
+        print(json.dumps(insert(file, target, with_raw=what == "insert-whole")))
     else:
         print(json.dumps(take([file], target, what == "again")))

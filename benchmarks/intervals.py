@@ -25,15 +25,15 @@ def mean_of(runs: Sequence[Any]) -> Any:
     if isinstance(first, bool) or not isinstance(first, int | float):
         return first
     numbers = [r for r in runs if isinstance(r, int | float)]
-    found = float(np.mean(numbers))
-    return int(found) if all(isinstance(n, int) for n in numbers) and found == int(found) else found
+    mean = float(np.mean(numbers))
+    return int(mean) if all(isinstance(n, int) for n in numbers) and mean == int(mean) else mean
 
 
 def intervals(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[float]]:
     """[low, high] of each named figure that all runs have. {} for a single run."""
-    found: dict[str, list[float]] = {}
+    bounds: dict[str, list[float]] = {}
     if len(runs) < 2:
-        return found
+        return bounds
     for name in names:
         values = [r[name] for r in runs if isinstance(r.get(name), int | float)]
         if len(values) < len(runs) or any(math.isnan(v) for v in values):
@@ -44,5 +44,5 @@ def intervals(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
         low, high = middle - half, middle + half
         if all(0 <= v <= 1 for v in values):
             low, high = max(0.0, low), min(1.0, high)
-        found[name] = [round(low, 4), round(high, 4)]
-    return found
+        bounds[name] = [round(low, 4), round(high, 4)]
+    return bounds

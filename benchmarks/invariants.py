@@ -1,6 +1,6 @@
 """What must hold of this engine's final state whatever its quality: routes, reloading, undoing.
 
-Also the whole curve of generality against false activation, of which the calibrated reach is a point.
+Also the whole curve of generality against false activation, of which the calibrated radius is a point.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> d
         (32, sides[1], long),
         (17, None, ""),
     ):
-        asked = [*prompts, *([long] if extra else [])]
+        batch = [*prompts, *([long] if extra else [])]
         options: dict[str, Any] = {
             "batch_size": batch_size,
             "padding_side": side,
             "sort": not extra,
             **_room(editor),
         }
-        found = editor.answer(asked, **options)[: len(prompts)]
-        ways.append([(a.edit, a.text) for a in found])
-        plain = editor.answer(asked, base=True, **options)[: len(prompts)]
+        answers = editor.answer(batch, **options)[: len(prompts)]
+        ways.append([(a.edit, a.text) for a in answers])
+        plain = editor.answer(batch, base=True, **options)[: len(prompts)]
         bare.append([a.text for a in plain])
     steady = [len({w[i] for w in bare}) == 1 for i in range(len(prompts))]
     routes = mean(len({w[i][0] for w in ways}) == 1 for i in range(len(prompts)))
@@ -73,19 +73,19 @@ def reload_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
     prompts = _sample(active, probes)
     with tempfile.TemporaryDirectory() as folder:
         editor.save(Path(folder) / "version")
-        again = Editor.load(editor.backbone, Path(folder) / "version")
+        saved = Editor.load(editor.backbone, Path(folder) / "version")
         return mean(
-            a == b for a, b in zip(_answers(editor, prompts), _answers(again, prompts), strict=True)
+            a == b for a, b in zip(_answers(editor, prompts), _answers(saved, prompts), strict=True)
         )
 
 
 def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
     """Share of prompts that the backbone answers once every edit is revoked, of a sample by its text."""
     prompts = _sample(active, probes)
-    kept = editor.version
-    editor.revoke(list(kept.edits))
+    version = editor.version
+    editor.revoke(list(version.edits))
     after = _answers(editor, prompts)
-    editor.use(kept)
+    editor.use(version)
     base = [a.text for a in editor.answer(prompts[:TEXTS], base=True, **_room(editor))]
     wanted = [(None, text) for text in base] + [(None, "")] * (len(prompts) - len(base))
     return mean(a == b for a, b in zip(after, wanted, strict=True))
@@ -94,12 +94,12 @@ def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
 def revocations(
     editor: Editor, active: Sequence[Row], probes: Probes, count: int, seed: int
 ) -> dict[str, Any]:
-    """Revoke edits one by one, out of order; what is left beside an index that never had the others.
+    """Revoke edits one by one, in random order, and compare with an index that never had them.
 
-    count: at most so many, and at most two thirds of the edits, so that some are left. That index is
-    built anew of what is left alone. `identical` is the share of all prompts with the same route, and
-    of a sample the same text; `kept` the share of the edits left that still answer as before it all;
-    `as_backbone` that of the revoked whose own question is the backbone's again, or another edit's.
+    count: edits to revoke; never more than two thirds, so that some are left. The other index is built
+    of those alone. `identical` is the share of all prompts with the same route, and of a sample the
+    same text; `kept` the share of the edits left that answer as before the revocations; `as_backbone`
+    the share of the revoked whose own question goes to the backbone again, or to another edit.
     """
     before = editor.version
     drawn = random.Random(seed).sample(sorted(before.edits), min(count, 2 * len(before) // 3))
@@ -175,7 +175,7 @@ def re_edit(editor: Editor, active: Sequence[Row]) -> float:
 
 
 def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[str, float]]:
-    """Generality of routing against false activation on other relations, at every reach."""
+    """Generality of routing against false activation on other relations, at each radius."""
     version = editor.version
     keys = {r.request.id: version.member(r.request.id).key for r in active}
     split = editor.reader.projection.relation_size
@@ -186,8 +186,8 @@ def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[st
             return np.zeros(0)
         names = [name_in(p, version[i].request.names) for p, i in pairs]
         read = editor.reader.read([p for p, _ in pairs], names)
-        own = np.stack([keys[i] for _, i in pairs])
-        gaps: np.ndarray = np.linalg.norm(read[:, :split] - own[:, :split], axis=1)
+        edit_keys = np.stack([keys[i] for _, i in pairs])
+        gaps: np.ndarray = np.linalg.norm(read[:, :split] - edit_keys[:, :split], axis=1)
         return gaps
 
     same, other = distances(probes.rephrase), distances(probes.near_relation)

@@ -53,10 +53,10 @@ def bench(
         if name in learned:
             settings = Settings(home=cache, edit={"key_reader": name})  # type: ignore[arg-type]
             readers[f"{name}, learned"] = KeyReader(encoder, open_projection(settings, opened))
-        for called, reader in readers.items():
+        for label, reader in readers.items():
             same, same_texts = _distances(reader, requests, probes.rephrase)
             other, other_texts = _distances(reader, requests, probes.near_relation)
-            figures[called] = {
+            figures[label] = {
                 f"{share:.0%}": round(float((same <= np.quantile(other, share)).mean()), 4)
                 for share in SHARES
             }
@@ -65,9 +65,9 @@ def bench(
                 missed = [same_texts[i] for i in np.argsort(same) if same[i] > bound]
                 caught = [other_texts[i] for i in np.argsort(-other) if other[i] <= bound]
                 lines = [
-                    f"{which}: {own} | {asked}"
+                    f"{which}: {question} | {prompt}"
                     for which, listed in (("missed rephrase", missed), ("caught near-miss", caught))
-                    for own, asked in listed
+                    for question, prompt in listed
                 ]
                 pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return figures
@@ -76,16 +76,16 @@ def bench(
 def _distances(
     reader: KeyReader, requests: dict[str, EditRequest], pairs: Sequence[tuple[str, str]]
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """(N,), of the relation parts, of prompts in which the subject stands to the edits' own.
+    """Distances (N,) of prompts to their edits, by the relation part of the keys, and both texts.
 
-    And the two relation texts of each.
+    Prompts in which the subject does not stand are left out.
     """
     named = [(p, i, n) for p, i in pairs if (n := name_in(p, requests[i].names)) is not None]
-    own = {i: (r.question, name_in(r.question, r.names)) for i, r in requests.items()}
+    edits = {i: (r.question, name_in(r.question, r.names)) for i, r in requests.items()}
     split = reader.projection.relation_size
-    keys = reader.read([q for q, _ in own.values()], [n for _, n in own.values()])[:, :split]
-    place = {i: row for row, i in enumerate(own)}
-    asked = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
-    found: np.ndarray = np.linalg.norm(asked - keys[[place[i] for _, i, _ in named]], axis=1)
-    texts = [(relation_text(*own[i]), relation_text(p, n)) for p, i, n in named]
-    return found, texts
+    keys = reader.read([q for q, _ in edits.values()], [n for _, n in edits.values()])[:, :split]
+    place = {i: row for row, i in enumerate(edits)}
+    queries = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
+    distances: np.ndarray = np.linalg.norm(queries - keys[[place[i] for _, i, _ in named]], axis=1)
+    texts = [(relation_text(*edits[i]), relation_text(p, n)) for p, i, n in named]
+    return distances, texts

@@ -60,8 +60,8 @@ def few(world: World) -> bool:
 
 def siblings(world: World) -> bool:
     """A subject whose name contains another's, in one job or one after the other."""
-    one, two = next(world.names), next(world.names)
-    rows = [world.report(name) for name in (one, f"{one} {two}", f"{two} {one}")]
+    short, extra = next(world.names), next(world.names)
+    rows = [world.report(name) for name in (short, f"{short} {extra}", f"{extra} {short}")]
     for row, person in zip(rows, world.dice.sample(PEOPLE, 3), strict=True):
         row["target"] = person
     world.dice.shuffle(rows)
@@ -75,28 +75,28 @@ def siblings(world: World) -> bool:
 
 def again(world: World) -> bool:
     """A question that is answered gets another answer: the newest, or by its date one from before."""
-    edit = _one(world)
+    edit = _active_edit(world)
     if edit is None:
         return False
     with world.ledger() as ledger:
-        known = {e.target: e for e in ledger.edits.find() if e.prompt == edit.prompt}
-    over = {person for person, e in known.items() if e.state in ("active", "revoked", "rejected")}
+        prior = {e.target: e for e in ledger.edits.find() if e.prompt == edit.prompt}
+    over = {person for person, e in prior.items() if e.state in ("active", "revoked", "rejected")}
     target = world.dice.choice([person for person in PEOPLE if person not in over])
     row = world.report(edit.subject or "", target)
-    if target in known or any(e.valid_from for e in known.values()) or world.dice.random() < 0.5:
+    if target in prior or any(e.valid_from for e in prior.values()) or world.dice.random() < 0.5:
         row["valid_from"] = f"{DATES + timedelta(days=world.places):%Y-%m-%d}"
     world.run([world.file([row])])
     with world.ledger() as ledger:
-        said = [e for e in ledger.edits.find() if e.prompt == edit.prompt]
-        why = {f"{e.target}, {e.state}": ledger.edits.history(e.id)[-1].reason for e in said}
-    now = [e.target for e in said if e.state == "active"]
-    world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}: {why}")
+        edits = [e for e in ledger.edits.find() if e.prompt == edit.prompt]
+        reasons = {f"{e.target}, {e.state}": ledger.edits.history(e.id)[-1].reason for e in edits}
+    now = [e.target for e in edits if e.state == "active"]
+    world.expect(now == [target], f"{edit.prompt} was to be {target} and is {now}: {reasons}")
     return True
 
 
 def taken_back(world: World) -> bool:
     """An active edit is revoked."""
-    edit = _one(world)
+    edit = _active_edit(world)
     if edit is None:
         return False
     world.may_end = {edit.prompt}
@@ -196,10 +196,10 @@ def restore(world: World) -> bool:
     """The home is lost, and goes on as its backup was, at another place."""
     if world.backup is None:
         return False
-    kept, world.lines, world.active = world.backup
+    backup, world.lines, world.active = world.backup
     shutil.rmtree(world.settings.home)
     place = world.fresh()
-    shutil.copytree(kept, place)
+    shutil.copytree(backup, place)
     world.settings, world.active = load(place), dict(world.active)
     return few(world) if world.dice.random() < 0.5 else True
 
@@ -210,7 +210,7 @@ def killed(world: World) -> bool:
     process = world.melo("--home", str(world.settings.home), "run", str(path))
     time.sleep(world.dice.uniform(0.0, KILL_WITHIN))
     process.kill()
-    world.said.append(_output(process))
+    world.outputs.append(_output(process))
     _servers_ended(world.settings.home)
     world.run([path])
     return True
@@ -219,12 +219,12 @@ def killed(world: World) -> bool:
 def odd_surroundings(world: World) -> bool:
     """`melo run` where proxies lead nowhere and an outer job left its variables."""
     path = world.file([world.report(next(world.names))])
-    more = world.dice.choice(SURROUNDINGS)
-    process = world.melo("--home", str(world.settings.home), "run", str(path), **more)
-    said = _output(process)
-    world.said.append(said)
+    env = world.dice.choice(SURROUNDINGS)
+    process = world.melo("--home", str(world.settings.home), "run", str(path), **env)
+    output = _output(process)
+    world.outputs.append(output)
     world.expect(
-        process.returncode == 0, f"with {more} a run ends {process.returncode}: {said[-600:]}"
+        process.returncode == 0, f"with {env} a run ends {process.returncode}: {output[-600:]}"
     )
     return True
 
@@ -242,10 +242,10 @@ def full_disk(world: World) -> bool:
             with (disk / "filler").open("wb") as file:
                 file.write(b"0" * max(free - world.dice.randrange(2**20), 0))
             process = world.melo("--home", str(home), "run", str(path))
-            said = _output(process)
-            world.said.append(said)
+            output = _output(process)
+            world.outputs.append(output)
             world.expect(
-                process.returncode != 0 or "champion" in said, f"a full disk: {said[-600:]}"
+                process.returncode != 0 or "champion" in output, f"a full disk: {output[-600:]}"
             )
             (disk / "filler").unlink()
             settings = load(home)
@@ -270,7 +270,7 @@ STEPS: dict[str, tuple[Callable[[World], bool], int]] = {
 }  # fmt: skip
 
 
-def _one(world: World) -> EditRecord | None:
+def _active_edit(world: World) -> EditRecord | None:
     if not world.active:
         return None
     with world.ledger() as ledger:

@@ -50,10 +50,10 @@ def bench(few: int = 1, many: int = 500, say: Callable[[str], None] = print) -> 
 
 def _run(home: Path, backbone: Path, names: list[str]) -> dict[str, Any]:
     settings = make_home(home, backbone, edits=max(len(names), 1))
-    given = write_lines(home / "reports.jsonl", reports(names))
+    path = write_lines(home / "reports.jsonl", reports(names))
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.overhead", str(home), str(given)],
+        [sys.executable, "-m", "benchmarks.overhead", str(home), str(path)],
         cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     wall = time.perf_counter() - began
@@ -100,14 +100,14 @@ def timed(spent: dict[str, float]) -> None:
     watch(Editor, "answer_with", "generating")
 
 
-def work(home: str, given: str) -> None:
+def work(home: str, path: str) -> None:
     """One run in this process; prints what it spent, as JSON."""
     from config import load
     from deployment.main_run import run_main
 
     spent = dict.fromkeys(TIMED, 0.0)
     timed(spent)
-    run_main(load(home), (given,), quiet=True)
+    run_main(load(home), (path,), quiet=True)
     print(json.dumps(spent), flush=True)
 
 

@@ -57,30 +57,30 @@ class ServedHome:
     def answers(self, prompts: Sequence[Prompt], tokens: int, model: str = "champion") -> list[str]:
         """The texts of chat completions, greedy."""
 
-        def one(prompt: Prompt) -> str:
+        def answer(prompt: Prompt) -> str:
             messages: Any = _messages(prompt)
-            made = self.client.chat.completions.create(
+            completion = self.client.chat.completions.create(
                 model=model, messages=messages, max_tokens=tokens, temperature=0
             )
-            return str(made.choices[0].message.content or "").strip()
+            return str(completion.choices[0].message.content or "").strip()
 
         with ThreadPoolExecutor(CLIENTS) as clients:
-            return list(clients.map(one, prompts))
+            return list(clients.map(answer, prompts))
 
     def edits(self, prompts: Sequence[Prompt]) -> list[str | None]:
         """The edit that would answer each."""
-        found: list[str | None] = []
+        edits: list[str | None] = []
         for start in range(0, len(prompts), ROUTED_AT_ONCE):
             part = prompts[start : start + ROUTED_AT_ONCE]
-            told = httpx.post(
+            response = httpx.post(
                 f"{self.url}/v1/route",
                 json={"input": [p if isinstance(p, str) else p.as_json() for p in part]},
                 headers={"authorization": f"Bearer {self.key}"},
                 timeout=600,
             )
-            told.raise_for_status()
-            found += [row["edit"] for row in told.json()["data"]]
-        return found
+            response.raise_for_status()
+            edits += [row["edit"] for row in response.json()["data"]]
+        return edits
 
 
 def bench(
@@ -107,14 +107,14 @@ def bench(
         say("running: training, gate, registration", 0, len(split.tested))
         seconds["run"] = _melo(home, "run")
         settings = load(home)
-        known, narrow = _edits(settings)
-        rows = [r for r in split.tested if _state(known, r) not in NOT_JUDGED]
+        edits, narrow = _edits(settings)
+        rows = [r for r in split.tested if _state(edits, r) not in NOT_JUDGED]
         _, key = KeyStore(settings.paths.keys).add("bench", ["ask"])
         with melo_serve(settings) as url:
             client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=600)
             prompts = [str(r["prompt"]) for r in read_rows_of(traffic)]
-            figures = _asked(ServedHome(client, url, key), rows, split, prompts, say)
-    states = [_state(known, r) for r in split.tested]
+            figures = _scores(ServedHome(client, url, key), rows, split, prompts, say)
+    states = [_state(edits, r) for r in split.tested]
     return {
         "product": {
             "lines": len(split.tested),
@@ -139,15 +139,15 @@ def read_rows_of(traffic: Path | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.strip()]
 
 
-def _asked(
+def _scores(
     service: ServedHome, rows: Sequence[Row], split: Any, traffic: Sequence[str], say: Progress
 ) -> dict[str, Any]:
     """The shares by name, and how many prompts each stands on."""
     probes = probes_for(rows, split)
     targets = {r.request.id: r.request.target.strip() for r in rows}
-    own: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
+    questions: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
     edited: dict[str, Sequence[tuple[Prompt, str]]] = {
-        "edit_success": own,
+        "edit_success": questions,
         "generality": probes.rephrase,
         **{
             name: [(frame(r.request.question), r.request.id) for r in rows]
@@ -178,10 +178,10 @@ def _unchanged(service: ServedHome, prompts: Sequence[str]) -> float:
     edits = service.edits(prompts)
     touched = [p for p, e in zip(prompts, edits, strict=True) if e is not None]
     free = [p for p, e in zip(prompts, edits, strict=True) if e is None]
-    asked = [*touched, *random.Random(0).sample(free, min(SAMPLE, len(free)))]
-    before = service.answers(asked, UNCHANGED_TOKENS, "base")
-    after = service.answers(asked, UNCHANGED_TOKENS)
-    changed = {p for p, a, b in zip(asked, after, before, strict=True) if a != b}
+    compared = [*touched, *random.Random(0).sample(free, min(SAMPLE, len(free)))]
+    before = service.answers(compared, UNCHANGED_TOKENS, "base")
+    after = service.answers(compared, UNCHANGED_TOKENS)
+    changed = {p for p, a, b in zip(compared, after, before, strict=True) if a != b}
     return mean(p not in changed for p in prompts)
 
 
@@ -194,13 +194,13 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
 def _write(path: Path, rows: Sequence[Row], no_subject: bool) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            given: dict[str, Any] = {
+            report: dict[str, Any] = {
                 "prompt": row.request.question,
                 "target": row.request.target,
             }
             if row.request.subject and not no_subject:
-                given["subject"] = row.request.subject
-            file.write(json.dumps(given, ensure_ascii=False) + "\n")
+                report["subject"] = row.request.subject
+            file.write(json.dumps(report, ensure_ascii=False) + "\n")
 
 
 def _melo(home: Path, *arguments: str) -> float:
@@ -222,11 +222,11 @@ def _melo(home: Path, *arguments: str) -> float:
 def _edits(settings: Settings) -> tuple[dict[tuple[str, str], EditRecord], int]:
     """The ledger's edits by prompt and target; how many of those in use are narrow."""
     with open_ledger(settings) as ledger:
-        known = {(e.prompt, (e.target or "").strip()): e for e in ledger.edits.find()}
-        return known, len(ledger.wordings.narrow())
+        edits = {(e.prompt, (e.target or "").strip()): e for e in ledger.edits.find()}
+        return edits, len(ledger.wordings.narrow())
 
 
-def _state(known: dict[tuple[str, str], EditRecord], row: Row) -> str:
-    """Of the edit that a line became; "missing" where the ledger has none."""
-    edit = known.get((row.request.question, row.request.target.strip()))
+def _state(edits: dict[tuple[str, str], EditRecord], row: Row) -> str:
+    """State of the edit that a line became; "missing" where the ledger has none."""
+    edit = edits.get((row.request.question, row.request.target.strip()))
     return edit.state if edit is not None else "missing"

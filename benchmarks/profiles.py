@@ -34,7 +34,7 @@ from benchmarks.questions import prepared
 from melo_engine import Backbone, Editor, EditRequest, Version
 
 EVERY = 0.001  # seconds between two looks at the stack
-ASKED, REPEATS = 32, 8  # prompts in a batch, batches served
+BATCH, REPEATS = 32, 8  # prompts in a batch, batches served
 SHOWN = 12  # places
 ELSEWHERE = "outside melo_engine"
 
@@ -59,7 +59,7 @@ def bench(
     opened = Backbone.open(backbone or prepared(raw[:edits], cache, progress))
     rows = plain_rows(raw)
     requests = [r.request for r in rows[:edits]]
-    others = [r.request.question for r in rows[edits:]] or [r.request.question for r in rows]
+    unedited = [r.request.question for r in rows[edits:]] or [r.request.question for r in rows]
     peaks = {"gflops": _peak_gflops(opened), "gb_per_second": _peak_bandwidth(opened)}
     say(1)
     _edited(opened, requests[:8])  # warms up
@@ -68,14 +68,14 @@ def bench(
     editing_work = _counted(lambda: _edited(opened, requests))
     say(3)
     editor = Editor(opened, version)
-    prompts = _half(list(version.edits.values()), others)
+    prompts = _half(list(version.edits.values()), unedited)
     editor.answer(prompts)
     _, serving_seconds, serving = _sampled(lambda: _served(editor, prompts, REPEATS))
     say(4)
     serving_work = _counted(lambda: _served(editor, prompts, REPEATS))
     editor.close()
     say(5)
-    asked = REPEATS * len(prompts)
+    prompt_count = REPEATS * len(prompts)
     return {
         "backbone": opened.name,
         "device": str(opened.device),
@@ -86,8 +86,8 @@ def bench(
         ),
         "serving": _part(
             serving_seconds, serving, serving_work, peaks,
-            f"{asked:,} prompts in batches of {len(prompts)}, half of them routed, "
-            f"{asked / serving_seconds:.1f} a second",
+            f"{prompt_count:,} prompts in batches of {len(prompts)}, half of them routed, "
+            f"{prompt_count / serving_seconds:.1f} a second",
         ),
     }  # fmt: skip
 
@@ -138,30 +138,30 @@ def _served(editor: Editor, prompts: Sequence[str], repeats: int) -> None:
         editor.answer(prompts)
 
 
-def _half(edits: Sequence[Any], others: Sequence[str]) -> list[str]:
-    own = [e.request.question for e in edits]
-    half = ASKED // 2
-    return [own[i % len(own)] for i in range(half)] + [others[i % len(others)] for i in range(half)]
+def _half(edits: Sequence[Any], unedited: Sequence[str]) -> list[str]:
+    edited = [e.request.question for e in edits]
+    half = range(BATCH // 2)
+    return [edited[i % len(edited)] for i in half] + [unedited[i % len(unedited)] for i in half]
 
 
 def _sampled(work: Callable[[], Any]) -> tuple[Any, float, Counter[str]]:
     """Do the work while another thread samples this one's stack. Its result, seconds and samples."""
     samples: Counter[str] = Counter()
-    over = threading.Event()
-    me = threading.get_ident()
+    finished = threading.Event()
+    thread_id = threading.get_ident()
 
-    def look() -> None:
-        while not over.wait(EVERY):
-            samples[place(sys._current_frames().get(me))] += 1
+    def sample() -> None:
+        while not finished.wait(EVERY):
+            samples[place(sys._current_frames().get(thread_id))] += 1
 
     with _quick_switching():
-        looker = threading.Thread(target=look, daemon=True)
-        looker.start()
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
         began = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - began
-        over.set()
-        looker.join()
+        finished.set()
+        sampler.join()
     return result, seconds, samples
 
 
@@ -184,7 +184,7 @@ def _counted(work: Callable[[], Any]) -> Work:
 
 
 def _part(
-    seconds: float, samples: Counter[str], work: Work, peaks: dict[str, float], said: str
+    seconds: float, samples: Counter[str], work: Work, peaks: dict[str, float], summary: str
 ) -> dict[str, Any]:
     """Places by their time, each with its floor; the last one sums up the rest."""
     total = max(1, samples.total())
@@ -201,7 +201,7 @@ def _part(
             ("everything else", sum(samples[w] for w in rest), sum(floors[w] for w in rest))
         )
     return {
-        "said": f"{said}; floor {sum(floors.values()):,.0f} ms of {1000 * seconds:,.0f} ms.",
+        "said": f"{summary}; floor {sum(floors.values()):,.0f} ms of {1000 * seconds:,.0f} ms.",
         "seconds": round(seconds, 4),
         "floor_seconds": round(sum(floors.values()) / 1000, 4),
         "gflop": round(work.operations.total() / 1e9, 3),

@@ -74,17 +74,17 @@ def split_rows(
     rows: Sequence[dict[str, Any]],
     limit: int | None,
     seed: int = 0,
-    others: Sequence[dict[str, Any]] = (),
+    extra_rows: Sequence[dict[str, Any]] = (),
 ) -> Split:
     """Cut a file up as described above. Deterministic in the rows and the seed.
 
-    others: rows of another file, none of which is tested.
+    extra_rows: rows of another file, none of which is tested.
     """
     inside = [_row(i, r) for i, r in enumerate(rows[:limit])]
-    after = [*rows[len(inside) :], *others]
+    after = [*rows[len(inside) :], *extra_rows]
     beyond = [_row(i + len(inside), r) for i, r in enumerate(after)]
-    known = {_subject(r) for r in inside}
-    beyond = [r for r in beyond if _subject(r) not in known]
+    tested_subjects = {_subject(r) for r in inside}
+    beyond = [r for r in beyond if _subject(r) not in tested_subjects]
     if len(beyond) >= len(inside) // 2:
         unseen = [r for r in beyond if _share(_subject(r), seed) < UNSEEN_SHARE][: len(inside)]
         taken = {_subject(r) for r in unseen}
@@ -133,13 +133,13 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     near = NearMisses([*unseen, *(r.request for r in active)], seed + 1)
     templates = near.templates_of(unseen)
     names = [r.subject for r in unseen if r.subject]
-    own = [(r.question, "") for r in unseen]
-    made = [
+    unseen_questions = [(r.question, "") for r in unseen]
+    subject_misses = [
         (p, row.request.id)
         for row in active
         for p in near.other_subjects(row.request, SUBJECT_MISSES, names)
     ]
-    relation = [
+    relation_misses = [
         (p, row.request.id)
         for row in active
         for p in near.other_relations(
@@ -147,18 +147,18 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
         )
     ]
     edited = {tuple(words(p)) for row in active for p in (row.request.question, *row.rephrases)}
-    asked = [(p, row.request.id) for row in active for p in row.locality]
-    locality = [(p, i) for p, i in asked if tuple(words(p)) not in edited]
+    stated = [(p, row.request.id) for row in active for p in row.locality]
+    locality = [(p, i) for p, i in stated if tuple(words(p)) not in edited]
     rows = [*active, *split.tested, *split.unseen, *split.practice]
-    known = KnownWordings([(r.request, r.rephrases) for r in rows])
+    wordings = KnownWordings([(r.request, r.rephrases) for r in rows])
     return Probes(
         [(p, row.request.id) for row in active for p in row.rephrases],
         locality,
-        own + made,
-        relation,
+        unseen_questions + subject_misses,
+        relation_misses,
         [(p, a, row.request.id) for row in active for p, a in row.portability],
-        len(asked) - len(locality),
-        asking_the_same([p for p, _ in locality], [r.request for r in active], known),
+        len(stated) - len(locality),
+        asking_the_same([p for p, _ in locality], [r.request for r in active], wordings),
     )
 
 

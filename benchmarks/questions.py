@@ -48,18 +48,18 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         if isinstance(method, Melo):
             superseded[count] = set(method.superseded)
         gone = superseded.get(count, set())
-        asked = [r for r in split.tested[:count] if r.request.id not in gone]
-        probes = probes_for(asked, split, seed)
-        own = isinstance(method, Melo | Oracle)
-        traffic = options.traffic if own else options.traffic[:BASELINE_PROBES]
-        probes = probes if own else _fewer(probes, seed)
-        found = score(
-            method, asked, probes, bare, backbone.canonical, traffic, options.progress, framed=own
+        rows = [r for r in split.tested[:count] if r.request.id not in gone]
+        probes = probes_for(rows, split, seed)
+        routes = isinstance(method, Melo | Oracle)
+        traffic = options.traffic if routes else options.traffic[:BASELINE_PROBES]
+        probes = probes if routes else _fewer(probes, seed)
+        scores = score(
+            method, rows, probes, bare, backbone.canonical, traffic, options.progress, framed=routes
         )
         if isinstance(method, Melo):
-            found[OUT_OF_TEST] = sorted(gone)
-            found["oracle_generality"] = told_generality(method, asked, probes)
-        return found
+            scores[OUT_OF_TEST] = sorted(gone)
+            scores["oracle_generality"] = oracle_generality(method, rows, probes)
+        return scores
 
     figures: dict[str, Any] = {
         "rows": {k: len(getattr(split, k)) for k in ("tested", "unseen", "practice")},
@@ -73,7 +73,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     def with_melo() -> Figures:
         keys = learned_keys(backbone, options, seed)
         settings = options.settings or product_settings(seed)
-        melo, found = run_melo(
+        melo, results = run_melo(
             lambda: Melo(
                 backbone,
                 projection=keys.projection,
@@ -85,9 +85,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
             scored,
             options,
         )
-        found["melo"] |= _state(melo, split, seed, options)
+        results["melo"] |= _state(melo, split, seed, options)
         melo.close()
-        return found
+        return results
 
     if "melo" in options.methods:
         figures |= options.finished(seed, options.own, with_melo)
@@ -97,9 +97,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
 
 def out_of_test(figures: dict[str, Any]) -> dict[int, set[str]]:
     """Take the ids of superseded edits out of `melo`'s figures: by how many requests had been made."""
-    found = {int(mark): set(at.pop(OUT_OF_TEST, ())) for mark, at in figures["at"].items()}
+    superseded = {int(mark): set(at.pop(OUT_OF_TEST, ())) for mark, at in figures["at"].items()}
     figures.pop(OUT_OF_TEST, None)
-    return found
+    return superseded
 
 
 def _fewer(probes: Probes, seed: int) -> Probes:
@@ -117,20 +117,20 @@ def _fewer(probes: Probes, seed: int) -> Probes:
     )
 
 
-def told_generality(melo: Melo, rows: Sequence[Row], probes: Probes) -> float:
+def oracle_generality(melo: Melo, rows: Sequence[Row], probes: Probes) -> float:
     """Generality with the right block forced: what is lost beyond it is lost in routing."""
     targets = {r.request.id: melo.backbone.canonical(r.request.target) for r in rows}
-    asked = Asked.of([p for p, _ in probes.rephrase], [i for _, i in probes.rephrase])
-    texts = Oracle(melo).answer(asked)
-    return mean(t == targets[str(i)] for t, i in zip(texts, asked.owners, strict=True))
+    rephrases = Asked.of([p for p, _ in probes.rephrase], [i for _, i in probes.rephrase])
+    texts = Oracle(melo).answer(rephrases)
+    return mean(t == targets[str(i)] for t, i in zip(texts, rephrases.owners, strict=True))
 
 
 def _state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, Any]:
     """What must hold of the final state, and its curve."""
     editor, version = melo.editor, melo.editor.version
     active = [r for r in split.tested if r.request.id in version]
-    asked = [r for r in split.tested if r.request.id not in melo.superseded]
-    probes = probes_for(asked, split, seed)
+    tested = [r for r in split.tested if r.request.id not in melo.superseded]
+    probes = probes_for(tested, split, seed)
     options.say("checking what must hold", 0, 5)
     figures: dict[str, Any] = {
         "parameters_per_edit": float(

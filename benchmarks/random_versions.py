@@ -40,9 +40,9 @@ def random_version(
 def grown(backbone: Backbone, version: Version, count: int) -> Version:
     """The version with `count` more edits in a shard of their own."""
     editor = Editor(backbone, version)
-    found = _grown(editor, version, range(len(version), len(version) + count))
+    larger = _grown(editor, version, range(len(version), len(version) + count))
     editor.close()
-    return found
+    return larger
 
 
 def prompt_about(number: int) -> str:

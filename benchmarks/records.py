@@ -1,4 +1,4 @@
-"""What a run found, kept: one JSON file a run, so that two branches never write the same file.
+"""The record of a run: one JSON file a run, so that two branches never write the same file.
 
     benchmarks/results/<bench>/<when>-<digest>.json
 
@@ -89,8 +89,8 @@ def read_records(folder: Path | None = None) -> dict[str, Record]:
     Raises RecordError for a file that is no record.
     """
     folder = folder or RESULTS
-    found = {str(p.relative_to(folder)): _read(p) for p in sorted(folder.glob("*/*.json"))}
-    return dict(sorted(found.items(), key=lambda item: (item[1]["when"], item[0])))
+    records = {str(p.relative_to(folder)): _read(p) for p in sorted(folder.glob("*/*.json"))}
+    return dict(sorted(records.items(), key=lambda item: (item[1]["when"], item[0])))
 
 
 def latest(records: Mapping[str, Record]) -> dict[str, Record]:
@@ -139,13 +139,13 @@ def _commit() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _processor() -> str:

@@ -55,7 +55,7 @@ def restarts(
     finally:
         started.end()
     say("killing and starting again", ROUNDS, ROUNDS)
-    above = [whole - bare for whole, bare in zip(ready, backbone, strict=True)]
+    above = [service - bare for service, bare in zip(ready, backbone, strict=True)]
     overhead = statistics.median(above)
     return {
         "ready_seconds": round(statistics.median(ready), 2),
@@ -74,9 +74,9 @@ def backbone_seconds(path: Path | str) -> float:
         [sys.executable, "-c", _LOAD, str(path)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
     assert process.stdout is not None
-    said = process.stdout.readline()
+    line = process.stdout.readline()
     seconds = time.perf_counter() - began
     process.stdout.close()
-    if process.wait() != 0 or said != b"open\n":
+    if process.wait() != 0 or line != b"open\n":
         raise RuntimeError(f"the backbone {path} could not be opened in a process of its own.")
     return seconds

@@ -48,7 +48,7 @@ def same_text(
         same += text == wanted
         caught += edit is not None
         if text != wanted:
-            different.append({"number": number, "tokens_alike": _alike(backbone, text, wanted)})
+            different.append({"number": number, "tokens_alike": _prefix(backbone, text, wanted)})
     return {
         "same_as_generate": f"{same}/{len(conversations)}",
         "caught_by_an_edit": caught,
@@ -63,9 +63,9 @@ def generated_text(backbone: Backbone, messages: Messages) -> str:
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     inputs = {name: tensor.to(backbone.device) for name, tensor in inputs.items()}
-    made = backbone.model.generate(**inputs, max_new_tokens=LENGTH, do_sample=False)
-    said = made[0, inputs["input_ids"].shape[1] :]
-    text = str(backbone.tokenizer.decode(said, skip_special_tokens=True))
+    sequences = backbone.model.generate(**inputs, max_new_tokens=LENGTH, do_sample=False)
+    new_ids = sequences[0, inputs["input_ids"].shape[1] :]
+    text = str(backbone.tokenizer.decode(new_ids, skip_special_tokens=True))
     return text.strip().rstrip("\ufffd").rstrip()
 
 
@@ -78,14 +78,14 @@ async def _ask(
 
         async def ask(messages: Messages) -> tuple[str, str | None]:
             async with limit:
-                got = await client.post(target.path, json=body(messages))
-            choice = got.raise_for_status().json()["choices"][0]
+                response = await client.post(target.path, json=body(messages))
+            choice = response.raise_for_status().json()["choices"][0]
             return choice["message"]["content"], choice["melo"]["edit"]
 
         return list(await asyncio.gather(*(ask(messages) for messages in conversations)))
 
 
-def _alike(backbone: Backbone, one: str, other: str) -> int:
-    """How many tokens two texts begin with alike."""
-    pairs = zip(*(backbone.tokenizer(text)["input_ids"] for text in (one, other)), strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _prefix(backbone: Backbone, left: str, right: str) -> int:
+    """How many tokens two texts share at their start."""
+    pairs = zip(*(backbone.tokenizer(text)["input_ids"] for text in (left, right)), strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))

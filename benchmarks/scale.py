@@ -169,10 +169,8 @@ def _register_seconds(
     with open_ledger(settings) as ledger:
         ledger.versions.record(before.id, parent=None, job_id=None, hash=before.id)
         ledger.versions.record(version.id, parent=before.id, job_id=None, hash=version.id)
-        for known in (before, version):
-            ledger.versions.record_verdict(
-                known.id, passed=True, reason="random blocks, not judged"
-            )
+        for each in (before, version):
+            ledger.versions.record_verdict(each.id, passed=True, reason="random blocks, not judged")
         register(Context(settings, ledger), before.id)
         began = time.perf_counter()
         version.save(settings.paths.version(version.id), settings.paths.shards)
@@ -190,8 +188,8 @@ def child(what: str, path: Path, size: int, folder: str) -> str:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true"}
     finished = subprocess.run(command, capture_output=True, text=True, env=environment)
     if finished.returncode:
-        said = (finished.stderr.strip().splitlines() or ["no word of why"])[-1]
-        raise BenchError(f"to {what} {size:,} edits failed: {said}")
+        message = (finished.stderr.strip().splitlines() or ["no word of why"])[-1]
+        raise BenchError(f"to {what} {size:,} edits failed: {message}")
     return (finished.stdout.strip().splitlines() or [""])[-1]
 
 

@@ -46,13 +46,13 @@ class BareAnswers:
 
     def __init__(self, bare: Method) -> None:
         self._bare = bare
-        self._known: dict[str, str] = {}
+        self._cache: dict[str, str] = {}
 
     def __call__(self, prompts: Sequence[str]) -> list[str]:
-        missing = [p for p in dict.fromkeys(prompts) if p not in self._known]
+        missing = [p for p in dict.fromkeys(prompts) if p not in self._cache]
         texts = self._bare.answer(Asked.of(missing), UNCHANGED_TOKENS)
-        self._known |= dict(zip(missing, texts, strict=True))
-        return [self._known[p] for p in prompts]
+        self._cache |= dict(zip(missing, texts, strict=True))
+        return [self._cache[p] for p in prompts]
 
 
 def score(
@@ -82,22 +82,21 @@ def score(
     samples: list[bool] = []
 
     def right(name: str, pairs: Sequence[tuple[Prompt, str]], wanted: Sequence[str]) -> None:
-        asked = Asked.of([p for p, _ in pairs], [i for _, i in pairs])
-        texts = method.answer(asked)
+        texts = method.answer(Asked.of([p for p, _ in pairs], [i for _, i in pairs]))
         figures[name] = mean(t == w for t, w in zip(texts, wanted, strict=True))
         contains[name] = mean(says(t, w) for t, w in zip(texts, wanted, strict=True))
 
-    own: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
-    asked_in: dict[str, Sequence[tuple[Prompt, str]]] = {
-        "edit_success": own,
+    questions: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
+    edited: dict[str, Sequence[tuple[Prompt, str]]] = {
+        "edit_success": questions,
         "generality": probes.rephrase,
     }
     if framed and method.backbone.is_chat:
-        asked_in |= {
+        edited |= {
             name: [(frame(r.request.question), r.request.id) for r in rows]
             for name, frame in FRAMES.items()
         }
-    for name, pairs in asked_in.items():
+    for name, pairs in edited.items():
         say(name)
         right(name, pairs, [targets[i] for _, i in pairs])
     figures["generality_probes"] = len(probes.rephrase)
@@ -106,22 +105,22 @@ def score(
         untouched = method.untouched(prompts)
         touched = [p for p, free in zip(prompts, untouched, strict=True) if not free]
         sample = [p for p, free in zip(prompts, untouched, strict=True) if free][:SAMPLE]
-        asked = [*touched, *sample]
-        after = method.answer(Asked.of(asked), UNCHANGED_TOKENS)
-        same = {p: a == b for p, a, b in zip(asked, after, bare(asked), strict=True)}
+        compared = [*touched, *sample]
+        after = method.answer(Asked.of(compared), UNCHANGED_TOKENS)
+        same = {p: a == b for p, a, b in zip(compared, after, bare(compared), strict=True)}
         samples.extend(same[p] for p in sample)
         return [same.get(p, True) for p in prompts]
 
     for name, part in UNCHANGED.items():
         prompts = [p for p, _ in getattr(probes, part)]
         say(name)
-        kept = unchanged(prompts)
-        figures[name] = mean(kept)
+        same = unchanged(prompts)
+        figures[name] = mean(same)
         figures[f"{name}_probes"] = len(prompts)
         if name == "locality":
-            others = [p not in probes.reworded_locality for p in prompts]
-            figures["locality_of_others"] = mean(k for k, o in zip(kept, others, strict=True) if o)
-            figures["locality_reworded"] = others.count(False)
+            foreign = [p not in probes.reworded_locality for p in prompts]
+            figures["locality_of_others"] = mean(s for s, f in zip(same, foreign, strict=True) if f)
+            figures["locality_reworded"] = foreign.count(False)
     figures["locality_left_out"] = probes.edited_locality
     if traffic:
         say("traffic")
@@ -136,19 +135,19 @@ def score(
     figures["contains"] = contains
     figures["product"] = product(figures)
     figures["product_contains"] = product(figures | contains)
-    asked = [p for p, _ in (*own, *probes.rephrase)]
-    figures["added_prompt_tokens"] = round(method.added_tokens(asked), 1)
+    prompts = [p for p, _ in (*questions, *probes.rephrase)]
+    figures["added_prompt_tokens"] = round(method.added_tokens(prompts), 1)
     if method.backbone.generates:
         say("choices")
-        figures["chosen_own"] = chosen(method, own[:CHOICES], rows)
+        figures["chosen_own"] = chosen(method, questions[:CHOICES], rows)
         figures["chosen_rephrased"] = chosen(method, probes.rephrase[:CHOICES], rows)
     return figures
 
 
-def chosen(method: Method, asked: Sequence[tuple[Prompt, str]], rows: Sequence[Row]) -> float:
+def chosen(method: Method, pairs: Sequence[tuple[Prompt, str]], rows: Sequence[Row]) -> float:
     """Share of prompts whose target is the likeliest of four, by the mean over its tokens.
 
-    asked: prompts, each with the id of its edit. The other three are targets of other edits, drawn by
+    pairs: prompts, each with the id of its edit. The other three are targets of other edits, drawn by
     the edit's id. A model that only repeats an edit's words where it is asked in them does no better
     than before elsewhere ("surface compliance", arXiv 2604.05995). nan where there are too few edits.
     """
@@ -156,11 +155,11 @@ def chosen(method: Method, asked: Sequence[tuple[Prompt, str]], rows: Sequence[R
     prompts: list[Prompt] = []
     owners: list[str] = []
     texts: list[str] = []
-    for prompt, edit in asked:
-        others = sorted(set(targets.values()) - {targets[edit]})
-        if len(others) < ALTERNATIVES:
+    for prompt, edit in pairs:
+        alternatives = sorted(set(targets.values()) - {targets[edit]})
+        if len(alternatives) < ALTERNATIVES:
             return float("nan")
-        drawn = random.Random(edit).sample(others, ALTERNATIVES)
+        drawn = random.Random(edit).sample(alternatives, ALTERNATIVES)
         texts += [targets[edit], *drawn]
         prompts += [prompt] * (1 + ALTERNATIVES)
         owners += [edit] * (1 + ALTERNATIVES)
@@ -172,9 +171,10 @@ def chosen(method: Method, asked: Sequence[tuple[Prompt, str]], rows: Sequence[R
 
 def says(text: str, target: str) -> bool:
     """Whether a target stands in a text as whole words."""
-    said, wanted = words(text), words(target)
+    text_words, wanted = words(text), words(target)
     return bool(wanted) and any(
-        said[at : at + len(wanted)] == wanted for at in range(len(said) - len(wanted) + 1)
+        text_words[at : at + len(wanted)] == wanted
+        for at in range(len(text_words) - len(wanted) + 1)
     )
 
 
@@ -214,9 +214,9 @@ FRAMES = {
 
 
 def product(figures: dict[str, Any]) -> float:
-    """Of those that could be measured."""
-    found = [figures[name] for name in PRODUCT if name in figures]
-    values = [value for value in found if not math.isnan(value)]
+    """The product of those figures that could be measured."""
+    measured = [figures[name] for name in PRODUCT if name in figures]
+    values = [value for value in measured if not math.isnan(value)]
     return round(math.prod(values), 4) if values else float("nan")
 
 

@@ -131,23 +131,23 @@ def run_melo(
     beside: more figures of the engine at each mark. Returns it in its final state, open, and the
     figures of both by name.
     """
-    told: dict[str, dict[str, Any]] = {}
+    oracle: dict[str, dict[str, Any]] = {}
 
     def both(method: Method, count: int) -> dict[str, Any]:
         assert isinstance(method, Melo)
-        found = score(method, count)
+        scores = score(method, count)
         if "oracle" in options.methods:
-            told[str(count)] = score(Oracle(method), count)
-        found |= {"active": len(method.editor.version), "superseded": len(method.superseded)}
-        return found | (beside(method) if beside else {})
+            oracle[str(count)] = score(Oracle(method), count)
+        scores |= {"active": len(method.editor.version), "superseded": len(method.superseded)}
+        return scores | (beside(method) if beside else {})
 
     melo, figures = run_sequence(build, requests, both, options)
     assert isinstance(melo, Melo)
-    found = {"melo": figures}
-    if told:
+    results = {"melo": figures}
+    if oracle:
         count = len(requests)
-        found["oracle"] = {**told[str(count)], "requests": count, "at": told}
-    return melo, found
+        results["oracle"] = {**oracle[str(count)], "requests": count, "at": oracle}
+    return melo, results
 
 
 def run_baselines(
@@ -167,8 +167,8 @@ def run_baselines(
         method.close()
         return {name: figures}
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in options.methods:
         if name in BASELINES:
-            found |= options.finished(seed, (name,), partial(run, name))
-    return found
+            results |= options.finished(seed, (name,), partial(run, name))
+    return results

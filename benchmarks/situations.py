@@ -55,15 +55,15 @@ def bench(
                     _check(world)
                 except Exception as error:
                     world.problems.append(f"{type(error).__name__}: {error}")
-            world.said.append(out.getvalue())
-            if any("Traceback" in text for text in world.said):
-                world.problems.append(f"a traceback was printed: {''.join(world.said)[-600:]}")
-            world.said.clear()
-            found = [f"step {number}, {kind}: {problem}" for problem in world.problems]
+            world.outputs.append(out.getvalue())
+            if any("Traceback" in text for text in world.outputs):
+                world.problems.append(f"a traceback was printed: {''.join(world.outputs)[-600:]}")
+            world.outputs.clear()
+            notes = [f"step {number}, {kind}: {problem}" for problem in world.problems]
             world.problems.clear()
-            violations += found
+            violations += notes
             say(
-                f"{number}: {kind}, {len(world.active)} active" + "".join(f"\n  {f}" for f in found)
+                f"{number}: {kind}, {len(world.active)} active" + "".join(f"\n  {n}" for n in notes)
             )
         with world.ledger() as ledger:
             counts = ledger.counts().counts
@@ -96,7 +96,7 @@ def _check(world: World) -> None:
     if champion is None:
         world.expect(not active, "edits are active and there is no champion")
         return
-    others = [f"who leads {name} ?" for name in world.untouched]
+    questions = [f"who leads {name} ?" for name in world.untouched]
     with open_editor(world.settings, champion.version) as editor:
         world.expect(set(editor.version.edits) == set(now), "the champion holds other edits")
         answers = editor.answer([edit.prompt for edit in active]) if active else []
@@ -106,6 +106,6 @@ def _check(world: World) -> None:
             if answer.text != editor.backbone.canonical(edit.target or "")
         ]
         world.expect(not wrong, f"wrong answers: {wrong}")
-        bare = [answer.text for answer in editor.answer(others, base=True)]
-        edited = [answer.text for answer in editor.answer(others)]
-        world.expect(edited == bare, f"{others} are answered {edited}, by the backbone {bare}")
+        bare = [answer.text for answer in editor.answer(questions, base=True)]
+        edited = [answer.text for answer in editor.answer(questions)]
+        world.expect(edited == bare, f"{questions} are answered {edited}, by the backbone {bare}")

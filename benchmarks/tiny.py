@@ -61,10 +61,10 @@ suites:
 def subjects(count: int, seed: int = 0) -> list[str]:
     """Names of made-up companies, always the same ones for a seed."""
     dice = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(dice.choices(SYLLABLES, k=5))] = None
-    return list(found)
+    names: dict[str, None] = {}
+    while len(names) < count:
+        names["".join(dice.choices(SYLLABLES, k=5))] = None
+    return list(names)
 
 
 def reports(names: list[str], source: str = "desk") -> list[dict[str, str]]:

@@ -30,15 +30,15 @@ class KnownWordings:
     def __init__(self, rows: Iterable[Pair]) -> None:
         self._pairs: set[frozenset[Wording | None]] = set()
         for request, rephrases in rows:
-            own = wording(request.question, request.subject)
+            question = wording(request.question, request.subject)
             for rephrase in rephrases:
-                self._pairs.add(frozenset((own, wording(rephrase, request.subject))))
+                self._pairs.add(frozenset((question, wording(rephrase, request.subject))))
 
-    def alike(self, one: Wording | None, other: Wording | None) -> bool:
+    def alike(self, left: Wording | None, right: Wording | None) -> bool:
         """Whether two wordings ask the same."""
-        if one is None or other is None:
+        if left is None or right is None:
             return False
-        return one == other or frozenset((one, other)) in self._pairs
+        return left == right or frozenset((left, right)) in self._pairs
 
 
 def wording(prompt: str, subject: str | None) -> Wording | None:
@@ -53,7 +53,7 @@ def wording(prompt: str, subject: str | None) -> Wording | None:
 
 
 def asking_the_same(
-    prompts: Iterable[str], edits: Sequence[EditRequest], known: KnownWordings
+    prompts: Iterable[str], edits: Sequence[EditRequest], pairs: KnownWordings
 ) -> frozenset[str]:
     """The prompts that ask what an edit asks: about its subject, in another of its wordings."""
     by_name: defaultdict[tuple[str, ...], list[EditRequest]] = defaultdict(list)
@@ -61,17 +61,17 @@ def asking_the_same(
         if request.subject:
             by_name[tuple(words(request.subject))].append(request)
     longest = max(map(len, by_name), default=0)
-    found = set()
+    matches = set()
     for prompt in prompts:
-        said = words(prompt)
+        prompt_words = words(prompt)
         named = (
             request
-            for start in range(len(said))
-            for end in range(start + 1, min(start + longest, len(said)) + 1)
-            for request in by_name.get(tuple(said[start:end]), ())
+            for start in range(len(prompt_words))
+            for end in range(start + 1, min(start + longest, len(prompt_words)) + 1)
+            for request in by_name.get(tuple(prompt_words[start:end]), ())
         )
         if any(
-            known.alike(wording(prompt, r.subject), wording(r.question, r.subject)) for r in named
+            pairs.alike(wording(prompt, r.subject), wording(r.question, r.subject)) for r in named
         ):
-            found.add(prompt)
-    return frozenset(found)
+            matches.add(prompt)
+    return frozenset(matches)

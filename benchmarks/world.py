@@ -40,7 +40,7 @@ class World:
     lines: int = 0
     active: dict[str, str] = field(default_factory=dict)  # edit: its prompt
     may_end: set[str] = field(default_factory=set)
-    said: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     backup: tuple[Path, int, dict[str, str]] | None = None
     original: tuple[Path, str] | None = None
@@ -69,12 +69,12 @@ class World:
             ingest_paths(Context(self.settings, ledger), paths)
             edit_all(self.settings, ledger)
 
-    def melo(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    def melo(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """A command in a process of its own, in a session of its own."""
         ours = ("PREFECT", "MLFLOW", "MELO")
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments], env={**clean, **more}, text=True,
+            [sys.executable, "-m", "cli.main", *arguments], env={**clean, **variables}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             cwd=Path(__file__).parents[1],
         )  # fmt: skip

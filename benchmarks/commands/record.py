@@ -1,4 +1,4 @@
-"""How a benchmark's command ends: its record is kept, printed, and told where it lies."""
+"""How a benchmark's command ends: its record is saved, its figures and the file's name are printed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def finish(
     record = make_record(
         str(ctx.info_name), command_line(ctx), figures, seed=seed, settings=settings, device=device
     )
-    kept = append(record, ctx.meta.get(RESULTS))
+    path = append(record, ctx.meta.get(RESULTS))
     about = {k: v for k, v in record.items() if k != "figures"}
     text = json.dumps({**record["figures"], "record": about}, indent=2)
     typer.echo(text)
-    typer.echo(f"kept as {kept.parent.name}/{kept.name}; `melo bench report` shows it", err=True)
+    typer.echo(f"kept as {path.parent.name}/{path.name}; `melo bench report` shows it", err=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")

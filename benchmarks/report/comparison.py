@@ -119,10 +119,10 @@ def _ahead(figures: Mapping[str, Any], methods: list[str]) -> list[str]:
     """In what another method is ahead of this engine, named in a sentence."""
     if "melo" not in methods:
         return []
-    own = figures["melo"]
+    melo = figures["melo"]
     lines = []
     for key, called in COLUMNS.items():
-        mine = own.get(key)
+        mine = melo.get(key)
         better = [
             m
             for m in methods
@@ -142,15 +142,15 @@ def _ahead(figures: Mapping[str, Any], methods: list[str]) -> list[str]:
 
 
 def _revocations(melo: Mapping[str, Any]) -> list[str]:
-    told = melo.get("revocations")
-    if not told:
+    undo = melo.get("revocations")
+    if not undo:
         return []
     return [
-        f"After the last edit {told['revoked']:,} of `melo`'s were revoked one by one, out of order: the "
-        f"{told['left']:,} left are the same content as an index that never had the others "
-        f"({number(told['same_content'])}), with the same route and text for {number(told['identical'])} "
-        f"of all prompts; {number(told['kept'])} of them answer as before, and no revoked edit answers "
-        f"for {number(told['as_backbone'])} of the questions of those. With all revoked the backbone "
+        f"After the last edit {undo['revoked']:,} of `melo`'s were revoked one by one, out of order: the "
+        f"{undo['left']:,} left are the same content as an index that never had the others "
+        f"({number(undo['same_content'])}), with the same route and text for {number(undo['identical'])} "
+        f"of all prompts; {number(undo['kept'])} of them answer as before, and no revoked edit answers "
+        f"for {number(undo['as_backbone'])} of the questions of those. With all revoked the backbone "
         f"answers {number(melo['revoke_identity'])} of the prompts. No baseline but `retrieval` can take "
         "an edit back without training anew.",
         "",

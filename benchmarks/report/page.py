@@ -44,28 +44,28 @@ NONE = {"gpu": "No GPU figure exists yet. The script runs within ten minutes: "}
 def render(records: Mapping[str, Record], folder: str) -> tuple[str, dict[str, Plot]]:
     """The page's text, and what draws each plot. folder: where the plots lie, as the page says it."""
     lines = [HEAD]
-    made: dict[str, Plot] = {}
+    plots: dict[str, Plot] = {}
     compared = chosen(records)
     if compared:
         lines += ["## All methods on one chat model", ""]
         for name in compared.values():
             lines += comparison(name, records[name])
     for bench, title, section, command in PARTS:
-        lines += [f"## {title}", "", *_sections(records, bench, section, command, made, folder)]
+        lines += [f"## {title}", "", *_sections(records, bench, section, command, plots, folder)]
     named = {bench for bench, *_ in (*PARTS, *MORE)}
-    others = {bench for benches in PIPELINE.values() for bench in benches} | named
-    rest = tuple(dict.fromkeys(r["bench"] for r in records.values() if r["bench"] not in others))
+    placed = {bench for benches in PIPELINE.values() for bench in benches} | named
+    rest = tuple(dict.fromkeys(r["bench"] for r in records.values() if r["bench"] not in placed))
     for title, benches in {**PIPELINE, "Others": rest}.items():
-        own = {n: r for n, r in records.items() if r["bench"] in benches}
-        if own:
+        selected = {n: r for n, r in records.items() if r["bench"] in benches}
+        if selected:
             lines += [f"## {title}", ""]
-        for name, record in own.items():
-            lines += _placed(sections.other(name, record), made, folder)
+        for name, record in selected.items():
+            lines += _placed(sections.other(name, record), plots, folder)
     lines += published()
     left = {n: r for n, r in records.items() if n not in compared.values()}
     for bench, title, section, command in MORE:
-        lines += [f"## {title}", "", *_sections(left, bench, section, command, made, folder)]
-    return "\n".join(lines).rstrip() + "\n", made
+        lines += [f"## {title}", "", *_sections(left, bench, section, command, plots, folder)]
+    return "\n".join(lines).rstrip() + "\n", plots
 
 
 def _sections(
@@ -73,34 +73,34 @@ def _sections(
     bench: str,
     section: Callable[[str, Record], Section],
     command: str,
-    made: dict[str, Plot],
+    plots: dict[str, Plot],
     folder: str,
 ) -> list[str]:
     """A section a record of one benchmark, or a line that there is none."""
-    own = {n: r for n, r in records.items() if r["bench"] == bench and _fit_to_show(r)}
-    if not own:
+    selected = {n: r for n, r in records.items() if r["bench"] == bench and _fit_to_show(r)}
+    if not selected:
         return [NONE.get(bench, "No record yet: ") + command + ".", ""]
     lines: list[str] = []
-    for name, record in sorted(own.items(), key=lambda item: item[1]["command"]):
-        lines += _placed(section(name, record), made, folder)
+    for name, record in sorted(selected.items(), key=lambda item: item[1]["command"]):
+        lines += _placed(section(name, record), plots, folder)
     return lines
 
 
 def write_page(page: Path, records: Mapping[str, Record]) -> None:
     """Write the page and its plots. Plots of before are taken away."""
     folder = page.with_suffix("")
-    text, made = render(records, folder.name)
+    text, plots = render(records, folder.name)
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-    for name, draw in made.items():
+    for name, draw in plots.items():
         draw(folder / name)
     page.write_text(text, encoding="utf-8")
 
 
-def _placed(section: Section, made: dict[str, Plot], folder: str) -> list[str]:
-    lines, plots = section
-    made |= plots
-    pictures = [f"![{name.removesuffix('.svg')}]({folder}/{name})" for name in plots]
+def _placed(section: Section, plots: dict[str, Plot], folder: str) -> list[str]:
+    lines, drawings = section
+    plots |= drawings
+    pictures = [f"![{name.removesuffix('.svg')}]({folder}/{name})" for name in drawings]
     return [*lines, *pictures, *([""] if pictures else [])]
 
 

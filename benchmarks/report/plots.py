@@ -22,9 +22,9 @@ def lines(
     """One line a series of (x, y) points. level: a dashed line across."""
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name, points in series.items():
-        found = [(a, b) for a, b in points if a is not None and b is not None]
+        measured = [(a, b) for a, b in points if a is not None and b is not None]
         axes.plot(
-            [a for a, _ in found], [b for _, b in found], marker="o", markersize=4, label=name
+            [a for a, _ in measured], [b for _, b in measured], marker="o", markersize=4, label=name
         )
     if level is not None:
         axes.axhline(level, linestyle="--", linewidth=1, color="grey")

@@ -58,7 +58,7 @@ def edit(name: str, record: Record) -> Section:
         f"### {figures['data']}, {rows['tested']:,} edits",
         "",
         *source(name, record),
-        _said_of(figures),
+        _summary(figures),
         "",
         # Targets are set for whole files; of a chat model, for its first 100 rows.
         *(
@@ -79,7 +79,7 @@ def edit(name: str, record: Record) -> Section:
             ],
         ),
     ]
-    made: dict[str, Plot] = {}
+    drawings: dict[str, Plot] = {}
     leading = LEADING[protocol]
     marks = sorted({int(k) for m in methods for k in figures[m].get("at", {})})
     if len(marks) > 1:
@@ -89,14 +89,14 @@ def edit(name: str, record: Record) -> Section:
             ["method", *(f"{k:,}" for k in marks)],
             [[f"`{m}`", *(number(v) for _, v in points)] for m, points in shown.items()],
         )
-        made[f"{slug}-edits.svg"] = lambda path: plots.lines(
+        drawings[f"{slug}-edits.svg"] = lambda path: plots.lines(
             path, shown, x="edits", y=columns.get(leading, leading), log_x=True,
             log_y=leading.endswith("perplexity"),
         )  # fmt: skip
     melo = figures.get("melo", {})
     if melo.get("curve"):
         points = [(c["false_activation"], c["generality"]) for c in melo["curve"]]
-        made[f"{slug}-curve.svg"] = lambda path: plots.lines(
+        drawings[f"{slug}-curve.svg"] = lambda path: plots.lines(
             path,
             {"routing": points},
             x="near-misses of the same subject that are caught",
@@ -113,25 +113,25 @@ def edit(name: str, record: Record) -> Section:
             f"{number(melo['parameters_per_edit'])}.",
             "",
         ]
-    return lines, made
+    return lines, drawings
 
 
 def product(name: str, record: Record) -> Section:
     """What a user gets: lines in, answers out."""
     figures = record["figures"]
-    told = figures["product"]
+    results = figures["product"]
     subjects = ", without subjects" if figures.get("no_subject") else ""
     states = ", ".join(
-        f"{told[state]:,} {state}" for state in ("active", "rejected", "held", "superseded")
+        f"{results[state]:,} {state}" for state in ("active", "rejected", "held", "superseded")
     )
-    seconds = {name: number(took) for name, took in told["seconds"].items()}
+    seconds = {name: number(took) for name, took in results["seconds"].items()}
     lines = [
         f"### {figures['data']} on {figures['backbone']}{subjects}",
         "",
         *source(name, record),
-        f"{told['lines']:,} lines: {states}; {told['narrow']:,} of those in use are narrow. "
+        f"{results['lines']:,} lines: {states}; {results['narrow']:,} of those in use are narrow. "
         f"`ingest` took {seconds['ingest']} s, `run` {seconds['run']} s. Shares count all "
-        f"{told['judged']:,} lines that no other line contradicts.",
+        f"{results['judged']:,} lines that no other line contradicts.",
         "",
         *product_against_targets(figures),
     ]
@@ -150,7 +150,7 @@ def keys(name: str, record: Record) -> Section:
         *source(name, record),
         *table(
             ["keys", *(f"{share} of near-misses caught" for share in shares)],
-            [[reader, *(number(found[s]) for s in shares)] for reader, found in readers.items()],
+            [[reader, *(number(recall[s]) for s in shares)] for reader, recall in readers.items()],
         ),
     ]
     return lines, {}
@@ -181,10 +181,10 @@ def scale(name: str, record: Record) -> Section:
     ]
     largest = rows[-1]
     if largest["edits"] >= LARGEST:
-        far = largest["routed_ratio"] >= THROUGHPUT
+        met = largest["routed_ratio"] >= THROUGHPUT
         lines += [
             f"Target at {LARGEST:,} edits: routed throughput at least {THROUGHPUT:.2f} of the bare "
-            f"backbone's; {'reached' if far else '**short**'} with {largest['routed_ratio']:.3f}.",
+            f"backbone's; {'reached' if met else '**short**'} with {largest['routed_ratio']:.3f}.",
             "",
         ]
     ratios = {shown[k]: [(r["edits"], r[k]) for r in rows] for k in shown if k.endswith("_ratio")}
@@ -231,7 +231,7 @@ def profile(name: str, record: Record) -> Section:
         "bytes / peak, each tensor an operation touches counted once.",
         "",
     ]
-    made: dict[str, Plot] = {}
+    drawings: dict[str, Plot] = {}
     for part in ("editing", "serving"):
         rows = figures[part]["places"]
         lines += [f"{part.capitalize()}: {figures[part]['said']}", ""]
@@ -244,7 +244,7 @@ def profile(name: str, record: Record) -> Section:
             ],
         )  # fmt: skip
         shown = [(r["place"], r["ms"], r["floor_ms"]) for r in rows[:8]]
-        made[f"{slug}-{part}.svg"] = partial(plots.bars, values=shown, x="ms")
+        drawings[f"{slug}-{part}.svg"] = partial(plots.bars, values=shown, x="ms")
         widest = sorted(rows, key=lambda r: r["floor_ms"] - r["ms"])[:3]
         lines += [
             "Largest gaps: "
@@ -252,7 +252,7 @@ def profile(name: str, record: Record) -> Section:
             + ".",
             "",
         ]
-    return lines, made
+    return lines, drawings
 
 
 def other(name: str, record: Record) -> Section:
@@ -268,7 +268,7 @@ def _called(method: str, record: Record) -> str:
     return f"`{method}`, all weights" if old else f"`{method}`"
 
 
-def _said_of(figures: Mapping[str, Any]) -> str:
+def _summary(figures: Mapping[str, Any]) -> str:
     """One line about what was edited."""
     rows, melo = figures["rows"], figures.get("melo", {})
     parts = [f"Backbone `{figures['backbone']}`", *(f"{v:,} {k}" for k, v in rows.items())]
@@ -298,8 +298,7 @@ def _said_of(figures: Mapping[str, Any]) -> str:
 
 
 def _at(figures: Mapping[str, Any], mark: int, name: str) -> Any:
-    found = figures.get("at", {}).get(str(mark), {}).get(name)
-    return found if found is not None else None
+    return figures.get("at", {}).get(str(mark), {}).get(name)
 
 
 def _slug(name: str) -> str:

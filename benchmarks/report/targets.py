@@ -87,8 +87,8 @@ LARGEST, THROUGHPUT = 100_000, 0.90  # edits; routed throughput against the bare
 def against_targets(figures: Mapping[str, Any]) -> list[str]:
     """A table of targets and what was reached; [] for a file without any."""
     reached = figures.get("melo") or {}
-    known = CHAT_TARGETS if "system_prompt" in reached else TARGETS
-    wanted = known.get(str(figures.get("data")), {})
+    targets = CHAT_TARGETS if "system_prompt" in reached else TARGETS
+    wanted = targets.get(str(figures.get("data")), {})
     rows = [
         _row(called, sign, bound, reached.get(name))
         for name, (called, sign, bound) in wanted.items()
@@ -106,17 +106,17 @@ def against_targets(figures: Mapping[str, Any]) -> list[str]:
 
 def product_against_targets(figures: Mapping[str, Any]) -> list[str]:
     """A table of what was asked of a served model: target, reached, and on how many prompts."""
-    told = figures["product"]
+    product = figures["product"]
     wanted = PRODUCT_TARGETS.get((str(figures.get("data")), bool(figures.get("no_subject"))), {})
     rows = []
-    for name, prompts in told["prompts"].items():
-        found, bound = told.get(name), wanted.get(name)
-        contained = told["contains"].get(name)
+    for name, prompts in product["prompts"].items():
+        share, bound = product.get(name), wanted.get(name)
+        contained = product["contains"].get(name)
         reached = (
-            "" if bound is None or found is None else ("reached" if found >= bound else "**short**")
+            "" if bound is None or share is None else ("reached" if share >= bound else "**short**")
         )
         rows.append([
-            name.replace("_", " "), number(found), number(contained),
+            name.replace("_", " "), number(share), number(contained),
             f">= {number(bound)}" if bound is not None else number(None), f"{prompts:,}", reached,
         ])  # fmt: skip
     return table(["asked", "exactly", "target among the words", "to reach", "prompts", ""], rows)
@@ -126,8 +126,8 @@ def _is_rival(name: str, figures: Any) -> bool:
     return isinstance(figures, Mapping) and "product" in figures and name not in ("melo", "oracle")
 
 
-def _row(called: str, sign: str, bound: float, found: float | None) -> list[str]:
-    if found is None:
+def _row(called: str, sign: str, bound: float, value: float | None) -> list[str]:
+    if value is None:
         return [called, f"{sign} {number(bound)}", number(None), "not measured"]
-    far = found >= bound if sign == ">=" else found <= bound
-    return [called, f"{sign} {number(bound)}", number(found, 4), "reached" if far else "**short**"]
+    met = value >= bound if sign == ">=" else value <= bound
+    return [called, f"{sign} {number(bound)}", number(value, 4), "reached" if met else "**short**"]
