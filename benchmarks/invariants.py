@@ -50,7 +50,7 @@ def route_invariance(editor: Editor, active: Sequence[Row], probes: Probes) -> d
             "batch_size": batch_size,
             "padding_side": side,
             "sort": not extra,
-            **_room(editor),
+            **_answer_options(editor),
         }
         answers = editor.answer(batch, **options)[: len(prompts)]
         ways.append([(a.edit, a.text) for a in answers])
@@ -80,13 +80,13 @@ def reload_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> fl
 
 
 def revoke_identity(editor: Editor, active: Sequence[Row], probes: Probes) -> float:
-    """Share of prompts that the backbone answers once every edit is revoked, of a sample by its text."""
+    """Share of prompts that reach no edit once all are revoked; a sample is compared by its text."""
     prompts = _sample(active, probes)
     version = editor.version
     editor.revoke(list(version.edits))
     after = _answers(editor, prompts)
     editor.use(version)
-    base = [a.text for a in editor.answer(prompts[:TEXTS], base=True, **_room(editor))]
+    base = [a.text for a in editor.answer(prompts[:TEXTS], base=True, **_answer_options(editor))]
     wanted = [(None, text) for text in base] + [(None, "")] * (len(prompts) - len(base))
     return mean(a == b for a, b in zip(after, wanted, strict=True))
 
@@ -135,13 +135,13 @@ def revocations(
 
 
 def _answers(editor: Editor, prompts: Sequence[str]) -> list[tuple[str | None, str]]:
-    """The edit that each prompt falls to, and of the first ones the text."""
-    texts = [a.text for a in editor.answer(prompts[:TEXTS], **_room(editor))]
+    """The edit that each prompt is routed to, and the text for the first ones."""
+    texts = [a.text for a in editor.answer(prompts[:TEXTS], **_answer_options(editor))]
     texts += [""] * (len(prompts) - len(texts))
     return [(r.edit, t) for r, t in zip(editor.routes(prompts), texts, strict=True)]
 
 
-def _room(editor: Editor) -> dict[str, Any]:
+def _answer_options(editor: Editor) -> dict[str, Any]:
     return {"max_new_tokens": TOKENS} if editor.backbone.generates else {}
 
 

@@ -1,4 +1,4 @@
-"""Which protocol a file asks for, told from its rows.
+"""Which protocol fits a file, decided by its rows.
 
 classification   news text and its class: few targets, no subject, no rephrase, no locality
 hallucination    passage so far and the right next sentence: long targets, no rephrase

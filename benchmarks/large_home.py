@@ -131,5 +131,5 @@ def _traffic(
 
 
 def hash_of(text: str | None) -> int:
-    """A number that a text always has."""
+    """A hash of a text that is the same in every process."""
     return sum(map(ord, text or ""))

@@ -37,7 +37,7 @@ PATIENCE = 300.0  # seconds for a `melo run` of one report
 DISK = "128m"
 DATES = date(2020, 1, 1)  # and as many days as places were used
 DEAD = "http://127.0.0.1:9"
-SURROUNDINGS: tuple[dict[str, str], ...] = (
+ENVIRONMENTS: tuple[dict[str, str], ...] = (
     {"http_proxy": DEAD, "HTTPS_PROXY": DEAD, "ALL_PROXY": "socks5://127.0.0.1:9"},
     {"HTTP_PROXY": DEAD, "NO_PROXY": "internal.example,10.0.0.0/8"},
     {"MLFLOW_RUN_ID": "abc", "MLFLOW_EXPERIMENT_ID": "77", "MLFLOW_TRACKING_URI": DEAD},
@@ -46,7 +46,7 @@ SURROUNDINGS: tuple[dict[str, str], ...] = (
 )
 
 
-def few(world: World) -> bool:
+def new_reports(world: World) -> bool:
     """One to three reports, at times one that came before."""
     rows = [world.report(next(world.names)) for _ in range(world.dice.randint(1, 3))]
     if world.active and world.dice.random() < 0.3:
@@ -73,7 +73,7 @@ def siblings(world: World) -> bool:
     return True
 
 
-def again(world: World) -> bool:
+def re_edit(world: World) -> bool:
     """A question that is answered gets another answer: the newest, or by its date one from before."""
     edit = _active_edit(world)
     if edit is None:
@@ -94,7 +94,7 @@ def again(world: World) -> bool:
     return True
 
 
-def taken_back(world: World) -> bool:
+def revocation(world: World) -> bool:
     """An active edit is revoked."""
     edit = _active_edit(world)
     if edit is None:
@@ -107,7 +107,7 @@ def taken_back(world: World) -> bool:
     return True
 
 
-def back(world: World) -> bool:
+def rollback(world: World) -> bool:
     """The champion before this one, or the backbone, serves again; at times for good."""
     with world.ledger() as ledger:
         champion = ledger.champions.current()
@@ -170,7 +170,7 @@ def move(world: World) -> bool:
     place = world.fresh()
     shutil.move(world.settings.home, place)
     world.settings = load(place)
-    return few(world)
+    return new_reports(world)
 
 
 def copy(world: World) -> bool:
@@ -181,10 +181,10 @@ def copy(world: World) -> bool:
         shutil.rmtree(world.original[0], ignore_errors=True)
     world.original = (original, fingerprint(original))
     world.settings = load(place)
-    return few(world)
+    return new_reports(world)
 
 
-def keep(world: World) -> bool:
+def back_up(world: World) -> bool:
     """A backup is made."""
     place = world.fresh()
     shutil.copytree(world.settings.home, place)
@@ -201,10 +201,10 @@ def restore(world: World) -> bool:
     place = world.fresh()
     shutil.copytree(backup, place)
     world.settings, world.active = load(place), dict(world.active)
-    return few(world) if world.dice.random() < 0.5 else True
+    return new_reports(world) if world.dice.random() < 0.5 else True
 
 
-def killed(world: World) -> bool:
+def killed_run(world: World) -> bool:
     """`melo run` is killed at any moment, and a later run finishes what it began."""
     path = world.file([world.report(next(world.names))])
     process = world.melo("--home", str(world.settings.home), "run", str(path))
@@ -216,10 +216,10 @@ def killed(world: World) -> bool:
     return True
 
 
-def odd_surroundings(world: World) -> bool:
+def odd_environment(world: World) -> bool:
     """`melo run` where proxies lead nowhere and an outer job left its variables."""
     path = world.file([world.report(next(world.names))])
-    env = world.dice.choice(SURROUNDINGS)
+    env = world.dice.choice(ENVIRONMENTS)
     process = world.melo("--home", str(world.settings.home), "run", str(path), **env)
     output = _output(process)
     world.outputs.append(output)
@@ -263,10 +263,10 @@ def full_disk(world: World) -> bool:
 
 
 STEPS: dict[str, tuple[Callable[[World], bool], int]] = {
-    "reports": (few, 4), "siblings": (siblings, 3), "re-edit": (again, 4), "revocation": (taken_back, 3),
-    "rollback": (back, 3), "odd file": (odd_file, 4), "move": (move, 2), "copy": (copy, 2),
-    "backup": (keep, 2), "restore": (restore, 2), "kill": (killed, 2),
-    "surroundings": (odd_surroundings, 2), "full disk": (full_disk, 1),
+    "reports": (new_reports, 4), "siblings": (siblings, 3), "re-edit": (re_edit, 4),
+    "revocation": (revocation, 3), "rollback": (rollback, 3), "odd file": (odd_file, 4),
+    "move": (move, 2), "copy": (copy, 2), "backup": (back_up, 2), "restore": (restore, 2),
+    "kill": (killed_run, 2), "surroundings": (odd_environment, 2), "full disk": (full_disk, 1),
 }  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def _active_edit(world: World) -> EditRecord | None:
 
 
 def _servers_ended(home: Path) -> None:
-    """Wait for the home's own servers: after a run was killed they write until they have ended."""
+    """Wait until the home's servers have ended: they still write after their run was killed."""
     theirs = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -288,7 +288,7 @@ def _servers_ended(home: Path) -> None:
 
 
 def _output(process: subprocess.Popen[str]) -> str:
-    """What it printed; whatever it started and that outlives it is ended."""
+    """What the process printed. Processes that it started and left running are killed."""
     try:
         return process.communicate(timeout=PATIENCE)[0]
     except subprocess.TimeoutExpired:

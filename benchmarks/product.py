@@ -174,7 +174,7 @@ def _scores(
 
 
 def _unchanged(service: ServedHome, prompts: Sequence[str]) -> float:
-    """Share that is answered as by the backbone."""
+    """Share of prompts that are answered as the backbone answers them."""
     edits = service.edits(prompts)
     touched = [p for p, e in zip(prompts, edits, strict=True) if e is not None]
     free = [p for p, e in zip(prompts, edits, strict=True) if e is None]

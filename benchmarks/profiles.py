@@ -68,7 +68,7 @@ def bench(
     editing_work = _counted(lambda: _edited(opened, requests))
     say(3)
     editor = Editor(opened, version)
-    prompts = _half(list(version.edits.values()), unedited)
+    prompts = _mixed_prompts(list(version.edits.values()), unedited)
     editor.answer(prompts)
     _, serving_seconds, serving = _sampled(lambda: _served(editor, prompts, REPEATS))
     say(4)
@@ -138,7 +138,7 @@ def _served(editor: Editor, prompts: Sequence[str], repeats: int) -> None:
         editor.answer(prompts)
 
 
-def _half(edits: Sequence[Any], unedited: Sequence[str]) -> list[str]:
+def _mixed_prompts(edits: Sequence[Any], unedited: Sequence[str]) -> list[str]:
     edited = [e.request.question for e in edits]
     half = range(BATCH // 2)
     return [edited[i % len(edited)] for i in half] + [unedited[i % len(unedited)] for i in half]

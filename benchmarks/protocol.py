@@ -119,7 +119,7 @@ class Probes:
 
 
 def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
-    """The test of the edits that are in force at the end.
+    """The test prompts of the edits that are active at the end.
 
     Other subject: prompts of the unseen rows as they are, and the edits' own wording about unseen
     subjects. Other relation: an edit's subject in the wording of unseen rows, unless any edit of

@@ -85,7 +85,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
             scored,
             options,
         )
-        results["melo"] |= _state(melo, split, seed, options)
+        results["melo"] |= _final_state(melo, split, seed, options)
         melo.close()
         return results
 
@@ -125,8 +125,8 @@ def oracle_generality(melo: Melo, rows: Sequence[Row], probes: Probes) -> float:
     return mean(t == targets[str(i)] for t, i in zip(texts, rephrases.owners, strict=True))
 
 
-def _state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, Any]:
-    """What must hold of the final state, and its curve."""
+def _final_state(melo: Melo, split: Split, seed: int, options: Options) -> dict[str, Any]:
+    """Invariants of the final state, and the curve of its routing."""
     editor, version = melo.editor, melo.editor.version
     active = [r for r in split.tested if r.request.id in version]
     tested = [r for r in split.tested if r.request.id not in melo.superseded]

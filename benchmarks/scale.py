@@ -128,7 +128,7 @@ def _ratio(editor: Editor, prompts: list[str]) -> float:
 
 
 def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder: Path) -> float:
-    """Gating the grown version on prompts of no edit, whose keys and answers are known already."""
+    """Seconds to gate the grown version on prompts of no edit, their keys and answers cached."""
     from benchmarks.gate import without_floors
     from tasks.gate import AnswerCache, Probe, Suite, gate_candidate
 
@@ -150,7 +150,7 @@ def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder:
 def _register_seconds(
     path: Path, bare: Backbone, before: Version, version: Version, folder: Path
 ) -> float:
-    """Saving the grown version and logging it to a store that has the one before."""
+    """Seconds to save the grown version and to register it in a store that has its parent."""
     from config import load
     from execution.context import open_ledger
     from registry.store import Registry

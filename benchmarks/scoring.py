@@ -68,7 +68,7 @@ def score(
 ) -> dict[str, Any]:
     """Figures of one method in its present state. rows: the edits that are to hold.
 
-    traffic: prompts that no edit is about. progress: told which part is about to be asked. framed: ask
+    traffic: prompts that no edit is about. progress: called with the part that is asked next. framed: ask
     chat models in conversations and behind text as well.
     """
 
@@ -81,7 +81,7 @@ def score(
     contains: dict[str, float] = {}
     samples: list[bool] = []
 
-    def right(name: str, pairs: Sequence[tuple[Prompt, str]], wanted: Sequence[str]) -> None:
+    def score_pairs(name: str, pairs: Sequence[tuple[Prompt, str]], wanted: Sequence[str]) -> None:
         texts = method.answer(Asked.of([p for p, _ in pairs], [i for _, i in pairs]))
         figures[name] = mean(t == w for t, w in zip(texts, wanted, strict=True))
         contains[name] = mean(says(t, w) for t, w in zip(texts, wanted, strict=True))
@@ -98,7 +98,7 @@ def score(
         }
     for name, pairs in edited.items():
         say(name)
-        right(name, pairs, [targets[i] for _, i in pairs])
+        score_pairs(name, pairs, [targets[i] for _, i in pairs])
     figures["generality_probes"] = len(probes.rephrase)
 
     def unchanged(prompts: Sequence[str]) -> list[bool]:
@@ -130,7 +130,7 @@ def score(
         figures["untouched_identity"] = mean(samples)
     if probes.portability:
         pairs = [(p, i) for p, _, i in probes.portability]
-        right("portability", pairs, [canonical(a) for _, a, _ in probes.portability])
+        score_pairs("portability", pairs, [canonical(a) for _, a, _ in probes.portability])
         figures["portability_probes"] = len(pairs)
     figures["contains"] = contains
     figures["product"] = product(figures)

@@ -126,7 +126,7 @@ def run_melo(
     options: Options,
     beside: Callable[[Melo], dict[str, Any]] | None = None,
 ) -> tuple[Melo, dict[str, Any]]:
-    """This engine, and the oracle on the same blocks at every mark if it was asked for.
+    """Run this engine, and at every mark the oracle on the same blocks if it was chosen.
 
     beside: more figures of the engine at each mark. Returns it in its final state, open, and the
     figures of both by name.
@@ -157,7 +157,7 @@ def run_baselines(
     seed: int,
     options: Options,
 ) -> dict[str, Any]:
-    """Every other chosen method, on the first requests, as many as it may edit."""
+    """Run every other chosen method on as many of the first requests as it may edit."""
 
     def run(name: str) -> Figures:
         few = requests[: options.most(name, len(requests))]

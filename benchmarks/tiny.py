@@ -131,7 +131,7 @@ def write_lines(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def put(settings: Settings, name: str, rows: list[dict[str, str]], junk: list[str] = ()) -> int:  # type: ignore[assignment]
-    """Lay a file into the inbox, whole at once; how many lines it has. junk: lines as they are."""
+    """Move a complete file into the inbox; its number of lines. junk: lines added as they are."""
     lines = [json.dumps(row) for row in rows] + list(junk)
     part = settings.paths.inbox / f"{name}.part"
     part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A home that things befall, and what is known of it: for `melo bench situations`."""
+"""A home under `melo bench situations`, and what must be true of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = dict[str, str]
 
 @dataclass
 class World:
-    """A home and what is known of it. lines: handed in; may_end: prompts whose edit may end now."""
+    """A home and what must be true of it. lines: handed in; may_end: prompts whose edit may end now."""
 
     settings: Settings
     scratch: Path
@@ -113,7 +113,7 @@ def edit_all(settings: Settings, ledger: Ledger) -> None:
 
 
 def fingerprint(home: Path) -> str:
-    """Names, sizes and times of a home's files, but of what a reader may touch."""
+    """Names, sizes and times of a home's files, except those that a reader may touch."""
     passing = (".lock", ".turn", "-wal", "-shm")
     files = [p for p in sorted(home.rglob("*")) if p.is_file() and not p.name.endswith(passing)]
     return str([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files])

@@ -116,7 +116,7 @@ def _contained(figures: Mapping[str, Any], name: str) -> Any:
 
 
 def _ahead(figures: Mapping[str, Any], methods: list[str]) -> list[str]:
-    """In what another method is ahead of this engine, named in a sentence."""
+    """A sentence that names the columns in which another method is ahead of this engine."""
     if "melo" not in methods:
         return []
     melo = figures["melo"]

@@ -60,7 +60,7 @@ def render(records: Mapping[str, Record], folder: str) -> tuple[str, dict[str, P
         if selected:
             lines += [f"## {title}", ""]
         for name, record in selected.items():
-            lines += _placed(sections.other(name, record), plots, folder)
+            lines += _with_plots(sections.other(name, record), plots, folder)
     lines += published()
     left = {n: r for n, r in records.items() if n not in compared.values()}
     for bench, title, section, command in MORE:
@@ -76,13 +76,13 @@ def _sections(
     plots: dict[str, Plot],
     folder: str,
 ) -> list[str]:
-    """A section a record of one benchmark, or a line that there is none."""
+    """A section for each record of one benchmark, or a line that says there is none."""
     selected = {n: r for n, r in records.items() if r["bench"] == bench and _fit_to_show(r)}
     if not selected:
         return [NONE.get(bench, "No record yet: ") + command + ".", ""]
     lines: list[str] = []
     for name, record in sorted(selected.items(), key=lambda item: item[1]["command"]):
-        lines += _placed(section(name, record), plots, folder)
+        lines += _with_plots(section(name, record), plots, folder)
     return lines
 
 
@@ -97,7 +97,7 @@ def write_page(page: Path, records: Mapping[str, Record]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def _placed(section: Section, plots: dict[str, Plot], folder: str) -> list[str]:
+def _with_plots(section: Section, plots: dict[str, Plot], folder: str) -> list[str]:
     lines, drawings = section
     plots |= drawings
     pictures = [f"![{name.removesuffix('.svg')}]({folder}/{name})" for name in drawings]

@@ -70,7 +70,7 @@ def edit(name: str, record: Record) -> Section:
             ["method", "edits", *columns.values(), "edits/s"],
             [
                 [
-                    _called(m, record),
+                    _method_label(m, record),
                     number(figures[m]["requests"]),
                     *(measured(figures[m], k) for k in columns),
                     measured(figures[m], "edits_per_second"),
@@ -83,7 +83,7 @@ def edit(name: str, record: Record) -> Section:
     leading = LEADING[protocol]
     marks = sorted({int(k) for m in methods for k in figures[m].get("at", {})})
     if len(marks) > 1:
-        shown = {m: [(k, _at(figures[m], k, leading)) for k in marks] for m in methods}
+        shown = {m: [(k, _figure_at(figures[m], k, leading)) for k in marks] for m in methods}
         lines += [f"{columns.get(leading, leading).capitalize()} after so many edits:", ""]
         lines += table(
             ["method", *(f"{k:,}" for k in marks)],
@@ -139,7 +139,7 @@ def product(name: str, record: Record) -> Section:
 
 
 def keys(name: str, record: Record) -> Section:
-    """Rephrases found at shares of caught near-misses, by what reads keys."""
+    """Recall of rephrases at each share of caught near-misses, for each key reader."""
     figures = record["figures"]
     readers = {k: v for k, v in figures.items() if isinstance(v, Mapping)}
     shares = list(next(iter(readers.values())))
@@ -262,7 +262,7 @@ def other(name: str, record: Record) -> Section:
     return lines + table(["figure", ""], [[k, number(v)] for k, v in plain.items()]), {}
 
 
-def _called(method: str, record: Record) -> str:
+def _method_label(method: str, record: Record) -> str:
     """A method's name, with what it meant when the record was made."""
     old = method == "finetune" and record["when"] < LOCALIZED_SINCE
     return f"`{method}`, all weights" if old else f"`{method}`"
@@ -297,7 +297,7 @@ def _summary(figures: Mapping[str, Any]) -> str:
     return "; ".join(parts) + "."
 
 
-def _at(figures: Mapping[str, Any], mark: int, name: str) -> Any:
+def _figure_at(figures: Mapping[str, Any], mark: int, name: str) -> Any:
     return figures.get("at", {}).get(str(mark), {}).get(name)
 
 
