@@ -89,7 +89,8 @@ def bench(
     prompts: Sequence[Any] = chats(asked, CONVERSATIONS, seed) if backbone.is_chat else asked
     record: dict[str, Any] = {}
     if backbone.is_chat:
-        record |= key_pass(backbone, version, chats(asked, CONVERSATIONS, seed, ("history",)))
+        caught = [edit.request.question for edit in version.edits.values()]
+        record |= key_pass(backbone, version, chats(caught, KEY_PASSES, seed, ("history",)))
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
         say("starting the servers", 0, 4)
         edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
@@ -136,9 +137,12 @@ def bench(
 def key_pass(
     backbone: Backbone, version: Version, conversations: Sequence[Any]
 ) -> dict[str, float]:
-    """What finding the edit costs of the time to the first token, each conversation alone: the median."""
+    """What finding the edit costs of the time to the first token, each conversation alone: the median.
+
+    conversations: such as an edit answers; one that names no edited subject costs no pass at all.
+    """
     editor = Editor(backbone, version)
-    prompts = [Conversation.of(messages) for messages in conversations[:KEY_PASSES]]
+    prompts = [Conversation.of(messages) for messages in conversations]
     editor.routes(prompts[:1])
     shares = []
     for prompt in prompts:

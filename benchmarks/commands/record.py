@@ -49,7 +49,7 @@ def command_line(ctx: typer.Context) -> str:
             continue
         value = ctx.params[name]
         for each in value if isinstance(value, list | tuple) else [value]:
-            words.append(parameter.opts[0])
+            words.append((parameter.secondary_opts if each is False else parameter.opts)[0])
             if not isinstance(each, bool):
                 words.append(Path(each).name if _is_path(each) else str(each))
     return " ".join(words)
