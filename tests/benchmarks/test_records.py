@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from benchmarks.commands.record import command_line
 from benchmarks.errors import RecordError
 from benchmarks.records import RESULTS, append, latest, make_record, read_records
 
@@ -42,6 +46,29 @@ def test_the_last_record_of_a_command_counts(tmp_path: Path) -> None:
         append({**record, "when": f"{when}T00:00:00Z"}, tmp_path)
     found = latest(read_records(tmp_path))
     assert [r["figures"]["n"] for r in found.values()] == [2, 3]
+
+
+def test_a_command_is_kept_as_it_was_given(tmp_path: Path) -> None:
+    app = typer.Typer()
+
+    @app.command("serve")
+    def serve(
+        ctx: typer.Context,
+        data: Path,
+        peer: Annotated[bool, typer.Option("--peer/--no-peer")] = True,
+        mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow")] = True,
+        rounds: int = 3,
+    ) -> None:
+        typer.echo(command_line(ctx))
+
+    file = tmp_path / "edits.jsonl"
+    file.write_text("")
+    got = CliRunner().invoke(app, [str(file), "--no-peer", "--mlflow", "--rounds", "2"])
+    words = got.output.split()
+    assert words[:2] == ["melo", "bench"]
+    assert {"--no-peer", "--mlflow", "edits.jsonl"} <= set(words)
+    assert "--peer" not in words
+    assert words[words.index("--rounds") + 1] == "2"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"bench": "edit"}'])
