@@ -23,7 +23,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,12 @@ from tasks.gate.suites.wordings import swap
 from tasks.register import register
 
 Progress = Callable[[str, int, int], None]
+PutLoad = Callable[[Target, int], Coroutine[Any, Any, Load]]  # on a server, in which round
 # A machine that is busy with something else is slow, not wrong: other servers don't give up either.
 TOML = '[backbone]\npath = {path}\ntask = "{task}"\ndtype = "{dtype}"\n\n[serve]\nrequest_seconds = 900\n'
 CONVERSATIONS = 2000  # different ones
 KEY_PASSES = 40
-LOAD = 0.75  # of what a service answers with all clients at once
+LOAD = 0.75  # of what the slower service answers with all clients at once
 
 
 def bench(
@@ -114,9 +115,26 @@ def bench(
                 transformers_serve(Path(scratch), backbone_path, dtype or "auto")
             )
             targets.append(_peer(peer, backbone_path))
-        seen = _rounds(targets, prompts, clients, seconds, rounds, seed, say)
+        for target in targets:  # warm up
+            asyncio.run(put_load(target, prompts, min(4, clients), min(2.0, seconds), seed))
+        seen = _rounds(
+            targets,
+            rounds,
+            lambda name, turn: say(f"asking: {name}", turn, rounds),
+            lambda target, turn: put_load(target, prompts, clients, seconds, seed + turn),
+        )
         if chat:
-            record |= _first_tokens(targets[:2], prompts, seen, seconds, seed, say)
+            services = targets[:2]
+            totals = _totals(seen)
+            rate = LOAD * min(totals[service.name].throughput for service in services)
+            count = max(1, round(rate * seconds))
+            paced = _rounds(
+                services,
+                rounds,
+                lambda name, turn: say(f"asking at set moments: {name}", turn, rounds),
+                lambda target, turn: put_paced_load(target, prompts, rate, count, seed + turn),
+            )
+            record |= _first_tokens(paced)
     return {
         **_ratios(seen),
         **record,
@@ -155,20 +173,15 @@ def key_pass(
 
 
 def _rounds(
-    targets: Sequence[Target], prompts: Sequence[Any], clients: int, seconds: float, rounds: int,
-    seed: int, say: Progress,
-) -> list[dict[str, Load]]:  # fmt: skip
-    """What was seen of each server in each round."""
-    for target in targets:  # warm up
-        asyncio.run(put_load(target, prompts, min(4, clients), min(2.0, seconds), seed))
+    targets: Sequence[Target], rounds: int, say: Callable[[str, int], None], load: PutLoad
+) -> list[dict[str, Load]]:
+    """What was seen of each server in each round; each other round begins at the other end."""
     seen: list[dict[str, Load]] = []
     for turn in range(rounds):
         seen.append({})
         for target in targets if turn % 2 else targets[::-1]:
-            say(f"asking: {target.name}", turn, rounds)
-            seen[turn][target.name] = asyncio.run(
-                put_load(target, prompts, clients, seconds, seed + turn)
-            )
+            say(target.name, turn)
+            seen[turn][target.name] = asyncio.run(load(target, turn))
     return seen
 
 
@@ -193,26 +206,12 @@ def _ratios(seen: Sequence[dict[str, Load]]) -> dict[str, Any]:
     }
 
 
-def _first_tokens(
-    targets: Sequence[Target], prompts: Sequence[Any], seen: Sequence[dict[str, Load]], seconds: float,
-    seed: int, say: Progress,
-) -> dict[str, Any]:  # fmt: skip
-    """Times to the first text where both services are asked the same at the same moments.
+def _first_tokens(paced: Sequence[dict[str, Load]]) -> dict[str, Any]:
+    """Times to the first text where both services were asked the same at the same moments.
 
     Clients that wait for their answers ask at other moments of each server, in bursts: what a question
-    waits for then says little of the server. So many are asked here as the slower one answers in
-    `LOAD` of the time.
+    waits for then says little of the server.
     """
-    totals = _totals(seen)
-    rate = LOAD * min(totals[target.name].throughput for target in targets)
-    paced: list[dict[str, Load]] = []
-    for turn in range(len(seen)):
-        paced.append({})
-        for target in targets if turn % 2 else targets[::-1]:
-            say(f"asking at set moments: {target.name}", turn, len(seen))
-            paced[turn][target.name] = asyncio.run(
-                put_paced_load(target, prompts, rate, max(1, round(rate * seconds)), seed + turn)
-            )
     ratios = _against(paced, "bare", lambda load_seen: load_seen.first_token)
     return {
         "first_token_ratio": round(statistics.median(ratios), 3) if ratios else None,

@@ -170,12 +170,11 @@ class PromptStates:
         )  # (B, longest)
         cache = self._cache(begun)
         cache.last = last
+        attention_mask = mask if padded else None  # without one attention skips what is ahead
         with suppress(StopForward):
             model.base_model(
                 input_ids=ids,
-                attention_mask=mask
-                if padded
-                else None,  # without one attention skips what is ahead
+                attention_mask=attention_mask,
                 position_ids=positions.minimum(ends[:, None]),
                 past_key_values=cache,
                 use_cache=True,

@@ -30,7 +30,7 @@ from serving.output import OutputProcessor
 from serving.rows import NOWHERE, BatchRow
 from serving.sampling import Sampler
 
-NO_TOKEN = -1  # what no model says
+NO_TOKEN = 2**31 - 1  # in no vocabulary
 SMALL = 4  # rows from which on it pays to go on in a smaller batch
 
 

@@ -36,7 +36,7 @@ LOWER_CASE = 0.3  # share of texts in small letters, as people type
 BEHIND_TEXT = 0.15
 SPELLING = 6  # features of a token's spelling
 # Added to each token's log odds: half a name binds an edit to far too much, a name with a word more to
-# little less. On rows that no test uses it costs no rephrase (`docs/decisions/key-reader.md`).
+# little less. What it gains and costs: `docs/decisions/key-reader.md`.
 LENIENCE = 2.0
 
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
