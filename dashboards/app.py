@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import streamlit as st
@@ -58,8 +59,6 @@ def _follow() -> None:
 
 
 def _published() -> str:
-    from datetime import UTC, datetime
-
     at = session.settings().paths.read_ledger.stat().st_mtime
     return when(datetime.fromtimestamp(at, UTC))
 
@@ -67,11 +66,7 @@ def _published() -> str:
 @st.cache_resource(show_spinner=False)
 def _warm() -> threading.Thread:
     """Import what takes seconds while the first page is being read."""
-
-    def load() -> None:
-        import_mlflow()
-
-    thread = threading.Thread(target=load, name="warm", daemon=True)
+    thread = threading.Thread(target=import_mlflow, name="warm", daemon=True)
     thread.start()
     return thread
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -32,6 +32,25 @@ def choice(
     )
     remember(key, picked, first)
     return picked
+
+
+def state_and_source(states: Iterable[str], sources: Iterable[str]) -> dict[str, str | None]:
+    """Choose the state and the source of edits, side by side; None where every one is shown."""
+    with st.container(horizontal=True):
+        every_state = {"all": "every state", **{name: name for name in states}}
+        state = choice("State", every_state, "state", "all", width=180)
+        every_source = {"all": "every source", **{name: name for name in sources}}
+        source = choice("Source", every_source, "source", "all", width=220)
+    return {
+        "state": None if state == "all" else state,
+        "source": None if source == "all" else source,
+    }
+
+
+def last_versions() -> int | None:
+    """Choose how many of the latest versions to show; None for all."""
+    span = choice("Show", SPANS, "versions", "100", width=240)
+    return None if span == "all" else int(span)
 
 
 def _from_address(key: str, values: list[str], default: str) -> str:

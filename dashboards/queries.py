@@ -219,12 +219,12 @@ class Records:
 
     def traffic_stamp(self, now: datetime, days: int) -> str:
         """A stamp that changes whenever the service logs an answer."""
-        files = traffic.files(self.traffic_folder, now, days)
+        files = traffic.files(self.settings.paths.traffic, now, days)
         return ",".join(f"{p.name}:{p.stat().st_size}" for p in files)
 
     def traffic(self, now: datetime, days: int) -> Traffic | None:
         """What was served in the last days."""
-        files = traffic.files(self.traffic_folder, now, days)
+        files = traffic.files(self.settings.paths.traffic, now, days)
         if not files:
             return None
         with traffic.opened(files, threads=self.settings.ledger.threads) as con:
@@ -232,11 +232,6 @@ class Records:
             if not totals["answers"]:
                 return None
             return Traffic(totals, traffic.by_hour(con), traffic.reach(con), traffic.hits(con))
-
-    @property
-    def traffic_folder(self) -> Path:
-        """Where the service logs its answers, a line each."""
-        return self.settings.paths.traffic
 
     def registered(self, version: str) -> RegisteredVersion | None:
         """A version in MLflow, None where it was never logged. Raises RegistryAway."""

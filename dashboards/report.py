@@ -45,7 +45,7 @@ def as_html(data: Overview, now: datetime, since: datetime | None, link: str) ->
         figures=figures(data, now),
         sections=[(title, Markup(svg(chart)) if chart else "") for title, chart in _sections(data)],
         alerts=data.alerts,
-        suites=[rows[-1] for rows in _suites(data).values()],
+        suites=[rows[-1] for rows in suites(data).values()],
         now=when(now),
         since=when(since) if since else None,
         link=link,
@@ -69,7 +69,8 @@ def figures(data: Overview, now: datetime) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
 
 
-def _suites(data: Overview) -> dict[str, list[dict[str, Any]]]:
+def suites(data: Overview) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each suite, oldest version first."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in data.suites.to_pylist():
         groups[row["suite"]].append(row)
@@ -78,7 +79,7 @@ def _suites(data: Overview) -> dict[str, list[dict[str, Any]]]:
 
 def _sections(data: Overview) -> list[tuple[str, alt.TopLevelMixin | None]]:
     """Each part's summary and chart, None where it has none to draw."""
-    groups = _suites(data)
+    groups = suites(data)
     sections: list[tuple[str, alt.TopLevelMixin | None]] = []
     if groups:
         sections.append((conclusions.of_suites(groups), together(data)))
@@ -97,7 +98,7 @@ def _sections(data: Overview) -> list[tuple[str, alt.TopLevelMixin | None]]:
 def together(data: Overview) -> alt.ConcatChart:
     """All suites as small multiples in one picture."""
     multiples = []
-    for name, rows in _suites(data).items():
+    for name, rows in suites(data).items():
         table = data.suites.filter(pc.equal(data.suites["suite"], name))
         chart = charts.suite(table, ratio=rows[-1]["metric"] not in SHARES)
         multiples.append(chart.properties(width=230, title=conclusions.of_suite(rows)))

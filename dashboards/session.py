@@ -69,7 +69,7 @@ def served(days: int) -> Traffic | None:
     home, moment = settings(), now()
     stamp = Records(home).traffic_stamp(moment, days)
     with st.spinner("Reading what was served …"):
-        return _served(str(home.home), stamp, moment, days)
+        return _ask(str(home.home), stamp, "traffic", now=moment, days=days)
 
 
 def key_map(version: str) -> KeyMap:
@@ -109,11 +109,6 @@ def asker() -> Answerer:
 def _texts(home: str, stamp: str, edits: str) -> pa.Table:
     # One string, since the cache hashes a list item by item.
     return Records(load(Path(home))).texts(edits.split("\n"))
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def _served(home: str, stamp: str, now: datetime, days: int) -> Traffic | None:
-    return Records(load(Path(home))).traffic(now, days)
 
 
 @st.cache_data(max_entries=10, show_spinner=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import altair as alt
@@ -30,6 +31,28 @@ def versions_axis(title: str | None = "version", **more: Any) -> alt.X:
     """The number of a version, whole numbers only."""
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False, title=title)
     return alt.X("number:Q", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=8), **more)
+
+
+def edits_axis() -> alt.X:
+    """A number of edits."""
+    axis = alt.Axis(title="edits", tickMinStep=1, tickCount=5, format=",d")
+    return alt.X("edits:Q", axis=axis)
+
+
+def present(table: pa.Table, field: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Those of the names that occur in a column, in their own order."""
+    values = set(table[field].to_pylist())
+    return {name: look for name, look in names.items() if name in values}
+
+
+def by_name(looks: Mapping[str, str]) -> alt.Scale:
+    """Names and the colour or shape of each."""
+    return alt.Scale(domain=list(looks), range=list(looks.values()))
+
+
+def colours(field: str, looks: Mapping[str, str], title: str | None = None) -> alt.Color:
+    """A colour for each name, explained above the chart."""
+    return alt.Color(field, scale=by_name(looks), legend=alt.Legend(orient="top", title=title))
 
 
 def tooltips(*fields: str | alt.Tooltip) -> list[alt.Tooltip]:
@@ -73,22 +96,14 @@ def csv_of(table: pa.Table) -> bytes:
     return content
 
 
-def _lines(text: str, width: int = 90) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
-
-
 def _printed(chart: alt.TopLevelMixin, title: str) -> dict[str, Any]:
     """The chart's specification for paper: white, of a fixed size, its title above it."""
     spec: dict[str, Any] = chart.to_dict()
     spec["background"] = "white"
     spec["padding"] = 16
     if title:
-        spec["title"] = {"text": _lines(title), "anchor": "start", "fontSize": 15, "offset": 12}
+        lines = textwrap.wrap(title, 91, break_long_words=False, break_on_hyphens=False)
+        spec["title"] = {"text": lines, "anchor": "start", "fontSize": 15, "offset": 12}
     if not {"hconcat", "vconcat", "concat", "facet", "repeat"} & spec.keys():
         for key, value in (("width", 720), ("height", HEIGHT)):
             if not isinstance(spec.get(key), int | float | dict):

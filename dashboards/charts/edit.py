@@ -5,27 +5,35 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import tooltips
+from dashboards.charts.base import by_name, colours, present, tooltips
 from dashboards.palette import BLUE, GREY, ORANGE, STATES
 
-KINDS = ["own prompt", "own prompt, retired", "rephrase", "other relation", "other subject",
-         "asked for something else"]  # fmt: skip
+KINDS = [
+    "own prompt",
+    "own prompt, retired",
+    "rephrase",
+    "other relation",
+    "other subject",
+    "asked for something else",
+]
+ANSWERED_BY = {"this edit": BLUE, "another edit": ORANGE, "the backbone": GREY}
+SHAPES = {"this edit": "circle", "another edit": "triangle-up", "the backbone": "square"}
 
 
 def life(spans: pa.Table) -> alt.LayerChart:
     """A bar for each time in a state, with its beginning. spans: state, start, end, lasted, reason."""
-    states = [s for s in STATES if s in set(spans["state"].to_pylist())]
+    states = present(spans, "state", STATES)
     base = alt.Chart(spans).encode(
-        y=alt.Y("state:N", sort=states, axis=alt.Axis(title=None)),
-        color=alt.Color(
-            "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]), legend=None
-        ),
+        y=alt.Y("state:N", sort=list(states), axis=alt.Axis(title=None)),
+        color=alt.Color("state:N", scale=by_name(states), legend=None),
         tooltip=tooltips(
-            "state:N", alt.Tooltip("start:T", format="%Y-%m-%d %H:%M:%S"),
-            alt.Tooltip("end:T", format="%Y-%m-%d %H:%M:%S"), alt.Tooltip("lasted:N"),
-            alt.Tooltip("reason:N"),
+            "state:N",
+            alt.Tooltip("start:T", format="%Y-%m-%d %H:%M:%S"),
+            alt.Tooltip("end:T", format="%Y-%m-%d %H:%M:%S"),
+            "lasted:N",
+            "reason:N",
         ),
-    )  # fmt: skip
+    )
     x = alt.X(
         "start:T",
         axis=alt.Axis(title="time, UTC", tickCount=6, labelOverlap=True),
@@ -44,7 +52,6 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
         "(datum.caught_by ? 'another edit' : 'the backbone')",
         jitter="random() - 0.5",
     )
-    domain = ["this edit", "another edit", "the backbone"]
     points = (
         shown.transform_filter("isValid(datum.distance)")
         .mark_point(filled=True, size=80, opacity=0.8)
@@ -55,13 +62,8 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
             ),
             y=alt.Y("kind:N", sort=kinds, axis=alt.Axis(title=None, labelLimit=200)),
             yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
-            color=alt.Color(
-                "who:N", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE, GREY]),
-                legend=alt.Legend(orient="top", title="answered by"),
-            ),
-            shape=alt.Shape(
-                "who:N", scale=alt.Scale(domain=domain, range=["circle", "triangle-up", "square"])
-            ),
+            color=colours("who:N", ANSWERED_BY, "answered by"),
+            shape=alt.Shape("who:N", scale=by_name(SHAPES)),
             tooltip=tooltips("prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"),
                      alt.Tooltip("who:N", title="answered by"),
                      "passed:N", "suite:N"),

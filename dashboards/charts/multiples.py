@@ -44,7 +44,7 @@ def suite(label: str, rows: Sequence[dict[str, Any]], *, ratio: bool = False) ->
     rows: number, version, value, low, high, threshold, passed, probes and failed, oldest version first.
     label: for screen readers. ratio: values are no shares.
     """
-    bottom, top = _domain(rows, ratio)
+    bottom, top = domain(rows, ratio)
     x = _scale(rows[0]["number"], rows[-1]["number"], LEFT + 8, RIGHT - 8)
     y = _scale(bottom, top, BOTTOM, TOP)
     thresholds = [r["threshold"] for r in rows if r["threshold"] is not None]
@@ -52,16 +52,21 @@ def suite(label: str, rows: Sequence[dict[str, Any]], *, ratio: bool = False) ->
         [
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">',
             *(_level(y(v), _value(v, ratio)) for v in ticks(bottom, top, 4)),
-            *(f'<text x="{x(n):.1f}" y="{BOTTOM + 14}" text-anchor="middle">{n:.0f}</text>'
-              for n in ticks(rows[0]["number"], rows[-1]["number"], 6, least=1)),
+            *(
+                f'<text x="{x(n):.1f}" y="{BOTTOM + 14}" text-anchor="middle">{n:.0f}</text>'
+                for n in ticks(rows[0]["number"], rows[-1]["number"], 6, least=1)
+            ),
             _band(rows, x, y),
             *(f'<path class="asked" d="M{LEFT} {y(v):.1f}H{RIGHT}"/>' for v in thresholds[-1:]),
             f'<path class="line" d="M{_path(rows, "value", x, y)}"/>',
-            *(_point(row, x(row["number"]), y(row["value"]), ratio)
-              for row in rows if row["value"] is not None),
+            *(
+                _point(row, x(row["number"]), y(row["value"]), ratio)
+                for row in rows
+                if row["value"] is not None
+            ),
             "</svg>",
         ]
-    )  # fmt: skip
+    )
 
 
 def ticks(low: float, high: float, about: int, *, least: float = 0.0) -> list[float]:
@@ -78,7 +83,8 @@ def ticks(low: float, high: float, about: int, *, least: float = 0.0) -> list[fl
     return [n * step for n in range(first, last + 1)]
 
 
-def _domain(rows: Sequence[dict[str, Any]], ratio: bool) -> tuple[float, float]:
+def domain(rows: Sequence[dict[str, Any]], ratio: bool) -> tuple[float, float]:
+    """From the lowest to the highest value of a suite, with some room around them."""
     values = [
         row[name]
         for row in rows

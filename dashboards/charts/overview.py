@@ -5,28 +5,27 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import DURATION, HEIGHT, tooltips, versions_axis
+from dashboards.charts.base import (
+    DURATION,
+    HEIGHT,
+    by_name,
+    colours,
+    edits_axis,
+    present,
+    tooltips,
+    versions_axis,
+)
+from dashboards.charts.multiples import domain
 from dashboards.palette import BLUE, FATE_SHAPES, FATES, GREY, ORANGE, RED, STATES
 
 
 def suite(table: pa.Table, *, ratio: bool = False) -> alt.LayerChart:
     """One suite over versions, to take away: value, 95% interval, what is asked for, what failed."""
-    return _suite(alt.Chart(table), _domain(table, ratio), ratio)
-
-
-def _domain(table: pa.Table, ratio: bool) -> list[float]:
-    values = [v for name in ("low", "value", "high", "threshold") for v in table[name].to_pylist()
-              if v is not None]  # fmt: skip
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    pad = max(0.01, 0.08 * (high - low))
-    return [max(0.0, low - pad), high + pad if ratio else min(1.0, high + pad)]
-
-
-def _suite(chart: alt.Chart, domain: list[float], ratio: bool) -> alt.LayerChart:
-    scale = alt.Scale(domain=domain, nice=False, zero=False)
+    limits = domain(table.to_pylist(), ratio)
+    scale = alt.Scale(domain=list(limits), nice=False, zero=False)
     axis = alt.Axis(format=".3~f" if ratio else ".3~%", tickCount=4, title=None)
     y = alt.Y("value:Q", scale=scale, axis=axis)
-    base = chart.encode(x=versions_axis(None))
+    base = alt.Chart(table).encode(x=versions_axis(None))
     band = base.mark_area(opacity=0.22, color=BLUE).encode(
         y=alt.Y("low:Q", scale=scale, axis=axis), y2=alt.Y2("high:Q")
     )
@@ -67,17 +66,10 @@ def releases(table: pa.Table) -> alt.LayerChart:
     bars = base.mark_bar(width=3, color=GREY, opacity=0.5).encode(
         y=alt.Y("added:Q", axis=alt.Axis(title="edits added", tickMinStep=1, tickCount=4))
     )
-    kinds = list(FATES)
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
         y=alt.Y("added:Q"),
-        color=alt.Color(
-            "fate:N",
-            scale=alt.Scale(domain=kinds, range=[FATES[k] for k in kinds]),
-            legend=alt.Legend(orient="top", title=None),
-        ),
-        shape=alt.Shape(
-            "fate:N", scale=alt.Scale(domain=kinds, range=[FATE_SHAPES[k] for k in kinds])
-        ),
+        color=colours("fate:N", FATES),
+        shape=alt.Shape("fate:N", scale=by_name(FATE_SHAPES)),
         tooltip=tips,
     )
     back = (
@@ -103,11 +95,7 @@ def live_times(table: pa.Table) -> alt.LayerChart:
         scale=alt.Scale(type="log", nice=True),
         axis=alt.Axis(title="time from report to use", labelExpr=DURATION, values=_round(table)),
     )
-    colour = alt.Color(
-        "part:N",
-        scale=alt.Scale(domain=["p50", "p95"], range=[BLUE, ORANGE]),
-        legend=alt.Legend(orient="top", title=None),
-    )
+    colour = colours("part:N", {"p50": BLUE, "p95": ORANGE})
     tips = [
         alt.Tooltip("week:T"),
         alt.Tooltip("edits:Q"),
@@ -134,19 +122,19 @@ def _round(table: pa.Table) -> list[float]:
 def backlog(table: pa.Table) -> alt.Chart:
     """Edits that wait, by how long they have been where they are."""
     ages = ["under 1 hour", "1 to 24 hours", "1 to 7 days", "7 to 30 days", "over 30 days"]
-    states = [s for s in STATES if s in set(table["state"].to_pylist())]
     return (
         alt.Chart(table)
         .mark_bar()
         .encode(
-            y=alt.Y("age:N", sort=ages, scale=alt.Scale(domain=ages), 
-                    axis=alt.Axis(title=None, labelOverlap=False)),
-            x=alt.X("edits:Q", axis=alt.Axis(title="edits", tickMinStep=1, tickCount=5, format=",d")),
-            color=alt.Color(
-                "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]),
-                legend=alt.Legend(orient="top", title=None),
+            y=alt.Y(
+                "age:N",
+                sort=ages,
+                scale=alt.Scale(domain=ages),
+                axis=alt.Axis(title=None, labelOverlap=False),
             ),
+            x=edits_axis(),
+            color=colours("state:N", present(table, "state", STATES)),
             tooltip=tooltips("age:N", "state:N", alt.Tooltip("edits:Q", format=",d")),
         )
         .properties(height=220)
-    )  # fmt: skip
+    )

@@ -5,31 +5,30 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import tooltips
+from dashboards.charts.base import colours, edits_axis, present, tooltips
 from dashboards.palette import BLUE, GREY, STATES
 
 
 def reasons(table: pa.Table) -> alt.Chart:
     """Edits that wait by reason, by state."""
-    states = [s for s in STATES if s in set(table["state"].to_pylist())]
     return (
         alt.Chart(table)
         .transform_calculate(hours="datum.oldest_seconds / 3600")
         .mark_bar()
         .encode(
             y=alt.Y("why:N", sort="-x", axis=alt.Axis(title=None, labelLimit=220)),
-            x=alt.X("edits:Q", axis=alt.Axis(title="edits", tickMinStep=1, tickCount=5, format=",d")),
-            color=alt.Color(
-                "state:N", scale=alt.Scale(domain=states, range=[STATES[s] for s in states]),
-                legend=alt.Legend(orient="top", title=None),
-            ),
+            x=edits_axis(),
+            color=colours("state:N", present(table, "state", STATES)),
             tooltip=tooltips(
-                "why:N", "state:N", alt.Tooltip("edits:Q", format=",d"), "urgent:Q",
+                "why:N",
+                "state:N",
+                alt.Tooltip("edits:Q", format=",d"),
+                "urgent:Q",
                 alt.Tooltip("hours:Q", format=".1f", title="oldest, hours"),
             ),
         )
         .properties(height=alt.Step(26))
-    )  # fmt: skip
+    )
 
 
 def acceptance(table: pa.Table) -> alt.LayerChart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import tooltips
+from dashboards.charts.base import by_name, colours, present, tooltips
 from dashboards.palette import BLUE, GREEN, GREY, ORANGE, RED
 
 KINDS = {"answers traffic": GREEN, "never hit": GREY, "an edit": BLUE, "crowded": RED}
@@ -19,7 +19,7 @@ SHAPES = {
 
 def key_map(points: pa.Table) -> alt.Chart:
     """points: x, y, radius, kind, edit, subject, prompt, target, answers."""
-    kinds = [k for k in KINDS if k in set(points["kind"].to_pylist())]
+    kinds = present(points, "kind", KINDS)
     axis = alt.Axis(labels=False, ticks=False, grid=False)
     return (
         alt.Chart(points)
@@ -28,23 +28,25 @@ def key_map(points: pa.Table) -> alt.Chart:
             x=alt.X("x:Q", axis=axis, scale=alt.Scale(padding=14), title="first main direction"),
             y=alt.Y("y:Q", axis=axis, scale=alt.Scale(padding=14), title="second"),
             size=alt.Size(
-                "radius:Q", scale=alt.Scale(range=[15, 160], zero=False),
+                "radius:Q",
+                scale=alt.Scale(range=[15, 160], zero=False),
                 legend=alt.Legend(title="radius", orient="right", format=".2~f"),
             ),
-            color=alt.Color(
-                "kind:N", scale=alt.Scale(domain=kinds, range=[KINDS[k] for k in kinds]),
-                legend=alt.Legend(orient="top", title=None),
+            color=colours("kind:N", kinds),
+            shape=alt.Shape("kind:N", scale=by_name(present(points, "kind", SHAPES))),
+            tooltip=tooltips(
+                "prompt:N",
+                "target:N",
+                "subject:N",
+                alt.Tooltip("radius:Q", format=".3f"),
+                alt.Tooltip("crowd:Q", title="others within reach"),
+                alt.Tooltip("answers:Q", format=",d"),
+                "edit:N",
             ),
-            shape=alt.Shape(
-                "kind:N", scale=alt.Scale(domain=kinds, range=[SHAPES[k] for k in kinds])
-            ),
-            tooltip=tooltips("prompt:N", "target:N", "subject:N", alt.Tooltip("radius:Q", format=".3f"),
-                     alt.Tooltip("crowd:Q", title="others within reach"),
-                     alt.Tooltip("answers:Q", format=",d"), "edit:N"),
         )
         .properties(height=460)
         .interactive()
-    )  # fmt: skip
+    )
 
 
 def share(table: pa.Table) -> alt.LayerChart:
@@ -77,23 +79,24 @@ def share(table: pa.Table) -> alt.LayerChart:
 
 def reach(table: pa.Table) -> alt.LayerChart:
     """Served prompts by their distance in units of the radius; 1 is the border."""
-    domain = ["an edit", "the backbone"]
     bars = (
         alt.Chart(table)
         .transform_calculate(end="datum.ratio + 0.05")
         .mark_bar(opacity=0.85)
         .encode(
-            x=alt.X("ratio:Q", scale=alt.Scale(domain=[0, 2.05]),
-                    axis=alt.Axis(title="distance / radius of the nearest edit", tickCount=8)),
-            x2=alt.X2("end:Q"),
-            y=alt.Y("answers:Q", stack=True, axis=alt.Axis(title="requests", tickCount=5, format=",d")),
-            color=alt.Color(
-                "who:N", title="answered by", scale=alt.Scale(domain=domain, range=[BLUE, ORANGE]),
-                legend=alt.Legend(orient="top"),
+            x=alt.X(
+                "ratio:Q",
+                scale=alt.Scale(domain=[0, 2.05]),
+                axis=alt.Axis(title="distance / radius of the nearest edit", tickCount=8),
             ),
-            tooltip=tooltips(alt.Tooltip("ratio:Q"), "who:N", alt.Tooltip("answers:Q", format=",d")),
+            x2=alt.X2("end:Q"),
+            y=alt.Y(
+                "answers:Q", stack=True, axis=alt.Axis(title="requests", tickCount=5, format=",d")
+            ),
+            color=colours("who:N", {"an edit": BLUE, "the backbone": ORANGE}, "answered by"),
+            tooltip=tooltips("ratio:Q", "who:N", alt.Tooltip("answers:Q", format=",d")),
         )
-    )  # fmt: skip
+    )
     border = (
         alt.Chart(pa.table({"ratio": [1.0]}))
         .mark_rule(strokeDash=[5, 4], color=GREY)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import altair as alt
+import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
@@ -15,8 +20,7 @@ def page() -> None:
     """The whole page."""
     parts.title("Cost", "What does a version take in time, memory and bytes, and does that grow?")
     with parts.guarded():
-        span = filters.choice("Show", filters.SPANS, "versions", "100", width=240)
-        data: Costs = session.ask("costs", last=None if span == "all" else int(span))
+        data: Costs = session.ask("costs", last=filters.last_versions())
         if data.totals["versions"] == 0:
             parts.empty("There is no version yet", "What each one took shows here.", "melo run")
             return
@@ -31,8 +35,8 @@ def page() -> None:
             _sizes(data, "rate", conclusions.of_rate, charts.rate, "Edits a second of training")
             _gate(data)
         with right:
-            _sizes(data, "bytes", conclusions.of_sizes, charts.sizes,
-                   "Bytes of blocks, keys and records, without the backbone")  # fmt: skip
+            units = "Bytes of blocks, keys and records, without the backbone"
+            _sizes(data, "bytes", conclusions.of_sizes, charts.sizes, units)
 
 
 def _cards(data: Costs) -> None:
@@ -60,8 +64,8 @@ def _stages(data: Costs) -> None:
             "melo run",
         )
         return
-    parts.chart(summary, charts.seconds(data.stages), data.stages, "seconds",
-                units="Seconds of each stage by version")  # fmt: skip
+    units = "Seconds of each stage by version"
+    parts.chart(summary, charts.seconds(data.stages), data.stages, "seconds", units=units)
 
 
 def _memory(data: Costs) -> None:
@@ -69,13 +73,17 @@ def _memory(data: Costs) -> None:
     if data.stages.num_rows == 0:
         parts.empty(summary, "The peak memory of each stage shows here.")
         return
-    parts.chart(summary, charts.memory(data.stages), data.stages, "memory",
-                units="Peak memory of each stage by version; dashed: of the GPU")  # fmt: skip
+    units = "Peak memory of each stage by version; dashed: of the GPU"
+    parts.chart(summary, charts.memory(data.stages), data.stages, "memory", units=units)
 
 
-def _sizes(data: Costs, field: str, conclude: object, draw: object, units: str) -> None:
-    assert callable(conclude)
-    assert callable(draw)
+def _sizes(
+    data: Costs,
+    field: str,
+    conclude: Callable[[list[dict[str, Any]]], str],
+    draw: Callable[[pa.Table], alt.Chart],
+    units: str,
+) -> None:
     summary = conclude(data.sizes.to_pylist())
     measured = data.sizes.filter(pc.is_valid(data.sizes[field]))
     if measured.num_rows == 0:
@@ -87,8 +95,9 @@ def _sizes(data: Costs, field: str, conclude: object, draw: object, units: str) 
 def _gate(data: Costs) -> None:
     gated = data.sizes.filter(pc.is_valid(data.sizes["cached"]))
     if gated.num_rows:
-        parts.chart(conclusions.of_gate(data.sizes.to_pylist()), charts.gate(gated), gated, "answers",
-                    units="Answers that each gate knew and generated")  # fmt: skip
+        summary = conclusions.of_gate(data.sizes.to_pylist())
+        units = "Answers that each gate knew and generated"
+        parts.chart(summary, charts.gate(gated), gated, "answers", units=units)
 
 
 page()

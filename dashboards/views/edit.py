@@ -35,24 +35,8 @@ def page() -> None:
         text = filters.text(
             "Search prompts, answers, subjects and ids", "q", placeholder="Who leads Acme?"
         )
-        with st.container(horizontal=True):
-            state = filters.choice(
-                "State", {"all": "every state", **{s: s for s in STATES}}, "state", "all", width=180
-            )
-            names = session.ask("sources")
-            source = filters.choice(
-                "Source",
-                {"all": "every source", **{s: s for s in names}},
-                "source",
-                "all",
-                width=220,
-            )
-        matches: pa.Table = session.ask(
-            "search",
-            text=text,
-            state=None if state == "all" else state,
-            source=None if source == "all" else source,
-        )
+        chosen_filters = filters.state_and_source(STATES, session.ask("sources"))
+        matches: pa.Table = session.ask("search", text=text, **chosen_filters)
         if st.session_state.get("searched", text) != text:
             filters.remember("edit", "", "")  # another search: what it finds first is shown
         st.session_state["searched"] = text

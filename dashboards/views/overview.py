@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from dashboards.charts.multiples import suite
 from dashboards.errors import RegistryAway
 from dashboards.palette import SEVERITIES
 from dashboards.queries import Overview
-from dashboards.report import figures, together
+from dashboards.report import figures, suites, together
 from dashboards.words import count, cut, short, when
 from ledger.insight.overview import SHARES
 
@@ -26,8 +25,7 @@ def page() -> None:
     """The whole page."""
     parts.title("Overview", "Is the model getting better or worse, and is anything stuck?")
     with parts.guarded():
-        span = filters.choice("Show", filters.SPANS, "versions", "100", width=240)
-        last = None if span == "all" else int(span)
+        last = filters.last_versions()
         data: Overview = session.ask("overview", now=session.now(), last=last)
         _headline(data)
         slot = st.container()
@@ -104,10 +102,7 @@ def _alerts(alerts: list[dict[str, Any]]) -> None:
 
 
 def _suites(data: Overview) -> None:
-    table = data.suites
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in table.to_pylist():
-        groups[row["suite"]].append(row)
+    groups = suites(data)
     if not groups:
         parts.empty(
             "No version has been gated yet",
@@ -116,7 +111,7 @@ def _suites(data: Overview) -> None:
         )
         return
     summary = conclusions.of_suites(groups)
-    parts.heading(summary, "suites", {"suites": table}, partial(together, data))
+    parts.heading(summary, "suites", {"suites": data.suites}, partial(together, data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed; a point leads to its version. accurate-retention is a ratio of "

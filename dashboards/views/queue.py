@@ -21,28 +21,8 @@ def page() -> None:
     """The whole page."""
     parts.title("Queue", "What waits and why, and what does a person have to decide?")
     with parts.guarded():
-        names = session.ask("sources")
-        with st.container(horizontal=True):
-            state = filters.choice(
-                "State",
-                {"all": "every state", **{s: s for s in WAITING}},
-                "state",
-                "all",
-                width=180,
-            )
-            source = filters.choice(
-                "Source",
-                {"all": "every source", **{s: s for s in names}},
-                "source",
-                "all",
-                width=220,
-            )
-        data: Queue = session.ask(
-            "queue",
-            now=session.now(),
-            state=None if state == "all" else state,
-            source=None if source == "all" else source,
-        )
+        chosen_filters = filters.state_and_source(WAITING, session.ask("sources"))
+        data: Queue = session.ask("queue", now=session.now(), **chosen_filters)
         _cards(data)
         review()
         left, right = st.columns(2)
@@ -78,8 +58,8 @@ def _reasons(data: Queue) -> None:
     if data.reasons.num_rows == 0:
         parts.empty(summary, "Every edit has come to an end or is in use.")
         return
-    parts.chart(summary, charts.reasons(data.reasons), data.reasons, "waiting",
-                units="Edits by what they wait for")  # fmt: skip
+    units = "Edits by what they wait for"
+    parts.chart(summary, charts.reasons(data.reasons), data.reasons, "waiting", units=units)
 
 
 def _quarantine(data: Queue) -> None:
@@ -89,10 +69,11 @@ def _quarantine(data: Queue) -> None:
     first = data.quarantine.to_pylist()[0]
     summary = f"Most lines that can't be used: {first['reason']}"
     parts.heading(summary, "quarantine", {"quarantine": data.quarantine})
-    parts.table(data.quarantine, "quarantine", column_config={
+    columns = {
         "lines": st.column_config.NumberColumn(format="localized"),
         "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
-    })  # fmt: skip
+    }
+    parts.table(data.quarantine, "quarantine", column_config=columns)
     parts.commands("melo quarantine list", "melo quarantine retry")
 
 
@@ -186,9 +167,8 @@ def _edits(data: Queue) -> None:
         return
     longest = "200" if data.edits.num_rows == 200 else f"{data.edits.num_rows:,}"
     parts.heading(f"The {longest} edits that wait longest", "edits", {"edits": data.edits})
-    parts.table(data.edits, "edits", column_config={
-        "hours": st.column_config.NumberColumn("waits, hours", format="%.1f"),
-    })  # fmt: skip
+    columns = {"hours": st.column_config.NumberColumn("waits, hours", format="%.1f")}
+    parts.table(data.edits, "edits", column_config=columns)
 
 
 page()
