@@ -53,25 +53,16 @@ def dashboard(
     }
     typer.echo(f"The pages of {home} are at http://{host}:{chosen}")
     sys.stdout.flush()
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(SCRIPT),
-        "--server.port",
-        str(chosen),
-        "--server.address",
-        host,
-        "--server.headless",
-        "true",
-        "--browser.gatherUsageStats",
-        "false",
-        "--server.fileWatcherType",
-        "none",
-        "--logger.level",
-        "warning",
-    ]
+    options = {
+        "server.port": chosen,
+        "server.address": host,
+        "server.headless": "true",
+        "browser.gatherUsageStats": "false",
+        "server.fileWatcherType": "none",
+        "logger.level": "warning",
+    }
+    command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT)]
+    command += [f"--{name}={value}" for name, value in options.items()]
     os.execve(sys.executable, command, environment)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.edits.revoke import revoke
+from cli.printing import Columns, print_columns, print_outcome, print_records
 from console.context import Json, new_app, state, user
 from console.output import print_json, print_table, short
 
 if TYPE_CHECKING:
-    from ledger import EditRecord
+    from ledger import ConflictRecord, EditRecord
 
 app = new_app(no_args_is_help=True)
 app.command()(revoke)
@@ -48,23 +49,15 @@ def list_edits(
     if narrow:
         _show_narrow([edit for edit in edits if edit.id in missed], missed, as_json)
         return
-    if as_json:
-        print_json(edits)
-        return
-    print_table(
-        ("id", "state", "prompt", "target", "reported", "source"),
-        [
-            (
-                edit.id[:12],
-                edit.state + (f" ({edit.hold})" if edit.hold else ""),
-                short(edit.prompt),
-                short(edit.target, 30),
-                edit.reported,
-                short(edit.source, 24),
-            )
-            for edit in edits
-        ],
-    )
+    columns: Columns[EditRecord] = {
+        "id": lambda edit: edit.id[:12],
+        "state": _state,
+        "prompt": lambda edit: short(edit.prompt),
+        "target": lambda edit: short(edit.target, 30),
+        "reported": lambda edit: edit.reported,
+        "source": lambda edit: short(edit.source, 24),
+    }
+    print_records(edits, columns, as_json)
 
 
 def _show_narrow(
@@ -74,13 +67,17 @@ def _show_narrow(
     if as_json:
         print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])
         return
-    print_table(
-        ("id", "prompt", "target", "not found in"),
-        [
-            (edit.id[:12], short(edit.prompt), short(edit.target, 30), " | ".join(missed[edit.id]))
-            for edit in edits
-        ],
-    )
+    columns: Columns[EditRecord] = {
+        "id": lambda edit: edit.id[:12],
+        "prompt": lambda edit: short(edit.prompt),
+        "target": lambda edit: short(edit.target, 30),
+        "not found in": lambda edit: " | ".join(missed[edit.id]),
+    }
+    print_columns(edits, columns)
+
+
+def _state(edit: EditRecord) -> str:
+    return edit.state + (f" ({edit.hold})" if edit.hold else "")
 
 
 @app.command("add-wording")
@@ -100,10 +97,11 @@ def add_wording(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         version = add_wordings(here.context(ledger), edit_id, wordings, actor=by or user())
-    if as_json:
-        print_json({"edit": edit_id, "wordings": wordings, "version": version})
-        return
-    typer.echo(f"{edit_id} answers {len(wordings)} more wordings in version {version[:12]}.")
+    print_outcome(
+        {"edit": edit_id, "wordings": wordings, "version": version},
+        f"{edit_id} answers {len(wordings)} more wordings in version {version[:12]}.",
+        as_json,
+    )
 
 
 @app.command()
@@ -123,11 +121,9 @@ def subject(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         version = set_subject(here.context(ledger), edit_id, name, actor=by or user())
-    if as_json:
-        print_json({"edit": edit_id, "subject": name, "version": version})
-        return
     where = f"version {version[:12]} serves it" if version else "it is trained with it"
-    typer.echo(f'{edit_id} is about "{name}": {where}.')
+    outcome = {"edit": edit_id, "subject": name, "version": version}
+    print_outcome(outcome, f'{edit_id} is about "{name}": {where}.', as_json)
 
 
 @app.command()
@@ -158,7 +154,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
     print_table(
         ("edit", edit.id),
         [
-            ("state", edit.state + (f" ({edit.hold})" if edit.hold else "")),
+            ("state", _state(edit)),
             ("prompt", edit.prompt),
             ("target", edit.target),
             (f"subject, {edit.subject_source}", edit.subject),
@@ -198,22 +194,14 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
     """Every contradiction, and by which rule it was decided."""
     with state(ctx).ledger(create=False) as ledger:
         conflicts = ledger.conflicts.find()
-    if as_json:
-        print_json(conflicts)
-        return
-    print_table(
-        ("rule", "question", "answer that won", "answer that lost", "loser"),
-        [
-            (
-                c.rule,
-                short(c.winner_prompt or c.loser_prompt),
-                short(c.winner_target, 30),
-                short(c.loser_target, 30),
-                c.loser[:12],
-            )
-            for c in conflicts
-        ],
-    )
+    columns: Columns[ConflictRecord] = {
+        "rule": lambda conflict: conflict.rule,
+        "question": lambda conflict: short(conflict.winner_prompt or conflict.loser_prompt),
+        "answer that won": lambda conflict: short(conflict.winner_target, 30),
+        "answer that lost": lambda conflict: short(conflict.loser_target, 30),
+        "loser": lambda conflict: conflict.loser[:12],
+    }
+    print_records(conflicts, columns, as_json)
 
 
 @app.command()
@@ -225,17 +213,12 @@ def similar(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json({str(name): list(group) for name, group in groupby(grouped, lambda e: e.group)})
         return
-    print_table(
-        ("group", "id", "state", "prompt", "target", "reported"),
-        [
-            (
-                short(e.group, 12),
-                e.id[:12],
-                e.state,
-                short(e.prompt),
-                short(e.target, 30),
-                e.reported,
-            )
-            for e in grouped
-        ],
-    )
+    columns: Columns[EditRecord] = {
+        "group": lambda edit: short(edit.group, 12),
+        "id": lambda edit: edit.id[:12],
+        "state": lambda edit: edit.state,
+        "prompt": lambda edit: short(edit.prompt),
+        "target": lambda edit: short(edit.target, 30),
+        "reported": lambda edit: edit.reported,
+    }
+    print_columns(grouped, columns)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.edits.ruling import Ruling, apply
+from cli.printing import Columns, print_columns, print_records
 from console.context import Json, new_app, state, user
 from console.output import print_json, print_table, short
 
 if TYPE_CHECKING:
-    from ledger import Unanswered
+    from ledger import Decided, EditRecord, Unanswered
     from ledger.decisions import Action
 
 app = new_app(no_args_is_help=True)
@@ -35,23 +36,15 @@ def list_waiting(ctx: typer.Context, as_json: Json = False) -> None:
     """What waits, and for what."""
     with state(ctx).ledger(create=False) as ledger:
         edits = ledger.review.waiting()
-    if as_json:
-        print_json(edits)
-        return
-    print_table(
-        ("id", "waits for", "prompt", "target", "source", "since"),
-        [
-            (
-                edit.id[:12],
-                edit.hold,
-                short(edit.prompt),
-                short(edit.target, 30) or None,
-                edit.source,
-                edit.since,
-            )
-            for edit in edits
-        ],
-    )
+    columns: Columns[EditRecord] = {
+        "id": lambda edit: edit.id[:12],
+        "waits for": lambda edit: edit.hold,
+        "prompt": lambda edit: short(edit.prompt),
+        "target": lambda edit: short(edit.target, 30) or None,
+        "source": lambda edit: edit.source,
+        "since": lambda edit: edit.since,
+    }
+    print_records(edits, columns, as_json)
 
 
 @app.command()
@@ -71,20 +64,23 @@ def triage(
     if as_json:
         print_json([question_json(question) for question in questions])
         return
-    print_table(
-        ("id", "reports", "question", "the model said", "proposed", "comments"),
-        [
-            (
-                question.edit[:12],
-                question.reports,
-                short(question.prompt),
-                _answers(question),
-                ", ".join(short(text, 30) for text, _ in question.proposals[:3]) or None,
-                len(question.comments),
-            )
-            for question in questions
-        ],
-    )
+    columns: Columns[Unanswered] = {
+        "id": lambda question: question.edit[:12],
+        "reports": lambda question: question.reports,
+        "question": lambda question: short(question.prompt),
+        "the model said": _answers,
+        "proposed": _proposals,
+        "comments": lambda question: len(question.comments),
+    }
+    print_columns(questions, columns)
+
+
+def _answers(question: Unanswered) -> str | None:
+    return ", ".join(f"{short(text, 30)} ({n})" for text, n in question.answers[:3]) or None
+
+
+def _proposals(question: Unanswered) -> str | None:
+    return ", ".join(short(text, 30) for text, _ in question.proposals[:3]) or None
 
 
 @app.command()
@@ -115,10 +111,6 @@ def show(ctx: typer.Context, edit_id: Id, as_json: Json = False) -> None:
         ("time", "source", "comment", "proposed"),
         [(c.at, c.source, c.text, c.proposal) for c in question.comments],
     )
-
-
-def _answers(question: Unanswered) -> str | None:
-    return ", ".join(f"{short(text, 30)} ({n})" for text, n in question.answers[:3]) or None
 
 
 @app.command()
@@ -216,25 +208,23 @@ def log(
     """What people decided, the latest first: who, what, why."""
     with state(ctx).ledger(create=False) as ledger:
         decisions = ledger.decisions.find(limit=limit)
-    if as_json:
-        print_json(decisions)
-        return
-    print_table(
-        ("decision", "time", "by", "what", "edit", "value", "reason", "undo"),
-        [
-            (
-                d.id[:12],
-                d.at,
-                d.actor,
-                d.action,
-                d.edit[:12],
-                short(d.value, 30) or None,
-                short(d.reason),
-                f"by {d.undone_by}" if d.undone_at else "possible" if d.undoable else None,
-            )
-            for d in decisions
-        ],
-    )
+    columns: Columns[Decided] = {
+        "decision": lambda decided: decided.id[:12],
+        "time": lambda decided: decided.at,
+        "by": lambda decided: decided.actor,
+        "what": lambda decided: decided.action,
+        "edit": lambda decided: decided.edit[:12],
+        "value": lambda decided: short(decided.value, 30) or None,
+        "reason": lambda decided: short(decided.reason),
+        "undo": _undone,
+    }
+    print_records(decisions, columns, as_json)
+
+
+def _undone(decided: Decided) -> str | None:
+    if decided.undone_at:
+        return f"by {decided.undone_by}"
+    return "possible" if decided.undoable else None
 
 
 @app.command()

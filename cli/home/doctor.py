@@ -8,8 +8,8 @@ import typer
 
 from cli.deployment.checks import check_database, check_services
 from cli.home import checks
+from cli.printing import Columns, print_records
 from console.context import Json, State, new_app, state
-from console.output import print_json, print_table
 
 app = new_app()
 
@@ -21,13 +21,13 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     Exit code 1 if anything is unwell.
     """
     findings = list(examine(state(ctx)))
-    if as_json:
-        print_json(findings)
-    else:
-        print_table(
-            ("", "what", "found", "what to do"),
-            [("well" if f.well else "NOT WELL", f.what, f.found, f.remedy) for f in findings],
-        )
+    columns: Columns[checks.Finding] = {
+        "": lambda finding: "well" if finding.well else "NOT WELL",
+        "what": lambda finding: finding.what,
+        "found": lambda finding: finding.found,
+        "what to do": lambda finding: finding.remedy,
+    }
+    print_records(findings, columns, as_json)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.printing import Columns, print_columns
 from console import signals
 from console.context import Json, new_app, state
-from console.output import print_json, print_table, short
+from console.output import print_json, short
 
 if TYPE_CHECKING:
     from config import Settings
@@ -92,19 +93,14 @@ def _show(
         typer.echo("Nothing waits. `melo ingest PATH` takes reports in; `melo status` says more.")
         return
     if verdicts:
-        print_table(
-            ("job", "version", "gate", "added", "removed", "rejected", "why"),
-            [
-                (
-                    v.job,
-                    (v.version or "-")[:12],
-                    "passed" if v.passed else "failed",
-                    v.added,
-                    v.removed,
-                    v.rejected,
-                    short(v.reason, 80),
-                )
-                for v in verdicts
-            ],
-        )
+        columns: Columns[Verdict] = {
+            "job": lambda verdict: verdict.job,
+            "version": lambda verdict: (verdict.version or "-")[:12],
+            "gate": lambda verdict: "passed" if verdict.passed else "failed",
+            "added": lambda verdict: verdict.added,
+            "removed": lambda verdict: verdict.removed,
+            "rejected": lambda verdict: verdict.rejected,
+            "why": lambda verdict: short(verdict.reason, 80),
+        }
+        print_columns(verdicts, columns)
     typer.echo(f"\nchampion {(champion or 'none')[:12]}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.printing import Columns, print_outcome, print_records
 from console.context import Json, new_app, state
-from console.output import print_json, print_table, short
+from console.output import short
+
+if TYPE_CHECKING:
+    from ledger import Quarantined
 
 app = new_app(no_args_is_help=True)
 
@@ -26,13 +30,13 @@ def list_lines(
     """Every quarantined line: file, line, reason, raw text."""
     with state(ctx).ledger(create=False) as ledger:
         lines = ledger.quarantine.find(limit=limit)
-    if as_json:
-        print_json(lines)
-        return
-    print_table(
-        ("file", "line", "reason", "raw"),
-        [(q.file, q.line, q.reason, short(q.raw)) for q in lines],
-    )
+    columns: Columns[Quarantined] = {
+        "file": lambda line: line.file,
+        "line": lambda line: line.line,
+        "reason": lambda line: line.reason,
+        "raw": lambda line: short(line.raw),
+    }
+    print_records(lines, columns, as_json)
 
 
 @app.command()
@@ -48,7 +52,5 @@ def retry(
     with here.ledger(create=False) as ledger:
         left = retry_quarantined(here.context(ledger), preset=preset)
         remaining = len(ledger.quarantine.find())
-    if as_json:
-        print_json({"left": left, "remaining": remaining})
-    else:
-        typer.echo(f"{left} lines left the quarantine, {remaining} remain.")
+    sentence = f"{left} lines left the quarantine, {remaining} remain."
+    print_outcome({"left": left, "remaining": remaining}, sentence, as_json)

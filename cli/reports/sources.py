@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.printing import Columns, print_outcome, print_records
 from console.context import Json, new_app, state, user
-from console.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from ledger import SourceState, WriteBack
 
 app = new_app(no_args_is_help=True)
 
@@ -24,25 +27,21 @@ def list_sources(ctx: typer.Context, as_json: Json = False) -> None:
     """Every source: its trust and policy, and what became of its lines."""
     with state(ctx).ledger(create=False) as ledger:
         sources = ledger.sources.all()
-    if as_json:
-        print_json(sources)
-        return
-    print_table(
-        ("source", "trust", "policy", "reports", "accepted", "quarantined", "active", "rejected"),
-        [
-            (
-                s.name + (" (blocked)" if s.blocked else ""),
-                s.trust,
-                f"quorum: {s.quorum}" if s.policy == "quorum" else s.policy,
-                s.reports,
-                s.accepted,
-                s.quarantined,
-                s.active,
-                s.rejected,
-            )
-            for s in sources
-        ],
-    )
+    columns: Columns[SourceState] = {
+        "source": lambda source: source.name + (" (blocked)" if source.blocked else ""),
+        "trust": lambda source: source.trust,
+        "policy": _policy,
+        "reports": lambda source: source.reports,
+        "accepted": lambda source: source.accepted,
+        "quarantined": lambda source: source.quarantined,
+        "active": lambda source: source.active,
+        "rejected": lambda source: source.rejected,
+    }
+    print_records(sources, columns, as_json)
+
+
+def _policy(source: SourceState) -> str:
+    return f"quorum: {source.quorum}" if source.policy == "quorum" else source.policy
 
 
 @app.command()
@@ -56,12 +55,11 @@ def block(
     """Block a source and revoke every edit that nobody else stands behind."""
     with state(ctx).ledger(create=False) as ledger:
         at_once, later = ledger.sources.block(name, actor=by or user(), reason=reason)
-    if as_json:
-        print_json({"revoked": at_once, "with_next_version": later})
-        return
-    typer.echo(
+    print_outcome(
+        {"revoked": at_once, "with_next_version": later},
         f"{name} is blocked: {len(at_once)} edits revoked, {len(later)} active ones leave with "
-        "the next version (`melo run`)."
+        "the next version (`melo run`).",
+        as_json,
     )
 
 
@@ -89,12 +87,11 @@ def tell(ctx: typer.Context, as_json: Json = False) -> None:
         )
     with here.ledger(create=False) as ledger:
         done = write_back(here.context(ledger))
-    if as_json:
-        print_json(done)
-        return
-    typer.echo(
+    print_outcome(
+        done,
         f"{done.told} places told, {done.refused} refused, {done.unknown} in doubt, {done.left} left for "
-        "the next run."
+        "the next run.",
+        as_json,
     )
 
 
@@ -107,10 +104,13 @@ def list_write_backs(
     """Whom `melo sources tell` and the runs told, and what came of it."""
     with state(ctx).ledger(create=False) as ledger:
         places = ledger.write_backs.find(limit=limit)
-    if as_json:
-        print_json(places)
-        return
-    print_table(
-        ("tool", "trace", "edit", "outcome", "tries", "ended", "error"),
-        [(p.tool, p.trace, p.edit[:12], p.state, p.attempts, p.ended_at, p.error) for p in places],
-    )
+    columns: Columns[WriteBack] = {
+        "tool": lambda place: place.tool,
+        "trace": lambda place: place.trace,
+        "edit": lambda place: place.edit[:12],
+        "outcome": lambda place: place.state,
+        "tries": lambda place: place.attempts,
+        "ended": lambda place: place.ended_at,
+        "error": lambda place: place.error,
+    }
+    print_records(places, columns, as_json)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.printing import Columns, print_columns, print_outcome
 from console.context import Json, new_app, state
-from console.output import print_json, print_table
+from console.output import print_json
 
 if TYPE_CHECKING:
-    from serving.keys import KeyStore
+    from serving.keys import Key, KeyStore
 
 app = new_app(no_args_is_help=True)
 
@@ -44,35 +46,23 @@ def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     """All keys, without the keys themselves."""
     keys = _store(ctx).entries()
     if as_json:
-        print_json(
-            [
-                {
-                    "id": k.id,
-                    "name": k.name,
-                    "scopes": k.scopes,
-                    "made": k.made,
-                    "ends": k.ends,
-                    "revoked": k.revoked,
-                    "valid": k.valid,
-                }
-                for k in keys
-            ]
-        )
+        print_json([_without_hash(key) for key in keys])
         return
-    print_table(
-        ("key", "name", "scopes", "made", "ends", ""),
-        [
-            (
-                k.id,
-                k.name,
-                ", ".join(k.scopes),
-                k.made[:19],
-                (k.ends or "never")[:19],
-                "" if k.valid else "revoked" if k.revoked else "ended",
-            )
-            for k in keys
-        ],
-    )
+    columns: Columns[Key] = {
+        "key": lambda key: key.id,
+        "name": lambda key: key.name,
+        "scopes": lambda key: ", ".join(key.scopes),
+        "made": lambda key: key.made[:19],
+        "ends": lambda key: (key.ends or "never")[:19],
+        "": lambda key: "" if key.valid else "revoked" if key.revoked else "ended",
+    }
+    print_columns(keys, columns)
+
+
+def _without_hash(key: Key) -> dict[str, object]:
+    return {name: value for name, value in asdict(key).items() if name != "sha256"} | {
+        "valid": key.valid
+    }
 
 
 @app.command()
@@ -83,10 +73,8 @@ def revoke(
 ) -> None:
     """Take a key back; a running service refuses it within a second."""
     gone = _store(ctx).revoke(name)
-    if as_json:
-        print_json([key.id for key in gone])
-        return
-    typer.echo(f"Revoked: {', '.join(key.id for key in gone)}.")
+    ids = [key.id for key in gone]
+    print_outcome(ids, f"Revoked: {', '.join(ids)}.", as_json)
 
 
 def _store(ctx: typer.Context) -> KeyStore:

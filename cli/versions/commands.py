@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.printing import Columns, print_columns, print_records
 from cli.versions.rollback import rollback, tell
 from cli.versions.storage import compact, delete
 from console.context import Json, Why, new_app, state, user
 from console.output import print_json, print_table, short
+
+if TYPE_CHECKING:
+    from ledger import Champion, ProbeRecord, SuiteVerdict, VersionRecord
 
 app = new_app(no_args_is_help=True)
 app.command()(rollback)
@@ -33,22 +37,18 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([{**asdict(v), "champion": v.id == serving} for v in versions])
         return
-    print_table(
-        ("version", "MLflow", "gate", "edits", "added", "removed", "made", ""),
-        [
-            (
-                v.id[:12],
-                v.registry_version,
-                v.verdict,
-                v.info.get("edits"),
-                len(v.edits_added),
-                len(v.edits_removed),
-                v.created_at,
-                "champion" if v.id == serving else "deleted" if v.info.get("deleted") else "",
-            )
-            for v in versions
-        ],
-    )
+    deleted = {version.id for version in versions if version.info.get("deleted")}
+    columns: Columns[VersionRecord] = {
+        "version": lambda v: v.id[:12],
+        "MLflow": lambda v: v.registry_version,
+        "gate": lambda v: v.verdict,
+        "edits": lambda v: v.info.get("edits"),
+        "added": lambda v: len(v.edits_added),
+        "removed": lambda v: len(v.edits_removed),
+        "made": lambda v: v.created_at,
+        "": lambda v: "champion" if v.id == serving else "deleted" if v.id in deleted else "",
+    }
+    print_columns(versions, columns)
 
 
 @app.command()
@@ -82,21 +82,16 @@ def show(
         ],
     )
     typer.echo()
-    print_table(
-        ("suite", "metric", "value", "threshold", "probes", "failed", "passed"),
-        [
-            (
-                s.suite,
-                s.metric,
-                "-" if s.value is None else f"{s.value:.4f}",
-                s.threshold,
-                s.probes,
-                s.failed,
-                "yes" if s.passed else "NO",
-            )
-            for s in suites
-        ],
-    )
+    columns: Columns[SuiteVerdict] = {
+        "suite": lambda suite: suite.suite,
+        "metric": lambda suite: suite.metric,
+        "value": lambda suite: _value(suite.value),
+        "threshold": lambda suite: suite.threshold,
+        "probes": lambda suite: suite.probes,
+        "failed": lambda suite: suite.failed,
+        "passed": lambda suite: "yes" if suite.passed else "NO",
+    }
+    print_columns(suites, columns)
     if added:
         typer.echo("\nadded")
         print_table(
@@ -105,19 +100,14 @@ def show(
         )
     if probes:
         typer.echo("\nprobes that failed")
-        print_table(
-            ("suite", "prompt", "before", "after", "edit"),
-            [
-                (
-                    p.suite,
-                    short(p.prompt),
-                    short(p.answer_before, 30),
-                    short(p.answer_after, 30),
-                    (p.edit_id or "-")[:12],
-                )
-                for p in failed
-            ],
-        )
+        probe_columns: Columns[ProbeRecord] = {
+            "suite": lambda probe: probe.suite,
+            "prompt": lambda probe: short(probe.prompt),
+            "before": lambda probe: short(probe.answer_before, 30),
+            "after": lambda probe: short(probe.answer_after, 30),
+            "edit": lambda probe: (probe.edit_id or "-")[:12],
+        }
+        print_columns(failed, probe_columns)
 
 
 @app.command()
@@ -220,13 +210,14 @@ def log(ctx: typer.Context, as_json: Json = False) -> None:
     """Every change of champion: when, by whom and why. The latest first."""
     with state(ctx).ledger(create=False) as ledger:
         champions = ledger.champions.history(limit=1000)
-    if as_json:
-        print_json(champions)
-        return
-    print_table(
-        ("time", "champion", "before", "who", "why"),
-        [(c.at, c.version[:12], (c.previous or "-")[:12], c.actor, c.reason) for c in champions],
-    )
+    columns: Columns[Champion] = {
+        "time": lambda champion: champion.at,
+        "champion": lambda champion: champion.version[:12],
+        "before": lambda champion: (champion.previous or "-")[:12],
+        "who": lambda champion: champion.actor,
+        "why": lambda champion: champion.reason,
+    }
+    print_records(champions, columns, as_json)
 
 
 def _number(suite: Any) -> float | None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from cli.printing import print_outcome
 from console.context import Json, new_app, state
 from console.errors import UsageProblem
-from console.output import print_json
 
 app = new_app(no_args_is_help=True)
 
@@ -51,7 +51,8 @@ def peft(
     export_version(
         backbone, opened, folder, track(wanted, "exporting", transient=True, disable=quiet)
     )
-    if as_json:
-        print_json({"version": opened.id, "adapters": len(wanted), "folder": folder})
-        return
-    typer.echo(f"{len(wanted)} adapters of version {opened.id[:12]} in {folder}.")
+    print_outcome(
+        {"version": opened.id, "adapters": len(wanted), "folder": folder},
+        f"{len(wanted)} adapters of version {opened.id[:12]} in {folder}.",
+        as_json,
+    )

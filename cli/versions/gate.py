@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.printing import Columns, print_columns
 from console.context import Json, new_app, state
 from console.output import print_json, print_table, short
+
+if TYPE_CHECKING:
+    from tasks.gate.types import Check
 
 app = new_app()
 
@@ -63,22 +67,17 @@ def gate(
 def _show(result: Any) -> None:
     from tasks.gate.types import text_of
 
-    print_table(
-        ("suite", "what", "value", "judged on", "asked for", "n", ""),
-        [
-            (
-                c.suite,
-                c.metric,
-                f"{c.value:.4g}",
-                c.bound,
-                f"{c.threshold:.4g}",
-                f"{c.n:,}",
-                "passed" if c.passed else f"FAILED: {short(c.reason, 120)}",
-            )
-            for c in result.checks
-            if not (c.passed and c.metric.startswith("share where"))
-        ],
-    )
+    columns: Columns[Check] = {
+        "suite": lambda check: check.suite,
+        "what": lambda check: check.metric,
+        "value": lambda check: f"{check.value:.4g}",
+        "judged on": lambda check: check.bound,
+        "asked for": lambda check: f"{check.threshold:.4g}",
+        "n": lambda check: f"{check.n:,}",
+        "": lambda check: "passed" if check.passed else f"FAILED: {short(check.reason, 120)}",
+    }
+    checks = [c for c in result.checks if not (c.passed and c.metric.startswith("share where"))]
+    print_columns(checks, columns)
     failing = [p for p in result.probes if not p.passed]
     if failing:
         typer.echo("\nprobes that failed")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.printing import print_outcome
 from console.context import Json, Why, state, user
 from console.output import print_json
 
@@ -59,7 +60,5 @@ def delete(
         gone = delete_version(
             here.context(ledger), resolve(ledger, version), actor=user(), reason=reason
         )
-    if as_json:
-        print_json({"deleted": gone})
-        return
-    typer.echo(f"{gone[:12]} is deleted; its record stays (`melo versions show {gone[:12]}`).")
+    sentence = f"{gone[:12]} is deleted; its record stays (`melo versions show {gone[:12]}`)."
+    print_outcome({"deleted": gone}, sentence, as_json)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.printing import Columns, print_outcome, print_records
 from console.context import Json, new_app, state
 from console.output import print_json, print_table
 
@@ -35,23 +36,15 @@ def list_suites(ctx: typer.Context, as_json: Json = False) -> None:
         }
         for s in suites
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ("suite", "purpose", "probes", "expect", "source", "problem"),
-        [
-            (
-                r["suite"],
-                r["purpose"],
-                r["probes"],
-                ", ".join(r["expect"]),
-                r["source"],
-                r["problem"],
-            )
-            for r in rows
-        ],
-    )
+    columns: Columns[dict[str, Any]] = {
+        "suite": lambda row: row["suite"],
+        "purpose": lambda row: row["purpose"],
+        "probes": lambda row: row["probes"],
+        "expect": lambda row: ", ".join(row["expect"]),
+        "source": lambda row: row["source"],
+        "problem": lambda row: row["problem"],
+    }
+    print_records(rows, columns, as_json)
 
 
 @app.command()
@@ -83,10 +76,11 @@ def add(
     }
     folder = state(ctx).settings.paths.suites
     suite = add_suite(folder, name or file.stem, read_rows(file), header)
-    if as_json:
-        print_json({"suite": suite.name, "probes": len(suite.probes), "folder": folder})
-        return
-    typer.echo(f"{suite.name}: {len(suite.probes):,} probes in {folder}. Every gate asks them.")
+    print_outcome(
+        {"suite": suite.name, "probes": len(suite.probes), "folder": folder},
+        f"{suite.name}: {len(suite.probes):,} probes in {folder}. Every gate asks them.",
+        as_json,
+    )
 
 
 @app.command("from-traffic")
@@ -111,12 +105,11 @@ def from_traffic(
     settings = state(ctx).settings
     paths = files or sorted(settings.paths.traffic.glob("*.jsonl"))
     taken = suite_from_traffic(settings.paths.suites, paths, held_back=held_back, most=most)
-    if as_json:
-        print_json(taken)
-        return
-    typer.echo(
+    print_outcome(
+        taken,
         f"{taken.asked:,} questions that every gate asks, {taken.held_back:,} that only audits ask; "
-        f"{taken.left_out:,} rows left out."
+        f"{taken.left_out:,} rows left out.",
+        as_json,
     )
 
 
