@@ -23,7 +23,6 @@ class Champions:
         expected: str | None,
         actor: str,
         reason: str,
-        now: datetime | None = None,
     ) -> None:
         """Make a version the champion if `expected` (None: none yet) still is.
 
@@ -41,7 +40,7 @@ class Champions:
             con.execute(
                 "INSERT INTO champions SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? "
                 "FROM champions",
-                [version_id, now or datetime.now(UTC), actor, reason, serving],
+                [version_id, datetime.now(UTC), actor, reason, serving],
             )
 
     def current(self) -> Champion | None:

@@ -150,15 +150,13 @@ class Decisions:
         )
         return [Decided(*row) for row in rows]
 
-    def undo(
-        self, decision_id: str, *, actor: str, reason: str, now: datetime | None = None
-    ) -> list[str]:
+    def undo(self, decision_id: str, *, actor: str, reason: str) -> list[str]:
         """Put back how things stood before a decision; returns the edits that moved.
 
         The edit that an answer became is held for review, so that no answer is lost. Raises UnknownId;
         IllegalTransition where the decision has no undo, or an edit has gone on since.
         """
-        at = now or datetime.now(UTC)
+        at = datetime.now(UTC)
         with self._store.write() as con:
             row = first(
                 con.execute(

@@ -36,7 +36,7 @@ class Deduplication:
         self._store = store
         self._edits = edits
 
-    def uncompared(self, space: str, *, limit: int, now: datetime | None = None) -> list[Question]:
+    def uncompared(self, space: str, *, limit: int) -> list[Question]:
         """Questions not compared in this key space yet, in order of arrival.
 
         All that are in a job or in a version, and at most `limit` of those that are ready, the
@@ -44,7 +44,7 @@ class Deduplication:
         """
         with self._store.read() as con:
             rows = statement("uncompared").rows(
-                con, space=space, limit=limit, now=now or datetime.now(UTC)
+                con, space=space, limit=limit, now=datetime.now(UTC)
             )
         return [_question(row) for row in rows]
 

@@ -26,7 +26,6 @@ class Edits:
         state: str | None = None,
         ids: Iterable[str] | None = None,
         source: str | None = None,
-        hold: str | None = None,
         limit: int | None = None,
     ) -> list[EditRecord]:
         """Edits in order of arrival. An id may be shortened to a prefix that fits one edit."""
@@ -34,10 +33,8 @@ class Edits:
         with self._store.read() as con:
             if wanted is not None:
                 wanted = [full_id(con, edit_id) for edit_id in wanted]
-            rows = statement("edits").rows(
-                con, state=state, ids=wanted, source=source, hold=hold,
-                limit=2**62 if limit is None else limit,
-            )  # fmt: skip
+            most = 2**62 if limit is None else limit
+            rows = statement("edits").rows(con, state=state, ids=wanted, source=source, limit=most)
         return [_edit(row) for row in rows]
 
     def get(self, edit_id: str) -> EditRecord:
@@ -112,8 +109,6 @@ class Edits:
         actor: str,
         reason: str,
         version: str | None = None,
-        *,
-        now: datetime | None = None,
     ) -> None:
         """Take edits to a state, all or none.
 
@@ -124,7 +119,7 @@ class Edits:
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
             states.move(
-                con, ids, to, at=now or datetime.now(UTC), actor=actor, reason=reason,
+                con, ids, to, at=datetime.now(UTC), actor=actor, reason=reason,
                 version=version, hold="review" if to == states.HELD else None,
             )  # fmt: skip
 

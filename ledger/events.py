@@ -22,13 +22,12 @@ class Events:
         severity: str = "info",
         version: str | None = None,
         edit_id: str | None = None,
-        now: datetime | None = None,
     ) -> None:
         """Keep something that an operator should see."""
         with self._store.write() as con:
             con.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-                [now or datetime.now(UTC), kind, severity, message, version, edit_id],
+                [datetime.now(UTC), kind, severity, message, version, edit_id],
             )
 
     def latest(self, *, limit: int = 100, kind: str | None = None) -> list[Event]:

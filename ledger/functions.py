@@ -10,6 +10,8 @@ strict_json(text)                           JSON by the standard: "{..." , or "!
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,17 +25,16 @@ ROLES = ("system", "developer", "user", "assistant")
 
 def register(con: duckdb.DuckDBPyConnection) -> None:
     """Make the functions known to a connection. Values go in and out in batches."""
-    for name, function, parameters in (
-        ("normalize_question", questions, ["VARCHAR"]),
-        ("subject_may_stand_in", _subjects, ["VARCHAR", "VARCHAR", "VARCHAR[]"]),
-        ("asked_in", _last_questions, ["VARCHAR"]),
-        ("said_in", _user_texts, ["VARCHAR"]),
-        ("strict_json", _strict, ["VARCHAR"]),
+    for name, function, parameters, result in (
+        ("normalize_question", questions, ["VARCHAR"], "VARCHAR"),
+        ("subject_may_stand_in", _subjects, ["VARCHAR", "VARCHAR", "VARCHAR[]"], "BOOLEAN"),
+        ("asked_in", _each(asked_in), ["VARCHAR"], "VARCHAR"),
+        ("said_in", _each(said_in), ["VARCHAR"], "VARCHAR"),
+        ("strict_json", _each(strict_json), ["VARCHAR"], "VARCHAR"),
     ):
         con.create_function(
-            name, function, parameters, "BOOLEAN" if function is _subjects else "VARCHAR",
-            type="arrow", null_handling="special",
-        )  # fmt: skip
+            name, function, parameters, result, type="arrow", null_handling="special"
+        )
 
 
 def questions(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -61,14 +62,14 @@ def _subjects(prompts: pa.Array, names: pa.Array, aliases: pa.Array) -> pa.Array
     )
 
 
-def _last_questions(conversations: pa.Array) -> pa.Array:
-    messages = [None if text is None else asked_in(text) for text in conversations.to_pylist()]
-    return pa.array(messages, pa.string())
+def _each(function: Callable[[str], str]) -> Callable[[pa.Array], pa.Array]:
+    """A function of one text, for a batch of them; NULL stays NULL."""
 
+    def batch(texts: pa.Array) -> pa.Array:
+        results = [None if text is None else function(text) for text in texts.to_pylist()]
+        return pa.array(results, pa.string())
 
-def _user_texts(conversations: pa.Array) -> pa.Array:
-    texts = [None if text is None else said_in(text) for text in conversations.to_pylist()]
-    return pa.array(texts, pa.string())
+    return batch
 
 
 def asked_in(conversation: str) -> str:
@@ -113,10 +114,6 @@ def _content(message: dict[str, object]) -> str | None:
     if content is None and message.get("role") == "assistant":
         return ""
     return content if isinstance(content, str) else None
-
-
-def _strict(texts: pa.Array) -> pa.Array:
-    return pa.array([strict_json(text) for text in texts.to_pylist()], pa.string())
 
 
 def strict_json(text: str) -> str:

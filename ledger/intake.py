@@ -27,7 +27,9 @@ from ledger.types import (
     RelationTemplates,
 )
 
-LINE_SCHEMA = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("unreadable", pa.string())])
+LINE_SCHEMA = pa.schema(
+    [("line", pa.int64()), ("raw", pa.large_string()), ("unreadable", pa.string())]
+)
 
 
 class Intake:
@@ -121,13 +123,8 @@ class Intake:
 
 def line_table(rows: list[tuple[int, str]]) -> pa.Table:
     """Numbered lines as `staging.stage` takes them."""
-    return pa.table(
-        {
-            "line": pa.array([line for line, _ in rows], pa.int64()),
-            "raw": pa.array([raw for _, raw in rows], pa.large_string()),
-            "unreadable": pa.nulls(len(rows), pa.string()),
-        }
-    )
+    numbers, texts = zip(*rows, strict=True)
+    return pa.table([numbers, texts, [None] * len(rows)], schema=LINE_SCHEMA)
 
 
 def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules) -> ChunkResult:

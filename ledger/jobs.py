@@ -39,7 +39,6 @@ class Jobs:
         *,
         max_edits: int = 50,
         max_jobs: int | None = None,
-        actor: str = "plan",
         now: datetime | None = None,
     ) -> list[Job]:
         """Put ready edits and requested removals into jobs, the most pressing first.
@@ -61,12 +60,12 @@ class Jobs:
             )
             jobs = []
             for batch, score in batches(rows, max_edits):
-                jobs.append(_create(con, batch, removals, score, at, actor))
+                jobs.append(_create(con, batch, removals, score, at))
                 removals = []
                 if max_jobs is not None and len(jobs) >= max_jobs:
                     break
             if removals:
-                jobs.append(_create(con, [], removals, 1.0, at, actor))
+                jobs.append(_create(con, [], removals, 1.0, at))
             return [self.get(job_id) for job_id in jobs]
 
     def lease(
@@ -111,7 +110,7 @@ class Jobs:
         """Prolong a lease. Raises LeaseLost where it is no longer this worker's."""
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker, at)
+            _require_lease(con, job, worker)
             con.execute(
                 "UPDATE jobs SET lease_until = ? WHERE job_id = ?",
                 [at + timedelta(seconds=lease_seconds), job.id],
@@ -138,27 +137,27 @@ class Jobs:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker, at)
+            _require_lease(con, job, worker)
             planned = set(_planned(con, job.id))
             states.move(
                 con, [i for i in trained if i in planned], states.TRAINED, at=at, actor=worker,
                 reason="block trained", version=version, job_id=job.id,
             )  # fmt: skip
-            states.move_each(
-                con,
-                [*((i, states.REJECTED, reason, None)
-                   for i, reason in (rejected or {}).items() if i in planned),
-                 *((i, states.HELD, reason, "contradiction")
-                   for i, reason in (held or {}).items()
-                   if i in planned and i not in (rejected or {}))],
-                at=at, actor=worker, version=version, job_id=job.id,
-            )  # fmt: skip
+            ends: dict[str, states.Step] = {}
+            for edit_id, why in (held or {}).items():
+                ends[edit_id] = (edit_id, states.HELD, why, "contradiction")
+            for edit_id, why in (rejected or {}).items():
+                ends[edit_id] = (edit_id, states.REJECTED, why, None)
+            steps = [step for edit_id, step in ends.items() if edit_id in planned]
+            states.move_each(con, steps, at=at, actor=worker, version=version, job_id=job.id)
             for edit_id, rival in (rivals or {}).items():
                 con.execute(
                     "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
                     [f"\x1a{min(edit_id, rival)}{max(edit_id, rival)}", edit_id, rival],
                 )
-            _return_to_ready(con, job.id, "its job ended without it", at, worker)
+            left = _planned(con, job.id)
+            reason = "its job ended without it"
+            states.move(con, left, states.READY, at=at, actor=worker, reason=reason)
             con.execute(
                 "UPDATE jobs SET state = 'done', finished_at = ?, version = ?, lease_until = NULL "
                 "WHERE job_id = ?",
@@ -181,26 +180,21 @@ class Jobs:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker, at)
-            con.execute(_REOPEN, [error[:2000], job.id])
-            con.execute(
-                "UPDATE jobs SET doubtful = coalesce(doubtful, 0) + ? WHERE job_id = ?",
-                [int(doubtful), job.id],
-            )
-            return not _give_up_worn_out(con, job.id, max_attempts, error, at)
+            _require_lease(con, job, worker)
+            con.execute(_REOPEN, [error[:2000], int(doubtful), 0, job.id])
+            worn_out = column(con.execute(_WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]))
+            if job.id in worn_out:
+                _give_up(con, job.id, error, at)
+            return job.id not in worn_out
 
     def postpone(self, job: Job, worker: str, error: str) -> None:
         """Give a job back after an error that is not its own: the try does not count.
 
         Raises LeaseLost.
         """
-        at = datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker, at)
-            con.execute(_REOPEN, [error[:2000], job.id])
-            con.execute(
-                "UPDATE jobs SET postponed = coalesce(postponed, 0) + 1 WHERE job_id = ?", [job.id]
-            )
+            _require_lease(con, job, worker)
+            con.execute(_REOPEN, [error[:2000], 0, 1, job.id])
 
     def get(self, job_id: str) -> Job:
         """One job with its edits. Raises UnknownId."""
@@ -236,7 +230,6 @@ class Jobs:
         memory_bytes: int | None = None,
         gpu_bytes: int | None = None,
         device: str | None = None,
-        now: datetime | None = None,
     ) -> None:
         """Keep what one stage of a job took, with how many edits the job has."""
         with self._store.write() as con:
@@ -245,7 +238,7 @@ class Jobs:
                 "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
                 "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
                 "AS job_id) j",
-                [version_id, stage, now or datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
+                [version_id, stage, datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
                  device, job_id, version_id],
             )  # fmt: skip
 
@@ -257,7 +250,7 @@ FROM jobs WHERE job_id = ?
 
 
 def _create(
-    con: Connection, batch: list[str], removals: list[str], score: float, at: datetime, actor: str
+    con: Connection, batch: list[str], removals: list[str], score: float, at: datetime
 ) -> str:
     job_id = uuid.uuid4().hex[:12]
     con.execute(
@@ -275,14 +268,12 @@ def _create(
             "AND NOT done",
             [job_id, removals],
         )
-    states.move(
-        con, batch, states.PLANNED, at=at, actor=actor, reason=f"planned in job {job_id}",
-        job_id=job_id,
-    )  # fmt: skip
+    reason = f"planned in job {job_id}"
+    states.move(con, batch, states.PLANNED, at=at, actor="plan", reason=reason, job_id=job_id)
     return job_id
 
 
-def _require_lease(con: Connection, job: Job, worker: str, at: datetime) -> None:
+def _require_lease(con: Connection, job: Job, worker: str) -> None:
     row = first(con.execute("SELECT worker, attempt, state FROM jobs WHERE job_id = ?", [job.id]))
     if row is None:
         raise UnknownId(f"no job {job.id!r} is on record.")
@@ -301,20 +292,11 @@ SELECT job_id, attempt FROM (
     WHERE state = 'open' OR (state = 'leased' AND lease_until <= ?))
 WHERE attempt - coalesce(postponed, 0) - doubts >= ? OR doubts >= ?
 """
-_REOPEN = (
-    "UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ? WHERE job_id = ?"
-)
-
-
-def _give_up_worn_out(
-    con: Connection, job_id: str, max_attempts: int, error: str, at: datetime
-) -> bool:
-    """Give a job up that was handed back too often; whether it was."""
-    worn = con.execute(_WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]).fetchall()
-    if job_id not in {row[0] for row in worn}:
-        return False
-    _give_up(con, job_id, error, at)
-    return True
+_REOPEN = """
+UPDATE jobs SET state = 'open', worker = NULL, lease_until = NULL, error = ?,
+       doubtful = coalesce(doubtful, 0) + ?, postponed = coalesce(postponed, 0) + ?
+WHERE job_id = ?
+"""
 
 
 def _planned(con: Connection, job_id: str) -> list[str]:
@@ -336,8 +318,3 @@ def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
         "WHERE job_id = ?",
         [at, error[:2000], job_id],
     )
-
-
-def _return_to_ready(con: Connection, job_id: str, reason: str, at: datetime, actor: str) -> None:
-    left = _planned(con, job_id)
-    states.move(con, left, states.READY, at=at, actor=actor, reason=reason)

@@ -38,13 +38,12 @@ class Quarantine:
         rules: IntakeRules,
         mapping: Mapping | None = None,
         templates: tuple[RelationTemplates, ...] = (),
-        now: datetime | None = None,
     ) -> int:
         """Judge quarantined lines again; those that can be used now take the usual way.
 
         A line keeps its file and number. Returns how many left the quarantine.
         """
-        at = now or datetime.now(UTC)
+        at = datetime.now(UTC)
         with self._store.write() as con:
             left = 0
             files = con.execute(

@@ -49,10 +49,9 @@ class Removals:
         to: str = states.REVOKED,
         actor: str,
         reason: str,
-        now: datetime | None = None,
     ) -> None:
         """End active edits whose keys a promoted version no longer holds."""
-        at = now or datetime.now(UTC)
+        at = datetime.now(UTC)
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
             states.move(con, ids, to, at=at, actor=actor, reason=reason, version=version)
@@ -61,16 +60,14 @@ class Removals:
                 [ids],
             )
 
-    def carry_out(
-        self, edit_ids: Iterable[str], version: str, *, actor: str, now: datetime | None = None
-    ) -> list[str]:
+    def carry_out(self, edit_ids: Iterable[str], version: str, *, actor: str) -> list[str]:
         """End the active edits whose removal was requested, now that `version` serves; returns them.
 
         The others keep their state.
         """
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
-            return end_requested(con, ids, version, now or datetime.now(UTC), actor)
+            return end_requested(con, ids, version, datetime.now(UTC), actor)
 
     def versions(self) -> list[str]:
         """Versions of ended jobs that lack an active edit which was asked to go."""

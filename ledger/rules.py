@@ -23,7 +23,6 @@ from ledger.types import IntakeRules
 
 NO_DATE = -(2**62)  # before every date
 
-Steps = list[tuple[str, str, str, str | None]]
 Decisions = list[tuple[str | None, str, str, str, bool]]
 
 
@@ -51,13 +50,13 @@ class Contender:
 
 def decide(
     contenders: dict[str, Contender], rivals: dict[str, set[str]], rules: IntakeRules
-) -> tuple[Steps, Decisions]:
+) -> tuple[list[states.Step], Decisions]:
     """From the strongest to the weakest: an edit without an accepted or undecided rival is accepted."""
     order = sorted(contenders.values(), key=Contender.rank, reverse=True)
     order = _superseded_last(order, rivals)
     accepted: set[str] = set()
     undecided: set[str] = set()
-    steps: dict[str, tuple[str, str, str, str | None]] = {}
+    steps: dict[str, states.Step] = {}
     decisions: Decisions = []
     for edit in order:
         stronger = rivals[edit.id] & accepted or rivals[edit.id] & undecided
@@ -129,7 +128,7 @@ def _hold(
     rival: Contender,
     accepted: set[str],
     undecided: set[str],
-    steps: dict[str, tuple[str, str, str, str | None]],
+    steps: dict[str, states.Step],
 ) -> None:
     """Neither wins: hold both, except one that is in use, which stays."""
     reason = "contradicts {}; no rule decides"

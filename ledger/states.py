@@ -33,6 +33,7 @@ IN_FLIGHT = (PLANNED, TRAINED, ACTIVE)  # in a job or in a version
 LIVE = (READY, *IN_FLIGHT)
 ENDED = (REJECTED, SUPERSEDED, REVOKED, EXPIRED)
 
+Step = tuple[str, str, str, str | None]  # edit, state, reason, what it is held for
 _LEAVE = {SUPERSEDED, REVOKED, EXPIRED}
 ALLOWED: dict[str, frozenset[str]] = {
     RECEIVED: frozenset({HELD, READY, REJECTED} | _LEAVE),
@@ -79,14 +80,14 @@ def move(
 
 def move_each(
     con: Connection,
-    steps: Sequence[tuple[str, str, str, str | None]],
+    steps: Sequence[Step],
     *,
     at: datetime,
     actor: str,
     version: str | None = None,
     job_id: str | None = None,
 ) -> None:
-    """As `move`, with a state, a reason and a hold for each edit: (edit, to, reason, hold)."""
+    """As `move`, with a state, a reason and a hold for each edit."""
     if not steps:
         return
     with registered(con, "moving", texts("edit_id", "to_state", "reason", "hold"), steps):

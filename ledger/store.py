@@ -219,11 +219,7 @@ class Store:
             time.sleep(random.uniform(0.5, 1.5) * BETWEEN_TRIES)
 
     def _connect(self, *, read_only: bool) -> Connection:
-        config: dict[str, Any] = {
-            "threads": self._threads,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
+        config = configuration(self._threads)
         if not read_only:
             config["storage_compatibility_version"] = "v1.5.0"
         deadline, pause = time.monotonic() + self._timeout, FIRST_PAUSE
@@ -237,7 +233,8 @@ class Store:
                 return con
             except duckdb.Error as error:
                 if "lock" not in str(error).lower():
-                    raise NotALedger(f"{self.path} can't be opened: {_one_line(error)}") from None
+                    reason = str(error).splitlines()[0][:300]
+                    raise NotALedger(f"{self.path} can't be opened: {reason}") from None
                 if time.monotonic() > deadline:
                     raise LedgerBusy(f"{self.path} is held by another program.") from None
             time.sleep(pause)
@@ -274,6 +271,15 @@ class Store:
         self._next_publication = time.monotonic() + max(0.5, 10 * spent)
 
 
+def configuration(threads: int) -> dict[str, Any]:
+    """How DuckDB is opened: it fetches nothing from outside."""
+    return {
+        "threads": threads,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+
+
 def first(result: Connection) -> Any:
     """The first row or None, with the result read to its end: an open one blocks the connection."""
     rows = result.fetchall()
@@ -301,7 +307,3 @@ def registered(
 def texts(*names: str) -> pa.Schema:
     """A schema whose columns are texts."""
     return pa.schema([(name, pa.string()) for name in names])
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300]

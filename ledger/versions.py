@@ -30,7 +30,6 @@ class Versions:
         edits_removed: Iterable[str] = (),
         registry_version: str | None = None,
         info: Mapping[str, object] | None = None,
-        now: datetime | None = None,
     ) -> None:
         """Record a version once; recording it again fills in what was not known."""
         with self._store.write() as con:
@@ -40,7 +39,7 @@ class Versions:
                     registry_version = coalesce(excluded.registry_version, registry_version),
                     info = json_merge_patch(info, excluded.info)""",
                 [
-                    version_id, parent, job_id, hash, now or datetime.now(UTC), list(edits_added),
+                    version_id, parent, job_id, hash, datetime.now(UTC), list(edits_added),
                     list(edits_removed), registry_version, json.dumps(dict(info or {})),
                 ],
             )  # fmt: skip
@@ -69,9 +68,7 @@ class Versions:
                      row.probes, row.failed],
                 )  # fmt: skip
 
-    def record_probe_results(
-        self, version_id: str, results: Iterable[ProbeRecord], *, now: datetime | None = None
-    ) -> int:
+    def record_probe_results(self, version_id: str, results: Iterable[ProbeRecord]) -> int:
         """Record answers probe by probe, in bulk; returns how many."""
         rows = list(results)
         if not rows:
@@ -88,7 +85,7 @@ class Versions:
             con.register("probed", table)
             con.execute(
                 "INSERT INTO probe_results SELECT ?, ?, probed.* FROM probed",
-                [version_id, now or datetime.now(UTC)],
+                [version_id, datetime.now(UTC)],
             )
             con.unregister("probed")
         return len(rows)

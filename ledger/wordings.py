@@ -20,10 +20,9 @@ class Wordings:
         narrow: Mapping[str, Iterable[str]],
         *,
         judged: Iterable[str],
-        now: datetime | None = None,
     ) -> None:
         """Record which of the judged edits a version does not find in which wordings."""
-        at = now or datetime.now(UTC)
+        at = datetime.now(UTC)
         with self._store.write() as con:
             con.execute(
                 "DELETE FROM narrow WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [list(judged)]
@@ -48,11 +47,10 @@ class Wordings:
         *,
         actor: str,
         version: str,
-        now: datetime | None = None,
     ) -> None:
         """Record wordings of an edit's question that a version has taken up without training."""
         with self._store.write() as con:
             con.executemany(
                 "INSERT INTO wordings VALUES (?, ?, ?, ?, ?)",
-                [[edit_id, w, actor, version, now or datetime.now(UTC)] for w in wordings],
+                [[edit_id, w, actor, version, datetime.now(UTC)] for w in wordings],
             )

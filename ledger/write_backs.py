@@ -50,13 +50,13 @@ class WriteBacks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, tools: Sequence[str], *, now: datetime | None = None) -> int:
+    def note(self, tools: Sequence[str]) -> int:
         """Note the places of edits that serve by now and were not noted; returns how many are new.
 
         A place is a trace that a report of the edit came from, or a report without the answer that the
         edit answered.
         """
-        at, noted = now or datetime.now(UTC), 0
+        at, noted = datetime.now(UTC), 0
         with self._store.write() as con:
             for tool in tools:
                 mark = first(
@@ -104,7 +104,7 @@ class WriteBacks:
         )
         return [WriteBack(*row) for row in rows]
 
-    def begin(self, key: str, *, now: datetime | None = None) -> bool:
+    def begin(self, key: str) -> bool:
         """Put the intent on record; False where its edit serves no more or the place was told."""
         with self._store.write() as con:
             begun = con.execute(
@@ -112,18 +112,16 @@ class WriteBacks:
                 "error = NULL "
                 "WHERE key = ? AND state IN ('waiting', 'begun', 'failed') AND edit_id IN "
                 "(SELECT edit_id FROM edit_states WHERE state = 'active') RETURNING key",
-                [now or datetime.now(UTC), key],
+                [datetime.now(UTC), key],
             ).fetchall()
         return bool(begun)
 
-    def end(
-        self, key: str, state: str, error: str | None = None, *, now: datetime | None = None
-    ) -> None:
+    def end(self, key: str, state: str, error: str | None = None) -> None:
         """Put the outcome on record: done, refused, failed or unknown."""
         with self._store.write() as con:
             con.execute(
                 "UPDATE write_backs SET state = ?, error = ?, ended_at = ? WHERE key = ?",
-                [state, error, now or datetime.now(UTC), key],
+                [state, error, datetime.now(UTC), key],
             )
 
 

@@ -9,6 +9,8 @@ import pyarrow as pa
 from ledger.insight.readcopy import row, rows, table
 from ledger.store import Connection
 
+SHOWN = 100  # edits that a search gives at most
+
 
 def search(
     con: Connection,
@@ -16,13 +18,12 @@ def search(
     *,
     state: str | None = None,
     source: str | None = None,
-    limit: int = 100,
 ) -> pa.Table:
     """Edits in whose prompt, answer, subject or id the text stands; exact ones first, then the latest.
 
     edit, prompt, target, state, source, received_at.
     """
-    return table(con, _SEARCH, {"text": text, "state": state, "source": source, "limit": limit})
+    return table(con, _SEARCH, {"text": text, "state": state, "source": source, "limit": SHOWN})
 
 
 def facts(con: Connection, edit: str) -> dict[str, Any] | None:

@@ -56,9 +56,9 @@ def backlog(con: Connection, now: datetime) -> pa.Table:
     return table(con, _BACKLOG, {"now": now})
 
 
-def alerts(con: Connection, now: datetime, hours: int = 24) -> list[dict[str, Any]]:
-    """What an operator should see of these hours, newest first: happened_at, severity, kind, message."""
-    return rows(con, _ALERTS, {"now": now, "since": now - timedelta(hours=hours)})
+def alerts(con: Connection, now: datetime) -> list[dict[str, Any]]:
+    """What an operator should see of a day, newest first: happened_at, severity, kind, message."""
+    return rows(con, _ALERTS, {"now": now, "since": now - timedelta(days=1)})
 
 
 _CHAMPION = """

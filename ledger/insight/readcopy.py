@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ledger import schema
 from ledger.errors import LedgerError, NotALedger
-from ledger.store import Connection
+from ledger.store import Connection, configuration
 
 TRIES = 5  # of opening a copy that is replaced at that very moment
 
@@ -61,13 +61,7 @@ class ReadCopy:
     def _connect(self) -> Connection:
         for left in reversed(range(TRIES)):
             before = self.stamp()
-            con = duckdb.connect(
-                config={
-                    "threads": self._threads,
-                    "autoinstall_known_extensions": False,
-                    "autoload_known_extensions": False,
-                }
-            )
+            con = duckdb.connect(config=configuration(self._threads))
             try:
                 name = str(self.path).replace("'", "''")
                 con.execute(f"ATTACH '{name}' AS ledger (READ_ONLY)")

@@ -18,7 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from ledger.insight.readcopy import rows, table
-from ledger.store import Connection
+from ledger.store import Connection, configuration
+
+BINS = 40  # of distances
 
 
 def files(folder: Path, now: datetime, days: int) -> list[Path]:
@@ -39,13 +41,7 @@ def newest(folder: Path) -> date | None:
 @contextlib.contextmanager
 def opened(paths: list[Path], *, threads: int = 2) -> Iterator[Connection]:
     """A connection whose table `served` holds the lines of these files."""
-    con = duckdb.connect(
-        config={
-            "threads": threads,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
+    con = duckdb.connect(config=configuration(threads))
     try:
         con.execute("SET TimeZone = 'UTC'")
         con.execute(_SERVED, {"paths": [str(path) for path in paths]})
@@ -65,12 +61,12 @@ def by_hour(con: Connection) -> pa.Table:
     return table(con, _BY_HOUR)
 
 
-def reach(con: Connection, bins: int = 40) -> pa.Table:
+def reach(con: Connection) -> pa.Table:
     """How near served prompts came: distance in units of the radius, in bins to 2: ratio, who, answers.
 
     who: "an edit" or "the backbone". Prompts that no key came into question for are left out.
     """
-    return table(con, _REACH, {"bins": bins})
+    return table(con, _REACH, {"bins": BINS})
 
 
 def hits(con: Connection) -> pa.Table:

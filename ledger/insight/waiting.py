@@ -11,6 +11,7 @@ from ledger.insight.readcopy import rows, table
 from ledger.store import Connection
 
 WEEKS = 26  # of the small bars beside each source
+LISTED, REVIEWED, REASONS = 200, 100, 12  # edits that wait, those for a person, reasons: at most
 
 
 def reasons(con: Connection, now: datetime) -> pa.Table:
@@ -24,11 +25,10 @@ def edits(
     *,
     state: str | None = None,
     source: str | None = None,
-    limit: int = 200,
 ) -> pa.Table:
     """Waiting edits, the longest first: edit, state, hold, hours, urgent, source,
     prompt, target."""
-    return table(con, _EDITS, {"now": now, "state": state, "source": source, "limit": limit})
+    return table(con, _EDITS, {"now": now, "state": state, "source": source, "limit": LISTED})
 
 
 def contradictions(
@@ -46,17 +46,17 @@ def contradiction_counts(con: Connection) -> dict[str, int]:
     return {name: int(number) for name, number in counts.items()}
 
 
-def review(con: Connection, now: datetime, limit: int = 100) -> pa.Table:
+def review(con: Connection, now: datetime) -> pa.Table:
     """Edits that only a person can let in, the longest waiting first."""
-    return table(con, _REVIEW, {"now": now, "limit": limit})
+    return table(con, _REVIEW, {"now": now, "limit": REVIEWED})
 
 
-def to_decide(con: Connection, now: datetime, limit: int = 100) -> list[dict[str, Any]]:
+def to_decide(con: Connection, now: datetime) -> list[dict[str, Any]]:
     """What only a person can decide, whole: urgent ones first, then the most reported, then the oldest.
 
     rivals: what other answers its question has, each with edit, target, source, state, reports.
     """
-    waiting = rows(con, _TO_DECIDE, {"now": now, "limit": limit})
+    waiting = rows(con, _TO_DECIDE, {"now": now, "limit": REVIEWED})
     rivals: dict[str, list[dict[str, Any]]] = {}
     for rival in rows(con, _RIVALS, [[item["edit"] for item in waiting]]):
         rivals.setdefault(rival.pop("about"), []).append(rival)
@@ -72,9 +72,9 @@ def sources(con: Connection, now: datetime) -> pa.Table:
     return table(con, _SOURCES, {"now": now, "since": now - timedelta(weeks=WEEKS), "weeks": WEEKS})
 
 
-def quarantine(con: Connection, limit: int = 12) -> pa.Table:
+def quarantine(con: Connection) -> pa.Table:
     """Why lines can't be used: reason, lines, latest."""
-    return table(con, _QUARANTINE, [limit])
+    return table(con, _QUARANTINE, [REASONS])
 
 
 _WAITING = "('received', 'held', 'ready', 'planned', 'trained')"

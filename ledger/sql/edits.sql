@@ -1,5 +1,5 @@
 -- Edits in order of arrival, as `Edit` takes them; a parameter that is NULL leaves nothing out.
--- parameters: $state, $ids, $source, $hold, $limit
+-- parameters: $state, $ids, $source, $limit
 SELECT e.edit_id, e.kind, e.prompt, e.target, s.state::VARCHAR,
        CASE WHEN o.origin = 'given' THEN o.subject ELSE coalesce(e.subject, o.subject) END, e.relation,
        e.old_answer, e.aliases,
@@ -21,5 +21,5 @@ JOIN (SELECT edit_id, count(*) AS reported, count(DISTINCT source) AS sources FR
       GROUP BY edit_id) n USING (edit_id)
 WHERE ($state IS NULL OR s.state = $state::edit_state)
   AND ($ids IS NULL OR e.edit_id IN (SELECT unnest($ids::VARCHAR[])))
-  AND ($source IS NULL OR e.source = $source) AND ($hold IS NULL OR s.hold = $hold)
+  AND ($source IS NULL OR e.source = $source)
 ORDER BY e.seq LIMIT $limit

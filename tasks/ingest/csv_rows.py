@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tasks.ingest.columns import Columns
-from tasks.ingest.lines import KEPT_OF_LONG_LINE, broken
+from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken
 from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
 from text import strict_json
 
-Record = tuple[str, str | None]  # text, and why it can't be read
 SEPARATORS = ",;\t|"
 LONGEST = 8 * BLOCK  # characters in which a quote must be closed
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)

@@ -23,15 +23,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ledger.intake import LINE_SCHEMA
 from tasks.ingest.columns import Columns
 from tasks.ingest.csv_rows import read_csv
 from tasks.ingest.json_values import read_json
-from tasks.ingest.lines import Chunk, ahead, broken, marked_row, read_lines, too_long
+from tasks.ingest.lines import Chunk, Record, ahead, broken, marked_row, read_lines, too_long
 from tasks.ingest.opening import DAMAGE
 from tasks.ingest.xlsx_rows import read_xlsx
 from text import strict_json
 
-Record = tuple[str, str | None]  # text, and why it can't be read
 RECORDS_AT_ONCE = 20_000
 KINDS = {
     ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".xlsx": "xlsx",
@@ -96,13 +96,9 @@ def chunks(
 def table(begin: int, records: Sequence[Record], max_line_bytes: int) -> pa.Table:
     """Records as the lines after line `begin`; one that is too long is cut short and marked."""
     checked = [_within(text, problem, max_line_bytes) for text, problem in records]
-    return pa.table(
-        {
-            "line": pa.array(range(begin + 1, begin + 1 + len(checked)), pa.int64()),
-            "raw": pa.array([text for text, _ in checked], pa.large_string()),
-            "unreadable": pa.array([problem for _, problem in checked], pa.string()),
-        }
-    )
+    numbers = range(begin + 1, begin + 1 + len(checked))
+    columns = [numbers, [text for text, _ in checked], [problem for _, problem in checked]]
+    return pa.table(columns, schema=LINE_SCHEMA)
 
 
 def _within(text: str, problem: str | None, max_line_bytes: int) -> Record:

@@ -15,10 +15,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.ingest.lines import KEPT_OF_LONG_LINE, broken, first_line
+from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken, first_line
 from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
 
-Record = tuple[str, str | None]  # text, and why it can't be read
 LONGEST = 8 * BLOCK  # characters in which a value must end
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r\ufeff]*")

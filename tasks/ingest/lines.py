@@ -18,9 +18,11 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from ledger.intake import LINE_SCHEMA
 from tasks.ingest.errors import UnpacksTooLarge
 from tasks.ingest.opening import BLOCK, DAMAGE, decoded, open_utf8
 
+Record = tuple[str, str | None]  # text, and why it can't be read
 BATCH = 16_384  # rows of an Arrow batch: DuckDB reads batches in parallel
 KEPT_OF_LONG_LINE = 2_000  # characters of an over-long line that are kept as evidence
 
@@ -152,13 +154,8 @@ def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) 
         unreadable = pa.nulls(len(lengths), pa.string())
     else:
         raw, unreadable = _one_by_one(data, offsets, max_line_bytes, encoding)
-    table = pa.table(
-        {
-            "line": pa.array(np.arange(number + 1, number + 1 + len(lengths), dtype=np.int64)),
-            "raw": raw,
-            "unreadable": unreadable,
-        }
-    )
+    numbers = np.arange(number + 1, number + 1 + len(lengths), dtype=np.int64)
+    table = pa.table([numbers, raw, unreadable], schema=LINE_SCHEMA)
     return pa.Table.from_batches(table.to_batches(max_chunksize=BATCH), table.schema)
 
 
@@ -183,13 +180,7 @@ def _one_by_one(
 
 
 def _marked(number: int, raw: str, problem: str) -> pa.Table:
-    return pa.table(
-        {
-            "line": pa.array([number + 1], pa.int64()),
-            "raw": pa.array([raw], pa.large_string()),
-            "unreadable": pa.array([problem], pa.string()),
-        }
-    )
+    return pa.table([[number + 1], [raw], [problem]], schema=LINE_SCHEMA)
 
 
 def marked_row(text: str) -> str:

@@ -17,11 +17,9 @@ from xml.etree.ElementTree import ParseError
 from tasks.ingest.columns import Columns
 from tasks.ingest.csv_rows import read_cell
 from tasks.ingest.errors import UnpacksTooLarge
-from tasks.ingest.lines import broken
+from tasks.ingest.lines import Record, broken
 from tasks.ingest.opening import DAMAGE
 from text import strict_json
-
-Record = tuple[str, str | None]  # text, and why it can't be read
 
 
 def read_xlsx(path: Path, *, columns: Columns, max_file_bytes: int) -> Iterator[Record]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ledger.intake import LINE_SCHEMA
 from tasks.ingest.lines import Chunk
 from tasks.ingest.shapes.shape import Join, Row, Shape, Unusable
 from text import strict_json
@@ -34,13 +35,7 @@ def _adapted(batch: pa.RecordBatch, shape: Shape, about: Mapping[str, str]) -> p
     for place, problem in enumerate(problems):
         if problem is None:
             texts[place], problems[place] = as_report(texts[place], shape, about)
-    return pa.table(
-        {
-            "line": batch["line"],
-            "raw": pa.array(texts, pa.large_string()),
-            "unreadable": pa.array(problems, pa.string()),
-        }
-    )
+    return pa.table([batch["line"], texts, problems], schema=LINE_SCHEMA)
 
 
 def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, str | None]:
