@@ -120,7 +120,7 @@ class Batcher:
         if jobs:
             try:
                 self.continuous.join(jobs)
-                self.metrics.batch(len(self.continuous))
+                self.metrics.batch_rows.observe(len(self.continuous))
             except Exception as error:
                 self.continuous.clear()
                 delivery.run_separately(self._answering, error)
@@ -232,7 +232,7 @@ class Turn:
     def run(self) -> None:
         """Run the batch. Where it fails, each job once more by itself."""
         jobs = self._delivery.begin(self.jobs)
-        self.batcher.metrics.batch(sum(len(job.rows) for job in jobs))
+        self.batcher.metrics.batch_rows.observe(sum(len(job.rows) for job in jobs))
         try:
             if jobs:
                 self._delivery.run(jobs, lambda: self._after_step(jobs))

@@ -193,7 +193,7 @@ class LoadedVersions:
             refused_still = {n: why for n, why in self._refused.items() if now < why[1]}
             self._refused = {**refused_still, number: (str(error), now + TRY_AGAIN)}
             raise
-        self.metrics.opened(time.monotonic() - began)
+        self.metrics.open_seconds.observe(time.monotonic() - began)
         with self._lock:
             self._open[number] = loaded
         return loaded
@@ -237,7 +237,7 @@ class LoadedVersions:
             if self.trouble is not None:
                 log.warning("the trouble is over: the champion is served as the registry names it")
             self.trouble = None
-        self.metrics.reload_trouble(self.trouble is not None)
+        self.metrics.reload_trouble.set(self.trouble is not None)
         return bool(self._served)
 
     def _report(self, trouble: str) -> None:

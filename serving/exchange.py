@@ -1,7 +1,7 @@
 """One request on its way: its rows are queued on one version, its answer is waited for or streamed.
 
-begin ──► rows ──► version taken ──┬─ complete   until every row has ended
-                                   └─ streaming  until the routes are known, then piece by piece
+begin ──► rows ──► version taken ──┬─ whole      until every row has ended
+                                   └─ streamed   until the routes are known, then piece by piece
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
 
 from melo_engine import Prompt
 from serving.errors import RequestRefused
@@ -96,14 +97,21 @@ class Exchange:
             headers["melo-edit"] = ",".join(quote(edit, safe="") for edit in edits)
         return headers
 
-    async def complete(self, request: Request) -> None:
-        """Wait until all rows have ended, then put them on record. Raises RequestRefused."""
+    async def whole(
+        self, request: Request, body: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> Response:
+        """Wait until all rows have ended, put them on record, then write the answer by `body`.
+
+        Raises RequestRefused.
+        """
         future = self.service.submit("generate", self.loaded, self.rows)
         async with self._abandoning(request):
             await self.service.wait(future, self.rows)
         self._record()
+        content = as_text(await body())
+        return Response(content, media_type="application/json", headers=self.headers)
 
-    async def start(self, request: Request) -> None:
+    async def streamed(self, request: Request, events: AsyncIterator[str]) -> Response:
         """Wait until the routes are known and the answer is on its way. Raises RequestRefused."""
         for index, row in enumerate(self.rows):
             row.on_text = self._sender(index)
@@ -114,9 +122,10 @@ class Exchange:
         if first is None:  # it ended before it began
             await self.service.wait(self._future, self.rows)
             self._pieces.put_nowait(None)
+        return StreamingResponse(events, media_type="text/event-stream", headers=self.headers)
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Text as it settles, after `start`; then the answers are on record. Raises RequestRefused."""
+        """Text as it settles, for `streamed`; then the answers are on record. Raises RequestRefused."""
         assert self._future is not None
         while (piece := await self._pieces.get()) is not None:
             if piece.text or piece.tokens:

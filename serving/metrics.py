@@ -24,17 +24,17 @@ class Metrics:
         answers = Counter("melo_answers", "Answers given.", ("by",), registry=r)
         self._answers = {by: answers.labels(by) for by in ("edit", "backbone")}
         self._tokens = Counter("melo_tokens", "Tokens generated.", registry=r)
-        self._batch = Histogram(
+        self.batch_rows = Histogram(
             "melo_batch_rows", "Answers in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
         )
         self.waiting = Gauge("melo_waiting", "Answers that wait for a batch.", registry=r)
         self._champion = Gauge("melo_champion", "1 for what serves.", ("version",), registry=r)
-        self._trouble = Gauge(
+        self.reload_trouble = Gauge(
             "melo_reload_trouble",
             "1 while the champion of the registry can't be served.",
             registry=r,
         )
-        self._opened = Histogram("melo_open_seconds", "To open a version.", registry=r)
+        self.open_seconds = Histogram("melo_open_seconds", "To open a version.", registry=r)
         self.shadow = Counter(
             "melo_shadow", "Questions that the candidate answered too.", ("same",), registry=r
         )
@@ -53,22 +53,10 @@ class Metrics:
         if tokens:
             self._tokens.inc(tokens)
 
-    def batch(self, rows: int) -> None:
-        """One batch on its way."""
-        self._batch.observe(rows)
-
     def champion(self, version: str) -> None:
         """Another version serves."""
         self._champion.clear()
         self._champion.labels(version).set(1)
-
-    def opened(self, seconds: float) -> None:
-        """A version was opened."""
-        self._opened.observe(seconds)
-
-    def reload_trouble(self, there: bool) -> None:
-        """Whether the registry's champion can't be served."""
-        self._trouble.set(1 if there else 0)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' format."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from melo_engine import Prompt
 from serving import logprobs
@@ -203,14 +203,9 @@ async def _answer(
     )
     writer = CompletionWriter(exchange, chat)
     if body.stream:
-        await exchange.start(request)
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return StreamingResponse(
-            writer.events(usage), media_type="text/event-stream", headers=exchange.headers
-        )
-    await exchange.complete(request)
-    content = as_text(await writer.body())
-    return Response(content, media_type="application/json", headers=exchange.headers)
+        return await exchange.streamed(request, writer.events(usage))
+    return await exchange.whole(request, writer.body)
 
 
 def _event(content: dict[str, Any]) -> str:

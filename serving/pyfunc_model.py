@@ -72,7 +72,8 @@ class MeloModel(PythonModel):  # type: ignore[misc]
         Returns a DataFrame: answer, edit, block, distance, radius, version. What does not apply, as
         the edit behind the backbone's own answer, is None.
         """
-        answers = self.editor.answer(_prompts(model_input), **_generation(params))
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        answers = self.editor.answer(_prompts(model_input), **given)
         rows = [{"answer": a.text, **route_as_json(a.route), "version": a.version} for a in answers]
         return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
@@ -120,10 +121,6 @@ def _prompt(value: Any) -> Prompt:
     if isinstance(value, str):
         return value
     return Conversation.of(list(value) if isinstance(value, list | tuple | np.ndarray) else value)
-
-
-def _generation(params: dict[str, Any] | None) -> dict[str, Any]:
-    return {k: v for k, v in (params or {}).items() if v is not None}
 
 
 mlflow.models.set_model(MeloModel())

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
-from pydantic import Field, Tag
+from fastapi.responses import Response
+from pydantic import Field
 
 from melo_engine import Prompt
 from serving import logprobs
 from serving.access import Ask, Serving
-from serving.body import ShortText, Text
+from serving.body import ShortText
 from serving.errors import RequestRefused
 from serving.exchange import Exchange, as_text
 from serving.limits import error_body
@@ -26,16 +26,11 @@ from serving.schemas import (
     NEUTRAL,
     GenerationRequest,
     Length,
-    Messages,
-    by_shape,
+    TextOrMessages,
     without_idle_tools,
 )
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-Input = Annotated[
-    Annotated[Text, Tag("one-text")] | Annotated[Messages, Tag("one-conversation")],
-    by_shape("give a text or messages"),
-]
 LOGPROBS = "message.output_text.logprobs"
 
 
@@ -54,7 +49,7 @@ class ResponseRequest(GenerationRequest):
         "truncation": ("disabled",),
     }
     silent = GenerationRequest.silent | {"max_tool_calls"}
-    input: Input
+    input: TextOrMessages
     instructions: Content | None = None
     max_output_tokens: Length | None = Field(
         default=None, description="the model's room where not given"
@@ -90,13 +85,8 @@ async def responses(
     exchange = await Exchange.begin(service, body, [_prompt(body)], body.max_output_tokens, "resp")
     writer = ResponseWriter(exchange, body)
     if body.stream:
-        await exchange.start(request)
-        return StreamingResponse(
-            writer.events(), media_type="text/event-stream", headers=exchange.headers
-        )
-    await exchange.complete(request)
-    content = as_text(await writer.response())
-    return Response(content, media_type="application/json", headers=exchange.headers)
+        return await exchange.streamed(request, writer.events())
+    return await exchange.whole(request, writer.response)
 
 
 def _prompt(body: ResponseRequest) -> Prompt:

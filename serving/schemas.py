@@ -68,7 +68,7 @@ Routed = Annotated[
     | Annotated[list[Messages], Field(max_length=MOST_ROWS), Tag("several-conversations")],
     by_shape("give a text or messages, or several"),
 ]
-Reported = Annotated[
+TextOrMessages = Annotated[
     Annotated[Text, Tag("one-text")] | Annotated[Messages, Tag("one-conversation")],
     by_shape("give a text or messages"),
 ]
@@ -194,9 +194,8 @@ class ChatRequest(GenerationRequest):
 
 def without_idle_tools(body: dict[str, Any]) -> dict[str, Any]:
     """A body without tools where none may be called, and without a choice where there are none."""
-    if body.get("tool_choice") == "none":
-        return {k: v for k, v in body.items() if k not in ("tools", "tool_choice")}
-    if not body.get("tools") and body.get("tool_choice") in (None, "auto"):
+    choice = body.get("tool_choice")
+    if choice == "none" or (choice in (None, "auto") and not body.get("tools")):
         return {k: v for k, v in body.items() if k not in ("tools", "tool_choice")}
     return body
 
@@ -222,7 +221,7 @@ class FeedbackRequest(Body):
         default=None, description="id of the completion that it is about"
     )
     index: int = Field(default=0, ge=0, lt=MOST_ROWS, description="which choice of it")
-    prompt: Reported | None = Field(
+    prompt: TextOrMessages | None = Field(
         default=None, description="a text or messages; needed where `answer` is not known"
     )
     target: ShortText | None = Field(
