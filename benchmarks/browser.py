@@ -130,13 +130,6 @@ def _playwright() -> Iterator[tuple[Any, dict[str, Any]]]:
         yield play.chromium, {"executable_path": path, "args": args}
 
 
-def fresh_context(
-    browser: Any, *, scheme: str = "light", width: int = 1360, height: int = 900
-) -> Any:
-    """A browser that has been nowhere yet."""
-    return browser.new_context(**_window(scheme, width, height))
-
-
 def _window(scheme: str = "light", width: int = 1360, height: int = 900) -> dict[str, Any]:
     return {
         "color_scheme": scheme,
@@ -158,7 +151,7 @@ def open_page(
 
     context: opens a tab there, whose files the browser may have from before; None for a fresh one.
     """
-    context = context or fresh_context(browser, scheme=scheme, width=width, height=height)
+    context = context or browser.new_context(**_window(scheme, width, height))
     visit = Visit(context.new_page())
     visit.page.on("request", lambda r: _note_outside(visit, r.url))
     visit.page.on("pageerror", lambda e: visit.errors.append(str(e)))

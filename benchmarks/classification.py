@@ -50,9 +50,9 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
     if not unseen:
         raise DataError("no row of the unseen half has a text and a label that the backbone knows.")
     bare = Method(backbone)
-    options.say("asking the classifier", 0, 1)
+    options.progress("asking the classifier", 0, 1)
     predictions = bare.answer(Asked.of([r.request.question for r in unseen]))
-    options.say("asking the classifier", 1, 1)
+    options.progress("asking the classifier", 1, 1)
     wrong = [r for r, t in zip(unseen, predictions, strict=True) if t != r.request.target]
     right = [r for r, t in zip(unseen, predictions, strict=True) if t == r.request.target]
     edited = _in_order(wrong, seed)[: options.limit]
@@ -138,6 +138,6 @@ def _prepared(rows: Sequence[dict[str, Any]], options: Options) -> Path:
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def shown(text: str, share: float) -> None:
-        options.say("preparing the classifier", round(100 * share), 100)
+        options.progress("preparing the classifier", round(100 * share), 100)
 
     return prepare_classifier(rows, options.cache / f"classifier-{digest}", progress=shown)

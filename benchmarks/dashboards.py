@@ -12,7 +12,6 @@ the ledger next to nothing: what Streamlit and the browser take for any page on 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from benchmarks.browser import (
     served,
 )
 from benchmarks.large_home import make_home
+from benchmarks.progress import Report, silent
 from config import load
 from ledger.insight import ReadCopy
 from ledger.insight.readcopy import row
@@ -41,27 +41,26 @@ def bench(
     versions: int,
     home: Path | None = None,
     pictures: Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """Seconds of each page, the median of five. home: measure this one instead of a synthetic one.
 
     pictures: a folder for a screenshot of each page in light and dark, wide and narrow.
     """
-    say = progress or (lambda text, done, total: None)
     with tempfile.TemporaryDirectory() as scratch:
         if home is None:
             home = Path(scratch) / "home"
-            make_home(home, edits=edits, versions=versions, progress=say)
+            make_home(home, edits=edits, versions=versions, progress=progress)
         with served(home) as url:
             with chromium() as browser:
                 open_page(browser, url).page.context.close()  # the server's imports
                 first = open_page(browser, url)
                 if pictures is not None:
-                    shoot(browser, url, pictures, say)
+                    shoot(browser, url, pictures, progress)
             with returning() as context:
                 for name in PAGES:
                     open_page(None, address(url, name), context=context).page.close()
-                seconds = {name: _seconds(context, url, name, home, say) for name in PAGES}
+                seconds = {name: _seconds(context, url, name, home, progress) for name in PAGES}
     slowest = max(seconds, key=lambda n: seconds[n]["cold"])
     return {
         "edits": edits,
@@ -76,9 +75,7 @@ def bench(
     }
 
 
-def _seconds(
-    context: Any, url: str, name: str, home: Path, say: Callable[[str, int, int], None]
-) -> dict[str, float]:
+def _seconds(context: Any, url: str, name: str, home: Path, say: Report) -> dict[str, float]:
     """Of one page, cold and warm: the median of some rounds."""
     series: dict[str, list[float]] = {"cold": [], "warm": []}
     for turn in range(ROUNDS):
@@ -94,7 +91,7 @@ def _seconds(
     return {kind: _median(seconds) for kind, seconds in series.items()}
 
 
-def shoot(browser: Any, url: str, folder: Path, say: Callable[[str, int, int], None]) -> list[Path]:
+def shoot(browser: Any, url: str, folder: Path, say: Report) -> list[Path]:
     """A screenshot of each page in light and dark, wide and narrow."""
     written = []
     for number, name in enumerate(PAGES):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from config import Settings
 from deployment.ports import free_port
@@ -55,13 +54,6 @@ class Deployment:
     def kill(self, name: str) -> None:
         """SIGKILL a service, and what it started."""
         self.service(name).kill()
-
-    def freeze(self, name: str, *, frozen: bool) -> None:
-        """Stop what a service started, or let it go on, so that it can be looked at in between."""
-        process = self.service(name).process()
-        for child in process.children(recursive=True) if process else ():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.suspend() if frozen else child.resume()
 
     def runs(self, flow: str | None = None) -> list[dict[str, Any]]:
         """Flow runs that are no longer just scheduled, newest first."""

@@ -19,8 +19,7 @@ from benchmarks.intervals import intervals, mean_of
 from benchmarks.kinds import Kind, kind_of, named_kind
 from benchmarks.protocol import read_rows
 from benchmarks.scoring import FIVE
-from benchmarks.sequence import MARKS, REVOCATIONS, Options, Progress
-from melo_engine import EditSettings
+from benchmarks.sequence import Options
 
 PROTOCOLS = {
     "questions": questions.run,
@@ -36,61 +35,32 @@ MEASURED = (
 
 def bench(
     data: Path,
-    cache: Path,
+    options: Options,
     *,
     first: int = 0,
-    limit: int | None = None,
-    methods: Sequence[str] = ("melo", "paper"),
-    backbone: str | None = None,
     seeds: Sequence[int] = (0,),
-    baseline_limit: int | None = 100,
-    slow_limit: int | None = None,
-    practice: Path | None = None,
     protocol: str | None = None,
-    marks: Sequence[int] = MARKS,
-    traffic: Path | None = None,
-    no_subject: bool = False,
-    revocations: int = REVOCATIONS,
-    settings: EditSettings | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run the protocol on a file. Returns the figures, an object for each method under its name.
 
     first: rows passed over, as those that others are measured on.
 
     With several seeds each figure is their mean, `intervals` holds [low, high] of each, and `seeds`
-    the figures one by one. What a finished method was found to do is kept at once in `cache`; the same
-    call after an interruption goes on from there, and names these methods under "resumed". practice:
-    another file of the same shape that the key projection may learn from, which no user's does.
-    traffic: JSON lines with prompts that no edit is about. no_subject: make the edits without their
-    subjects. revocations: of a file of questions, edits of `melo` that are taken back after the last.
+    the figures one by one. What a finished method was found to do is kept at once in the cache; the same
+    call after an interruption goes on from there, and names these methods under "resumed".
     Raises BenchError for a file or a method that can't be used.
     """
     rows = read_rows(data)[first:]
     kind: Kind = named_kind(protocol) if protocol else kind_of(rows)
-    options = Options(
-        cache,
-        chosen_methods(methods),
-        limit,
-        baseline_limit,
-        slow_limit,
-        backbone,
-        tuple(read_rows(practice)) if practice else (),
-        _prompts(traffic) if traffic else (),
-        no_subject,
-        revocations,
-        settings,
-        tuple(marks),
-        progress=progress,
-    )
+    options = replace(options, methods=chosen_methods(options.methods))
     # Which edits are out of the test is known from `melo`, so a run without it is another run.
     melo_options = replace(options, methods=options.own[:1])
-    checkpoints = Checkpoints(cache, [_digest(data), first, kind, melo_options])
+    checkpoints = Checkpoints(options.cache, [_digest(data), first, kind, melo_options])
     options = replace(options, checkpoints=checkpoints)
     runs = []
     for number, seed in enumerate(seeds):
         runs.append(PROTOCOLS[kind](rows, seed, options))
-        options.say("seeds", number + 1, len(seeds))
+        options.progress("seeds", number + 1, len(seeds))
     figures: dict[str, Any] = {"data": data.name, "protocol": kind, **mean_of(runs)}
     for name in options.methods:
         if name in figures and len(runs) > 1:
@@ -109,7 +79,8 @@ def bench(
     return figures
 
 
-def _prompts(path: Path) -> tuple[str, ...]:
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """The prompts of a file of JSON lines."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(str(json.loads(line)["prompt"]) for line in lines if line.strip())
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from config import Settings
 from execution.versions import edit_settings, open_calibration, open_projection, open_tagger
@@ -47,3 +51,13 @@ def product_editor(backbone: Backbone, cache: Path) -> Editor:
         tagger=keys.tagger,
         settings=product_settings(0),
     )
+
+
+def ran_on(backbone: Backbone) -> dict[str, Any]:
+    """What a record says of the model and of the machine that it ran on."""
+    return {
+        "backbone": backbone.name,
+        "device": backbone.device.type,
+        "threads": torch.get_num_threads(),
+        "machine": platform.platform(),
+    }

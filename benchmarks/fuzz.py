@@ -24,11 +24,11 @@ import psutil
 
 from benchmarks.gate import read_material
 from benchmarks.odd_chats import odd_chat
+from benchmarks.progress import Report, silent
 from benchmarks.serve import edited_version, make_home, questions
 from benchmarks.servers import melo_serve
 from melo_engine import Backbone
 
-Progress = Callable[[str, int, int], None]
 HANG = 60.0  # seconds without an answer
 AT_ONCE = 8
 ALLOWED_GROWTH_MB = 50.0
@@ -139,28 +139,27 @@ def bench(
     edits: int = 20,
     chats: float = 0.35,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """Send them all; statuses, the slowest answer, memory before and after. chats: share of them."""
-    say = progress or (lambda text, done, total: None)
     backbone = Backbone.open(backbone_path)
     material = read_material((), seed)
     version = edited_version(backbone, material.requests[:edits], cache, progress)
     prompts = tuple(questions(version, material.templates, material.names, seed))
     del backbone
     with tempfile.TemporaryDirectory() as scratch:
-        say("starting the server", 0, requests)
+        progress("starting the server", 0, requests)
         home = make_home(
             Path(scratch) / "home", Backbone.open(backbone_path), backbone_path, version
         )
         with melo_serve(home, "--no-keys") as url:
             odd = partial(odd_request, prompts=prompts, chats=chats)
-            return asyncio.run(_send_all(url, requests, odd, prompts[0], seed, say))
+            return asyncio.run(_send_all(url, requests, odd, prompts[0], seed, progress))
 
 
 async def _send_all(
     url: str, requests: int, make_request: Callable[[random.Random], Odd], sane_prompt: str, seed: int,
-    say: Progress,
+    say: Report,
 ) -> dict[str, Any]:  # fmt: skip
     process = _listener(int(url.rsplit(":", 1)[1]))
     statuses: Counter[str] = Counter()

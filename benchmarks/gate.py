@@ -14,20 +14,18 @@ on costs a look-up and no text; `speedup` is against answering every probe anew.
 from __future__ import annotations
 
 import json
-import platform
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.engine import product_editor
+from benchmarks.engine import product_editor, ran_on
+from benchmarks.progress import Report, silent
 from melo_engine import Backbone, Editor, EditRequest, Version
 from melo_engine.matching.names import joined
 from melo_engine.near_misses import template_of
@@ -37,7 +35,6 @@ from tasks.gate.suites.wordings import swap
 from tasks.gate.types import text_of
 from tasks.gate.verdict.thresholds import Audit
 
-Progress = Callable[[str, int, int], None]
 SAMPLE = 384  # answers generated to measure the rate
 COMPARED = 1500  # probes gated both ways
 TEMPLATES = (
@@ -60,6 +57,51 @@ class Material:
     names: list[str]
 
 
+@dataclass(frozen=True)
+class Gating:
+    """A champion, the candidate upon it, and the editor that is asked for both."""
+
+    editor: Editor
+    champion: Version
+    candidate: Version
+    progress: Report
+
+    def gate_champion(self, suites: Sequence[Suite], cache: AnswerCache) -> None:
+        """So that its keys and answers are known."""
+        gate_candidate(
+            self.editor,
+            self.champion,
+            None,
+            suites=_restricted(suites, self.champion),
+            cache=cache,
+            thresholds=without_floors(audited=True),
+            progress=self.progress,
+        )
+
+    def gate_candidate(
+        self, suites: Sequence[Suite], cache: AnswerCache, *, full: bool = False
+    ) -> GateResult:
+        """full: generate every answer anew."""
+        return gate_candidate(
+            self.editor,
+            self.candidate,
+            self.champion,
+            suites=suites,
+            cache=cache,
+            thresholds=without_floors(audited=True),
+            full=full,
+            progress=self.progress,
+        )
+
+    def is_new(self, probe: Probe) -> bool:
+        """Whether a probe is about an edit that the champion lacks."""
+        return (
+            probe.edit is not None
+            and probe.edit in self.candidate
+            and probe.edit not in self.champion
+        )
+
+
 def bench(
     probes: int,
     *,
@@ -69,7 +111,7 @@ def bench(
     backbone_path: Path | str,
     cache: Path,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """The record that `melo bench gate` prints.
 
@@ -85,22 +127,20 @@ def bench(
     with tempfile.TemporaryDirectory() as scratch:
         warm_cache = Path(scratch) / "known"
         champion = _champion(editor, wide, edits, bulk, warm_cache, progress)
-        candidate = _candidate(
-            Editor(backbone, champion), material.requests[edits + spare :][:new], progress
-        )
-        edit_suites = _edit_suites(champion, candidate, seed)
+        trainer = Editor(backbone, champion)
+        trainer.edit(material.requests[edits + spare :][:new], progress=progress)
+        gating = Gating(editor, champion, trainer.version, progress)
+        edit_suites = _edit_suites(champion, trainer.version, seed)
         edit_probes = sum(len(s.probes) for s in edit_suites)
         bulk, few = bulk[: max(0, probes - edit_probes)], max(0, probes // 10 - edit_probes)
-        _prime(editor, champion, candidate, [*edit_suites, _suite(bulk)], warm_cache, progress)
-        runs = [
-            _timed(editor, champion, candidate, [*edit_suites, _suite(bulk[:count])],
-                   _copied(warm_cache, Path(scratch) / name))
-            for name, count in (("few", few), ("all", len(bulk)))
-        ]  # fmt: skip
-        identical, compared = _compare(
-            editor, champion, candidate, edit_suites, bulk, _copied(warm_cache, Path(scratch) / "both"),
-            seed, progress,
-        )  # fmt: skip
+        with AnswerCache.open(warm_cache / "answers.sqlite") as known:
+            gating.gate_champion([*edit_suites, _suite(bulk)], known)
+        runs = []
+        for name, count in (("few", few), ("all", len(bulk))):
+            folder = _copied(warm_cache, Path(scratch) / name)
+            runs.append(_timed(gating, [*edit_suites, _suite(bulk[:count])], folder))
+        folder = _copied(warm_cache, Path(scratch) / "both")
+        identical, compared = _compare(gating, edit_suites, bulk, folder, seed)
     (small, _, small_seconds), (large, large_pairs, large_seconds) = runs
     full_seconds = large_seconds - large.regenerated / rate + large_pairs / rate
     return {
@@ -109,8 +149,8 @@ def bench(
         "identical": identical,
         "probes": len(large.probes),
         "probes_small": len(small.probes),
-        "edits": len(candidate),
-        "new_edits": len([e for e in candidate.edits if e not in champion]),
+        "edits": len(gating.candidate),
+        "new_edits": len([e for e in gating.candidate.edits if e not in champion]),
         "generated": large.regenerated,
         "generated_small": small.regenerated,
         "seconds": round(large_seconds, 2),
@@ -124,11 +164,8 @@ def bench(
         },
         "compared": compared,
         "verdict": large.reason,
-        "backbone": backbone.name,
         "data": [p.name for p in data] or "made up",
-        "device": backbone.device.type,
-        "threads": torch.get_num_threads(),
-        "machine": platform.platform(),
+        **ran_on(backbone),
     }
 
 
@@ -158,9 +195,13 @@ def read_material(data: Sequence[Path], seed: int = 0) -> Material:
 
 
 def _wide(
-    backbone: Backbone, material: Material, edits: int, new: int, cache: Path,
-    progress: Progress | None,
-) -> tuple[Editor, Version]:  # fmt: skip
+    backbone: Backbone,
+    material: Material,
+    edits: int,
+    new: int,
+    cache: Path,
+    progress: Report,
+) -> tuple[Editor, Version]:
     """The version that becomes the champion, trained once and kept."""
     if len(material.requests) < edits + new:
         raise ValueError(
@@ -178,25 +219,23 @@ def _wide(
 
 
 def _champion(
-    editor: Editor, wide: Version, edits: int, bulk: Sequence[Probe],
-    folder: Path, progress: Progress | None,
-) -> Version:  # fmt: skip
+    editor: Editor,
+    wide: Version,
+    edits: int,
+    bulk: Sequence[Probe],
+    folder: Path,
+    progress: Report,
+) -> Version:
     """What a gate leaves of a version, cut to so many edits."""
     suites = [*_edit_suites(wide, wide, 0), _suite(bulk)]
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gated = gate_candidate(
-            editor, wide, None, suites=suites, cache=cache,
-            thresholds=without_floors(audited=False), progress=progress,
-        ).version  # fmt: skip
+        thresholds = without_floors(audited=False)
+        result = gate_candidate(
+            editor, wide, None, suites=suites, cache=cache, thresholds=thresholds, progress=progress
+        )
+    gated = result.version
     latest = sorted(gated.edits, key=lambda e: gated[e].order)[edits:]
     return gated.without(latest)
-
-
-def _candidate(
-    editor: Editor, requests: Sequence[EditRequest], progress: Progress | None
-) -> Version:
-    editor.edit(requests, progress=progress)
-    return editor.version
 
 
 def _bulk(material: Material, edits: int, count: int, seed: int) -> list[Probe]:
@@ -245,63 +284,35 @@ def _only_new(suite: Suite, champion: Version) -> Suite:
     return replace(suite, probes=probes)
 
 
-def _prime(
-    editor: Editor, champion: Version, candidate: Version, suites: Sequence[Suite],
-    folder: Path, progress: Progress | None,
-) -> None:  # fmt: skip
-    """Gate the champion, so that its keys and answers are known."""
-    with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gate_candidate(
-            editor, champion, None, suites=_restricted(suites, champion), cache=cache,
-            thresholds=without_floors(audited=True), progress=progress,
-        )  # fmt: skip
-
-
 def _copied(source: Path, folder: Path) -> Path:
     shutil.copytree(source, folder)
     return folder
 
 
-def _timed(
-    editor: Editor,
-    champion: Version,
-    candidate: Version,
-    suites: Sequence[Suite],
-    folder: Path,
-) -> tuple[GateResult, int, float]:
+def _timed(gating: Gating, suites: Sequence[Suite], folder: Path) -> tuple[GateResult, int, float]:
     """Gate the candidate; the result, how many answers it rests on, and its time."""
+    quiet = replace(gating, progress=silent)
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        began = _now(editor)
-        result = gate_candidate(
-            editor, candidate, champion, suites=suites, cache=cache,
-            thresholds=without_floors(audited=True),
-        )  # fmt: skip
-        seconds = _now(editor) - began
+        began = _now(gating.editor)
+        result = quiet.gate_candidate(suites, cache)
+        seconds = _now(gating.editor) - began
     prompts = {p.prompt for suite in suites for p in suite.probes}
     return result, len(prompts), seconds
 
 
 def _compare(
-    editor: Editor, champion: Version, candidate: Version, edit_suites: Sequence[Suite],
-    bulk: Sequence[Probe], folder: Path, seed: int, progress: Progress | None,
-) -> tuple[bool, int]:  # fmt: skip
+    gating: Gating, edit_suites: Sequence[Suite], bulk: Sequence[Probe], folder: Path, seed: int
+) -> tuple[bool, int]:
     """Gate a part of the probes both ways: are verdict and every answer the same?"""
     chooser = random.Random(seed)
     share = COMPARED / max(COMPARED, len(bulk) + sum(len(s.probes) for s in edit_suites))
-    suites = [
-        replace(s, probes=tuple(p for p in s.probes if _is_new(p, champion, candidate)
-                                or chooser.random() < share))
-        for s in [*edit_suites, _suite(bulk)]
-    ]  # fmt: skip
-    thresholds = without_floors(audited=True)
+    suites = []
+    for suite in [*edit_suites, _suite(bulk)]:
+        part = tuple(p for p in suite.probes if gating.is_new(p) or chooser.random() < share)
+        suites.append(replace(suite, probes=part))
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gate_candidate(editor, champion, None, suites=_restricted(suites, champion), cache=cache,
-                       thresholds=thresholds, progress=progress)  # fmt: skip
-        results = [
-            gate_candidate(editor, candidate, champion, suites=suites, cache=cache,
-                           thresholds=thresholds, full=full, progress=progress)
-            for full in (False, True)
-        ]  # fmt: skip
+        gating.gate_champion(suites, cache)
+        results = [gating.gate_candidate(suites, cache, full=full) for full in (False, True)]
     outcomes = [
         (
             r.passed,
@@ -311,10 +322,6 @@ def _compare(
         for r in results
     ]
     return outcomes[0] == outcomes[1], len(results[0].probes)
-
-
-def _is_new(probe: Probe, champion: Version, candidate: Version) -> bool:
-    return probe.edit is not None and probe.edit in candidate and probe.edit not in champion
 
 
 def _restricted(suites: Sequence[Suite], version: Version) -> list[Suite]:

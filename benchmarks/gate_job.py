@@ -8,7 +8,6 @@ as many tokens by plain batched decoding, in the same run            (decoding_r
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.progress import Report
+from benchmarks.engine import ran_on
+from benchmarks.progress import Report, silent
 from config import Settings, load
 from execution.context import Context, open_ledger
 from execution.errors import TaskError
@@ -48,13 +48,13 @@ PLAIN_PROMPTS = 64
 
 def bench(
     data: Path, edits: int, backbone_path: str, cache: Path, *, spoiled: bool = False,
-    progress: Report | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """The record that `melo bench gate --data FILE` prints. cache: keys' projections are kept there.
 
     spoiled: three more reports are in the job, none of which may serve, see `_spoiled`.
     """
-    with tempfile.TemporaryDirectory() as scratch, listening(progress or _silent):
+    with tempfile.TemporaryDirectory() as scratch, listening(progress):
         more = 3 if spoiled else 0
         settings = _home(Path(scratch), backbone_path, cache, edits + more)
         with open_ledger(settings) as ledger:
@@ -77,11 +77,8 @@ def bench(
         },
         "rejections": figures["rejections"],
         "plain_tokens_per_second": round(rate, 1),
-        "backbone": backbone.name,
         "data": data.name,
-        "device": backbone.device.type,
-        "threads": torch.get_num_threads(),
-        "machine": platform.platform(),
+        **ran_on(backbone),
     }
 
 
@@ -180,7 +177,3 @@ def _plain_rate(backbone: Backbone, prompts: list[str]) -> float:
     began = time.perf_counter()
     editor.answer(batch, base=True, **fixed)
     return PLAIN_TOKENS * len(batch) / (time.perf_counter() - began)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody listens."""

@@ -13,7 +13,6 @@ in the cache changed by hand, a suite emptied.
 from __future__ import annotations
 
 import math
-import platform
 import random
 import shutil
 import sqlite3
@@ -26,15 +25,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.engine import product_editor
+from benchmarks.engine import product_editor, ran_on
 from benchmarks.gate import without_floors
+from benchmarks.progress import Report, silent
 from benchmarks.protocol import Row, plain_rows, read_rows
 from melo_engine import Backbone, Editor, Version
 from melo_engine.blocks import Shard
 from melo_engine.matching.names import joined
 from tasks.gate import AnswerCache, GateResult, Suite, gate_candidate, load_suites, suites_for
 
-Progress = Callable[[str, int, int], None]
 WIDER = 10  # times
 
 
@@ -89,31 +88,30 @@ class Planted:
 
 def bench(
     data: Path, edits: int, clean: int, backbone_path: Path | str, cache: Path, seed: int = 0,
-    progress: Progress | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """The record that `melo bench gate --prove` prints. clean: how many gates without a fault."""
     backbone = Backbone.open(backbone_path)
-    say = progress or _silent
     with tempfile.TemporaryDirectory() as scratch:
         world, trained = _world(backbone, data, edits, cache, Path(scratch), progress)
-        say("gating with what is known", 1, 1)
+        progress("gating with what is known", 1, 1)
         began = time.perf_counter()
         incremental = world.gate(world.candidate, world.champion)
         half = time.perf_counter()
-        say("gating in full", 1, 1)
+        progress("gating in full", 1, 1)
         anew = world.gate(world.candidate, world.champion, full=True)
         ended = time.perf_counter()
         failures: dict[str, str] = {}
         seconds: dict[str, float] = {}
         for done, (name, plant) in enumerate(FAULTS.items()):
-            say(f"planting {name}", done, len(FAULTS))
+            progress(f"planting {name}", done, len(FAULTS))
             planted = time.perf_counter()
             failures[name] = _failure_reason(world, plant(world))
             seconds[name] = round(time.perf_counter() - planted, 1)
         clean_failures = []
         chooser = random.Random(seed)
         for done in range(clean):
-            say("clean gates", done, clean)
+            progress("clean gates", done, clean)
             clean_failures.append(_clean_gate(world, chooser))
     return {
         "edits": len(incremental.version),
@@ -129,16 +127,13 @@ def bench(
         "clean_passed": sum(not why for why in clean_failures),
         "clean": len(clean_failures),
         "clean_failures": [why for why in clean_failures if why],
-        "backbone": backbone.name,
         "data": data.name,
-        "device": backbone.device.type,
-        "threads": torch.get_num_threads(),
-        "machine": platform.platform(),
+        **ran_on(backbone),
     }
 
 
 def _world(
-    backbone: Backbone, data: Path, edits: int, cache: Path, scratch: Path, progress: Progress | None
+    backbone: Backbone, data: Path, edits: int, cache: Path, scratch: Path, progress: Report
 ) -> tuple[GatedEdits, int]:  # fmt: skip
     """Edits of subjects that differ, trained as the product does; what a first gate takes out is out."""
     rows: dict[str, Row] = {}
@@ -281,10 +276,6 @@ def _distinct_pair(world: GatedEdits) -> tuple[str, str]:
         if theirs not in target and target not in theirs:
             return edit, other
     raise ValueError("all new edits have one target; take more edits")
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody listens."""
 
 
 FAULTS: dict[str, Callable[[GatedEdits], Planted]] = {

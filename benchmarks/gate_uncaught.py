@@ -10,7 +10,6 @@ finding that nothing in it can be touched, and giving each probe its result.
 
 from __future__ import annotations
 
-import platform
 import resource
 import tempfile
 import time
@@ -19,8 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
+from benchmarks.engine import ran_on
 from benchmarks.gate import without_floors
 from benchmarks.random_versions import grown, prompt_about
 from benchmarks.scale import child
@@ -64,10 +63,7 @@ def bench(probes: int, edits: int, new: int, backbone_path: Path | str) -> dict[
         "generated": result.regenerated,
         "passed": result.passed,
         "verdict": result.reason,
-        "backbone": backbone.name,
-        "device": backbone.device.type,
-        "threads": torch.get_num_threads(),
-        "machine": platform.platform(),
+        **ran_on(backbone),
     }
 
 

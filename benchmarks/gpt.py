@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.progress import Report, silent
 from execution.backbone import folder
 from tasks.backbone.vocabulary import BOS_ID, EOS_ID, PAD_ID, learn_vocabulary
 
@@ -46,12 +47,11 @@ def prepare_gpt(
     texts: Sequence[str],
     out: Path,
     *,
-    recipe: GptRecipe | None = None,
+    recipe: GptRecipe = GptRecipe(),
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Report = silent,
 ) -> Path:
     """Train on whole texts and save to `out`; returned at once where it holds the result already."""
-    recipe = recipe or GptRecipe()
     key = folder.content_key(KIND, asdict(recipe), seed, list(texts))
     if folder.holds(out, key):
         return out
@@ -99,7 +99,7 @@ def _train(
     examples: Sequence[torch.Tensor],
     recipe: GptRecipe,
     seed: int,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Report,
 ) -> tuple[int, float]:
     """Rounds made, and the mean loss (nats a token) of the last one."""
     order = random.Random(seed)
@@ -133,12 +133,10 @@ def _train(
             count = int(labelled.sum())
             losses, tokens = losses + float(loss.detach()) * count, tokens + count
         mean = losses / max(1, tokens)
-        if progress is not None:
-            progress("learning the passages", number, recipe.rounds)
+        progress("learning the passages", number, recipe.rounds)
         if mean <= recipe.enough:
             break
-    if progress is not None:
-        progress("learning the passages", recipe.rounds, recipe.rounds)
+    progress("learning the passages", recipe.rounds, recipe.rounds)
     model.eval()
     return number, mean
 

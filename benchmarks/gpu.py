@@ -14,71 +14,64 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from benchmarks.baselines.base import generate
 from benchmarks.baselines.paper import Paper
+from benchmarks.progress import Report, silent
 from benchmarks.random_versions import RADIUS, invented_name, prompt_about, random_version
 from benchmarks.shapes import shaped
 from melo_engine import Backbone, Calibration, Editor, EditRequest, EditResult, EditSettings
 
-EDITS, PAPER_EDITS, BATCH, TOKENS, ROUNDS = 256, 20, 64, 32, 5
 ROUTED = (0.0, 0.5, 1.0)
 UNKNOWN = 10_000_000
 TOWNS = "Ald Bren Cass Dor Eld Farn Gil Hest Ivo Jor Kelm Lund Mar Nev Orr Pell".split()
 
-Progress = Callable[[str, int, int], None]
+
+@dataclass(frozen=True)
+class GpuLoad:
+    """How much is done. batch: prompts at once in serving; tokens: of every answer."""
+
+    edits: int
+    paper_edits: int
+    batch: int
+    tokens: int
+    rounds: int
 
 
-def bench(
-    shapes: Sequence[str],
-    *,
-    edits: int = EDITS,
-    paper_edits: int = PAPER_EDITS,
-    batch: int = BATCH,
-    tokens: int = TOKENS,
-    rounds: int = ROUNDS,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+def bench(shapes: Sequence[str], load: GpuLoad, progress: Report = silent) -> dict[str, Any]:
     """Measure each shape in turn. Returns the device's name and a table for each."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16
     tables = []
     for number, name in enumerate(shapes):
         began = time.perf_counter()
-        row = _measure(
-            name, device, dtype, edits, min(paper_edits, edits), batch, tokens, rounds, progress
-        )
+        row = _measure(name, device, dtype, load, progress)
         tables.append({**row, "seconds": round(time.perf_counter() - began, 1)})
-        if progress is not None:
-            progress("shapes", number + 1, len(shapes))
+        progress("shapes", number + 1, len(shapes))
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
-        "edits": edits,
-        "batch": batch,
-        "tokens": tokens,
+        "edits": load.edits,
+        "batch": load.batch,
+        "tokens": load.tokens,
         "shapes": tables,
     }
 
 
 def _measure(
-    name: str, device: str, dtype: torch.dtype, edits: int, paper_edits: int, batch: int,
-    tokens: int, rounds: int, progress: Progress | None,
-) -> dict[str, Any]:  # fmt: skip
-    def say(done: int) -> None:
-        if progress is not None:
-            progress(name, done, 4)
-
+    name: str, device: str, dtype: torch.dtype, load: GpuLoad, progress: Report
+) -> dict[str, Any]:
     _forget_peak()
-    backbone = shaped(name, device=device, dtype=dtype, answer_tokens=tokens)
+    backbone = shaped(name, device=device, dtype=dtype, answer_tokens=load.tokens)
     parameters = sum(p.numel() for p in backbone.model.parameters())
     bare_mb = _memory()
     requests = [
         EditRequest(prompt_about(i), f"in {TOWNS[i % len(TOWNS)]}", invented_name(i), id=f"{i:06d}")
-        for i in range(edits)
+        for i in range(load.edits)
     ]
     # Random weights have no near-misses to calibrate on: the radii are given.
     editor = Editor(
@@ -87,31 +80,36 @@ def _measure(
         calibration=Calibration(RADIUS, RADIUS, 0.0, 0.005),
     )
     _warm_up(editor, requests[0])
-    say(1)
+    progress(name, 1, 4)
     _forget_peak()
     melo_rate, result = _timed_edit(editor, requests)
     trained = sum(o.status == "trained" for o in result.outcomes)
     melo_edit_mb = _peak()
-    say(2)
+    progress(name, 2, 4)
     paper = Paper(backbone)
     _forget_peak()
     began = _clock()
-    paper.edit(requests[:paper_edits])
-    paper_rate = paper_edits / (_clock() - began)
+    paper_requests = requests[: load.paper_edits]
+    paper.edit(paper_requests)
+    paper_rate = len(paper_requests) / (_clock() - began)
     paper_edit_mb = _peak()
-    say(3)
-    _answer_in_full(backbone, tokens)
-    editor.use(random_version(backbone, edits))
+    progress(name, 3, 4)
+    _answer_in_full(backbone, load.tokens)
+    editor.use(random_version(backbone, load.edits))
     rows: list[dict[str, Any]] = [
         {"what": "edits a second", "melo": melo_rate, "paper": paper_rate},
-        {"what": "edits trained, share", "melo": trained / edits},
-        {"what": "peak memory while editing, MB", "melo": melo_edit_mb, "paper": paper_edit_mb,
-         "bare": bare_mb},
-    ]  # fmt: skip
+        {"what": "edits trained, share", "melo": trained / load.edits},
+        {
+            "what": "peak memory while editing, MB",
+            "melo": melo_edit_mb,
+            "paper": paper_edit_mb,
+            "bare": bare_mb,
+        },
+    ]
     for share in ROUTED:
-        prompts = _prompts([r.question for r in requests], batch, share)
-        rows += _served(backbone, editor, paper, prompts, share, tokens, rounds)
-    say(4)
+        prompts = _prompts([r.question for r in requests], load.batch, share)
+        rows += _served(editor, paper, prompts, share, load)
+    progress(name, 4, 4)
     paper.close()
     editor.close()
     return {
@@ -129,15 +127,14 @@ def _timed_edit(editor: Editor, requests: Sequence[EditRequest]) -> tuple[float,
 
 
 def _served(
-    backbone: Backbone, editor: Editor, paper: Paper, prompts: list[str], share: float, tokens: int,
-    rounds: int,
-) -> list[dict[str, Any]]:  # fmt: skip
+    editor: Editor, paper: Paper, prompts: list[str], share: float, load: GpuLoad
+) -> list[dict[str, Any]]:
     """Tokens a second and peak memory of the three ways, measured in turns."""
-    from benchmarks.baselines.base import generate
+    backbone = editor.backbone
 
     def bare() -> None:
         with torch.inference_mode():
-            generate(backbone, backbone.encode(prompts), tokens)
+            generate(backbone, backbone.encode(prompts), load.tokens)
 
     ways: dict[str, Callable[[], Any]] = {
         "bare": bare,
@@ -146,7 +143,7 @@ def _served(
     }
     took: dict[str, list[float]] = {name: [] for name in ways}
     peaks: dict[str, float | None] = {}
-    for turn in range(rounds + 1):
+    for turn in range(load.rounds + 1):
         for name in sorted(ways, reverse=bool(turn % 2)):
             _forget_peak()
             began = _clock()
@@ -155,7 +152,7 @@ def _served(
                 took[name].append(_clock() - began)
             peaks[name] = _peak()
     routed = sum(r.edit is not None for r in editor.routes(prompts)) / len(prompts)
-    rates = {n: len(prompts) * tokens / statistics.median(t) for n, t in took.items()}
+    rates = {n: len(prompts) * load.tokens / statistics.median(t) for n, t in took.items()}
     label = f"{100 * share:.0f}% routed"
     return [
         {"what": f"tokens a second, {label}", **rates},

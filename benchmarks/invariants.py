@@ -106,12 +106,7 @@ def revocations(
     for edit in drawn:
         editor.revoke([edit])
     left = editor.version
-    fresh = Editor(
-        editor.backbone,
-        projection=editor.reader.projection,
-        settings=editor.settings,
-        calibration=editor.calibration(),
-    )
+    fresh = _without_edits(editor)
     fresh.use(
         fresh.version.with_edits([before[e] for e in left.edits], list(before.shards.values()))
     )
@@ -145,15 +140,20 @@ def _answer_options(editor: Editor) -> dict[str, Any]:
     return {"max_new_tokens": TOKENS} if editor.backbone.generates else {}
 
 
-def re_edit(editor: Editor, active: Sequence[Row]) -> float:
-    """Prompts edited four times in turn, to A, B, C and A again: share that ends with A."""
-    rows = active[:RE_EDITED]
-    fresh = Editor(
+def _without_edits(editor: Editor) -> Editor:
+    """Another editor like it, before its first edit."""
+    return Editor(
         editor.backbone,
         projection=editor.reader.projection,
         settings=editor.settings,
         calibration=editor.calibration(),
     )
+
+
+def re_edit(editor: Editor, active: Sequence[Row]) -> float:
+    """Prompts edited four times in turn, to A, B, C and A again: share that ends with A."""
+    rows = active[:RE_EDITED]
+    fresh = _without_edits(editor)
     for number, turn in enumerate((0, 1, 2, 0)):
         fresh.edit(
             [

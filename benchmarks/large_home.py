@@ -7,7 +7,6 @@ real ones do; blocks are left out, since the pages read none.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
+from benchmarks.progress import Report, silent
 from benchmarks.synthetic_ledger import write_synthetic_ledger
 from config import Settings, load
 from ledger import Ledger
@@ -33,26 +33,25 @@ def make_home(
     key_size: int = 512,
     now: datetime | None = None,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Report = silent,
 ) -> Settings:
     """Write the home; `home` must not exist. probes: for each version; requests: in 7 days."""
-    say = progress or (lambda text, done, total: None)
     home.mkdir(parents=True)
     settings = load(home)
     moment = now or datetime.now(UTC)
     with write_synthetic_ledger(
         settings.paths.ledger, edits=edits, versions=versions, probes=probes, now=moment, seed=seed,
         read_copy=settings.paths.read_ledger,
-        progress=lambda done, total: say("making up a ledger", done, total),
+        progress=lambda done, total: progress("making up a ledger", done, total),
     ) as ledger:  # fmt: skip
         champion = ledger.champions.current()
         assert champion is not None
         rng = np.random.default_rng(seed)
-        say("making up keys and traffic", 0, 2)
+        progress("making up keys and traffic", 0, 2)
         ids = _version(settings, ledger, champion.version, key_size, rng)
-    say("making up keys and traffic", 1, 2)
+    progress("making up keys and traffic", 1, 2)
     _traffic(settings, champion.version, ids, requests, moment, rng)
-    say("making up keys and traffic", 2, 2)
+    progress("making up keys and traffic", 2, 2)
     return settings
 
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from benchmarks.progress import Report, silent
 from benchmarks.protocol import Row, probes_for, read_rows, split_rows
 from benchmarks.scoring import FRAMES, UNCHANGED, UNCHANGED_TOKENS, mean, says
 from benchmarks.servers import melo_serve
@@ -43,7 +44,6 @@ SAMPLE = 20  # of each kind, of prompts that are routed to no edit
 CLIENTS = 8
 ROUTED_AT_ONCE = 32  # serve.max_batch
 NOT_JUDGED = ("held", "superseded")  # contradicted by another line
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,20 @@ def bench(
     limit: int = 100,
     no_subject: bool = False,
     traffic: Path | None = None,
-    progress: Progress | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """The record that `melo bench product` prints."""
     from openai import OpenAI
 
-    say = progress or (lambda text, done, total: None)
     split = split_rows(read_rows(data), limit)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         home = Path(scratch) / "home"
         reports = Path(scratch) / "reports.jsonl"
         _write(reports, split.tested, no_subject)
-        say("taking reports in", 0, len(split.tested))
+        progress("taking reports in", 0, len(split.tested))
         _melo(home, "init", "--backbone", backbone)
         seconds = {"ingest": _melo(home, "ingest", str(reports))}
-        say("running: training, gate, registration", 0, len(split.tested))
+        progress("running: training, gate, registration", 0, len(split.tested))
         seconds["run"] = _melo(home, "run")
         settings = load(home)
         edits, narrow = _edits(settings)
@@ -113,7 +112,7 @@ def bench(
         with melo_serve(settings) as url:
             client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=600)
             prompts = [str(r["prompt"]) for r in read_rows_of(traffic)]
-            figures = _scores(ServedHome(client, url, key), rows, split, prompts, say)
+            figures = _scores(ServedHome(client, url, key), rows, split, prompts, progress)
     states = [_state(edits, r) for r in split.tested]
     return {
         "product": {
@@ -140,7 +139,7 @@ def read_rows_of(traffic: Path | None) -> list[dict[str, Any]]:
 
 
 def _scores(
-    service: ServedHome, rows: Sequence[Row], split: Any, traffic: Sequence[str], say: Progress
+    service: ServedHome, rows: Sequence[Row], split: Any, traffic: Sequence[str], say: Report
 ) -> dict[str, Any]:
     """The shares by name, and how many prompts each stands on."""
     probes = probes_for(rows, split)

@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.progress import Report, silent
 from benchmarks.protocol import plain_rows, read_rows
 from benchmarks.questions import prepared
 from melo_engine import Backbone, Editor, EditRequest, Version
@@ -38,8 +39,6 @@ BATCH, REPEATS = 32, 8  # prompts in a batch, batches served
 SHOWN = 12  # places
 ELSEWHERE = "outside melo_engine"
 
-Progress = Callable[[str, int, int], None]
-
 
 def bench(
     data: Path,
@@ -47,13 +46,12 @@ def bench(
     *,
     edits: int = 100,
     backbone: str | None = None,
-    progress: Progress | None = None,
+    progress: Report = silent,
 ) -> dict[str, Any]:
     """Profile one job of `edits` and the serving of its prompts, half of them about no edit."""
 
     def say(done: int) -> None:
-        if progress is not None:
-            progress("profiling", done, 5)
+        progress("profiling", done, 5)
 
     raw = read_rows(data)[: 2 * edits]
     opened = Backbone.open(backbone or prepared(raw[:edits], cache, progress))

@@ -10,9 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from execution.progress import lines_to
 
-__all__ = ["Report", "console_progress", "lines_to"]
+__all__ = ["Report", "console_progress", "lines_to", "silent"]
 
 Report = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 @contextmanager

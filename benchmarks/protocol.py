@@ -97,14 +97,6 @@ def split_rows(
     return Split(tested, unseen, practice)
 
 
-def practice_requests(split: Split) -> list[EditRequest]:
-    """The practice rows with their rephrases, for learning the key projection."""
-    return [
-        EditRequest(r.request.question, r.request.target, r.request.subject, rephrases=r.rephrases)
-        for r in split.practice
-    ]
-
-
 @dataclass(frozen=True, slots=True)
 class Probes:
     """Prompts of the test, each with the id of the edit it was made for."""

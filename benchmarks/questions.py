@@ -20,9 +20,10 @@ from benchmarks import invariants
 from benchmarks.baselines import Asked, Melo, Method, Oracle, refuse_unfit
 from benchmarks.checkpoints import Figures
 from benchmarks.engine import Keys, product_keys, product_settings
+from benchmarks.progress import Report
 from benchmarks.protocol import Probes, Row, Split, plain_rows, probes_for, split_rows
 from benchmarks.scoring import BareAnswers, mean, score
-from benchmarks.sequence import Options, Progress, run_baselines, run_melo
+from benchmarks.sequence import Options, run_baselines, run_melo
 from melo_engine import Backbone
 from melo_engine.calibrate import calibrate
 from melo_engine.contrast import LearningRecipe, learn_projection
@@ -131,24 +132,24 @@ def _final_state(melo: Melo, split: Split, seed: int, options: Options) -> dict[
     active = [r for r in split.tested if r.request.id in version]
     tested = [r for r in split.tested if r.request.id not in melo.superseded]
     probes = probes_for(tested, split, seed)
-    options.say("checking what must hold", 0, 5)
+    options.progress("checking what must hold", 0, 5)
     figures: dict[str, Any] = {
         "parameters_per_edit": float(
             np.mean([version.place(r.request.id)[0].parameters_per_block for r in active])
         ),
         "route_invariance": invariants.route_invariance(editor, active, probes),
     }
-    options.say("checking what must hold", 2, 5)
+    options.progress("checking what must hold", 2, 5)
     figures["reload_identity"] = invariants.reload_identity(editor, active, probes)
     figures["revoke_identity"] = invariants.revoke_identity(editor, active, probes)
-    options.say("checking what must hold", 3, 5)
+    options.progress("checking what must hold", 3, 5)
     figures["revocations"] = invariants.revocations(
         editor, active, probes, options.revocations, seed
     )
-    options.say("checking what must hold", 4, 5)
+    options.progress("checking what must hold", 4, 5)
     figures["re_edit"] = invariants.re_edit(editor, active)
     figures["curve"] = invariants.curve(editor, active, probes)
-    options.say("checking what must hold", 5, 5)
+    options.progress("checking what must hold", 5, 5)
     return figures
 
 
@@ -168,7 +169,7 @@ def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
     return Keys(projection, measured, product_keys(backbone, options.cache).tagger)
 
 
-def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Progress | None) -> Path:
+def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Report) -> Path:
     """The demo's kind of backbone, which believes something else about each row; cached."""
     from tasks.backbone import pairs_from_rows, prepare_backbone
 
@@ -176,7 +177,6 @@ def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Progress | N
     digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
 
     def shown(text: str, share: float) -> None:
-        if progress is not None:
-            progress("preparing the backbone", round(100 * share), 100)
+        progress("preparing the backbone", round(100 * share), 100)
 
     return prepare_backbone(pairs, cache / f"backbone-{digest}", progress=shown)

@@ -85,6 +85,7 @@ def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
     assert all(r.edit for r in editor.routes(routed))
     route_ms = 1000 * (time.perf_counter() - began) / BATCH
     assert not any(r.edit for r in editor.routes(unrouted))
+    stored = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     row = {
         "edits": size,
         "unrouted_ratio": _ratio(editor, unrouted),
@@ -92,7 +93,7 @@ def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
         "route_ms": round(route_ms, 3),
         "open_seconds": round(opened, 3),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "bytes_per_edit": round(_bytes(folder) / size),
+        "bytes_per_edit": round(stored / size),
     }
     editor.close()
     larger = grown(bare, version, NEW)
@@ -176,10 +177,6 @@ def _register_seconds(
         version.save(settings.paths.version(version.id), settings.paths.shards)
         register(Context(settings, ledger), version.id)
         return time.perf_counter() - began
-
-
-def _bytes(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
 def child(what: str, path: Path, size: int, folder: str) -> str:

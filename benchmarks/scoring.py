@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import Asked, Method
+from benchmarks.progress import Report, silent
 from benchmarks.protocol import Probes, Row
 from melo_engine import Conversation, Message, Prompt
 from melo_engine.matching import words
@@ -62,7 +63,7 @@ def score(
     bare: BareAnswers,
     canonical: Callable[[str], str],
     traffic: Sequence[str] = (),
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Report = silent,
     *,
     framed: bool = True,
 ) -> dict[str, Any]:
@@ -73,8 +74,7 @@ def score(
     """
 
     def say(part: str) -> None:
-        if progress is not None:
-            progress(f"scoring {method.name}: {part}", 0, 1)
+        progress(f"scoring {method.name}: {part}", 0, 1)
 
     targets = {r.request.id: canonical(r.request.target) for r in rows}
     figures: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.baselines import BASELINES, METHODS, Melo, Method, Oracle
 from benchmarks.checkpoints import Checkpoints, Figures
+from benchmarks.progress import Report, silent
 from melo_engine import Backbone, EditRequest, EditSettings
 
 MARKS = (1, 10, 100, 1000)
@@ -26,7 +27,6 @@ REVOCATIONS = 200
 OWN = ("melo", "oracle")
 SLOW = ("paper", "grace")  # seconds an edit
 
-Progress = Callable[[str, int, int], None]
 Scorer = Callable[[Method, int], dict[str, Any]]
 
 
@@ -53,12 +53,8 @@ class Options:
     revocations: int = REVOCATIONS
     settings: EditSettings | None = None
     marks: tuple[int, ...] = MARKS
-    checkpoints: Checkpoints | None = field(default=None, compare=False)
-    progress: Progress | None = field(default=None, compare=False)
-
-    def say(self, what: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, total)
+    checkpoints: Checkpoints | None = field(default=None, compare=False, repr=False)
+    progress: Report = field(default=silent, compare=False, repr=False)
 
     def most(self, method: str, count: int) -> int:
         """How many of `count` requests a method edits."""
@@ -105,11 +101,11 @@ def run_sequence(
         method.edit(requests[done:stop])
         seconds += time.perf_counter() - began
         done = stop
-        options.say(f"editing with {method.name}", done, count)
+        options.progress(f"editing with {method.name}", done, count)
         if done in marks and done < count:
             at[str(done)] = score(method, done)
     figures = score(method, count)
-    options.say(f"scoring {method.name}", 1, 1)
+    options.progress(f"scoring {method.name}", 1, 1)
     return method, {
         **figures,
         "requests": count,
@@ -124,12 +120,10 @@ def run_melo(
     requests: Sequence[EditRequest],
     score: Scorer,
     options: Options,
-    beside: Callable[[Melo], dict[str, Any]] | None = None,
 ) -> tuple[Melo, dict[str, Any]]:
     """Run this engine, and at every mark the oracle on the same blocks if it was chosen.
 
-    beside: more figures of the engine at each mark. Returns it in its final state, open, and the
-    figures of both by name.
+    Returns the engine in its final state, open, and the figures of both by name.
     """
     oracle: dict[str, dict[str, Any]] = {}
 
@@ -138,8 +132,8 @@ def run_melo(
         scores = score(method, count)
         if "oracle" in options.methods:
             oracle[str(count)] = score(Oracle(method), count)
-        scores |= {"active": len(method.editor.version), "superseded": len(method.superseded)}
-        return scores | (beside(method) if beside else {})
+        active, superseded = len(method.editor.version), len(method.superseded)
+        return scores | {"active": active, "superseded": superseded}
 
     melo, figures = run_sequence(build, requests, both, options)
     assert isinstance(melo, Melo)

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from benchmarks.chats import LENGTH, body, chats, wordy
 from benchmarks.engine import product_editor
 from benchmarks.gate import read_material
 from benchmarks.load import Load, Target, put_load, put_paced_load
+from benchmarks.progress import Report, silent
 from benchmarks.restart import restarts
 from benchmarks.same_text import same_text, sample
 from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
@@ -46,7 +48,6 @@ from serving.keys import KeyStore
 from tasks.gate.suites.wordings import swap
 from tasks.register import register
 
-Progress = Callable[[str, int, int], None]
 PutLoad = Callable[[Target, int], Coroutine[Any, Any, Load]]  # on a server, in which round
 # A machine that is busy with something else is slow, not wrong: other servers don't give up either.
 TOML = '[backbone]\npath = {path}\ntask = "{task}"\ndtype = "{dtype}"\n\n[serve]\nrequest_seconds = 900\n'
@@ -55,96 +56,102 @@ KEY_PASSES = 40
 LOAD = 0.75  # of what the slower service answers with all clients at once
 
 
-def bench(
-    *,
-    edits: int = 200,
-    clients: int = 32,
-    seconds: float = 5.0,
-    rounds: int = 5,
-    compared: int = 200,
-    data: Sequence[Path] = (),
-    traffic: Path | None = None,
-    backbone_path: Path | str,
-    dtype: str | None = None,
-    cache: Path,
-    seed: int = 0,
-    with_mlflow: bool = True,
-    with_peer: bool = True,
-    with_restarts: bool = True,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """The record that `melo bench serve` prints. seconds: of each server in each round.
+@dataclass(frozen=True)
+class ServePlan:
+    """What is measured. seconds: of each server in each round. mlflow, peer, restarts: whether as well.
 
     compared: so many answers are compared with `model.generate`'s, to prompts of `traffic` (JSON lines)
     or to made-up ones; of a chat model only. dtype: of the weights in all servers but MLflow's, which
     is left out then; none: as they are stored.
     """
-    say = progress or (lambda text, done, total: None)
-    backbone = Backbone.open(backbone_path, dtype=dtype or "auto")
-    material = read_material(data, seed)
-    requests = material.requests[:edits]
+
+    backbone: Path | str
+    cache: Path
+    edits: int
+    clients: int
+    seconds: float
+    rounds: int
+    compared: int
+    data: tuple[Path, ...]
+    traffic: Path | None
+    dtype: str | None
+    seed: int
+    mlflow: bool
+    peer: bool
+    restarts: bool
+
+
+def bench(plan: ServePlan, progress: Report = silent) -> dict[str, Any]:
+    """The record that `melo bench serve` prints."""
+    backbone = Backbone.open(plan.backbone, dtype=plan.dtype or "auto")
+    material = read_material(plan.data, plan.seed)
+    requests = material.requests[: plan.edits]
     if backbone.is_chat:
         requests = [wordy(request) for request in requests]
-    version = edited_version(backbone, requests, cache, progress)
-    asked = questions(version, material.templates, material.names, seed)
-    prompts: Sequence[Any] = chats(asked, CONVERSATIONS, seed) if backbone.is_chat else asked
+    version = edited_version(backbone, requests, plan.cache, progress)
+    asked = questions(version, material.templates, material.names, plan.seed)
+    prompts: Sequence[Any] = chats(asked, CONVERSATIONS, plan.seed) if backbone.is_chat else asked
     record: dict[str, Any] = {}
     if backbone.is_chat:
         caught = [edit.request.question for edit in version.edits.values()]
-        record |= key_pass(backbone, version, chats(caught, KEY_PASSES, seed, ("history",)))
+        record |= key_pass(backbone, version, chats(caught, KEY_PASSES, plan.seed, ("history",)))
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as servers:
-        say("starting the servers", 0, 4)
-        edited = make_home(Path(scratch) / "edited", backbone, backbone_path, version)
-        bare = make_home(Path(scratch) / "bare", backbone, backbone_path, None)
-        if with_restarts:
-            record |= restarts(edited, backbone_path, version.id, say)
+        progress("starting the servers", 0, 4)
+        edited = make_home(Path(scratch) / "edited", backbone, plan.backbone, version)
+        bare = make_home(Path(scratch) / "bare", backbone, plan.backbone, None)
+        if plan.restarts:
+            record |= restarts(edited, plan.backbone, version.id, progress)
         chat = backbone.is_chat
         targets = [
             _ours("edited", edited, servers.enter_context(melo_serve(edited)), chat),
             _ours("bare", bare, servers.enter_context(melo_serve(bare)), chat),
         ]
-        if chat and compared:
-            conversations = sample(traffic, compared, seed)
-            record |= same_text(backbone, targets[0], conversations, clients, say)
-        if with_mlflow and dtype is None:
-            place = limited_answers(Path(scratch), backbone_path, LENGTH) if chat else None
+        if chat and plan.compared:
+            conversations = sample(plan.traffic, plan.compared, plan.seed)
+            record |= same_text(backbone, targets[0], conversations, plan.clients, progress)
+        if plan.mlflow and plan.dtype is None:
+            place = limited_answers(Path(scratch), plan.backbone, LENGTH) if chat else None
             other = servers.enter_context(mlflow_serve(edited, backbone, place))
             targets.append(_mlflow(other, chat))
-        if chat and with_peer:
+        if chat and plan.peer:
             peer = servers.enter_context(
-                transformers_serve(Path(scratch), backbone_path, dtype or "auto")
+                transformers_serve(Path(scratch), plan.backbone, plan.dtype or "auto")
             )
-            targets.append(_peer(peer, backbone_path))
+            targets.append(_peer(peer, plan.backbone))
         for target in targets:  # warm up
-            asyncio.run(put_load(target, prompts, min(4, clients), min(2.0, seconds), seed))
+            asyncio.run(
+                put_load(target, prompts, min(4, plan.clients), min(2.0, plan.seconds), plan.seed)
+            )
         seen = _rounds(
             targets,
-            rounds,
-            lambda name, turn: say(f"asking: {name}", turn, rounds),
-            lambda target, turn: put_load(target, prompts, clients, seconds, seed + turn),
+            plan.rounds,
+            lambda name, turn: progress(f"asking: {name}", turn, plan.rounds),
+            lambda target, turn: put_load(
+                target, prompts, plan.clients, plan.seconds, plan.seed + turn
+            ),
         )
         if chat:
             services = targets[:2]
             totals = _totals(seen)
             rate = LOAD * min(totals[service.name].throughput for service in services)
-            count = max(1, round(rate * seconds))
+            count = max(1, round(rate * plan.seconds))
             paced = _rounds(
                 services,
-                rounds,
-                lambda name, turn: say(f"asking at set moments: {name}", turn, rounds),
-                lambda target, turn: put_paced_load(target, prompts, rate, count, seed + turn),
+                plan.rounds,
+                lambda name, turn: progress(f"asking at set moments: {name}", turn, plan.rounds),
+                lambda target, turn: put_paced_load(target, prompts, rate, count, plan.seed + turn),
             )
             record |= _first_tokens(paced)
     return {
         **_ratios(seen),
         **record,
-        "clients": clients,
+        "clients": plan.clients,
         "edits": len(version),
         "prompts": "half short, half of 512 tokens" if chat else "questions",
         "max_tokens": LENGTH if chat else None,
         "backbone": backbone.name,
         "dtype": str(backbone.dtype).removeprefix("torch."),
-        "data": [p.name for p in data] or "made up",
+        "data": [p.name for p in plan.data] or "made up",
         "device": backbone.device.type,
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "cores": os.cpu_count(),
@@ -239,7 +246,7 @@ def _against(
 
 
 def edited_version(
-    backbone: Backbone, requests: Sequence[EditRequest], cache: Path, progress: Progress | None
+    backbone: Backbone, requests: Sequence[EditRequest], cache: Path, progress: Report
 ) -> Version:
     """A version with these edits, trained once and kept."""
     cache.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,11 @@ def recorded(
     apart: leave out positions without a label, where no attention runs above the first such module.
     """
     batch = example_batch(backbone, examples)
-    free = [m for m in backbone.model.modules() if any(p.requires_grad for p in _parameters(m))]
+    free = [
+        module
+        for module in backbone.model.modules()
+        if any(p.requires_grad for p in module.parameters(recurse=False))
+    ]
     with torch.no_grad():
         forward = partial(batch.labelled_logits, backbone)
         prefix, logits = FrozenPrefix.record(backbone.model, free, forward, len(batch.owner))
@@ -196,7 +200,3 @@ def copied(backbone: Backbone) -> Backbone:
         name=backbone.name,
         max_prompt_tokens=backbone.max_prompt_tokens,
     )
-
-
-def _parameters(module: nn.Module) -> Iterable[nn.Parameter]:
-    return module.parameters(recurse=False)

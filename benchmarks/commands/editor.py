@@ -7,18 +7,23 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.record import Out, finish
+from benchmarks.commands.record import (
+    CACHE,
+    Cache,
+    EditSet,
+    Out,
+    PreparedBackbone,
+    Traffic,
+    finish,
+)
 from console.context import BACKBONES, located
 from console.errors import UsageProblem
 from console.output import print_table
 
-Cache = Annotated[Path, typer.Option(help="Where backbones and projections are kept.")]
-CACHE = Path(".melo/cache/bench")
-
 
 def edit(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    data: EditSet,
     first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
     limit: Annotated[int | None, typer.Option(min=4, help="Edit the first N rows only.")] = None,
     methods: Annotated[
@@ -27,9 +32,7 @@ def edit(
             help="Any of melo,oracle,paper,grace,lora,finetune,ultraedit,retrieval,retrieval-5,none; all."
         ),
     ] = "melo,paper",
-    backbone: Annotated[
-        str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
-    ] = None,
+    backbone: PreparedBackbone = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, counted from --seed.")] = 1,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     baseline_limit: Annotated[
@@ -46,10 +49,7 @@ def edit(
             dir_okay=False,
         ),
     ] = None,
-    traffic: Annotated[
-        Path | None,
-        typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False),
-    ] = None,
+    traffic: Traffic = None,
     no_subject: Annotated[
         bool, typer.Option("--no-subject", help="Make the edits without their subjects.")
     ] = False,
@@ -67,28 +67,28 @@ def edit(
     out: Out = None,
 ) -> None:
     """Edit quality of the final state by free decoding, and speed, against other methods."""
-    from benchmarks.edit import bench
+    from benchmarks.edit import bench, read_prompts
     from benchmarks.progress import console_progress
+    from benchmarks.protocol import read_rows
+    from benchmarks.sequence import Options
 
     with console_progress() as progress:
-        figures = bench(
-            data,
+        options = Options(
             cache,
-            first=first,
+            methods=_names(methods),
             limit=limit,
-            methods=tuple(m.strip() for m in methods.split(",") if m.strip()),
-            backbone=located(backbone),
-            seeds=range(seed, seed + seeds),
             baseline_limit=baseline_limit,
             slow_limit=slow_limit,
-            practice=practice,
-            traffic=traffic,
+            backbone=located(backbone),
+            practice=tuple(read_rows(practice)) if practice else (),
+            traffic=read_prompts(traffic) if traffic else (),
             no_subject=no_subject,
             revocations=revocations,
-            protocol=protocol,
-            marks=[int(m) for m in marks.split(",") if m.strip()],
+            marks=tuple(map(int, _names(marks))),
             progress=progress,
         )
+        seed_range = range(seed, seed + seeds)
+        figures = bench(data, options, first=first, seeds=seed_range, protocol=protocol)
     settings = {"limit": limit, "seeds": seeds, "baseline_limit": baseline_limit}
     if first:
         settings["first"] = first
@@ -99,7 +99,7 @@ def edit(
 
 def keys(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    data: EditSet,
     backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
     first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
     limit: Annotated[int, typer.Option(min=4, help="Rows that are looked at.")] = 100,
@@ -121,7 +121,7 @@ def keys(
         cache,
         first=first,
         limit=limit,
-        learned=tuple(n.strip() for n in learned.split(",") if n.strip()),
+        learned=_names(learned),
         pairs=pairs,
     )
     finish(ctx, figures, out)
@@ -162,30 +162,21 @@ def gpu(
     out: Out = None,
 ) -> None:
     """Editing and serving speed on random weights of GPT-2 XL's and Llama 1B's shapes, in bf16."""
-    from benchmarks.gpu import bench, table
+    from benchmarks.gpu import GpuLoad, bench, table
     from benchmarks.progress import console_progress
 
     with console_progress() as progress:
-        figures = bench(
-            [s.strip() for s in shapes.split(",") if s.strip()],
-            edits=edits,
-            batch=batch,
-            paper_edits=paper_edits,
-            tokens=tokens,
-            rounds=rounds,
-            progress=progress,
-        )
+        load = GpuLoad(edits, paper_edits, batch, tokens, rounds)
+        figures = bench(_names(shapes), load, progress)
     print_table(("shape", "", "melo", "paper", "bare"), table(figures), figures["device"])
     finish(ctx, figures, out, seed=0, device=figures["device"])
 
 
 def profile(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    data: EditSet,
     edits: Annotated[int, typer.Option(min=1, help="In one job.")] = 100,
-    backbone: Annotated[
-        str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
-    ] = None,
+    backbone: PreparedBackbone = None,
     cache: Cache = CACHE,
     out: Out = None,
 ) -> None:
@@ -196,3 +187,8 @@ def profile(
     with console_progress() as progress:
         figures = bench(data, cache, edits=edits, backbone=located(backbone), progress=progress)
     finish(ctx, figures, out, seed=0, device=figures["device"])
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    """What a text names, between commas."""
+    return tuple(name.strip() for name in listed.split(",") if name.strip())

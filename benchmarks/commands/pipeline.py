@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.commands.record import Out, finish
+from benchmarks.commands.record import (
+    CACHE,
+    Cache,
+    EditSet,
+    EditSets,
+    HomesBackbone,
+    Out,
+    Seed,
+    Traffic,
+    finish,
+)
 from console.context import BACKBONES, chosen_backbone
-
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
 
 def ingest(
@@ -60,16 +67,13 @@ def contention(
 
 def product(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)],
+    data: EditSet,
     backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
     limit: Annotated[int, typer.Option(min=4, help="Report the first N rows.")] = 100,
     no_subject: Annotated[
         bool, typer.Option("--no-subject", help="Report without subjects.")
     ] = False,
-    traffic: Annotated[
-        Path | None,
-        typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False),
-    ] = None,
+    traffic: Traffic = None,
     out: Out = None,
 ) -> None:
     """Reports to served answers by the documented commands alone, asked with openai's client."""
@@ -95,14 +99,9 @@ def gate(
         ),
     ] = None,
     new: Annotated[int, typer.Option(min=1, help="Edits that the candidate adds.")] = 50,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
-    ] = None,
-    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
-    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
-        ".melo/cache/bench"
-    ),
+    data: EditSets = None,
+    backbone: HomesBackbone = None,
+    cache: Cache = CACHE,
     uncaught: Annotated[
         bool, typer.Option("--uncaught", help="No probe is about any edit: time and memory alone.")
     ] = False,

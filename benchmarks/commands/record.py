@@ -10,7 +10,24 @@ from typing import Annotated, Any
 
 import typer
 
+from console.context import BACKBONES
+
 RESULTS = "benchmarks.results"  # where the folder of records stands in a context's `meta`
+CACHE = Path(".melo/cache/bench")
+Cache = Annotated[Path, typer.Option(help="Where backbones, projections and versions are kept.")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+EditSet = Annotated[Path, typer.Option(help="Edit set, JSON lines.", exists=True, dir_okay=False)]
+EditSets = Annotated[
+    list[Path] | None,
+    typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
+]
+Traffic = Annotated[
+    Path | None, typer.Option(help="Prompts that no edit is about.", exists=True, dir_okay=False)
+]
+HomesBackbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")]
+PreparedBackbone = Annotated[
+    str | None, typer.Option(help=f"{BACKBONES}; none: prepared from the file.")
+]
 Out = Annotated[Path | None, typer.Option("--out", "--json", help="Also write the record here.")]
 
 

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.commands.record import Out, finish
-from console.context import BACKBONES, chosen_backbone
-
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+from benchmarks.commands.record import CACHE, Cache, EditSets, HomesBackbone, Out, Seed, finish
+from console.context import chosen_backbone
 
 
 def serve(
@@ -19,11 +17,8 @@ def serve(
     clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.5, help="Of each server, each round.")] = 5.0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Edit sets, JSON lines; none: synthetic facts.", exists=True),
-    ] = None,
-    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
+    data: EditSets = None,
+    backbone: HomesBackbone = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the weights, as bfloat16; none: as they are stored.")
     ] = None,
@@ -37,35 +32,33 @@ def serve(
         Path | None,
         typer.Option(help="Prompts for these, JSON lines; none: synthetic ones.", exists=True),
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
-        ".melo/cache/bench"
-    ),
+    cache: Cache = CACHE,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """`melo serve` with edits against the same without, and against the servers people have."""
     from benchmarks.progress import console_progress
-    from benchmarks.serve import bench
+    from benchmarks.serve import ServePlan, bench
 
     path = chosen_backbone(ctx, backbone)
     with console_progress() as progress:
-        record = bench(
+        plan = ServePlan(
+            backbone=path,
+            cache=cache,
             edits=edits,
             clients=clients,
             seconds=seconds,
             rounds=rounds,
-            data=data or (),
             compared=compared,
+            data=tuple(data or ()),
             traffic=traffic,
-            backbone_path=path,
             dtype=dtype,
-            cache=cache,
             seed=seed,
-            with_mlflow=mlflow,
-            with_peer=peer,
-            with_restarts=restarts,
-            progress=progress,
+            mlflow=mlflow,
+            peer=peer,
+            restarts=restarts,
         )
+        record = bench(plan, progress)
     finish(ctx, record, out, seed=seed)
     if any(server["failed"] for server in record["servers"].values()):
         raise typer.Exit(1)
@@ -78,10 +71,8 @@ def fuzz(
     chats: Annotated[
         float, typer.Option(min=0, max=1, help="Share that goes to the chat routes.")
     ] = 0.35,
-    backbone: Annotated[str | None, typer.Option(help=f"{BACKBONES}; none: the home's.")] = None,
-    cache: Annotated[Path, typer.Option(help="Where trained versions are kept.")] = Path(
-        ".melo/cache/bench"
-    ),
+    backbone: HomesBackbone = None,
+    cache: Cache = CACHE,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:

@@ -21,6 +21,7 @@ from benchmarks.kinds import kind_of
 from benchmarks.protocol import Row, probes_for, split_rows
 from benchmarks.questions import out_of_test
 from benchmarks.scoring import chosen
+from benchmarks.sequence import Options
 from melo_engine import Backbone, Calibration, EditRequest, EditSettings, Prompt
 from melo_engine.encoders import default_encoder
 from melo_engine.projection import KeyProjection
@@ -67,10 +68,15 @@ def test_every_method_is_scored_on_the_final_state(
     questions_file: Path, t5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.questions.product_keys", _keys_as_read)
-    figures = bench(
-        questions_file, tmp_path, limit=4, methods=("oracle", "lora", "none"),
-        backbone=str(t5_folder), marks=(1, 2), settings=SETTINGS,
-    )  # fmt: skip
+    options = Options(
+        tmp_path,
+        limit=4,
+        methods=("oracle", "lora", "none"),
+        backbone=str(t5_folder),
+        marks=(1, 2),
+        settings=SETTINGS,
+    )
+    figures = bench(questions_file, options)
     assert figures["protocol"] == "questions"
     assert [figures[m]["requests"] for m in ("melo", "lora", "none")] == [4, 4, 4]
     assert figures["none"]["locality"] == figures["none"]["near_miss_subject"] == 1.0
@@ -93,17 +99,22 @@ def test_every_method_is_scored_on_the_final_state(
 
 
 def test_a_baseline_may_edit_fewer(questions_file: Path, t5_folder: Path, tmp_path: Path) -> None:
-    figures = bench(
-        questions_file, tmp_path, limit=4, methods=("none", "finetune"), baseline_limit=2,
+    options = Options(
+        tmp_path,
+        limit=4,
+        methods=("none", "finetune"),
+        baseline_limit=2,
         backbone=str(t5_folder),
-    )  # fmt: skip
+    )
+    figures = bench(questions_file, options)
     assert figures["finetune"]["requests"] == figures["none"]["requests"] == 2
 
 
 def test_an_interrupted_run_goes_on_after_its_last_finished_method(
     questions_file: Path, t5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {"limit": 4, "backbone": str(t5_folder), "marks": ()}
+    methods = ("lora", "none")
+    options = Options(tmp_path, limit=4, backbone=str(t5_folder), marks=(), methods=methods)
     built: list[str] = []
     unbroken = dict(BASELINES)
 
@@ -117,12 +128,12 @@ def test_an_interrupted_run_goes_on_after_its_last_finished_method(
     monkeypatch.setitem(BASELINES, "lora", lora)
     monkeypatch.setitem(BASELINES, "none", broken)
     with pytest.raises(KeyboardInterrupt):
-        bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+        bench(questions_file, options)
     monkeypatch.setitem(BASELINES, "none", unbroken["none"])
-    figures = bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+    figures = bench(questions_file, options)
     assert (figures["resumed"], built) == (["lora"], ["lora"])
     assert figures["none"]["requests"] == figures["lora"]["requests"] == 4
-    again = bench(questions_file, tmp_path, methods=("lora", "none"), **wanted)
+    again = bench(questions_file, options)
     assert "resumed" not in again
     assert built == ["lora", "lora"]
 
@@ -137,10 +148,15 @@ def test_edits_out_of_the_test_are_kept_with_the_figures_and_taken_out_of_the_re
 def test_slow_methods_may_edit_fewer_still(
     questions_file: Path, t5_folder: Path, tmp_path: Path
 ) -> None:
-    figures = bench(
-        questions_file, tmp_path, limit=4, methods=("none", "grace"), baseline_limit=0, slow_limit=1,
+    options = Options(
+        tmp_path,
+        limit=4,
+        methods=("none", "grace"),
+        baseline_limit=0,
+        slow_limit=1,
         backbone=str(t5_folder),
-    )  # fmt: skip
+    )
+    figures = bench(questions_file, options)
     assert (figures["none"]["requests"], figures["grace"]["requests"]) == (4, 1)
 
 
@@ -212,10 +228,11 @@ def test_hallucinations_are_measured_by_perplexity(tmp_path: Path) -> None:
     texts += word_list([r["target"] for r in rows], texts)
     gpt = prepare_gpt(texts, tmp_path / "gpt", recipe=recipe)
     assert prepare_gpt(texts, tmp_path / "gpt", recipe=recipe) == gpt
-    figures = bench(
-        write_lines(tmp_path / "h.jsonl", rows), tmp_path, methods=("melo", "none"),
-        backbone=str(gpt), settings=EditSettings(), protocol="hallucination",
-    )  # fmt: skip
+    options = Options(
+        tmp_path, methods=("melo", "none"), backbone=str(gpt), settings=EditSettings()
+    )
+    file = write_lines(tmp_path / "h.jsonl", rows)
+    figures = bench(file, options, protocol="hallucination")
     none, melo = figures["none"], figures["melo"]
     assert figures["rows"]["accurate"] == 4
     assert none["web_ratio"] == none["accurate_ratio"] == 1.0
@@ -250,10 +267,14 @@ def test_accurate_sentences_are_those_that_no_row_corrects() -> None:
 
 def test_a_classifiers_own_mistakes_are_the_edits(classifier_folder: Path, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "news.jsonl", classified(60))
-    figures = bench(
-        data, tmp_path, limit=5, methods=("melo", "none"), backbone=str(classifier_folder),
+    options = Options(
+        tmp_path,
+        limit=5,
+        methods=("melo", "none"),
+        backbone=str(classifier_folder),
         settings=SETTINGS,
-    )  # fmt: skip
+    )
+    figures = bench(data, options)
     rows = figures["rows"]
     assert figures["protocol"] == "classification"
     assert rows["right"] + rows["wrong"] <= 60 - rows["seen"]
@@ -291,9 +312,8 @@ def test_seeds_become_a_mean_and_an_interval() -> None:
 def test_two_seeds_are_run_and_told_apart(
     questions_file: Path, t5_folder: Path, tmp_path: Path
 ) -> None:
-    figures = bench(
-        questions_file, tmp_path, limit=4, methods=("none",), backbone=str(t5_folder), seeds=(0, 1)
-    )
+    options = Options(tmp_path, limit=4, methods=("none",), backbone=str(t5_folder))
+    figures = bench(questions_file, options, seeds=(0, 1))
     assert [s["seed"] for s in figures["seeds"]] == [0, 1]
     assert figures["none"]["intervals"]["locality"] == [1.0, 1.0]
 
@@ -305,11 +325,14 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, messag
     path = tmp_path / "bad.jsonl"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        bench(path, tmp_path)
+        bench(path, Options(tmp_path))
 
 
 def test_retrieval_refuses_a_backbone_with_two_stacks(
     questions_file: Path, t5_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownMethod, match="causal-lm"):
-        bench(questions_file, tmp_path, limit=4, methods=("retrieval",), backbone=str(t5_folder))
+        bench(
+            questions_file,
+            Options(tmp_path, limit=4, methods=("retrieval",), backbone=str(t5_folder)),
+        )

@@ -9,16 +9,15 @@ import pytest
 import torch
 
 from benchmarks.errors import BenchError
-from benchmarks.gpu import bench, table
+from benchmarks.gpu import GpuLoad, bench, table
 from benchmarks.records import read_records
 from benchmarks.shapes import SHAPES, shaped
 from tests.conftest import Melo
 
 
 def test_every_row_of_the_table_is_measured() -> None:
-    figures = bench(
-        ["tiny-gpt2", "tiny-llama"], edits=8, paper_edits=4, batch=4, tokens=8, rounds=1
-    )
+    load = GpuLoad(edits=8, paper_edits=4, batch=4, tokens=8, rounds=1)
+    figures = bench(["tiny-gpt2", "tiny-llama"], load)
     assert figures["device"] == ("cpu" if not torch.cuda.is_available() else figures["device"])
     for shape in figures["shapes"]:
         rows = {r["what"]: r for r in shape["rows"]}
