@@ -19,11 +19,12 @@ def ask(question: Callable[[], Answer]) -> Answer | None:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
-        raise RegistryUnreachable(_first_line(error)) from None
+        raise RegistryUnreachable(first_line(error)) from None
     except Exception as error:  # a database or a network has errors of its own
-        raise RegistryUnreachable(_first_line(error)) from None
+        raise RegistryUnreachable(first_line(error)) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

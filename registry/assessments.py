@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from registry.asking import first_line
 from registry.client import import_mlflow
 from registry.errors import RegistryUnreachable, UnknownTrace
 
@@ -53,11 +54,7 @@ def write_assessment(
         return True
     except MlflowException as error:
         if error.error_code in UNKNOWN:
-            raise UnknownTrace(_first_line(error)) from None
-        raise RegistryUnreachable(_first_line(error)) from None
+            raise UnknownTrace(first_line(error)[:300]) from None
+        raise RegistryUnreachable(first_line(error)[:300]) from None
     except Exception as error:  # a database or a network has errors of its own
-        raise RegistryUnreachable(_first_line(error)) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise RegistryUnreachable(first_line(error)[:300]) from None

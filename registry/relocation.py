@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from artifacts.atomic import write_atomically
 from config import Settings
 from registry.errors import RegistryError
 
@@ -101,11 +101,7 @@ def _move_on_record(settings: Settings) -> Moved | None:
 
 
 def _record_place(settings: Settings) -> None:
-    note = _place_file(settings)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    fresh = note.with_name(f".{note.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"home": str(settings.home.absolute())}), encoding="utf-8")
-    os.replace(fresh, note)
+    write_atomically(_place_file(settings), json.dumps({"home": str(settings.home.absolute())}))
 
 
 def _elsewhere(before: Path, now: Path) -> Moved | None:
@@ -221,9 +217,7 @@ def _rename_in_models(settings: Settings, move: Moved) -> None:
         if str(move.before) not in text and move.before.as_uri() not in text:
             continue
         content = places.replaced(yaml.safe_load(text))
-        fresh = file.with_name(f".MLmodel.{os.getpid()}")
-        fresh.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        os.replace(fresh, file)
+        write_atomically(file, yaml.safe_dump(content, allow_unicode=True))
 
 
 def _rename_in_settings(settings: Settings, move: Moved) -> None:
@@ -234,9 +228,7 @@ def _rename_in_settings(settings: Settings, move: Moved) -> None:
     text = file.read_text(encoding="utf-8")
     new = text.replace(f"{move.before}/", f"{move.now}/")
     if new != text:
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        fresh.write_text(new, encoding="utf-8")
-        os.replace(fresh, file)
+        write_atomically(file, new)
 
 
 @dataclass(frozen=True)
