@@ -41,7 +41,8 @@ def page() -> None:
             filters.remember("edit", "", "")  # another search: what it finds first is shown
         st.session_state["searched"] = text
         picked = _pick(matches, text)
-        chosen = picked or st.query_params.get("edit") or _first_edit(matches)
+        first = str(matches["edit"][0].as_py()) if matches.num_rows else None
+        chosen = picked or st.query_params.get("edit") or first
         if chosen is None:
             return
         if picked:
@@ -75,10 +76,6 @@ def _pick(matches: pa.Table, text: str) -> str | None:
     )
     rows = picked.selection.rows if picked else []
     return str(matches["edit"][rows[0]].as_py()) if rows else None
-
-
-def _first_edit(matches: pa.Table) -> str | None:
-    return str(matches["edit"][0].as_py()) if matches.num_rows else None
 
 
 def _edit(data: EditView) -> None:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -42,6 +43,9 @@ SAVED = pa.schema(
         "distance": pa.float64(),
         "radius": pa.float64(),
     }
+)
+ROUTED_BY = attrgetter(  # all that an edit's routes depend on
+    "block", "radius", "content_radius", "by_question", "order", "wordings", "request.names"
 )
 NOWHERE = Route(None, None, float("nan"), float("nan"))
 
@@ -235,11 +239,7 @@ def _changed(version: Version, other: Version) -> set[str]:
     """Edits that are not the same in both."""
     changed = version.edits.keys() ^ other.edits.keys()
     for edit in version.edits.keys() & other.edits.keys():
-        a, b = version.edits[edit], other.edits[edit]
-        same = (a.block, a.radius, a.content_radius, a.by_question, a.order, a.wordings) == (
-            b.block, b.radius, b.content_radius, b.by_question, b.order, b.wordings
-        )  # fmt: skip
-        if not same or a.request.names != b.request.names:
+        if ROUTED_BY(version.edits[edit]) != ROUTED_BY(other.edits[edit]):
             changed.add(edit)
     return changed
 

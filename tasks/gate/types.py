@@ -7,17 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from melo_engine import Prompt, Version
 from melo_engine.conversation import joint_question
 
 Kind = Literal["exact", "contains", "regex", "unchanged", "metric", "absent", "agrees"]
-KINDS: tuple[Kind, ...] = (
-    "exact", "contains", "regex", "unchanged", "metric", "absent", "agrees",
-)  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Purpose = Literal["answers", "perplexity", "fluency", "consistency"]
-PURPOSES: tuple[Purpose, ...] = ("answers", "perplexity", "fluency", "consistency")
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 NO_SLICES: Mapping[str, str] = {}
 
 

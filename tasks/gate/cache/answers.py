@@ -30,7 +30,6 @@ Pair = tuple[bytes, str]  # probe hash, block content hash
 End = Literal["whole", "departed", "looped", "cut", "long"]
 
 _SCHEMA = """
-DROP TABLE IF EXISTS answers;
 CREATE TABLE IF NOT EXISTS scopes (
     id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE
 );

@@ -48,13 +48,11 @@ class Setting:
 class Measures:
     """One gate's measures. tokens: what those of one edit may cost; None: as many as it takes."""
 
-    def __init__(
-        self, runner: Runner, *, tokens: int | None = None, samples: int = SAMPLES, seed: int = 0
-    ) -> None:
-        self._runner, self._tokens, self._samples = runner, tokens, samples
+    def __init__(self, runner: Runner, *, tokens: int | None = None) -> None:
+        self._runner, self._tokens = runner, tokens
         self._editor: Editor = runner.editor
         self._cache: AnswerCache = runner.cache
-        self._sampler = GateSampler(runner.editor, runner.decoder.states, seed)
+        self._sampler = GateSampler(runner.editor, runner.decoder.states)
         self._scorer = Scorer(runner.editor)
         self._spent: defaultdict[str, int] = defaultdict(int)  # by edit
         self._drawn: dict[Pair, list[str]] = {}
@@ -136,7 +134,7 @@ class Measures:
             mean = means[probe.prompt]
             allowed, short = limit, False
             if probe.prompt in base_means:
-                short = base_means[probe.prompt].draws < self._samples
+                short = base_means[probe.prompt].draws < SAMPLES
                 allowed = max(limit, base_means[probe.prompt].low + SLACK)
             if (mean.high > allowed >= mean.low) or (short and mean.low > allowed):
                 self.unproven.append(
@@ -144,7 +142,7 @@ class Measures:
                         suite,
                         probe.edit,
                         probe.prompt,
-                        f"{mean.draws} of {self._samples} samples within gate.tokens_per_edit",
+                        f"{mean.draws} of {SAMPLES} samples within gate.tokens_per_edit",
                     )
                 )
                 continue
@@ -165,21 +163,22 @@ class Measures:
         if not queries:
             return {}
         texts = self._runner.texts(version, dict.fromkeys(queries.values()), read=LONG)
-        means = {p: _Mean(texts[q].text, self._samples) for p, q in queries.items()}
+        means = {p: _Mean(texts[q].text, SAMPLES) for p, q in queries.items()}
         scope = self._cache.scope(self._sampler.scope)
         pairs = {prompt: self._runner.pair(version, query) for prompt, query in queries.items()}
         for pair in pairs.values():
             if pair not in self._drawn:
                 full = self._runner.full
                 self._drawn[pair] = [] if full else self._cache.samples(scope, pair)
-        for number in range(self._samples):
+        for number in range(SAMPLES):
             undecided = [p for p, m in means.items() if limit is None or m.low <= limit < m.high]
             draws: dict[Prompt, Draw] = {}
             for prompt in undecided:
                 if len(self._drawn[pairs[prompt]]) > number:
                     continue
                 draw = Draw(queries[prompt], number, self._max_tokens(means[prompt].answer))
-                if self._within_budget(owners.get(prompt), draw.limit):
+                spent = self._spent[owners.get(prompt) or ""]
+                if self._tokens is None or spent + draw.limit <= self._tokens:
                     draws[prompt] = draw
             self._runner.progress(f"drawing samples, round {number + 1}", len(draws), len(queries))
             with using(self._editor, version):
@@ -199,9 +198,6 @@ class Measures:
         tokenizer = self._editor.backbone.target_tokenizer
         length = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
         return 2 * min(length, LONGEST) + ROOM
-
-    def _within_budget(self, edit: str | None, tokens: int) -> bool:
-        return self._tokens is None or self._spent[edit or ""] + tokens <= self._tokens
 
     def _perplexity(
         self, suite: str, probes: Sequence[Probe], setting: Setting, limit: float

@@ -22,10 +22,11 @@ from tasks.gate.measures.statistics import wilson
 from tasks.gate.report.plots import cache_bar, distance_histogram, share_plot
 from tasks.gate.types import GateResult, ProbeResult
 
+CONFIDENCE = 0.95  # of the interval around each share
 SHOWN = 300  # failing probes on the page; the JSON has all
 
 
-def report_data(result: GateResult, *, confidence: float = 0.95) -> dict[str, Any]:
+def report_data(result: GateResult) -> dict[str, Any]:
     """The report as plain values; what is no number is None."""
     failing = [p for p in result.probes if not p.passed]
     data = {
@@ -43,7 +44,7 @@ def report_data(result: GateResult, *, confidence: float = 0.95) -> dict[str, An
         "rounds": result.rounds,
         "seconds": round(result.seconds, 3),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "suites": _suites(result.probes, confidence),
+        "suites": _suites(result.probes),
         "checks": [asdict(c) for c in result.checks],
         "rejected": [asdict(r) for r in result.rejected],
         "repairs": [asdict(r) for r in result.repairs],
@@ -86,14 +87,14 @@ def write_report(result: GateResult, folder: str | Path) -> tuple[Path, Path]:
     return folder / "gate.json", folder / "gate.html"
 
 
-def _suites(probes: Sequence[ProbeResult], confidence: float) -> list[dict[str, Any]]:
+def _suites(probes: Sequence[ProbeResult]) -> list[dict[str, Any]]:
     total = Counter(p.suite for p in probes)
     passed = Counter(p.suite for p in probes if p.passed)
     cached = Counter(p.suite for p in probes if p.cached)
     edited = Counter(p.suite for p in probes if p.edit)
     rows = []
     for suite, n in total.items():
-        low, high = wilson(passed[suite], n, confidence)
+        low, high = wilson(passed[suite], n, CONFIDENCE)
         rows.append(
             {
                 "suite": suite, "probes": n, "passed": passed[suite], "cached": cached[suite],

@@ -13,6 +13,7 @@ GOOD, CALM, PALE, INK = (
     f"var(--{name})" for name in ("good", "calm", "pale", "ink")
 )  # of the page
 WIDTH, LABEL = 760, 210
+BINS = 40  # of the distances
 
 
 def share_plot(suites: Sequence[Mapping[str, Any]]) -> Markup:
@@ -48,18 +49,18 @@ def cache_bar(generated: int, cached: int) -> Markup:
     return _svg(parts, 52, "Answers known and generated")
 
 
-def distance_histogram(inside: Sequence[float], outside: Sequence[float], bins: int = 40) -> Markup:
+def distance_histogram(inside: Sequence[float], outside: Sequence[float]) -> Markup:
     """Distances of prompts to the nearest key, for those that an edit answered and those beside."""
     values = [v for v in (*inside, *outside) if math.isfinite(v)]
     if not values:
         return Markup("")
     top = max(values) or 1.0
-    counts = [[0] * bins, [0] * bins]
+    counts = [[0] * BINS, [0] * BINS]
     for which, group in enumerate((inside, outside)):
         for value in group:
             if math.isfinite(value):
-                counts[which][min(bins - 1, int(bins * value / top))] += 1
-    most, step, tall = max(map(max, counts)) or 1, (WIDTH - 40) / bins, 110
+                counts[which][min(BINS - 1, int(BINS * value / top))] += 1
+    most, step, tall = max(map(max, counts)) or 1, (WIDTH - 40) / BINS, 110
     parts = []
     for which, colour in ((1, PALE), (0, CALM)):
         for i, count in enumerate(counts[which]):

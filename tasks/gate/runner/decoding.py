@@ -151,17 +151,13 @@ class Decoder:
         return ask.edit is not None, expected, len(text_of(ask.prompt)), str(ask.prompt)
 
 
-class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends each row of a batch as soon as its verdict is known, and keeps its tokens up to there."""
+class RowStop(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row of a batch at an end token or by a rule of its own; keeps its tokens up to there."""
 
-    def __init__(
-        self, backbone: Backbone, asks: Sequence[Ask], targets: Sequence[list[int]], paired: bool
-    ) -> None:
-        self.open = torch.ones(len(asks), dtype=torch.bool)
-        self.ids: list[list[int]] = [[] for _ in asks]
-        self._backbone, self._asks, self._targets, self._paired = backbone, asks, targets, paired
-        self._ended = ["whole"] * len(asks)
-        self._ends = end_tokens(backbone)
+    def __init__(self, rows: int, ends: set[int]) -> None:
+        self.open = torch.ones(rows, dtype=torch.bool)
+        self.ids: list[list[int]] = [[] for _ in range(rows)]
+        self._ends = ends
         self._start: int | None = None
 
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
@@ -172,21 +168,47 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
             self.ids[row] = generated[row]
             if generated[row][-1] in self._ends:
                 self.open[row] = False
-            elif self._asks[row].until is not None and self._departs(row):
-                self._close(row, "departed")
-            elif self._loops(row):
-                self._close(row, "looped")
-            elif 0 < self._asks[row].read <= len(generated[row]):
-                self._close(row, "cut" if self._asks[row].read < LONG else "long")
-        if self._paired:
-            for row in range(0, len(generated), 2):
-                base, edited = self.ids[row], self.ids[row + 1]
-                length = min(len(base), len(edited))
-                if base[:length] != edited[:length] or len(base) != len(edited):
-                    self._close_pair(row, "departed")
-                elif loops(base):
-                    self._close_pair(row, "looped")
+            else:
+                self.judge(row)
+        self.judge_batch()
         return (~self.open).to(input_ids.device)
+
+    def judge(self, row: int) -> None:
+        """Close the row if its newest token says so."""
+        raise NotImplementedError
+
+    def judge_batch(self) -> None:
+        """Close what only several rows together can tell."""
+
+
+class _Stop(RowStop):
+    """Ends each row as soon as its verdict is known."""
+
+    def __init__(
+        self, backbone: Backbone, asks: Sequence[Ask], targets: Sequence[list[int]], paired: bool
+    ) -> None:
+        super().__init__(len(asks), end_tokens(backbone))
+        self._backbone, self._asks, self._targets, self._paired = backbone, asks, targets, paired
+        self._ended = ["whole"] * len(asks)
+
+    def judge(self, row: int) -> None:
+        if self._asks[row].until is not None and self._departs(row):
+            self._close(row, "departed")
+        elif self._loops(row):
+            self._close(row, "looped")
+        elif 0 < self._asks[row].read <= len(self.ids[row]):
+            self._close(row, "cut" if self._asks[row].read < LONG else "long")
+
+    def judge_batch(self) -> None:
+        if not self._paired:
+            return
+        for row in range(0, len(self.ids), 2):
+            base, edited = self.ids[row], self.ids[row + 1]
+            length = min(len(base), len(edited))
+            if base[:length] != edited[:length] or len(base) != len(edited):
+                self._close_pair(row, "departed")
+            elif loops(base):
+                self._close_pair(row, "looped")
 
     def texts(self) -> list[Text]:
         """The text of each row."""

@@ -157,7 +157,8 @@ class Runner:
             if self.from_cache and self.was_cached(prompt, version, route.edit)
         }
         # What was cached first must not decide what is sampled.
-        chosen = chooser.sample(sorted(cached.items(), key=_sort_key), min(size, len(cached)))
+        in_order = sorted(cached.items(), key=lambda query: (str(query[0]), query[1] or ""))
+        chosen = chooser.sample(in_order, min(size, len(cached)))
         salt = chooser.randbytes(8)
         rest = (prompt for prompt in routes if prompt not in cached)
         drawn = heapq.nsmallest(size, rest, key=lambda prompt: _random_rank(prompt, salt))
@@ -286,7 +287,3 @@ def _confirms(answer: str, text: Text) -> bool:
 def _decided(base: Text, edited: Text) -> bool:
     """Whether both texts are long enough to tell if they are the same."""
     return (base.decides(None) and edited.decides(None)) or not base.agrees_with(edited)
-
-
-def _sort_key(query: Query) -> tuple[str, str]:
-    return str(query[0]), query[1] or ""

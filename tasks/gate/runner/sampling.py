@@ -10,17 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 
 from melo_engine import Editor
 from melo_engine.blocks import gather
@@ -28,7 +22,7 @@ from melo_engine.generating import end_tokens, texts_of
 from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass
 from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
-from tasks.gate.runner.decoding import BATCH, scope_of
+from tasks.gate.runner.decoding import BATCH, RowStop, scope_of
 from tasks.gate.runner.runner import Query
 from tasks.gate.types import text_of
 
@@ -107,24 +101,16 @@ class _Noise(LogitsProcessor):  # type: ignore[misc]
         return scores.float() + noise.to(scores.device)
 
 
-class _Limits(StoppingCriteria):  # type: ignore[misc]
+class _Limits(RowStop):
     """Ends each row at its own limit."""
 
     def __init__(self, limits: Sequence[int], ends: set[int]) -> None:
-        self.ids: list[list[int]] = [[] for _ in limits]
-        self._open = torch.ones(len(limits), dtype=torch.bool)
-        self._limits, self._ends = limits, ends
-        self._start: int | None = None
+        super().__init__(len(limits), ends)
+        self._limits = limits
 
-    def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Tensor:
-        if self._start is None:
-            self._start = input_ids.shape[1] - 1
-        generated = input_ids[:, self._start :].tolist()
-        for row in self._open.nonzero().flatten().tolist():
-            self.ids[row] = generated[row]
-            if generated[row][-1] in self._ends or len(generated[row]) >= self._limits[row]:
-                self._open[row] = False
-        return (~self._open).to(input_ids.device)
+    def judge(self, row: int) -> None:
+        if len(self.ids[row]) >= self._limits[row]:
+            self.open[row] = False
 
 
 class Scorer:

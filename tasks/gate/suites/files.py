@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,11 @@ def merged(suites: Iterable[Suite]) -> list[Suite]:
         if earlier is not None:
             ids = {p.id for p in earlier.probes}
             more = tuple(p for p in suite.probes if p.id not in ids)
-            suite = Suite(
-                suite.name,
-                earlier.probes + more,
-                earlier.purpose,
-                earlier.problem or suite.problem,
-                earlier.source or suite.source,
+            suite = replace(
+                earlier,
+                probes=earlier.probes + more,
+                problem=earlier.problem or suite.problem,
+                source=earlier.source or suite.source,
             )
         by_name[suite.name] = suite
     return list(by_name.values())

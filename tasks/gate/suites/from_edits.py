@@ -52,7 +52,6 @@ def suites_for(
     targets: Mapping[str, str] | None = None,
     slices: Slices | None = None,
     champion: Version | None = None,
-    per_edit: int = PER_EDIT,
 ) -> list[Suite]:
     """The suites that a version brings with it.
 
@@ -75,13 +74,13 @@ def suites_for(
         Suite("locality", tuple(builder.locality(edits))),
         Suite(
             "near-miss-subject",
-            builder.near(edits, builder.other_subjects, per_edit)
-            + builder.near(behind, builder.other_conversations, per_edit),
+            builder.near(edits, builder.other_subjects)
+            + builder.near(behind, builder.other_conversations),
         ),
         Suite(
             "near-miss-relation",
-            builder.near(edits, builder.other_relations, per_edit)
-            + builder.near(behind, builder.other_turns, per_edit),
+            builder.near(edits, builder.other_relations)
+            + builder.near(behind, builder.other_turns),
         ),
         Suite("retired", tuple(builder.retired(retired))),
         Suite("hallucination-unasked", tuple(p for e in edits for p in builder.unasked(e))),
@@ -132,24 +131,14 @@ class _Builder:
         return self.targets.get(edit, self.requests[edit].target)
 
     def own_prompt(self, edit: Edit) -> Probe:
-        return Probe(
-            f"own:{edit.id}",
-            _prompt_of(edit),
-            Expectation("exact", self.target(edit.id)),
-            edit.id,
-            self._slices(edit.id),
-        )
+        wanted = Expectation("exact", self.target(edit.id))
+        return self._probe(edit, "own", _prompt_of(edit), wanted)
 
     def generality(self, edit: Edit) -> list[Probe]:
         trained = {edit.request.question, *edit.request.rephrases}
+        wanted = Expectation("exact", self.target(edit.id))
         return [
-            Probe(
-                f"rephrase:{edit.id}:{n}",
-                prompt,
-                Expectation("exact", self.target(edit.id)),
-                edit.id,
-                self._slices(edit.id),
-            )
+            self._probe(edit, "rephrase", prompt, wanted, str(n))
             for n, prompt in enumerate(unique(self.held_out.get(edit.id, ())))
             if prompt not in trained
         ]
@@ -169,34 +158,24 @@ class _Builder:
         return list(probes.values())
 
     def near(
-        self, edits: Sequence[Edit], make: Callable[[Edit, int], Sequence[Prompt]], count: int
+        self, edits: Sequence[Edit], make: Callable[[Edit], Sequence[Prompt]]
     ) -> tuple[Probe, ...]:
         probes: dict[Prompt, Probe] = {}
         for edit in edits:
-            for prompt in make(edit, count):
+            for prompt in make(edit):
                 if prompt not in probes:
-                    probes[prompt] = Probe(
-                        f"near:{edit.id}:{_digest(prompt)}",
-                        prompt,
-                        UNCHANGED,
-                        edit.id,
-                        self._slices(edit.id),
-                    )
+                    probes[prompt] = self._probe(edit, "near", prompt, UNCHANGED, _digest(prompt))
         return tuple(probes.values())
 
-    def other_subjects(self, edit: Edit, count: int) -> list[str]:
+    def other_subjects(self, edit: Edit) -> list[str]:
         """The edit's wording about names that no active edit has, recorded and invented."""
         template = own_template(edit.request)
         if template is None:
             return []
-        recorded = self._names.pick(
-            f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
-        )
-        invented = self._invented.pick(f"{edit.id}|invented", count)
-        prompts = [swap(template, name) for name in (*recorded, *invented)]
+        prompts = [swap(template, name) for name in self._other_names(edit)]
         return [p for p in prompts if not self._names_in(p)]
 
-    def other_relations(self, edit: Edit, count: int) -> list[str]:
+    def other_relations(self, edit: Edit) -> list[str]:
         """The edit's subject in wordings that ask something else and have no edit of their own."""
         edited, subject = own_template(edit.request), edit.request.subject
         if edited is None or subject is None:
@@ -210,10 +189,10 @@ class _Builder:
             return not self.owners(swap(template, subject))
 
         return [
-            swap(t, subject) for t in self._templates.pick(f"{edit.id}|relation", count, usable)
+            swap(t, subject) for t in self._templates.pick(f"{edit.id}|relation", PER_EDIT, usable)
         ]
 
-    def other_conversations(self, edit: Edit, count: int) -> list[Prompt]:
+    def other_conversations(self, edit: Edit) -> list[Prompt]:
         """The edit's conversation about names that no active edit has."""
         subject = edit.request.subject
         templates = [
@@ -222,10 +201,6 @@ class _Builder:
         ]
         if not any(template for _, _, template in templates):
             return []
-        recorded = self._names.pick(
-            f"{edit.id}|subject", count, lambda n: joined(n) not in self._active
-        )
-        invented = self._invented.pick(f"{edit.id}|invented", count)
         return [
             Conversation(
                 tuple(
@@ -233,31 +208,25 @@ class _Builder:
                     for role, content, template in templates
                 )
             )
-            for name in (*recorded, *invented)
+            for name in self._other_names(edit)
         ]
 
-    def other_turns(self, edit: Edit, count: int) -> list[Prompt]:
+    def other_turns(self, edit: Edit) -> list[Prompt]:
         """The last question alone, and other questions in its place."""
         messages = messages_of(edit.request.prompt)
         last = max(i for i, m in enumerate(messages) if m.role == "user" and m.content.strip())
-        general = _Ring(general_prompts(), self.seed).pick(f"{edit.id}|turn", count)
+        general = _Ring(general_prompts(), self.seed).pick(f"{edit.id}|turn", PER_EDIT)
         turns = [Conversation((*messages[:last], Message("user", text))) for text in general]
         question = asked(edit.request.prompt)
         return [*([question] if not self.owners(question) else []), *turns]
 
     def unasked(self, edit: Edit) -> list[Probe]:
         """All wordings of the fact about an invented name."""
-        target, request = self.target(edit.id), edit.request
+        gone = Expectation("absent", self.target(edit.id))
         name = self._invented.pick(f"{edit.id}|unasked", 1)[0]
         prompts = [swap(t, name) for t in sorted(self.wordings[edit.id].templates)]
         return [
-            Probe(
-                f"unasked:{request.id}:{_digest(prompt)}",
-                prompt,
-                Expectation("absent", target),
-                edit.id,
-                self._slices(edit.id),
-            )
+            self._probe(edit, "unasked", prompt, gone, _digest(prompt))
             for prompt in prompts
             if not self._names_in(prompt)
         ]
@@ -266,23 +235,16 @@ class _Builder:
         """Each further wording of the fact must be answered like the first."""
         request = edit.request
         rephrases = [*request.rephrases, *self.held_out.get(edit.id, ())]
+        alike = Expectation("agrees", request.question)
         return [
-            Probe(
-                f"agrees:{edit.id}:{_digest(prompt)}",
-                prompt,
-                Expectation("agrees", request.question),
-                edit.id,
-                self._slices(edit.id),
-            )
+            self._probe(edit, "agrees", prompt, alike, _digest(prompt))
             for prompt in unique(rephrases)
             if prompt != request.question
         ]
 
     def measured(self, edit: Edit) -> Probe:
         """The edit's own prompt, for a measure."""
-        return Probe(
-            f"asked:{edit.id}", _prompt_of(edit), UNCHANGED, edit.id, self._slices(edit.id)
-        )
+        return self._probe(edit, "asked", _prompt_of(edit), UNCHANGED)
 
     def retired(self, requests: Iterable[EditRequest]) -> list[Probe]:
         probes = []
@@ -304,6 +266,20 @@ class _Builder:
     def owners(self, prompt: str) -> list[str]:
         """Active edits whose own question the prompt is."""
         return [e for e in self._names_in(prompt) if self.wordings[e].ask(prompt)]
+
+    def _probe(
+        self, edit: Edit, sort: str, prompt: Prompt, expect: Expectation, which: str = ""
+    ) -> Probe:
+        """which: tells the probe from the edit's others of its sort, where there are any."""
+        name = f"{sort}:{edit.id}:{which}" if which else f"{sort}:{edit.id}"
+        return Probe(name, prompt, expect, edit.id, self._slices(edit.id))
+
+    def _other_names(self, edit: Edit) -> list[str]:
+        """Names that no active edit has, recorded and invented."""
+        recorded = self._names.pick(
+            f"{edit.id}|subject", PER_EDIT, lambda n: joined(n) not in self._active
+        )
+        return [*recorded, *self._invented.pick(f"{edit.id}|invented", PER_EDIT)]
 
     def _names_in(self, prompt: str) -> list[str]:
         rows = {row for _, ids in self._subjects.find(prompt) for row in ids}

@@ -86,4 +86,4 @@ def _with_answers(suite: Suite, answers: dict[Prompt, str]) -> Suite:
         replace(p, expect=Expectation("unchanged", answers[p.prompt])) if p.prompt in answers else p
         for p in suite.probes
     )
-    return Suite(suite.name, probes, suite.purpose, suite.problem, suite.source)
+    return replace(suite, probes=probes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -18,6 +18,7 @@ from text import read_text
 
 Bound = Literal["none", "lower", "upper"]
 Judged = Literal["version", "edit"]
+CHOICES = {"bound": get_args(Bound), "judges": get_args(Judged)}
 BUILT_IN = Path(config.__file__).parent / "thresholds.yaml"
 
 
@@ -130,13 +131,9 @@ def _validated(start: Any, entry: Any, where: str) -> Any:
 
 
 def _check(what: str, name: str, default: object, value: object) -> None:
-    if name == "bound":
-        if value not in ("none", "lower", "upper"):
-            raise ThresholdError(f"{what} is {value!r}; allowed: none, lower, upper.")
-        return
-    if name == "judges":
-        if value not in ("version", "edit"):
-            raise ThresholdError(f"{what} is {value!r}; allowed: version, edit.")
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ThresholdError(f"{what} is {value!r}; allowed: {', '.join(CHOICES[name])}.")
         return
     if isinstance(default, bool):
         if not isinstance(value, bool):
