@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from config import Settings
-from execution.versions import edit_settings, open_calibration, open_projection, open_tagger
+from execution.lineage import BASE
+from execution.versions import Versions
 from melo_engine import Backbone, Calibration, Editor, EditSettings
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.projection import KeyProjection
@@ -28,29 +29,18 @@ class Keys:
 
 def product_keys(backbone: Backbone, cache: Path) -> Keys:
     """The projection and the calibration that `melo run` takes for this backbone, kept in `cache`."""
-    settings = Settings(home=cache)
-    return Keys(
-        open_projection(settings, backbone),
-        open_calibration(settings, backbone),
-        lambda: open_tagger(settings, backbone),
-    )
+    versions = Versions(Settings(home=cache), backbone)
+    return Keys(versions.projection, versions.calibration, lambda: versions.tagger)
 
 
 def product_settings(seed: int) -> EditSettings:
     """How `melo run` trains, from this seed."""
-    return replace(edit_settings(Settings()), seed=seed)
+    return replace(Versions(Settings()).edit_settings, seed=seed)
 
 
 def product_editor(backbone: Backbone, cache: Path) -> Editor:
     """An editor without an edit, as `melo run` begins with."""
-    keys = product_keys(backbone, cache)
-    return Editor(
-        backbone,
-        projection=keys.projection,
-        calibration=keys.calibration,
-        tagger=keys.tagger,
-        settings=product_settings(0),
-    )
+    return Versions(Settings(home=cache), backbone).editor(BASE)
 
 
 def ran_on(backbone: Backbone) -> dict[str, Any]:

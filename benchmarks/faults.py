@@ -36,7 +36,7 @@ from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from config import Settings
 from deployment.flow_runs import orphaned, unfinished
 from deployment.ports import free_port
-from execution.versions import open_backbone
+from execution.versions import Versions
 from ledger import LedgerError
 from melo_engine import MeloError, Version
 from registry.store import Registry
@@ -279,7 +279,7 @@ def _half_versions(settings: Settings) -> list[str]:
 def _registered(settings: Settings) -> list[str]:
     """Content hash of every version in MLflow."""
     registry = Registry(settings)
-    name = registry.name_for(open_backbone(settings))
+    name = registry.name_for(Versions(settings).backbone)
     versions = registry.client.search_model_versions(f"name='{name}'", max_results=10_000)
     return [str(version.tags.get("melo.content_hash")) for version in versions]
 
@@ -290,7 +290,7 @@ def _champion_problems(deployment: Deployment) -> list[str]:
     if champion is None:
         return ["there is no champion"]
     registry = Registry(settings)
-    name = registry.name_for(open_backbone(settings))
+    name = registry.name_for(Versions(settings).backbone)
     alias = registry.client.get_registered_model(name).aliases.get("champion")
     number = deployment.ledger.versions.get(champion.version).registry_version
     if str(alias) != str(number):

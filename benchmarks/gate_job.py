@@ -22,7 +22,7 @@ from execution.context import Context, open_ledger
 from execution.errors import TaskError
 from execution.leases import held, lease
 from execution.progress import listening
-from execution.versions import open_backbone, open_encoder, open_projection
+from execution.versions import Versions
 from ledger import Ledger
 from melo_engine import Backbone, Editor
 from tasks.edit import edit_job
@@ -62,7 +62,7 @@ def bench(
             _ingest(settings, ledger, [*rows, *(_spoiled(settings) if spoiled else ())])
             figures = _job(settings, ledger)
         accepted = [str(row["prompt"]) for row in rows]
-        backbone = open_backbone(settings)
+        backbone = Versions(settings).backbone
         rate = _plain_rate(backbone, accepted)
         plain = figures["tokens"] / rate
     return {
@@ -95,9 +95,7 @@ def _home(folder: Path, backbone: str, cache: Path, edits: int) -> Settings:
     projections = (cache / "projections").absolute()
     projections.mkdir(parents=True, exist_ok=True)
     (settings.paths.cache / "projections").symlink_to(projections)
-    model = open_backbone(settings)
-    open_projection(settings, model)
-    open_encoder(settings, model)
+    _ = Versions(settings).projection  # backbone and encoder are opened for it
     return settings
 
 
@@ -123,7 +121,7 @@ def _spoiled(settings: Settings) -> list[dict[str, Any]]:
     settings.paths.suites.mkdir(parents=True, exist_ok=True)
     probe = json.dumps({"prompt": question, "expect": "unchanged"})
     (settings.paths.suites / "must-stay.jsonl").write_text(probe + "\n", encoding="utf-8")
-    tokenizer = open_backbone(settings).target_tokenizer
+    tokenizer = Versions(settings).backbone.target_tokenizer
     return [
         {"prompt": "What ends a turn of Quorvex Two?", "subject": "Quorvex Two",
          "target": f"it says {tokenizer.eos_token} and goes on"},

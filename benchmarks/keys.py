@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.protocol import probes_for, read_rows, split_rows
 from config import Settings
-from execution.versions import open_projection
+from execution.versions import Versions
 from melo_engine import Backbone, EditRequest
 from melo_engine.encoders import HiddenStates, SentenceEncoder, encoder_named
 from melo_engine.keys import KeyReader, relation_text
@@ -52,7 +52,8 @@ def bench(
         readers = {f"{name}, raw": KeyReader(encoder)}
         if name in learned:
             settings = Settings(home=cache, edit={"key_reader": name})  # type: ignore[arg-type]
-            readers[f"{name}, learned"] = KeyReader(encoder, open_projection(settings, opened))
+            projection = Versions(settings, opened).projection
+            readers[f"{name}, learned"] = KeyReader(encoder, projection)
         for label, reader in readers.items():
             same, same_texts = _distances(reader, requests, probes.rephrase)
             other, other_texts = _distances(reader, requests, probes.near_relation)

@@ -39,7 +39,7 @@ from benchmarks.same_text import same_text, sample
 from benchmarks.servers import limited_answers, melo_serve, mlflow_serve, transformers_serve
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.versions import save_version
+from execution.versions import Versions
 from melo_engine import Backbone, Conversation, Editor, EditRequest, Version
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
@@ -297,7 +297,7 @@ def make_home(
 
 def make_champion(settings: Settings, backbone: Backbone, version: Version) -> str:
     """Register a version as one that passed and point the champion's alias at it; its number."""
-    save_version(settings, version)
+    Versions(settings).save(version)
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for a benchmark")

@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.mishaps import STEPS
 from benchmarks.tiny import make_backbone, make_home, subjects
 from benchmarks.world import World, fingerprint
-from execution.versions import open_editor
+from execution.versions import Versions
 
 
 def bench(
@@ -97,7 +97,7 @@ def _check(world: World) -> None:
         world.expect(not active, "edits are active and there is no champion")
         return
     questions = [f"who leads {name} ?" for name in world.untouched]
-    with open_editor(world.settings, champion.version) as editor:
+    with Versions(world.settings).editor(champion.version) as editor:
         world.expect(set(editor.version.edits) == set(now), "the champion holds other edits")
         answers = editor.answer([edit.prompt for edit in active]) if active else []
         wrong = [

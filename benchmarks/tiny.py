@@ -140,11 +140,11 @@ def put(settings: Settings, name: str, rows: list[dict[str, str]], junk: list[st
 
 
 def _raw_keys(settings: Settings) -> None:
-    from execution.versions import open_backbone, open_encoder, projection_file
+    from execution.versions import Versions
     from melo_engine.keys import KeyReader
 
-    encoder = open_encoder(settings, open_backbone(settings))
-    file = projection_file(settings, encoder)
+    versions = Versions(settings)
+    file = versions.projection_file
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        KeyReader(encoder).projection.save(file)
+        KeyReader(versions.encoder).projection.save(file)

@@ -112,9 +112,9 @@ def located(backbone: str | None) -> str | None:
 
 def chosen_backbone(ctx: typer.Context, backbone: str | None) -> str:
     """The same, or the home's backbone where none was given."""
-    from execution.versions import backbone_path
+    from execution.versions import Versions
 
-    return located(backbone) or backbone_path(state(ctx).settings)
+    return located(backbone) or Versions(state(ctx).settings).backbone_path()
 
 
 def user() -> str:

@@ -23,13 +23,13 @@ def run_main(
     """
     from console.progress import shown
     from execution import orchestrator
-    from execution.versions import open_backbone
+    from execution.versions import Versions
     from tasks.ingest.step import find_files
 
     find_files(paths)
     signals.arm()
     orchestrator.use(settings)
-    open_backbone(settings)
+    _ = Versions(settings).backbone  # one that can't be used ends the command here
     orchestrator.start(settings, lambda text: typer.echo(f"melo: {text}", err=True))
     from flows.main import main
 

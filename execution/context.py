@@ -1,4 +1,4 @@
-"""What a run works on: one home's settings, paths, ledger, backbone and registry.
+"""What a run works on: one home's settings, paths, ledger, versions and registry.
 
     flow   with opened(home):                for the time of a run, once
     task   with opened(home) as context:     takes up what the run has open in this process; where it
@@ -21,7 +21,7 @@ from ledger import Ledger
 from registry.relocation import put_right
 
 if TYPE_CHECKING:
-    from melo_engine import Backbone
+    from execution.versions import Versions
     from registry.store import Registry
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ class Context:
         return ledger_of(self.settings)
 
     @property
-    def backbone(self) -> Backbone:
-        """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
-        from execution.versions import open_backbone  # which imports torch
+    def versions(self) -> Versions:
+        """The home's versions, and the backbone that they edit, as the settings are now."""
+        from execution.versions import Versions  # which imports torch
 
-        return open_backbone(self.settings)
+        return Versions(self.settings)
 
     @property
     def registry(self) -> Registry:

@@ -13,7 +13,6 @@ from execution.errors import TaskError
 from execution.leases import JobRef
 from execution.lineage import BASE, head
 from execution.retries import FailureKind, fault_of
-from execution.versions import forget_open_versions, open_version
 from melo_engine import MeloError
 
 
@@ -47,9 +46,9 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
 
 def _base_opens(context: Context) -> bool:
     """Whether the head of the line can be read from disk: where not, no job can be trained."""
-    forget_open_versions()
+    context.versions.forget_opened()
     try:
-        open_version(context.settings, head(context.ledger) or BASE)
+        context.versions.open(head(context.ledger) or BASE)
     except (MeloError, TaskError, OSError):
         return False
     return True

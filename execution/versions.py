@@ -1,4 +1,4 @@
-"""Open a version of the edited model by its id, and what it is opened with.
+"""The versions of a home: opened by id, edited, saved; and what they are opened with.
 
     HOME/versions/<id>/              manifest, edits, projection
     HOME/versions/shards/<hash>/     blocks and keys, shared by all versions
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -46,127 +46,133 @@ from melo_engine.projection import SCHEME, KeyProjection
 RECIPE = LearningRecipe()
 
 
-def backbone_path(settings: Settings) -> str:
-    """Where the model is that is edited; made now where it is a name or a GGUF file not yet seen.
+class Versions:
+    """The versions of a home, and the model, the encoder and the keys that they are opened with."""
 
-    Raises TaskError where none is set, or none can be made.
-    """
-    path = settings.backbone.path
-    if path is None:
-        raise TaskError(
-            f"no backbone is set. Prepare one with `melo backbone prepare --from FILE`, or set "
-            f"backbone.path in {settings.paths.settings} to {', '.join(NAMED)}, a model's folder, a "
-            "GGUF file or a hub id."
+    def __init__(self, settings: Settings, backbone: Backbone | None = None) -> None:
+        """backbone: a model that is open already; None opens the one that the settings name."""
+        self.settings = settings
+        if backbone is not None:
+            vars(self)["backbone"] = backbone
+
+    def open(self, version: str) -> Version:
+        """A version by its full id, or `base`. Raises VersionError where it is damaged or not there."""
+        if version == BASE:
+            reader = KeyReader(self.encoder, self.projection)
+            return Version.empty(self.backbone, reader, self.calibration)
+        paths = self.settings.paths
+        return _version(paths.version(version), paths.shards, self.backbone)
+
+    def editor(self, version: str) -> Editor:
+        """An editor that holds a version, given by its full id or `base`."""
+        return Editor(
+            self.backbone,
+            self.open(version),
+            encoder=self.encoder,
+            settings=self.edit_settings,
+            calibration=self.calibration,
+            tagger=lambda: self.tagger,
         )
-    local = Path(path).expanduser()
-    in_home = settings.home / local
-    if path not in NAMED and not local.is_absolute() and in_home.exists():
-        return locate_backbone(in_home)
-    return locate_backbone(path)
 
+    def edits_of(self, version: str) -> set[str]:
+        """Ids of the edits that a version holds, read without opening a backbone."""
+        if version == BASE:
+            return set()
+        paths = self.settings.paths
+        return set(Version.load(paths.version(version), shards=paths.shards).edits)
 
-def open_backbone(settings: Settings) -> Backbone:
-    """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
-    chosen = settings.backbone
-    torch.set_num_threads(min(settings.edit.threads, _threads_allowed()))
-    return _backbone(
-        backbone_path(settings),
-        chosen.task,
-        chosen.device,
-        chosen.dtype,
-        chosen.max_prompt_tokens,
-        chosen.chat,
-        chosen.system_prompt,
-    )
+    def save(self, version: Version) -> Path:
+        """Write a version, unless its content is there already."""
+        paths = self.settings.paths
+        folder = paths.version(version.id)
+        try:
+            Version.load(folder, shards=paths.shards)
+        except VersionError:
+            version.save(folder, paths.shards)
+        return folder
 
+    @staticmethod
+    def forget_opened() -> None:
+        """Open versions anew when they are asked for next: their files were moved."""
+        _version.cache_clear()
 
-def open_encoder(settings: Settings, backbone: Backbone) -> TokenEncoder:
-    """What reads keys: as `edit.key_reader` says. Raises BackboneError where it is not there."""
-    chosen = settings.edit.key_reader
-    return default_encoder(backbone) if chosen == "auto" else encoder_named(chosen, backbone)
+    def backbone_path(self) -> str:
+        """Where the model is that is edited; made now where it is a name or a GGUF file not yet seen.
 
+        Raises TaskError where none is set, or none can be made.
+        """
+        path = self.settings.backbone.path
+        if path is None:
+            raise TaskError(
+                f"no backbone is set. Prepare one with `melo backbone prepare --from FILE`, or set "
+                f"backbone.path in {self.settings.paths.settings} to {', '.join(NAMED)}, a model's "
+                "folder, a GGUF file or a hub id."
+            )
+        local = Path(path).expanduser()
+        in_home = self.settings.home / local
+        if path not in NAMED and not local.is_absolute() and in_home.exists():
+            return locate_backbone(in_home)
+        return locate_backbone(path)
 
-def open_projection(settings: Settings, backbone: Backbone) -> KeyProjection:
-    """The key projection of the encoder: from the cache, or learned now and kept there."""
-    encoder = open_encoder(settings, backbone)
-    return _projection(projection_file(settings, encoder), encoder)
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
+        chosen = self.settings.backbone
+        torch.set_num_threads(min(self.settings.edit.threads, _threads_allowed()))
+        return _backbone(
+            self.backbone_path(),
+            chosen.task,
+            chosen.device,
+            chosen.dtype,
+            chosen.max_prompt_tokens,
+            chosen.chat,
+            chosen.system_prompt,
+        )
 
+    @cached_property
+    def encoder(self) -> TokenEncoder:
+        """What reads keys: as `edit.key_reader` says. Raises BackboneError where it is not there."""
+        chosen = self.settings.edit.key_reader
+        if chosen == "auto":
+            return default_encoder(self.backbone)
+        return encoder_named(chosen, self.backbone)
 
-def open_calibration(settings: Settings, backbone: Backbone) -> Calibration:
-    """The radii for `edit.false_activation_rate`: from the cache, or measured now and kept there."""
-    encoder, share = open_encoder(settings, backbone), settings.edit.false_activation_rate
-    return _calibration(projection_file(settings, encoder), encoder, share)
+    @property
+    def projection_file(self) -> Path:
+        """Where the encoder's key projection is: the sentence encoder's in the user's cache, for all."""
+        parts = (SCHEME, self.encoder.content_hash, corpus_hash(), RECIPE)
+        digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+        shared = self.encoder.name == SentenceEncoder.name
+        cache = user_cache() if shared else self.settings.paths.cache
+        return cache / "projections" / f"{digest}.safetensors"
 
+    @property
+    def projection(self) -> KeyProjection:
+        """The key projection of the encoder: from the cache, or learned now and kept there."""
+        return _projection(self.projection_file, self.encoder)
 
-def open_tagger(settings: Settings, backbone: Backbone) -> SubjectTagger:
-    """What infers the subject of a question: from the cache, or learned now and kept there."""
-    encoder = open_encoder(settings, backbone)
-    return _tagger(projection_file(settings, encoder).with_suffix(".tagger.safetensors"), encoder)
+    @property
+    def calibration(self) -> Calibration:
+        """The radii for `edit.false_activation_rate`: from the cache, or measured now, kept there."""
+        share = self.settings.edit.false_activation_rate
+        return _calibration(self.projection_file, self.encoder, share)
 
+    @property
+    def tagger(self) -> SubjectTagger:
+        """What infers the subject of a question: from the cache, or learned now and kept there."""
+        return _tagger(self.projection_file.with_suffix(".tagger.safetensors"), self.encoder)
 
-def projection_file(settings: Settings, encoder: TokenEncoder) -> Path:
-    """Where an encoder's key projection is kept: the sentence encoder's in the user's cache, for all."""
-    parts = (SCHEME, encoder.content_hash, corpus_hash(), RECIPE)
-    digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
-    shared = encoder.name == SentenceEncoder.name
-    cache = user_cache() if shared else settings.paths.cache
-    return cache / "projections" / f"{digest}.safetensors"
-
-
-def save_version(settings: Settings, version: Version) -> Path:
-    """Write a version, unless its content is there already."""
-    folder = settings.paths.version(version.id)
-    try:
-        Version.load(folder, shards=settings.paths.shards)
-    except VersionError:
-        version.save(folder, settings.paths.shards)
-    return folder
-
-
-def open_version(settings: Settings, version: str) -> Version:
-    """A version by its full id, or `base`. Raises VersionError where it is damaged or not there."""
-    backbone = open_backbone(settings)
-    if version == BASE:
-        reader = KeyReader(open_encoder(settings, backbone), open_projection(settings, backbone))
-        return Version.empty(backbone, reader, open_calibration(settings, backbone))
-    return _version(settings.paths.version(version), settings.paths.shards, backbone)
-
-
-def open_editor(settings: Settings, version: str) -> Editor:
-    """An editor that holds a version, given by its full id or `base`."""
-    backbone = open_backbone(settings)
-    return Editor(
-        backbone,
-        open_version(settings, version),
-        encoder=open_encoder(settings, backbone),
-        settings=edit_settings(settings),
-        calibration=open_calibration(settings, backbone),
-        tagger=lambda: open_tagger(settings, backbone),
-    )
-
-
-def held_edits(settings: Settings, version: str) -> set[str]:
-    """Ids of the edits that a version holds, read without opening a backbone."""
-    if version == BASE:
-        return set()
-    return set(Version.load(settings.paths.version(version), shards=settings.paths.shards).edits)
-
-
-def edit_settings(settings: Settings) -> EditSettings:
-    """The engine's settings, from the home's."""
-    chosen = settings.edit
-    return EditSettings(
-        rank=chosen.rank,
-        max_rank=chosen.max_rank,
-        learning_rate=chosen.learning_rate,
-        max_steps=chosen.max_steps,
-        false_activations=chosen.false_activation_rate,
-    )
-
-
-def forget_open_versions() -> None:
-    """Open versions anew when they are asked for next: their files were moved."""
-    _version.cache_clear()
+    @property
+    def edit_settings(self) -> EditSettings:
+        """The engine's settings, from the home's."""
+        chosen = self.settings.edit
+        return EditSettings(
+            rank=chosen.rank,
+            max_rank=chosen.max_rank,
+            learning_rate=chosen.learning_rate,
+            max_steps=chosen.max_steps,
+            false_activations=chosen.false_activation_rate,
+        )
 
 
 @lru_cache(maxsize=2)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from config import Settings
 from execution import progress
 from execution.context import Context
-from execution.versions import forget_open_versions, open_version
 from melo_engine import Version
 from melo_engine.errors import VersionError
 from melo_engine.version import compact as folded
@@ -39,7 +38,7 @@ def fold(context: Context, *, above: int = MANY) -> Folded:
     champion = context.ledger.champions.current()
     if champion is None:
         return Folded()
-    version = open_version(context.settings, champion.version)
+    version = context.versions.open(champion.version)
     if len(version.shards) <= above:
         return Folded(len(version.shards), len(version.shards))
     small = folded(version)
@@ -48,7 +47,7 @@ def fold(context: Context, *, above: int = MANY) -> Folded:
     _touch(context.settings, set(version.shards) - set(small.shards))
     small.save(context.paths.version(small.id), context.paths.shards)
     moved = _move_others(context, small)
-    forget_open_versions()
+    context.versions.forget_opened()
     number = register_whole(context, small.id)
     follow(context)
     return Folded(len(version.shards), len(small.shards), moved, number)

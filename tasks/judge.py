@@ -16,7 +16,6 @@ from execution.context import Context
 from execution.errors import GateBlocked
 from execution.leases import JobRef, held
 from execution.lineage import BASE
-from execution.versions import open_editor, open_version, save_version
 from execution.work_folder import forget
 from ledger import Job, Ledger, SuiteVerdict
 from ledger import ProbeRecord as Probed
@@ -117,7 +116,7 @@ def _finish(
     reasons: Mapping[str, str],
 ) -> Verdict:
     """Put version, verdict and the job's end on record, in the caller's transaction."""
-    base = open_version(context.settings, result.base)
+    base = context.versions.open(result.base)
     version = gated.version
     job_edits = {edit.id for edit in job.edits}
     beaten = {old: new for old, new in result.beaten.items() if new in version}
@@ -136,7 +135,7 @@ def _finish(
         record(
             context.ledger, gated, result.base, job.id, added, removed, beaten, removals,
             train_seconds=round(sum(result.seconds.values()), 2),
-            device=str(context.backbone.device),
+            device=str(context.versions.backbone.device),
         )  # fmt: skip
     for old, new in lost.items():
         why = f"edit {new} answers the same question differently and came later"
@@ -167,10 +166,10 @@ def gate(
     once more. Returns the last result, with what was taken out on the way, and why each rejected
     edit was. The report lies in HOME/reports/<version> then.
     """
-    base = open_version(context.settings, result.base)
+    base = context.versions.open(result.base)
     champion = None if result.base == BASE else base
-    version = _drop_withdrawn(open_version(context.settings, result.candidate), result, base, job)
-    editor = open_editor(context.settings, result.base)
+    version = _drop_withdrawn(context.versions.open(result.candidate), result, base, job)
+    editor = context.versions.editor(result.base)
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
     retried: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
@@ -196,7 +195,7 @@ def gate(
             left = gated.version.without([r.edit for r in culprits]) if culprits else gated.version
             if to_retrain and job:
                 failing = {r.edit: r.wordings for r in gated.rejected if r.edit in to_retrain}
-                left, vain = trained_again(context.settings, job, failing, version, left)
+                left, vain = trained_again(context, job, failing, version, left)
                 retried |= dict.fromkeys(to_retrain, "") | vain
                 rejected = {e: r for e, r in rejected.items() if e not in left}
             version = restored(result, set(rejected) | set(result.failed), base, left)
@@ -217,7 +216,7 @@ def gate(
         regenerated=spent.texts,
         tokens=spent.tokens,
     )
-    save_version(context.settings, gated.version)
+    context.versions.save(gated.version)
     reported = result.candidate if gated.version.id == base.id else gated.version.id
     write_report(gated, context.paths.report(reported))
     return gated, {r.edit: _reason(r, retried.get(r.edit)) for r in gated.rejected}

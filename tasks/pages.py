@@ -6,10 +6,7 @@ import os
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from config import Settings
 from execution.context import Context
-from execution.versions import open_backbone
-from registry.store import Registry
 from tasks.judge import Verdict
 
 SHOWN = 100  # edits of a job on its page
@@ -42,12 +39,12 @@ def show_verdict(context: Context, verdict: Verdict) -> None:
         )  # fmt: skip
 
 
-def link_version(settings: Settings, version: str, number: str | None) -> str | None:
+def link_version(context: Context, version: str, number: str | None) -> str | None:
     """A link to the version in MLflow, where its pages are known; the link."""
-    page = os.environ.get(PAGE) or settings.registry.tracking_uri or ""
+    page = os.environ.get(PAGE) or context.settings.registry.tracking_uri or ""
     if number is None or not page.startswith("http"):
         return None
-    name = Registry(settings).name_for(open_backbone(settings))
+    name = context.registry.name_for(context.versions.backbone)
     link = f"{page.rstrip('/')}/#/models/{name}/versions/{number}"
     create_link_artifact(
         key=f"mlflow-{version[:12]}",

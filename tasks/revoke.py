@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from execution.context import Context
 from execution.lineage import head
-from execution.versions import open_version, save_version
 from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
 from tasks.judge import gate, record
@@ -39,10 +38,10 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
     base = champion.version if champion and manual else head(context.ledger)
     if not later or base is None:
         return Revoked(tuple(ended), (), None)
-    before = open_version(context.settings, base)
+    before = context.versions.open(base)
     gone = [edit for edit in later if edit in before]
     version = before.without(gone)
-    save_version(context.settings, version)
+    context.versions.save(version)
     gated, _ = gate(context, TrainedJob("", base, version.id))
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)

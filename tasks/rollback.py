@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from execution.context import Context
 from execution.lineage import BASE
-from execution.versions import open_version, save_version
 from ledger import Ledger
 from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
@@ -28,13 +27,13 @@ def _to_base(context: Context, *, actor: str, reason: str) -> Promotion:
     champion = context.ledger.champions.current()
     if champion is None:
         raise NotPromotable("the backbone serves already: no version has been promoted yet.")
-    empty = open_version(context.settings, BASE)
+    empty = context.versions.open(BASE)
     if champion.version == empty.id:
         return Promotion(empty.id, empty.id, context.ledger.versions.get(empty.id).registry_version)
     if not _passed(context.ledger, empty.id):
-        save_version(context.settings, empty)
+        context.versions.save(empty)
         gated, _ = gate(context, TrainedJob("", champion.version, empty.id))
-        gone = tuple(open_version(context.settings, champion.version).edits)
+        gone = tuple(context.versions.open(champion.version).edits)
         record(context.ledger, gated, BASE, None, (), gone, {}, dict.fromkeys(gone, reason))
         if not gated.passed:
             raise NotPromotable(

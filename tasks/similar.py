@@ -16,11 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from config import Settings
 from execution import progress
 from execution.context import Context
 from execution.lineage import BASE
-from execution.versions import open_editor, open_projection
 from ledger import Question
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.matching.names import name_in
@@ -44,8 +42,8 @@ def group_similar(context: Context) -> Likeness:
 
     Cheap where nothing is new: one look into the ledger. Raises TaskError, BackboneError.
     """
-    backbone = context.backbone
-    projection = open_projection(context.settings, backbone)
+    versions = context.versions
+    backbone, projection = versions.backbone, versions.projection
     alike = context.settings.contradictions.alike
     space = f"{backbone.weights_hash[:16]}-{projection.content_hash()[:16]}-{alike}"
     rules = rules_from(context.settings)
@@ -55,7 +53,7 @@ def group_similar(context: Context) -> Likeness:
     context.ledger.review.come_due(rules)  # what comes in by its date is compared with the others
     fresh = context.ledger.deduplication.uncompared(space, limit=limit)
     compared = context.ledger.deduplication.compared(space)
-    keys = _keys(context.settings, [*compared, *fresh])
+    keys = _keys(context, [*compared, *fresh])
     groups = similar(compared, fresh, keys, projection.relation_size, alike)
     contradictions = context.ledger.deduplication.set_groups(
         {edit: name for name, members in groups.items() for edit in members},
@@ -123,8 +121,8 @@ class _Roots:
         return self._names[root]
 
 
-def _keys(settings: Settings, questions: list[Question]) -> np.ndarray:
-    store = ProbeKeys(open_editor(settings, BASE), settings.paths.answers.with_suffix(".keys"))
+def _keys(context: Context, questions: list[Question]) -> np.ndarray:
+    store = ProbeKeys(context.versions.editor(BASE), context.paths.answers.with_suffix(".keys"))
     prompts = [question.prompt for question in questions]
     names = [name_in(question.prompt, question.names) for question in questions]
     for start in range(0, len(prompts), AT_ONCE):

@@ -52,7 +52,7 @@ def take_in_inbox(home: str) -> dict[str, int]:
 def mend(home: str) -> dict[str, int]:
     """Take up what a dead process left. Raises where the backbone can't be opened."""
     with opened(home) as context:
-        _ = context.backbone
+        _ = context.versions.backbone
         return asdict(reconcile(context))
 
 
@@ -91,7 +91,7 @@ def gate(home: str, job: JobRef) -> Verdict:
         if verdict is not None:
             return verdict
         with leases.heartbeat(context, job):
-            result = trained(context.settings, job.id)
+            result = trained(context, job.id)
             if result is None:
                 result = edit_job(context, leases.held(context.ledger, job))
             with measured(context.ledger, "gate", job=job.id):
@@ -122,7 +122,7 @@ def register_version(home: str, version: str) -> str | None:
     with opened(home) as context:
         with measured(context.ledger, "register", version=version):
             number = register(context, version)
-        link_version(context.settings, version, number)
+        link_version(context, version, number)
         return number
 
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from execution.context import Context
 from execution.errors import TaskError
 from execution.lineage import head
-from execution.versions import open_editor, open_version, save_version
 from ledger import EditRecord
 from ledger.states import IN_FLIGHT, LIVE
 from melo_engine import Editor, Version
@@ -32,7 +31,7 @@ def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, act
     texts = [text.strip() for text in dict.fromkeys(wordings)]
     if not texts or not all(texts):
         raise TaskError("a wording is empty; give the question in other words.")
-    editor = open_editor(context.settings, base)
+    editor = context.versions.editor(base)
     version = editor.add_wordings(edit.id, texts)
     _suffices(editor, edit.id, texts)
     reason = f"{len(texts)} wordings added to edit {edit.id}"
@@ -52,7 +51,7 @@ def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> 
         context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
         return None
     edit, base, before = _in_force(context, edit_id)
-    version = open_editor(context.settings, base).set_subject(edit.id, subject)
+    version = context.versions.editor(base).set_subject(edit.id, subject)
     reason = f'edit {edit.id} is about "{subject}"'
     with _gated(context, edit.id, base, before, version, reason, actor) as version_id:
         context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
@@ -65,7 +64,7 @@ def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str, Version]
     champion = context.ledger.champions.current()
     manual = context.settings.registry.promotion == "manual"
     base = champion.version if champion and manual else head(context.ledger)
-    before = open_version(context.settings, base) if base is not None else None
+    before = context.versions.open(base) if base is not None else None
     if base is None or before is None or edit.id not in before:
         raise TaskError(f"edit {edit.id} is {edit.state} and in no version; change one in force.")
     return edit, base, before
@@ -77,7 +76,7 @@ def _gated(
     reason: str, actor: str,
 ) -> Iterator[str]:  # fmt: skip
     """Gate a version, put it on record with what is done inside the block, and promote it."""
-    save_version(context.settings, version)
+    context.versions.save(version)
     gated, reasons = gate(context, TrainedJob("", base, version.id))
     if edit not in gated.version or not gated.passed:
         why = reasons.get(edit, gated.reason)

@@ -124,14 +124,14 @@ def smollm2_path() -> Path:
 @pytest.fixture(scope="session")
 def projections(tiny_backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny backbone's keys as they are read: it has nothing that a projection could learn."""
-    from execution.versions import open_backbone, open_encoder, projection_file
+    from execution.versions import Versions
     from melo_engine.keys import KeyReader
 
     settings = make_home(tmp_path_factory.mktemp("first"), tiny_backbone_path)
-    encoder = open_encoder(settings, open_backbone(settings))
-    file = projection_file(settings, encoder)
+    versions = Versions(settings)
+    file = versions.projection_file
     file.parent.mkdir(parents=True)
-    KeyReader(encoder).projection.save(file)
+    KeyReader(versions.encoder).projection.save(file)
     return file.parent
 
 

@@ -85,7 +85,7 @@ class Story:
         }
 
     def _prepare(self) -> None:
-        from execution.versions import open_backbone, open_projection
+        from execution.versions import Versions
 
         if self.beliefs is not None:
             self._make_backbone(self.beliefs)
@@ -93,7 +93,7 @@ class Story:
             self.say(
                 "1  opening the backbone: SmolLM2-135M-Instruct, frozen; what it says is its own"
             )
-        open_projection(self.settings, open_backbone(self.settings))
+        _ = Versions(self.settings).projection  # learned now where it is not there
 
     def _make_backbone(self, beliefs: Path) -> None:
         from execution.progress import report
@@ -147,11 +147,11 @@ class Story:
     def _ask(self, prompts: tuple[str, ...], version: str) -> list[dict[str, Any]]:
         from execution.context import open_ledger
         from execution.lineage import BASE, resolve
-        from execution.versions import open_editor
+        from execution.versions import Versions
 
         with open_ledger(self.settings) as ledger:
             chosen = resolve(ledger, version)
-        editor = open_editor(self.settings, chosen)
+        editor = Versions(self.settings).editor(chosen)
         answers = editor.answer(list(prompts), base=chosen == BASE, max_new_tokens=ANSWER_TOKENS)
         return [
             {"prompt": p, "answer": a.text, "edit": a.edit, "version": chosen}

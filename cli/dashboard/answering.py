@@ -28,7 +28,7 @@ def answer(settings: Settings, question: str | list[Any], name: str) -> dict[str
     """
     from execution.context import open_ledger
     from execution.lineage import BASE, resolve
-    from execution.versions import open_editor
+    from execution.versions import Versions
     from melo_engine import Conversation
 
     began = time.perf_counter()
@@ -36,7 +36,7 @@ def answer(settings: Settings, question: str | list[Any], name: str) -> dict[str
         with open_ledger(settings) as ledger:
             version = resolve(ledger, name)
         prompt = question if isinstance(question, str) else Conversation.of(question)
-        with open_editor(settings, version) as editor:
+        with Versions(settings).editor(version) as editor:
             reply = editor.answer([prompt], base=version == BASE)[0]
     except Exception as error:
         return {"asked": name, "error": line_for_page(error)}

@@ -101,12 +101,12 @@ def check_device(settings: Any) -> Finding:
 def check_backbone(settings: Any) -> Finding:
     """Whether the model can be opened."""
     from execution.errors import TaskError
-    from execution.versions import open_backbone
+    from execution.versions import Versions
     from melo_engine import MeloError
     from registry.errors import RegistryError
 
     try:
-        opened = open_backbone(settings)
+        opened = Versions(settings).backbone
     except (MeloError, TaskError, RegistryError) as error:
         return Finding("backbone", False, "can't be opened", " ".join(str(error).split()))
     return Finding("backbone", True, f"{opened.name}, {opened.task}, on {opened.device}")

@@ -45,7 +45,7 @@ def ask(
     "assistant:Ada Li." "And since when?"`. Without a question the last user message is asked.
     """
     from execution.lineage import BASE, resolve
-    from execution.versions import open_editor
+    from execution.versions import Versions
 
     here = state(ctx)
     question = _question(prompt, system, message or ())
@@ -53,7 +53,7 @@ def ask(
     if version != BASE:
         with here.ledger(create=False) as ledger:
             chosen = resolve(ledger, version)
-    with open_editor(here.settings, chosen) as editor:
+    with Versions(here.settings).editor(chosen) as editor:
         answer = editor.answer([question], base=chosen == BASE)[0]
     route = answer.route
     if as_json:

@@ -147,10 +147,10 @@ def fetch(
 
 def _adopt(settings: Settings, folder: Path, task: str) -> bool:
     """Name the model in the home's melo.toml where none is named; whether the home uses it."""
-    from execution.versions import backbone_path
+    from execution.versions import Versions
 
     if settings.backbone.path is not None:
-        return Path(backbone_path(settings)).absolute() == folder
+        return Path(Versions(settings).backbone_path()).absolute() == folder
     if folder.is_relative_to(settings.home):
         folder = folder.relative_to(settings.home)  # so that the home can be moved
     name_in_settings(settings, str(folder), task)

@@ -25,7 +25,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the champion over HTTP: OpenAI's interface, with the edit behind each answer."""
-    from execution.versions import backbone_path, open_backbone
+    from execution.versions import Versions
     from registry.store import Registry
     from serving.server import serve as run
     from serving.service import AnsweringService
@@ -36,9 +36,8 @@ def serve(
     options = {"host": host, "port": port, "auth": "none" if no_keys else None}
     overrides = {name: value for name, value in options.items() if value is not None}
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=overrides)})
-    backbone_path(settings)
+    versions = Versions(settings)
+    versions.backbone_path()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    service = AnsweringService(
-        settings, lambda: open_backbone(settings), Registry(settings).name_for
-    )
+    service = AnsweringService(settings, lambda: versions.backbone, Registry(settings).name_for)
     run(service, keys_later=keys_later)

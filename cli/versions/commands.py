@@ -119,12 +119,12 @@ def diff(
 ) -> None:
     """Which edits, suites and probes differ between two versions."""
     from execution.lineage import resolve
-    from execution.versions import held_edits
+    from execution.versions import Versions
 
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         ids = [resolve(ledger, name) for name in (one, other)]
-        a, b = (held_edits(here.settings, name) for name in ids)
+        a, b = (Versions(here.settings).edits_of(name) for name in ids)
         edits = {e.id: e for e in ledger.edits.find(ids=sorted(a ^ b))} if a ^ b else {}
         suites = [{(s.suite, s.metric): s for s in ledger.versions.suite_verdicts(i)} for i in ids]
         probes = [{(p.suite, p.prompt): p for p in ledger.versions.probe_results(i)} for i in ids]

@@ -34,7 +34,7 @@ def peft(
     from rich.progress import track
 
     from execution.lineage import BASE, resolve
-    from execution.versions import open_backbone, open_version
+    from execution.versions import Versions
     from melo_engine.peft_export import export_version
 
     here = state(ctx)
@@ -44,12 +44,12 @@ def peft(
         raise UsageProblem("base has no blocks. Give champion, previous, candidate, or an id.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageProblem(f"{folder} is there already. Give a new folder.")
-    backbone = open_backbone(here.settings)
-    opened = open_version(here.settings, chosen)
+    versions = Versions(here.settings)
+    opened = versions.open(chosen)
     wanted = edit or list(opened.edits)
     quiet = as_json or not sys.stderr.isatty()
     export_version(
-        backbone, opened, folder, track(wanted, "exporting", transient=True, disable=quiet)
+        versions.backbone, opened, folder, track(wanted, "exporting", transient=True, disable=quiet)
     )
     print_outcome(
         {"version": opened.id, "adapters": len(wanted), "folder": folder},

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from config import Settings
 from execution import progress
 from execution.context import Context
 from execution.lineage import BASE, head
-from execution.versions import open_editor, open_version, save_version
 from execution.work_folder import read, result_file, write
 from ledger import Job
 from melo_engine import EditResult, Version
@@ -51,15 +49,15 @@ def edit_job(context: Context, job: Job) -> TrainedJob:
     Raises MeloError where the backbone or the base version can't be opened.
     """
     base = head(context.ledger) or BASE
-    earlier = trained(context.settings, job.id)
+    earlier = trained(context, job.id)
     if earlier is not None and earlier.base == base:
         return earlier
     plan = cut(context, job)
-    before = open_version(context.settings, base)
+    before = context.versions.open(base)
     edited = merged(context, plan) if plan else _at_once(context, job, base)
     held, rivals = _undecided(edited)
     version = edited.version.without(sorted(held)) if held else edited.version
-    save_version(context.settings, version)
+    context.versions.save(version)
     result = TrainedJob(
         job.id,
         base,
@@ -86,7 +84,7 @@ def edit_job(context: Context, job: Job) -> TrainedJob:
 
 def _at_once(context: Context, job: Job, base: str) -> EditResult:
     """A job that is one shard: everything in one call of the editor."""
-    editor = open_editor(context.settings, base)
+    editor = context.versions.editor(base)
     removals = [edit for edit in job.removals if edit in editor.version]
     if removals:
         editor.revoke(removals)
@@ -116,12 +114,12 @@ def _undecided(edited: EditResult) -> tuple[dict[str, str], dict[str, str]]:
     return held, rivals
 
 
-def trained(settings: Settings, job: str) -> TrainedJob | None:
+def trained(context: Context, job: str) -> TrainedJob | None:
     """What an earlier attempt at a job left, where it is whole."""
     try:
-        values = read(result_file(settings, job))
+        values = read(result_file(context.settings, job))
         result = TrainedJob(**{**values, "removed": tuple(values["removed"])})
-        open_version(settings, result.candidate)
+        context.versions.open(result.candidate)
     except (OSError, ValueError, TypeError, KeyError, VersionError):
         return None
     return result

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from config import Settings
 from execution import progress
-from execution.versions import edit_settings, open_backbone, open_encoder
+from execution.context import Context
 from ledger import Job
 from melo_engine import Editor, EditRequest, EditSettings, Version
 from tasks.edit.requests import request_of
@@ -26,7 +25,7 @@ def worth_another_try(rejected: Sequence[Rejection], job: Job | None, tried: set
 
 
 def trained_again(
-    settings: Settings,
+    context: Context,
     job: Job,
     edits: Mapping[str, Sequence[str]],
     failed: Version,
@@ -38,11 +37,12 @@ def trained_again(
     holds their first blocks. Returns the version with those that could be trained, and why the others
     could not.
     """
-    more = _more(edit_settings(settings), [failed[edit].rank for edit in edits])
+    versions = context.versions
+    more = _more(versions.edit_settings, [failed[edit].rank for edit in edits])
     editor = Editor(
-        open_backbone(settings),
+        versions.backbone,
         rest,
-        encoder=open_encoder(settings, open_backbone(settings)),
+        encoder=versions.encoder,
         settings=more,
         calibration=rest.calibration,
     )

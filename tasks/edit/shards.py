@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from config import Settings
 from execution import progress, work_folder
 from execution.context import Context
 from execution.lineage import BASE, head
 from execution.spreading import Plan, read_plan
-from execution.versions import open_editor, open_version, save_version
 from ledger import Job
 from melo_engine import Conflict, Editor, EditOutcome, EditResult
 from melo_engine.errors import VersionError
@@ -33,7 +31,7 @@ def cut(context: Context, job: Job) -> Plan | None:
     earlier = read_plan(context.settings, job.id)
     if earlier is not None and (earlier.base, earlier.shards) == (base, shards):
         return earlier
-    editor = open_editor(context.settings, base)
+    editor = context.versions.editor(base)
     removals = tuple(edit for edit in job.removals if edit in editor.version)
     plan = Plan(job.id, base, removals, shards)
     plan.write(context.settings)
@@ -45,10 +43,10 @@ def train_shard(context: Context, plan: Plan, number: int) -> EditResult:
 
     Raises MeloError where the backbone or the base version can't be opened.
     """
-    earlier = trained_shard(context.settings, plan, number)
+    earlier = trained_shard(context, plan, number)
     if earlier is not None:
         return earlier
-    editor = _editor(context.settings, plan)
+    editor = _editor(context, plan)
     edits = context.ledger.edits.find(ids=plan.shards[number])
     order = {edit: place for place, edit in enumerate(plan.shards[number])}
     edits.sort(key=lambda edit: order[edit.id])
@@ -57,7 +55,7 @@ def train_shard(context: Context, plan: Plan, number: int) -> EditResult:
         replaces=[old for edit in edits for old in edit.supersedes if old in editor.version],
         progress=progress.report,
     )
-    save_version(context.settings, edited.version)
+    context.versions.save(edited.version)
     content = {
         "version": edited.version.id,
         "outcomes": [asdict(outcome) for outcome in edited.outcomes],
@@ -67,12 +65,12 @@ def train_shard(context: Context, plan: Plan, number: int) -> EditResult:
     return edited
 
 
-def trained_shard(settings: Settings, plan: Plan, number: int) -> EditResult | None:
+def trained_shard(context: Context, plan: Plan, number: int) -> EditResult | None:
     """What a worker brought; None where it is not there or not whole."""
     try:
-        content = work_folder.read(plan.shard_file(settings, number))
+        content = work_folder.read(plan.shard_file(context.settings, number))
         return EditResult(
-            open_version(settings, content["version"]),
+            context.versions.open(content["version"]),
             tuple(EditOutcome(**row) for row in content["outcomes"]),
             tuple(Conflict(**row) for row in content["conflicts"]),
         )
@@ -83,13 +81,13 @@ def trained_shard(settings: Settings, plan: Plan, number: int) -> EditResult | N
 def merged(context: Context, plan: Plan) -> EditResult:
     """All shards in one version; those that nobody brought are trained here."""
     parts = [train_shard(context, plan, n) for n in range(len(plan.shards))]
-    base = _editor(context.settings, plan).version
+    base = _editor(context, plan).version
     return merge_parts(base, parts)
 
 
-def _editor(settings: Settings, plan: Plan) -> Editor:
+def _editor(context: Context, plan: Plan) -> Editor:
     """An editor on the plan's base, without what is to be taken out."""
-    editor = open_editor(settings, plan.base)
+    editor = context.versions.editor(plan.base)
     if plan.removals:
         editor.revoke(plan.removals)
     return editor

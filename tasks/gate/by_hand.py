@@ -8,7 +8,6 @@ from dataclasses import replace
 from artifacts.tags import CHAMPION
 from execution.context import Context
 from execution.lineage import BASE, resolve
-from execution.versions import open_editor, open_version
 from melo_engine import Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import SuiteError
@@ -35,7 +34,7 @@ def gate_by_hand(
     UnknownVersion, and SuiteError for a suite that isn't there.
     """
     version_id = resolve(context.ledger, name)
-    version = open_version(context.settings, version_id)
+    version = context.versions.open(version_id)
     champion = _compared_with(context, version_id)
     thresholds = replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0))
     suites = suites_from(
@@ -51,7 +50,7 @@ def gate_by_hand(
         thresholds = replace(thresholds, suites=chosen)
     with AnswerCache.open(context.paths.answers) as cache:
         return gate_candidate(
-            open_editor(context.settings, version_id), version, champion, suites=suites, cache=cache,
+            context.versions.editor(version_id), version, champion, suites=suites, cache=cache,
             thresholds=thresholds, seed=seed, full=full, progress=progress,
             narrow=context.settings.gate.narrow, tokens_per_edit=context.settings.gate.tokens_per_edit,
         )  # fmt: skip
@@ -75,4 +74,4 @@ def _compared_with(context: Context, version: str) -> Version | None:
     other = champion.version if champion else None
     if other == version and version != BASE:
         other = context.ledger.versions.get(version).parent
-    return open_version(context.settings, other) if other and other != BASE else None
+    return context.versions.open(other) if other and other != BASE else None

@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 
-from config import Settings
 from execution.context import Context
-from execution.versions import forget_open_versions, open_backbone
 from registry.errors import RegistryUnreachable
-from registry.store import Registry
 from tasks.errors import NotDeletable
 
 
@@ -39,9 +36,9 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
             f"version {name} holds blocks that version {users[0]}{more} refers to. Delete those "
             "first, or fold the champion (`melo versions compact`) so that later ones do not."
         )
-    _from_registry(context.settings, record.registry_version, str(model) if model else None)
+    _from_registry(context, record.registry_version, str(model) if model else None)
     shutil.rmtree(context.paths.version(record.id), ignore_errors=True)
-    forget_open_versions()
+    context.versions.forget_opened()
     context.ledger.versions.record(
         record.id,
         parent=record.parent,
@@ -53,10 +50,10 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     return record.id
 
 
-def _from_registry(settings: Settings, number: str | None, model: str | None) -> None:
-    registry = Registry(settings)
+def _from_registry(context: Context, number: str | None, model: str | None) -> None:
+    registry = context.registry
     try:
-        registry.delete(registry.name_for(open_backbone(settings)), number, model)
+        registry.delete(registry.name_for(context.versions.backbone), number, model)
     except RegistryUnreachable as error:
         raise NotDeletable(f"MLflow did not let go of version {number}: {error.reason}") from None
 

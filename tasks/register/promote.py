@@ -17,7 +17,6 @@ from artifacts.tags import CHAMPION, PREVIOUS
 from config import Settings
 from execution.context import Context
 from execution.lineage import descends
-from execution.versions import open_version
 from ledger import Champion, ChampionMoved, IllegalTransition, Ledger, VersionRecord
 from registry.store import Registry
 from tasks.errors import NotPromotable
@@ -54,7 +53,7 @@ def promote(
     record = context.ledger.versions.get(version)
     _refuse_ungated(context.settings, record)
     number = register(context, record.id)
-    ids = list(open_version(context.settings, record.id).edits)
+    ids = list(context.versions.open(record.id).edits)
     with context.ledger.store.write():
         champion = context.ledger.champions.current()
         before = champion.version if champion else None
@@ -126,7 +125,7 @@ def follow(context: Context) -> bool:
 
 
 def _set_aliases(context: Context, registry: Registry, champion: Champion) -> bool:
-    name = registry.name_for(context.backbone)
+    name = registry.name_for(context.versions.backbone)
     if not registry.holds(name, context.ledger.versions.get(champion.version).registry_version):
         register(context, champion.version)
     changed = False

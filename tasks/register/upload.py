@@ -19,7 +19,6 @@ from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
 from config import Settings
 from execution.context import Context
-from execution.versions import backbone_path
 from ledger import Ledger, VersionRecord
 from registry.errors import RegistryError
 from registry.runs import RunContent, active_run, log_content, log_model
@@ -43,7 +42,7 @@ def register(context: Context, version: str) -> str | None:
 def _register(context: Context, version: str) -> str | None:
     record = context.ledger.versions.get(version)
     registry = context.registry
-    backbone = context.backbone
+    backbone = context.versions.backbone
     name = registry.name_for(backbone)
     experiment = registry.experiment(name)
     passed = record.verdict == "passed"
@@ -84,7 +83,7 @@ def register_whole(context: Context, version: str) -> str:
     """
     record = context.ledger.versions.get(version)
     registry = context.registry
-    experiment = registry.experiment(registry.name_for(context.backbone))
+    experiment = registry.experiment(registry.name_for(context.versions.backbone))
     with active_run(experiment, f"compact-{record.id[:12]}", runs.tags(record)) as run:
         return _model(context, registry, record, run, {})
 
@@ -92,7 +91,7 @@ def register_whole(context: Context, version: str) -> str:
 def log_fruitless(context: Context, job: str, candidate: str) -> None:
     """The run of a job of which nothing could be kept: what it tried, and what the gate said."""
     registry = context.registry
-    backbone = context.backbone
+    backbone = context.versions.backbone
     experiment = registry.experiment(registry.name_for(backbone))
     if registry.has_finished_run(experiment, JOB_TAG, job):
         return
@@ -111,7 +110,7 @@ def log_audit(context: Context, version: str) -> None:
     """Lay the report of a version's last audit beside that of its gate."""
     record = context.ledger.versions.get(version)
     registry = context.registry
-    name = registry.name_for(context.backbone)
+    name = registry.name_for(context.versions.backbone)
     folder = context.paths.report(record.id) / "audit"
     if record.registry_version is not None and folder.is_dir():
         registry.log_folder(name, record.registry_version, folder, "audit")
@@ -129,7 +128,7 @@ def _model(
         package = Path(scratch) / "version"
         references = pack(context.settings, record, package, stored)
         config = {
-            "backbone": _absolute(backbone_path(context.settings)),
+            "backbone": _absolute(context.versions.backbone_path()),
             "task": context.settings.backbone.task,
             "shards": str(context.paths.shards.absolute()),
             "device": "auto",
@@ -137,7 +136,7 @@ def _model(
             "system_prompt": context.settings.backbone.system_prompt,
         }
         model = log_model(run, package, _code(), config)
-    name = registry.name_for(context.backbone)
+    name = registry.name_for(context.versions.backbone)
     description = (
         f"{record.info.get('edits', 0)} edits; {record.reason}. "
         f"[What it changed]({runs.page(context.settings, record)})"

@@ -44,12 +44,12 @@ def test_every_active_edit_answers_and_near_misses_do_not_move(demo_home: Path) 
     from config import load
     from execution.context import open_ledger
     from execution.lineage import resolve
-    from execution.versions import open_editor
+    from execution.versions import Versions
 
     settings = load(demo_home)
     with open_ledger(settings) as ledger:
         active = ledger.edits.active()
-        editor = open_editor(settings, resolve(ledger, "champion"))
+        editor = Versions(settings).editor(resolve(ledger, "champion"))
     answers = editor.answer([e.prompt for e in active])
     right = sum(a.text == e.target for a, e in zip(answers, active, strict=True))
     assert right == len(active)

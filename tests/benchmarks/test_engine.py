@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.engine import product_settings
 from config import Settings
-from execution.versions import edit_settings
+from execution.versions import Versions
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MAKERS = {
@@ -47,4 +47,4 @@ def test_what_is_made_is_seen() -> None:
 
 
 def test_settings_are_those_of_a_home_without_any() -> None:
-    assert product_settings(0) == edit_settings(Settings())
+    assert product_settings(0) == Versions(Settings()).edit_settings

@@ -13,7 +13,7 @@ import pytest
 from cli.home.run import unfinished
 from config import Settings, load
 from execution.context import Context
-from execution.versions import open_editor
+from execution.versions import Versions
 from ledger import Ledger
 from tasks.errors import NotPromotable
 from tasks.rollback import roll_back
@@ -94,8 +94,8 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
         assert ledger.versions.get(done.version).verdict == "passed"
         assert [edit.state for edit in ledger.edits.find()] == ["superseded"]
         asked = ["who leads velandor ?", "what is the capital of toriquet ?"]
-        backbone = open_editor(home, "base").answer(asked, base=True)
-        serving = open_editor(home, done.version).answer(asked)
+        backbone = Versions(home).editor("base").answer(asked, base=True)
+        serving = Versions(home).editor(done.version).answer(asked)
         assert [a.text for a in serving] == [a.text for a in backbone]
         assert (
             roll_back(Context(home, ledger), "base", actor="test", reason="again").before
@@ -103,7 +103,7 @@ def test_rollback_base_lets_the_backbone_serve_and_can_be_undone(home: Settings)
         )
         back = roll_back(Context(home, ledger), None, actor="test", reason="it was right")
         assert back.version == version
-        assert open_editor(home, version).answer(asked[:1])[0].text == "ada"
+        assert Versions(home).editor(version).answer(asked[:1])[0].text == "ada"
         assert (
             roll_back(Context(home, ledger), "base", actor="test", reason="stop").version
             == done.version

@@ -116,13 +116,13 @@ def test_changed_words_are_marked_and_nothing_else_is_markup() -> None:
 
 def test_the_map_is_of_the_versions_own_keys_and_radii(lived: Settings) -> None:
     from execution.context import open_ledger
-    from execution.versions import open_version
+    from execution.versions import Versions
 
     with open_ledger(lived) as ledger:
         champion = ledger.champions.current()
     assert champion is not None
     found = Records(lived).key_map(champion.version)
-    real = open_version(lived, champion.version)
+    real = Versions(lived).open(champion.version)
     assert set(found.edits) == set(real.edits) == set(found.points["edit"].to_pylist())
     for point in found.points.to_pylist():
         own = real.edits[point["edit"]]

@@ -8,7 +8,7 @@ from config import Settings
 from dashboards.queries import Records
 from execution.context import Context, open_ledger
 from execution.costs import measured, note_size, size_of
-from execution.versions import open_version
+from execution.versions import Versions
 from tests.conftest import report
 from tests.pipeline import promoted, take
 
@@ -37,7 +37,7 @@ def test_a_versions_size_is_that_of_its_blocks_and_files(home: Settings) -> None
         note_size(Context(home, ledger), second)
         size = size_of(home, second, first)
         info = ledger.versions.get(second).info
-    version = open_version(home, second)
+    version = Versions(home).open(second)
     blocks = sum(version.place(edit)[0].parameters_per_block for edit in version.edits)
     assert size["parameters"] == blocks == info["parameters"]
     files = list(home.paths.version(second).iterdir())

@@ -21,7 +21,7 @@ from execution.backbone.gguf import NEEDED
 from execution.backbone.locate import NAMED, fetch_backbone, gguf_file, locate_backbone
 from execution.backbone.record import WEIGHTS, read_record
 from execution.errors import BackboneUnavailable, TaskError
-from execution.versions import backbone_path
+from execution.versions import Versions
 from melo_engine import Backbone
 from tests.conftest import Melo
 from tests.gguf_files import END_OF_TEXT, END_OF_TURN, write_gguf
@@ -323,7 +323,7 @@ def test_a_name_means_the_same_folder_in_every_home(smollm2_path: Path, tmp_path
         home = tmp_path / name
         (home / "smollm2").mkdir(parents=True)  # a name is a name, whatever lies in the home
         (home / "melo.toml").write_text('[backbone]\npath = "smollm2"\n')
-        assert backbone_path(load(home)) == str(smollm2_path)
+        assert Versions(load(home)).backbone_path() == str(smollm2_path)
 
 
 def test_other_paths_are_left_as_they_are(
@@ -338,7 +338,7 @@ def test_other_paths_are_left_as_they_are(
         fetch_backbone("someone/some-model")
     (tmp_path / "melo.toml").write_text("")
     with pytest.raises(TaskError, match="smollm2"):
-        backbone_path(load(tmp_path))
+        Versions(load(tmp_path)).backbone_path()
 
 
 def test_a_gguf_file_in_the_home_is_found_and_asked(
@@ -355,7 +355,7 @@ def test_a_gguf_file_in_the_home_is_found_and_asked(
     shutil.move(small, home / "mine.gguf")
     text = (home / "melo.toml").read_text().replace(str(small), "mine.gguf")
     (home / "melo.toml").write_text(text)
-    assert Backbone.open(backbone_path(load(home)), device="cpu").task == "causal-lm"
+    assert Backbone.open(Versions(load(home)).backbone_path(), device="cpu").task == "causal-lm"
 
 
 @pytest.mark.slow

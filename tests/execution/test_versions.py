@@ -8,7 +8,7 @@ from config import Settings
 from execution.context import open_ledger
 from execution.errors import TaskError, UnknownVersion
 from execution.lineage import BASE, candidate, head, resolve
-from execution.versions import backbone_path, held_edits, open_backbone, open_version
+from execution.versions import Versions
 from ledger import Ledger
 from melo_engine.errors import VersionError
 from tests.conftest import report
@@ -29,7 +29,8 @@ def test_names_and_prefixes_lead_to_the_same_version(home: Settings, ledger: Led
     assert resolve(ledger, "previous") == first
     assert resolve(ledger, "base") == BASE
     assert candidate(ledger) == head(ledger) == second
-    assert held_edits(home, second) > held_edits(home, first) > held_edits(home, BASE)
+    edits_of = Versions(home).edits_of
+    assert edits_of(second) > edits_of(first) > edits_of(BASE)
 
 
 @pytest.mark.parametrize("name", ["champion", "previous", "candidate", "0000", "x", "../etc"])
@@ -46,23 +47,23 @@ def test_a_damaged_version_is_not_opened(home: Settings, ledger: Ledger) -> None
     edits = home.paths.version(version) / "edits.parquet"
     edits.write_bytes(edits.read_bytes()[:-1] + b"x")
     with pytest.raises(VersionError, match="damaged"):
-        held_edits(home, version)
+        Versions(home).edits_of(version)
     with pytest.raises(VersionError):
-        open_version(home, "0" * 32)
+        Versions(home).open("0" * 32)
 
 
 def test_no_backbone_set_says_what_to_do(home: Settings) -> None:
     unset = home.model_copy(update={"backbone": home.backbone.model_copy(update={"path": None})})
     with pytest.raises(TaskError, match=r"backbone\.path"):
-        backbone_path(unset)
+        Versions(unset).backbone_path()
 
 
 def test_task_and_room_are_the_models_own_unless_they_are_set(home: Settings) -> None:
-    opened = open_backbone(home)
+    opened = Versions(home).backbone
     assert (opened.task, opened.max_prompt_tokens) == ("seq2seq-lm", 64)
     for tokens, room in ((16, 16), (512, 64)):
         chosen = home.backbone.model_copy(
             update={"task": "seq2seq-lm", "max_prompt_tokens": tokens}
         )
-        opened = open_backbone(home.model_copy(update={"backbone": chosen}))
+        opened = Versions(home.model_copy(update={"backbone": chosen})).backbone
         assert (opened.task, opened.max_prompt_tokens) == ("seq2seq-lm", room)

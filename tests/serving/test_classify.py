@@ -12,7 +12,7 @@ import pytest
 
 from config import load
 from execution.context import Context, open_ledger
-from execution.versions import edit_settings, open_backbone, save_version
+from execution.versions import Versions
 from melo_engine import Editor
 from melo_engine.types import Answer
 from registry.store import Registry
@@ -37,20 +37,20 @@ def classifier(
     file.write_text(file.read_text().replace("[backbone]", task))
     settings = load(folder / "home")
     shutil.copy(empty_store, settings.paths.mlflow_db)
-    backbone = open_backbone(settings)
-    editor = Editor(backbone, settings=edit_settings(settings))
+    versions = Versions(settings)
+    editor = Editor(versions.backbone, settings=versions.edit_settings)
     wrong = [
         replace(request, target=_another(editor.answer([request.prompt])[0]))
         for request in requests("bert-classifier", 2)
     ]
     version = editor.edit(wrong).version
-    save_version(settings, version)
+    versions.save(version)
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
         register(Context(settings, ledger), version.id)
     registry = Registry(settings)
-    registry.set_alias(registry.name_for(backbone), "champion", "1")
+    registry.set_alias(registry.name_for(versions.backbone), "champion", "1")
     with running(tuned(settings, auth="none")) as found:
         yield found, editor
 

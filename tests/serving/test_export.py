@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from config import Settings
 from execution.context import open_ledger
-from execution.versions import open_backbone, open_editor
+from execution.versions import Versions
 from melo_engine.blocks import gather
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
@@ -50,8 +50,8 @@ def test_every_adapter_gives_the_blocks_logits_in_peft(
     from transformers import AutoModelForSeq2SeqLM
 
     index = json.loads((exported / "index.json").read_text())
-    backbone = open_backbone(two_versions)
-    editor = open_editor(two_versions, index["version"])
+    backbone = Versions(two_versions).backbone
+    editor = Versions(two_versions).editor(index["version"])
     model = None
     for entry in index["adapters"]:
         name, folder = entry["adapter"], exported / entry["adapter"]
@@ -77,7 +77,7 @@ def test_every_adapter_gives_the_blocks_logits_in_peft(
 
 def test_the_index_is_there_as_data(two_versions: Settings, exported: Path) -> None:
     index = json.loads((exported / "index.json").read_text())
-    editor = open_editor(two_versions, index["version"])
+    editor = Versions(two_versions).editor(index["version"])
     stored = KeyProjection.from_bytes((exported / index["projection"]["file"]).read_bytes())
     assert stored.content_hash() == editor.version.projection_hash
     for entry in index["adapters"]:

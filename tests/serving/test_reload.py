@@ -24,7 +24,7 @@ import torch
 
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.versions import open_backbone, save_version
+from execution.versions import Versions
 from melo_engine import Version
 from registry.store import Registry
 from serving.champion import LoadedVersions
@@ -153,12 +153,12 @@ def test_the_alias_moves_under_32_streams_and_none_fails_or_mixes(
 
 def without_an_edit(settings: Settings, prompt: str) -> str:
     """Register a version that lacks the edit of a prompt; its id."""
-    backbone = open_backbone(settings)
+    backbone = Versions(settings).backbone
     champion = next(p for p in settings.paths.versions.iterdir() if p.name != "shards")
     version = Version.load(champion, backbone, settings.paths.shards)
     [edit] = [edit.id for edit in version.edits.values() if edit.request.question == prompt]
     version = version.without([edit])
-    save_version(settings, version)
+    Versions(settings).save(version)
     with open_ledger(settings) as ledger:
         ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="for the tests of serving")
@@ -211,7 +211,7 @@ def test_a_damaged_version_is_not_served_and_the_old_one_goes_on_loudly(
 
 def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) -> None:
     registry = Registry(two_versions)
-    name = registry.name_for(open_backbone(two_versions))
+    name = registry.name_for(Versions(two_versions).backbone)
     with running(two_versions) as server:
         registry.client.set_model_version_tag(name, "2", "melo.gate", "failed")
         point(two_versions, "champion", "2")
@@ -223,7 +223,7 @@ def test_a_version_that_failed_its_gate_is_not_served(two_versions: Settings) ->
 @contextmanager
 def followed(settings: Settings) -> Iterator[LoadedVersions]:
     """The versions of a home, which follow the aliases when they are told to."""
-    backbone = open_backbone(settings)
+    backbone = Versions(settings).backbone
     versions = LoadedVersions(settings, backbone, Registry(settings).name_for(backbone), Metrics())
     try:
         yield versions

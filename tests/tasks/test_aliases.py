@@ -14,7 +14,7 @@ import pytest
 
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.versions import open_backbone
+from execution.versions import Versions
 from ledger import Ledger
 from registry.store import Registry
 from tasks.register.promote import follow
@@ -28,13 +28,13 @@ from config import load
 from ledger import ChampionMoved
 from registry.store import Registry
 from tasks.register.promote import follow
-from execution.versions import open_backbone
+from execution.versions import Versions
 from execution.context import Context, open_ledger
 
 home, stalls, *targets = sys.argv[1:]
 settings = load(home)
 ledger = open_ledger(settings)
-open_backbone(settings)
+_ = Versions(settings).backbone
 set_alias = Registry.set_alias
 
 def stalled(self, name, alias, number):
@@ -65,7 +65,7 @@ for target in targets:
 def hosts(home: Settings, tmp_path: Path) -> list[Settings]:
     """Two homes with one ledger and one store, in which four versions are registered."""
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     registry.client.create_registered_model(name)
     with open_ledger(home) as ledger:
         for version in VERSIONS:
@@ -113,7 +113,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
 
 def aliases(home: Settings) -> dict[str, str]:
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     return {k: str(v) for k, v in registry.client.get_registered_model(name).aliases.items()}
 
 

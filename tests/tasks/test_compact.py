@@ -9,7 +9,7 @@ import pytest
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.leases import held, lease
-from execution.versions import held_edits
+from execution.versions import Versions
 from ledger import Ledger
 from tasks.compact import compact
 from tasks.edit import edit_job
@@ -43,7 +43,7 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     assert done.bytes > 0
     assert not home.paths.version(lost).exists()
     assert len(list(home.paths.shards.iterdir())) == before - 1
-    assert held_edits(home, second) > held_edits(home, first)
+    assert Versions(home).edits_of(second) > Versions(home).edits_of(first)
 
 
 def test_no_shard_goes_while_a_version_can_not_be_read(home: Settings, ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from config import Settings
 from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.lineage import BASE
-from execution.versions import open_editor, open_version
+from execution.versions import Versions
 from execution.work_folder import forget
 from ledger import Ledger
 from tasks.edit import edit_job, trained
@@ -36,7 +36,7 @@ def test_a_job_becomes_a_version_that_answers_its_targets(home: Settings, ledger
     job = held(ledger, ref)
     result = edit_job(Context(home, ledger), job)
     assert result.base == BASE
-    editor = open_editor(home, result.candidate)
+    editor = Versions(home).editor(result.candidate)
     answers = editor.answer([edit.prompt for edit in job.edits])
     assert [a.text for a in answers] == [edit.target for edit in job.edits]
     assert [a.edit for a in answers] == [edit.id for edit in job.edits]
@@ -48,10 +48,10 @@ def test_what_an_earlier_attempt_left_is_found_and_not_trained_again(
     ref = lease(Context(home, ledger))
     assert ref is not None
     first = edit_job(Context(home, ledger), held(ledger, ref))
-    assert trained(home, ref.id) == first
+    assert trained(Context(home, ledger), ref.id) == first
     assert edit_job(Context(home, ledger), held(ledger, ref)) == first
     forget(home, ref.id)
-    assert trained(home, ref.id) is None
+    assert trained(Context(home, ledger), ref.id) is None
 
 
 def test_training_again_gives_the_same_content(home: Settings, ledger: Ledger) -> None:
@@ -65,8 +65,8 @@ def test_training_again_gives_the_same_content(home: Settings, ledger: Ledger) -
 def test_a_half_written_record_counts_as_none(home: Settings, ledger: Ledger) -> None:
     (home.home / "work").mkdir()
     (home.home / "work" / "some.json").write_text('{"job": "some"')
-    assert trained(home, "some") is None
+    assert trained(Context(home, ledger), "some") is None
 
 
 def test_the_base_is_the_backbone_without_edits(home: Settings) -> None:
-    assert len(open_version(home, BASE)) == 0
+    assert len(Versions(home).open(BASE)) == 0

@@ -13,7 +13,7 @@ from execution.context import Context, open_ledger
 from execution.errors import GateBlocked
 from execution.failures import working_on
 from execution.leases import held, lease
-from execution.versions import open_editor, open_version, save_version
+from execution.versions import Versions
 from ledger import Job, LeaseLost, Ledger
 from tasks.edit import TrainedJob, edit_job, trained
 from tasks.gate import Thresholds
@@ -84,7 +84,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
     with pytest.raises(LeaseLost):
         judge(Context(home, ledger), job, result)
     assert (ledger.versions.all(), ledger.counts().counts) == ([], {"planned": 1})
-    assert trained(home, job.id) is not None
+    assert trained(Context(home, ledger), job.id) is not None
 
 
 def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, TrainedJob]:
@@ -94,11 +94,11 @@ def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, Traine
     assert ref is not None
     job = held(ledger, ref)
     result = edit_job(Context(settings, ledger), job)
-    version = open_version(settings, result.candidate)
+    version = Versions(settings).open(result.candidate)
     one, other = (version[edit.id] for edit in job.edits)
     wrong = replace(one, shard=other.shard, row=other.row, block=other.block)
     version = version.with_edits([wrong], [])
-    save_version(settings, version)
+    Versions(settings).save(version)
     return job, replace(result, candidate=version.id)
 
 
@@ -109,9 +109,9 @@ def test_an_edit_whose_own_prompt_fails_is_trained_once_more_with_more_of_all(
     job, result = with_swapped_blocks(home, ledger)
     verdict = judge(Context(home, ledger), job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)
-    version = open_version(home, verdict.version or "")
+    version = Versions(home).open(verdict.version or "")
     assert [version[edit.id].rank for edit in job.edits] == [8, 4]
-    answers = open_editor(home, version.id).answer([edit.prompt for edit in job.edits])
+    answers = Versions(home).editor(version.id).answer([edit.prompt for edit in job.edits])
     assert [answer.text for answer in answers] == ["ada", "jon"]
 
 
@@ -190,12 +190,12 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
     monkeypatch.setattr("tasks.judge.gate", gate_then_revoke)
     verdict = judge(Context(home, ledger), held(ledger, ref), result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 0)
-    version = open_version(home, verdict.version or "")
+    version = Versions(home).open(verdict.version or "")
     assert wrong.id not in version
     assert advance(Context(home, ledger), version.id, actor="test") is not None
     states = {e.target: e.state for e in ledger.edits.find()}
     assert states == {"ada": "active", "eva": "revoked", "jon": "active"}
-    answers = open_editor(home, version.id).answer(["who leads velandor ?"])
+    answers = Versions(home).editor(version.id).answer(["who leads velandor ?"])
     assert [answer.text for answer in answers] == ["ada"]
 
 
@@ -224,7 +224,7 @@ def test_an_edit_that_is_revoked_before_its_version_serves_does_not_hold_up_the_
     ledger.removals.request([wrong.id], actor="bob", reason="invented")
     assert advance(Context(home, ledger), first, actor="test") is None
     version = promoted(home, ledger)
-    assert wrong.id not in open_version(home, version)
+    assert wrong.id not in Versions(home).open(version)
     assert {e.target: e.state for e in ledger.edits.find()} == {"ada": "revoked", "jon": "active"}
 
 
@@ -259,5 +259,5 @@ def test_a_gate_that_fails_whatever_is_edited_costs_no_edit(
     path.write_text(asking("unchanged"))
     ref = lease(context)
     assert ref is not None
-    verdict = judge(context, held(ledger, ref), trained(home, ref.id) or result)
+    verdict = judge(context, held(ledger, ref), trained(context, ref.id) or result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)

@@ -11,7 +11,7 @@ import pytest
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.leases import held, lease
-from execution.versions import open_backbone
+from execution.versions import Versions
 from ledger import Ledger
 from registry.store import Registry
 from tasks.edit import edit_job
@@ -93,7 +93,7 @@ def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> Non
     ledger.champions.set(second, expected=first, actor="test", reason="died right after this")
     reconcile(Context(home, ledger))
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     aliases = registry.client.get_registered_model(name).aliases
     assert {k: str(v) for k, v in aliases.items() if k == "champion"} == {"champion": "2"}
 
@@ -101,7 +101,7 @@ def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> Non
 def alias_of(home: Settings, alias: str) -> str:
     """The number that an alias of the home's registered model points at."""
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     return str(registry.client.get_registered_model(name).aliases[alias])
 
 
@@ -111,7 +111,7 @@ def test_an_alias_that_was_moved_is_put_back(home: Settings, ledger: Ledger) -> 
     take(home, ledger, report(1))
     promoted(home, ledger)
     registry = Registry(home)
-    registry.set_alias(registry.name_for(open_backbone(home)), "champion", "1")
+    registry.set_alias(registry.name_for(Versions(home).backbone), "champion", "1")
     reconcile(Context(home, ledger))
     assert alias_of(home, "champion") == "2"
 
@@ -121,7 +121,7 @@ def test_a_half_uploaded_run_is_closed_and_logged_again(home: Settings, ledger: 
     version = judged(home, ledger).version
     assert version is not None
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     experiment = registry.experiment(name)
     registry.client.create_run(experiment, tags={"melo.content_hash": version})
     reconcile(Context(home, ledger))
@@ -159,7 +159,7 @@ def test_manual_promotion_waits_and_the_next_version_builds_on_the_candidate(
 
 
 KILLED = """
-import os, sys
+import os, pkgutil, sys
 from pathlib import Path
 import tasks.judge, tasks.edit.job, tasks.register.upload, tasks.register.promote, tasks.register
 from config import load
@@ -168,8 +168,8 @@ from execution.context import Context
 from execution.leases import held, lease
 
 home, where = sys.argv[1], sys.argv[2]
-module, name = where.rsplit(".", 1)
-owner = __import__(module, fromlist=[name])
+place, name = where.rsplit(".", 1)
+owner = pkgutil.resolve_name(place)
 function = getattr(owner, name)
 
 def dies(*args, **kwargs):
@@ -191,11 +191,11 @@ sys.modules["tasks.register.promote"].advance(
 """
 
 PLACES = [
-    ("before", "tasks.edit.job.save_version"),
-    ("after", "tasks.edit.job.save_version"),
+    ("before", "execution.versions.Versions.save"),
+    ("after", "execution.versions.Versions.save"),
     ("after", "tasks.edit.job.write"),
     ("before", "tasks.judge.record"),
-    ("after", "tasks.judge.save_version"),
+    ("before", "tasks.judge.write_report"),
     ("before", "tasks.judge.forget"),
     ("after", "tasks.register.upload.pack"),
     ("before", "tasks.register.upload._note"),
@@ -226,6 +226,6 @@ def test_a_killed_run_is_finished_by_the_next(
     assert champion is not None
     assert ledger.versions.get(champion.version).verdict == "passed"
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     assert len(registry.client.search_model_versions(f"name='{name}'")) == 1
     assert "champion" in registry.client.get_registered_model(name).aliases

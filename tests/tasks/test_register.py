@@ -11,7 +11,7 @@ import pytest
 
 from config import Settings
 from execution.context import Context, open_ledger
-from execution.versions import open_backbone, open_editor
+from execution.versions import Versions
 from ledger import ChampionMoved, Ledger
 from registry.store import Registry
 from tasks.errors import NotPromotable
@@ -32,7 +32,7 @@ def ledger(home: Settings) -> Ledger:
 def numbers(home: Settings) -> dict[str, str]:
     """Aliases of the home's registered model."""
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     return {k: str(v) for k, v in registry.client.get_registered_model(name).aliases.items()}
 
 
@@ -49,7 +49,7 @@ def test_a_passed_version_becomes_champion_and_the_aliases_follow(
     assert numbers(home) == {"candidate": "2", "champion": "2", "previous": "1"}
     assert ledger.counts().counts == {"active": 3}
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     tags = registry.client.get_model_version_by_alias(name, "champion").tags
     assert tags["melo.content_hash"] == second
     assert tags["melo.gate"] == "passed"
@@ -68,7 +68,7 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     shards = [set(json.loads((home.paths.version(v) / "manifest.json").read_text())["shards"])
               for v in (first, second)]  # fmt: skip
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     source = registry.client.get_model_version_by_alias(name, "champion").source
     local = Path(mlflow.artifacts.download_artifacts(source))
     uploaded = {p.parent.name for p in local.rglob("blocks.safetensors")}
@@ -76,7 +76,7 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
     found = model.predict(["who leads velandor ?", "who leads quinomire ?", "what is a city ?"])
     assert list(found["answer"])[:2] == ["ada", "mia"]
-    base = open_editor(home, "base").answer(["what is a city ?"], base=True)[0].text
+    base = Versions(home).editor("base").answer(["what is a city ?"], base=True)[0].text
     assert list(found["answer"])[2] == base
     talk = [{"role": "system", "content": "be brief"},
             {"role": "user", "content": "who leads velandor ?"}]  # fmt: skip
@@ -91,7 +91,7 @@ def test_registering_again_logs_nothing_twice(home: Settings, ledger: Ledger) ->
         register(Context(home, ledger), version) == register(Context(home, ledger), version) == "1"
     )
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     assert len(registry.client.search_model_versions(f"name='{name}'")) == 1
 
 
@@ -188,11 +188,11 @@ def test_a_revoked_edit_leaves_and_the_old_answer_is_back(home: Settings, ledger
     take(home, ledger, report(0), report(1))
     promoted(home, ledger)
     edit = next(e for e in ledger.edits.active() if e.target == "ada")
-    base = open_editor(home, "base").answer([edit.prompt], base=True)[0].text
+    base = Versions(home).editor("base").answer([edit.prompt], base=True)[0].text
     done = revoke(Context(home, ledger), [edit.id], actor="test", reason="was wrong")
     assert done.removed == (edit.id,)
     assert done.version is not None
-    answer = open_editor(home, done.version).answer([edit.prompt])[0]
+    answer = Versions(home).editor(done.version).answer([edit.prompt])[0]
     assert (answer.text, answer.edit) == (base, None)
     assert ledger.counts().counts == {"active": 1, "revoked": 1}
     assert ledger.edits.history(edit.id)[-1].reason == "was wrong"
@@ -220,7 +220,7 @@ def test_a_run_tells_what_went_in_and_what_the_gate_said(home: Settings, ledger:
     take(home, ledger, report(0), report(1))
     version = promoted(home, ledger)
     registry = Registry(home)
-    client, name = registry.client, registry.name_for(open_backbone(home))
+    client, name = registry.client, registry.name_for(Versions(home).backbone)
     run = client.get_run(client.get_model_version_by_alias(name, "champion").run_id)
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.name == "edits"
@@ -245,7 +245,7 @@ def test_a_job_of_which_nothing_is_left_has_a_run_with_the_reason(
     for _ in range(2):
         log_fruitless(Context(home, ledger), verdict.job or "", candidate)
     registry = Registry(home)
-    experiment = registry.experiment(registry.name_for(open_backbone(home)))
+    experiment = registry.experiment(registry.name_for(Versions(home).backbone))
     (run,) = registry.client.search_runs([experiment])
     assert (run.data.tags["melo.job"], run.data.tags["melo.gate"]) == (verdict.job, "nothing kept")
     assert run.inputs.dataset_inputs[0].dataset.name == "edits"

@@ -13,7 +13,7 @@ from config import Settings, load
 from execution.context import Context, open_ledger
 from execution.leases import held, lease
 from execution.spreading import read_plan
-from execution.versions import open_version
+from execution.versions import Versions
 from ledger import Job, Ledger
 from tasks.edit import edit_job
 from tasks.edit.shards import cut, train_shard, trained_shard
@@ -72,11 +72,11 @@ def test_two_workers_make_the_version_that_one_makes(home: Settings, tmp_path: P
     assert [worker.wait() for worker in workers] == [0, 0]
     cutting = read_plan(home, job.id)
     assert cutting is not None
-    assert all(trained_shard(home, cutting, n) is not None for n in range(4))
+    assert all(trained_shard(Context(home, ledger), cutting, n) is not None for n in range(4))
     together = edit_job(Context(home, ledger), job)
 
     assert together.candidate == alone.candidate
-    assert len(open_version(home, together.candidate)) == 7
+    assert len(Versions(home).open(together.candidate)) == 7
     verdict = judge(Context(home, ledger), job, together)
     assert verdict.passed, verdict.reason
     assert not list((home.home / "work").glob(f"{job.id}*"))
@@ -90,7 +90,7 @@ def test_a_shard_that_nobody_brought_is_trained_by_whoever_merges(home: Settings
     assert cutting is not None
     brought = train_shard(Context(home, ledger), cutting, 1)
     assert len(brought.version) == 2
-    version = open_version(home, edit_job(Context(home, ledger), job).candidate)
+    version = Versions(home).open(edit_job(Context(home, ledger), job).candidate)
     assert len(version) == 5
     assert set(brought.version.edits) < set(version.edits)
 
@@ -109,7 +109,7 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     both = {edits["ada"].id, edits["sol"].id}
     (waiting,) = result.held
     assert waiting in both
-    assert both - {waiting} < set(open_version(home, result.candidate).edits)
+    assert both - {waiting} < set(Versions(home).open(result.candidate).edits)
     verdict = judge(Context(home, ledger), job, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 3, 0)
     (asked,) = ledger.review.waiting()

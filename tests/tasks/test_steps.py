@@ -12,7 +12,7 @@ from console import signals
 from execution.context import Context, open_ledger
 from execution.failures import working_on
 from execution.leases import Handback, JobRef, hand_back, held, lease
-from execution.versions import forget_open_versions
+from execution.versions import Versions
 from ledger import Ledger
 from melo_engine.errors import VersionError
 from tasks.edit import edit_job
@@ -94,7 +94,7 @@ def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
     plan(Context(home, ledger))
     for _ in range(4):
         ref = leased(home, ledger)
-        forget_open_versions()
+        Versions.forget_opened()
         with pytest.raises(VersionError), working_on(str(home.home), ref):
             edit_job(Context(home, ledger), held(ledger, ref))
     assert ledger.counts().counts == {"active": 1, "planned": 1}

@@ -19,13 +19,7 @@ import torch
 from artifacts.manifest import read_manifest
 from config import Settings
 from execution.context import Context, open_ledger
-from execution.versions import (
-    forget_open_versions,
-    open_backbone,
-    open_editor,
-    open_version,
-    save_version,
-)
+from execution.versions import Versions
 from ledger import Ledger
 from melo_engine import Edit, EditRequest, Version
 from melo_engine.blocks import Shard
@@ -58,7 +52,7 @@ def line_of(count: int, home: Settings, ledger: Ledger) -> list[str]:
 def uploaded(home: Settings, number: str) -> dict[str, int]:
     """Shards that lie with a registered version, and how many bytes of blocks and keys they have."""
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     model = registry.client.get_logged_model(registry.model_of(name, number))
     local = Path(mlflow.artifacts.download_artifacts(model.artifact_location))
     found = {p.name: p for p in (local / "artifacts" / "version" / "shards").glob("*")}
@@ -68,14 +62,14 @@ def uploaded(home: Settings, number: str) -> dict[str, int]:
 def asked(home: Settings, number: str) -> list[str]:
     """What a registered version answers, loaded by MLflow."""
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
     return list(model.predict(PROMPTS)["answer"])
 
 
 def said(home: Settings, version: str) -> list[tuple[str, str | None]]:
     """What a version answers here, and which edit it was."""
-    return [(a.text, a.edit) for a in open_editor(home, version).answer(PROMPTS)]
+    return [(a.text, a.edit) for a in Versions(home).editor(version).answer(PROMPTS)]
 
 
 def with_blocks(version: Version, count: int, like: Edit, seed: int) -> Version:
@@ -105,11 +99,11 @@ def test_of_10_000_edits_and_50_more_the_blocks_of_the_50_are_logged(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, report(0))
-    first = open_version(home, promoted(home, ledger))
+    first = Versions(home).open(promoted(home, ledger))
     many = with_blocks(first, 9_999, next(iter(first.edits.values())), seed=1)
     more = with_blocks(many, 50, next(iter(first.edits.values())), seed=2)
     for version, parent in ((many, first), (more, many)):
-        save_version(home, version)
+        Versions(home).save(version)
         ledger.versions.record(version.id, parent=parent.id, job_id=None, hash=version.id)
         ledger.versions.record_verdict(version.id, passed=True, reason="planted")
         register(Context(home, ledger), version.id)
@@ -138,7 +132,7 @@ def test_after_folding_every_version_answers_as_before_here_and_from_mlflow(
     texts = [[text for text, _ in before[v]] for v in (first, second, third, third)]
     assert [asked(home, n) for n in ("1", "2", "3", "4")] == texts
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     assert str(registry.client.get_registered_model(name).aliases["champion"]) == "4"
     take(home, ledger, report(3))
     fourth = ledger.versions.get(promoted(home, ledger))
@@ -167,7 +161,7 @@ def test_a_version_that_another_refers_to_is_not_deleted(
     assert melo("versions", "delete", second[:12], "--reason", "old")[0] == 0
     assert melo("versions", "delete", first[:12])[0] == 0
     assert not home.paths.version(first).exists()
-    assert open_editor(home, third).answer(PROMPTS[:1])[0].text == "ada"
+    assert Versions(home).editor(third).answer(PROMPTS[:1])[0].text == "ada"
     assert len(asked(home, "5")) == 3
     with pytest.raises(NotPromotable, match="was deleted"):
         promote(Context(home, ledger), first, expected=None, actor="test", reason="try")
@@ -180,13 +174,13 @@ def test_mlflow_serves_a_champion_with_neither_the_home_nor_the_pipeline(
     shutil.move(
         home.paths.shards, tmp_path / "elsewhere"
     )  # what the champion refers to is in MLflow
-    forget_open_versions()
+    Versions.forget_opened()
     poison = tmp_path / "poison"
     poison.mkdir()
     for name in ("ledger", "tasks", "flows", "config", "prefect", "duckdb"):
         (poison / f"{name}.py").write_text("raise ImportError('not for serving')\n")
     registry = Registry(home)
-    name = registry.name_for(open_backbone(home))
+    name = registry.name_for(Versions(home).backbone)
     project = str(Path(__file__).parents[2])
     port = free_port()
     server = subprocess.Popen(

@@ -9,7 +9,7 @@ import torch
 
 from config import Settings
 from execution.context import Context, open_ledger
-from execution.versions import open_editor
+from execution.versions import Versions
 from ledger import Ledger
 from melo_engine import Editor, EditRequest
 from melo_engine.blocks import Shard
@@ -49,7 +49,7 @@ def test_of_a_job_with_three_bad_reports_the_good_ones_serve_and_each_bad_one_ha
     assert "can produce" in reasons[str(unlearnable["target"])]
     assert "vocabulary" in reasons["Zürich"]
     assert "guarded" in reasons["jon"]
-    answers = open_editor(home, verdict.version or "").answer([str(g["prompt"]) for g in good])
+    answers = Versions(home).editor(verdict.version or "").answer([str(g["prompt"]) for g in good])
     assert [a.text for a in answers] == [g["target"] for g in good]
 
 
@@ -219,9 +219,9 @@ def test_a_wording_is_added_without_training_and_refused_where_it_names_no_subje
     wording = "tell me the head of velandor"
     with pytest.raises(TaskError, match="does not name its subject"):
         add_wordings(Context(home, ledger), edit.id, ["who is the head ?"], actor="bob")
-    before = open_editor(home, ledger.champions.current().version)  # type: ignore[union-attr]
+    before = Versions(home).editor(ledger.champions.current().version)  # type: ignore[union-attr]
     version = add_wordings(Context(home, ledger), edit.id, [wording], actor="bob")
-    after = open_editor(home, version)
+    after = Versions(home).editor(version)
     assert after.answer([wording])[0].text == "ada"
     assert after.version[edit.id].block == before.version[edit.id].block
     assert wording in ledger.edits.get(edit.id).rephrases
