@@ -12,28 +12,28 @@ from typing import Literal
 
 from prefect.events import emit_event
 
-from config import Settings
+from execution.context import Context
 from ledger import Backlog
 
 Alert = Literal["version.promoted", "version.rejected", "job.set-aside", "backlog.old"]
 
 
-def tell(home: str, alert: Alert, message: str, **details: object) -> None:
-    """Emit one event about a home. details: short values that JSON can hold; never a secret."""
+def tell(context: Context, alert: Alert, message: str, **details: object) -> None:
+    """Emit one event about the home. details: short values that JSON can hold; never a secret."""
     emit_event(
         f"melo.{alert}",
-        resource={"prefect.resource.id": f"melo.home.{home}"},
+        resource={"prefect.resource.id": f"melo.home.{context.settings.home}"},
         payload={"message": message, **details},
     )
 
 
-def tell_of_backlog(settings: Settings, backlog: Backlog) -> bool:
+def tell_of_backlog(context: Context, backlog: Backlog) -> bool:
     """Tell of an edit that has waited for longer than `alerts.backlog_hours`, if there is one."""
     if backlog.oldest is None:
         return False
     hours = (datetime.now(UTC) - backlog.oldest).total_seconds() / 3600
-    if hours < settings.alerts.backlog_hours:
+    if hours < context.settings.alerts.backlog_hours:
         return False
     message = f"{backlog.edits} edits wait, the oldest for {hours:.1f} hours"
-    tell(str(settings.home), "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2))
+    tell(context, "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2))
     return True

@@ -1,10 +1,8 @@
 """What a run works on: one home's settings, paths, ledger, versions and registry.
 
-    flow   with opened(home):                for the time of a run, once
-    task   with opened(home) as context:     takes up what the run has open in this process; where it
-                                             has nothing, on another machine, opens it for itself
-
-Versions are opened from its settings (execution/versions.py).
+flow   with opened(home) as context:     for the time of a run, once; a flow within it, or a task
+                                         that may run elsewhere, takes up what this process has open
+step   with context.step():              by the settings as they are when it begins
 """
 
 from __future__ import annotations
@@ -64,26 +62,29 @@ class Context:
 
         return Registry(self.settings)
 
-    def publish(self) -> None:
-        """Let readers see what was written."""
-        if "ledger" in vars(self):
-            self.ledger.store.publish()
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """One step of a run: it goes by what is set now, and readers see what it wrote at its end."""
+        self.settings = load(self.settings.home)
+        try:
+            yield
+        finally:
+            if "ledger" in vars(self):
+                self.ledger.store.publish()
 
 
 @contextlib.contextmanager
 def opened(home: str | Path) -> Iterator[Context]:
     """The context of a home: the one that is open in this process, or one for the block."""
     place = Path(home).absolute()
-    settings = load(place)
-    new = Context(settings)
+    new = Context(load(place))
     context = _open.setdefault(place, new)
-    context.settings = settings  # what is set while a run goes on counts from its next step on
     try:
-        yield context
+        with context.step():
+            yield context
     finally:
         if context is new:
             del _open[place]
-        context.publish()
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from execution import leases
 from execution.alerts import tell
-from execution.context import Context, opened
+from execution.context import Context
 from execution.errors import TaskError
 from execution.leases import JobRef
 from execution.lineage import BASE, head
@@ -17,7 +17,7 @@ from melo_engine import MeloError
 
 
 @contextlib.contextmanager
-def working_on(home: str, job: JobRef) -> Iterator[None]:
+def working_on(context: Context, job: JobRef) -> Iterator[None]:
     """Put on record what fails inside, and hand the job back, to be tried again or set aside.
 
     What is not the job's own fault ends the run instead, without counting against the job: an error
@@ -27,7 +27,7 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
         yield
     except BaseException as error:
         message = f"{type(error).__name__}: {error}"
-        with opened(home) as context:
+        with context.step():
             _keep_traceback(context, job)
             fault = fault_of(error)
             if fault is not FailureKind.NOT_ITS and not _base_opens(context):
@@ -39,7 +39,8 @@ def working_on(home: str, job: JobRef) -> Iterator[None]:
                 severity="error",
             )
         if result is leases.Handback.SET_ASIDE:
-            tell(home, "job.set-aside", f"job {job.id} is set aside: {message[:500]}", job=job.id)
+            set_aside = f"job {job.id} is set aside: {message[:500]}"
+            tell(context, "job.set-aside", set_aside, job=job.id)
         if fault is FailureKind.NOT_ITS:
             raise
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from execution.context import Context, opened
+from execution.context import Context
 from execution.retries import FailureKind
 from ledger import Job, LeaseLost, Ledger
 
@@ -111,10 +111,3 @@ def heartbeat(context: Context, ref: JobRef) -> Iterator[None]:
     finally:
         ended.set()
         thread.join(timeout=10)
-
-
-@contextlib.contextmanager
-def keep_job(home: str, job: JobRef) -> Iterator[None]:
-    """Keep the lease while others work on the job."""
-    with opened(home) as context, heartbeat(context, job):
-        yield

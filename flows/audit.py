@@ -11,9 +11,9 @@ from tasks.steps import audit_champion, call_for_editing, keep_dates, retry_line
 @flow(name="audit", description=__doc__)
 def audit(home: str) -> bool:
     """Whether the champion still passes its gate; True where there is none yet."""
-    with opened(home):
-        passed = audit_champion(home)
-        keep_dates(home)
-        retry_lines(home)
-        call_for_editing(home)
+    with opened(home) as context:
+        passed = audit_champion(context)
+        keep_dates(context)
+        retry_lines(context)
+        call_for_editing(context)
     return passed

@@ -31,23 +31,23 @@ from tasks.steps import (
 @flow(name="edit", description=__doc__)
 def edit(home: str) -> list[Verdict]:
     """Run every job that waits, each once; what the gate said about each."""
-    with opened(home):
-        mend(home)
+    with opened(home) as context:
+        mend(context)
         verdicts = []
         taken: list[str] = []
-        while job := next_job(home, taken):
+        while job := next_job(context, taken):
             taken.append(job.id)
-            with working_on(home, job):
-                spread(home, job)
-                train(home, job)
-                verdict = gate(home, job)
+            with working_on(context, job):
+                spread(context, job)
+                train(context, job)
+                verdict = gate(context, job)
                 verdicts.append(verdict)
                 with contextlib.suppress(Exception):  # a page that can't be drawn holds up nothing
-                    show(home, verdict)
+                    show(context, verdict)
                 if verdict.version:
-                    register_version(home, verdict.version)
+                    register_version(context, verdict.version)
                 if verdict.version and verdict.passed:
-                    promote_version(home, verdict.version)
+                    promote_version(context, verdict.version)
         with contextlib.suppress(Exception):  # who is told later is told by the next run
-            tell_sources(home)
+            tell_sources(context)
         return verdicts

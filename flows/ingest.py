@@ -11,7 +11,7 @@ from tasks.steps import call_for_editing, take_in, take_in_inbox
 @flow(name="ingest", description=__doc__)
 def ingest(home: str, paths: tuple[str, ...] = ()) -> dict[str, int]:
     """Take in what waits; how many lines, accepted and quarantined."""
-    with opened(home):
-        taken = take_in(home, list(paths)) if paths else take_in_inbox(home)
-        call_for_editing(home)
+    with opened(home) as context:
+        taken = take_in(context, list(paths)) if paths else take_in_inbox(context)
+        call_for_editing(context)
     return taken

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
+from execution.context import opened
 from tasks.steps import go_back
 
 
 @flow(name="rollback", description=__doc__)
 def rollback(home: str, version: str | None = None, reason: str = "rolled back") -> str:
     """Let `version`, or the champion before this one, serve; its id."""
-    return go_back(home, version, reason)
+    with opened(home) as context:
+        return go_back(context, version, reason)

@@ -14,9 +14,9 @@ from typing import Any
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment
 
-from config import Settings
-from execution.context import opened
-from execution.leases import JobRef, keep_job
+from config import Settings, WorkerSettings
+from execution.context import Context
+from execution.leases import JobRef, heartbeat
 from execution.spreading import await_shards, take_back
 from flows.train_shards import train_shards
 from tasks.steps import cut_job
@@ -24,43 +24,41 @@ from tasks.steps import cut_job
 DEPLOYMENT = "train-shards/train-shards"
 
 
-def spread(home: str, job: JobRef) -> int:
+def spread(context: Context, job: JobRef) -> int:
     """Have the shards of a job trained; how many there are, 0 where it is trained at once."""
-    with opened(home) as context:
-        settings = context.settings
-    workers = settings.workers
+    workers = context.settings.workers
     if workers.runner == "pool" and (workers.gpu == 1 or deployment.id is None):
         return 0  # nobody is beside this one
-    shards = cut_job(home, job)
+    shards = cut_job(context, job)
     if not shards:
         return 0
-    with keep_job(home, job):
+    with heartbeat(context, job):
         if workers.runner == "pool":
-            _by_pool(settings, home, job, shards)
+            _by_pool(context.settings, job.id, shards)
         else:
-            runner = _runner(settings)
-            spread_out = train_shards.with_options(task_runner=runner)
+            spread_out = train_shards.with_options(task_runner=_runner(workers))
+            home = str(context.settings.home)
             spread_out(home, job.id, list(range(shards)), return_state=True)
     return shards
 
 
-def _by_pool(settings: Settings, home: str, job: JobRef, shards: int) -> None:
+def _by_pool(settings: Settings, job: str, shards: int) -> None:
+    home = str(settings.home)
     workers = min(settings.workers.gpu, shards)
     runs = [
         run_deployment(
             DEPLOYMENT,
             timeout=0,
-            parameters={"home": home, "job": job.id, "shards": list(range(at, shards, workers))},
+            parameters={"home": home, "job": job, "shards": list(range(at, shards, workers))},
         ).id
         for at in range(1, workers)
     ]
-    train_shards(home, job.id, list(range(0, shards, workers)))
-    await_shards(settings, job.id, take_back(settings, runs))
+    train_shards(home, job, list(range(0, shards, workers)))
+    await_shards(settings, job, take_back(settings, runs))
 
 
-def _runner(settings: Settings) -> Any:
+def _runner(workers: WorkerSettings) -> Any:
     """Prefect's task runner on a cluster, or on processes of this machine."""
-    workers = settings.workers
     if workers.runner == "dask":
         from prefect_dask import DaskTaskRunner
 

@@ -1,16 +1,19 @@
-"""The steps as Prefect tasks: each takes a home and ids, opens what it needs, gives ids back."""
+"""The steps as Prefect tasks: each takes what its run has open and ids, and gives ids back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from execution import leases, progress
 from execution.alerts import tell, tell_of_backlog
-from execution.context import opened
+from execution.context import Context, opened
 from execution.costs import measured, note_size
 from execution.leases import JobRef
 from execution.lineage import resolve
@@ -33,185 +36,193 @@ from tasks.rollback import roll_back
 from tasks.similar import group_similar
 from tasks.write_back import write_back
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Step = Callable[Concatenate[Context, P], R]
 
-@task(name="ingest", **PATIENT)
-def take_in(home: str, paths: list[str], source: str | None = None) -> dict[str, int]:
+
+def step(name: str) -> Callable[[Step[P, R]], Step[P, R]]:
+    """Make a Prefect task of a function; it is tried again while its error is one that may pass.
+
+    It runs in the process of its flow, so that it can take the context; nothing of that is hashed.
+    """
+
+    def as_task(function: Step[P, R]) -> Step[P, R]:
+        @wraps(function)
+        def run(context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+            with context.step():
+                return function(context, *args, **kwargs)
+
+        prefect_task: Step[P, R] = task(name=name, cache_policy=NO_CACHE, **PATIENT)(run)
+        return prefect_task
+
+    return as_task
+
+
+@step("ingest")
+def take_in(context: Context, paths: list[str], source: str | None = None) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
-    with opened(home) as context:
-        return _counts(ingest_paths(context, paths, source=source))
+    return _counts(ingest_paths(context, paths, source=source))
 
 
-@task(name="ingest-inbox", **PATIENT)
-def take_in_inbox(home: str) -> dict[str, int]:
+@step("ingest-inbox")
+def take_in_inbox(context: Context) -> dict[str, int]:
     """Take in what waits in the home's inbox."""
-    with opened(home) as context:
-        return _counts(ingest_inbox(context))
+    return _counts(ingest_inbox(context))
 
 
-@task(name="mend", **PATIENT)
-def mend(home: str) -> dict[str, int]:
+@step("mend")
+def mend(context: Context) -> dict[str, int]:
     """Take up what a dead process left. Raises where the backbone can't be opened."""
-    with opened(home) as context:
-        _ = context.versions.backbone
-        return asdict(reconcile(context))
+    _ = context.versions.backbone
+    return asdict(reconcile(context))
 
 
-@task(name="next-job", **PATIENT)
-def next_job(home: str, taken: Sequence[str] = ()) -> JobRef | None:
+@step("next-job")
+def next_job(context: Context, taken: Sequence[str] = ()) -> JobRef | None:
     """Take the most pressing job that this run has not; where none waits, plan and look again.
 
     Questions that are alike are found first, so that they come into one job. taken: the jobs of
     this run. What one of them could not take out is planned by the next run.
     """
-    with opened(home) as context:
-        ref = leases.lease(context, taken)
-        if ref is None and not _removals_freed(context.ledger, taken):
-            group_similar(context)
-            if plan(context):
-                ref = leases.lease(context, taken)
-        return ref
+    ref = leases.lease(context, taken)
+    if ref is None and not _removals_freed(context.ledger, taken):
+        group_similar(context)
+        if plan(context):
+            ref = leases.lease(context, taken)
+    return ref
 
 
-@task(name="train", **PATIENT)
-def train(home: str, job: JobRef) -> str:
+@step("train")
+def train(context: Context, job: JobRef) -> str:
     """Train a job's blocks; the candidate's id."""
-    with (
-        opened(home) as context,
-        leases.heartbeat(context, job),
-        measured(context.ledger, "train", job=job.id),
-    ):
+    with leases.heartbeat(context, job), measured(context.ledger, "train", job=job.id):
         return edit_job(context, leases.held(context.ledger, job)).candidate
 
 
-@task(name="gate", **PATIENT)
-def gate(home: str, job: JobRef) -> Verdict:
+@step("gate")
+def gate(context: Context, job: JobRef) -> Verdict:
     """Gate a job's candidate and end the job; tried again after that, the verdict on record."""
-    with opened(home) as context:
-        verdict = verdict_on_record(context.ledger, job)
-        if verdict is not None:
-            return verdict
-        with leases.heartbeat(context, job):
-            result = trained(context, job.id)
-            if result is None:
-                result = edit_job(context, leases.held(context.ledger, job))
-            with measured(context.ledger, "gate", job=job.id):
-                return judge(context, leases.held(context.ledger, job), result)
+    verdict = verdict_on_record(context.ledger, job)
+    if verdict is not None:
+        return verdict
+    with leases.heartbeat(context, job):
+        result = trained(context, job.id)
+        if result is None:
+            result = edit_job(context, leases.held(context.ledger, job))
+        with measured(context.ledger, "gate", job=job.id):
+            return judge(context, leases.held(context.ledger, job), result)
 
 
-@task(name="show-verdict", **PATIENT)
-def show(home: str, verdict: Verdict) -> None:
+@step("show-verdict")
+def show(context: Context, verdict: Verdict) -> None:
     """Bring what the gate said to the pages of MLflow and Prefect, and tell of what it rejected."""
     job = verdict.job or ""
-    with opened(home) as context:
-        if verdict.version is not None:
-            note_size(context, verdict.version)
-        elif verdict.candidate is not None:
-            log_fruitless(context, job, verdict.candidate)
-        show_verdict(context, verdict)
+    if verdict.version is not None:
+        note_size(context, verdict.version)
+    elif verdict.candidate is not None:
+        log_fruitless(context, job, verdict.candidate)
+    show_verdict(context, verdict)
     if verdict.rejected or not verdict.passed:
         tell(
-            home, "version.rejected", f"job {job}: {verdict.rejected} edits rejected; "
+            context, "version.rejected", f"job {job}: {verdict.rejected} edits rejected; "
             f"{verdict.reason}", job=job, version=verdict.version, rejected=verdict.rejected,
             passed=verdict.passed,
         )  # fmt: skip
 
 
-@task(name="register", **PATIENT)
-def register_version(home: str, version: str) -> str | None:
+@step("register")
+def register_version(context: Context, version: str) -> str | None:
     """Log a version to MLflow; the registry's number, None where it failed its gate."""
-    with opened(home) as context:
-        with measured(context.ledger, "register", version=version):
-            number = register(context, version)
-        link_version(context, version, number)
-        return number
+    with measured(context.ledger, "register", version=version):
+        number = register(context, version)
+    link_version(context, version, number)
+    return number
 
 
-@task(name="promote", **PATIENT)
-def promote_version(home: str, version: str) -> bool:
+@step("promote")
+def promote_version(context: Context, version: str) -> bool:
     """Let a passed version serve, where promotion is automatic and nothing overtook it."""
-    with opened(home) as context:
-        if context.settings.registry.promotion == "manual":
-            return False
-        with measured(context.ledger, "promote", version=version):
-            done = advance(context, version, actor="run")
+    if context.settings.registry.promotion == "manual":
+        return False
+    with measured(context.ledger, "promote", version=version):
+        done = advance(context, version, actor="run")
     if done is not None:
         message = f"version {version[:12]} serves since now"
-        tell(home, "version.promoted", message, version=version, before=done.before)
+        tell(context, "version.promoted", message, version=version, before=done.before)
     return done is not None
 
 
-@task(name="write-back", **PATIENT)
-def tell_sources(home: str) -> dict[str, int]:
+@step("write-back")
+def tell_sources(context: Context) -> dict[str, int]:
     """Tell the tools that reports came from which edits serve, where that is set."""
-    with opened(home) as context:
-        return asdict(write_back(context))
+    return asdict(write_back(context))
 
 
-@task(name="audit-champion", **PATIENT)
-def audit_champion(home: str) -> bool:
+@step("audit-champion")
+def audit_champion(context: Context) -> bool:
     """Gate the champion in full, answers from the cache compared with new ones."""
-    with opened(home) as context:
-        if context.ledger.champions.current() is None:
-            return True
-        result = audit(context, progress.report)
-        log_audit(context, result.candidate)
-        return bool(result.passed)
+    if context.ledger.champions.current() is None:
+        return True
+    result = audit(context, progress.report)
+    log_audit(context, result.candidate)
+    return bool(result.passed)
 
 
-@task(name="keep-dates", **PATIENT)
-def keep_dates(home: str) -> dict[str, int]:
+@step("keep-dates")
+def keep_dates(context: Context) -> dict[str, int]:
     """Retire what is no longer valid and let in what now is."""
-    with opened(home) as context:
-        return context.ledger.review.come_due(rules_from(context.settings))
+    return context.ledger.review.come_due(rules_from(context.settings))
 
 
-@task(name="retry-lines", **PATIENT)
-def retry_lines(home: str) -> int:
+@step("retry-lines")
+def retry_lines(context: Context) -> int:
     """Judge quarantined lines again; how many can be used now."""
-    with opened(home) as context:
-        return retry_quarantined(context)
+    return retry_quarantined(context)
 
 
-@task(name="sweep", **PATIENT)
-def sweep(home: str) -> dict[str, int]:
+@step("sweep")
+def sweep(context: Context) -> dict[str, int]:
     """Fold what the champion has in many shards; free what no version on record refers to."""
-    with opened(home) as context:
-        fold(context)
-        return asdict(compact(context))
+    fold(context)
+    return asdict(compact(context))
 
 
-@task(name="go-back", **PATIENT)
-def go_back(home: str, version: str | None, reason: str) -> str:
+@step("go-back")
+def go_back(context: Context, version: str | None, reason: str) -> str:
     """Let an earlier version serve again; its id."""
-    with opened(home) as context:
-        chosen = resolve(context.ledger, version) if version else None
-        return roll_back(context, chosen, actor="flow", reason=reason).version
+    chosen = resolve(context.ledger, version) if version else None
+    return roll_back(context, chosen, actor="flow", reason=reason).version
 
 
-@task(name="call-for-editing", **PATIENT)
-def call_for_editing(home: str) -> bool:
+@step("call-for-editing")
+def call_for_editing(context: Context) -> bool:
     """Tell the edit flow that enough or urgent edits wait, so that it need not wait for its hour."""
-    with opened(home) as context:
-        backlog = context.ledger.edits.backlog()
-        tell_of_backlog(context.settings, backlog)
-        enough = context.settings.plan.enough_edits
-    call = bool(backlog.urgent) or backlog.edits >= enough
+    backlog = context.ledger.edits.backlog()
+    tell_of_backlog(context, backlog)
+    call = bool(backlog.urgent) or backlog.edits >= context.settings.plan.enough_edits
     if call:
-        emit_event("melo.edits.waiting", resource={"prefect.resource.id": f"melo.home.{home}"})
+        emit_event(
+            "melo.edits.waiting",
+            resource={"prefect.resource.id": f"melo.home.{context.settings.home}"},
+        )
     return call
 
 
-@task(name="cut-job", **PATIENT)
-def cut_job(home: str, job: JobRef) -> int:
+@step("cut-job")
+def cut_job(context: Context, job: JobRef) -> int:
     """Cut a job; how many shards, 0 where it is small enough to be trained at once."""
-    with opened(home) as context, leases.heartbeat(context, job):
+    with leases.heartbeat(context, job):
         plan = cut(context, leases.held(context.ledger, job))
         return len(plan.shards) if plan else 0
 
 
 @task(name="train-shard", **PATIENT)
 def bring_shard(home: str, job: str, number: int) -> int:
-    """Train a shard, unless it is there; 1 where it is there now, 0 where its job has ended."""
+    """Train a shard, unless it is there; 1 where it is there now, 0 where its job has ended.
+
+    It may run in a process of its own, which opens the home for itself.
+    """
     with opened(home) as context:
         plan = read_plan(context.settings, job)
         if plan is None:

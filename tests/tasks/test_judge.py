@@ -253,7 +253,7 @@ def test_a_gate_that_fails_whatever_is_edited_costs_no_edit(
     ref = lease(context)
     assert ref is not None
     result = edit_job(context, held(ledger, ref))
-    with pytest.raises(GateBlocked, match="guarded"), working_on(str(home.home), ref):
+    with pytest.raises(GateBlocked, match="guarded"), working_on(context, ref):
         judge(context, held(ledger, ref), result)
     assert ledger.counts().counts == {"planned": 2}
     path.write_text(asking("unchanged"))

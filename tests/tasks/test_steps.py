@@ -9,15 +9,15 @@ import pytest
 
 from config import Settings
 from console import signals
-from execution.context import Context, open_ledger
+from execution.context import Context, open_ledger, opened
 from execution.failures import working_on
 from execution.leases import Handback, JobRef, hand_back, held, lease
 from execution.versions import Versions
-from ledger import Ledger
+from ledger import Ledger, LedgerBusy
 from melo_engine.errors import VersionError
 from tasks.edit import edit_job
 from tasks.plan import plan
-from tasks.steps import gate, mend, next_job
+from tasks.steps import gate, mend, next_job, step
 from tests.conftest import report
 from tests.pipeline import promoted, take
 
@@ -49,12 +49,13 @@ def leased(settings: Settings, ledger: Ledger) -> JobRef:
 
 def run_that_fails(settings: Settings) -> list[str]:
     """The jobs of a run in which each one fails."""
-    home, taken = str(settings.home), list[str]()
-    mend.fn(home)
-    while ref := next_job.fn(home, taken):
-        taken.append(ref.id)
-        with working_on(home, ref):
-            raise ValueError("its block breaks down")
+    taken = list[str]()
+    with opened(settings.home) as context:
+        mend.fn(context)
+        while ref := next_job.fn(context, taken):
+            taken.append(ref.id)
+            with working_on(context, ref):
+                raise ValueError("its block breaks down")
     return taken
 
 
@@ -95,7 +96,7 @@ def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
     for _ in range(4):
         ref = leased(home, ledger)
         Versions.forget_opened()
-        with pytest.raises(VersionError), working_on(str(home.home), ref):
+        with pytest.raises(VersionError), working_on(Context(home, ledger), ref):
             edit_job(Context(home, ledger), held(ledger, ref))
     assert ledger.counts().counts == {"active": 1, "planned": 1}
 
@@ -105,10 +106,25 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back(home: Settings, ledger:
     take(home, ledger, report(0))
     for _ in range(4):
         ref = leased(home, ledger)
-        with pytest.raises(SystemExit), working_on(str(home.home), ref):
+        with pytest.raises(SystemExit), working_on(Context(home, ledger), ref):
             signal.raise_signal(signal.SIGTERM)
         assert ledger.jobs.get(ref.id).state == "open"
     assert hand_back(Context(home, ledger), leased(home, ledger), "a bug") is Handback.TRIED_AGAIN
+
+
+def test_a_step_is_tried_again_on_what_its_run_has_open(home: Settings, ledger: Ledger) -> None:
+    tries = list[Context]()
+
+    @step("busy-once")
+    def busy_once(context: Context) -> bool:
+        tries.append(context)
+        if len(tries) == 1:
+            raise LedgerBusy("another process writes")
+        return len(tries) == 2
+
+    run = Context(home, ledger)
+    assert busy_once(run)
+    assert tries == [run, run]
 
 
 def test_a_gate_that_is_tried_again_after_its_verdict_gives_that_verdict(
@@ -116,8 +132,8 @@ def test_a_gate_that_is_tried_again_after_its_verdict_gives_that_verdict(
 ) -> None:
     take(home, ledger, report(0))
     ref = leased(home, ledger)
-    first = gate.fn(str(home.home), ref)
-    second = gate.fn(str(home.home), ref)
+    first = gate.fn(Context(home, ledger), ref)
+    second = gate.fn(Context(home, ledger), ref)
     assert first.version is not None
     assert (second.version, second.passed, second.added) == (first.version, True, 1)
     assert list((home.home / "work").iterdir()) == []
