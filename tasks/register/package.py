@@ -15,16 +15,17 @@ from pathlib import Path
 
 from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
-from config import Settings
-from ledger import Ledger, VersionRecord
+from config import Paths
+from execution.context import Context
 from registry.store import Registry
 
 
-def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[str, str]:
-    """Which of the shards some registered version has logged: {shard: logged model}, newest first."""
+def stored_shards(context: Context, registry: Registry, version: str) -> dict[str, str]:
+    """Which shards of a version some registered one has logged: {shard: logged model}, newest first."""
+    needed = set(read_manifest(context.paths.version(version))["shards"])
     holders: dict[str, str] = {}
     exists: dict[str, bool] = {}
-    for record in reversed(ledger.versions.all()):
+    for record in reversed(context.ledger.versions.all()):
         model, shards = record.info.get("model"), record.info.get("shards")
         if not isinstance(model, str) or not isinstance(shards, list) or record.info.get("deleted"):
             continue
@@ -36,11 +37,9 @@ def stored_shards(ledger: Ledger, registry: Registry, needed: set[str]) -> dict[
     return holders
 
 
-def pack(
-    settings: Settings, record: VersionRecord, folder: Path, stored: Mapping[str, str]
-) -> ShardReferences:
+def pack(paths: Paths, version: str, folder: Path, stored: Mapping[str, str]) -> ShardReferences:
     """Lay a version out for upload. stored: shards that are to be referred to."""
-    source, store = settings.paths.version(record.id), settings.paths.shards
+    source, store = paths.version(version), paths.shards
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("shards"))
     needed = list(read_manifest(source)["shards"])
     references = ShardReferences(

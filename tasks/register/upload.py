@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from artifacts.manifest import read_manifest
 from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
 from config import Settings
@@ -61,8 +60,7 @@ def _register(context: Context, version: str) -> str | None:
         log_content(runs.content_of(context, backbone, record))
         if not passed:
             return None
-        needed = set(read_manifest(context.paths.version(record.id))["shards"])
-        stored = stored_shards(context.ledger, registry, needed)
+        stored = stored_shards(context, registry, record.id)
         return _model(context, registry, record, run, stored)
 
 
@@ -126,7 +124,7 @@ def _model(
     """Log the model of a version into the active run and register it; returns its number."""
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "version"
-        references = pack(context.settings, record, package, stored)
+        references = pack(context.paths, record.id, package, stored)
         config = {
             "backbone": _absolute(context.versions.backbone_path()),
             "task": context.settings.backbone.task,
