@@ -138,15 +138,16 @@ def _ingest(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> N
 
 
 def _job(settings: Settings, ledger: Ledger) -> dict[str, Any]:
-    plan(Context(settings, ledger))
-    ref = lease(Context(settings, ledger))
+    context = Context(settings, ledger)
+    plan(context)
+    ref = lease(context)
     if ref is None:
         raise TaskError("no job could be planned from the data; are its rows edits?")
     job = held(ledger, ref)
     began = time.perf_counter()
-    trained = edit_job(Context(settings, ledger), job)
+    trained = edit_job(context, ref)
     edit_seconds = time.perf_counter() - began
-    verdict = judge(Context(settings, ledger), job, trained)
+    verdict = judge(context, ref, trained)
     total_seconds = time.perf_counter() - began
     info = dict(ledger.versions.get(verdict.version).info) if verdict.version else {}
     gate_seconds = float(str(info.get("gate_seconds", total_seconds - edit_seconds)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.tiny import reports, write_lines
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.leases import held, lease
+from execution.leases import lease
 from ledger import Ledger
 from registry.relocation import put_right
 from tasks.edit import edit_job
@@ -93,23 +93,20 @@ class World:
 
 def edit_all(settings: Settings, ledger: Ledger) -> None:
     """Every job that waits, as the flow does."""
-    taken: list[str] = []
+    context, taken = Context(settings, ledger), list[str]()
     while True:
-        ref = lease(Context(settings, ledger), taken)
+        ref = lease(context, taken)
         if ref is None:
-            group_similar(Context(settings, ledger))
-            ref = (
-                lease(Context(settings, ledger), taken) if plan(Context(settings, ledger)) else None
-            )
+            group_similar(context)
+            ref = lease(context, taken) if plan(context) else None
         if ref is None:
             return
         taken.append(ref.id)
-        job = held(ledger, ref)
-        verdict = judge(Context(settings, ledger), job, edit_job(Context(settings, ledger), job))
+        verdict = judge(context, ref, edit_job(context, ref))
         if verdict.version:
-            register(Context(settings, ledger), verdict.version)
+            register(context, verdict.version)
             if verdict.passed:
-                advance(Context(settings, ledger), verdict.version, actor="run")
+                advance(context, verdict.version, actor="run")
 
 
 def fingerprint(home: Path) -> str:

@@ -69,14 +69,13 @@ class Spent:
         self.tokens += gated.tokens
 
 
-def judge(context: Context, job: Job, result: TrainedJob) -> Verdict:
+def judge(context: Context, ref: JobRef, result: TrainedJob) -> Verdict:
     """Gate a job's candidate and end the job. Raises LeaseLost where another worker has it.
 
     Edits that were withdrawn while the candidate was made or gated are taken out of it, and what is
     left is gated again: no version on record holds one. Raises GateBlocked where the gate fails for
     what is not the job's: its blocks are kept, and gated again once that is mended.
     """
-    ref = JobRef(job.id, job.attempt, job.worker or "")
     job = held(context.ledger, ref)
     while True:
         gated, reasons = gate(context, result, job)

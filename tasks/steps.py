@@ -97,7 +97,7 @@ def next_job(context: Context, taken: Sequence[str] = ()) -> JobRef | None:
 def train(context: Context, job: JobRef) -> str:
     """Train a job's blocks; the candidate's id."""
     with leases.heartbeat(context, job), measured(context.ledger, "train", job=job.id):
-        return edit_job(context, leases.held(context.ledger, job)).candidate
+        return edit_job(context, job).candidate
 
 
 @step("gate")
@@ -107,11 +107,9 @@ def gate(context: Context, job: JobRef) -> Verdict:
     if verdict is not None:
         return verdict
     with leases.heartbeat(context, job):
-        result = trained(context, job.id)
-        if result is None:
-            result = edit_job(context, leases.held(context.ledger, job))
+        result = trained(context, job.id) or edit_job(context, job)
         with measured(context.ledger, "gate", job=job.id):
-            return judge(context, leases.held(context.ledger, job), result)
+            return judge(context, job, result)
 
 
 @step("show-verdict")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from config import Settings
 from execution.context import Context
-from execution.leases import held, lease
+from execution.leases import lease
 from ledger import Ledger
 from tasks.edit import edit_job
 from tasks.ingest import ingest_paths
@@ -25,11 +25,11 @@ def take(settings: Settings, ledger: Ledger, *rows: dict[str, object]) -> None:
 
 def judged(settings: Settings, ledger: Ledger) -> Verdict:
     """Plan, train and gate one job."""
-    plan(Context(settings, ledger))
-    ref = lease(Context(settings, ledger))
+    context = Context(settings, ledger)
+    plan(context)
+    ref = lease(context)
     assert ref is not None
-    job = held(ledger, ref)
-    return judge(Context(settings, ledger), job, edit_job(Context(settings, ledger), job))
+    return judge(context, ref, edit_job(context, ref))
 
 
 def promoted(settings: Settings, ledger: Ledger) -> str:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from execution import progress
+from execution import leases, progress
 from execution.context import Context
+from execution.leases import JobRef
 from execution.lineage import BASE, head
 from execution.work_folder import read, result_file, write
 from ledger import Job
@@ -43,15 +44,16 @@ class TrainedJob:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def edit_job(context: Context, job: Job) -> TrainedJob:
-    """Train a job's edits upon the head of the line, or find what an earlier attempt left.
+def edit_job(context: Context, ref: JobRef) -> TrainedJob:
+    """Train the edits of a leased job upon the head of the line, or find what an earlier attempt left.
 
     Raises MeloError where the backbone or the base version can't be opened.
     """
     base = head(context.ledger) or BASE
-    earlier = trained(context, job.id)
+    earlier = trained(context, ref.id)
     if earlier is not None and earlier.base == base:
         return earlier
+    job = leases.held(context.ledger, ref)
     plan = cut(context, job)
     before = context.versions.open(base)
     edited = merged(context, plan) if plan else _at_once(context, job, base)

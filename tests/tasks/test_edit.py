@@ -34,7 +34,7 @@ def test_a_job_becomes_a_version_that_answers_its_targets(home: Settings, ledger
     ref = lease(Context(home, ledger))
     assert ref is not None
     job = held(ledger, ref)
-    result = edit_job(Context(home, ledger), job)
+    result = edit_job(Context(home, ledger), ref)
     assert result.base == BASE
     editor = Versions(home).editor(result.candidate)
     answers = editor.answer([edit.prompt for edit in job.edits])
@@ -47,9 +47,9 @@ def test_what_an_earlier_attempt_left_is_found_and_not_trained_again(
 ) -> None:
     ref = lease(Context(home, ledger))
     assert ref is not None
-    first = edit_job(Context(home, ledger), held(ledger, ref))
+    first = edit_job(Context(home, ledger), ref)
     assert trained(Context(home, ledger), ref.id) == first
-    assert edit_job(Context(home, ledger), held(ledger, ref)) == first
+    assert edit_job(Context(home, ledger), ref) == first
     forget(home, ref.id)
     assert trained(Context(home, ledger), ref.id) is None
 
@@ -57,9 +57,9 @@ def test_what_an_earlier_attempt_left_is_found_and_not_trained_again(
 def test_training_again_gives_the_same_content(home: Settings, ledger: Ledger) -> None:
     ref = lease(Context(home, ledger))
     assert ref is not None
-    first = edit_job(Context(home, ledger), held(ledger, ref))
+    first = edit_job(Context(home, ledger), ref)
     forget(home, ref.id)
-    assert edit_job(Context(home, ledger), held(ledger, ref)).candidate == first.candidate
+    assert edit_job(Context(home, ledger), ref).candidate == first.candidate
 
 
 def test_a_half_written_record_counts_as_none(home: Settings, ledger: Ledger) -> None:

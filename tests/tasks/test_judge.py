@@ -12,9 +12,9 @@ from config import Settings
 from execution.context import Context, open_ledger
 from execution.errors import GateBlocked
 from execution.failures import working_on
-from execution.leases import held, lease
+from execution.leases import JobRef, held, lease
 from execution.versions import Versions
-from ledger import Job, LeaseLost, Ledger
+from ledger import LeaseLost, Ledger
 from tasks.edit import TrainedJob, edit_job, trained
 from tasks.gate import Thresholds
 from tasks.judge import gate, judge
@@ -77,39 +77,38 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
     plan(Context(home, ledger))
     ref = lease(Context(home, ledger))
     assert ref is not None
-    job = held(ledger, ref)
-    result = edit_job(Context(home, ledger), job)
-    ledger.jobs.fail(job, ref.worker, "the network was gone")
+    result = edit_job(Context(home, ledger), ref)
+    ledger.jobs.fail(held(ledger, ref), ref.worker, "the network was gone")
     assert ledger.jobs.lease("another") is not None
     with pytest.raises(LeaseLost):
-        judge(Context(home, ledger), job, result)
+        judge(Context(home, ledger), ref, result)
     assert (ledger.versions.all(), ledger.counts().counts) == ([], {"planned": 1})
-    assert trained(Context(home, ledger), job.id) is not None
+    assert trained(Context(home, ledger), ref.id) is not None
 
 
-def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[Job, TrainedJob]:
+def with_swapped_blocks(settings: Settings, ledger: Ledger) -> tuple[JobRef, TrainedJob]:
     """A job of two edits whose candidate holds the second one's block for the first as well."""
     plan(Context(settings, ledger))
     ref = lease(Context(settings, ledger))
     assert ref is not None
-    job = held(ledger, ref)
-    result = edit_job(Context(settings, ledger), job)
+    result = edit_job(Context(settings, ledger), ref)
     version = Versions(settings).open(result.candidate)
-    one, other = (version[edit.id] for edit in job.edits)
+    one, other = (version[edit.id] for edit in ledger.jobs.get(ref.id).edits)
     wrong = replace(one, shard=other.shard, row=other.row, block=other.block)
     version = version.with_edits([wrong], [])
     Versions(settings).save(version)
-    return job, replace(result, candidate=version.id)
+    return ref, replace(result, candidate=version.id)
 
 
 def test_an_edit_whose_own_prompt_fails_is_trained_once_more_with_more_of_all(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, report(0), report(1))
-    job, result = with_swapped_blocks(home, ledger)
-    verdict = judge(Context(home, ledger), job, result)
+    ref, result = with_swapped_blocks(home, ledger)
+    verdict = judge(Context(home, ledger), ref, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)
     version = Versions(home).open(verdict.version or "")
+    job = ledger.jobs.get(ref.id)
     assert [version[edit.id].rank for edit in job.edits] == [8, 4]
     answers = Versions(home).editor(version.id).answer([edit.prompt for edit in job.edits])
     assert [answer.text for answer in answers] == ["ada", "jon"]
@@ -119,9 +118,9 @@ def test_an_edit_that_fails_again_is_rejected_with_both_reasons(
     home: Settings, ledger: Ledger
 ) -> None:
     take(home, ledger, report(0), report(1))
-    job, result = with_swapped_blocks(home, ledger)
+    ref, result = with_swapped_blocks(home, ledger)
     hopeless = home.edit.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, "max_rank": 4})
-    verdict = judge(Context(home.model_copy(update={"edit": hopeless}), ledger), job, result)
+    verdict = judge(Context(home.model_copy(update={"edit": hopeless}), ledger), ref, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 1)
     (bad,) = ledger.edits.find(state="rejected")
     reason = ledger.edits.history(bad.id)[-1].reason
@@ -185,10 +184,10 @@ def test_an_edit_that_is_revoked_while_its_job_is_open_does_not_cost_the_others(
         return gated
 
     revoke_at("planned")
-    result = edit_job(Context(home, ledger), held(ledger, ref))
+    result = edit_job(Context(home, ledger), ref)
     revoke_at("trained")
     monkeypatch.setattr("tasks.judge.gate", gate_then_revoke)
-    verdict = judge(Context(home, ledger), held(ledger, ref), result)
+    verdict = judge(Context(home, ledger), ref, result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 1, 0)
     version = Versions(home).open(verdict.version or "")
     assert wrong.id not in version
@@ -207,9 +206,8 @@ def test_a_job_whose_edits_were_all_revoked_ends_without_a_version(
     ref = lease(Context(home, ledger))
     assert ref is not None
     ledger.removals.request([ledger.edits.find()[0].id], actor="bob", reason="invented")
-    verdict = judge(
-        Context(home, ledger), held(ledger, ref), edit_job(Context(home, ledger), held(ledger, ref))
-    )
+    context = Context(home, ledger)
+    verdict = judge(context, ref, edit_job(context, ref))
     assert (verdict.version, verdict.rejected) == (None, 0)
     assert (ledger.jobs.get(ref.id).state, ledger.counts().counts) == ("done", {"revoked": 1})
 
@@ -252,12 +250,12 @@ def test_a_gate_that_fails_whatever_is_edited_costs_no_edit(
     plan(context)
     ref = lease(context)
     assert ref is not None
-    result = edit_job(context, held(ledger, ref))
+    result = edit_job(context, ref)
     with pytest.raises(GateBlocked, match="guarded"), working_on(context, ref):
-        judge(context, held(ledger, ref), result)
+        judge(context, ref, result)
     assert ledger.counts().counts == {"planned": 2}
     path.write_text(asking("unchanged"))
     ref = lease(context)
     assert ref is not None
-    verdict = judge(context, held(ledger, ref), trained(context, ref.id) or result)
+    verdict = judge(context, ref, trained(context, ref.id) or result)
     assert (verdict.passed, verdict.added, verdict.rejected) == (True, 2, 0)

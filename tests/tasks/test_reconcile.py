@@ -10,7 +10,7 @@ import pytest
 
 from config import Settings
 from execution.context import Context, open_ledger
-from execution.leases import held, lease
+from execution.leases import lease
 from execution.versions import Versions
 from ledger import Ledger
 from registry.store import Registry
@@ -67,7 +67,7 @@ def test_a_job_of_a_living_worker_is_left_alone(home: Settings, ledger: Ledger) 
     ref = lease(Context(home, ledger))
     assert ref is not None
     assert reconcile(Context(home, ledger)).jobs == 0
-    edit_job(Context(home, ledger), held(ledger, ref))
+    edit_job(Context(home, ledger), ref)
 
 
 def test_a_verdict_without_registration_is_registered_and_promoted(
@@ -165,7 +165,7 @@ import tasks.judge, tasks.edit.job, tasks.register.upload, tasks.register.promot
 from config import load
 from tasks.plan import plan
 from execution.context import Context
-from execution.leases import held, lease
+from execution.leases import lease
 
 home, where = sys.argv[1], sys.argv[2]
 place, name = where.rsplit(".", 1)
@@ -182,8 +182,7 @@ setattr(owner, name, dies)
 context = Context(load(home))
 plan(context)
 ref = lease(context)
-job = held(context.ledger, ref)
-verdict = tasks.judge.judge(context, job, tasks.edit.job.edit_job(context, job))
+verdict = tasks.judge.judge(context, ref, tasks.edit.job.edit_job(context, ref))
 tasks.register.upload.register(context, verdict.version)
 sys.modules["tasks.register.promote"].advance(
     context, verdict.version, actor="dying"

@@ -11,10 +11,10 @@ import pytest
 
 from config import Settings, load
 from execution.context import Context, open_ledger
-from execution.leases import held, lease
+from execution.leases import JobRef, held, lease
 from execution.spreading import read_plan
 from execution.versions import Versions
-from ledger import Job, Ledger
+from ledger import Ledger
 from tasks.edit import edit_job
 from tasks.edit.shards import cut, train_shard, trained_shard
 from tasks.ingest import rules_from
@@ -46,11 +46,11 @@ def home(home: Settings) -> Settings:
     return load(home.home)
 
 
-def leased(home: Settings, ledger: Ledger) -> Job:
+def leased(home: Settings, ledger: Ledger) -> JobRef:
     plan(Context(home, ledger))
     ref = lease(Context(home, ledger))
     assert ref is not None
-    return held(ledger, ref)
+    return ref
 
 
 def test_two_workers_make_the_version_that_one_makes(home: Settings, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_two_workers_make_the_version_that_one_makes(home: Settings, tmp_path: P
     shutil.copytree(home.home, other)
 
     alone = edit_job(Context(load(other)), job)
-    assert cut(Context(home, ledger), job) is not None
+    assert cut(Context(home, ledger), held(ledger, job)) is not None
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(home.home), job.id, str(share)],
@@ -86,7 +86,7 @@ def test_a_shard_that_nobody_brought_is_trained_by_whoever_merges(home: Settings
     ledger = open_ledger(home)
     take(home, ledger, *(report(i) for i in range(5)))
     job = leased(home, ledger)
-    cutting = cut(Context(home, ledger), job)
+    cutting = cut(Context(home, ledger), held(ledger, job))
     assert cutting is not None
     brought = train_shard(Context(home, ledger), cutting, 1)
     assert len(brought.version) == 2
@@ -124,4 +124,4 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
 def test_a_job_that_fits_into_one_shard_is_not_cut(home: Settings) -> None:
     ledger = open_ledger(home)
     take(home, ledger, report(0), report(1))
-    assert cut(Context(home, ledger), leased(home, ledger)) is None
+    assert cut(Context(home, ledger), held(ledger, leased(home, ledger))) is None

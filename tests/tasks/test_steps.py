@@ -11,7 +11,7 @@ from config import Settings
 from console import signals
 from execution.context import Context, open_ledger, opened
 from execution.failures import working_on
-from execution.leases import Handback, JobRef, hand_back, held, lease
+from execution.leases import Handback, JobRef, hand_back, lease
 from execution.versions import Versions
 from ledger import Ledger, LedgerBusy
 from melo_engine.errors import VersionError
@@ -97,7 +97,7 @@ def test_a_champion_that_is_damaged_ends_the_run_and_counts_against_no_job(
         ref = leased(home, ledger)
         Versions.forget_opened()
         with pytest.raises(VersionError), working_on(Context(home, ledger), ref):
-            edit_job(Context(home, ledger), held(ledger, ref))
+            edit_job(Context(home, ledger), ref)
     assert ledger.counts().counts == {"active": 1, "planned": 1}
 
 
