@@ -50,6 +50,8 @@ class Section(BaseModel):
 class BackboneSettings(Section):
     """The frozen model that is edited."""
 
+    model_config = ConfigDict(frozen=True)  # the models that are open are kept by it
+
     path: str | None = Field(
         default=None,
         description="smollm2, a local folder, a GGUF file or a hub id; none: one that is prepared here",

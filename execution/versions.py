@@ -20,7 +20,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from artifacts.atomic import write_atomically
-from config import Settings, user_cache
+from config import BackboneSettings, Settings, user_cache
 from execution import progress
 from execution.backbone.locate import NAMED, locate_backbone
 from execution.errors import TaskError
@@ -117,17 +117,8 @@ class Versions:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
-        chosen = self.settings.backbone
         torch.set_num_threads(min(self.settings.edit.threads, _threads_allowed()))
-        return _backbone(
-            self.backbone_path(),
-            chosen.task,
-            chosen.device,
-            chosen.dtype,
-            chosen.max_prompt_tokens,
-            chosen.chat,
-            chosen.system_prompt,
-        )
+        return _backbone(self.backbone_path(), self.settings.backbone)
 
     @cached_property
     def encoder(self) -> TokenEncoder:
@@ -176,17 +167,15 @@ class Versions:
 
 
 @lru_cache(maxsize=2)
-def _backbone(
-    path: str, task: str | None, device: str, dtype: str, limit: int | None, chat: str,
-    system_prompt: str | None,
-) -> Backbone:  # fmt: skip
+def _backbone(path: str, chosen: BackboneSettings) -> Backbone:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     opened = Backbone.open(
-        path, task, device=device, dtype=getattr(torch, dtype), chat=chat,  # type: ignore[arg-type]
-        system_prompt=system_prompt,
+        path, chosen.task, device=chosen.device, dtype=getattr(torch, chosen.dtype),
+        chat=chosen.chat, system_prompt=chosen.system_prompt,
     )  # fmt: skip
-    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit or opened.max_prompt_tokens)
+    limit = chosen.max_prompt_tokens or opened.max_prompt_tokens
+    opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
     return opened
 
 
