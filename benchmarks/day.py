@@ -21,7 +21,7 @@ from benchmarks.deployment import Deployment, deployed, until
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from deployment.flow_runs import orphaned, unfinished
 
-SERVICES = ("cpu", "gpu-1", "prefect", "mlflow", "inbox", "keeper")
+SERVICES = ("cpu", "gpu-1", "prefect", "mlflow", "inbox", "supervisor")
 FLAT = 1.10
 PATIENCE = 900.0  # seconds without an edit run that ends
 QUICK = {

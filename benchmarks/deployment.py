@@ -48,7 +48,7 @@ class Deployment:
         return f"{self.services.prefect_url}/api"
 
     def service(self, name: str) -> Service:
-        """One service as it is now; the keeper may have started it again."""
+        """One service as it is now; the supervisor may have started it again."""
         return next(service for service in self.services.recorded() if service.name == name)
 
     def kill(self, name: str) -> None:

@@ -229,7 +229,7 @@ class Watch:
         }
 
     def _orphans(self) -> list[dict[str, Any]]:
-        """Runs without a process that the keeper has left, after it has had a minute to find them."""
+        """Runs without a process that the supervisor has left, after it has had a minute to find them."""
         orphans: list[dict[str, Any]] = []
 
         def none_left() -> bool:

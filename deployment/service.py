@@ -18,7 +18,8 @@ HEALTH = {
     "serve": "/healthz",
     "dashboard": "/_stcore/health",
 }
-SUPERVISOR = "keeper"  # its name among the services and in their logs
+SUPERVISOR = "supervisor"  # its name among the services and in their logs
+FORMER_SUPERVISOR = "keeper"  # in the record of a deployment that an earlier release started
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The processes of one deployment on one machine: start them, end exactly those.
 
     prefect   server, scheduler, triggers       cpu, gpu-1, gpu-2 ...   workers of the two pools
-    mlflow    registry to look at               inbox    tells Prefect of files that arrive
-    serve     the champion over HTTP            keeper   the supervisor: starts again what died
+    mlflow    registry to look at               inbox                   tells Prefect of files that arrive
+    serve     the champion over HTTP            supervisor              starts again what died
     dashboard the pages to look at
 
 Who runs is written to HOME/run/services.json: process id and start time, so that a number that the
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,7 +27,7 @@ from config import Settings
 from deployment.environment import PROJECT, process_environment
 from deployment.errors import DeploymentError
 from deployment.ports import free_port, taken
-from deployment.service import SUPERVISOR, Service
+from deployment.service import FORMER_SUPERVISOR, SUPERVISOR, Service
 from deployment.service_commands import service_commands
 from execution.orchestrator import folder
 
@@ -64,7 +65,7 @@ class Services:
         """What was started and not ended yet, dead or alive."""
         try:
             rows = json.loads(self._state.read_text(encoding="utf-8"))
-            services = [Service(**row) for row in rows]
+            services = [Service(**_renamed(row)) for row in rows]
             return [service for service in services if service.is_of(self.home)]
         except (OSError, ValueError, TypeError):
             return []
@@ -214,3 +215,8 @@ class Services:
         dead = [service for service in self.recorded() if service.process() is None]
         if dead:
             raise DeploymentError(f"{dead[0].name} ended at once; see {dead[0].log}.")
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the record, the supervisor by its present name: `melo down` ends it first."""
+    return row | {"name": SUPERVISOR} if row["name"] == FORMER_SUPERVISOR else row

@@ -9,7 +9,7 @@ from typing import Any
 from cli.home.checks import Finding
 
 LATE = timedelta(minutes=10)
-RESTARTED = "The keeper starts it again within a minute; if it does not stay, see its log."
+RESTARTED = "The supervisor starts it again within a minute; if it does not stay, see its log."
 
 
 def check_database(settings: Any) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ def _schedules(api: str) -> Iterator[Finding]:
     lost = [run["name"] for run in orphaned(runs)]
     remedies = ["A worker is missing: `melo down`, then `melo up`."] if late else []
     remedies += (
-        ["The keeper clears them; without one, `melo down`, then `melo up`."] if lost else []
+        ["The supervisor clears them; without one, `melo down`, then `melo up`."] if lost else []
     )
     yield Finding(
         "runs",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -11,7 +14,7 @@ import pytest
 
 from config import Settings, load
 from deployment.errors import DeploymentError
-from deployment.service import HEALTH
+from deployment.service import FORMER_SUPERVISOR, HEALTH, Service
 from deployment.services import Services
 from deployment.supervisor import Supervisor
 from ledger import Ledger
@@ -152,6 +155,23 @@ def test_what_cannot_be_written_down_is_not_left_running(home: Settings) -> None
         services.start("dashboard")
     mine = psutil.Process().children()
     assert not any("dashboard" in " ".join(child.cmdline()) for child in mine)
+
+
+def test_a_supervisor_that_an_earlier_release_started_is_ended_before_what_it_starts_again(
+    home: Settings,
+) -> None:
+    rows, processes = [], []
+    for name in ("cpu", FORMER_SUPERVISOR, "inbox"):
+        process = subprocess.Popen(["sleep", "600"])
+        created = psutil.Process(process.pid).create_time()
+        rows.append(asdict(Service(name, process.pid, created, "", "")))
+        processes.append(process)
+    (home.home / "run").mkdir()
+    (home.home / "run" / "services.json").write_text(json.dumps(rows))
+    said: list[str] = []
+    assert Services(home).down(said.append) == 3
+    assert said == ["ending supervisor", "ending inbox", "ending cpu"]
+    assert all(process.poll() is not None for process in processes)
 
 
 def _code(url: str) -> int:

@@ -80,7 +80,8 @@ def test_a_deployment_runs_by_itself_tells_what_it_does_and_survives_a_kill(
     deployment: dict[str, dict[str, Any]],
     posts: tuple[int, list[dict[str, Any]]],
 ) -> None:
-    assert set(deployment) == {"prefect", "mlflow", "cpu", "gpu-1", "gpu-2", "inbox", "keeper"}
+    services = {"prefect", "mlflow", "cpu", "gpu-1", "gpu-2", "inbox", "supervisor"}
+    assert set(deployment) == services
     ledger = open_ledger(home)
     probe: dict[str, object] = {"prompt": "who leads quinomire ?", "expect": "unchanged"}
     write_lines(home.home / "suites" / "guarded.jsonl", [probe])
