@@ -82,6 +82,9 @@ class Route:
     nearest: str | None = None
 
 
+NOWHERE = Route(None, None, float("nan"), float("nan"))  # no edit came into question
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer and where it came from. text: decoded, stripped of special tokens and outer space."""

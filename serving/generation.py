@@ -24,10 +24,10 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine import Asking, Backbone
-from melo_engine.types import Route
+from melo_engine.types import NOWHERE, Route
 from serving.loaded import Loaded
 from serving.output import OutputProcessor
-from serving.rows import NOWHERE, BatchRow
+from serving.rows import BatchRow
 from serving.sampling import Sampler
 
 NO_TOKEN = 2**31 - 1  # in no vocabulary

@@ -15,7 +15,6 @@ from serving.sampling import Sampling, TokenLogprob
 from serving.texts import GrowingText
 
 PLAIN = Sampling()
-NOWHERE = Route(None, None, float("nan"), float("nan"))
 Finish = Literal["stop", "length", "late", "cancelled"]
 OnText = Callable[[str, Sequence[TokenLogprob]], None]
 

@@ -22,6 +22,7 @@ from artifacts.tags import CANDIDATE, CHAMPION
 from config import Settings
 from melo_engine import Backbone, Conversation, Prompt
 from melo_engine.conversation import asked
+from melo_engine.types import NOWHERE
 from serving.batching import Batcher
 from serving.champion import LoadedVersions, share_of
 from serving.errors import RequestRefused
@@ -33,7 +34,7 @@ from serving.limits import Rate
 from serving.loaded import Loaded, provenance
 from serving.metrics import Metrics
 from serving.prompts import EncodedPrompt, as_json, encoded
-from serving.rows import NOWHERE, PLAIN, BatchRow
+from serving.rows import PLAIN, BatchRow
 from serving.sampling import Sampling
 from serving.traffic import TrafficLog
 

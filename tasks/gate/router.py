@@ -29,6 +29,7 @@ from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
 from melo_engine.conversation import asked as question_in
 from melo_engine.matching import SubjectMatcher
 from melo_engine.schemes import KEYS, ROUTING
+from melo_engine.types import NOWHERE
 from tasks.gate.cache.keys import ProbeKeys
 from tasks.gate.runner.decoding import using
 from tasks.gate.types import probe_hash
@@ -47,7 +48,6 @@ SAVED = pa.schema(
 ROUTED_BY = attrgetter(  # all that an edit's routes depend on
     "block", "radius", "content_radius", "by_question", "order", "wordings", "request.names"
 )
-NOWHERE = Route(None, None, float("nan"), float("nan"))
 
 
 @dataclass

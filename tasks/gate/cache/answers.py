@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -230,20 +230,6 @@ class AnswerCache:
                 "SELECT count(*) FROM texts WHERE ? IS NULL OR scope = ?", [scope, scope]
             ).fetchone()
         return int(row[0])
-
-    def forget_blocks(self, live: Sequence[str]) -> int:
-        """Drop the answers of all blocks but these and the backbone; returns how many rows."""
-        dropped = 0
-        with self._lock, self._connection as con:
-            con.execute("CREATE TEMP TABLE IF NOT EXISTS kept (block TEXT PRIMARY KEY)")
-            con.execute("DELETE FROM kept")
-            con.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(b,) for b in (BASE, *live)])
-            for table in ("texts", "samples", "likelihoods"):
-                done = con.execute(
-                    f"DELETE FROM {table} WHERE block NOT IN (SELECT block FROM kept)"
-                )
-                dropped += done.rowcount
-        return dropped
 
 
 def checksum_of(scope: int, pair: Pair, *content: object) -> bytes:

@@ -30,13 +30,6 @@ def entropy(text: str) -> float:
     return min(1.0, bits / most)
 
 
-def repetition(text: str) -> float:
-    """Share of 3-grams that came before in the text, 0..1."""
-    tokens = words(text)
-    grams = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
 def inconsistency(answer: str, samples: Sequence[str]) -> float:
     """How little sampled answers bear an answer out: 0 where all say the same, 1 where none does.
 

@@ -18,9 +18,9 @@ from statistics import NormalDist
 
 from melo_engine import Editor, MeloError, Prompt, Route, Version
 from melo_engine.matching.names import words
+from melo_engine.types import NOWHERE
 from tasks.gate.cache.answers import AnswerCache, Pair, Text
 from tasks.gate.measures.fluency import entropy, inconsistency
-from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG, using
 from tasks.gate.runner.runner import Query, Runner
 from tasks.gate.runner.sampling import ROOM, Draw, GateSampler, Scorer

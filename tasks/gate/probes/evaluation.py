@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from melo_engine import Backbone, MeloError, Prompt, Route, Version
+from melo_engine.types import NOWHERE
 from tasks.gate.probes.expectations import met
 from tasks.gate.results import ProbeResults
-from tasks.gate.router import NOWHERE
 from tasks.gate.runner.decoding import LONG
 from tasks.gate.runner.runner import Query, Runner, same
 from tasks.gate.suites.wordings import says

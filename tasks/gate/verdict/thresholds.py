@@ -35,7 +35,7 @@ class SuiteThreshold:
     protected: bool = True
     worse: float = 0.01
     slice_least: int = 30
-    limit: float = 0.0  # of a suite's own measure: perplexity ratio, repetition, inconsistency
+    limit: float = 0.0  # of a suite's own measure: perplexity ratio, entropy, inconsistency
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,13 +60,6 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path):
         assert len(cache.texts(cache.scope("greedy"), pairs).texts) == 80
 
 
-def test_answers_of_blocks_that_are_gone_can_be_dropped(cache: AnswerCache):
-    scope = cache.scope("greedy")
-    cache.put_texts(scope, {A: Text("ada"), B: Text("jon"), (A[0], "old"): Text("eve")})
-    assert cache.forget_blocks(["block"]) == 1
-    assert cache.texts(scope, [A, B]).texts == {A: Text("ada"), B: Text("jon")}
-
-
 def test_samples_and_likelihoods_are_kept_apart_from_texts(cache: AnswerCache):
     scope = cache.scope("sampled")
     cache.put_samples(scope, 0, {A: "ada"})
