@@ -69,7 +69,7 @@ def served(days: int) -> Traffic | None:
     home, moment = settings(), now()
     stamp = Records(home).traffic_stamp(moment, days)
     with st.spinner("Reading what was served …"):
-        return _ask(str(home.home), stamp, "traffic", now=moment, days=days)
+        return _served(str(home.home), stamp, moment, days)
 
 
 def key_map(version: str) -> KeyMap:
@@ -109,6 +109,12 @@ def asker() -> Answerer:
 def _texts(home: str, stamp: str, edits: str) -> pa.Table:
     # One string, since the cache hashes a list item by item.
     return Records(load(Path(home))).texts(edits.split("\n"))
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _served(home: str, stamp: str, now: datetime, days: int) -> Traffic | None:
+    # Apart from the rest: its stamp changes with every answer.
+    return Records(load(Path(home))).traffic(now, days)
 
 
 @st.cache_data(max_entries=10, show_spinner=False)

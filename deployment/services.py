@@ -16,9 +16,8 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -65,7 +64,7 @@ class Services:
         """What was started and not ended yet, dead or alive."""
         try:
             rows = json.loads(self._state.read_text(encoding="utf-8"))
-            services = [Service(**_renamed(row)) for row in rows]
+            services = [_by_present_name(Service(**row)) for row in rows]
             return [service for service in services if service.is_of(self.home)]
         except (OSError, ValueError, TypeError):
             return []
@@ -217,6 +216,6 @@ class Services:
             raise DeploymentError(f"{dead[0].name} ended at once; see {dead[0].log}.")
 
 
-def _renamed(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the record, the supervisor by its present name: `melo down` ends it first."""
-    return row | {"name": SUPERVISOR} if row["name"] == FORMER_SUPERVISOR else row
+def _by_present_name(service: Service) -> Service:
+    """The supervisor of an earlier release is one: `melo down` ends it first."""
+    return replace(service, name=SUPERVISOR) if service.name == FORMER_SUPERVISOR else service

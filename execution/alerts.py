@@ -19,7 +19,11 @@ Alert = Literal["version.promoted", "version.rejected", "job.set-aside", "backlo
 
 
 def tell(context: Context, alert: Alert, message: str, **details: object) -> None:
-    """Emit one event about the home. details: short values that JSON can hold; never a secret."""
+    """Emit one event about the home, whose readers see by then what it is about.
+
+    details: short values that JSON can hold; never a secret.
+    """
+    context.publish()
     emit_event(
         f"melo.{alert}",
         resource={"prefect.resource.id": f"melo.home.{context.settings.home}"},

@@ -69,8 +69,12 @@ class Context:
         try:
             yield
         finally:
-            if "ledger" in vars(self):
-                self.ledger.store.publish()
+            self.publish()
+
+    def publish(self) -> None:
+        """Let readers see what was written."""
+        if "ledger" in vars(self):
+            self.ledger.store.publish()
 
 
 @contextlib.contextmanager

@@ -118,7 +118,8 @@ class Versions:
     def backbone(self) -> Backbone:
         """The frozen model, opened once in a process. Raises TaskError, BackboneError."""
         torch.set_num_threads(min(self.settings.edit.threads, _threads_allowed()))
-        return _backbone(self.backbone_path(), self.settings.backbone)
+        located = {"path": self.backbone_path()}
+        return _backbone(self.settings.backbone.model_copy(update=located))
 
     @cached_property
     def encoder(self) -> TokenEncoder:
@@ -167,11 +168,11 @@ class Versions:
 
 
 @lru_cache(maxsize=2)
-def _backbone(path: str, chosen: BackboneSettings) -> Backbone:
+def _backbone(chosen: BackboneSettings) -> Backbone:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     opened = Backbone.open(
-        path, chosen.task, device=chosen.device, dtype=getattr(torch, chosen.dtype),
+        str(chosen.path), chosen.task, device=chosen.device, dtype=getattr(torch, chosen.dtype),
         chat=chosen.chat, system_prompt=chosen.system_prompt,
     )  # fmt: skip
     limit = chosen.max_prompt_tokens or opened.max_prompt_tokens

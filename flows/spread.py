@@ -26,7 +26,9 @@ DEPLOYMENT = "train-shards/train-shards"
 
 def spread(context: Context, job: JobRef) -> int:
     """Have the shards of a job trained; how many there are, 0 where it is trained at once."""
-    workers = context.settings.workers
+    with context.step():
+        settings = context.settings
+    workers = settings.workers
     if workers.runner == "pool" and (workers.gpu == 1 or deployment.id is None):
         return 0  # nobody is beside this one
     shards = cut_job(context, job)
@@ -34,10 +36,10 @@ def spread(context: Context, job: JobRef) -> int:
         return 0
     with heartbeat(context, job):
         if workers.runner == "pool":
-            _by_pool(context.settings, job.id, shards)
+            _by_pool(settings, job.id, shards)
         else:
             spread_out = train_shards.with_options(task_runner=_runner(workers))
-            home = str(context.settings.home)
+            home = str(settings.home)
             spread_out(home, job.id, list(range(shards)), return_state=True)
     return shards
 
