@@ -7,11 +7,14 @@ passwords are handed on here, never on a command line.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from importlib import metadata
 from pathlib import Path
 
 from config import Settings
 from config.environment import drop_outer_variables, exempt_loopback
+from deployment.errors import DeploymentError
 from execution.orchestrator import DATABASE, folder
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -37,6 +40,24 @@ USUAL = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "DO_NOT_TRACK": "true",
 }
+
+
+def deployment_file(name: str) -> Path:
+    """prefect.yaml or automations.yaml: beside the packages in a checkout, else where pip has put it.
+
+    Raises DeploymentError where it is in neither.
+    """
+    places = [PROJECT / name, PROJECT / "share" / "melo-pipeline" / name]  # pip install --target
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        installed = metadata.files("melo-pipeline") or ()
+        places += [Path(str(file.locate())) for file in installed if file.name == name]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    raise DeploymentError(
+        f"{name} is neither in {PROJECT} nor among the installed files of melo-pipeline. "
+        "Install melo-pipeline again."
+    )
 
 
 def process_environment(settings: Settings, prefect_url: str, mlflow_url: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ import httpx
 import yaml
 
 from config import Settings
-from deployment.environment import PROJECT
+from deployment.environment import PROJECT, deployment_file
 from deployment.errors import DeploymentError
 
 POOLS = ("cpu", "gpu")
@@ -70,7 +70,7 @@ def automations(settings: Settings, webhook: str | None) -> list[dict[str, Any]]
 
     webhook: id of the block that posts alerts; without one there are no alerts.
     """
-    text = (PROJECT / "automations.yaml").read_text(encoding="utf-8")
+    text = deployment_file("automations.yaml").read_text(encoding="utf-8")
     filled = Template(text).substitute(
         NO_RUN_SECONDS=settings.alerts.no_run_hours * 3600,
         HOME_JSON=json.dumps(str(settings.home)),
@@ -95,8 +95,9 @@ def _pool(client: httpx.Client, name: str, limit: int | None) -> None:
 
 
 def _deploy(environment: dict[str, str]) -> None:
+    file = str(deployment_file("prefect.yaml"))
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file],
         cwd=PROJECT,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -112,6 +112,29 @@ def test_the_engine_alone_says_what_brings_the_commands(
     assert "pip install 'melo-pipeline[pipeline]'" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["--prefix", "--target"])
+def test_what_melo_up_applies_is_installed_with_the_product(
+    product: zipfile.ZipFile, tmp_path: Path, place: str
+) -> None:
+    wheel = str(product.filename)
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "-q"]
+    subprocess.run([*pip, place, str(tmp_path), wheel], check=True)
+    (packages,) = (folder.parent for folder in tmp_path.rglob("melo_engine"))
+    for name in ("prefect.yaml", "automations.yaml"):
+        find = f"from deployment.environment import deployment_file as f; print(f({name!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", find],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(packages)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        file = Path(done.stdout.strip())
+        assert file.is_relative_to(tmp_path)
+        assert file.read_bytes() == (ROOT / name).read_bytes()
+
+
 def test_a_command_that_can_not_be_loaded_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, melo_in: Callable[[Path], Melo]
 ) -> None:
