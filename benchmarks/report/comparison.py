@@ -66,7 +66,7 @@ def chosen(records: Mapping[str, Record]) -> dict[str, str]:
 
 
 def comparison(name: str, record: Record) -> list[str]:
-    """Two tables: what counts, and what stands beside it."""
+    """What counts, what stands beside it, and how both came about edit by edit, as tables."""
     figures = record["figures"]
     methods = [m for m in METHODS if m in figures]
     return [
@@ -91,6 +91,7 @@ def comparison(name: str, record: Record) -> list[str]:
               *(number(_contained(figures[m], k)) for k in BESIDE),
               *(number(figures[m].get(k)) for k in MORE)] for m in methods],
         ),
+        *_way_there(figures, methods),
         *_revocations(figures.get("melo", {})),
     ]  # fmt: skip
 
@@ -108,6 +109,38 @@ def published() -> list[str]:
             ["method", "source", "model", "protocol", "figure"], [list(row) for row in PUBLISHED]
         ),
     ]
+
+
+def _way_there(figures: Mapping[str, Any], methods: list[str]) -> list[str]:
+    """After so many edits: success, generality and product, exactly and among the words."""
+    marks = sorted({int(mark) for m in methods for mark in figures[m].get("at", {})})
+    if len(marks) < 2:
+        return []
+
+    def cell(method: str, mark: int, *, contained: bool) -> str:
+        then = figures[method].get("at", {}).get(str(mark))
+        if then is None:
+            return "–"
+        shares = then["contains"] if contained else then
+        product = then["product_contains" if contained else "product"]
+        return " / ".join(
+            number(v) for v in (shares["edit_success"], shares["generality"], product)
+        )
+
+    lines = [
+        "Success / generality / product after so many edits, where the target is the whole text:"
+    ]
+    for contained in (False, True):
+        if contained:
+            lines.append("And where it need only stand among the words of the answer:")
+        lines += [
+            "",
+            *table(
+                ["method", *(f"{mark:,}" for mark in marks)],
+                [[f"`{m}`", *(cell(m, k, contained=contained) for k in marks)] for m in methods],
+            ),
+        ]
+    return lines
 
 
 def _contained(figures: Mapping[str, Any], name: str) -> Any:
