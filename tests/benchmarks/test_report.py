@@ -104,6 +104,21 @@ def test_all_methods_on_one_chat_model_are_the_first_table() -> None:
     assert text.count("record `edit/x.json`") == 1
 
 
+def test_the_way_there_is_shown_by_both_measures() -> None:
+    """After so many edits, as the record says; a dash where a method made fewer."""
+    then = {"edit_success": 1.0, "generality": 0.5, "product": 0.25, "product_contains": 0.75,
+            "contains": {"edit_success": 1.0, "generality": 0.875}}  # fmt: skip
+    short = {**FIVE, "product": 0.89, "requests": 10, "at": {"1": then}}
+    whole = {**short, "at": {"1": then, "10": then}}
+    told = figures(backbone="smollm2", melo=whole, paper=short, lora=short, none=short)
+    text, _ = render({"edit/x.json": make_record("edit", "melo bench edit", told)}, "page")
+    first = text[: text.index("## What a user gets")]
+    assert "| method | 1 | 10 |" in first
+    assert "| `melo` | 1.000 / 0.500 / 0.250 | 1.000 / 0.500 / 0.250 |" in first
+    assert "| `melo` | 1.000 / 0.875 / 0.750 | 1.000 / 0.875 / 0.750 |" in first
+    assert "| `none` | 1.000 / 0.500 / 0.250 | – |" in first
+
+
 def test_figures_of_others_stand_apart_with_their_source() -> None:
     text, _ = render({}, "page")
     others = text[text.index("## Published by others") :]
