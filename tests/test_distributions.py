@@ -117,7 +117,9 @@ def test_what_melo_up_applies_is_installed_with_the_product(
     product: zipfile.ZipFile, tmp_path: Path, place: str
 ) -> None:
     wheel = str(product.filename)
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "-q"]
+    # Without --ignore-installed pip would take out the installation that the tests run in.
+    options = ["--ignore-installed", "--no-deps", "--no-index", "--no-compile", "-q"]
+    pip = [sys.executable, "-m", "pip", "install", *options]
     subprocess.run([*pip, place, str(tmp_path), wheel], check=True)
     (packages,) = (folder.parent for folder in tmp_path.rglob("melo_engine"))
     for name in ("prefect.yaml", "automations.yaml"):
