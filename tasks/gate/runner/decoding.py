@@ -12,6 +12,7 @@ answered again alone, and alone is what counts. What batches save, they keep: ti
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -173,9 +174,9 @@ class RowStop(StoppingCriteria):  # type: ignore[misc]
         self.judge_batch()
         return (~self.open).to(input_ids.device)
 
+    @abstractmethod
     def judge(self, row: int) -> None:
         """Close the row if its newest token says so."""
-        raise NotImplementedError
 
     def judge_batch(self) -> None:
         """Close what only several rows together can tell."""
