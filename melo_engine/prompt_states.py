@@ -77,7 +77,7 @@ class PromptStates:
         if min(map(len, rows)) < 2 or not self.usable:
             return encoded
         states = self.read([row[:-1] for row in rows])
-        return {**encoded, "past_key_values": self._cache(states)}
+        return {**encoded, "past_key_values": self.cache(states)}
 
     def read(self, rows: Sequence[Ids]) -> list[Tensor]:
         """States of rows of tokens; what several of them begin with is read once."""
@@ -168,7 +168,7 @@ class PromptStates:
         positions = torch.tensor(lengths, device=device)[:, None] + torch.arange(
             longest, device=device
         )  # (B, longest)
-        cache = self._cache(begun)
+        cache = self.cache(begun)
         cache.last = last
         attention_mask = mask if padded else None  # without one attention skips what is ahead
         with suppress(StopForward):
@@ -181,7 +181,7 @@ class PromptStates:
             )
         return cache
 
-    def _cache(self, rows: Sequence[Tensor | None]) -> StatesCache:
+    def cache(self, rows: Sequence[Tensor | None]) -> StatesCache:
         """States of rows as one cache, padded on the left."""
         cache = StatesCache(config=self._backbone.model.config)
         given = next((states for states in rows if states is not None), None)

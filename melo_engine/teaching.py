@@ -27,7 +27,9 @@ from melo_engine.conversation import Prompt
 from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.near_misses import SLOT, is_passage
+from melo_engine.prompt_states import PromptStates
 from melo_engine.runtime import Pass, Runtime
+from melo_engine.shared_prefixes import SharedPrefixes, shared_prefixes
 from melo_engine.storing import shard_of
 from melo_engine.training import Trained, attempts, first_rank, train_chunk
 from melo_engine.training_examples import TrainingExample, encoder_inputs
@@ -83,6 +85,7 @@ class Teacher:
     ) -> list[Trained]:
         """Train all examples, those that don't decode to their targets again with more of everything."""
         done: dict[str, Trained] = {}
+        prefixes = self._prefixes(examples)
         by_rank: defaultdict[int, list[TrainingExample]] = defaultdict(list)
         for example in examples:
             by_rank[first_rank(self.settings, len(example.target))].append(example)
@@ -91,13 +94,25 @@ class Teacher:
             for rank, settings in attempts(self.settings, first):
                 again: list[TrainingExample] = []
                 for chunk in self._chunks(waiting):
-                    trained = self._try(chunk, rank, settings, outcomes)
+                    trained = self._try(chunk, rank, settings, outcomes, prefixes)
                     done |= trained
                     again += [x for x in chunk if x.id not in trained and outcomes[x.id].rank]
                     if progress is not None:
                         progress("training blocks", len(done), len(examples))
                 waiting = again
         return [done[x.id] for x in examples if x.id in done]
+
+    def _prefixes(self, examples: Sequence[TrainingExample]) -> SharedPrefixes | None:
+        """What the prompts of all examples begin with, for models that read them token after token."""
+        if self.backbone.task != "causal-lm":
+            return None
+        prompts = [p for example in examples for p in example.prompts]
+        rows = [
+            tuple(row[real].tolist())
+            for _, batch in self.backbone.encode_alike(prompts)
+            for row, real in zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        ]
+        return SharedPrefixes(PromptStates(self.backbone), shared_prefixes(rows))
 
     def _chunks(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
         """Examples of like length together: a pass is as long as its longest target and prompt."""
@@ -120,10 +135,11 @@ class Teacher:
         rank: int,
         settings: EditSettings,
         outcomes: dict[str, EditOutcome],
+        prefixes: SharedPrefixes | None,
     ) -> dict[str, Trained]:
         """Train one chunk and write its outcomes. Returns the blocks that say their targets."""
         began = time.perf_counter()
-        trained = self._train_fitting(chunk, rank, settings, outcomes)
+        trained = self._train_fitting(chunk, rank, settings, outcomes, prefixes)
         texts = self._decoded(chunk, trained)
         seconds = (time.perf_counter() - began) / len(chunk)
         done = {}
@@ -151,10 +167,11 @@ class Teacher:
         rank: int,
         settings: EditSettings,
         outcomes: dict[str, EditOutcome],
+        prefixes: SharedPrefixes | None,
     ) -> dict[str, Trained]:
         """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
         try:
-            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank)
+            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank, prefixes)
             return {b.id: b for b in blocks}
         except (RuntimeError, MeloError, MemoryError) as error:
             if not isinstance(error, MeloError) and not _out_of_memory(error):
@@ -168,8 +185,8 @@ class Teacher:
                 torch.cuda.empty_cache()
             half = len(chunk) // 2
             return self._train_fitting(
-                chunk[:half], rank, settings, outcomes
-            ) | self._train_fitting(chunk[half:], rank, settings, outcomes)
+                chunk[:half], rank, settings, outcomes, prefixes
+            ) | self._train_fitting(chunk[half:], rank, settings, outcomes, prefixes)
 
     @torch.inference_mode()
     def _decoded(

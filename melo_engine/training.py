@@ -8,7 +8,7 @@ sure of them, is taken out of the batch at once: momentum would move it on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from melo_engine.errors import TrainingError
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.initialization import first_pairs
 from melo_engine.runtime import Pass, Runtime
+from melo_engine.shared_prefixes import SharedPrefixes
 from melo_engine.surgery import projection_sizes
 from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
 from melo_engine.types import EditSettings
@@ -73,13 +74,17 @@ def train_chunk(
     examples: Sequence[TrainingExample],
     settings: EditSettings,
     rank: int,
-    on_step: Callable[[int], None] | None = None,
+    prefixes: SharedPrefixes | None = None,
 ) -> list[Trained]:
     """Train a block for each example, all in one batch. Returns them in the order of the examples.
 
+    prefixes: what the examples' prompts begin with, where that is read once for many chunks.
+
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    prefix, batch, inputs = _recorded(backbone, runtime, example_batch(backbone, examples))
+    prefix, batch, inputs = _recorded(
+        backbone, runtime, example_batch(backbone, examples), prefixes
+    )
     owner = batch.label_owner
     stacks = [
         first_pairs(x, owner, projection_sizes(target), examples, rank, settings)
@@ -113,8 +118,6 @@ def train_chunk(
                 float(losses[i].detach()),
                 float(margins[i]),
             )
-        if on_step is not None:
-            on_step(int(leaving.sum()))
         if bool(leaving.all()):
             break
         grads = torch.autograd.grad(losses.sum(), [t for pair in parameters for t in pair])
@@ -133,12 +136,13 @@ def train_chunk(
 
 @torch.no_grad()
 def _recorded(
-    backbone: Backbone, runtime: Runtime, batch: ExampleBatch
+    backbone: Backbone, runtime: Runtime, whole: ExampleBatch, prefixes: SharedPrefixes | None
 ) -> tuple[FrozenPrefix, ExampleBatch, list[Tensor]]:
     """A recording of what the blocks don't change, and the batch that each step still computes.
 
     And each target's inputs (N, in) at the labelled positions, as they are without a block.
     """
+    behind, batch = (prefixes and prefixes.shorten(whole)) or (whole, whole)
     inputs: dict[int, Tensor] = {}
 
     def keep(target: Any, args: tuple[Tensor, ...]) -> None:
@@ -149,14 +153,17 @@ def _recorded(
         prefix, logits = FrozenPrefix.record(
             backbone.model,
             runtime.targets,
-            partial(batch.labelled_logits, backbone),
+            partial(behind.labelled_logits, backbone),
             len(batch.owner),
         )
     finally:
         for hook in hooks:
             hook.remove()
     batch.scale[batch.labelled] = logits.float().std(-1)
-    return *labels_only(backbone, prefix, batch, logits), [inputs[id(t)] for t in runtime.targets]
+    recording, cut = labels_only(backbone, prefix, batch, logits)
+    if cut is batch and batch is not whole:  # each step needs the rows whole
+        return _recorded(backbone, runtime, whole, None)
+    return recording, cut, [inputs[id(t)] for t in runtime.targets]
 
 
 def _losses(logits: Tensor, batch: ExampleBatch, examples: int) -> tuple[Tensor, Tensor]:

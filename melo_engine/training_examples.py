@@ -60,7 +60,7 @@ class ExampleBatch:
     @property
     def length(self) -> int:
         """Positions of the sequence that the labels belong to."""
-        name = "decoder_input_ids" if "decoder_input_ids" in self.inputs else "attention_mask"
+        name = "decoder_input_ids" if "decoder_input_ids" in self.inputs else "input_ids"
         return int(self.inputs[name].shape[1])
 
     @property
