@@ -24,18 +24,42 @@ TURNS = (
     ),
     ("How many minutes are in two hours?", "Two hours have 120 minutes."),
 )
-TEXTS = (
+SENTENCES = (
     "I am writing a short piece for our newsletter and want to get the details right before it goes out.",
     "Thanks for the quick reply yesterday, that already helped us a lot.",
     "We had a long discussion about this at lunch and nobody could say for sure.",
+)
+PARAGRAPHS = (
+    "Our garden club spent the whole weekend planting tomatoes, beans and a row of sunflowers along the "
+    "fence behind the school. It rained twice, two spades broke, and still everybody stayed until the "
+    "last seedling was in the ground and the tools were washed.",
+    "Last month I moved into a small flat above a bakery, and since then I wake up at five because of "
+    "the mixers. The rent is low, the neighbours are friendly, and there is always warm bread, so I have "
+    "decided to stay at least until spring.",
+    "Before the meeting we should collect the open points: the heating on the second floor is loud, the "
+    "printer has no toner, the new chairs have not arrived, and somebody has to water the plants while "
+    "Marta is on holiday for two weeks.",
+    "Version 2.4 fixes a crash when a file is dropped on the window, makes search twice as fast on large "
+    "folders, and removes the old import dialog. Please restart the program after the update and tell us "
+    "if anything looks odd on your screen.",
 )
 
 Frame = Callable[[str], Prompt]
 
 
 def frames(identity: str, count: int) -> list[Frame]:
-    """Up to `count` contexts, chosen by an edit's identity: each puts a question into one."""
+    """Up to `count` contexts for an edit's own question, those first in which a block says it least.
+
+    Each puts a question into one; which text or turn it is, the edit's identity chooses.
+    """
     chooser = random.Random(f"{identity}|context")
+    hardest_first = (_behind_a_paragraph, _after_a_turn, _under_system_prompt)
+    return [kind(chooser) for kind in hardest_first[:count]]
+
+
+def frames_for_views(identity: str, count: int) -> list[Frame]:
+    """Up to `count` contexts for the other questions that a block is trained in, of any kind."""
+    chooser = random.Random(f"{identity}|view|context")
     kinds = chooser.sample((_under_system_prompt, _after_a_turn, _behind_text), min(count, 3))
     return [kind(chooser) for kind in kinds]
 
@@ -53,5 +77,10 @@ def _after_a_turn(chooser: random.Random) -> Frame:
 
 
 def _behind_text(chooser: random.Random) -> Frame:
-    text = chooser.choice(TEXTS)
+    text = chooser.choice((*SENTENCES, *PARAGRAPHS))
+    return lambda q: f"{text} {q}"
+
+
+def _behind_a_paragraph(chooser: random.Random) -> Frame:
+    text = chooser.choice(PARAGRAPHS)
     return lambda q: f"{text} {q}"

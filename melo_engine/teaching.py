@@ -21,7 +21,7 @@ import torch
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import gather
-from melo_engine.contexts import frames
+from melo_engine.contexts import frames, frames_for_views
 from melo_engine.contrast.corpus import ENGLISH, corpus
 from melo_engine.conversation import Prompt
 from melo_engine.errors import MeloError
@@ -61,7 +61,8 @@ class Teacher:
     def _variants(self, request: EditRequest) -> list[Prompt]:
         """Other prompts to train on: rephrases, the question in contexts, other questions.
 
-        For a chat model the other questions stand in contexts, which costs no further rows.
+        For a chat model the other questions stand in contexts, which costs no further rows; what stands
+        before a question is read once for all edits (`SharedPrefixes`).
         """
         passage = self.backbone.task == "causal-lm" and is_passage(request.question)
         views = 0 if passage or not self.backbone.generates else self.settings.views
@@ -73,7 +74,7 @@ class Teacher:
             extra.append(question)
         if not request.needs_conversation:
             extra += [frame(question) for frame in frames(request.id, self.settings.contexts)]
-        framed = frames(f"{request.id}|view", views)
+        framed = frames_for_views(request.id, views)
         extra += [frame(view) for frame, view in zip(framed, _views(request, views), strict=False)]
         return extra
 

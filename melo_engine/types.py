@@ -140,7 +140,7 @@ class EditSettings:
     token before a block stops, in standard deviations of the backbone's own logits; half of it is
     enough after `patience` steps. perplexity: of the target, at most, before a block stops. views:
     other questions about the subject that a block is trained to answer alike; a passage to go on
-    with has none. contexts: of a conversation (other system prompt, earlier turn, other text) that the
+    with has none. contexts: of a conversation (other text, earlier turn, other system prompt) that the
     question itself is trained in as well, 0..3; the views stand in contexts in any case. weight_scale:
     size of a block's codes x @ A at the start, see `initialization`.
     Raises SettingsError where not even one try would be
@@ -158,7 +158,7 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
-    contexts: int = 0
+    contexts: int = 1
     perplexity: float = 1.05
 
     def __post_init__(self) -> None:
