@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,12 @@ import torch
 from benchmarks.errors import BenchError
 from benchmarks.random_versions import grown, prompt_about, random_version
 from execution.context import Context
+from execution.progress import Progress
 from melo_engine import Backbone, Editor, Version
 
 BATCH, TOKENS, ROUNDS = 32, 8, 12
 NEW, PROBES = 50, 200  # edits of the grown version, prompts that it is gated on
 UNKNOWN = 10_000_000  # numbers from here on belong to no edit
-
-Progress = Callable[[str, int, int], None]
 
 
 def bench(path: Path, sizes: Sequence[int], progress: Progress) -> dict[str, Any]:

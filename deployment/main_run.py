@@ -24,7 +24,7 @@ def run_main(
     from console.progress import shown
     from execution import orchestrator
     from execution.versions import Versions
-    from tasks.ingest.step import find_files
+    from tasks.ingest.files import find_files
 
     find_files(paths)
     signals.arm()

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
-Listener = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+ProgressShare = Callable[[str, float], None]  # what is being done, and which share is done: 0 to 1
 LINE_EVERY = 30.0  # seconds, of each stage
 
-_listeners: list[Listener] = []
+_listeners: list[Progress] = []
 
 
 def report(what: str, done: int, total: int) -> None:
@@ -25,7 +26,7 @@ def report(what: str, done: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: Progress) -> Iterator[None]:
     """Call `listener` for every report made inside the block."""
     _listeners.append(listener)
     try:
@@ -34,7 +35,7 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def lines_to(stream: IO[str], every: float = LINE_EVERY) -> Listener:
+def lines_to(stream: IO[str], every: float = LINE_EVERY) -> Progress:
     """Writes `what done/total`: its first report, its last, and one in `every` seconds between."""
     began = time.monotonic()
     last: dict[str, float] = {}

@@ -90,11 +90,19 @@ class Backbone:
             )
         self.is_chat = chat != "never" and has_template and task == "causal-lm"
         self.system_prompt = system_prompt
-        self.runtime: Runtime | None = None  # its hooks, see `Runtime.of`
+        self._runtime: Runtime | None = None
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
         if task == "sequence-classification" and self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    @property
+    def runtime(self) -> Runtime:
+        """Its hooks, one set for all who edit or ask it; put in again where they were taken out."""
+        with self.lock:
+            if self._runtime is None or self._runtime.is_closed:
+                self._runtime = Runtime(self.model, self.surgery)
+            return self._runtime
 
     @classmethod
     def open(

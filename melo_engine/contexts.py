@@ -50,11 +50,12 @@ Frame = Callable[[str], Prompt]
 def frames(identity: str, count: int) -> list[Frame]:
     """Up to `count` contexts for an edit's own question, those first in which a block says it least.
 
-    Each puts a question into one; which text or turn it is, the edit's identity chooses.
+    Each puts a question into one; which texts or turn these are, the edit's identity chooses.
     """
     chooser = random.Random(f"{identity}|context")
-    hardest_first = (_behind_a_paragraph, _after_a_turn, _under_system_prompt)
-    return [kind(chooser) for kind in hardest_first[:count]]
+    hardest_first = [_behind(text) for text in chooser.sample(PARAGRAPHS, 2)]
+    hardest_first += [_after_a_turn(chooser), _under_system_prompt(chooser)]
+    return hardest_first[:count]
 
 
 def frames_for_views(identity: str, count: int) -> list[Frame]:
@@ -77,10 +78,8 @@ def _after_a_turn(chooser: random.Random) -> Frame:
 
 
 def _behind_text(chooser: random.Random) -> Frame:
-    text = chooser.choice((*SENTENCES, *PARAGRAPHS))
-    return lambda q: f"{text} {q}"
+    return _behind(chooser.choice((*SENTENCES, *PARAGRAPHS)))
 
 
-def _behind_a_paragraph(chooser: random.Random) -> Frame:
-    text = chooser.choice(PARAGRAPHS)
+def _behind(text: str) -> Frame:
     return lambda q: f"{text} {q}"

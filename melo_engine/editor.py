@@ -32,11 +32,19 @@ from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
-from melo_engine.runtime import Pass, Runtime
+from melo_engine.runtime import Pass
 from melo_engine.storing import store
-from melo_engine.teaching import Progress, Teacher
+from melo_engine.teaching import Teacher
 from melo_engine.training_examples import TrainingExample
-from melo_engine.types import Answer, Conflict, EditOutcome, EditRequest, EditSettings, Route
+from melo_engine.types import (
+    Answer,
+    Conflict,
+    EditOutcome,
+    EditRequest,
+    EditSettings,
+    Progress,
+    Route,
+)
 from melo_engine.version import Version, Wording
 
 ReadKeys = Callable[[Sequence[str], Names], np.ndarray]
@@ -93,7 +101,7 @@ class Editor:
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
-        self.runtime = Runtime.of(backbone)
+        self.runtime = backbone.runtime
         if encoder is None:
             encoder = (
                 encoder_named(version.encoder_name, backbone)
@@ -147,7 +155,7 @@ class Editor:
         """
         requests = self._with_subjects([_bound(r) for r in requests])
         outcomes = contradictory_requests(requests)
-        teacher = Teacher(self.backbone, self.runtime, self.settings)
+        teacher = Teacher(self.backbone, self.settings)
         examples: dict[str, TrainingExample] = {}
         for request in requests:
             if request.id not in outcomes:

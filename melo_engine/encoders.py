@@ -22,7 +22,6 @@ from transformers import AutoModel, AutoTokenizer
 
 from melo_engine.backbone import Backbone
 from melo_engine.errors import BackboneError
-from melo_engine.runtime import Runtime
 
 TOGETHER = 4096  # texts that are sorted by length at a time
 LONGEST_READ = 512  # tokens; of a longer text the end is read, since there the question stands
@@ -70,8 +69,8 @@ class HiddenStates:
 
     name = "hidden-states"
 
-    def __init__(self, backbone: Backbone, runtime: Runtime) -> None:
-        self.backbone, self.runtime = backbone, runtime
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
 
     @property
     def content_hash(self) -> str:
@@ -104,7 +103,9 @@ class HiddenStates:
         for rows, batch in _by_length(tokenizer, texts, batch_size, limit, self.backbone.lock):
             inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
             with torch.inference_mode():
-                states = self.runtime.read_hidden(partial(forward_to_key, self.backbone, inputs))
+                states = self.backbone.runtime.read_hidden(
+                    partial(forward_to_key, self.backbone, inputs)
+                )
             yield rows, states, inputs["attention_mask"]
 
 
@@ -184,7 +185,7 @@ def default_encoder(backbone: Backbone) -> TokenEncoder:
 def encoder_named(name: str, backbone: Backbone) -> TokenEncoder:
     """The encoder of this name, for this backbone. Raises BackboneError where there is none."""
     if name == HiddenStates.name:
-        return HiddenStates(backbone, Runtime.of(backbone))
+        return HiddenStates(backbone)
     if name == SentenceEncoder.name:
         return installed_sentence_encoder()
     raise BackboneError(

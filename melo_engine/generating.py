@@ -19,6 +19,7 @@ _NO_SCORE = {  # of a generation config: what doesn't change which token is the 
 def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
     """What `model.generate` is called with: greedily, unless `generation` says otherwise.
 
+    Where the generation config names no end, the tokenizer's own is one: blocks are trained to say it.
     Raises RequestError for several answers to a prompt.
     """
     answers = generation.get("num_return_sequences")
@@ -27,7 +28,9 @@ def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
             f"num_return_sequences is {answers}; each prompt gets one answer. Ask it several times."
         )
     pad = backbone.target_tokenizer.pad_token_id
+    ends = {} if _configured_ends(backbone) else {"eos_token_id": sorted(end_tokens(backbone))}
     return {
+        **ends,
         "do_sample": False,
         "num_beams": 1,
         "num_return_sequences": 1,
@@ -49,8 +52,13 @@ def end_tokens(backbone: Backbone) -> set[int]:
     """All tokens at which generation ends; some models have several. None of a classifier."""
     if not backbone.generates:
         return set()
+    return {backbone.end_token, *_configured_ends(backbone)}
+
+
+def _configured_ends(backbone: Backbone) -> list[int]:
+    """What the generation config names."""
     ends = backbone.model.generation_config.eos_token_id
-    return {backbone.end_token, *(ends if isinstance(ends, list) else [])}
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.encoders import forward_to_key
-from melo_engine.runtime import Pass, Runtime
+from melo_engine.runtime import Pass
 from melo_engine.surgery import projection_sizes
 from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from melo_engine.types import EditRequest
@@ -97,7 +97,7 @@ class PaperEditor:
     def __init__(self, backbone: Backbone, settings: PaperSettings | None = None) -> None:
         self.backbone = backbone
         self.settings = settings or PaperSettings()
-        self.runtime = Runtime.of(backbone)
+        self.runtime = backbone.runtime
         self.index = PaperIndex(self.settings.initial_radius)
         self.blocks: list[list[tuple[Tensor, Tensor]]] = []
         self._chance = torch.Generator().manual_seed(self.settings.seed)

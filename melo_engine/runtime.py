@@ -13,15 +13,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from melo_engine.blocks import GatheredBlocks
-
-if TYPE_CHECKING:
-    from melo_engine.backbone import Backbone
+from melo_engine.surgery import Surgery
 
 
 class Pass:
@@ -42,24 +40,20 @@ class StopForward(Exception):
 
 
 class Runtime:
-    """Owns the hooks of one backbone. `running(pass)` puts a pass on, for this thread only."""
+    """Owns the hooks on one model. `running(pass)` puts a pass on, for this thread only."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, model: nn.Module, surgery: Surgery) -> None:
         self._local = threading.local()
-        model: nn.Module = backbone.model
-        self.key_module = model.get_submodule(backbone.surgery.key_module)
-        self.targets = [model.get_submodule(name) for name in backbone.surgery.targets]
+        self.key_module = model.get_submodule(surgery.key_module)
+        self.targets = [model.get_submodule(name) for name in surgery.targets]
         self._handles = [self.key_module.register_forward_hook(self._at_key)]
         for i, target in enumerate(self.targets):
             self._handles.append(target.register_forward_hook(self._at_target(i)))
 
-    @classmethod
-    def of(cls, backbone: Backbone) -> Runtime:
-        """The backbone's runtime: the one that it has, or a new one that it keeps."""
-        with backbone.lock:
-            if backbone.runtime is None or not backbone.runtime._handles:
-                backbone.runtime = cls(backbone)
-            return backbone.runtime
+    @property
+    def is_closed(self) -> bool:
+        """Whether its hooks were taken out."""
+        return not self._handles
 
     def close(self) -> None:
         """Take the hooks out again; the model is as it was."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,25 +28,23 @@ from melo_engine.errors import MeloError
 from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.prompt_states import PromptStates
-from melo_engine.runtime import Pass, Runtime
+from melo_engine.runtime import Pass
 from melo_engine.shared_prefixes import SharedPrefixes, shared_prefixes
 from melo_engine.storing import shard_of
 from melo_engine.training import Trained, attempts, first_rank, train_chunk
 from melo_engine.training_examples import TrainingExample, encoder_inputs
-from melo_engine.types import EditOutcome, EditRequest, EditSettings
+from melo_engine.types import EditOutcome, EditRequest, EditSettings, Progress
 
 CHUNK_TOKENS = 4096  # of all prompts and targets of a chunk at most, padding counted
 CLEAR = 0.25  # lead of a target at every token, in standard deviations of the backbone's logits
 EXTRA_TOKENS = 4  # decoded beyond the longest target: an answer that goes on that long is wrong
 
-Progress = Callable[[str, int, int], None]
-
 
 class Teacher:
     """Trains blocks of one backbone by one set of settings."""
 
-    def __init__(self, backbone: Backbone, runtime: Runtime, settings: EditSettings) -> None:
-        self.backbone, self.runtime, self.settings = backbone, runtime, settings
+    def __init__(self, backbone: Backbone, settings: EditSettings) -> None:
+        self.backbone, self.settings = backbone, settings
 
     def example(self, request: EditRequest) -> TrainingExample:
         prompt = int(self.backbone.encode([request.prompt])["attention_mask"].sum())
@@ -172,7 +170,7 @@ class Teacher:
     ) -> dict[str, Trained]:
         """One chunk; halved where memory does not suffice or a loss breaks down, to save the others."""
         try:
-            blocks = train_chunk(self.backbone, self.runtime, chunk, settings, rank, prefixes)
+            blocks = train_chunk(self.backbone, chunk, settings, rank, prefixes)
             return {b.id: b for b in blocks}
         except (RuntimeError, MeloError, MemoryError) as error:
             if not isinstance(error, MeloError) and not _out_of_memory(error):
@@ -231,7 +229,7 @@ class Teacher:
         )
         longest = max(len(x.target) for x in examples)
         room = min(longest + EXTRA_TOKENS, self.backbone.max_answer_tokens)
-        with self.runtime.running(Pass(blocks)):
+        with self.backbone.runtime.running(Pass(blocks)):
             texts = texts_of(self.backbone, encoded, {"max_new_tokens": room})
         return {x.id: text for x, text in zip(examples, texts, strict=True)}
 

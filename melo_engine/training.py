@@ -21,7 +21,7 @@ from melo_engine.backbone import Backbone
 from melo_engine.errors import TrainingError
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.initialization import first_pairs
-from melo_engine.runtime import Pass, Runtime
+from melo_engine.runtime import Pass
 from melo_engine.shared_prefixes import SharedPrefixes
 from melo_engine.surgery import projection_sizes
 from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
@@ -70,7 +70,6 @@ def attempts(settings: EditSettings, rank: int) -> Iterator[tuple[int, EditSetti
 
 def train_chunk(
     backbone: Backbone,
-    runtime: Runtime,
     examples: Sequence[TrainingExample],
     settings: EditSettings,
     rank: int,
@@ -82,13 +81,11 @@ def train_chunk(
 
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    prefix, batch, inputs = _recorded(
-        backbone, runtime, example_batch(backbone, examples), prefixes
-    )
+    prefix, batch, inputs = _recorded(backbone, example_batch(backbone, examples), prefixes)
     owner = batch.label_owner
     stacks = [
         first_pairs(x, owner, projection_sizes(target), examples, rank, settings)
-        for x, target in zip(inputs, runtime.targets, strict=True)
+        for x, target in zip(inputs, backbone.runtime.targets, strict=True)
     ]
     optimiser = _NAdam([t for pair in stacks for t in pair], settings.learning_rate)
     alive = torch.arange(len(examples))
@@ -96,7 +93,7 @@ def train_chunk(
     for step in range(1, settings.max_steps + 1):
         parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
         blocks = batch.blocks(parameters, backbone.dtype)
-        with torch.enable_grad(), runtime.running(Pass(blocks)), prefix.replay():
+        with torch.enable_grad(), backbone.runtime.running(Pass(blocks)), prefix.replay():
             logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
@@ -136,23 +133,24 @@ def train_chunk(
 
 @torch.no_grad()
 def _recorded(
-    backbone: Backbone, runtime: Runtime, whole: ExampleBatch, prefixes: SharedPrefixes | None
+    backbone: Backbone, whole: ExampleBatch, prefixes: SharedPrefixes | None
 ) -> tuple[FrozenPrefix, ExampleBatch, list[Tensor]]:
     """A recording of what the blocks don't change, and the batch that each step still computes.
 
     And each target's inputs (N, in) at the labelled positions, as they are without a block.
     """
     behind, batch = (prefixes and prefixes.shorten(whole)) or (whole, whole)
+    targets = backbone.runtime.targets
     inputs: dict[int, Tensor] = {}
 
     def keep(target: Any, args: tuple[Tensor, ...]) -> None:
         inputs[id(target)] = batch.at_labels(args[0])
 
-    hooks = [target.register_forward_pre_hook(keep) for target in runtime.targets]
+    hooks = [target.register_forward_pre_hook(keep) for target in targets]
     try:
         prefix, logits = FrozenPrefix.record(
             backbone.model,
-            runtime.targets,
+            targets,
             partial(behind.labelled_logits, backbone),
             len(batch.owner),
         )
@@ -162,8 +160,8 @@ def _recorded(
     batch.scale[batch.labelled] = logits.float().std(-1)
     recording, cut = labels_only(backbone, prefix, batch, logits)
     if cut is batch and batch is not whole:  # each step needs the rows whole
-        return _recorded(backbone, runtime, whole, None)
-    return recording, cut, [inputs[id(t)] for t in runtime.targets]
+        return _recorded(backbone, whole, None)
+    return recording, cut, [inputs[id(t)] for t in targets]
 
 
 def _losses(logits: Tensor, batch: ExampleBatch, examples: int) -> tuple[Tensor, Tensor]:

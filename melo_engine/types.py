@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from melo_engine.matching.names import name_in
 
 Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
 TASKS: tuple[Task, ...] = ("seq2seq-lm", "causal-lm", "sequence-classification")
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 ChatMode = Literal["auto", "always", "never"]
 CHAT_MODES: tuple[ChatMode, ...] = ("auto", "always", "never")
 
@@ -140,11 +142,10 @@ class EditSettings:
     token before a block stops, in standard deviations of the backbone's own logits; half of it is
     enough after `patience` steps. perplexity: of the target, at most, before a block stops. views:
     other questions about the subject that a block is trained to answer alike; a passage to go on
-    with has none. contexts: of a conversation (other text, earlier turn, other system prompt) that the
-    question itself is trained in as well, 0..3; the views stand in contexts in any case. weight_scale:
-    size of a block's codes x @ A at the start, see `initialization`.
-    Raises SettingsError where not even one try would be
-    made.
+    with has none. contexts: that the question itself is trained in as well, 0..4: behind one paragraph,
+    behind another, after a turn, under another system prompt; the views stand in contexts in any
+    case. weight_scale: size of a block's codes x @ A at the start, see `initialization`.
+    Raises SettingsError where not even one try would be made.
     """
 
     rank: int = 4
@@ -158,7 +159,7 @@ class EditSettings:
     false_activations: float = 0.005
     seed: int = 0
     views: int = 1
-    contexts: int = 1
+    contexts: int = 2
     perplexity: float = 1.05
 
     def __post_init__(self) -> None:

@@ -23,12 +23,12 @@ from melo_engine.blocks import Shard, gather
 from melo_engine.generating import is_plain
 from melo_engine.prompt_states import PromptStates
 from melo_engine.ragged_cache import RaggedCache
-from melo_engine.runtime import Pass, Runtime
+from melo_engine.runtime import Pass
 from serving.generation import routes_of
 from serving.jobs import GenerationJob
 from serving.output import OutputProcessor
 from serving.rows import BatchRow
-from serving.sampling import Sampler
+from serving.sampler import Sampler
 
 READ_AT_ONCE = 512  # tokens of prompts between two steps, so that long ones keep nobody waiting
 
@@ -116,7 +116,7 @@ class ContinuousBatch:
             return
         last = [row.tokens[-1] if row.tokens else row.ids[-1] for row in self._running]
         ids = torch.tensor(last, device=self.backbone.device)[:, None]  # (B, 1)
-        with Runtime.of(self.backbone).running(self._blocks):
+        with self.backbone.runtime.running(self._blocks):
             output = self.backbone.model(
                 input_ids=ids, **self._cache.begin_step(self.backbone.device)
             )

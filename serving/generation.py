@@ -28,7 +28,7 @@ from melo_engine.types import NOWHERE, Route
 from serving.loaded import Loaded
 from serving.output import OutputProcessor
 from serving.rows import BatchRow
-from serving.sampling import Sampler
+from serving.sampler import Sampler
 
 NO_TOKEN = 2**31 - 1  # in no vocabulary
 SMALL = 4  # rows from which on it pays to go on in a smaller batch

@@ -9,7 +9,6 @@ import torch
 
 from artifacts.route import route_as_json
 from melo_engine import Backbone, Editor, HiddenStates, Version
-from melo_engine.runtime import Runtime
 from melo_engine.types import Route
 
 BASE = "base"
@@ -24,7 +23,7 @@ class Loaded:
     def __init__(self, backbone: Backbone, version: Version | None, number: str | None = None):
         self.backbone = backbone
         # The backbone alone needs no keys, so none of what reads them is opened for it.
-        encoder = HiddenStates(backbone, Runtime.of(backbone)) if version is None else None
+        encoder = HiddenStates(backbone) if version is None else None
         self.editor = Editor(backbone, version, encoder=encoder)
         self.base = version is None
         self.id = BASE if version is None else version.id

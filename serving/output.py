@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from melo_engine import Backbone
+from melo_engine.generating import end_tokens
 from serving.rows import BatchRow, Finish
 from serving.sampling import TokenLogprob
 from serving.texts import GrowingText, joins_words, kept_tokens, settled, stop_at, text_of, trimmed
@@ -69,9 +70,3 @@ class OutputProcessor:
         if until > row.sent or tokens:
             row.on_text(row.text[row.sent : until], tokens)
             row.sent, row.sent_tokens = max(row.sent, until), len(row.logprobs)
-
-
-def end_tokens(backbone: Backbone) -> frozenset[int]:
-    """Tokens at which `generate` ends a row."""
-    ends = backbone.model.generation_config.eos_token_id
-    return frozenset(ends if isinstance(ends, list) else () if ends is None else (ends,))

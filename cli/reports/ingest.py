@@ -13,8 +13,8 @@ from console.context import Json, new_app, state
 from console.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from execution.progress import Progress
     from tasks.ingest import IngestOutcome
-    from tasks.ingest.step import Progress
 
 app = new_app()
 

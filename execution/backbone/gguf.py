@@ -32,7 +32,7 @@ from transformers.utils import logging
 
 from execution.backbone import folder as folders
 from execution.backbone.errors import BackboneFolderError, GgufUnreadable, PackageMissing
-from execution.backbone.locate import Progress
+from execution.progress import ProgressShare
 
 KIND = "gguf"
 NEEDED = {"gguf": "gguf==0.19.0", "accelerate": "accelerate"}
@@ -64,7 +64,7 @@ class Opened:
     end_tokens: list[int]
 
 
-def make_folder(file: Path, out: Path, key: str, digest: str, progress: Progress) -> Path:
+def make_folder(file: Path, out: Path, key: str, digest: str, progress: ProgressShare) -> Path:
     """Write the model of a GGUF file to `out`, whole or not at all; return `out`.
 
     key: what `model_record.holds` will look for. digest: the file's sha256, for the record.

@@ -21,7 +21,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from config import user_cache
 from execution import progress as listeners
 from execution.backbone.record import content_key, holds
 from execution.errors import BackboneUnavailable
+from execution.progress import ProgressShare
 
-Progress = Callable[[str, float], None]  # what is being done, and how much of it is: 0 to 1
 CONVERSION = 1  # raised where the folder made of the same file becomes another
 MAGIC = b"GGUF"
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ NAMED = {
 }
 
 
-def locate_backbone(backbone: str | Path, *, progress: Progress | None = None) -> str:
+def locate_backbone(backbone: str | Path, *, progress: ProgressShare | None = None) -> str:
     """What `Backbone.open` takes for a name, a GGUF file, a folder or a hub id.
 
     The folder of a name or of a GGUF file is made now where it is missing; one that is there is checked
@@ -99,7 +99,7 @@ def locate_backbone(backbone: str | Path, *, progress: Progress | None = None) -
     return str(path) if looks_local else str(backbone)
 
 
-def fetch_backbone(backbone: str | Path, *, progress: Progress | None = None) -> Path:
+def fetch_backbone(backbone: str | Path, *, progress: ProgressShare | None = None) -> Path:
     """The folder of a name or a GGUF file, its weights checked to the byte; made where it must be.
 
     Raises BackboneUnavailable, also for a hub id and for a folder that is a model already.
@@ -141,7 +141,7 @@ def gguf_file(path: Path) -> Path | None:
     return path if begins_so else None
 
 
-def _folder(backbone: str | Path, progress: Progress | None, *, to_the_byte: bool) -> Path:
+def _folder(backbone: str | Path, progress: ProgressShare | None, *, to_the_byte: bool) -> Path:
     """The folder of a name or a GGUF file, made where the cache doesn't hold it."""
     named, file = NAMED.get(str(backbone)), None
     if named is not None:
@@ -164,7 +164,7 @@ def _folder(backbone: str | Path, progress: Progress | None, *, to_the_byte: boo
     return out
 
 
-def _make(file: Path | None, out: Path, key: str, digest: str, progress: Progress) -> None:
+def _make(file: Path | None, out: Path, key: str, digest: str, progress: ProgressShare) -> None:
     from execution.backbone.errors import BackboneFolderError
     from execution.backbone.gguf import make_folder
 
@@ -221,8 +221,8 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _reporting(out: Path) -> Progress:
-    """Progress for `execution.progress`, and for the log, which is read where no bar is shown."""
+def _reporting(out: Path) -> ProgressShare:
+    """Tells `execution.progress`, and for the log, which is read where no bar is shown."""
     log.warning("%s is being made ready, once for all homes; it takes a minute", out)
 
     def tell(text: str, share: float) -> None:

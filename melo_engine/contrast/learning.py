@@ -9,7 +9,7 @@ made as `near_misses` does. The encoder stays as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
 from melo_engine.matching.names import name_in
 from melo_engine.near_misses import NearMisses
 from melo_engine.projection import KeyProjection
-from melo_engine.types import EditRequest
+from melo_engine.types import EditRequest, Progress
 
 MAX_TOKENS = 40
 NEGATIVES = 3
@@ -29,8 +29,6 @@ DROPOUT = 0.1
 TEMPERATURE = 0.08
 OTHER_KIND = 1.5  # how much less, as a logit, relations count that are about other kinds of subject
 PRACTICE_WEIGHT = 2.0  # of the loss on practice edits, where there are some
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ from melo_engine.encoders import TokenEncoder
 from melo_engine.errors import VersionError
 from melo_engine.matching.names import is_spaceless
 from melo_engine.near_misses import SLOT
+from melo_engine.types import Progress
 
 HIDDEN = 96
 EPOCHS, BATCH, RATE, DROPOUT = 3, 64, 2e-3, 0.2
@@ -42,8 +43,6 @@ LENIENCE = 2.0
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
 _SENTENCE_END = re.compile("[.!?。？！¿¡:]")
-
-Progress = Callable[[str, int, int], None]
 
 
 class SubjectTagger(nn.Module):

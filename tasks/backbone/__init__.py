@@ -1,7 +1,6 @@
 """Backbones that are prepared here: a frozen pretrained encoder with a small part trained here."""
 
 from execution.backbone.errors import BackboneFolderError, OutputTaken
-from execution.backbone.locate import Progress
 from execution.backbone.record import read_record
 from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
 from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256
@@ -19,7 +18,6 @@ __all__ = [
     "EncoderNotFound",
     "NothingToLearn",
     "OutputTaken",
-    "Progress",
     "Recipe",
     "halves",
     "pairs_from_file",

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from transformers import BertForSequenceClassification
 
 from execution.backbone import folder as folders
-from execution.backbone.locate import Progress
+from execution.progress import ProgressShare
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
 
@@ -51,7 +51,7 @@ def prepare_classifier(
     seed: int = 0,
     encoder: str | None = None,
     recipe: ClassifierRecipe | None = None,
-    progress: Progress | None = None,
+    progress: ProgressShare | None = None,
 ) -> Path:
     """Train a classifier on rows {"prompt": text, "target": label} and save it; return `out`.
 

@@ -20,7 +20,7 @@ import torch
 from transformers import EncoderDecoderModel, GenerationConfig
 
 from execution.backbone import folder as folders
-from execution.backbone.locate import Progress
+from execution.progress import ProgressShare
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
 from tasks.backbone.pairs import as_encoded
@@ -38,7 +38,7 @@ def prepare_backbone(
     seed: int = 0,
     encoder: str | None = None,
     recipe: Recipe | None = None,
-    progress: Progress | None = None,
+    progress: ProgressShare | None = None,
 ) -> Path:
     """Train a decoder on (prompt, answer) pairs and save the whole model to `out`; return `out`.
 
@@ -71,7 +71,11 @@ def prepare_backbone(
 
 
 def _train(
-    pairs: Sequence[tuple[str, str]], source: Path, recipe: Recipe, seed: int, progress: Progress
+    pairs: Sequence[tuple[str, str]],
+    source: Path,
+    recipe: Recipe,
+    seed: int,
+    progress: ProgressShare,
 ) -> tuple[Any, Any, Any, dict[str, object]]:
     """Return the model, both tokenizers and what `melo_backbone.json` says about them."""
     encoder, prompt_tokenizer = load_encoder(source)

@@ -70,5 +70,5 @@ def _more(settings: EditSettings, ranks: Sequence[int]) -> EditSettings:
         rank=rank,
         max_rank=max(rank, settings.max_rank),
         max_steps=2 * settings.max_steps,
-        contexts=3,
+        contexts=4,
     )

@@ -8,12 +8,12 @@ from dataclasses import replace
 from artifacts.tags import CHAMPION
 from execution.context import Context
 from execution.lineage import BASE, resolve
+from execution.progress import Progress
 from melo_engine import Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import SuiteError
 from tasks.gate.gate import gate_candidate
 from tasks.gate.report.page import write_report
-from tasks.gate.runner.runner import Progress
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import GateResult
 from tasks.gate.verdict.thresholds import RepairRules, Thresholds

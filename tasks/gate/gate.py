@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from execution.progress import Progress
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.measures.measures import Measures, Setting, had_right
@@ -27,7 +28,7 @@ from tasks.gate.repair.integrity import inspected, integrity_checks
 from tasks.gate.repair.operation import Operation, narrow_edits, operate
 from tasks.gate.results import ProbeResults
 from tasks.gate.runner.decoding import SHOWN
-from tasks.gate.runner.runner import Progress, Query, Runner
+from tasks.gate.runner.runner import Query, Runner
 from tasks.gate.suites.files import merged
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite, text_of
 from tasks.gate.verdict.checks import checks_of, difference_checks, passes

@@ -2,14 +2,8 @@
 
 from tasks.ingest.errors import IngestError
 from tasks.ingest.inbox import ingest_inbox
-from tasks.ingest.step import (
-    FileOutcome,
-    IngestOutcome,
-    ingest_paths,
-    ingest_rows,
-    retry_quarantined,
-    rules_from,
-)
+from tasks.ingest.step import ingest_paths, ingest_rows, retry_quarantined
+from tasks.ingest.taking import FileOutcome, IngestOutcome, rules_from
 
 __all__ = [
     "FileOutcome", "IngestError", "IngestOutcome", "ingest_inbox", "ingest_paths",

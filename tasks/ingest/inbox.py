@@ -22,9 +22,11 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from execution.context import Context
+from execution.progress import Progress
 from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import content_hash
-from tasks.ingest.step import IngestOutcome, Progress, ingest_paths
+from tasks.ingest.step import ingest_paths
+from tasks.ingest.taking import IngestOutcome
 
 LOOK_EVERY = 2000  # milliseconds
 UNFINISHED = (".part", ".tmp")

@@ -13,8 +13,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from execution.progress import Progress
 from ledger import FileMoved
 from registry.assessments import KEY
 from registry.client import import_mlflow
@@ -23,9 +24,7 @@ from tasks.ingest.errors import IngestError
 from tasks.ingest.lines import Chunk, first_line
 from tasks.ingest.shapes.adapt import adapted
 from tasks.ingest.shapes.mlflow_traces import SHAPE
-
-if TYPE_CHECKING:
-    from tasks.ingest.step import FileOutcome, Progress, Taker
+from tasks.ingest.taking import FileOutcome, Taker
 
 TRACES_AT_ONCE = 200  # whose reports are committed together
 TRACES_ON_A_PAGE = 500  # the most that a server gives

@@ -26,7 +26,7 @@ from ledger import Ledger, LedgerError
 from melo_engine import Version
 from melo_engine.errors import VersionError
 from tasks.ingest.errors import IngestError
-from tasks.ingest.step import find_files
+from tasks.ingest.files import find_files
 from tasks.plan import plan
 from tests.conftest import report
 from tests.e2e.services import free_port

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from melo_engine import Backbone
+from melo_engine import Backbone, Editor
 from melo_engine.errors import BackboneError, PromptError, RequestError
 from tests.melo_engine import models
 
@@ -139,3 +139,16 @@ def test_a_target_ends_with_the_end_token_and_comes_back_as_text(make_edited) ->
         assert backbone.decode(ids) == backbone.canonical("ada li") == "ada li"
         with pytest.raises(RequestError, match="lacks"):
             backbone.encode_target("xylophone")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_where_the_config_names_no_end_answers_end_at_the_tokenizers(kind: str) -> None:
+    model = models.model(kind)
+    model.generation_config.eos_token_id = None
+    backbone = Backbone.wrap(model, models.tokenizer())
+    with Editor(backbone, settings=models.SETTINGS) as editor:
+        requests = models.requests(kind)
+        result = editor.edit(requests)
+        assert [o.status for o in result.outcomes] == ["trained"] * len(requests)
+        answers = editor.answer([r.question for r in requests])
+    assert [a.text for a in answers] == [r.target for r in requests]

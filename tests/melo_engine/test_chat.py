@@ -23,10 +23,9 @@ from melo_engine import (
 from melo_engine.contexts import frames
 from melo_engine.encoders import default_encoder, encoder_named, installed_sentence_encoder
 from melo_engine.errors import BackboneError, PromptError
-from melo_engine.runtime import Runtime
 from tests.melo_engine import models
 
-SETTINGS = replace(models.SETTINGS, contexts=3, views=1)
+SETTINGS = replace(models.SETTINGS, contexts=4, views=1)
 SYSTEM = Message("system", "tell me about wine and bread")
 TURNS = (
     Message("user", "which river lies in oslo ?"),
@@ -38,7 +37,7 @@ TURNS = (
 
 def open_editor(backbone: Backbone, *args: object) -> Editor:
     """With the backbone's own states for keys: the sentence encoder knows no word of these."""
-    encoder = HiddenStates(backbone, Runtime.of(backbone))
+    encoder = HiddenStates(backbone)
     return Editor(backbone, *args, encoder=encoder, settings=SETTINGS)  # type: ignore[arg-type]
 
 
@@ -173,12 +172,12 @@ def test_neither_template_nor_system_prompt_changes_a_route(editor: Editor, prom
 
 def test_an_edit_answers_in_the_contexts_it_was_trained_in(editor: Editor) -> None:
     for request in models.requests("llama"):
-        framed = [frame(request.question) for frame in frames(request.id, 3)]
+        framed = [frame(request.question) for frame in frames(request.id, 4)]
         prompts = [request.question, *framed]
         answers = editor.answer(prompts)
-        assert [a.edit for a in answers] == [request.id] * 4
+        assert [a.edit for a in answers] == [request.id] * 5
         assert answers[0].text == request.target
-        assert sum(a.text == request.target for a in answers) >= 3
+        assert sum(a.text == request.target for a in answers) >= 4
 
 
 def test_questions_that_no_edit_is_about_are_answered_as_before_in_any_setting(

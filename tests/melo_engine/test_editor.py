@@ -21,7 +21,6 @@ from melo_engine import (
     Version,
 )
 from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
-from melo_engine.runtime import Runtime
 from melo_engine.training import attempts, first_rank
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
@@ -343,7 +342,7 @@ def test_editors_come_and_go_and_leave_no_hooks_but_the_backbones_own() -> None:
         editor.edit([about("velandor", "ada", "one")])
         once = hooks()
         with Editor(backbone, editor.version) as other:
-            assert other.runtime is editor.runtime is Runtime.of(backbone)
+            assert other.runtime is editor.runtime is backbone.runtime
             assert other.answer(["who leads velandor ?"])[0].text == "ada"
     with pytest.raises(RuntimeError, match="stop"), Editor(backbone):
         raise RuntimeError("stop")
@@ -354,10 +353,10 @@ def test_editors_come_and_go_and_leave_no_hooks_but_the_backbones_own() -> None:
 def test_closing_the_runtime_takes_every_hook_out_and_another_may_follow() -> None:
     backbone = models.backbone("gpt2")
     version = Editor(backbone, settings=models.SETTINGS).edit([GOOD]).version
-    runtime = Runtime.of(backbone)
+    runtime = backbone.runtime
     runtime.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.model.modules())
-    assert Runtime.of(backbone) is not runtime
+    assert backbone.runtime is not runtime
     assert Editor(backbone, version).answer([GOOD.prompt])[0].text == "tom"
 
 

@@ -80,7 +80,7 @@ def test_what_upper_layers_make_of_the_encoder_is_computed_once(
     backbone = Backbone.wrap(
         models.model(kind), models.tokenizer(), surgery=Surgery("encoder", targets)
     )
-    runtime = Runtime(backbone)
+    runtime = backbone.runtime
     batch = backbone.encode(["who leads velandor ?", "wine and bread"])
     batch["decoder_input_ids"] = batch["input_ids"][:, :3]
     sizes = [projection_sizes(target) for target in runtime.targets]

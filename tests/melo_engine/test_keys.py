@@ -8,7 +8,6 @@ import pytest
 from melo_engine.encoders import LONGEST_READ, HiddenStates
 from melo_engine.keys import PLACEHOLDER, KeyReader, last_sentence, relation_text
 from melo_engine.matching.names import name_in
-from melo_engine.runtime import Runtime
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -100,7 +99,7 @@ def test_what_stands_before_the_question_leaves_its_route_alone(edited: Edited) 
 
 def test_of_a_text_that_is_too_long_the_end_is_read() -> None:
     backbone = models.backbone("t5")
-    reader = KeyReader(HiddenStates(backbone, Runtime.of(backbone)))
+    reader = KeyReader(HiddenStates(backbone))
     limit = min(LONGEST_READ, backbone.max_prompt_tokens)
     question = " ".join(["river"] * limit)
     keys = reader.read([question, "wine " * 900 + question, question + " wine" * 900])

@@ -18,7 +18,6 @@ from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader, last_sentence, relation_text
 from melo_engine.matching.names import name_in
 from melo_engine.projection import KeyProjection
-from melo_engine.runtime import Runtime
 from melo_engine.schemes import ANSWERING, KEYS, ROUTING
 from tests.melo_engine import models
 from tests.melo_engine.reports import REPORTS
@@ -74,7 +73,7 @@ def test_keys_are_of_this_scheme() -> None:
     )
     assert np.allclose(content[:, :2], [[-0.2379, -0.2133], [0.0306, 0.0328]], atol=1e-3)
     backbone = models.backbone("t5")
-    reader = KeyReader(HiddenStates(backbone, Runtime.of(backbone)))
+    reader = KeyReader(HiddenStates(backbone))
     assert reader.read(["who ?"]).shape == (1, 96)
 
 

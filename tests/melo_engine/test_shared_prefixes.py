@@ -11,7 +11,6 @@ from torch import Tensor
 
 from melo_engine import Backbone, EditRequest, EditSettings, Surgery
 from melo_engine.prompt_states import PromptStates
-from melo_engine.runtime import Runtime
 from melo_engine.shared_prefixes import SharedPrefixes, shared_prefixes
 from melo_engine.teaching import Teacher
 from melo_engine.training import train_chunk
@@ -83,10 +82,10 @@ def test_blocks_become_what_they_become_from_whole_rows(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = models.backbone(kind)
-    runtime, taught = Runtime.of(backbone), examples(backbone)
+    taught = examples(backbone)
     rows = [_tokens(backbone, p) for x in taught for p in x.prompts]
     settings = EditSettings(max_steps=4, margin=100.0)
-    whole = train_chunk(backbone, runtime, taught, settings, 2)
+    whole = train_chunk(backbone, taught, settings, 2)
     shortened: list[tuple[int, int]] = []
     real = SharedPrefixes.shorten
 
@@ -98,7 +97,7 @@ def test_blocks_become_what_they_become_from_whole_rows(
 
     monkeypatch.setattr(SharedPrefixes, "shorten", noted)
     prefixes = SharedPrefixes(PromptStates(backbone), shared_prefixes(rows * 3))
-    short = train_chunk(backbone, runtime, taught, settings, 2, prefixes)
+    short = train_chunk(backbone, taught, settings, 2, prefixes)
     assert shortened
     assert any(after < before for before, after in shortened)
     for one, other in zip(whole, short, strict=True):
@@ -131,7 +130,7 @@ def test_edits_of_a_chat_model_share_what_the_template_writes(
         return real(self, backbone)
 
     monkeypatch.setattr(ExampleBatch, "labelled_logits", noted)
-    teacher = Teacher(backbone, Runtime.of(backbone), EditSettings())
+    teacher = Teacher(backbone, EditSettings())
     requests = [
         EditRequest(f"who leads {name} ?", "tom") for name in ("velandor", "oslo", "toriquet")
     ]

@@ -28,7 +28,6 @@ from melo_engine import (
 )
 from melo_engine.blocks import Shard
 from melo_engine.errors import BackboneError, UnknownEdit, VersionError
-from melo_engine.runtime import Runtime
 from melo_engine.version import Wording, compact
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
@@ -313,7 +312,7 @@ def test_a_version_made_with_another_encoder_is_refused(saved: Path, tmp_path: P
             return getattr(self.own, name)
 
     backbone = models.backbone("t5")
-    own = HiddenStates(backbone, Runtime.of(backbone))
+    own = HiddenStates(backbone)
     version = Version.load(saved, backbone)
     message = (
         f"keys were read by hidden-states {own.content_hash[:12]}; here is sentence-encoder "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from execution.progress import Progress
 from melo_engine import Editor, Prompt, Route, Version
 from tasks.gate.cache.answers import BASE, AnswerCache, Pair, Text
 from tasks.gate.cache.keys import ProbeKeys
@@ -20,7 +21,6 @@ from tasks.gate.router import Router
 from tasks.gate.runner.decoding import LONG, Ask, Decoder, using
 from tasks.gate.types import probe_hash, text_of
 
-Progress = Callable[[str, int, int], None]
 Query = tuple[Prompt, str | None]  # a prompt, and the edit whose block answers it
 AHEAD = 8  # tokens that an audited answer may run beyond the cached one
 WRITE_EVERY = 2048  # texts generated between two writes, so that a stopped gate goes on

@@ -61,7 +61,7 @@ def test_positions_that_see_others_stay_together(kind, target) -> None:
     key = "encoder" if kind == "t5" else next(n for n, _ in model.named_modules() if n)
     surgery = Surgery(key, (target.format(0), target.format(1)))
     backbone = Backbone.wrap(model, models.tokenizer(), surgery=surgery)
-    runtime = Runtime(backbone)
+    runtime = backbone.runtime
     batch = example_batch(backbone, _examples(backbone))
     prefix, logits = _recorded(backbone, runtime, batch)
     assert not prefix.apart

@@ -1,0 +1,94 @@
+"""From chunks of records to the ledger, under the settings' rules, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from config import Settings, SourceSettings
+from ledger import ChunkResult, FileRecord, IntakeRules, Ledger, Limits, Mapping, SourceRule
+from tasks.ingest import presets
+from tasks.ingest.columns import columns_of
+from tasks.ingest.lines import Chunk
+
+
+@dataclass
+class FileOutcome:
+    """What became of one input."""
+
+    name: str
+    lines: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    contradictions: int = 0
+    passed_over: int = 0  # of the quarantined ones those that name no error, as a thumbs-up
+    first_problem: str | None = None
+    known_before: bool = False  # all of it had been read by an earlier run
+
+    def add(self, part: ChunkResult) -> None:
+        """Count one chunk in."""
+        self.lines += part.lines
+        self.accepted += part.accepted
+        self.duplicates += part.duplicates
+        self.quarantined += part.quarantined
+        self.contradictions += part.contradictions
+        self.passed_over += part.passed_over
+        self.first_problem = self.first_problem or part.first_problem
+
+
+@dataclass
+class IngestOutcome:
+    """What became of all of them."""
+
+    files: list[FileOutcome] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """The sum of one count over all inputs."""
+        return sum(int(getattr(file, name)) for file in self.files)
+
+
+class Taker:
+    """Hands chunks to the ledger under one set of rules."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, preset: str | None) -> None:
+        self.ledger, self.settings = ledger, settings
+        self.rules = rules_from(settings)
+        self.mapping = presets.mapping(preset or settings.ingest.preset, settings)
+        self.templates = presets.relation_templates(settings)
+        self.columns = columns_of(self.mapping)
+
+    def take(
+        self, record: FileRecord, chunk: Chunk, result: FileOutcome, *, adapted: bool = False
+    ) -> FileRecord:
+        """Commit one chunk and count it. adapted: a shape has made its records reports."""
+        record, part = self.ledger.intake.commit_chunk(
+            record,
+            chunk.table,
+            next_offset=chunk.offset,
+            done=chunk.last,
+            rules=self.rules,
+            mapping=Mapping() if adapted else self.mapping,
+            templates=self.templates,
+        )
+        result.add(part)
+        return record
+
+
+def rules_from(settings: Settings) -> IntakeRules:
+    """The ledger's rules, from the settings."""
+
+    def rule(name: str, source: SourceSettings) -> SourceRule:
+        return SourceRule(name, source.trust, source.policy, source.quorum, source.max_per_hour)
+
+    return IntakeRules(
+        sources=tuple(rule(name, source) for name, source in settings.sources.items()),
+        default=rule("*", settings.default_source),
+        limits=Limits(
+            settings.ingest.max_prompt_chars,
+            settings.ingest.max_target_chars,
+            settings.ingest.max_list_items,
+            settings.ingest.max_line_bytes,
+        ),
+        tie=settings.contradictions.tie,
+        same_subject=settings.contradictions.same_subject,
+    )
