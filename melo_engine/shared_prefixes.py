@@ -10,6 +10,7 @@ they are trained. Where states can't be used (`PromptStates.usable`), rows are r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby, takewhile
 from operator import eq
 
@@ -36,41 +37,34 @@ class SharedPrefixes:
         """
         if not self._prefixes:
             return None
-        ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+        ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]  # (rows, L)
         rows = [tuple(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)]
-        before_labels = (-batch.labelled.sum(-1)).tolist()  # the last token of a prompt has a label
-        prefixes = [self._longest(row[:end]) for row, end in zip(rows, before_labels, strict=True)]
+        # The last token of a prompt has the first label: states must end before it.
+        prompts = [row[:-n] for row, n in zip(rows, batch.labelled.sum(-1).tolist(), strict=True)]
+        prefixes = [self._longest(prompt) for prompt in prompts]
         if not any(prefixes):
             return None
-        distinct = list(dict.fromkeys(p for p in prefixes if p))
-        states_of = dict(zip(distinct, self._states.read(distinct), strict=True))
-        longest = max(map(len, prefixes))
-        left = max(len(row) - len(prefix) for row, prefix in zip(rows, prefixes, strict=True))
-        before = torch.tensor(
-            [[0] * (longest - len(prefix)) + [1] * len(prefix) for prefix in prefixes],
-            device=mask.device,
-        )  # (rows, longest)
-        own = torch.tensor(
-            [
-                [0] * (left - len(row) + len(prefix)) + [1] * (len(row) - len(prefix))
-                for row, prefix in zip(rows, prefixes, strict=True)
-            ],
-            device=mask.device,
-        )  # (rows, left)
-        attended = torch.cat([before, own], 1)
-        positions = (attended.cumsum(1) - 1).clamp(min=0)[:, longest:]
+        distinct = list(dict.fromkeys(prefix for prefix in prefixes if prefix))
+        states = dict(zip(distinct, self._states.read(distinct), strict=True))
+        cached = torch.tensor([len(prefix) for prefix in prefixes], device=mask.device)  # (rows,)
+        length = int((mask.sum(1) - cached).max())  # S: tokens that are still read
+        columns = torch.arange(int(cached.max()), 0, -1, device=mask.device)
+        prefix_mask = (columns <= cached[:, None]).to(mask.dtype)  # (rows, P), padded on the left
+        columns = torch.arange(length, 0, -1, device=mask.device)
+        row_mask = (columns <= (mask.sum(1) - cached)[:, None]).to(mask.dtype)  # (rows, S)
+        attended = torch.cat([prefix_mask, row_mask], 1)
         inputs = {
-            "input_ids": ids[:, -left:],
-            "attention_mask": own,
-            "position_ids": positions,
+            "input_ids": ids[:, -length:],
+            "attention_mask": row_mask,
+            "position_ids": (attended.cumsum(1) - 1).clamp(min=0)[:, -length:],
             "use_cache": False,
         }
-        cache = self._states.cache([states_of.get(prefix) for prefix in prefixes])
-        behind = {**inputs, "attention_mask": attended, "past_key_values": cache}
-        return (
-            ExampleBatch(behind, batch.owner, batch.labels, batch.scale),
-            ExampleBatch(inputs, batch.owner, batch.labels, batch.scale),
-        )
+        behind_states = {
+            **inputs,
+            "attention_mask": attended,
+            "past_key_values": self._states.cache([states.get(prefix) for prefix in prefixes]),
+        }
+        return replace(batch, inputs=behind_states), replace(batch, inputs=inputs)
 
     def _longest(self, row: Ids) -> Ids:
         """The longest prefix that a row of tokens begins with, () where there is none."""
