@@ -11,25 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
+from melo_engine.metrics.base import GRACE, MELO, EditingMetric
 
-CITATION = """\
-@inproceedings{hartvigsen2023grace,
-  title={Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors},
-  author={Hartvigsen, Tom and Sankaranarayanan, Swami and Palangi, Hamid and Kim, Yoon and
-          Ghassemi, Marzyeh},
-  booktitle={NeurIPS}, year={2023}
-}
-@inproceedings{yu2024melo,
-  title={MELO: Enhancing Model Editing with Neuron-Indexed Dynamic LoRA},
-  author={Yu, Lang and Chen, Qin and Zhou, Jie and He, Liang},
-  booktitle={AAAI}, year={2024}
-}
-"""
-DESCRIPTION = "Perplexity of the edited model on texts that the backbone was right about."
 INPUTS = """\
 predictions: for each text the sum of -log p over its tokens, in nats, by the edited model.
 references: for each text the number of its tokens.
@@ -39,18 +23,13 @@ nan where there is no token.
 """
 
 
-class AccurateRetentionPerplexity(evaluate.Metric):  # type: ignore[misc]
+class AccurateRetentionPerplexity(EditingMetric):
     """See the module."""
 
-    def _info(self) -> Any:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
+    measures = "Perplexity of the edited model on texts that the backbone was right about."
+    inputs = INPUTS
+    papers = (GRACE, MELO)
+    types = ("float64", "int64")
 
     def _compute(
         self,

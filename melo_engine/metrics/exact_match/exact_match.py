@@ -7,21 +7,10 @@ articles are. After SQuAD (Rajpurkar et al. 2016), which drops articles as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
-
+from melo_engine.metrics.base import SQUAD, EditingMetric
 from melo_engine.metrics.text import mean, same
 
-CITATION = """\
-@inproceedings{rajpurkar2016squad,
-  title={SQuAD: 100,000+ Questions for Machine Comprehension of Text},
-  author={Rajpurkar, Pranav and Zhang, Jian and Lopyrev, Konstantin and Liang, Percy},
-  booktitle={EMNLP}, year={2016}
-}
-"""
-DESCRIPTION = "Share of texts with the same words as their references."
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
 references: the right texts, one for each.
@@ -29,18 +18,12 @@ Gives exact_match, 0..1; nan for no text.
 """
 
 
-class ExactMatch(evaluate.Metric):  # type: ignore[misc]
+class ExactMatch(EditingMetric):
     """See the module."""
 
-    def _info(self) -> Any:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
+    measures = "Share of texts with the same words as their references."
+    inputs = INPUTS
+    papers = (SQUAD,)
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]

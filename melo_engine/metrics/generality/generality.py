@@ -8,27 +8,10 @@ rephrases counts once. MELO and WISE (generalization).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
-
+from melo_engine.metrics.base import MELO, WISE, EditingMetric
 from melo_engine.metrics.text import mean_over_edits, same
 
-CITATION = """\
-@inproceedings{yu2024melo,
-  title={MELO: Enhancing Model Editing with Neuron-Indexed Dynamic LoRA},
-  author={Yu, Lang and Chen, Qin and Zhou, Jie and He, Liang},
-  booktitle={AAAI}, year={2024}
-}
-@inproceedings{wang2024wise,
-  title={WISE: Rethinking the Knowledge Memory for Lifelong Model Editing of Large Language Models},
-  author={Wang, Peng and Li, Zexi and Zhang, Ningyu and Xu, Ziwen and Yao, Yunzhi and Jiang, Yong
-          and Xie, Pengjun and Huang, Fei and Chen, Huajun},
-  booktitle={NeurIPS}, year={2024}
-}
-"""
-DESCRIPTION = "Share of unseen rephrases that decode freely to the targets of their edits."
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
 references: targets of the rephrases' edits, one for each.
@@ -37,18 +20,12 @@ Gives generality, 0..1; nan for no rephrase.
 """
 
 
-class Generality(evaluate.Metric):  # type: ignore[misc]
+class Generality(EditingMetric):
     """See the module."""
 
-    def _info(self) -> Any:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
+    measures = "Share of unseen rephrases that decode freely to the targets of their edits."
+    inputs = INPUTS
+    papers = (MELO, WISE)
 
     def _compute(
         self,

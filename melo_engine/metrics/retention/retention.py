@@ -9,27 +9,10 @@ edit with many prompts counts once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
-
+from melo_engine.metrics.base import GRACE, MELO, EditingMetric
 from melo_engine.metrics.text import mean_over_edits, same
 
-CITATION = """\
-@inproceedings{hartvigsen2023grace,
-  title={Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors},
-  author={Hartvigsen, Tom and Sankaranarayanan, Swami and Palangi, Hamid and Kim, Yoon and
-          Ghassemi, Marzyeh},
-  booktitle={NeurIPS}, year={2023}
-}
-@inproceedings{yu2024melo,
-  title={MELO: Enhancing Model Editing with Neuron-Indexed Dynamic LoRA},
-  author={Yu, Lang and Chen, Qin and Zhou, Jie and He, Liang},
-  booktitle={AAAI}, year={2024}
-}
-"""
-DESCRIPTION = "Share of earlier edits whose prompts still decode freely to their targets."
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
 references: targets of the earlier edits, one for each.
@@ -38,18 +21,12 @@ Gives retention, 0..1; nan for no edit.
 """
 
 
-class Retention(evaluate.Metric):  # type: ignore[misc]
+class Retention(EditingMetric):
     """See the module."""
 
-    def _info(self) -> Any:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
+    measures = "Share of earlier edits whose prompts still decode freely to their targets."
+    inputs = INPUTS
+    papers = (GRACE, MELO)
 
     def _compute(
         self,

@@ -8,27 +8,10 @@ it for question answering.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
-
+from melo_engine.metrics.base import GRACE, SQUAD, EditingMetric
 from melo_engine.metrics.text import f1, mean
 
-CITATION = """\
-@inproceedings{rajpurkar2016squad,
-  title={SQuAD: 100,000+ Questions for Machine Comprehension of Text},
-  author={Rajpurkar, Pranav and Zhang, Jian and Lopyrev, Konstantin and Liang, Percy},
-  booktitle={EMNLP}, year={2016}
-}
-@inproceedings{hartvigsen2023grace,
-  title={Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors},
-  author={Hartvigsen, Tom and Sankaranarayanan, Swami and Palangi, Hamid and Kim, Yoon and
-          Ghassemi, Marzyeh},
-  booktitle={NeurIPS}, year={2023}
-}
-"""
-DESCRIPTION = "Mean F1 of words between texts and references."
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
 references: the right texts, one for each.
@@ -36,18 +19,12 @@ Gives token_f1, 0..1; nan for no text.
 """
 
 
-class TokenF1(evaluate.Metric):  # type: ignore[misc]
+class TokenF1(EditingMetric):
     """See the module."""
 
-    def _info(self) -> Any:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
+    measures = "Mean F1 of words between texts and references."
+    inputs = INPUTS
+    papers = (SQUAD, GRACE)
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         scores = [f1(p, r) for p, r in zip(predictions, references, strict=True)]
