@@ -1,7 +1,8 @@
 """What can be set: `load(home)` reads `melo.toml` and `MELO_*` into typed settings."""
 
 from config.errors import ConfigError
-from config.settings import (
+from config.paths import Paths
+from config.sections import (
     AlertSettings,
     BackboneSettings,
     ContradictionSettings,
@@ -11,17 +12,13 @@ from config.settings import (
     IngestSettings,
     LedgerSettings,
     LocalityShape,
-    Paths,
     PlanSettings,
     PresetSettings,
     RegistrySettings,
-    Settings,
     SourceSettings,
     WorkerSettings,
-    default_home,
-    load,
-    user_cache,
 )
+from config.settings import Settings, default_home, load, user_cache
 
 __all__ = [
     "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings",

@@ -27,7 +27,7 @@ PACKAGES = (
 )  # fmt: skip
 PUBLIC = ("melo_engine", "ledger", "config", "tasks.ingest", "tasks.gate", "tasks.register")
 NAMES = {
-    "typing.": "", "pydantic.types.": "", "config.settings.": "", " | None": "", "SecretStr": "text",
+    "typing.": "", "pydantic.types.": "", "config.sections.": "", " | None": "", "SecretStr": "text",
     "LocalityShape": "table", "str": "text", "bool": "true, false", "int": "whole number",
     "float": "number",
 }  # fmt: skip

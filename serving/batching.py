@@ -18,7 +18,7 @@ from asyncio import AbstractEventLoop
 
 import torch
 
-from config.settings import ServeSettings
+from config.sections import ServeSettings
 from melo_engine import Backbone
 from serving.continuous import ContinuousBatch
 from serving.errors import RequestRefused
