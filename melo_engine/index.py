@@ -83,14 +83,20 @@ class Hit:
 
 
 class NeuronIndex:
-    """relation_size: how many of the key's first values are its relation part."""
+    """relation_size: how many of the key's first values are its relation part. matcher: an empty one."""
 
-    def __init__(self, key_size: int, relation_size: int, members: Sequence[Member] = ()) -> None:
+    def __init__(
+        self,
+        key_size: int,
+        relation_size: int,
+        members: Sequence[Member] = (),
+        matcher: SubjectMatcher | None = None,
+    ) -> None:
         self.key_size = key_size
         self.relation_size = relation_size
         self._members: dict[int, Member] = {}
         self._rows_of: dict[str, list[int]] = {}  # the key of its own prompt first
-        self._matcher = SubjectMatcher()
+        self._matcher = matcher or SubjectMatcher()
         self._free = faiss.IndexIDMap2(faiss.IndexFlatL2(key_size - relation_size))
         self._free_reach = 0.0  # no free radius is larger
         self._next = 0

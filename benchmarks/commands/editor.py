@@ -1,4 +1,4 @@
-"""`melo bench edit|scale|gpu|profile`: the editor, its quality and its cost."""
+"""`melo bench edit|keys|matching|scale|gpu|profile`: the editor, its quality and its cost."""
 
 from __future__ import annotations
 
@@ -124,6 +124,34 @@ def keys(
         learned=_names(learned),
         pairs=pairs,
     )
+    finish(ctx, figures, out)
+
+
+def matching(
+    ctx: typer.Context,
+    data: EditSet,
+    backbone: Annotated[str, typer.Option(help=BACKBONES)] = "smollm2",
+    first: Annotated[int, typer.Option(min=0, help="Rows that are passed over.")] = 0,
+    limit: Annotated[int, typer.Option(min=4, help="Rows that are looked at.")] = 300,
+    traffic: Traffic = None,
+    cache: Cache = CACHE,
+    out: Out = None,
+) -> None:
+    """What each rule on strings is worth: which prompts fall to which edit without it."""
+    from benchmarks.edit import read_prompts
+    from benchmarks.matching import bench
+    from benchmarks.progress import console_progress
+
+    with console_progress() as progress:
+        figures = bench(
+            data,
+            str(located(backbone)),
+            cache,
+            first=first,
+            limit=limit,
+            traffic=read_prompts(traffic) if traffic else (),
+            progress=progress,
+        )
     finish(ctx, figures, out)
 
 

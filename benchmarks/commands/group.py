@@ -29,6 +29,7 @@ def _bench(
 for command in (
     editor.edit,
     editor.keys,
+    editor.matching,
     editor.scale,
     editor.gpu,
     editor.profile,

@@ -36,6 +36,12 @@ PARTS: tuple[tuple[str, str, Callable[[str, Record], Section], str], ...] = (
 MORE: tuple[tuple[str, str, Callable[[str, Record], Section], str], ...] = (
     ("edit", "Quality", sections.edit, "`melo bench edit --data FILE --seeds 3`"),
     ("keys", "What tells wordings apart", sections.keys, "`melo bench keys --data FILE`"),
+    (
+        "matching",
+        "What each rule on strings is worth",
+        sections.matching,
+        "`melo bench matching --data FILE`",
+    ),
     ("profile", "Where the time goes", sections.profile, "`melo bench profile --data FILE`"),
 )
 NONE = {"gpu": "No GPU figure exists yet. The script runs within ten minutes: "}

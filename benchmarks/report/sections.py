@@ -156,6 +156,42 @@ def keys(name: str, record: Record) -> Section:
     return lines, {}
 
 
+def matching(name: str, record: Record) -> Section:
+    """What falls to an edit with all rules on strings, and the difference that leaving one out makes."""
+    figures = record["figures"]
+    first, last = figures["first"] + 1, figures["first"] + figures["limit"]
+    shares: Mapping[str, Mapping[str, float]] = figures["without"]
+    with_all = next(iter(shares.values()))
+    kinds = {
+        "found": "rephrases that fall to an edit about their subject",
+        "near_miss_subject": "near-misses, other subject",
+        "near_miss_relation": "same subject",
+        "locality": "locality",
+        "traffic": "traffic",
+    }
+    measured = {kind: title for kind, title in kinds.items() if kind in with_all}
+    rows = [
+        [
+            f"without {rule}" if row else rule,
+            *(
+                f"{100 * (found[kind] - with_all[kind]):+.2f}" if row else f"{found[kind]:.4f}"
+                for kind in measured
+            ),
+        ]
+        for row, (rule, found) in enumerate(shares.items())
+    ]
+    lines = [
+        f"### {figures['data']}, rows {first:,} to {last:,}",
+        "",
+        *source(name, record),
+        f"{figures['edits']:,} edits; without a rule: the difference in points. Of the other columns "
+        "nothing should fall to any edit.",
+        "",
+        *table(["", *measured.values()], rows),
+    ]
+    return lines, {}
+
+
 def scale(name: str, record: Record) -> Section:
     """Cost against the number of edits."""
     rows, slug = record["figures"]["scale"], _slug(name)

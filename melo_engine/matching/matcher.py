@@ -11,7 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from melo_engine.matching.descriptions import DescriptionIndex
+from melo_engine.matching.names import RULES as NAME_RULES
 from melo_engine.matching.names import SubjectIndex
+
+RULES = NAME_RULES | {"descriptions", "questions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,32 @@ class Mention:
 
 
 class SubjectMatcher:
-    """From texts to the edits that they name. Members are small integers of the caller's."""
+    """From texts to the edits that they name. Members are small integers of the caller's.
 
-    def __init__(self) -> None:
-        self._names = SubjectIndex()
+    rules: of `RULES` those that are gone by; all but in measurements.
+    """
+
+    def __init__(self, rules: frozenset[str] = RULES) -> None:
+        self._rules = rules
+        self._names = SubjectIndex(rules)
         self._descriptions = DescriptionIndex()
 
-    def add(self, member: int, names: Iterable[str], descriptions: Iterable[str] = ()) -> None:
+    def add(self, member: int, names: Sequence[str], descriptions: Iterable[str] = ()) -> None:
         """Bind names, and texts that may stand partly, to a member."""
         self._names.add(names, member)
-        self._descriptions.add(descriptions, member)
+        self._descriptions.add(self._ruled(names, descriptions), member)
 
-    def remove(self, member: int, names: Iterable[str], descriptions: Iterable[str] = ()) -> None:
+    def remove(self, member: int, names: Sequence[str], descriptions: Iterable[str] = ()) -> None:
         """Undo `add`."""
         self._names.remove(names, member)
-        self._descriptions.remove(descriptions, member)
+        self._descriptions.remove(self._ruled(names, descriptions), member)
+
+    def _ruled(self, names: Sequence[str], descriptions: Iterable[str]) -> list[str]:
+        return [
+            text
+            for text in descriptions
+            if ("descriptions" if text in names else "questions") in self._rules
+        ]
 
     def mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
         """The names that stand in each text, longest first; all that are named partly share a mention."""

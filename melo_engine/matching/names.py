@@ -47,6 +47,7 @@ BEGINNING = 3  # letters of a name that a text must have at a place to have the 
 MANY = 8  # names that share a word with a text: so many are sifted by their lengths first
 NO_NAMES: frozenset[str] = frozenset()  # one object, shared by all words that are like no name
 CACHED_WORDS = 100_000  # words of texts whose candidates are cached
+RULES = frozenset({"typos", "inflections", "order", "company forms"})  # beyond names as they are
 COMPANY_FORMS = frozenset(
     "inc incorporated llc llp ltd limited plc corp corporation co gmbh ag kg se sa sas sarl spa srl bv "
     "nv ab as asa oy oyj kk pty pte".split()
@@ -79,11 +80,6 @@ def forms(name: str) -> list[str]:
         short.pop()
     long_enough = len("".join(short)) >= SIGNIFICANT_LENGTH
     return [name, " ".join(short)] if short != parts and long_enough else [name]
-
-
-def _all_forms(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        yield from forms(name)
 
 
 def spans(prompt: str, name: str) -> list[tuple[int, int]]:
@@ -173,9 +169,14 @@ def edit_distance(a: str, b: str, limit: int) -> int:
 
 
 class SubjectIndex:
-    """From names to the ids of the edits that they bind. Ids are small integers of the caller's."""
+    """From names to the ids of the edits that they bind. Ids are small integers of the caller's.
 
-    def __init__(self) -> None:
+    rules: of `RULES` those by which a name is found that does not stand in a text as it is; all but in
+    measurements.
+    """
+
+    def __init__(self, rules: frozenset[str] = RULES) -> None:
+        self._rules = rules
         self._by_name: dict[str, set[int]] = defaultdict(set)  # joined name -> ids
         self._by_word: dict[str, set[str]] = defaultdict(set)  # long word -> joined names
         self._by_deletion: dict[str, set[str]] = defaultdict(set)  # name less a letter -> names
@@ -195,13 +196,13 @@ class SubjectIndex:
 
     def add(self, names: Iterable[str], member: int) -> None:
         """Bind each of `names` to `member`. A name without any letter or digit is kept as it is."""
-        for name in _all_forms(names):
+        for name in self._all_forms(names):
             parts = words(name) or [name.strip().casefold()]
             joined_name = "".join(parts)
             if joined_name not in self._words:
                 self._words[joined_name] = parts
                 self._numerals[joined_name] = _numerals(parts)
-                if required := _scattered_words(parts):
+                if "order" in self._rules and (required := _scattered_words(parts)):
                     self._scattered[joined_name] = required
                 self._index_for_typos(joined_name, parts)
                 self._beginnings |= {joined_name[:n] for n in range(1, BEGINNING + 1)}
@@ -212,7 +213,7 @@ class SubjectIndex:
 
     def remove(self, names: Iterable[str], member: int) -> None:
         """Undo `add`. A name that binds nothing any more no longer hides shorter ones."""
-        for name in _all_forms(names):
+        for name in self._all_forms(names):
             joined_name = joined(name)
             if joined_name in self._by_name:
                 self._by_name[joined_name].discard(member)
@@ -231,6 +232,10 @@ class SubjectIndex:
         if not names and not tokens:
             names = [n for n in (prompt.strip().casefold(),) if n in self._by_name]
         return [(name, self._by_name[name]) for name in names]
+
+    def _all_forms(self, names: Iterable[str]) -> Iterator[str]:
+        for name in names:
+            yield from forms(name) if "company forms" in self._rules else (name,)
 
     def _exact(self, tokens: Sequence[str]) -> list[str]:
         runs: list[tuple[int, int, str]] = []
@@ -280,7 +285,9 @@ class SubjectIndex:
         if len(candidates) > MANY:
             sizes = _sizes(tokens, places, max(map(len, candidates)))
             candidates = {n for n in candidates if len(n) in sizes.get(n[0], ())}
-        names = [n for n in candidates if self._stands_in(n, tokens, places)]
+        names = []
+        if "typos" in self._rules:
+            names = [n for n in candidates if self._stands_in(n, tokens, places)]
         if not names:
             names = self._inflected(tokens)
         if not names:
@@ -302,6 +309,8 @@ class SubjectIndex:
     def _inflected(self, tokens: Sequence[str]) -> list[str]:
         """Names whose words stand in their order, each as it is or with another ending."""
         names: dict[str, None] = {}
+        if "inflections" not in self._rules:
+            return []
         for i, token in enumerate(tokens):
             for name, place in self._inflections_of(token):
                 parts = self._words[name]

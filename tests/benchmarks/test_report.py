@@ -133,6 +133,15 @@ def test_readers_of_keys_stand_side_by_side() -> None:
     assert "| raw | 0.500 | 0.750 |" in text
 
 
+def test_rules_on_strings_show_what_is_lost_without_them() -> None:
+    shares = {"all rules": {"found": 0.75, "traffic": 0.0}, "order": {"found": 0.5, "traffic": 0.0}}
+    told = {"data": "zsre.jsonl", "first": 350, "limit": 100, "edits": 90, "without": shares}
+    record = make_record("matching", "melo bench matching --data zsre.jsonl", told)
+    text, _ = render({"matching/x.json": record}, "page")
+    assert "| all rules | 0.7500 | 0.0000 |" in text
+    assert "| without order | -25.00 | +0.00 |" in text
+
+
 def test_without_a_gpus_record_the_page_says_so() -> None:
     trial = make_record("gpu", "melo bench gpu --shapes tiny", {"shapes": []})
     assert "No GPU figure exists yet" in render({"gpu/x.json": trial}, "page")[0]
