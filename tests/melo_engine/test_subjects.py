@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melo_engine.matching.matcher import RULES, SubjectMatcher
 from melo_engine.matching.names import SubjectIndex, edit_distance, name_in, spans, words
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -279,3 +280,28 @@ def test_a_short_name_and_its_long_one_are_two_where_both_are_known() -> None:
 def test_an_alias_is_a_name_like_the_subject() -> None:
     assert name_in("Who leads NYC?", ["New York City", "NYC"]) == "nyc"
     assert name_in("Who leads NYC?", ["New York City"]) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "text"),
+    [
+        ("typos", "Velandor", "who leads Velndor"),
+        ("inflections", "Сторгата", "кто гордится Сторгатами"),
+        ("order", "Andes, Antioquia, Colombia", "is Colombia's Andes in Antioquia"),
+        ("company forms", "Acme Inc.", "who leads Acme"),
+        (
+            "descriptions",
+            "first Indian state to become smoke-free",
+            "what is the smoke-free state of India that came first",
+        ),
+        ("questions", "painter", "which artist is often taken for Claude Monet"),
+    ],
+)
+def test_each_rule_finds_what_none_else_does(rule: str, name: str, text: str) -> None:
+    descriptions = [name, "which painter is often taken for Claude Monet?"]
+    for rules, found in ((RULES, True), (RULES - {rule}, False), (frozenset({rule}), True)):
+        matcher = SubjectMatcher(rules)
+        matcher.add(7, [name], descriptions if rule in ("descriptions", "questions") else [])
+        assert bool(matcher.mentions([text])[0]) == found
+        matcher.remove(7, [name], descriptions if rule in ("descriptions", "questions") else [])
+        assert matcher.mentions([text]) == [[]]
