@@ -32,7 +32,7 @@ from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
 from melo_engine.projection import KeyProjection
-from melo_engine.runtime import Pass
+from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
 from melo_engine.teaching import Teacher
 from melo_engine.training_examples import TrainingExample
@@ -101,7 +101,6 @@ class Editor:
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
-        self.runtime = backbone.runtime
         if encoder is None:
             encoder = (
                 encoder_named(version.encoder_name, backbone)
@@ -113,6 +112,11 @@ class Editor:
         self._tagger = tagger
         self.version = version or Version.empty(backbone, self.reader, self.calibration())
         self._check_encoder(self.version)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The backbone's own."""
+        return self.backbone.runtime
 
     def __enter__(self) -> Editor:
         return self

@@ -19,7 +19,8 @@ _NO_SCORE = {  # of a generation config: what doesn't change which token is the 
 def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:
     """What `model.generate` is called with: greedily, unless `generation` says otherwise.
 
-    Where the generation config names no end, the tokenizer's own is one: blocks are trained to say it.
+    Where the generation config names no end, the backbone's `end_token` is one, which blocks are trained
+    to say.
     Raises RequestError for several answers to a prompt.
     """
     answers = generation.get("num_return_sequences")
@@ -58,7 +59,7 @@ def end_tokens(backbone: Backbone) -> set[int]:
 def _configured_ends(backbone: Backbone) -> list[int]:
     """What the generation config names."""
     ends = backbone.model.generation_config.eos_token_id
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
 
 
 @torch.inference_mode()

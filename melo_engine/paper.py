@@ -12,7 +12,7 @@ distance 0 leaves a point that belongs to no block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,10 +23,11 @@ from torch.nn.functional import cross_entropy
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
 from melo_engine.encoders import forward_to_key
+from melo_engine.generating import texts_of
 from melo_engine.runtime import Pass
 from melo_engine.surgery import projection_sizes
 from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
-from melo_engine.types import EditRequest
+from melo_engine.types import EditRequest, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,6 @@ class PaperEditor:
     def __init__(self, backbone: Backbone, settings: PaperSettings | None = None) -> None:
         self.backbone = backbone
         self.settings = settings or PaperSettings()
-        self.runtime = backbone.runtime
         self.index = PaperIndex(self.settings.initial_radius)
         self.blocks: list[list[tuple[Tensor, Tensor]]] = []
         self._chance = torch.Generator().manual_seed(self.settings.seed)
@@ -105,7 +105,7 @@ class PaperEditor:
     def edit(
         self,
         requests: Sequence[EditRequest],
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Train a block for each batch of requests in turn, then put their keys in."""
         size = self.settings.batch
@@ -130,23 +130,16 @@ class PaperEditor:
             batch = list(prompts[start : start + batch_size])
             routes = [self.index.find(key) for key in self._keys(batch)]
             encoded = self.backbone.encode(batch)
-            with self.runtime.running(Pass(self._gather(routes))):
-                ids = self.backbone.model.generate(
-                    **encoded,
-                    do_sample=False,
-                    num_beams=1,
-                    max_new_tokens=self.backbone.max_answer_tokens,
-                )
-            if self.backbone.task == "causal-lm":
-                ids = ids[:, encoded["input_ids"].shape[1] :]
-            texts += [self.backbone.decode(row) for row in ids]
+            with self.backbone.runtime.running(Pass(self._gather(routes))):
+                room = {"max_new_tokens": self.backbone.max_answer_tokens}
+                texts += texts_of(self.backbone, encoded, room)
         return texts
 
     def _keys(self, prompts: Sequence[str]) -> np.ndarray:
         """(N, H): the last position of the padded batch, padding or not."""
         batch = self.backbone.encode(prompts, padding_side="right")
         with torch.inference_mode():
-            hidden = self.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
+            hidden = self.backbone.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
         keys: np.ndarray = hidden[:, -1].float().cpu().numpy()
         return keys
 
@@ -165,7 +158,7 @@ class PaperEditor:
         """One shared block for the batch; every step runs the whole network."""
         device, dtype = self.backbone.device, self.backbone.dtype
         pairs = []
-        for target in self.runtime.targets:
+        for target in self.backbone.runtime.targets:
             size_in, size_out = projection_sizes(target)
             start = torch.randn(size_in, self.settings.rank, generator=self._chance)
             a = (start / size_in**0.5).to(device)
@@ -179,7 +172,7 @@ class PaperEditor:
                 (a.to(dtype).expand(len(rows), -1, -1), b.to(dtype).expand(len(rows), -1, -1))
                 for a, b in pairs
             )
-            with self.runtime.running(Pass(GatheredBlocks(rows, len(rows), shared))):
+            with self.backbone.runtime.running(Pass(GatheredBlocks(rows, len(rows), shared))):
                 logits = batch.forward(self.backbone)
             loss = cross_entropy(
                 logits.flatten(0, -2).float(), batch.labels.flatten(), ignore_index=IGNORE

@@ -56,7 +56,11 @@ class PromptStates:
             return False
         if "position_ids" not in inspect.signature(backbone.model.base_model.forward).parameters:
             return False
-        return bool(self._layers) and all(type(layer) is DynamicLayer for layer in self._layers)
+        layers = self._layers
+        if not layers or not all(type(la) is DynamicLayer and la.is_initialized for la in layers):
+            return False
+        # Some keep latents of one size as keys and of another as values; states are one tensor.
+        return len({states.shape for layer in layers for states in (layer.keys, layer.values)}) == 1
 
     @cached_property
     def bytes_per_token(self) -> int:

@@ -15,9 +15,11 @@ from itertools import groupby, takewhile
 from operator import eq
 
 import torch
+from torch import Tensor
 
+from melo_engine.backbone import Backbone
 from melo_engine.prompt_states import Ids, PromptStates
-from melo_engine.training_examples import ExampleBatch
+from melo_engine.training_examples import ExampleBatch, same_logits
 
 
 class SharedPrefixes:
@@ -25,15 +27,37 @@ class SharedPrefixes:
 
     def __init__(self, states: PromptStates, prefixes: Iterable[Ids]) -> None:
         self._states = states
-        self._prefixes = frozenset(prefixes) if states.usable else frozenset()
+        self._prefixes = frozenset(prefixes)
+        if self._prefixes and not states.usable:
+            self._prefixes = frozenset()
         self._lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
+        self._checked = False
+
+    def __bool__(self) -> bool:
+        """Whether there is any prefix to go on from."""
+        return bool(self._prefixes)
+
+    @torch.no_grad()
+    def hold(self, logits: Tensor, batch: ExampleBatch, backbone: Backbone) -> bool:
+        """Whether the logits (N, V) of a shortened batch are those of `batch`, its whole rows.
+
+        The first row is run whole, once; where it says something else, as a model may that goes by
+        columns instead of positions, no prefix is used any more.
+        """
+        if not self._checked:
+            _, alone = batch.keep(torch.zeros(1, dtype=torch.long, device=batch.owner.device))
+            whole = alone.labelled_logits(backbone)
+            self._checked = same_logits(logits[: len(whole)], whole)
+            if not self._checked:
+                self._prefixes, self._lengths = frozenset(), []
+        return self._checked
 
     @torch.no_grad()
     def shorten(self, batch: ExampleBatch) -> tuple[ExampleBatch, ExampleBatch] | None:
         """The batch behind the states of its rows' prefixes, and the same without these states.
 
         Run on the first, the model says of the batch's last positions what it would say of them in whole
-        rows. None where no row has a prefix.
+        rows. None where that saves nothing: no row has a prefix, or the longest row has none.
         """
         if not self._prefixes:
             return None
@@ -48,6 +72,8 @@ class SharedPrefixes:
         states = dict(zip(distinct, self._states.read(distinct), strict=True))
         cached = torch.tensor([len(prefix) for prefix in prefixes], device=mask.device)  # (rows,)
         length = int((mask.sum(1) - cached).max())  # S: tokens that are still read
+        if length >= ids.shape[1]:
+            return None
         columns = torch.arange(int(cached.max()), 0, -1, device=mask.device)
         prefix_mask = (columns <= cached[:, None]).to(mask.dtype)  # (rows, P), padded on the left
         columns = torch.arange(length, 0, -1, device=mask.device)

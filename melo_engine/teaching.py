@@ -15,6 +15,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -85,6 +86,8 @@ class Teacher:
         """Train all examples, those that don't decode to their targets again with more of everything."""
         done: dict[str, Trained] = {}
         prefixes = self._prefixes(examples)
+        if not prefixes and self.backbone.task == "causal-lm":
+            examples = [replace(x, length=self._longest_prompt(x)) for x in examples]
         by_rank: defaultdict[int, list[TrainingExample]] = defaultdict(list)
         for example in examples:
             by_rank[first_rank(self.settings, len(example.target))].append(example)
@@ -103,7 +106,7 @@ class Teacher:
 
     def _prefixes(self, examples: Sequence[TrainingExample]) -> SharedPrefixes | None:
         """What the prompts of all examples begin with, for models that read them token after token."""
-        if self.backbone.task != "causal-lm":
+        if self.backbone.task != "causal-lm" or not examples:
             return None
         prompts = [p for example in examples for p in example.prompts]
         rows = [
@@ -112,6 +115,9 @@ class Teacher:
             for row, real in zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
         ]
         return SharedPrefixes(PromptStates(self.backbone), shared_prefixes(rows))
+
+    def _longest_prompt(self, example: TrainingExample) -> int:
+        return int(self.backbone.encode(example.prompts)["attention_mask"].sum(1).max())
 
     def _chunks(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
         """Examples of like length together: a pass is as long as its longest target and prompt."""

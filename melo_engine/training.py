@@ -81,7 +81,7 @@ def train_chunk(
 
     Raises TrainingError where a loss is not a number; torch's out-of-memory error passes through.
     """
-    prefix, batch, inputs = _recorded(backbone, example_batch(backbone, examples), prefixes)
+    recording, batch, inputs = _recorded(backbone, example_batch(backbone, examples), prefixes)
     owner = batch.label_owner
     stacks = [
         first_pairs(x, owner, projection_sizes(target), examples, rank, settings)
@@ -93,7 +93,7 @@ def train_chunk(
     for step in range(1, settings.max_steps + 1):
         parameters = [(a.requires_grad_(), b.requires_grad_()) for a, b in stacks]
         blocks = batch.blocks(parameters, backbone.dtype)
-        with torch.enable_grad(), backbone.runtime.running(Pass(blocks)), prefix.replay():
+        with torch.enable_grad(), backbone.runtime.running(Pass(blocks)), recording.replay():
             logits = batch.labelled_logits(backbone)
         losses, margins = _losses(logits, batch, len(alive))
         if not torch.isfinite(losses).all():
@@ -126,7 +126,7 @@ def train_chunk(
             flat = [t[keep] for t in flat]
             optimiser.keep(keep)
             rows, batch = batch.keep(keep)
-            prefix = prefix.rows(rows)
+            recording = recording.rows(rows)
         stacks = list(zip(flat[0::2], flat[1::2], strict=True))
     return [t for t in done if t is not None]
 
@@ -148,7 +148,7 @@ def _recorded(
 
     hooks = [target.register_forward_pre_hook(keep) for target in targets]
     try:
-        prefix, logits = FrozenPrefix.record(
+        recording, logits = FrozenPrefix.record(
             backbone.model,
             targets,
             partial(behind.labelled_logits, backbone),
@@ -158,10 +158,14 @@ def _recorded(
         for hook in hooks:
             hook.remove()
     batch.scale[batch.labelled] = logits.float().std(-1)
-    recording, cut = labels_only(backbone, prefix, batch, logits)
-    if cut is batch and batch is not whole:  # each step needs the rows whole
+    kept, cut = labels_only(backbone, recording, batch, logits)
+    if (
+        prefixes is not None
+        and batch is not whole
+        and (cut is batch or not prefixes.hold(logits, whole, backbone))
+    ):
         return _recorded(backbone, whole, None)
-    return recording, cut, [inputs[id(t)] for t in targets]
+    return kept, cut, [inputs[id(t)] for t in targets]
 
 
 def _losses(logits: Tensor, batch: ExampleBatch, examples: int) -> tuple[Tensor, Tensor]:

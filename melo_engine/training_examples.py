@@ -30,9 +30,9 @@ ROUNDINGS = 4  # or this many, if more
 class TrainingExample:
     """What one block has to learn: each of `prompts` is to be answered with `target`.
 
-    target: token ids with the end token, or [label] for a classifier. length: tokens of the first
-    prompt, 0 where an encoder reads it apart. states: (T, H), the encoder's output for the first
-    prompt, where that has been computed.
+    target: token ids with the end token, or [label] for a classifier. length: tokens that a chunk has to
+    hold of each prompt, 0 where an encoder reads them apart. states: (T, H), the encoder's output for the
+    first prompt, where that has been computed.
     """
 
     id: str
@@ -247,6 +247,12 @@ def labels_only(
             cut_logits = cut.labelled_logits(backbone)
     except RuntimeError:  # a model that keeps positions elsewhere than in the second dimension
         return prefix, batch
-    allowed = max(SAME, ROUNDINGS * torch.finfo(logits.dtype).eps) * logits.abs().max()
-    same = cut_logits.shape == logits.shape and bool(((cut_logits - logits).abs() <= allowed).all())
-    return (recording, cut) if same else (prefix, batch)
+    return (recording, cut) if same_logits(cut_logits, logits) else (prefix, batch)
+
+
+def same_logits(logits: Tensor, others: Tensor) -> bool:
+    """Whether two ways to the same logits agree but for rounding."""
+    if logits.shape != others.shape:
+        return False
+    allowed = max(SAME, ROUNDINGS * torch.finfo(others.dtype).eps) * others.abs().max()
+    return bool(((logits - others).abs() <= allowed).all())

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from melo_engine import Backbone, EditRequest, Prompt
 from melo_engine.conversation import joint_question
+from melo_engine.generating import texts_of
 from melo_engine.training_examples import IGNORE, TrainingExample, example_batch
 from melo_engine.types import TASKS, Task
 
@@ -158,21 +159,7 @@ class Unedited(Method):
 
 def generate(backbone: Backbone, encoded: dict[str, Tensor], tokens: int) -> list[str]:
     """Greedy texts of one encoded batch, or a classifier's labels."""
-    model = backbone.model
-    if not backbone.generates:
-        labels = model(**encoded).logits.argmax(-1).tolist()
-        return [str(model.config.id2label[i]) for i in labels]
-    pad = backbone.target_tokenizer.pad_token_id
-    options: dict[str, Any] = {
-        "do_sample": False,
-        "num_beams": 1,
-        "max_new_tokens": min(tokens, backbone.max_answer_tokens),
-        "pad_token_id": int(pad if pad is not None else backbone.end_token),
-    }
-    ids = model.generate(**encoded, **options)
-    if backbone.task == "causal-lm":
-        ids = ids[:, encoded["input_ids"].shape[1] :]
-    return [backbone.decode(row) for row in ids]
+    return texts_of(backbone, encoded, {"max_new_tokens": min(tokens, backbone.max_answer_tokens)})
 
 
 def _batches(prompts: Sequence[Prompt]) -> Iterator[list[int]]:

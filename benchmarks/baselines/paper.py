@@ -52,10 +52,12 @@ class Paper(Method):
     @contextmanager
     def acting(self, queries: Asked, prompt: Tensor) -> Iterator[None]:
         batch = self.backbone.encode(queries.prompts, padding_side="right")
-        hidden = self.editor.runtime.read_hidden(lambda: forward_to_key(self.backbone, batch))
+        hidden = self.editor.backbone.runtime.read_hidden(
+            lambda: forward_to_key(self.backbone, batch)
+        )
         keys = hidden[:, -1].float().cpu().numpy()  # (B, H), padding or not, as published
         indices = [self.editor.index.find(key) for key in keys]
-        with self.editor.runtime.running(Pass(self._gathered(indices))):
+        with self.editor.backbone.runtime.running(Pass(self._gathered(indices))):
             yield
 
     def _gathered(self, indices: Sequence[int | None]) -> GatheredBlocks | None:

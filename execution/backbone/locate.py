@@ -222,7 +222,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _reporting(out: Path) -> ProgressShare:
-    """Tells `execution.progress`, and for the log, which is read where no bar is shown."""
+    """Tells `execution.progress` and the log, which is read where no bar is shown."""
     log.warning("%s is being made ready, once for all homes; it takes a minute", out)
 
     def tell(text: str, share: float) -> None:

@@ -15,12 +15,13 @@ from melo_engine import (
     Conversation,
     Editor,
     EditRequest,
+    EditSettings,
     HiddenStates,
     Message,
     Prompt,
     SentenceEncoder,
 )
-from melo_engine.contexts import frames
+from melo_engine.contexts import PARAGRAPHS, frames
 from melo_engine.encoders import default_encoder, encoder_named, installed_sentence_encoder
 from melo_engine.errors import BackboneError, PromptError
 from tests.melo_engine import models
@@ -178,6 +179,15 @@ def test_an_edit_answers_in_the_contexts_it_was_trained_in(editor: Editor) -> No
         assert [a.edit for a in answers] == [request.id] * 5
         assert answers[0].text == request.target
         assert sum(a.text == request.target for a in answers) >= 4
+
+
+def test_by_default_a_question_stands_behind_two_different_paragraphs() -> None:
+    behind, other = [frame("Why?") for frame in frames("one", EditSettings().contexts)]
+    assert isinstance(behind, str)
+    assert isinstance(other, str)
+    assert behind != other
+    assert {behind, other} <= {f"{text} Why?" for text in PARAGRAPHS}
+    assert [behind, other] == [frame("Why?") for frame in frames("one", 4)][:2]
 
 
 def test_questions_that_no_edit_is_about_are_answered_as_before_in_any_setting(

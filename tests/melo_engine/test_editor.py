@@ -352,12 +352,15 @@ def test_editors_come_and_go_and_leave_no_hooks_but_the_backbones_own() -> None:
 
 def test_closing_the_runtime_takes_every_hook_out_and_another_may_follow() -> None:
     backbone = models.backbone("gpt2")
-    version = Editor(backbone, settings=models.SETTINGS).edit([GOOD]).version
+    editor = Editor(backbone, settings=models.SETTINGS)
+    version = editor.edit([GOOD]).version
     runtime = backbone.runtime
     runtime.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.model.modules())
     assert backbone.runtime is not runtime
     assert Editor(backbone, version).answer([GOOD.prompt])[0].text == "tom"
+    backbone.runtime.close()
+    assert editor.answer([GOOD.prompt])[0].text == "tom"
 
 
 def test_a_prompt_with_no_room_for_its_answer_fails_alone(make_edited) -> None:

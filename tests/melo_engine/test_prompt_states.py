@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import MiniCPM3Config, MiniCPM3ForCausalLM
 
 from melo_engine import Backbone, Editor, Surgery
 from melo_engine.prompt_states import BLOCK, PromptStates
@@ -177,3 +178,17 @@ def test_the_pass_ends_at_the_last_layers_states() -> None:
     for number, kept in enumerate(whole.past_key_values.layers):
         torch.testing.assert_close(states[0, number], kept.keys[0])
         torch.testing.assert_close(states[1, number], kept.values[0])
+
+
+def test_latent_attention_keeps_states_of_two_sizes_and_is_read_anew() -> None:
+    config = MiniCPM3Config(
+        vocab_size=len(models.tokenizer()), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, q_lora_rank=16, kv_lora_rank=24,
+        qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0,
+    )  # fmt: skip
+    backbone = Backbone.wrap(MiniCPM3ForCausalLM(config), models.tokenizer())
+    assert not PromptStates(backbone).usable
+    with Editor(backbone, settings=models.SETTINGS) as editor:
+        outcomes = editor.edit(models.requests("llama")).outcomes
+    assert [o.status for o in outcomes] == ["trained"] * len(outcomes)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from melo_engine import Backbone, EditRequest, EditSettings, Surgery
+from melo_engine import Backbone, EditRequest, EditSettings, Surgery, training
 from melo_engine.prompt_states import PromptStates
 from melo_engine.shared_prefixes import SharedPrefixes, shared_prefixes
 from melo_engine.teaching import Teacher
-from melo_engine.training import train_chunk
+from melo_engine.training import Trained, train_chunk
 from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch
 from tests.melo_engine import models
 
@@ -100,11 +100,7 @@ def test_blocks_become_what_they_become_from_whole_rows(
     short = train_chunk(backbone, taught, settings, 2, prefixes)
     assert shortened
     assert any(after < before for before, after in shortened)
-    for one, other in zip(whole, short, strict=True):
-        assert one.id == other.id
-        for pair, same in zip(one.pairs, other.pairs, strict=True):
-            for a, b in zip(pair, same, strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
+    assert _alike(whole, short)
 
 
 def test_where_attention_runs_behind_a_block_rows_are_read_whole() -> None:
@@ -114,6 +110,51 @@ def test_where_attention_runs_behind_a_block_rows_are_read_whole() -> None:
     taught = examples(backbone)
     rows = [_tokens(backbone, p) for x in taught for p in x.prompts]
     prefixes = SharedPrefixes(PromptStates(backbone), shared_prefixes(rows * 3))
+    assert prefixes.shorten(example_batch(backbone, taught)) is None
+
+
+def test_where_positions_cannot_be_cut_out_rows_are_read_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = models.backbone("llama")
+    taught, settings = examples(backbone), EditSettings(max_steps=3, margin=100.0)
+    rows = [_tokens(backbone, p) for x in taught for p in x.prompts]
+    whole = train_chunk(backbone, taught, settings, 2)
+    refused: list[bool] = []
+    real = training.labels_only
+
+    def refusing(*arguments: Any) -> Any:
+        recording, batch = arguments[1], arguments[2]
+        refused.append("past_key_values" in batch.inputs)
+        return (recording, batch) if len(refused) == 1 else real(*arguments)
+
+    monkeypatch.setattr(training, "labels_only", refusing)
+    prefixes = SharedPrefixes(PromptStates(backbone), shared_prefixes(rows * 3))
+    again = train_chunk(backbone, taught, settings, 2, prefixes)
+    assert refused == [False, False]
+    assert _alike(whole, again)
+
+
+def test_states_that_say_something_else_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may go by columns instead of positions; here the states themselves are wrong."""
+    backbone = models.backbone("llama")
+    taught, settings = examples(backbone), EditSettings(max_steps=3, margin=100.0)
+    rows = [_tokens(backbone, p) for x in taught for p in x.prompts]
+    whole = train_chunk(backbone, taught, settings, 2)
+    real = PromptStates.read
+    monkeypatch.setattr(PromptStates, "read", lambda self, rows: [-s for s in real(self, rows)])
+    prefixes = SharedPrefixes(PromptStates(backbone), shared_prefixes(rows * 3))
+    assert prefixes
+    assert _alike(whole, train_chunk(backbone, taught, settings, 2, prefixes))
+    assert not prefixes
+
+
+def test_a_long_row_without_a_prefix_leaves_nothing_to_save() -> None:
+    backbone = models.backbone("llama")
+    taught = [*examples(backbone), TrainingExample("long", ("wine " * 30,), (5, 2))]
+    rows = [_tokens(backbone, p) for x in taught for p in x.prompts]
+    prefixes = SharedPrefixes(PromptStates(backbone), [rows[0][:2]])
+    assert prefixes.shorten(example_batch(backbone, taught[:3])) is not None
     assert prefixes.shorten(example_batch(backbone, taught)) is None
 
 
@@ -151,3 +192,12 @@ def examples(backbone: Backbone) -> list[TrainingExample]:
 
 def _tokens(backbone: Backbone, prompt: Any) -> tuple[int, ...]:
     return tuple(backbone.encode([prompt])["input_ids"][0].tolist())
+
+
+def _alike(trained: list[Trained], others: list[Trained]) -> bool:
+    return all(
+        one.id == other.id and torch.allclose(a, b, rtol=1e-2, atol=1e-3)
+        for one, other in zip(trained, others, strict=True)
+        for pair, same in zip(one.pairs, other.pairs, strict=True)
+        for a, b in zip(pair, same, strict=True)
+    )
