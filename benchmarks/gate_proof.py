@@ -134,7 +134,7 @@ def bench(
 
 def _world(
     backbone: Backbone, data: Path, edits: int, cache: Path, scratch: Path, progress: Report
-) -> tuple[GatedEdits, int]:  # fmt: skip
+) -> tuple[GatedEdits, int]:
     """Edits of subjects that differ, trained as the product does; what a first gate takes out is out."""
     rows: dict[str, Row] = {}
     for row in plain_rows(read_rows(data)):

@@ -48,10 +48,13 @@ def bench(
     editor = product_editor(Backbone.open(backbone), cache)
     reader, members = editor.reader, _members(editor, list(latest.values()))
     figures: dict[str, Any] = {
-        "data": data.name, "first": first, "limit": limit, "edits": len(members),
+        "data": data.name,
+        "first": first,
+        "limit": limit,
+        "edits": len(members),
         "probes": {kind: len(prompts) for kind, prompts in _prompts(probes, traffic).items()},
         "without": {},
-    }  # fmt: skip
+    }
     choices = [ALL, *sorted(RULES)]
     for done, left_out in enumerate(choices):
         progress("routing without a rule", done, len(choices))

@@ -191,14 +191,14 @@ class PromptStates:
         given = next((states for states in rows if states is not None), None)
         if given is None:
             return cache
-        longest = max(states.shape[3] for states in rows if states is not None)
-        parts, layers, heads, _, size = given.shape
-        joined = given.new_zeros(parts, layers, len(rows), heads, longest, size)
-        for row, states in enumerate(rows):
-            if states is not None:
-                joined[:, :, row, :, longest - states.shape[3] :] = states
-        for layer, (keys, values) in enumerate(zip(*joined, strict=True)):
-            cache.update(keys, values, layer)
+        longest = max(_length(states) for states in rows)
+        _, layers, heads, _, size = given.shape
+        for layer in range(layers):  # one by one: all of them are as large as the cache itself
+            joined = given.new_zeros(2, len(rows), heads, longest, size)
+            for row, states in enumerate(rows):
+                if states is not None:
+                    joined[:, row, :, longest - states.shape[3] :] = states[:, layer]
+            cache.update(*joined, layer)
         return cache
 
 
