@@ -20,7 +20,7 @@ from benchmarks.progress import Report, silent
 from benchmarks.protocol import Probes, Row, probes_for, read_rows, split_rows
 from melo_engine import Backbone, Editor
 from melo_engine.calibrate import question_for, radii
-from melo_engine.index import Hit, Member, NeuronIndex
+from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader
 from melo_engine.matching import SubjectMatcher, name_in
 from melo_engine.matching.matcher import RULES
@@ -98,7 +98,7 @@ def _routed(
     index: NeuronIndex, reader: KeyReader, probes: Probes, traffic: Sequence[str]
 ) -> dict[str, float]:
     prompts = _prompts(probes, traffic)
-    hits = _hits(index, reader, prompts.pop("rephrase"))
+    hits = index.find(prompts.pop("rephrase"), reader)
     wanted = [index[edit].names for _, edit in probes.rephrase]
     shares = {
         "found": _share(
@@ -108,16 +108,8 @@ def _routed(
     }
     for kind, texts in prompts.items():
         if texts:
-            shares[kind] = _share(hit.inside for hit in _hits(index, reader, texts))
+            shares[kind] = _share(hit.inside for hit in index.find(texts, reader))
     return shares
-
-
-def _hits(index: NeuronIndex, reader: KeyReader, texts: Sequence[str]) -> list[Hit]:
-    readings = index.readings(texts)
-    if not readings:
-        return [Hit(None, float("nan"), False)] * len(texts)
-    keys = reader.read([r.text for r in readings], [r.name for r in readings])
-    return index.search(keys, readings, len(texts), reader.tolerance)
 
 
 def _share(truths: Iterable[bool]) -> float:

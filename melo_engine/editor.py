@@ -26,8 +26,8 @@ from melo_engine.conversation import Conversation, Prompt, asked, joint_question
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import generation_options, texts_of
-from melo_engine.index import Hit, NeuronIndex
-from melo_engine.keys import KeyReader, Names
+from melo_engine.index import NO_HIT, Hit
+from melo_engine.keys import KeyReader, ReadKeys
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
@@ -46,9 +46,6 @@ from melo_engine.types import (
     Route,
 )
 from melo_engine.version import Version, Wording
-
-ReadKeys = Callable[[Sequence[str], Names], np.ndarray]
-_NO_HIT = Hit(None, float("nan"), False)
 
 
 @dataclass(frozen=True)
@@ -267,12 +264,12 @@ class Editor:
         read: gives keys (M, K) of texts with the names taken out; the reader's own where None. Only
         borderline ones are read again.
         """
-        hits = self._hits(self.version.index, [asked(p) for p in prompts], read)
+        hits = self.version.index.find([asked(p) for p in prompts], self.reader, read)
         index = self.version.conversation_index
         longer = [i for i, p in enumerate(prompts) if len(questions(p)) > 1] if len(index) else []
         for i, hit in zip(
             longer,
-            self._hits(index, [joint_question(prompts[i]) for i in longer], read),
+            index.find([joint_question(prompts[i]) for i in longer], self.reader, read),
             strict=True,
         ):
             if hit.inside and not hits[i].inside:
@@ -335,7 +332,7 @@ class Editor:
         the usual one. Raises PromptError.
         """
         encoded = self.backbone.encode(prompts, padding_side=padding_side)
-        routes = [self._route(_NO_HIT)] * len(prompts) if base else self.routes(prompts)
+        routes = [self._route(NO_HIT)] * len(prompts) if base else self.routes(prompts)
         asking = Asking(encoded, routes, self.blocks_of([route.edit for route in routes]))
         with self.runtime.running(asking.running):
             yield asking
@@ -348,20 +345,6 @@ class Editor:
     def generation(self, **generation: Any) -> dict[str, Any]:
         """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
         return generation_options(self.backbone, **generation)
-
-    def _hits(self, index: NeuronIndex, texts: Sequence[str], read: ReadKeys | None) -> list[Hit]:
-        """Search, and decide borderline keys by reading them alone, so that no batch matters."""
-        readings = index.readings(texts) if len(index) else []
-        if not readings:
-            return [_NO_HIT] * len(texts)
-        keys = (read or self.reader.read)([r.text for r in readings], [r.name for r in readings])
-        hits = index.search(keys, readings, len(texts), self.reader.tolerance)
-        for i, hit in enumerate(hits):
-            if hit.doubtful:
-                own = [replace(r, row=0) for r in readings if r.row == i]
-                alone = np.stack([self.reader.read_alone(r.text, r.name) for r in own])
-                hits[i] = index.search(alone, own, 1)[0]
-        return hits
 
     def _route(self, hit: Hit) -> Route:
         if hit.member is None:

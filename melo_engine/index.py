@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 
 from melo_engine.errors import IndexMismatch, UnknownEdit
-from melo_engine.keys import last_sentence
+from melo_engine.keys import KeyReader, ReadKeys, last_sentence
 from melo_engine.matching import Mention, SubjectMatcher
 
 NEAREST_FREE = 8
@@ -80,6 +80,9 @@ class Hit:
     distance: float
     inside: bool
     doubtful: bool = False
+
+
+NO_HIT = Hit(None, float("nan"), False)
 
 
 class NeuronIndex:
@@ -193,6 +196,25 @@ class NeuronIndex:
     @property
     def has_free(self) -> bool:
         return bool(self._free.ntotal)
+
+    def find(
+        self, texts: Sequence[str], reader: KeyReader, read: ReadKeys | None = None
+    ) -> list[Hit]:
+        """Read texts and find the edit of each. read: gives their keys; the reader's own where None.
+
+        Borderline ones are decided by reading them again alone, so that no batch matters.
+        """
+        readings = self.readings(texts) if len(self) else []
+        if not readings:
+            return [NO_HIT] * len(texts)
+        keys = (read or reader.read)([r.text for r in readings], [r.name for r in readings])
+        hits = self.search(keys, readings, len(texts), reader.tolerance)
+        for i, hit in enumerate(hits):
+            if hit.doubtful:
+                own = [replace(r, row=0) for r in readings if r.row == i]
+                alone = np.stack([reader.read_alone(r.text, r.name) for r in own])
+                hits[i] = self.search(alone, own, 1)[0]
+        return hits
 
     def search(
         self, keys: np.ndarray, readings: Sequence[Reading], count: int, tolerance: float = 0.0

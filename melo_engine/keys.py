@@ -10,7 +10,7 @@ A key depends on its text alone, within float rounding, and on nothing around it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ _SENTENCE_END = re.compile(
 )
 
 Names = Sequence[str | None]  # of each text the subject that is taken out, see `names.joined`
+ReadKeys = Callable[[Sequence[str], Names], np.ndarray]  # texts and names to keys (N, K)
 
 
 class KeyReader:
