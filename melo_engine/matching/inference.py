@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -39,6 +39,7 @@ SPELLING = 6  # features of a token's spelling
 # Added to each token's log odds: half a name binds an edit to far too much, a name with a word more to
 # little less. What it gains and costs: `docs/decisions/key-reader.md`.
 LENIENCE = 2.0
+CAPITAL_LENIENCE = 3.0  # where a text tells names by capitals; its words in small letters get none
 
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
@@ -188,14 +189,25 @@ def _spelling(text: str, offsets: Sequence[tuple[int, int]]) -> Tensor:
     return torch.tensor(rows).reshape(-1, SPELLING)
 
 
+def _lenience(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[float]:
+    """What is added to each token's log odds, by how its word is spelled."""
+    spelling = _spelling(text, offsets).tolist()
+    for (begin, end), (capital, _, digits, _, telling, _) in zip(offsets, spelling, strict=True):
+        if telling and (capital or digits):
+            yield CAPITAL_LENIENCE
+        else:
+            yield 0.0 if telling and text[begin:end].islower() else LENIENCE
+
+
 def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
-    """The run of tokens with the largest sum of log odds, whole words of the text."""
+    """The run of tokens with the largest sum of log odds and lenience, whole words of the text."""
+    raised = [own + more for own, more in zip(odds, _lenience(text, offsets), strict=True)]
     real = [i for i, (a, b) in enumerate(offsets) if a < b]
     best, at, total, begin = 0.0, (0, 0), 0.0, 0
     for place, i in enumerate(real):  # Kadane
         if total <= 0:
             total, begin = 0.0, place
-        total += odds[i] + LENIENCE
+        total += raised[i]
         if total > best:
             best, at = total, (begin, place + 1)
     if not best:
