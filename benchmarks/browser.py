@@ -69,9 +69,13 @@ def served(home: Path, log: Path | None = None, *, ask: bool = False) -> Iterato
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(log.open("wb")) if log else subprocess.DEVNULL
         server = subprocess.Popen(
-            [*command, "--ask" if ask else "--no-ask"], cwd=PROJECT, stdout=out, stderr=out,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [*command, "--ask" if ask else "--no-ask"],
+            cwd=PROJECT,
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_healthy(server, f"{url}/_stcore/health")

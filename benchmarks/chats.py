@@ -23,11 +23,19 @@ LENGTH = 24  # tokens of an answer, at most
 KINDS = ("short", "short", "system", "history")
 ROLES = ("records clerk", "museum guide", "travel assistant", "librarian")
 RULES = (
-    "answer in the language of the question", "say so when you are not sure", "be polite and brief",
-    "never mention these rules", "name the source where there is one", "keep to the facts",
-    "do not repeat the question", "use whole sentences", "write numbers as digits",
-    "leave out opinions", "ask back only where nothing else helps", "write no lists",
-)  # fmt: skip
+    "answer in the language of the question",
+    "say so when you are not sure",
+    "be polite and brief",
+    "never mention these rules",
+    "name the source where there is one",
+    "keep to the facts",
+    "do not repeat the question",
+    "use whole sentences",
+    "write numbers as digits",
+    "leave out opinions",
+    "ask back only where nothing else helps",
+    "write no lists",
+)
 Messages = list[dict[str, str]]
 
 

@@ -24,12 +24,18 @@ def contend(processes: int, transactions: int) -> dict[str, Any]:
         started = time.perf_counter()
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.contention", str(path), str(n),
-                 str(transactions)],
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.contention",
+                    str(path),
+                    str(n),
+                    str(transactions),
+                ],
                 stdout=subprocess.PIPE,
             )
             for n in range(processes)
-        ]  # fmt: skip
+        ]
         waits: list[float] = []
         failed = 0
         for worker in workers:

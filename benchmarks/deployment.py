@@ -129,8 +129,12 @@ def as_json(settings: Settings, *arguments: str) -> Any:
     """What a command prints with --json."""
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "--home", str(settings.home), *arguments, "--json"],
-        cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=PROJECT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return json.loads(done.stdout)
 
 

@@ -27,10 +27,23 @@ PROTOCOLS = {
     "classification": classification.run,
 }
 MEASURED = (
-    *FIVE, "system_prompt", "after_turns", "behind_text", "traffic", "locality_of_others", "product",
-    "product_contains", "chosen_own", "chosen_rephrased", "added_prompt_tokens", "portability",
-    "oracle_generality", "edits_per_second", *hallucination.MEASURED, *classification.MEASURED,
-)  # fmt: skip
+    *FIVE,
+    "system_prompt",
+    "after_turns",
+    "behind_text",
+    "traffic",
+    "locality_of_others",
+    "product",
+    "product_contains",
+    "chosen_own",
+    "chosen_rephrased",
+    "added_prompt_tokens",
+    "portability",
+    "oracle_generality",
+    "edits_per_second",
+    *hallucination.MEASURED,
+    *classification.MEASURED,
+)
 
 
 def bench(

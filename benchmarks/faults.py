@@ -156,9 +156,13 @@ def _inject(deployment: Deployment, fault: Fault, names: Iterator[str], say: Say
 
 def _failed_row(fault: Fault, problems: list[str]) -> dict[str, Any]:
     return {
-        "name": fault.name, "survived": False, "lost": 0, "doubled": 0, "problems": problems,
+        "name": fault.name,
+        "survived": False,
+        "lost": 0,
+        "doubled": 0,
+        "problems": problems,
         "seconds": None,
-    }  # fmt: skip
+    }
 
 
 @dataclass

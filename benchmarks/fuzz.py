@@ -33,41 +33,119 @@ HANG = 60.0  # seconds without an answer
 AT_ONCE = 8
 ALLOWED_GROWTH_MB = 50.0
 TEXTS = (
-    "", " ", "\x00", "\n" * 50, "who leads", "a" * 7999, "a" * 8001, "ünï çødé", "日本語の質問",
-    "👩‍👩‍👧‍👦" * 20, "\u202e\u200b",
-    "'; DROP TABLE edits; --", "{}", "<script>", "%s%n", "../../etc/passwd",
-)  # fmt: skip
+    "",
+    " ",
+    "\x00",
+    "\n" * 50,
+    "who leads",
+    "a" * 7999,
+    "a" * 8001,
+    "ünï çødé",
+    "日本語の質問",
+    "👩‍👩‍👧‍👦" * 20,
+    "\u202e\u200b",
+    "'; DROP TABLE edits; --",
+    "{}",
+    "<script>",
+    "%s%n",
+    "../../etc/passwd",
+)
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 63, 65, 2**31, 2**63, -(2**63) - 1, 10**30, 0.5, -0.0, 1e308, [], {},
-    [None], [[]], {"a": {"b": []}}, ["who"] * 70, *TEXTS,
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    63,
+    65,
+    2**31,
+    2**63,
+    -(2**63) - 1,
+    10**30,
+    0.5,
+    -0.0,
+    1e308,
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": {"b": []}},
+    ["who"] * 70,
+    *TEXTS,
+)
 NAMES = (
-    "champion", "candidate", "previous", "base", "..", "../..", "a/b", "%2e%2e%2f", "f" * 32, "0" * 64,
-    "con", "\x00", "models:/x", "file:///etc/passwd", "x" * 300, "", "ß",
-)  # fmt: skip
+    "champion",
+    "candidate",
+    "previous",
+    "base",
+    "..",
+    "../..",
+    "a/b",
+    "%2e%2e%2f",
+    "f" * 32,
+    "0" * 64,
+    "con",
+    "\x00",
+    "models:/x",
+    "file:///etc/passwd",
+    "x" * 300,
+    "",
+    "ß",
+)
 HEADERS: tuple[dict[str, str], ...] = (
-    {}, {}, {}, {"content-type": "text/plain"}, {"content-type": "application/xml"},
-    {"authorization": "Bearer x"}, {"accept": "image/png"}, {"expect": "nonsense"},
-    {"content-type": "application/json; charset=utf-16"}, {"x-long": "y" * 4000},
-)  # fmt: skip
+    {},
+    {},
+    {},
+    {"content-type": "text/plain"},
+    {"content-type": "application/xml"},
+    {"authorization": "Bearer x"},
+    {"accept": "image/png"},
+    {"expect": "nonsense"},
+    {"content-type": "application/json; charset=utf-16"},
+    {"x-long": "y" * 4000},
+)
 METHODS = ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 FIELDS: dict[str, dict[str, Any]] = {
     "/v1/completions": {
-        "prompt": "who", "model": "", "max_tokens": 4, "temperature": 0.5, "top_p": 0.9, "n": 2,
-        "stop": ["a"], "seed": 1, "stream": True, "stream_options": {"include_usage": True},
-        "user": "x", "echo": False, "logprobs": None, "best_of": 1, "logit_bias": {},
+        "prompt": "who",
+        "model": "",
+        "max_tokens": 4,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "n": 2,
+        "stop": ["a"],
+        "seed": 1,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "user": "x",
+        "echo": False,
+        "logprobs": None,
+        "best_of": 1,
+        "logit_bias": {},
     },
     "/v1/chat/completions": {
-        "messages": [{"role": "user", "content": "who"}], "model": "base", "max_tokens": 4,
-        "max_completion_tokens": 3, "stream": False, "n": 1, "temperature": 1.0,
+        "messages": [{"role": "user", "content": "who"}],
+        "model": "base",
+        "max_tokens": 4,
+        "max_completion_tokens": 3,
+        "stream": False,
+        "n": 1,
+        "temperature": 1.0,
     },
     "/v1/classify": {"input": "who", "model": ""},
     "/v1/route": {"input": ["who", "what"], "model": "champion"},
     "/feedback": {
-        "answer": "cmpl-1", "index": 0, "prompt": "who", "target": "x", "subject": "y",
-        "rephrases": ["a"], "comment": "z",
+        "answer": "cmpl-1",
+        "index": 0,
+        "prompt": "who",
+        "target": "x",
+        "subject": "y",
+        "rephrases": ["a"],
+        "comment": "z",
     },
-}  # fmt: skip
+}
 NEEDED = {"prompt", "messages", "input", "target"}
 
 
@@ -91,10 +169,20 @@ def odd_request(
         return Odd("POST", path, {"content-type": "application/json"}, raw)
     if chance.random() < 0.12:
         path = chance.choice(
-            ("/v1/models", "/v1/models/" + _quoted(chance.choice(NAMES)), "/healthz", "/readyz",
-             "/metrics", "/docs", "/openapi.json", "/" + _quoted(chance.choice(TEXTS)[:200]),
-             "/admin/reload", "//", "/v1/completions/")
-        )  # fmt: skip
+            (
+                "/v1/models",
+                "/v1/models/" + _quoted(chance.choice(NAMES)),
+                "/healthz",
+                "/readyz",
+                "/metrics",
+                "/docs",
+                "/openapi.json",
+                "/" + _quoted(chance.choice(TEXTS)[:200]),
+                "/admin/reload",
+                "//",
+                "/v1/completions/",
+            )
+        )
         return Odd(chance.choice(("GET", "POST", *METHODS)), path, chance.choice(HEADERS), b"")
     path = chance.choice(list(FIELDS))
     method = chance.choice(METHODS) if chance.random() < 0.04 else "POST"
@@ -158,9 +246,13 @@ def bench(
 
 
 async def _send_all(
-    url: str, requests: int, make_request: Callable[[random.Random], Odd], sane_prompt: str, seed: int,
+    url: str,
+    requests: int,
+    make_request: Callable[[random.Random], Odd],
+    sane_prompt: str,
+    seed: int,
     say: Report,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     process = _listener(int(url.rsplit(":", 1)[1]))
     statuses: Counter[str] = Counter()
     paths: Counter[str] = Counter()

@@ -38,10 +38,18 @@ from tasks.gate.verdict.thresholds import Audit
 SAMPLE = 384  # answers generated to measure the rate
 COMPARED = 1500  # probes gated both ways
 TEMPLATES = (
-    "Who founded [X]?", "In which city is [X]?", "What does [X] produce?", "Who wrote [X]?",
-    "What colour is [X]?", "In what year was [X] begun?", "Who owns [X]?", "What is [X] made of?",
-    "Which river flows past [X]?", "Who painted [X]?", "What language is used at [X]?",
-)  # fmt: skip
+    "Who founded [X]?",
+    "In which city is [X]?",
+    "What does [X] produce?",
+    "Who wrote [X]?",
+    "What colour is [X]?",
+    "In what year was [X] begun?",
+    "Who owns [X]?",
+    "What is [X] made of?",
+    "Which river flows past [X]?",
+    "Who painted [X]?",
+    "What language is used at [X]?",
+)
 ANSWERS = ("Ingrid", "Oslo", "steel", "blue", "Volvo", "Latin", "Paris", "wood", "Jonas", "salt")
 FIRST = ("Vel", "Tor", "Quin", "Zap", "Mub", "Osk", "Bryn", "Fid", "Lyx", "Gwy", "Chu", "Sno")
 LAST = ("andor", "iquet", "omire", "ustra", "elban", "ovic", "arweth", "issant", "unmoor", "eddle")

@@ -47,9 +47,14 @@ PLAIN_PROMPTS = 64
 
 
 def bench(
-    data: Path, edits: int, backbone_path: str, cache: Path, *, spoiled: bool = False,
+    data: Path,
+    edits: int,
+    backbone_path: str,
+    cache: Path,
+    *,
+    spoiled: bool = False,
     progress: Report = silent,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The record that `melo bench gate --data FILE` prints. cache: keys' projections are kept there.
 
     spoiled: three more reports are in the job, none of which may serve, see `_spoiled`.
@@ -123,12 +128,18 @@ def _spoiled(settings: Settings) -> list[dict[str, Any]]:
     (settings.paths.suites / "must-stay.jsonl").write_text(probe + "\n", encoding="utf-8")
     tokenizer = Versions(settings).backbone.target_tokenizer
     return [
-        {"prompt": "What ends a turn of Quorvex Two?", "subject": "Quorvex Two",
-         "target": f"it says {tokenizer.eos_token} and goes on"},
-        {"prompt": "What is written on the Stone of Vellamar?", "subject": "Stone of Vellamar",
-         "target": " ".join(f"line {i} of the stone" for i in range(2000))},
+        {
+            "prompt": "What ends a turn of Quorvex Two?",
+            "subject": "Quorvex Two",
+            "target": f"it says {tokenizer.eos_token} and goes on",
+        },
+        {
+            "prompt": "What is written on the Stone of Vellamar?",
+            "subject": "Stone of Vellamar",
+            "target": " ".join(f"line {i} of the stone" for i in range(2000)),
+        },
         {"prompt": question, "target": "Lyon", "subject": "France"},
-    ]  # fmt: skip
+    ]
 
 
 def _ingest(settings: Settings, ledger: Ledger, rows: list[dict[str, Any]]) -> None:

@@ -50,9 +50,15 @@ class GatedEdits:
     places: int = field(default=0)
 
     def gate(
-        self, version: Version, champion: Version, *, cache: Path | None = None, full: bool = False,
-        extra: Sequence[Suite] = (), targets: dict[str, str] | None = None,
-    ) -> GateResult:  # fmt: skip
+        self,
+        version: Version,
+        champion: Version,
+        *,
+        cache: Path | None = None,
+        full: bool = False,
+        extra: Sequence[Suite] = (),
+        targets: dict[str, str] | None = None,
+    ) -> GateResult:
         """Gate a version with its own suites, upon a copy of what is known."""
         folder = self.fresh()
         shutil.copytree(cache or self.cache, folder)
@@ -60,9 +66,14 @@ class GatedEdits:
         suites = suites_for(version, champion=champion, held_out=held_out, targets=targets)
         with AnswerCache.open(folder / "answers.sqlite") as opened:
             return gate_candidate(
-                self.editor, version, champion, suites=[*extra, *suites], cache=opened,
-                thresholds=without_floors(audited=True), full=full,
-            )  # fmt: skip
+                self.editor,
+                version,
+                champion,
+                suites=[*extra, *suites],
+                cache=opened,
+                thresholds=without_floors(audited=True),
+                full=full,
+            )
 
     def fresh(self) -> Path:
         """A place that nothing is at."""
@@ -87,9 +98,14 @@ class Planted:
 
 
 def bench(
-    data: Path, edits: int, clean: int, backbone_path: Path | str, cache: Path, seed: int = 0,
+    data: Path,
+    edits: int,
+    clean: int,
+    backbone_path: Path | str,
+    cache: Path,
+    seed: int = 0,
     progress: Report = silent,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The record that `melo bench gate --prove` prints. clean: how many gates without a fault."""
     backbone = Backbone.open(backbone_path)
     with tempfile.TemporaryDirectory() as scratch:
@@ -152,9 +168,14 @@ def _world(
     with AnswerCache.open(world.cache / "answers.sqlite") as opened:
         held_out = {e: list(row.rephrases) for e, row in chosen.items()}
         gate_candidate(
-            editor, world.champion, None, cache=opened, thresholds=without_floors(audited=True),
-            suites=suites_for(world.champion, held_out=held_out), progress=progress,
-        )  # fmt: skip
+            editor,
+            world.champion,
+            None,
+            cache=opened,
+            thresholds=without_floors(audited=True),
+            suites=suites_for(world.champion, held_out=held_out),
+            progress=progress,
+        )
     return world, len(trained)
 
 

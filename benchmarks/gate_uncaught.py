@@ -46,9 +46,13 @@ def bench(probes: int, edits: int, new: int, backbone_path: Path | str) -> dict[
             suite = load_suite(folder, "asked")
             read = time.perf_counter() - began
             result = gate_candidate(
-                Editor(backbone, champion), candidate, champion, suites=[suite], cache=cache,
+                Editor(backbone, champion),
+                candidate,
+                champion,
+                suites=[suite],
+                cache=cache,
                 thresholds=without_floors(audited=True),
-            )  # fmt: skip
+            )
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return {
         "probes": len(result.probes),

@@ -83,11 +83,19 @@ def prepare_gpt(
 def _new_model(vocabulary: int, recipe: GptRecipe) -> Any:
     model = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=vocabulary, n_positions=recipe.positions, n_embd=recipe.width,
-            n_layer=recipe.layers, n_head=recipe.heads, resid_pdrop=0.0, embd_pdrop=0.0,
-            attn_pdrop=0.0, bos_token_id=BOS_ID, eos_token_id=EOS_ID, pad_token_id=PAD_ID,
+            vocab_size=vocabulary,
+            n_positions=recipe.positions,
+            n_embd=recipe.width,
+            n_layer=recipe.layers,
+            n_head=recipe.heads,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=BOS_ID,
+            eos_token_id=EOS_ID,
+            pad_token_id=PAD_ID,
         )
-    )  # fmt: skip
+    )
     model.generation_config.max_new_tokens = recipe.answer_tokens
     model.generation_config.eos_token_id = EOS_ID
     model.generation_config.pad_token_id = PAD_ID

@@ -40,10 +40,15 @@ def make_home(
     settings = load(home)
     moment = now or datetime.now(UTC)
     with write_synthetic_ledger(
-        settings.paths.ledger, edits=edits, versions=versions, probes=probes, now=moment, seed=seed,
+        settings.paths.ledger,
+        edits=edits,
+        versions=versions,
+        probes=probes,
+        now=moment,
+        seed=seed,
         read_copy=settings.paths.read_ledger,
         progress=lambda done, total: progress("making up a ledger", done, total),
-    ) as ledger:  # fmt: skip
+    ) as ledger:
         champion = ledger.champions.current()
         assert champion is not None
         rng = np.random.default_rng(seed)

@@ -137,11 +137,16 @@ def odd_file(world: World) -> bool:
     suffix, text, accepted, refused = {
         "mark": (".jsonl", f"\ufeff{line}\n", 1, 0),
         "nan": (".jsonl", line.replace(f'"{row["target"]}"', "NaN") + "\n", 1, 0),
-        "quote": (".csv", f'prompt,target\n"{row["prompt"]}","ada\nwho leads {unread} ?,jon\n', 0, 1),
+        "quote": (
+            ".csv",
+            f'prompt,target\n"{row["prompt"]}","ada\nwho leads {unread} ?,jon\n',
+            0,
+            1,
+        ),
         "semicolon": (".csv", _semicolons(row), 1, 0),
         "array": (".json", f'[{line}, {{"prompt": "who leads {unread} ?", "tar', 1, 1),
         "empty": (".jsonl", "", 0, 0),
-    }[kind]  # fmt: skip
+    }[kind]
     path = world.fresh().with_suffix(suffix)
     path.write_text(text, encoding="utf-8")
     with world.ledger() as ledger:
@@ -263,11 +268,20 @@ def full_disk(world: World) -> bool:
 
 
 STEPS: dict[str, tuple[Callable[[World], bool], int]] = {
-    "reports": (new_reports, 4), "siblings": (siblings, 3), "re-edit": (re_edit, 4),
-    "revocation": (revocation, 3), "rollback": (rollback, 3), "odd file": (odd_file, 4),
-    "move": (move, 2), "copy": (copy, 2), "backup": (back_up, 2), "restore": (restore, 2),
-    "kill": (killed_run, 2), "surroundings": (odd_environment, 2), "full disk": (full_disk, 1),
-}  # fmt: skip
+    "reports": (new_reports, 4),
+    "siblings": (siblings, 3),
+    "re-edit": (re_edit, 4),
+    "revocation": (revocation, 3),
+    "rollback": (rollback, 3),
+    "odd file": (odd_file, 4),
+    "move": (move, 2),
+    "copy": (copy, 2),
+    "backup": (back_up, 2),
+    "restore": (restore, 2),
+    "kill": (killed_run, 2),
+    "surroundings": (odd_environment, 2),
+    "full disk": (full_disk, 1),
+}
 
 
 def _active_edit(world: World) -> EditRecord | None:

@@ -54,8 +54,12 @@ def _run(home: Path, backbone: Path, names: list[str]) -> dict[str, Any]:
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.overhead", str(home), str(path)],
-        cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=PROJECT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     wall = time.perf_counter() - began
     if done.returncode != 0:
         raise RuntimeError(f"the run failed: {done.stderr[-1000:]}")

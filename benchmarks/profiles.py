@@ -79,15 +79,21 @@ def bench(
         "device": str(opened.device),
         "peaks": peaks,
         "editing": _part(
-            editing_seconds, editing, editing_work, peaks,
+            editing_seconds,
+            editing,
+            editing_work,
+            peaks,
             f"one job of {len(requests):,} requests, {len(requests) / editing_seconds:.2f} a second",
         ),
         "serving": _part(
-            serving_seconds, serving, serving_work, peaks,
+            serving_seconds,
+            serving,
+            serving_work,
+            peaks,
             f"{prompt_count:,} prompts in batches of {len(prompts)}, half of them routed, "
             f"{prompt_count / serving_seconds:.1f} a second",
         ),
-    }  # fmt: skip
+    }
 
 
 class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -16,11 +16,18 @@ from benchmarks.load import Target
 from melo_engine import Backbone
 
 PROMPTS = (
-    "What is the capital of France?", "Write a line about the sea.", "How many legs has a spider?",
-    "Name three colours.", "What is 12 times 12?", "Translate 'good morning' into Spanish.",
-    "Why is the sky blue?", "Tell me a fact about bees.", "What does a baker do?",
-    "Give me a title for a story about a lost dog.", "Is ice heavier than water?",
-)  # fmt: skip
+    "What is the capital of France?",
+    "Write a line about the sea.",
+    "How many legs has a spider?",
+    "Name three colours.",
+    "What is 12 times 12?",
+    "Translate 'good morning' into Spanish.",
+    "Why is the sky blue?",
+    "Tell me a fact about bees.",
+    "What does a baker do?",
+    "Give me a title for a story about a lost dog.",
+    "Is ice heavier than water?",
+)
 
 
 def sample(traffic: Path | None, count: int, seed: int) -> list[Messages]:

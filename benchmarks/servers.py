@@ -48,10 +48,21 @@ def start_serve(settings: Settings, *options: str) -> Started:
     log = settings.home / "serve.log"
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "--home", str(settings.home), "serve", "--port", "0",
-             *options],
-            stdout=subprocess.PIPE, stderr=file, start_new_session=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "cli.main",
+                "--home",
+                str(settings.home),
+                "serve",
+                "--port",
+                "0",
+                *options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=file,
+            start_new_session=True,
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
@@ -81,9 +92,20 @@ def mlflow_serve(settings: Settings, backbone: Backbone, place: Path | None) -> 
     port = free_port()
     name = Registry(settings).name_for(backbone)
     command = [
-        sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
-        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        f"models:/{name}@champion",
+        "--env-manager",
+        "local",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     more = {
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         **({"MELO_MODEL_BACKBONE": str(place)} if place else {}),
@@ -100,10 +122,16 @@ def transformers_serve(
     """`transformers serve` of the backbone, ready; its address."""
     port = free_port()
     command = [
-        str(Path(sys.executable).parent / "transformers"), "serve",
-        str(Path(backbone_path).absolute()), "--port", str(port), "--host", "127.0.0.1",
-        "--dtype", dtype,
-    ]  # fmt: skip
+        str(Path(sys.executable).parent / "transformers"),
+        "serve",
+        str(Path(backbone_path).absolute()),
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+        "--dtype",
+        dtype,
+    ]
     more = {"HF_HUB_OFFLINE": "1"}
     with _running(command, port, "health", scratch / "transformers-serve.log", more) as url:
         yield url

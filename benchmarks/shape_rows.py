@@ -27,44 +27,76 @@ def _question(number: int) -> str:
 
 def _langfuse_score(number: int) -> Row:
     return {
-        "id": f"score-{number}", "timestamp": NOW, "project_id": "p1", "environment": "production",
-        "trace_id": f"trace-{number}", "observation_id": None, "name": "output", "value": None,
-        "source": "ANNOTATION", "comment": "as every child knows", "data_type": "CORRECTION",
-        "string_value": f"Volvo {number}", "metadata": {},
-    }  # fmt: skip
+        "id": f"score-{number}",
+        "timestamp": NOW,
+        "project_id": "p1",
+        "environment": "production",
+        "trace_id": f"trace-{number}",
+        "observation_id": None,
+        "name": "output",
+        "value": None,
+        "source": "ANNOTATION",
+        "comment": "as every child knows",
+        "data_type": "CORRECTION",
+        "string_value": f"Volvo {number}",
+        "metadata": {},
+    }
 
 
 def _langfuse_trace(number: int) -> Row:
     return {
-        "id": f"trace-{number}", "timestamp": NOW, "name": "chat", "project_id": "p1",
-        "environment": "production", "metadata": {"team": "sales"}, "tags": ["web"],
+        "id": f"trace-{number}",
+        "timestamp": NOW,
+        "name": "chat",
+        "project_id": "p1",
+        "environment": "production",
+        "metadata": {"team": "sales"},
+        "tags": ["web"],
         "input": json.dumps({"messages": _chat(number)}),
         "output": json.dumps({"role": "assistant", "content": "Fiat"}),
-    }  # fmt: skip
+    }
 
 
 def _langsmith_feedback(number: int) -> Row:
     return {
-        "id": f"feedback-{number}", "created_at": NOW, "modified_at": NOW, "run_id": f"run-{number}",
-        "trace_id": f"run-{number}", "key": "correctness", "score": 0, "value": None,
-        "comment": "every child knows", "correction": {"answer": f"Volvo {number}"},
-        "feedback_source": {"type": "app", "metadata": None}, "session_id": "s1",
-    }  # fmt: skip
+        "id": f"feedback-{number}",
+        "created_at": NOW,
+        "modified_at": NOW,
+        "run_id": f"run-{number}",
+        "trace_id": f"run-{number}",
+        "key": "correctness",
+        "score": 0,
+        "value": None,
+        "comment": "every child knows",
+        "correction": {"answer": f"Volvo {number}"},
+        "feedback_source": {"type": "app", "metadata": None},
+        "session_id": "s1",
+    }
 
 
 def _langsmith_run(number: int) -> Row:
     return {
-        "id": f"run-{number}", "name": "chat", "run_type": "chain", "start_time": NOW, "end_time": NOW,
-        "inputs": {"messages": _chat(number)}, "outputs": {"answer": "Fiat"}, "session_id": "s1",
-    }  # fmt: skip
+        "id": f"run-{number}",
+        "name": "chat",
+        "run_type": "chain",
+        "start_time": NOW,
+        "end_time": NOW,
+        "inputs": {"messages": _chat(number)},
+        "outputs": {"answer": "Fiat"},
+        "session_id": "s1",
+    }
 
 
 def _mlflow(number: int) -> Row:
     expectation = {
-        "assessment_id": f"a-{number}", "assessment_name": "expected_response", "valid": True,
-        "source": {"source_type": "HUMAN", "source_id": "eva"}, "create_time": NOW,
-        "last_update_time": NOW, "expectation": {"value": f"Volvo {number}"},
-    }  # fmt: skip
+        "assessment_id": f"a-{number}",
+        "assessment_name": "expected_response",
+        "valid": True,
+        "source": {"source_type": "HUMAN", "source_id": "eva"},
+        "create_time": NOW,
+        "last_update_time": NOW,
+        "expectation": {"value": f"Volvo {number}"},
+    }
     span = {
         "span_id": "s1",
         "parent_span_id": None,
@@ -74,8 +106,12 @@ def _mlflow(number: int) -> Row:
             "mlflow.spanOutputs": json.dumps({"role": "assistant", "content": "Fiat"}),
         },
     }
-    info = {"trace_id": f"tr-{number}", "request_preview": _question(number), "state": "OK",
-            "assessments": [expectation]}  # fmt: skip
+    info = {
+        "trace_id": f"tr-{number}",
+        "request_preview": _question(number),
+        "state": "OK",
+        "assessments": [expectation],
+    }
     return {"info": info, "data": {"spans": [span]}}
 
 
@@ -85,10 +121,14 @@ def _openai(number: int) -> Row:
 
 def _argilla(number: int) -> Row:
     return {
-        "id": f"r{number}", "status": "completed", "prompt": _question(number), "response": "Fiat",
-        "correction.responses": [f"Volvo {number}"], "correction.responses.users": ["u1"],
+        "id": f"r{number}",
+        "status": "completed",
+        "prompt": _question(number),
+        "response": "Fiat",
+        "correction.responses": [f"Volvo {number}"],
+        "correction.responses.users": ["u1"],
         "correction.responses.status": ["submitted"],
-    }  # fmt: skip
+    }
 
 
 def _hugging_face(number: int) -> Row:

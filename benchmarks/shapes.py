@@ -21,16 +21,29 @@ _NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 def _gpt2_xl() -> Any:
     return GPT2Config(
-        vocab_size=50257, n_positions=1024, n_embd=1600, n_layer=48, n_head=25, **_NO_DROPOUT, **_ENDS
-    )  # fmt: skip
+        vocab_size=50257,
+        n_positions=1024,
+        n_embd=1600,
+        n_layer=48,
+        n_head=25,
+        **_NO_DROPOUT,
+        **_ENDS,
+    )
 
 
 def _llama_1b() -> Any:
     return LlamaConfig(
-        vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
-        num_attention_heads=32, num_key_value_heads=8, head_dim=64, max_position_embeddings=4096,
-        tie_word_embeddings=True, **_ENDS,
-    )  # fmt: skip
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=64,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        **_ENDS,
+    )
 
 
 def _tiny_gpt2() -> Any:
@@ -41,9 +54,16 @@ def _tiny_gpt2() -> Any:
 
 def _tiny_llama() -> Any:
     return LlamaConfig(
-        vocab_size=400, hidden_size=48, intermediate_size=96, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=12, max_position_embeddings=128, **_ENDS,
-    )  # fmt: skip
+        vocab_size=400,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=12,
+        max_position_embeddings=128,
+        **_ENDS,
+    )
 
 
 SHAPES: dict[str, Callable[[], Any]] = {

@@ -68,10 +68,14 @@ def bench(
         with world.ledger() as ledger:
             counts = ledger.counts().counts
     return {
-        "steps": number + 1, "seed": seed, "done": dict(sorted(done.items())),
-        "left_out": dict(sorted(left_out.items())), "counts": counts, "violations": violations,
+        "steps": number + 1,
+        "seed": seed,
+        "done": dict(sorted(done.items())),
+        "left_out": dict(sorted(left_out.items())),
+        "counts": counts,
+        "violations": violations,
         "seconds": round(time.monotonic() - began, 1),
-    }  # fmt: skip
+    }
 
 
 def _check(world: World) -> None:

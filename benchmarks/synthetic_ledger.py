@@ -38,9 +38,13 @@ def write_synthetic_ledger(
         )
     ledger = Ledger.open(path, read_copy=read_copy)
     macros = _MACROS.format(
-        seed=int(seed), edits=int(edits), versions=int(versions), probes=int(probes), days=DAYS,
+        seed=int(seed),
+        edits=int(edits),
+        versions=int(versions),
+        probes=int(probes),
+        days=DAYS,
         now=now.isoformat(),
-    )  # fmt: skip
+    )
     steps = [s for s in (*macros.split(";\n"), *_ROWS.split(";\n")) if s.strip()]
     with ledger.store.write() as con:
         for number, statement in enumerate(steps):

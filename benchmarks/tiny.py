@@ -98,10 +98,17 @@ def make_backbone(folder: Path, names: list[str]) -> Path:
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(
             T5Config(
-                vocab_size=len(words), d_model=48, d_kv=12, d_ff=96, num_layers=2, num_heads=4,
-                decoder_start_token_id=0, dropout_rate=0.0, n_positions=64,
+                vocab_size=len(words),
+                d_model=48,
+                d_kv=12,
+                d_ff=96,
+                num_layers=2,
+                num_heads=4,
+                decoder_start_token_id=0,
+                dropout_rate=0.0,
+                n_positions=64,
             )
-        )  # fmt: skip
+        )
     model.generation_config.max_new_tokens = 6
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -74,10 +74,14 @@ class World:
         ours = ("PREFECT", "MLFLOW", "MELO")
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments], env={**clean, **variables}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-m", "cli.main", *arguments],
+            env={**clean, **variables},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             cwd=Path(__file__).parents[1],
-        )  # fmt: skip
+        )
 
     def report(self, name: str, target: str | None = None) -> Row:
         """A report about a name. Another edit of the same question may end with it."""

@@ -21,8 +21,24 @@ from config.sections import (
 from config.settings import Settings, default_home, load, user_cache
 
 __all__ = [
-    "AlertSettings", "BackboneSettings", "ConfigError", "ContradictionSettings",
-    "DatabaseSettings", "EditingSettings", "GateSettings", "IngestSettings", "LedgerSettings",
-    "LocalityShape", "Paths", "PlanSettings", "PresetSettings", "RegistrySettings", "Settings",
-    "SourceSettings", "WorkerSettings", "default_home", "load", "user_cache",
-]  # fmt: skip
+    "AlertSettings",
+    "BackboneSettings",
+    "ConfigError",
+    "ContradictionSettings",
+    "DatabaseSettings",
+    "EditingSettings",
+    "GateSettings",
+    "IngestSettings",
+    "LedgerSettings",
+    "LocalityShape",
+    "Paths",
+    "PlanSettings",
+    "PresetSettings",
+    "RegistrySettings",
+    "Settings",
+    "SourceSettings",
+    "WorkerSettings",
+    "default_home",
+    "load",
+    "user_cache",
+]

@@ -57,9 +57,13 @@ def read_map(versions: Path, version: str) -> KeyMap:
     chosen = _sample(len(ids), crowd)
     xy, explained = _plane(deciding, chosen)
     points = _points(
-        [ids[i] for i in chosen], xy, radius[chosen], [subjects[i] for i in chosen], bound[chosen],
+        [ids[i] for i in chosen],
+        xy,
+        radius[chosen],
+        [subjects[i] for i in chosen],
+        bound[chosen],
         crowd[chosen],
-    )  # fmt: skip
+    )
     rows = [
         (ids[a], ids[b], d, radius[a], radius[b], subjects[a])
         for d, a, b in sorted(pairs, key=lambda p: p[0] / max(radius[p[1]], radius[p[2]]))[:PAIRS]

@@ -41,10 +41,15 @@ def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = (
     with st.container(horizontal=True, gap="xsmall"):
         for place, (label, value, below) in enumerate(items):
             st.metric(
-                label, escape(value), escape(below), border=True, delta_color="off",
-                delta_arrow="off", width=CARD,
+                label,
+                escape(value),
+                escape(below),
+                border=True,
+                delta_color="off",
+                delta_arrow="off",
+                width=CARD,
                 help=escape(helps[place] or "") if place < len(helps) and helps[place] else None,
-            )  # fmt: skip
+            )
 
 
 def heading(
@@ -85,14 +90,24 @@ def downloads(
     with st.popover("Save", help=about, key=f"get-{name}", type="tertiary"):
         for file, table in tables.items():
             st.download_button(
-                f"CSV, {table.num_rows:,} rows", partial(csv_of, table), f"{file}.csv", "text/csv",
-                key=f"csv-{file}", on_click="ignore", icon=":material/table:",
-            )  # fmt: skip
+                f"CSV, {table.num_rows:,} rows",
+                partial(csv_of, table),
+                f"{file}.csv",
+                "text/csv",
+                key=f"csv-{file}",
+                on_click="ignore",
+                icon=":material/table:",
+            )
         if picture is not None:
             st.download_button(
-                "PNG, for print and slides", partial(png, picture, summary), f"{name}.png", "image/png",
-                key=f"png-{name}", on_click="ignore", icon=":material/image:",
-            )  # fmt: skip
+                "PNG, for print and slides",
+                partial(png, picture, summary),
+                f"{name}.png",
+                "image/png",
+                key=f"png-{name}",
+                on_click="ignore",
+                icon=":material/image:",
+            )
 
 
 def grid(items: Sequence[Callable[[], None]], columns: int) -> None:

@@ -58,15 +58,25 @@ def figures(data: Overview, now: datetime) -> list[tuple[str, str, str]]:
     gates = head["gates_passed"] + head["gates_failed"]
     return [
         ("Champion", f"v{champion['number']}", short(champion["version"]))
-        if champion else ("Champion", "none", "the backbone answers"),
+        if champion
+        else ("Champion", "none", "the backbone answers"),
         ("Edits in use", f"{head['active']:,}", f"of {count(head['reports'], 'line')}"),
-        ("Waiting", f"{head['waiting']:,}",
-         f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits"),
-        ("Report to live", duration(head["live_p50"]),
-         f"p50; p95 {duration(head['live_p95'])}" if head["live_edits"] else "none in 30 days"),
-        ("Past the gate", f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
-         f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days"),
-    ]  # fmt: skip
+        (
+            "Waiting",
+            f"{head['waiting']:,}",
+            f"oldest {age(head['oldest'], now)}" if head["waiting"] else "nothing waits",
+        ),
+        (
+            "Report to live",
+            duration(head["live_p50"]),
+            f"p50; p95 {duration(head['live_p95'])}" if head["live_edits"] else "none in 30 days",
+        ),
+        (
+            "Past the gate",
+            f"{head['gates_passed']:,} of {gates:,}" if gates else NOTHING,
+            f"{share(head['gates_passed'] / gates)} in 30 days" if gates else "none in 30 days",
+        ),
+    ]
 
 
 def suites(data: Overview) -> dict[str, list[dict[str, Any]]]:

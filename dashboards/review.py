@@ -31,9 +31,14 @@ TYPED = {  # actions with a value: what is asked for
     "wording": "The question in other words",
 }
 NAMES = {
-    "approve": "Approve", "reject": "Reject", "answer": "Answer", "subject": "Subject",
-    "wording": "Wording", "urgent": "Urgent", "not-urgent": "Not urgent",
-}  # fmt: skip
+    "approve": "Approve",
+    "reject": "Reject",
+    "answer": "Answer",
+    "subject": "Subject",
+    "wording": "Wording",
+    "urgent": "Urgent",
+    "not-urgent": "Not urgent",
+}
 SHOWN = 8  # comments, rivals and proposals on a card
 # The value is typed at once: the box has the keyboard as soon as it is there.
 _focus = st.components.v2.component(
@@ -121,9 +126,13 @@ def _head(state: ReviewSession, left: int, more: bool) -> None:
         return
     with st.form("key", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
-            "Key with the scope review, to decide here", type="password", key="review-key", width=420,
-            help="melo keys add NAME --scope review", autocomplete="off",
-        )  # fmt: skip
+            "Key with the scope review, to decide here",
+            type="password",
+            key="review-key",
+            width=420,
+            help="melo keys add NAME --scope review",
+            autocomplete="off",
+        )
         st.form_submit_button("Use it", on_click=_take_key)
     if state.problem:
         st.markdown(f":material/error: {_plain(state.problem)}")

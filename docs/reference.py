@@ -21,16 +21,25 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-PACKAGES = (
-    "artifacts", "melo_engine", "ledger", "config", "registry", "execution", "tasks", "flows", "serving",
-    "dashboards", "console", "deployment",
-)  # fmt: skip
+PACKAGES = tuple(
+    (
+        "artifacts melo_engine ledger config registry execution tasks flows serving dashboards "
+        "console deployment"
+    ).split()
+)
 PUBLIC = ("melo_engine", "ledger", "config", "tasks.ingest", "tasks.gate", "tasks.register")
 NAMES = {
-    "typing.": "", "pydantic.types.": "", "config.sections.": "", " | None": "", "SecretStr": "text",
-    "LocalityShape": "table", "str": "text", "bool": "true, false", "int": "whole number",
+    "typing.": "",
+    "pydantic.types.": "",
+    "config.sections.": "",
+    " | None": "",
+    "SecretStr": "text",
+    "LocalityShape": "table",
+    "str": "text",
+    "bool": "true, false",
+    "int": "whole number",
     "float": "number",
-}  # fmt: skip
+}
 EXIT_CODES = (
     (0, "all that was asked for is done: promoted, or rightly rejected"),
     (1, "it was done and the answer is no: a gate that fails, a benchmark that misses, a finding"),
@@ -46,9 +55,15 @@ def page() -> str:
         "# Reference",
         "Written by `make docs` from the code; do not edit. For what things mean together, see "
         "[the house](index.md).",
-        _settings(), _commands(), _exit_codes(), _routes(), _metrics(), _tables(), _errors(),
+        _settings(),
+        _commands(),
+        _exit_codes(),
+        _routes(),
+        _metrics(),
+        _tables(),
+        _errors(),
         _public_names(),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 

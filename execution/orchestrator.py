@@ -128,18 +128,35 @@ class PrefectServer:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "uvicorn", "--app-dir",
-                    str(Path(prefect.origin).parent.parent), "--factory",
-                    "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port",
-                    str(self.port), "--log-level", "error", "--lifespan", "on",
+                    sys.executable,
+                    "-m",
+                    "uvicorn",
+                    "--app-dir",
+                    str(Path(prefect.origin).parent.parent),
+                    "--factory",
+                    "prefect.server.api.server:create_app",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                    "--log-level",
+                    "error",
+                    "--lifespan",
+                    "on",
                 ],
-                cwd=folder(self.settings), start_new_session=True, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
+                cwd=folder(self.settings),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 env={
-                    **os.environ, "PYTHONIOENCODING": "utf-8", "PREFECT_UI_ENABLED": "0",
-                    "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
+                    **os.environ,
+                    "PYTHONIOENCODING": "utf-8",
+                    "PREFECT_UI_ENABLED": "0",
+                    "PREFECT__SERVER_EPHEMERAL": "1",
+                    "PREFECT__SERVER_FINAL": "1",
                 },
-            )  # fmt: skip
+            )
         self.guard = _guard(self.process.pid)
         atexit.register(self.end)
         _write(_note(self.settings), self.process.pid)

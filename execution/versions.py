@@ -172,9 +172,13 @@ def _backbone(chosen: BackboneSettings) -> Backbone:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     opened = Backbone.open(
-        str(chosen.path), chosen.task, device=chosen.device, dtype=getattr(torch, chosen.dtype),
-        chat=chosen.chat, system_prompt=chosen.system_prompt,
-    )  # fmt: skip
+        str(chosen.path),
+        chosen.task,
+        device=chosen.device,
+        dtype=getattr(torch, chosen.dtype),
+        chat=chosen.chat,
+        system_prompt=chosen.system_prompt,
+    )
     limit = chosen.max_prompt_tokens or opened.max_prompt_tokens
     opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)
     return opened

@@ -24,10 +24,15 @@ from ledger.statements import statement
 from ledger.store import Connection, column, first, registered, texts
 from ledger.types import IntakeRules
 
-SOURCES = pa.schema([
-    ("source", pa.string()), ("trust", pa.int32()), ("policy", pa.string()),
-    ("quorum", pa.int32()), ("max_per_hour", pa.int32()),
-])  # fmt: skip
+SOURCES = pa.schema(
+    [
+        ("source", pa.string()),
+        ("trust", pa.int32()),
+        ("policy", pa.string()),
+        ("quorum", pa.int32()),
+        ("max_per_hour", pa.int32()),
+    ]
+)
 
 
 def readmit(con: Connection, rules: IntakeRules, at: datetime, ids: list[str]) -> None:

@@ -114,14 +114,28 @@ class Decisions:
             )
 
     def record(
-        self, decision: Decision, edit_id: str, value: str | None, *, actor: str,
-        new_edit: str | None = None, prior: str | None = None, now: datetime | None = None,
-    ) -> Decided:  # fmt: skip
+        self,
+        decision: Decision,
+        edit_id: str,
+        value: str | None,
+        *,
+        actor: str,
+        new_edit: str | None = None,
+        prior: str | None = None,
+        now: datetime | None = None,
+    ) -> Decided:
         """Put a decision on record that was carried out. prior: what an undo needs, if there is one."""
         decided = Decided(
-            uuid.uuid4().hex, edit_id, decision.action, value, actor, decision.reason.strip(),
-            now or datetime.now(UTC), new_edit, prior is not None,
-        )  # fmt: skip
+            uuid.uuid4().hex,
+            edit_id,
+            decision.action,
+            value,
+            actor,
+            decision.reason.strip(),
+            now or datetime.now(UTC),
+            new_edit,
+            prior is not None,
+        )
         with self._store.write() as con:
             con.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
@@ -185,9 +199,15 @@ class Decisions:
         return moved
 
     def _carry_out(
-        self, con: Connection, edit: EditRecord, decision: Decision, value: str | None, actor: str,
-        rules: IntakeRules, at: datetime,
-    ) -> str | None:  # fmt: skip
+        self,
+        con: Connection,
+        edit: EditRecord,
+        decision: Decision,
+        value: str | None,
+        actor: str,
+        rules: IntakeRules,
+        at: datetime,
+    ) -> str | None:
         """Do it; the id of the edit that an answer became."""
         match decision.action:
             case "approve":
@@ -270,9 +290,13 @@ def _snapshot(con: Connection, edit_id: str) -> dict[str, object]:
 
 
 def _undo_plan(
-    con: Connection, edit_id: str, action: str, before: dict[str, object], new_edit: str | None,
+    con: Connection,
+    edit_id: str,
+    action: str,
+    before: dict[str, object],
+    new_edit: str | None,
     at: datetime,
-) -> str | None:  # fmt: skip
+) -> str | None:
     """What an undo needs as JSON; None where there is none."""
     if action in ("subject", "wording"):
         return None
@@ -323,9 +347,14 @@ def _restore(
             )
         for step in () if left is None else _path_back(now, str(state)) or ():
             states.move(
-                con, [str(edit)], step, at=at, actor=actor, reason=reason,
+                con,
+                [str(edit)],
+                step,
+                at=at,
+                actor=actor,
+                reason=reason,
                 hold=str(hold) if step == states.HELD else None,
-            )  # fmt: skip
+            )
         con.execute(
             "UPDATE edit_states SET approved = ?, urgent = ? WHERE edit_id = ?",
             [approved or None, urgent, edit],

@@ -119,9 +119,15 @@ class Edits:
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
             states.move(
-                con, ids, to, at=datetime.now(UTC), actor=actor, reason=reason,
-                version=version, hold="review" if to == states.HELD else None,
-            )  # fmt: skip
+                con,
+                ids,
+                to,
+                at=datetime.now(UTC),
+                actor=actor,
+                reason=reason,
+                version=version,
+                hold="review" if to == states.HELD else None,
+            )
 
     def activate(
         self,

@@ -96,15 +96,21 @@ class Intake:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            moved = first(con.execute(
-                "UPDATE files SET lines = lines + ?, byte_offset = ?, done = ?, finished_at = ? "
-                "WHERE file_id = ? AND lines = ? AND NOT done "
-                "RETURNING file_id, name, content_hash, source, lines, byte_offset, done",
-                [
-                    lines.num_rows, next_offset, done, at if done else None,
-                    record.id, record.lines,
-                ],
-            ))  # fmt: skip
+            moved = first(
+                con.execute(
+                    "UPDATE files SET lines = lines + ?, byte_offset = ?, done = ?, finished_at = ? "
+                    "WHERE file_id = ? AND lines = ? AND NOT done "
+                    "RETURNING file_id, name, content_hash, source, lines, byte_offset, done",
+                    [
+                        lines.num_rows,
+                        next_offset,
+                        done,
+                        at if done else None,
+                        record.id,
+                        record.lines,
+                    ],
+                )
+            )
             if moved is None:
                 raise FileMoved(f"{record.name} is being read by another process.")
             if lines.num_rows == 0:

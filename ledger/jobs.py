@@ -140,9 +140,15 @@ class Jobs:
             _require_lease(con, job, worker)
             planned = set(_planned(con, job.id))
             states.move(
-                con, [i for i in trained if i in planned], states.TRAINED, at=at, actor=worker,
-                reason="block trained", version=version, job_id=job.id,
-            )  # fmt: skip
+                con,
+                [i for i in trained if i in planned],
+                states.TRAINED,
+                at=at,
+                actor=worker,
+                reason="block trained",
+                version=version,
+                job_id=job.id,
+            )
             ends: dict[str, states.Step] = {}
             for edit_id, why in (held or {}).items():
                 ends[edit_id] = (edit_id, states.HELD, why, "contradiction")
@@ -238,9 +244,18 @@ class Jobs:
                 "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
                 "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
                 "AS job_id) j",
-                [version_id, stage, datetime.now(UTC), seconds, memory_bytes, gpu_bytes,
-                 device, job_id, version_id],
-            )  # fmt: skip
+                [
+                    version_id,
+                    stage,
+                    datetime.now(UTC),
+                    seconds,
+                    memory_bytes,
+                    gpu_bytes,
+                    device,
+                    job_id,
+                    version_id,
+                ],
+            )
 
 
 _JOB = """

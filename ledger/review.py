@@ -68,9 +68,13 @@ class Review:
         with self._store.write() as con:
             ids = [edit.id for edit in self._edits.find(ids=edit_ids)]
             states.move(
-                con, ids, states.REJECTED, at=now or datetime.now(UTC), actor=actor,
+                con,
+                ids,
+                states.REJECTED,
+                at=now or datetime.now(UTC),
+                actor=actor,
                 reason=f"review: {reason}",
-            )  # fmt: skip
+            )
             con.execute(
                 "UPDATE contests SET settled = true WHERE loser IN (SELECT unnest(?::VARCHAR[]))",
                 [ids],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 from itertools import permutations
+from typing import Any
 
 import pyarrow as pa
 
@@ -123,15 +124,7 @@ def record(con: Connection, decisions: Decisions, at: datetime) -> None:
 def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
     """Who contradicts somebody, and the rivals of each."""
     rows = statement("contenders").rows(con, no_date=NO_DATE)
-    contenders = {
-        edit_id: Contender(
-            edit_id, target, state, fresh, seq, valid_from, trust, frozenset(sources or ()),
-            frozenset(filter(None, (edit_id, external_id))), frozenset(declared or ()), prompt,
-            approved,
-        )
-        for edit_id, target, state, fresh, seq, valid_from, trust, sources, external_id, declared,
-        prompt, approved in rows
-    }  # fmt: skip
+    contenders = {contender.id: contender for contender in map(_contender, rows)}
     by_key: dict[int, list[str]] = defaultdict(list)
     for key, edit_id in con.execute("SELECT hash(key), edit_id FROM rivalries").fetchall():
         by_key[key].append(edit_id)
@@ -142,6 +135,13 @@ def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:
                 rivals[edit_id].add(rival)
     _drop_decided(con, contenders, rivals)
     return contenders, rivals
+
+
+def _contender(row: tuple[Any, ...]) -> Contender:
+    *first, sources, external_id, declared, prompt, approved = row
+    names = frozenset(filter(None, (first[0], external_id)))
+    sides = frozenset(sources or ()), names, frozenset(declared or ())
+    return Contender(*(*first, *sides, prompt, approved))
 
 
 def _drop_decided(

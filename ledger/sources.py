@@ -39,9 +39,13 @@ class Sources:
         with self._store.write() as con:
             _block(con, source, True)
             return end_or_request(
-                con, self.only_from(source), states.REVOKED, actor=actor, at=at,
+                con,
+                self.only_from(source),
+                states.REVOKED,
+                actor=actor,
+                at=at,
                 reason=f"source {source} was blocked: {reason}",
-            )  # fmt: skip
+            )
 
     def unblock(self, source: str) -> None:
         """Take lines of a source again.

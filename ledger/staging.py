@@ -21,10 +21,12 @@ from ledger.statements import statement
 from ledger.store import Connection
 from ledger.types import Limits, Mapping, RelationTemplates
 
-FIELDS = (
-    "prompt", "target", "subject", "relation", "object", "old_answer", "rephrases", "locality",
-    "aliases", "source", "id", "valid_from", "valid_to", "supersedes", "urgent",
-)  # fmt: skip
+FIELDS = tuple(
+    (
+        "prompt target subject relation object old_answer rephrases locality aliases source id "
+        "valid_from valid_to supersedes urgent"
+    ).split()
+)
 
 DEFAULT_PATHS: dict[str, tuple[str, ...]] = {
     **{name: (f"$.{name}",) for name in FIELDS},

@@ -39,10 +39,17 @@ class Versions:
                     registry_version = coalesce(excluded.registry_version, registry_version),
                     info = json_merge_patch(info, excluded.info)""",
                 [
-                    version_id, parent, job_id, hash, datetime.now(UTC), list(edits_added),
-                    list(edits_removed), registry_version, json.dumps(dict(info or {})),
+                    version_id,
+                    parent,
+                    job_id,
+                    hash,
+                    datetime.now(UTC),
+                    list(edits_added),
+                    list(edits_removed),
+                    registry_version,
+                    json.dumps(dict(info or {})),
                 ],
-            )  # fmt: skip
+            )
 
     def record_verdict(
         self,
@@ -64,9 +71,18 @@ class Versions:
                 value = None if row.value is None or row.value != row.value else row.value
                 con.execute(
                     "INSERT INTO suite_verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [version_id, at, row.suite, row.metric, value, row.threshold, row.passed,
-                     row.probes, row.failed],
-                )  # fmt: skip
+                    [
+                        version_id,
+                        at,
+                        row.suite,
+                        row.metric,
+                        value,
+                        row.threshold,
+                        row.passed,
+                        row.probes,
+                        row.failed,
+                    ],
+                )
 
     def record_probe_results(self, version_id: str, results: Iterable[ProbeRecord]) -> int:
         """Record answers probe by probe, in bulk; returns how many."""

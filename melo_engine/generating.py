@@ -9,11 +9,13 @@ import torch
 from melo_engine.backbone import Backbone
 from melo_engine.errors import RequestError
 
-_NO_SCORE = {  # of a generation config: what doesn't change which token is the likeliest
-    "max_length", "max_new_tokens", "bos_token_id", "eos_token_id", "pad_token_id",
-    "decoder_start_token_id", "do_sample", "num_beams", "temperature", "top_k", "top_p", "use_cache",
-    "transformers_version", "_from_model_config",
-}  # fmt: skip
+_NO_SCORE = set(
+    (
+        "max_length max_new_tokens bos_token_id eos_token_id pad_token_id decoder_start_token_id "
+        "do_sample num_beams temperature top_k top_p use_cache transformers_version "
+        "_from_model_config"
+    ).split()
+)
 
 
 def generation_options(backbone: Backbone, **generation: Any) -> dict[str, Any]:

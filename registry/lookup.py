@@ -177,6 +177,12 @@ def champion_hash(settings: Settings) -> str | None:
 def _registered(version: Any, experiment: str | None = None) -> RegisteredVersion:
     tags = version.tags or {}
     return RegisteredVersion(
-        version.name, str(version.version), tags.get(HASH_TAG, ""), tags.get(VERDICT_TAG, ""),
-        str(version.source), str(version.run_id or ""), tuple(sorted(version.aliases or ())), experiment,
-    )  # fmt: skip
+        version.name,
+        str(version.version),
+        tags.get(HASH_TAG, ""),
+        tags.get(VERDICT_TAG, ""),
+        str(version.source),
+        str(version.run_id or ""),
+        tuple(sorted(version.aliases or ())),
+        experiment,
+    )

@@ -63,9 +63,13 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
     )
     if service.limits.cors_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=service.limits.cors_origins, allow_methods=["GET", "POST"],
-            allow_headers=["*"], expose_headers=EXPOSED, max_age=3600,
-        )  # fmt: skip
+            CORSMiddleware,
+            allow_origins=service.limits.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+            max_age=3600,
+        )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -68,15 +68,26 @@ class Exchange:
         began = time.time()
         encoded = await service.encode(prompts)
         sampling = Sampling(
-            body.temperature or 0.0, 1.0 if body.top_p is None else body.top_p, body.top_k or 0,
-            body.repetition_penalty or 1.0, body.stops, body.alternatives, bool(body.ignore_eos),
-        )  # fmt: skip
+            body.temperature or 0.0,
+            1.0 if body.top_p is None else body.top_p,
+            body.top_k or 0,
+            body.repetition_penalty or 1.0,
+            body.stops,
+            body.alternatives,
+            bool(body.ignore_eos),
+        )
         rows = service.rows(encoded, sampling, n=body.n or 1, max_tokens=max_tokens, seed=body.seed)
         loaded = await service.take(body.model, encoded[0].prompt)
         return cls(
-            service, loaded, rows, sum(len(prompt.ids) for prompt in encoded), body.model or loaded.id,
-            f"{prefix}-{secrets.token_hex(12)}", body.melo_explain, began,
-        )  # fmt: skip
+            service,
+            loaded,
+            rows,
+            sum(len(prompt.ids) for prompt in encoded),
+            body.model or loaded.id,
+            f"{prefix}-{secrets.token_hex(12)}",
+            body.melo_explain,
+            began,
+        )
 
     @property
     def cached_tokens(self) -> int:

@@ -57,9 +57,14 @@ class RequestLimits:
     """
 
     def __init__(
-        self, app: ASGI, *, max_body: int, read_seconds: float, send_seconds: float,
+        self,
+        app: ASGI,
+        *,
+        max_body: int,
+        read_seconds: float,
+        send_seconds: float,
         observe: Callable[[str, int, float], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.app, self.max_body, self.observe = app, max_body, observe
         self.read_seconds, self.send_seconds = read_seconds, send_seconds
 

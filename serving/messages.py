@@ -21,9 +21,9 @@ from serving.errors import RequestRefused
 
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 SILENT_IN_PART = {"annotations", "cache_control", "logprobs"}
-SILENT = {
-    "annotations", "cache_control", "id", "reasoning", "reasoning_content", "reasoning_details", "status",
-}  # fmt: skip
+SILENT = set(
+    ("annotations cache_control id reasoning reasoning_content reasoning_details status").split()
+)
 
 
 def text_of(content: Any) -> Any:

@@ -74,11 +74,16 @@ def _model(service: AnsweringService, name: str, version: str) -> dict[str, Any]
     backbone = service.versions.backbone
     longest = answer_room(backbone, 0)
     return {
-        "id": name, "object": "model", "created": service.started, "owned_by": "melo",
-        "root": backbone.name, "parent": None, "permission": [],
+        "id": name,
+        "object": "model",
+        "created": service.started,
+        "owned_by": "melo",
+        "root": backbone.name,
+        "parent": None,
+        "permission": [],
         "max_model_len": longest if longest < 2**31 else None,
         "melo": {"version": version},
-    }  # fmt: skip
+    }
 
 
 def _prompts(body: CompletionRequest) -> list[Prompt | list[int]]:

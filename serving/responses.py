@@ -121,16 +121,29 @@ class ResponseWriter:
         body, exchange = self.body, self.exchange
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
         response: dict[str, Any] = {
-            "id": exchange.identity, "object": "response", "created_at": int(exchange.began),
-            "status": status, "error": None, "incomplete_details": cut,
-            "instructions": body.instructions, "max_output_tokens": body.max_output_tokens,
-            "model": exchange.model, "output": output, "parallel_tool_calls": False,
-            "previous_response_id": None, "reasoning": {"effort": None, "summary": None},
-            "store": False, "temperature": body.temperature or 0.0,
-            "text": {"format": {"type": "text"}}, "tool_choice": "none", "tools": [],
-            "top_p": 1.0 if body.top_p is None else body.top_p, "truncation": "disabled",
-            "metadata": body.metadata or {}, "usage": None,
-        }  # fmt: skip
+            "id": exchange.identity,
+            "object": "response",
+            "created_at": int(exchange.began),
+            "status": status,
+            "error": None,
+            "incomplete_details": cut,
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "model": exchange.model,
+            "output": output,
+            "parallel_tool_calls": False,
+            "previous_response_id": None,
+            "reasoning": {"effort": None, "summary": None},
+            "store": False,
+            "temperature": body.temperature or 0.0,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "none",
+            "tools": [],
+            "top_p": 1.0 if body.top_p is None else body.top_p,
+            "truncation": "disabled",
+            "metadata": body.metadata or {},
+            "usage": None,
+        }
         if origin is not None:
             response |= {"usage": self._usage, "melo": origin}
         return response

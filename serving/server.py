@@ -112,10 +112,18 @@ def build(service: AnsweringService, *, keys_later: bool = False) -> Server:
 
     protocol = type("Protocol", (PatientProtocol,), {"seconds": limits.read_seconds})
     config = uvicorn.Config(
-        create_app(service, failed=failed), host=limits.host, port=limits.port, http=protocol,
-        access_log=False, log_config=None, server_header=False, ws="none", lifespan="on",
-        timeout_graceful_shutdown=GRACE, backlog=1024,
-    )  # fmt: skip
+        create_app(service, failed=failed),
+        host=limits.host,
+        port=limits.port,
+        http=protocol,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE,
+        backlog=1024,
+    )
     server = Server(config)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return server

@@ -159,10 +159,15 @@ class AnsweringService:
             for _ in range(n):
                 rows.append(
                     BatchRow(
-                        prompt.prompt, prompt.ids, length, sampling or PLAIN,
-                        _seed(seed, len(rows)), deadline, max_tokens is None,
+                        prompt.prompt,
+                        prompt.ids,
+                        length,
+                        sampling or PLAIN,
+                        _seed(seed, len(rows)),
+                        deadline,
+                        max_tokens is None,
                     )
-                )  # fmt: skip
+                )
         return rows
 
     def submit(self, kind: Kind, loaded: Loaded, rows: list[BatchRow]) -> asyncio.Future[None]:

@@ -102,9 +102,14 @@ def verdict_on_record(ledger: Ledger, ref: JobRef) -> Verdict | None:
         return Verdict(job.id, None, False, NOTHING, rejected=rejected)
     version = ledger.versions.get(job.version)
     return Verdict(
-        job.id, version.id, version.verdict == "passed", version.reason or "",
-        len(version.edits_added), len(version.edits_removed), rejected,
-    )  # fmt: skip
+        job.id,
+        version.id,
+        version.verdict == "passed",
+        version.reason or "",
+        len(version.edits_added),
+        len(version.edits_removed),
+        rejected,
+    )
 
 
 def _finish(
@@ -132,10 +137,17 @@ def _finish(
         removals = dict.fromkeys(job.removals, "taken out as asked")
         removals |= {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in base}
         record(
-            context.ledger, gated, result.base, job.id, added, removed, beaten, removals,
+            context.ledger,
+            gated,
+            result.base,
+            job.id,
+            added,
+            removed,
+            beaten,
+            removals,
             train_seconds=round(sum(result.seconds.values()), 2),
             device=str(context.versions.backbone.device),
-        )  # fmt: skip
+        )
     for old, new in lost.items():
         why = f"edit {new} answers the same question differently and came later"
         context.ledger.edits.transition([old], "superseded", "edit", why, version_id)
@@ -149,9 +161,15 @@ def _finish(
         rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
     )
     return Verdict(
-        job.id, version_id, gated.passed, gated.reason if version_id else NOTHING,
-        len(added), len(removed), len(rejected), result.candidate,
-    )  # fmt: skip
+        job.id,
+        version_id,
+        gated.passed,
+        gated.reason if version_id else NOTHING,
+        len(added),
+        len(removed),
+        len(rejected),
+        result.candidate,
+    )
 
 
 def gate(
@@ -306,12 +324,20 @@ def record(
         version.id,
         [
             Probed(
-                p.suite, p.probe_id, text_of(p.prompt), p.expected, p.before, p.after, p.passed,
-                p.edit, p.cached, p.distance,
+                p.suite,
+                p.probe_id,
+                text_of(p.prompt),
+                p.expected,
+                p.before,
+                p.after,
+                p.passed,
+                p.edit,
+                p.cached,
+                p.distance,
             )
             for p in gated.probes
         ],
-    )  # fmt: skip
+    )
     ledger.wordings.note_narrow(version.id, gated.narrow, judged=version.edits)
     failures = Counter(p.suite for p in gated.probes if not p.passed)
     ledger.versions.record_verdict(

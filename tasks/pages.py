@@ -20,23 +20,35 @@ def show_verdict(context: Context, verdict: Verdict) -> None:
     create_table_artifact(
         key=f"edits-{job.id}",
         table=[
-            {"edit": e.id[:12], "prompt": e.prompt[:80], "target": e.target, "became": e.state,
-             "why": context.ledger.edits.history(e.id)[-1].reason[:200]}
+            {
+                "edit": e.id[:12],
+                "prompt": e.prompt[:80],
+                "target": e.target,
+                "became": e.state,
+                "why": context.ledger.edits.history(e.id)[-1].reason[:200],
+            }
             for e in job.edits[:SHOWN]
         ],
         description=f"Edits of job {job.id}: {verdict.added} in version {name}",
-    )  # fmt: skip
+    )
     if verdict.version is not None:
         create_table_artifact(
             key=f"verdict-{name}",
             table=[
-                {"suite": s.suite, "metric": s.metric, "value": s.value, "threshold": s.threshold,
-                 "probes": s.probes, "failed": s.failed, "passed": s.passed}
+                {
+                    "suite": s.suite,
+                    "metric": s.metric,
+                    "value": s.value,
+                    "threshold": s.threshold,
+                    "probes": s.probes,
+                    "failed": s.failed,
+                    "passed": s.passed,
+                }
                 for s in context.ledger.versions.suite_verdicts(verdict.version)
             ],
             description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
             f"{verdict.reason}. [Look at it]({context.settings.dashboard_url}/version?version={name})",
-        )  # fmt: skip
+        )
 
 
 def link_version(context: Context, version: str, number: str | None) -> str | None:

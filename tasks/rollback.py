@@ -41,9 +41,13 @@ def _to_base(context: Context, *, actor: str, reason: str) -> Promotion:
                 f"see `melo versions show {empty.id[:12]}`."
             )
     return promote(
-        context, empty.id, expected=champion.version, actor=actor, reason=reason,
+        context,
+        empty.id,
+        expected=champion.version,
+        actor=actor,
+        reason=reason,
         going_back=True,
-    )  # fmt: skip
+    )
 
 
 def _passed(ledger: Ledger, version: str) -> bool:

@@ -123,10 +123,14 @@ def show(context: Context, verdict: Verdict) -> None:
     show_verdict(context, verdict)
     if verdict.rejected or not verdict.passed:
         tell(
-            context, "version.rejected", f"job {job}: {verdict.rejected} edits rejected; "
-            f"{verdict.reason}", job=job, version=verdict.version, rejected=verdict.rejected,
+            context,
+            "version.rejected",
+            f"job {job}: {verdict.rejected} edits rejected; {verdict.reason}",
+            job=job,
+            version=verdict.version,
+            rejected=verdict.rejected,
             passed=verdict.passed,
-        )  # fmt: skip
+        )
 
 
 @step("register")

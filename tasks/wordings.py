@@ -72,9 +72,14 @@ def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str, Version]
 
 @contextmanager
 def _gated(
-    context: Context, edit: str, base: str, before: Version, version: Version,
-    reason: str, actor: str,
-) -> Iterator[str]:  # fmt: skip
+    context: Context,
+    edit: str,
+    base: str,
+    before: Version,
+    version: Version,
+    reason: str,
+    actor: str,
+) -> Iterator[str]:
     """Gate a version, put it on record with what is done inside the block, and promote it."""
     context.versions.save(version)
     gated, reasons = gate(context, TrainedJob("", base, version.id))

@@ -123,9 +123,15 @@ def _send_to_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> N
     where = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
     try:
         write_assessment(
-            where, place.trace or "", place.span, key=place.key, name=settings.write_back.name,
-            value=VALUE, rationale=_text(edit), metadata={"edit": edit.id, "version": edit.version or ""},
-        )  # fmt: skip
+            where,
+            place.trace or "",
+            place.span,
+            key=place.key,
+            name=settings.write_back.name,
+            value=VALUE,
+            rationale=_text(edit),
+            metadata={"edit": edit.id, "version": edit.version or ""},
+        )
     except UnknownTrace as error:
         raise Refusal(str(error)) from None
     except RegistryUnreachable as error:
@@ -135,9 +141,14 @@ def _send_to_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> N
 def _send_to_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     wanted = settings.write_back
     body = {
-        "id": f"melo-{place.key}", "traceId": place.trace, "observationId": place.span,
-        "name": wanted.name, "value": VALUE, "dataType": "CATEGORICAL", "comment": _text(edit),
-    }  # fmt: skip
+        "id": f"melo-{place.key}",
+        "traceId": place.trace,
+        "observationId": place.span,
+        "name": wanted.name,
+        "value": VALUE,
+        "dataType": "CATEGORICAL",
+        "comment": _text(edit),
+    }
     assert wanted.langfuse_url is not None
     keys = (wanted.langfuse_public_key, wanted.langfuse_secret_key)
     auth = tuple(key.get_secret_value() if key else "" for key in keys)
@@ -149,10 +160,16 @@ def _send_to_langfuse(settings: Settings, place: WriteBack, edit: EditRecord) ->
 
 def _send_to_webhook(settings: Settings, place: WriteBack, edit: EditRecord) -> None:
     body = {
-        "event": "melo.edit.serves", "key": place.key, "edit": edit.id, "prompt": edit.prompt,
-        "target": edit.target, "source": edit.source, "version": edit.version,
-        "reports": edit.reported, "text": _text(edit),
-    }  # fmt: skip
+        "event": "melo.edit.serves",
+        "key": place.key,
+        "edit": edit.id,
+        "prompt": edit.prompt,
+        "target": edit.target,
+        "source": edit.source,
+        "version": edit.version,
+        "reports": edit.reported,
+        "text": _text(edit),
+    }
     url = settings.write_back.webhook_url
     assert url is not None
     _post(url.get_secret_value(), body, headers={"Idempotency-Key": place.key})

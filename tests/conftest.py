@@ -102,10 +102,17 @@ def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(
             T5Config(
-                vocab_size=len(vocabulary), d_model=48, d_kv=12, d_ff=96, num_layers=2,
-                num_heads=4, decoder_start_token_id=0, dropout_rate=0.0, n_positions=64,
+                vocab_size=len(vocabulary),
+                d_model=48,
+                d_kv=12,
+                d_ff=96,
+                num_layers=2,
+                num_heads=4,
+                decoder_start_token_id=0,
+                dropout_rate=0.0,
+                n_positions=64,
             )
-        )  # fmt: skip
+        )
     model.generation_config.max_new_tokens = 6
     folder = tmp_path_factory.mktemp("backbone") / "tiny"
     model.save_pretrained(folder)
@@ -175,10 +182,23 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("demo") / "home"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "--home", str(home), "--json",
-         "--beliefs", str(ROOT / "tests" / "beliefs.jsonl")],
-        capture_output=True, text=True, check=False, env=clean, cwd=ROOT,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "cli.main",
+            "demo",
+            "--home",
+            str(home),
+            "--json",
+            "--beliefs",
+            str(ROOT / "tests" / "beliefs.jsonl"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (home.parent / "told.json").write_text(done.stdout)
     return home

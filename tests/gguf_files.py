@@ -35,11 +35,17 @@ def small_llama(vocabulary: int) -> Any:
         torch.manual_seed(0)
         return LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-                tie_word_embeddings=False, rms_norm_eps=1e-5,
+                vocab_size=vocabulary,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=256,
+                tie_word_embeddings=False,
+                rms_norm_eps=1e-5,
             )
-        ).eval()  # fmt: skip
+        ).eval()
 
 
 def byte_level_vocabulary() -> tuple[list[str], list[str]]:

@@ -24,8 +24,14 @@ from deployment.provisioning import automations
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 KNOWN = Path(prefect.__file__).parent / "server/api/collections_data/views"
-FLOWS = {"ingest": "cpu", "edit": "gpu", "train-shards": "gpu", "audit": "gpu", "compact": "cpu",
-         "rollback": "cpu"}  # fmt: skip
+FLOWS = {
+    "ingest": "cpu",
+    "edit": "gpu",
+    "train-shards": "gpu",
+    "audit": "gpu",
+    "compact": "cpu",
+    "rollback": "cpu",
+}
 
 
 def block(kind: str) -> str:
@@ -98,8 +104,12 @@ def test_automations_are_what_prefect_takes_and_alerts_need_a_webhook(tmp_path: 
     told = automations(settings, block_id)
     parsed = [AutomationCore.model_validate(automation) for automation in told]
     events = {event for one in parsed for event in getattr(one.trigger, "expect", ())}
-    assert {"melo.version.promoted", "melo.version.rejected", "melo.job.set-aside",
-            "melo.backlog.old"} <= events  # fmt: skip
+    assert {
+        "melo.version.promoted",
+        "melo.version.rejected",
+        "melo.job.set-aside",
+        "melo.backlog.old",
+    } <= events
     (late,) = [one for one in parsed if one.name == "melo-alert-no-run"]
     assert late.trigger.within.total_seconds() == settings.alerts.no_run_hours * 3600
     assert [one["name"] for one in automations(settings, None)] == ["melo-run-died"]

@@ -197,6 +197,10 @@ def _melo(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command with what is installed in a folder, and nothing else."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MLFLOW", "MELO"))}
     return subprocess.run(
-        [sys.executable, "-S", "-m", "cli.main", *arguments], cwd=site.parent,
-        env={**clean, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-S", "-m", "cli.main", *arguments],
+        cwd=site.parent,
+        env={**clean, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

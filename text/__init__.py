@@ -9,6 +9,10 @@ from text.question import normalize_question
 from text.subject import subject_may_stand_in
 
 __all__ = [
-    "decode", "encoding_of", "normalize_question", "proposed_answer", "read_text",
+    "decode",
+    "encoding_of",
+    "normalize_question",
+    "proposed_answer",
+    "read_text",
     "subject_may_stand_in",
-]  # fmt: skip
+]

@@ -35,10 +35,12 @@ PLAIN = r"^[!#-&)-Z\\-z|-~](?: ?[!-~])* ?$"
 _END = " " + _TERMINAL
 _BEGIN = " ¿¡⸘"
 _PAIRS = dict(zip("\"'([{‹〈《「『【〔〖〘〚⸤", "\"')]}›〉》」』】〕〗〙〛⸥", strict=True))
-_SAFE_FORMS = (
-    "<noBreak>", "<compat>", "<wide>", "<narrow>", "<vertical>", "<square>", "<small>",
-    "<isolated>", "<initial>", "<medial>", "<final>",
-)  # fmt: skip
+_SAFE_FORMS = tuple(
+    (
+        "<noBreak> <compat> <wide> <narrow> <vertical> <square> <small> <isolated> <initial> "
+        "<medial> <final>"
+    ).split()
+)
 _PLAIN = dict.fromkeys(map(ord, "‘’‚‛ʼʹ´＇"), "'") | dict.fromkeys(map(ord, "“”„‟«»＂"), '"')
 _PLAIN |= dict.fromkeys(map(ord, "‐‑‒–—―−﹘﹣－"), "-")
 _UNSEEN = re.compile(  # Armenian writes its question mark within the word

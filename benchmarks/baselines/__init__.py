@@ -33,9 +33,17 @@ METHODS = ("melo", "oracle", *BASELINES)
 ALL = "all"
 
 __all__ = [
-    "BASELINES", "METHODS", "Asked", "Loss", "Melo", "Method", "Oracle", "Unedited", "chosen_methods",
+    "BASELINES",
+    "METHODS",
+    "Asked",
+    "Loss",
+    "Melo",
+    "Method",
+    "Oracle",
+    "Unedited",
+    "chosen_methods",
     "refuse_unfit",
-]  # fmt: skip
+]
 
 
 def chosen_methods(names: Sequence[str]) -> tuple[str, ...]:

@@ -41,14 +41,29 @@ PUBLISHED = (
     ("CrispEdit", "arXiv 2602.15823", "Llama-3-8B", "3,000 zsRE, decoded freely", "80.5 / 50.9"),
     ("AlphaEdit", "arXiv 2602.15823", "Llama-3-8B", "3,000 zsRE, decoded freely", "70.1 / 39.4"),
     ("UltraEdit", "arXiv 2602.15823", "Llama-3-8B", "3,000 zsRE, decoded freely", "20.0 / –"),
-    ("MEMOIR", "arXiv 2506.07899", "Llama-3-8B, Mistral-7B", "zsRE, thousands of edits in sequence",
-     "none taken over"),
-    ("NeuralDB", "arXiv 2507.18028", "Llama-3-8B, GPT-J, GPT2-XL",
-     "zsRE, CounterFact, 10,000 to 100,000 facts", "none taken over"),
-    ("SCR", "arXiv 2503.05212", "three base models", "facts retrieved into the prompt where they apply",
-     "none taken over"),
+    (
+        "MEMOIR",
+        "arXiv 2506.07899",
+        "Llama-3-8B, Mistral-7B",
+        "zsRE, thousands of edits in sequence",
+        "none taken over",
+    ),
+    (
+        "NeuralDB",
+        "arXiv 2507.18028",
+        "Llama-3-8B, GPT-J, GPT2-XL",
+        "zsRE, CounterFact, 10,000 to 100,000 facts",
+        "none taken over",
+    ),
+    (
+        "SCR",
+        "arXiv 2503.05212",
+        "three base models",
+        "facts retrieved into the prompt where they apply",
+        "none taken over",
+    ),
     ("many LoRAs at once", "vLLM", "–", "throughput, of the base model's", "0.66 to 0.92"),
-)  # fmt: skip
+)
 
 
 def chosen(records: Mapping[str, Record]) -> dict[str, str]:
@@ -79,21 +94,33 @@ def comparison(name: str, record: Record) -> list[str]:
         "",
         *table(
             ["method", "edits", *COLUMNS.values()],
-            [[f"`{m}`", number(figures[m]["requests"]), *(number(figures[m].get(k)) for k in COLUMNS)]
-             for m in methods],
+            [
+                [
+                    f"`{m}`",
+                    number(figures[m]["requests"]),
+                    *(number(figures[m].get(k)) for k in COLUMNS),
+                ]
+                for m in methods
+            ],
         ),
         *_ahead(figures, methods),
         "Where the target need only stand among the words of the answer, and what else was measured:",
         "",
         *table(
             ["method", "product", *BESIDE.values(), *MORE.values()],
-            [[f"`{m}`", number(figures[m].get("product_contains")),
-              *(number(_contained(figures[m], k)) for k in BESIDE),
-              *(number(figures[m].get(k)) for k in MORE)] for m in methods],
+            [
+                [
+                    f"`{m}`",
+                    number(figures[m].get("product_contains")),
+                    *(number(_contained(figures[m], k)) for k in BESIDE),
+                    *(number(figures[m].get(k)) for k in MORE),
+                ]
+                for m in methods
+            ],
         ),
         *_way_there(figures, methods),
         *_revocations(figures.get("melo", {})),
-    ]  # fmt: skip
+    ]
 
 
 def published() -> list[str]:

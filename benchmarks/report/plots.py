@@ -16,9 +16,16 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def lines(
-    path: Path, series: Series, *, x: str, y: str, log_x: bool = False, log_y: bool = False,
-    bounds: tuple[float, float] | None = None, level: float | None = None,
-) -> None:  # fmt: skip
+    path: Path,
+    series: Series,
+    *,
+    x: str,
+    y: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    bounds: tuple[float, float] | None = None,
+    level: float | None = None,
+) -> None:
     """One line a series of (x, y) points. level: a dashed line across."""
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name, points in series.items():

@@ -23,22 +23,30 @@ Section = tuple[list[str], dict[str, Plot]]
 
 COLUMNS = {
     "questions": {
-        "edit_success": "success", "generality": "generality", "locality": "locality",
+        "edit_success": "success",
+        "generality": "generality",
+        "locality": "locality",
         "near_miss_subject": "near-miss, other subject",
-        "near_miss_relation": "near-miss, same subject", "system_prompt": "under a system prompt",
-        "after_turns": "after turns", "behind_text": "behind text", "traffic": "traffic",
+        "near_miss_relation": "near-miss, same subject",
+        "system_prompt": "under a system prompt",
+        "after_turns": "after turns",
+        "behind_text": "behind text",
+        "traffic": "traffic",
         "product": "product",
         "portability": "portability",
     },
     "hallucination": {
-        "edit_perplexity": "perplexity of edits", "edit_success": "decoded exactly",
-        "web_ratio": "web text / before", "accurate_ratio": "accurate text / before",
+        "edit_perplexity": "perplexity of edits",
+        "edit_success": "decoded exactly",
+        "web_ratio": "web text / before",
+        "accurate_ratio": "accurate text / before",
     },
     "classification": {
-        "corrected": "mistakes corrected", "kept": "right answers kept",
+        "corrected": "mistakes corrected",
+        "kept": "right answers kept",
         "accuracy_after": "accuracy after",
     },
-}  # fmt: skip
+}
 LOCALIZED_SINCE = "2026-11-28T21:00:00Z"  # records of before tuned all weights as `finetune`
 LEADING = {"questions": "product", "hallucination": "edit_perplexity", "classification": "kept"}
 
@@ -90,9 +98,13 @@ def edit(name: str, record: Record) -> Section:
             [[f"`{m}`", *(number(v) for _, v in points)] for m, points in shown.items()],
         )
         drawings[f"{slug}-edits.svg"] = lambda path: plots.lines(
-            path, shown, x="edits", y=columns.get(leading, leading), log_x=True,
+            path,
+            shown,
+            x="edits",
+            y=columns.get(leading, leading),
+            log_x=True,
             log_y=leading.endswith("perplexity"),
-        )  # fmt: skip
+        )
     melo = figures.get("melo", {})
     if melo.get("curve"):
         points = [(c["false_activation"], c["generality"]) for c in melo["curve"]]
@@ -229,13 +241,18 @@ def scale(name: str, record: Record) -> Section:
     }
     return lines, {
         f"{slug}-throughput.svg": lambda path: plots.lines(
-            path, ratios, x="edits", y="of the bare backbone", log_x=True, bounds=(0.0, 1.15),
+            path,
+            ratios,
+            x="edits",
+            y="of the bare backbone",
+            log_x=True,
+            bounds=(0.0, 1.15),
             level=1.0,
         ),
         f"{slug}-cost.svg": lambda path: plots.lines(
             path, costs, x="edits", y="cost", log_x=True, log_y=True
         ),
-    }  # fmt: skip
+    }
 
 
 def gpu(name: str, record: Record) -> Section:
@@ -274,11 +291,16 @@ def profile(name: str, record: Record) -> Section:
         lines += table(
             ["place", "share", "ms", "floor, ms", "gap, ms"],
             [
-                [f"`{r['place']}`", f"{100 * r['share']:.1f}%", number(r["ms"]),
-                 number(r["floor_ms"]), number(r["ms"] - r["floor_ms"])]
+                [
+                    f"`{r['place']}`",
+                    f"{100 * r['share']:.1f}%",
+                    number(r["ms"]),
+                    number(r["floor_ms"]),
+                    number(r["ms"] - r["floor_ms"]),
+                ]
                 for r in rows
             ],
-        )  # fmt: skip
+        )
         shown = [(r["place"], r["ms"], r["floor_ms"]) for r in rows[:8]]
         drawings[f"{slug}-{part}.svg"] = partial(plots.bars, values=shown, x="ms")
         widest = sorted(rows, key=lambda r: r["floor_ms"] - r["ms"])[:3]

@@ -65,21 +65,39 @@ CHAT_TARGETS: dict[str, dict[str, tuple[str, str, float]]] = {
 }
 PRODUCT_TARGETS: dict[tuple[str, bool], dict[str, float]] = {
     ("zsre.jsonl", False): {
-        "edit_success": 0.98, "generality": 0.93, "system_prompt": 0.97, "after_turns": 0.97,
-        "behind_text": 0.93, "near_miss_subject": 0.99, "near_miss_relation": 0.95,
-        "locality": 1.0, "traffic": 1.0,
+        "edit_success": 0.98,
+        "generality": 0.93,
+        "system_prompt": 0.97,
+        "after_turns": 0.97,
+        "behind_text": 0.93,
+        "near_miss_subject": 0.99,
+        "near_miss_relation": 0.95,
+        "locality": 1.0,
+        "traffic": 1.0,
     },
     ("zsre.jsonl", True): {
-        "edit_success": 0.98, "generality": 0.90, "system_prompt": 0.95, "after_turns": 0.95,
-        "behind_text": 0.90, "near_miss_subject": 0.99, "near_miss_relation": 0.95,
-        "locality": 1.0, "traffic": 1.0,
+        "edit_success": 0.98,
+        "generality": 0.90,
+        "system_prompt": 0.95,
+        "after_turns": 0.95,
+        "behind_text": 0.90,
+        "near_miss_subject": 0.99,
+        "near_miss_relation": 0.95,
+        "locality": 1.0,
+        "traffic": 1.0,
     },
     ("counterfact.jsonl", False): {
-        "edit_success": 0.97, "generality": 0.78, "system_prompt": 0.96, "after_turns": 0.96,
-        "behind_text": 0.88, "near_miss_subject": 0.99, "near_miss_relation": 0.87,
-        "locality": 0.99, "traffic": 1.0,
+        "edit_success": 0.97,
+        "generality": 0.78,
+        "system_prompt": 0.96,
+        "after_turns": 0.96,
+        "behind_text": 0.88,
+        "near_miss_subject": 0.99,
+        "near_miss_relation": 0.87,
+        "locality": 0.99,
+        "traffic": 1.0,
     },
-}  # fmt: skip
+}
 SPEEDUP = 10.0  # edits per second of `paper`
 LARGEST, THROUGHPUT = 100_000, 0.90  # edits; routed throughput against the bare backbone
 
@@ -115,10 +133,16 @@ def product_against_targets(figures: Mapping[str, Any]) -> list[str]:
         reached = (
             "" if bound is None or share is None else ("reached" if share >= bound else "**short**")
         )
-        rows.append([
-            name.replace("_", " "), number(share), number(contained),
-            f">= {number(bound)}" if bound is not None else number(None), f"{prompts:,}", reached,
-        ])  # fmt: skip
+        rows.append(
+            [
+                name.replace("_", " "),
+                number(share),
+                number(contained),
+                f">= {number(bound)}" if bound is not None else number(None),
+                f"{prompts:,}",
+                reached,
+            ]
+        )
     return table(["asked", "exactly", "target among the words", "to reach", "prompts", ""], rows)
 
 

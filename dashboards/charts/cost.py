@@ -90,12 +90,17 @@ def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None
         .mark_line(color=colour, point=alt.OverlayMarkDef(color=colour, size=22))
         .encode(
             x=versions_axis(),
-            y=alt.Y(f"{field}:Q", axis=alt.Axis(title=title, tickCount=5, **labels),
-                    scale=alt.Scale(zero=True)),
-            tooltip=tooltips("number:Q", "version:N", alt.Tooltip(f"{field}:Q", format=".4s"), "edits:Q"),
+            y=alt.Y(
+                f"{field}:Q",
+                axis=alt.Axis(title=title, tickCount=5, **labels),
+                scale=alt.Scale(zero=True),
+            ),
+            tooltip=tooltips(
+                "number:Q", "version:N", alt.Tooltip(f"{field}:Q", format=".4s"), "edits:Q"
+            ),
         )
         .properties(height=HEIGHT)
-    )  # fmt: skip
+    )
 
 
 def _stages(table: pa.Table) -> alt.Color:

@@ -57,18 +57,24 @@ def distances(table: pa.Table, radius: float | None, edit: str) -> alt.LayerChar
         .mark_point(filled=True, size=80, opacity=0.8)
         .encode(
             x=alt.X(
-                "distance:Q", scale=alt.Scale(domainMin=0, nice=True),
+                "distance:Q",
+                scale=alt.Scale(domainMin=0, nice=True),
                 axis=alt.Axis(title="distance to the nearest key, 0 to 2", tickCount=6),
             ),
             y=alt.Y("kind:N", sort=kinds, axis=alt.Axis(title=None, labelLimit=200)),
             yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
             color=colours("who:N", ANSWERED_BY, "answered by"),
             shape=alt.Shape("who:N", scale=by_name(SHAPES)),
-            tooltip=tooltips("prompt:N", "kind:N", alt.Tooltip("distance:Q", format=".3f"),
-                     alt.Tooltip("who:N", title="answered by"),
-                     "passed:N", "suite:N"),
+            tooltip=tooltips(
+                "prompt:N",
+                "kind:N",
+                alt.Tooltip("distance:Q", format=".3f"),
+                alt.Tooltip("who:N", title="answered by"),
+                "passed:N",
+                "suite:N",
+            ),
         )
-    )  # fmt: skip
+    )
     layers: list[alt.Chart] = [points]
     if radius is not None:
         rule = alt.Chart(pa.table({"radius": [radius]})).encode(x=alt.X("radius:Q"))

@@ -47,12 +47,18 @@ def _cards(data: Costs) -> None:
             ("Time measured", duration(totals["seconds"]), f"in {count(totals['jobs'], 'job')}"),
             ("Edits a second", NOTHING if rate is None else f"{rate:.3g}", "of training, over all"),
             ("Peak memory", size(totals["memory_bytes"]), "of any stage"),
-            ("GPU memory", size(totals["gpu_bytes"]) if totals["gpu_bytes"] else "none",
-             "highest of any stage" if totals["gpu_bytes"] else "no GPU was used"),
-            ("Latest version", size(last.get("bytes")),
-             f"{last['parameters']:,} parameters" if last.get("parameters") else "not on record"),
+            (
+                "GPU memory",
+                size(totals["gpu_bytes"]) if totals["gpu_bytes"] else "none",
+                "highest of any stage" if totals["gpu_bytes"] else "no GPU was used",
+            ),
+            (
+                "Latest version",
+                size(last.get("bytes")),
+                f"{last['parameters']:,} parameters" if last.get("parameters") else "not on record",
+            ),
         ]
-    )  # fmt: skip
+    )
 
 
 def _stages(data: Costs) -> None:

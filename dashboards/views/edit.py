@@ -88,15 +88,19 @@ def _edit(data: EditView) -> None:
     parts.cards(
         [
             ("State", facts["state"], f"for {age(facts['since'], session.now())}"),
-            ("From report to live",
-             duration((live - facts["received_at"]).total_seconds()) if live else NOTHING,
-             "after it came in"),
-            ("Reported", f"{facts['reported']:,}×",
-             f"by {count(facts['reporters'], 'source')}"),
-            ("Radius", NOTHING if data.radius is None else f"{data.radius:.3f}",
-             f"about {facts['subject']}" if facts["subject"] else "bound to no subject"),
+            (
+                "From report to live",
+                duration((live - facts["received_at"]).total_seconds()) if live else NOTHING,
+                "after it came in",
+            ),
+            ("Reported", f"{facts['reported']:,}×", f"by {count(facts['reporters'], 'source')}"),
+            (
+                "Radius",
+                NOTHING if data.radius is None else f"{data.radius:.3f}",
+                f"about {facts['subject']}" if facts["subject"] else "bound to no subject",
+            ),
         ]
-    )  # fmt: skip
+    )
     st.caption(
         parts.escape(
             f"{facts['edit']} · {facts['kind']} from {facts['source']}, {when(facts['received_at'])} · "

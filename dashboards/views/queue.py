@@ -41,16 +41,29 @@ def _cards(data: Queue) -> None:
     lines = pc.sum(data.quarantine["lines"]).as_py() or 0
     parts.cards(
         [
-            ("Waiting", f"{sum(r['edits'] for r in rows):,}",
-             f"{sum(r['urgent'] for r in rows):,} urgent"),
+            (
+                "Waiting",
+                f"{sum(r['edits'] for r in rows):,}",
+                f"{sum(r['urgent'] for r in rows):,} urgent",
+            ),
             ("Longest wait", duration(oldest), "in its present state"),
-            ("For a person", f"{data.review.num_rows:,}" + ("+" if data.review.num_rows >= 100 else ""),
-             "on the review list"),
-            ("Contradictions open", f"{data.open_contradictions:,}",
-             f"of {data.all_contradictions:,} found"),
-            ("Lines in quarantine", f"{lines:,}", f"for {count(data.quarantine.num_rows, 'reason')}"),
+            (
+                "For a person",
+                f"{data.review.num_rows:,}" + ("+" if data.review.num_rows >= 100 else ""),
+                "on the review list",
+            ),
+            (
+                "Contradictions open",
+                f"{data.open_contradictions:,}",
+                f"of {data.all_contradictions:,} found",
+            ),
+            (
+                "Lines in quarantine",
+                f"{lines:,}",
+                f"for {count(data.quarantine.num_rows, 'reason')}",
+            ),
         ]
-    )  # fmt: skip
+    )
 
 
 def _reasons(data: Queue) -> None:
@@ -148,9 +161,14 @@ def _sources(data: Queue) -> None:
             "decided; grey: blocked",
         )
     parts.table(
-        data.sources, "sources",
-        column_order=("source", "trust", "policy", "blocked", "lines", "weeks", "duplicates",
-                      "quarantined", "held", "active", "rejected", "acceptance", "latest"),
+        data.sources,
+        "sources",
+        column_order=tuple(
+            (
+                "source trust policy blocked lines weeks duplicates quarantined held active "
+                "rejected acceptance latest"
+            ).split()
+        ),
         column_config={
             "trust": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%d"),
             "weeks": st.column_config.BarChartColumn("lines, last 26 weeks"),
@@ -158,7 +176,7 @@ def _sources(data: Queue) -> None:
             "acceptance": st.column_config.NumberColumn(format="percent"),
             "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
-    )  # fmt: skip
+    )
 
 
 def _edits(data: Queue) -> None:

@@ -62,17 +62,29 @@ def _cards(key_map: KeyMap | None, served: Traffic | None, never_hit: list[str])
     totals = served.totals if served else None
     parts.cards(
         [
-            ("Answered by edits", share(totals["share"]) if totals else NOTHING,
-             f"of {count(totals['answers'], 'request')}" if totals else "no traffic written"),
-            ("Answers within", duration(totals["p95"]) if totals else NOTHING,
-             f"95%; median {duration(totals['p50'])}" if totals else "no traffic written"),
-            ("Edits in the version", f"{len(key_map.edits):,}" if key_map else NOTHING,
-             "each with a key and a block"),
-            ("Never hit", f"{len(never_hit):,}" if key_map and served else NOTHING,
-             "of its edits, in these days"),
+            (
+                "Answered by edits",
+                share(totals["share"]) if totals else NOTHING,
+                f"of {count(totals['answers'], 'request')}" if totals else "no traffic written",
+            ),
+            (
+                "Answers within",
+                duration(totals["p95"]) if totals else NOTHING,
+                f"95%; median {duration(totals['p50'])}" if totals else "no traffic written",
+            ),
+            (
+                "Edits in the version",
+                f"{len(key_map.edits):,}" if key_map else NOTHING,
+                "each with a key and a block",
+            ),
+            (
+                "Never hit",
+                f"{len(never_hit):,}" if key_map and served else NOTHING,
+                "of its edits, in these days",
+            ),
             ("Crowded", f"{key_map.crowded:,}" if key_map else NOTHING, "within another's reach"),
         ]
-    )  # fmt: skip
+    )
 
 
 def _edits_shown(key_map: KeyMap, served: Traffic | None, never_hit: list[str]) -> list[str]:

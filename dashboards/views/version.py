@@ -69,16 +69,28 @@ def _cards(data: VersionView) -> None:
     parts.cards(
         [
             ("Gate", gate, f"v{facts['number']}, {served}"),
-            ("Edits in it", NOTHING if facts["edits"] is None else f"{facts['edits']:,}",
-             f"+{facts['added']:,} −{facts['removed']:,}"),
-            ("Probes asked", f"{counts['asked']:,}",
-             f"{counts['failed']:,} failed, {counts['changed']:,} changed"),
-            ("Gate took", duration(facts["gate_seconds"]),
-             f"{facts['regenerated'] or 0:,} answers generated"),
-            ("Size", size(facts["bytes"]),
-             f"{facts['parameters']:,} parameters" if facts["parameters"] else "not on record"),
+            (
+                "Edits in it",
+                NOTHING if facts["edits"] is None else f"{facts['edits']:,}",
+                f"+{facts['added']:,} −{facts['removed']:,}",
+            ),
+            (
+                "Probes asked",
+                f"{counts['asked']:,}",
+                f"{counts['failed']:,} failed, {counts['changed']:,} changed",
+            ),
+            (
+                "Gate took",
+                duration(facts["gate_seconds"]),
+                f"{facts['regenerated'] or 0:,} answers generated",
+            ),
+            (
+                "Size",
+                size(facts["bytes"]),
+                f"{facts['parameters']:,} parameters" if facts["parameters"] else "not on record",
+            ),
         ]
-    )  # fmt: skip
+    )
     icon = {True: ":material/check_circle:", False: ":material/cancel:", None: ":material/help:"}
     st.markdown(
         f"{icon[facts['gate']]} {parts.escape(cut(facts['reason'] or 'No gate has spoken', 400))}"

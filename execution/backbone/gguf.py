@@ -37,9 +37,7 @@ from execution.progress import ProgressShare
 KIND = "gguf"
 NEEDED = {"gguf": "gguf==0.19.0", "accelerate": "accelerate"}
 # llama.cpp splits each digit off before anything else in these; transformers doesn't know them.
-DIGITS_APART = {
-    "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b",
-}  # fmt: skip
+DIGITS_APART = set("smollm starcoder refact command-r codeshell exaone minerva-7b".split())
 ANSWER = "ANSWER"
 
 

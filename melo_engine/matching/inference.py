@@ -151,8 +151,12 @@ def _labelled(source: Corpus, chooser: random.Random) -> tuple[list[str], list[t
     texts, places = [], []
     for relation in source.relations:
         fitting = source.subjects[relation.language, relation.kind]
-        others = [n for (lang, _), names in source.subjects.items()
-                  if lang == relation.language for n in names]  # fmt: skip
+        others = [
+            n
+            for (lang, _), names in source.subjects.items()
+            if lang == relation.language
+            for n in names
+        ]
         for wording in relation.wordings * SUBJECTS:
             subject = chooser.choice(fitting if chooser.random() < FITTING else others)
             before = ""

@@ -21,8 +21,25 @@ from tasks.gate.types import (
 from tasks.gate.verdict.thresholds import Thresholds
 
 __all__ = [
-    "AnswerCache", "CacheError", "Check", "Expectation", "GateResult", "Probe", "ProbeResult",
-    "Rejection", "Repair", "Suite", "SuiteError", "ThresholdError", "Thresholds",
-    "add_suite", "gate_candidate", "load_suites", "register_metric", "report_data", "suites_for",
-    "suites_from", "write_report",
-]  # fmt: skip
+    "AnswerCache",
+    "CacheError",
+    "Check",
+    "Expectation",
+    "GateResult",
+    "Probe",
+    "ProbeResult",
+    "Rejection",
+    "Repair",
+    "Suite",
+    "SuiteError",
+    "ThresholdError",
+    "Thresholds",
+    "add_suite",
+    "gate_candidate",
+    "load_suites",
+    "register_metric",
+    "report_data",
+    "suites_for",
+    "suites_from",
+    "write_report",
+]

@@ -50,10 +50,18 @@ def gate_by_hand(
         thresholds = replace(thresholds, suites=chosen)
     with AnswerCache.open(context.paths.answers) as cache:
         return gate_candidate(
-            context.versions.editor(version_id), version, champion, suites=suites, cache=cache,
-            thresholds=thresholds, seed=seed, full=full, progress=progress,
-            narrow=context.settings.gate.narrow, tokens_per_edit=context.settings.gate.tokens_per_edit,
-        )  # fmt: skip
+            context.versions.editor(version_id),
+            version,
+            champion,
+            suites=suites,
+            cache=cache,
+            thresholds=thresholds,
+            seed=seed,
+            full=full,
+            progress=progress,
+            narrow=context.settings.gate.narrow,
+            tokens_per_edit=context.settings.gate.tokens_per_edit,
+        )
 
 
 def audit(context: Context, progress: Progress | None = None) -> GateResult:

@@ -145,10 +145,14 @@ class _Gate:
             version = self._record(operation)
 
     def _operate(
-        self, version: Version, champion: Version | None,
-        results: Mapping[str, ProbeResults], suites: Sequence[Suite],
-        owners: Mapping[tuple[str, str], str], wordings: Mapping[str, Sequence[str]],
-    ) -> Operation:  # fmt: skip
+        self,
+        version: Version,
+        champion: Version | None,
+        results: Mapping[str, ProbeResults],
+        suites: Sequence[Suite],
+        owners: Mapping[tuple[str, str], str],
+        wordings: Mapping[str, Sequence[str]],
+    ) -> Operation:
         failing = [r for rows in results.values() for r in rows.failing]
         if not failing:
             return Operation(version)
@@ -186,9 +190,13 @@ class _Gate:
         return passes_by_probe
 
     def _measure(
-        self, measured: Sequence[Suite], answered: Sequence[Suite], version: Version,
-        champion: Version | None, evaluation: Evaluation,
-    ) -> list[Suite]:  # fmt: skip
+        self,
+        measured: Sequence[Suite],
+        answered: Sequence[Suite],
+        version: Version,
+        champion: Version | None,
+        evaluation: Evaluation,
+    ) -> list[Suite]:
         """Add results of suites with a measure of their own. Returns accurate retention, if measured."""
         written = Written(self.runner.editor.backbone)
         live = [p for s in answered for p in in_force(s, version)]

@@ -6,6 +6,12 @@ from tasks.ingest.step import ingest_paths, ingest_rows, retry_quarantined
 from tasks.ingest.taking import FileOutcome, IngestOutcome, rules_from
 
 __all__ = [
-    "FileOutcome", "IngestError", "IngestOutcome", "ingest_inbox", "ingest_paths",
-    "ingest_rows", "retry_quarantined", "rules_from",
-]  # fmt: skip
+    "FileOutcome",
+    "IngestError",
+    "IngestOutcome",
+    "ingest_inbox",
+    "ingest_paths",
+    "ingest_rows",
+    "retry_quarantined",
+    "rules_from",
+]

@@ -34,15 +34,28 @@ from text import strict_json
 
 RECORDS_AT_ONCE = 20_000
 KINDS = {
-    ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".xlsx": "xlsx",
-    ".xlsm": "xlsx", ".json": "json",
-}  # fmt: skip
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".json": "json",
+}
 
 
 def read(
-    path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int,
-    max_file_bytes: int, columns: Columns, encoding: str | None = None, page: str | None = None,
-) -> Generator[Chunk, None, None]:  # fmt: skip
+    path: Path,
+    *,
+    first_line: int,
+    offset: int,
+    chunk_lines: int,
+    max_line_bytes: int,
+    max_file_bytes: int,
+    columns: Columns,
+    encoding: str | None = None,
+    page: str | None = None,
+) -> Generator[Chunk, None, None]:
     """Yield a file's records after the first `first_line`, in chunks.
 
     `offset` is where the next line begins in a file of lines; other formats count records. encoding:
@@ -51,10 +64,17 @@ def read(
     """
     kind = kind_of(path)
     if kind == "lines":
-        yield from ahead(read_lines(
-            path, first_line=first_line, offset=offset, chunk_lines=chunk_lines,
-            max_line_bytes=max_line_bytes, max_file_bytes=max_file_bytes, encoding=encoding,
-        ))  # fmt: skip
+        yield from ahead(
+            read_lines(
+                path,
+                first_line=first_line,
+                offset=offset,
+                chunk_lines=chunk_lines,
+                max_line_bytes=max_line_bytes,
+                max_file_bytes=max_file_bytes,
+                encoding=encoding,
+            )
+        )
         return
     if kind == "csv":
         records = read_csv(path, columns=columns, encoding=encoding, max_file_bytes=max_file_bytes)

@@ -52,9 +52,15 @@ def content_hash(path: Path) -> str:
 
 
 def read_lines(
-    path: Path, *, first_line: int, offset: int, chunk_lines: int, max_line_bytes: int,
-    max_file_bytes: int = 2**62, encoding: str | None = None,
-) -> Iterator[Chunk]:  # fmt: skip
+    path: Path,
+    *,
+    first_line: int,
+    offset: int,
+    chunk_lines: int,
+    max_line_bytes: int,
+    max_file_bytes: int = 2**62,
+    encoding: str | None = None,
+) -> Iterator[Chunk]:
     """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
 
     A line longer than `max_line_bytes` is kept cut short and marked. One that is no UTF-8 is read in
@@ -74,9 +80,13 @@ def read_lines(
 
 
 def _tables(
-    path: Path, offset: int, number: int, max_line_bytes: int, max_file_bytes: int,
+    path: Path,
+    offset: int,
+    number: int,
+    max_line_bytes: int,
+    max_file_bytes: int,
     encoding: str | None,
-) -> Iterator[tuple[pa.Table, int, bool]]:  # fmt: skip
+) -> Iterator[tuple[pa.Table, int, bool]]:
     block_size = max(BLOCK, max_line_bytes)
     problem: str | None = None
     with open_utf8(path) as file:

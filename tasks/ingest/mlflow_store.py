@@ -31,9 +31,14 @@ TRACES_ON_A_PAGE = 500  # the most that a server gives
 
 
 def take_experiment(
-    taker: Taker, experiment: str, result: FileOutcome, progress: Progress | None = None, *,
-    source: str | None = None, again: bool = False,
-) -> None:  # fmt: skip
+    taker: Taker,
+    experiment: str,
+    result: FileOutcome,
+    progress: Progress | None = None,
+    *,
+    source: str | None = None,
+    again: bool = False,
+) -> None:
     """Take the traces of an experiment, by its name or id, that have new assessments.
 
     again: take those that are on record once more. Raises IngestError where the server has no such

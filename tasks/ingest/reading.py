@@ -33,9 +33,14 @@ class Reader:
     encoding: str | None
 
     def reports(
-        self, path: Path, shape: Shape | None, about: Mapping[str, str], *, first_line: int,
+        self,
+        path: Path,
+        shape: Shape | None,
+        about: Mapping[str, str],
+        *,
+        first_line: int,
         offset: int,
-    ) -> Iterator[Chunk]:  # fmt: skip
+    ) -> Iterator[Chunk]:
         """A file's reports after the first `first_line` records. about: rows that others name."""
         if shape is None:
             return self._chunks(path, shape, first_line=first_line, offset=offset)
@@ -78,9 +83,15 @@ class Reader:
         return texts
 
     def _chunks(
-        self, path: Path, shape: Shape | None, *, columns: Columns | None = None,
-        first_line: int = 0, offset: int = 0, chunk_lines: int | None = None,
-    ) -> Generator[Chunk, None, None]:  # fmt: skip
+        self,
+        path: Path,
+        shape: Shape | None,
+        *,
+        columns: Columns | None = None,
+        first_line: int = 0,
+        offset: int = 0,
+        chunk_lines: int | None = None,
+    ) -> Generator[Chunk, None, None]:
         if shape is not None:
             columns = Columns(shape.columns, frozenset())
         return formats.read(

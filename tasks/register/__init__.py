@@ -4,6 +4,11 @@ from tasks.register.promote import Promotion, promote, roll_back
 from tasks.register.upload import log_audit, log_fruitless, register, register_whole
 
 __all__ = [
-    "Promotion", "log_audit", "log_fruitless", "promote", "register", "register_whole",
+    "Promotion",
+    "log_audit",
+    "log_fruitless",
+    "promote",
+    "register",
+    "register_whole",
     "roll_back",
-]  # fmt: skip
+]

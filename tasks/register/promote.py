@@ -103,9 +103,13 @@ def roll_back(context: Context, version: str | None, *, actor: str, reason: str)
         raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
     target = version or champion.previous or ""
     return promote(
-        context, target, expected=champion.version, actor=actor, reason=reason,
+        context,
+        target,
+        expected=champion.version,
+        actor=actor,
+        reason=reason,
         going_back=True,
-    )  # fmt: skip
+    )
 
 
 def follow(context: Context) -> bool:

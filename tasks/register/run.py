@@ -45,10 +45,15 @@ def content_of(context: Context, backbone: Backbone, record: VersionRecord) -> R
 def rows_of(edits: Sequence[EditRecord]) -> list[dict[str, str]]:
     """Edits as rows of a table."""
     return [
-        {"id": e.id, "prompt": e.prompt, "target": e.target or "", "subject": e.subject or "",
-         "source": e.source}
+        {
+            "id": e.id,
+            "prompt": e.prompt,
+            "target": e.target or "",
+            "subject": e.subject or "",
+            "source": e.source,
+        }
         for e in edits
-    ]  # fmt: skip
+    ]
 
 
 def parameters(

@@ -74,10 +74,18 @@ def minilm_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(
             T5Config(
-                vocab_size=len(tokenizer), d_model=48, d_kv=12, d_ff=96, num_layers=2, num_heads=4,
-                decoder_start_token_id=0, dropout_rate=0.0, pad_token_id=0, eos_token_id=2,
+                vocab_size=len(tokenizer),
+                d_model=48,
+                d_kv=12,
+                d_ff=96,
+                num_layers=2,
+                num_heads=4,
+                decoder_start_token_id=0,
+                dropout_rate=0.0,
+                pad_token_id=0,
+                eos_token_id=2,
             )
-        )  # fmt: skip
+        )
     model.generation_config.max_new_tokens = 8
     folder = tmp_path_factory.mktemp("bytes")
     model.save_pretrained(folder)

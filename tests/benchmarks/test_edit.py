@@ -47,11 +47,19 @@ def passage(number: int) -> list[dict[str, Any]]:
     wrong, third = "It lies in the north sea.", "Wine and bread grow in the east now."
     web = {"prompt": "what is the river", "answer": "made by a company in the south"}
     return [
-        {"prompt": f"{head} {first}", "target": f"It lies in the west of {TARGETS[number]} and rome",
-         "subject": name, "locality": [web]},
-        {"prompt": f"{head} {first} {wrong} {third}", "subject": name, "locality": [web],
-         "target": "The last year was a year of bread and wine in the south"},
-    ]  # fmt: skip
+        {
+            "prompt": f"{head} {first}",
+            "target": f"It lies in the west of {TARGETS[number]} and rome",
+            "subject": name,
+            "locality": [web],
+        },
+        {
+            "prompt": f"{head} {first} {wrong} {third}",
+            "subject": name,
+            "locality": [web],
+            "target": "The last year was a year of bread and wine in the south",
+        },
+    ]
 
 
 def _keys_as_read(backbone: Backbone, cache: Path) -> Keys:
@@ -92,8 +100,13 @@ def test_every_method_is_scored_on_the_final_state(
     assert own["chosen_own"] == 1.0
     assert own["added_prompt_tokens"] == 0.0
     assert own["revocations"] == {
-        "revoked": 2, "left": 2, "identical": 1.0, "same_content": True, "kept": 1.0, "as_backbone": 1.0,
-    }  # fmt: skip
+        "revoked": 2,
+        "left": 2,
+        "identical": 1.0,
+        "same_content": True,
+        "kept": 1.0,
+        "as_backbone": 1.0,
+    }
     for name in ("route_invariance", "reload_identity", "revoke_identity", "re_edit", "curve"):
         assert name in own
 

@@ -12,10 +12,9 @@ from config import Settings
 from execution.versions import Versions
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MAKERS = {
-    "EditSettings", "KeyProjection", "Calibration", "Recipe", "learn_projection", "calibrate",
-    "learn_tagger",
-}  # fmt: skip
+MAKERS = set(
+    "EditSettings KeyProjection Calibration Recipe learn_projection calibrate learn_tagger".split()
+)
 # `--practice` is an experiment that its record names; random weights have no relations at all.
 EXPERIMENTS = {
     "questions.py": {"Recipe", "learn_projection", "calibrate"},

@@ -48,9 +48,21 @@ def test_another_shape_is_refused_by_name() -> None:
 
 def test_the_command_prints_one_table(tmp_path: Path, melo_in: Callable[[Path], Melo]) -> None:
     code, out, err = melo_in(tmp_path)(
-        "bench", "--results", str(tmp_path / "results"), "gpu", "--shapes", "tiny-llama",
-        "--edits", "4", "--batch", "4", "--tokens", "8", "--rounds", "1",
-    )  # fmt: skip
+        "bench",
+        "--results",
+        str(tmp_path / "results"),
+        "gpu",
+        "--shapes",
+        "tiny-llama",
+        "--edits",
+        "4",
+        "--batch",
+        "4",
+        "--tokens",
+        "8",
+        "--rounds",
+        "1",
+    )
     assert code == 0, err
     assert "tokens a second, 50% routed" in out
     [record] = read_records(tmp_path / "results").values()

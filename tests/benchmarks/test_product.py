@@ -17,10 +17,14 @@ def test_lines_become_answers_by_the_documented_commands(
 ) -> None:
     names = subjects(12)
     rows = [
-        {"prompt": f"who leads {name} ?", "target": "ada" if i % 2 else "jon", "subject": name,
-         "rephrases": [f"tell me who leads {name}"]}
+        {
+            "prompt": f"who leads {name} ?",
+            "target": "ada" if i % 2 else "jon",
+            "subject": name,
+            "rephrases": [f"tell me who leads {name}"],
+        }
         for i, name in enumerate(names)
-    ]  # fmt: skip
+    ]
     rows.insert(1, {**rows[0], "target": "mia"})  # one source says two things: the later one holds
     data = write_lines(tmp_path / "edits.jsonl", rows)  # type: ignore[arg-type]
     traffic = write_lines(tmp_path / "traffic.jsonl", [{"prompt": "what is the capital ?"}])

@@ -58,9 +58,17 @@ def test_editing_and_serving_are_profiled_and_shown(
     tmp_path: Path, melo_in: Callable[[Path], Melo], questions_file: Path, t5_folder: Path
 ) -> None:
     code, _, err = melo_in(tmp_path)(
-        "bench", "--results", str(tmp_path / "results"), "profile", "--data", str(questions_file),
-        "--edits", "3", "--backbone", str(t5_folder),
-    )  # fmt: skip
+        "bench",
+        "--results",
+        str(tmp_path / "results"),
+        "profile",
+        "--data",
+        str(questions_file),
+        "--edits",
+        "3",
+        "--backbone",
+        str(t5_folder),
+    )
     assert code == 0, err
     records = read_records(tmp_path / "results")
     [record] = records.values()

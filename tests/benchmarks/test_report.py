@@ -15,20 +15,36 @@ from benchmarks.report.targets import against_targets
 from tests.conftest import Melo
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-FIVE = {"edit_success": 1.0, "generality": 0.931, "locality": 1.0, "near_miss_subject": 1.0,
-        "near_miss_relation": 0.96}  # fmt: skip
+FIVE = {
+    "edit_success": 1.0,
+    "generality": 0.931,
+    "locality": 1.0,
+    "near_miss_subject": 1.0,
+    "near_miss_relation": 0.96,
+}
 
 
 def figures(**more: object) -> dict[str, object]:
-    melo = {**FIVE, "product": 0.89, "requests": 2, "edits_per_second": 20.0,
-            "intervals": {"generality": [0.91, 0.95]},
-            "curve": [{"false_activation": 0.1, "generality": 0.9}],
-            "at": {"1": {"product": 1.0}, "2": {"product": 0.89}}}  # fmt: skip
+    melo = {
+        **FIVE,
+        "product": 0.89,
+        "requests": 2,
+        "edits_per_second": 20.0,
+        "intervals": {"generality": [0.91, 0.95]},
+        "curve": [{"false_activation": 0.1, "generality": 0.9}],
+        "at": {"1": {"product": 1.0}, "2": {"product": 0.89}},
+    }
     paper = {"product": 0.1, "requests": 2, "edits_per_second": 4.0, "at": {"2": {"product": 0.1}}}
     return {
-        "data": "zsre.jsonl", "protocol": "questions", "backbone": "tiny", "speedup": 5.0,
-        "rows": {"tested": 2, "unseen": 1, "practice": 1}, "melo": melo, "paper": paper, **more,
-    }  # fmt: skip
+        "data": "zsre.jsonl",
+        "protocol": "questions",
+        "backbone": "tiny",
+        "speedup": 5.0,
+        "rows": {"tested": 2, "unseen": 1, "practice": 1},
+        "melo": melo,
+        "paper": paper,
+        **more,
+    }
 
 
 def test_a_page_has_every_figure_with_its_command_and_record(tmp_path: Path) -> None:
@@ -69,11 +85,19 @@ def test_a_chat_model_has_targets_of_its_own_for_the_rows_that_were_asked() -> N
 
 def test_what_a_user_gets_stands_first_with_its_targets() -> None:
     told = {
-        "lines": 100, "judged": 90, "active": 88, "rejected": 2, "held": 1, "superseded": 9,
-        "narrow": 3, "seconds": {"ingest": 1.25, "run": 200.0}, "edit_success": 0.99,
-        "generality": 0.91, "contains": {"edit_success": 1.0, "generality": 0.95},
+        "lines": 100,
+        "judged": 90,
+        "active": 88,
+        "rejected": 2,
+        "held": 1,
+        "superseded": 9,
+        "narrow": 3,
+        "seconds": {"ingest": 1.25, "run": 200.0},
+        "edit_success": 0.99,
+        "generality": 0.91,
+        "contains": {"edit_success": 1.0, "generality": 0.95},
         "prompts": {"edit_success": 90, "generality": 90},
-    }  # fmt: skip
+    }
     made = {"product": told, "data": "zsre.jsonl", "backbone": "smollm2", "no_subject": False}
     record = make_record("product", "melo bench product --data zsre.jsonl", made)
     text, _ = render({"product/x.json": record}, "page")
@@ -84,10 +108,22 @@ def test_what_a_user_gets_stands_first_with_its_targets() -> None:
 
 
 def test_all_methods_on_one_chat_model_are_the_first_table() -> None:
-    own = {**FIVE, "product": 0.89, "requests": 2, "traffic": 1.0, "contains": {"edit_success": 1.0},
-           "revoke_identity": 1.0,
-           "revocations": {"revoked": 1, "left": 1, "same_content": True, "identical": 1.0,
-                           "kept": 1.0, "as_backbone": 1.0}}  # fmt: skip
+    own = {
+        **FIVE,
+        "product": 0.89,
+        "requests": 2,
+        "traffic": 1.0,
+        "contains": {"edit_success": 1.0},
+        "revoke_identity": 1.0,
+        "revocations": {
+            "revoked": 1,
+            "left": 1,
+            "same_content": True,
+            "identical": 1.0,
+            "kept": 1.0,
+            "as_backbone": 1.0,
+        },
+    }
     weak = {**own, "generality": 0.5, "near_miss_relation": 1.0, "product": 0.4}
     told = figures(backbone="smollm2", melo=own, paper=weak, lora=weak, none=weak)
     few = figures(backbone="smollm2")
@@ -106,8 +142,13 @@ def test_all_methods_on_one_chat_model_are_the_first_table() -> None:
 
 def test_the_way_there_is_shown_by_both_measures() -> None:
     """After so many edits, as the record says; a dash where a method made fewer."""
-    then = {"edit_success": 1.0, "generality": 0.5, "product": 0.25, "product_contains": 0.75,
-            "contains": {"edit_success": 1.0, "generality": 0.875}}  # fmt: skip
+    then = {
+        "edit_success": 1.0,
+        "generality": 0.5,
+        "product": 0.25,
+        "product_contains": 0.75,
+        "contains": {"edit_success": 1.0, "generality": 0.875},
+    }
     short = {**FIVE, "product": 0.89, "requests": 10, "at": {"1": then}}
     whole = {**short, "at": {"1": then, "10": then}}
     told = figures(backbone="smollm2", melo=whole, paper=short, lora=short, none=short)
@@ -171,10 +212,21 @@ def test_a_bench_command_keeps_its_record_without_the_machines_paths(
     tmp_path: Path, melo_in: Callable[[Path], Melo], questions_file: Path, t5_folder: Path
 ) -> None:
     code, out, err = melo_in(tmp_path)(
-        "bench", "--results", str(tmp_path / "results"), "edit", "--data", str(questions_file),
-        "--limit", "4", "--methods", "none", "--backbone", str(t5_folder),
-        "--cache", str(tmp_path / "cache"),
-    )  # fmt: skip
+        "bench",
+        "--results",
+        str(tmp_path / "results"),
+        "edit",
+        "--data",
+        str(questions_file),
+        "--limit",
+        "4",
+        "--methods",
+        "none",
+        "--backbone",
+        str(t5_folder),
+        "--cache",
+        str(tmp_path / "cache"),
+    )
     assert code == 0, err
     [record] = read_records(tmp_path / "results").values()
     assert record["command"] == (

@@ -27,9 +27,13 @@ CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "ML
 
 def melo(home: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*MELO, "--home", str(home.home), *arguments], env={**CLEAN, **more}, cwd=ROOT, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [*MELO, "--home", str(home.home), *arguments],
+        env={**CLEAN, **more},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 @pytest.mark.slow

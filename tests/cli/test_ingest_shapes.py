@@ -16,16 +16,19 @@ CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "ML
 def melo(home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "--home", str(home), "ingest", *map(str, arguments)],
-        env=CLEAN, cwd=ROOT, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        env=CLEAN,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def test_the_shapes_are_listed_with_tool_and_what_they_read(tmp_path: Path) -> None:
     listed = json.loads(melo(tmp_path / "home", "--shapes", "--json").stdout)
-    assert {row["name"] for row in listed} >= {
-        "argilla", "hugging-face", "label-studio", "langfuse", "langsmith", "mlflow", "open-webui",
-        "openai", "sharegpt",
-    }  # fmt: skip
+    assert {row["name"] for row in listed} >= set(
+        "argilla hugging-face label-studio langfuse langsmith mlflow open-webui openai sharegpt".split()
+    )
     assert all(row["tool"] and row["reads"] for row in listed)
     shown = melo(tmp_path / "home", "--shapes").stdout
     assert all(row["name"] in shown for row in listed)

@@ -24,8 +24,12 @@ def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would."""
     return subprocess.run(
         [*MELO, "--home", str(home.home), *arguments],
-        capture_output=True, text=True, check=False, env=CLEAN, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=CLEAN,
+        cwd=Path(__file__).parents[2],
+    )
 
 
 @pytest.mark.slow

@@ -58,21 +58,33 @@ def test_a_proxy_that_no_library_here_speaks_to_is_left_out(scheme: str) -> None
 
 def test_what_an_outer_job_says_of_itself_goes_and_how_servers_are_reached_stays() -> None:
     outer = {
-        "MLFLOW_RUN_ID": "abc", "MLFLOW_EXPERIMENT_ID": "7", "MLFLOW_EXPERIMENT_NAME": "theirs",
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_REGISTRY_URI": "databricks",
-        "MLFLOW_ENABLE_ASYNC_LOGGING": "true", "_MLFLOW_ACTIVE_MODEL_ID": "m-1",
+        "MLFLOW_RUN_ID": "abc",
+        "MLFLOW_EXPERIMENT_ID": "7",
+        "MLFLOW_EXPERIMENT_NAME": "theirs",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        "MLFLOW_REGISTRY_URI": "databricks",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+        "_MLFLOW_ACTIVE_MODEL_ID": "m-1",
         "MLFLOW_BACKEND_STORE_URI": "sqlite:///theirs.db",
-        "PREFECT_HOME": "/theirs", "PREFECT_PROFILE": "theirs", "PREFECT__FLOW_RUN_ID": "f",
+        "PREFECT_HOME": "/theirs",
+        "PREFECT_PROFILE": "theirs",
+        "PREFECT__FLOW_RUN_ID": "f",
         "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////theirs.db",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false", "PREFECT_TEST_MODE": "1",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_TEST_MODE": "1",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
-    }  # fmt: skip
+    }
     kept = {
-        "MLFLOW_TRACKING_TOKEN": "t", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_S3_ENDPOINT_URL": "https://s3", "PREFECT_API_URL": "https://prefect/api",
-        "PREFECT_API_KEY": "k", "PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_LOGGING_LEVEL": "INFO",
-        "PATH": "/bin", "MELO_HOME": "/home",
-    }  # fmt: skip
+        "MLFLOW_TRACKING_TOKEN": "t",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_S3_ENDPOINT_URL": "https://s3",
+        "PREFECT_API_URL": "https://prefect/api",
+        "PREFECT_API_KEY": "k",
+        "PREFECT_CLIENT_MAX_RETRIES": "7",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PATH": "/bin",
+        "MELO_HOME": "/home",
+    }
     environment = outer | kept
     drop_outer_variables(environment)
     assert environment == kept

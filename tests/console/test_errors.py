@@ -55,9 +55,13 @@ def small_home(home: Settings, disk: Path) -> Path:
 
 def melo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*MELO, "--home", str(home), *arguments], env=CLEAN, cwd=ROOT, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [*MELO, "--home", str(home), *arguments],
+        env=CLEAN,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def remounted(place: Path, how: str) -> None:
@@ -122,9 +126,14 @@ def test_an_output_that_can_not_be_written_is_one_line(home: Settings, command: 
     Ledger.open(home.paths.ledger).close()
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*MELO, "--home", str(home.home), *command], stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False, env=CLEAN, cwd=ROOT,
-        )  # fmt: skip
+            [*MELO, "--home", str(home.home), *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=CLEAN,
+            cwd=ROOT,
+        )
     assert "No space left on device" in one_line(done)
 
 
@@ -132,9 +141,13 @@ def test_a_reader_that_goes_away_is_no_error(home: Settings) -> None:
     Ledger.open(home.paths.ledger).close()
     line = " ".join([*MELO, "--home", str(home.home), "status"])
     done = subprocess.run(
-        ["sh", "-c", f"{line} | true"], capture_output=True, text=True, check=False, env=CLEAN,
+        ["sh", "-c", f"{line} | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=CLEAN,
         cwd=ROOT,
-    )  # fmt: skip
+    )
     assert done.stderr == ""
 
 

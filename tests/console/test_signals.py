@@ -27,10 +27,15 @@ Moment = Callable[[Path], bool]
 def begun(home: Settings, path: Path) -> subprocess.Popen[str]:
     """A run in a process group of its own, as in a terminal."""
     return subprocess.Popen(
-        [*MELO, "--home", str(home.home), "run", str(path)], env=CLEAN, cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        [*MELO, "--home", str(home.home), "run", str(path)],
+        env=CLEAN,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=heard,
-    )  # fmt: skip
+    )
 
 
 def heard() -> None:
@@ -42,9 +47,13 @@ def heard() -> None:
 def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command to its end."""
     return subprocess.run(
-        [*MELO, "--home", str(home.home), *arguments], env=CLEAN, cwd=ROOT, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [*MELO, "--home", str(home.home), *arguments],
+        env=CLEAN,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def counts(home: Settings) -> dict[str, int]:
@@ -169,9 +178,13 @@ def test_a_library_that_swallows_the_interrupt_changes_nothing() -> None:
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, cwd=ROOT, preexec_fn=heard,
-        )  # fmt: skip
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            preexec_fn=heard,
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)

@@ -285,8 +285,15 @@ def test_traffic_is_what_its_lines_say(synthetic: Settings, opened: Opened) -> N
 
 
 def test_a_traffic_line_that_is_cut_short_is_passed_over(tmp_path: Any) -> None:
-    whole = {"time": "2026-11-23T05:00:00+00:00", "version": "v", "edit": None, "block": None,
-             "distance": None, "radius": None, "seconds": 0.1}  # fmt: skip
+    whole = {
+        "time": "2026-11-23T05:00:00+00:00",
+        "version": "v",
+        "edit": None,
+        "block": None,
+        "distance": None,
+        "radius": None,
+        "seconds": 0.1,
+    }
     path = tmp_path / "2026-11-23.jsonl"
     path.write_text(json.dumps(whole) + "\nnot json\n" + json.dumps(whole)[:40])
     with traffic.opened([path]) as con:

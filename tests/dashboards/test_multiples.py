@@ -17,9 +17,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def row(number: int, value: float | None, **more: Any) -> dict[str, Any]:
     found = {
-        "number": number, "version": f"v{number}", "value": value, "low": None, "high": None,
-        "threshold": 0.9, "passed": True, "probes": 100, "failed": 2,
-    }  # fmt: skip
+        "number": number,
+        "version": f"v{number}",
+        "value": value,
+        "low": None,
+        "high": None,
+        "threshold": 0.9,
+        "passed": True,
+        "probes": 100,
+        "failed": 2,
+    }
     return {**found, **more}
 
 

@@ -81,8 +81,15 @@ def test_every_chart_can_be_had_as_png_and_csv(synthetic: Settings) -> None:
 
 
 def row(value: float, low: float, high: float, **more: Any) -> dict[str, Any]:
-    return {"suite": "s", "metric": "share", "value": value, "low": low, "high": high,
-            "passed": True, **more}  # fmt: skip
+    return {
+        "suite": "s",
+        "metric": "share",
+        "value": value,
+        "low": low,
+        "high": high,
+        "passed": True,
+        **more,
+    }
 
 
 def test_a_share_has_moved_only_where_the_intervals_do_not_touch() -> None:
@@ -103,8 +110,12 @@ def test_only_all_is_called_100_percent() -> None:
     assert share(0.99999) == "99.9%"
     assert share(0.00001) == "0.1%"
     assert [duration(s) for s in (0.02, 8, 95, 7200, 8.64e5)] == [
-        "20 ms", "8 s", "1.6 min", "2.0 h", "10 days",
-    ]  # fmt: skip
+        "20 ms",
+        "8 s",
+        "1.6 min",
+        "2.0 h",
+        "10 days",
+    ]
 
 
 def test_changed_words_are_marked_and_nothing_else_is_markup() -> None:

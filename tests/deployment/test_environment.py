@@ -31,22 +31,31 @@ PROXIES = {
     "NO_PROXY": "internal.example,10.0.0.0/8",
 }
 LEFTOVERS = {
-    "MLFLOW_RUN_ID": "abc", "MLFLOW_EXPERIMENT_ID": "77", "MLFLOW_TRACKING_URI": DEAD,
-    "MLFLOW_REGISTRY_URI": DEAD, "PREFECT_API_URL": "http://someone:secret@127.0.0.1:9/api",
-    "PREFECT_API_KEY": "old", "PREFECT_HOME": "/nonexistent/prefect", "PREFECT_PROFILE": "theirs",
+    "MLFLOW_RUN_ID": "abc",
+    "MLFLOW_EXPERIMENT_ID": "77",
+    "MLFLOW_TRACKING_URI": DEAD,
+    "MLFLOW_REGISTRY_URI": DEAD,
+    "PREFECT_API_URL": "http://someone:secret@127.0.0.1:9/api",
+    "PREFECT_API_KEY": "old",
+    "PREFECT_HOME": "/nonexistent/prefect",
+    "PREFECT_PROFILE": "theirs",
     "PREFECT__FLOW_RUN_ID": "00000000-0000-0000-0000-000000000000",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////nonexistent/p.db",
-}  # fmt: skip
+}
 
 
 def melo(
     home: Path, *arguments: str, cwd: Path = ROOT, **more: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*MELO, "--home", str(home), *arguments], env={**CLEAN, "PYTHONPATH": str(ROOT), **more},
-        cwd=cwd, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        [*MELO, "--home", str(home), *arguments],
+        env={**CLEAN, "PYTHONPATH": str(ROOT), **more},
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -15,10 +15,16 @@ def run(number: str, kind: str, **more: Any) -> dict[str, Any]:
     """A run as Prefect's API tells of it."""
     now = datetime.now(UTC).isoformat()
     return {
-        "id": number, "name": number, "state_type": kind, "state": {"timestamp": now},
-        "infrastructure_pid": None, "auto_scheduled": True, "deployment_id": "edit",
-        "expected_start_time": now, **more,
-    }  # fmt: skip
+        "id": number,
+        "name": number,
+        "state_type": kind,
+        "state": {"timestamp": now},
+        "infrastructure_pid": None,
+        "auto_scheduled": True,
+        "deployment_id": "edit",
+        "expected_start_time": now,
+        **more,
+    }
 
 
 def test_a_run_is_orphaned_when_its_own_process_is_gone() -> None:

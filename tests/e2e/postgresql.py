@@ -42,16 +42,42 @@ def postgresql(bin_folder: Path, password: str) -> Iterator[str]:
     shutil.chown(secret, user)
     as_user = {"user": user} if os.geteuid() == 0 else {}
     subprocess.run(
-        [bin_folder / "initdb", "-D", data, "-U", "melo", "-A", "scram-sha-256", "--no-sync",
-         f"--pwfile={secret}"],
-        check=True, capture_output=True, cwd=folder, **as_user,
-    )  # fmt: skip
+        [
+            bin_folder / "initdb",
+            "-D",
+            data,
+            "-U",
+            "melo",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+            f"--pwfile={secret}",
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **as_user,
+    )
     log = (folder / "log").open("wb")
     server = subprocess.Popen(
-        [bin_folder / "postgres", "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1",
-         "-c", "fsync=off"],
-        stdout=log, stderr=log, cwd=folder, **as_user,
-    )  # fmt: skip
+        [
+            bin_folder / "postgres",
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-k",
+            folder,
+            "-h",
+            "127.0.0.1",
+            "-c",
+            "fsync=off",
+        ],
+        stdout=log,
+        stderr=log,
+        cwd=folder,
+        **as_user,
+    )
     try:
         _wait(port, folder / "log")
         url = f"postgresql://melo:{password}@127.0.0.1:{port}"

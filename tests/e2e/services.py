@@ -30,8 +30,12 @@ def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "--home", str(home.home), *arguments],
-        capture_output=True, text=True, check=False, env={**CLEAN, **OFTEN}, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**CLEAN, **OFTEN},
+        cwd=ROOT,
+    )
 
 
 @contextlib.contextmanager

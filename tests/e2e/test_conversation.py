@@ -31,8 +31,12 @@ def test_a_conversation_in_the_inbox_is_answered_rightly_over_chat(
     shutil.copy(empty_store, home.paths.mlflow_db)
     _, key = KeyStore(home.paths.keys).add("desk", ["ask"])
     report: dict[str, object] = {
-        "prompt": TALK, "target": TARGET, "subject": "Tessel Pro", "source": "desk", "urgent": True,
-    }  # fmt: skip
+        "prompt": TALK,
+        "target": TARGET,
+        "subject": "Tessel Pro",
+        "source": "desk",
+        "urgent": True,
+    }
     with up(home, without="dashboard = false\n") as services:
         client = openai.OpenAI(base_url=f"{services['serve']['url']}/v1", api_key=key)
 

@@ -61,8 +61,12 @@ def test_a_page_is_drawn_whole_and_asks_nothing_outside(
     charts = visit.page.locator('[data-testid="stVegaLiteChart"]').count()
     suites = visit.page.locator(".multiples svg").count()
     assert suites >= (10 if page == "overview" else 0)
-    assert charts >= {"overview": 3, "queue": 2, "version": 1, "edit": 1, "routing": 1, "cost": 1,
-                      "ask": 0}[page]  # fmt: skip
+    assert (
+        charts
+        >= {"overview": 3, "queue": 2, "version": 1, "edit": 1, "routing": 1, "cost": 1, "ask": 0}[
+            page
+        ]
+    )
     for chart in visit.page.locator('[data-testid="stVegaLiteChart"]').all():
         box = chart.bounding_box()
         assert box is not None

@@ -41,10 +41,21 @@ def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
     shutil.copy(empty_store, folder / "mlflow.db")
     port = free_port()
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     environment = {**CLEAN, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "true"}
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -96,9 +107,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 @pytest.mark.slow
 def test_a_thumbs_down_becomes_the_right_answer_and_its_trace_is_told(
-    home: Settings, melo_in: Callable[[Path], Melo], tracking: str, experiment: str, asked: Asked,
+    home: Settings,
+    melo_in: Callable[[Path], Melo],
+    tracking: str,
+    experiment: str,
+    asked: Asked,
     prefect_server: None,
-) -> None:  # fmt: skip
+) -> None:
     from flows.edit import edit
 
     melo = melo_in(home.home)
@@ -183,9 +198,13 @@ def between(tracking: str) -> Iterator[Between]:
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 500])
 def test_a_server_that_fails_midway_loses_nothing_and_a_second_run_completes_it(
-    tmp_path: Path, between: Between, experiment: str, asked: Asked, status: int,
+    tmp_path: Path,
+    between: Between,
+    experiment: str,
+    asked: Asked,
+    status: int,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     for number in range(5):
         trace = asked(f"Question {number}?", "wrong")
         mlflow.log_expectation(trace_id=trace, name="answer", value=f"right {number}")

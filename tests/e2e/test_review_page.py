@@ -159,8 +159,13 @@ def test_everything_is_decided_by_keyboard(browser: Any, url: str, settings: Set
     assert ledger.review.waiting() == []
     made = ledger.decisions.find()
     assert [d.action for d in reversed(made)] == [
-        "answer", "answer", "answer", "approve", "urgent", "approve",
-    ]  # fmt: skip
+        "answer",
+        "answer",
+        "answer",
+        "approve",
+        "urgent",
+        "approve",
+    ]
     assert {(d.actor, d.reason) for d in made} == {("eva", "as the card shows")}
     assert ledger.audit() == []
 
@@ -173,11 +178,15 @@ def test_a_page_of_another_origin_gets_no_connection(
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
     connection.request(
-        "GET", "/_stcore/stream",
+        "GET",
+        "/_stcore/stream",
         headers={
-            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": origin or url,
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "Origin": origin or url,
         },
-    )  # fmt: skip
+    )
     assert connection.getresponse().status == status
     connection.close()

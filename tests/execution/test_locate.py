@@ -389,5 +389,10 @@ def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own, with this one's environment."""
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ), timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=dict(os.environ),
+        timeout=300,
+    )

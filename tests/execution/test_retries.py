@@ -50,9 +50,13 @@ def test_a_server_that_is_away_may_come_back() -> None:
         httpx.get(url)
     assert passes(caught.value)
     done = subprocess.run(
-        [sys.executable, "-c", AWAY, url], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[2], env=clean_environment(),
-    )  # fmt: skip
+        [sys.executable, "-c", AWAY, url],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env=clean_environment(),
+    )
     assert done.stdout.strip() == "True", done.stderr
 
 

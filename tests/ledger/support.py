@@ -64,9 +64,13 @@ def run_job(ledger: Ledger, version: str, *, now: datetime = NOON) -> list[str]:
     assert job is not None
     ids = [edit.id for edit in job.edits]
     ledger.versions.record(
-        version, parent=None, job_id=job.id, hash=version, edits_added=ids,
+        version,
+        parent=None,
+        job_id=job.id,
+        hash=version,
+        edits_added=ids,
         edits_removed=[*job.removals, *(s for edit in job.edits for s in edit.supersedes)],
-    )  # fmt: skip
+    )
     ledger.jobs.finish(job, "worker", version=version, trained=ids, now=now)
     ledger.edits.activate(ids, version, now=now)
     return ids

@@ -10,9 +10,16 @@ from ledger.states import ALLOWED, EXPIRED, HELD, READY, RECEIVED
 from ledger.trust import Evidence, RepeatedReport, admission, is_judged_anew
 
 TRUSTED = Evidence(
-    answered=True, over=False, early=False, approved=False, unblocked=True, over_share=False,
-    automatic=True, by_quorum=False, agreed=False,
-)  # fmt: skip
+    answered=True,
+    over=False,
+    early=False,
+    approved=False,
+    unblocked=True,
+    over_share=False,
+    automatic=True,
+    by_quorum=False,
+    agreed=False,
+)
 REPEATED = RepeatedReport(
     "active",
     later=False,

@@ -61,8 +61,13 @@ def test_nan_counts_as_missing(ledger: Ledger, line: str, hold: str | None) -> N
 
 
 def test_nan_inside_nested_values_is_missing_there(ledger: Ledger) -> None:
-    take(ledger, ['{"prompt": "Is it: NaN?", "target": "x", "rephrases": ["NaN", "So?"], "locality":'
-                  ' [{"prompt": "q", "answer": NaN}, {"prompt": "r", "answer": "nan"}]}'])  # fmt: skip
+    take(
+        ledger,
+        [
+            '{"prompt": "Is it: NaN?", "target": "x", "rephrases": ["NaN", "So?"], "locality":'
+            ' [{"prompt": "q", "answer": NaN}, {"prompt": "r", "answer": "nan"}]}'
+        ],
+    )
     (edit,) = ledger.edits.find()
     assert edit.prompt == "Is it: NaN?"
     assert edit.rephrases == ("So?",)
@@ -85,14 +90,18 @@ def test_nan_inside_nested_values_is_missing_there(ledger: Ledger) -> None:
         ('{"prompt": "a?", "target": "x", "target": "y"}', 'the key "target" comes twice'),
         ('{"prompt": "a?", "target": "x", "note": 1, "note": 1}', 'the key "note" comes twice'),
         ('{"prompt": "a?", "target": "x", "t\\u0061rget": "y"}', 'the key "target" comes twice'),
-        ('{"prompt": "a?", "target": "x", "locality": [{"prompt": "q", "prompt": "r"}]}',
-         'the key "prompt" comes twice'),
-        ('{"prompt": "Who is the PM of the UK?", "target": "x", "subject": "United Kingdom"}',
-         'subject "United Kingdom" is not in the prompt, nor is an alias'),
+        (
+            '{"prompt": "a?", "target": "x", "locality": [{"prompt": "q", "prompt": "r"}]}',
+            'the key "prompt" comes twice',
+        ),
+        (
+            '{"prompt": "Who is the PM of the UK?", "target": "x", "subject": "United Kingdom"}',
+            'subject "United Kingdom" is not in the prompt, nor is an alias',
+        ),
         ('{"prompt": "上海的市长是谁", "target": "x", "subject": "北京"}', "is not in the prompt"),
         ('{"prompt": "Who leads it?", "target": "x", "subject": "Norvik"}', "is not in the prompt"),
     ],
-)  # fmt: skip
+)
 def test_what_can_be_read_in_two_ways_or_names_nobody_is_quarantined(
     ledger: Ledger, line: str, reason: str
 ) -> None:
@@ -170,8 +179,13 @@ def test_a_ledger_made_by_an_older_rule_gets_todays_keys(old: Path) -> None:
         assert {edit.prompt: edit.id for edit in ledger.edits.find()} == ids
         assert reported["诺威克的负责人是谁？"] == 2
         assert reported["¿Quién dirige Norvik?"] + reported["Quién dirige Norvik"] == 3
-        take(ledger, [report("Wer?", "Eva", source="x"),
-                      {"subject": "STRASSE", "relation": "owner", "object": "Cy"}])  # fmt: skip
+        take(
+            ledger,
+            [
+                report("Wer?", "Eva", source="x"),
+                {"subject": "STRASSE", "relation": "owner", "object": "Cy"},
+            ],
+        )
         assert state_of(ledger, "Eva") == "held"
         assert state_of(ledger, "Bo") == "superseded"
         assert ledger.audit() == []

@@ -96,14 +96,22 @@ def test_an_answer_held_for_review_ends_the_report_once_it_is_let_in(ledger: Led
 @pytest.mark.parametrize(
     ("comment", "answer"),
     [
-        ("should be Oslo", "Oslo"), ("This should have been 'Oslo'!", "Oslo"),
-        ("Wrong. The correct answer is Bo Ek, not Ada Li.", "Bo Ek"), ("correct answer: 42", "42"),
-        ("Correct: 3.14", "3.14"), ("not Bergen but Oslo", "Oslo"),
+        ("should be Oslo", "Oslo"),
+        ("This should have been 'Oslo'!", "Oslo"),
+        ("Wrong. The correct answer is Bo Ek, not Ada Li.", "Bo Ek"),
+        ("correct answer: 42", "42"),
+        ("Correct: 3.14", "3.14"),
+        ("not Bergen but Oslo", "Oslo"),
         ("it's Goethe, not Schiller", "Goethe"),
-        ("Oslo instead of Bergen", "Oslo"), ("It should say St. Gallen because of the canton", "St"),
-        ("must be Oslo (as every child knows)", "Oslo"), ("nonsense", None), ("", None),
-        ("should be " + "x" * 300, None), ("should be ?!", None), ("I expected better", None),
+        ("Oslo instead of Bergen", "Oslo"),
+        ("It should say St. Gallen because of the canton", "St"),
+        ("must be Oslo (as every child knows)", "Oslo"),
+        ("nonsense", None),
+        ("", None),
+        ("should be " + "x" * 300, None),
+        ("should be ?!", None),
+        ("I expected better", None),
     ],
-)  # fmt: skip
+)
 def test_a_comment_that_holds_the_answer_proposes_it(comment: str, answer: str | None) -> None:
     assert proposed_answer(comment) == answer

@@ -51,10 +51,20 @@ def test_the_latest_verdict_counts(ledger: Ledger) -> None:
 def test_probe_results_come_back_as_they_went_in(ledger: Ledger) -> None:
     add(ledger, "v1")
     results = [
-        ProbeRecord("near", f"p{n}", f"q{n}?", "a", "a", "b" if n == 3 else "a", n != 3,
-                    edit_id="e" if n == 3 else None, cached=n > 5, distance=n / 7)
+        ProbeRecord(
+            "near",
+            f"p{n}",
+            f"q{n}?",
+            "a",
+            "a",
+            "b" if n == 3 else "a",
+            n != 3,
+            edit_id="e" if n == 3 else None,
+            cached=n > 5,
+            distance=n / 7,
+        )
         for n in range(10)
-    ]  # fmt: skip
+    ]
     assert ledger.versions.record_probe_results("v1", results) == 10
     assert ledger.versions.probe_results("v1") == results
     assert ledger.versions.probe_results("v1", failed_only=True) == [results[3]]

@@ -118,20 +118,36 @@ def requests(kind: str, count: int = 4) -> list[EditRequest]:
 def _gpt2() -> Any:
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=len(_VOCABULARY), n_embd=48, n_layer=2, n_head=4, n_positions=64,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **_ENDS,
+            vocab_size=len(_VOCABULARY),
+            n_embd=48,
+            n_layer=2,
+            n_head=4,
+            n_positions=64,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            **_ENDS,
         )
-    )  # fmt: skip
+    )
 
 
 def _t5() -> Any:
     return T5ForConditionalGeneration(
         T5Config(
-            vocab_size=len(_VOCABULARY), d_model=48, d_kv=12, d_ff=96, num_layers=2, num_heads=4,
-            decoder_start_token_id=_PAD, dropout_rate=0.0, n_positions=64,
-            pad_token_id=_PAD, eos_token_id=_END, tie_word_embeddings=False,
+            vocab_size=len(_VOCABULARY),
+            d_model=48,
+            d_kv=12,
+            d_ff=96,
+            num_layers=2,
+            num_heads=4,
+            decoder_start_token_id=_PAD,
+            dropout_rate=0.0,
+            n_positions=64,
+            pad_token_id=_PAD,
+            eos_token_id=_END,
+            tie_word_embeddings=False,
         )
-    )  # fmt: skip
+    )
 
 
 def _bert2bert() -> Any:
@@ -150,10 +166,14 @@ def _bert2bert() -> Any:
 def _bert_classifier() -> Any:
     return BertForSequenceClassification(
         BertConfig(
-            **_SIZES, **_HEADS, **_NO_DROPOUT, pad_token_id=_PAD,
-            id2label=dict(enumerate(LABELS)), label2id={n: i for i, n in enumerate(LABELS)},
+            **_SIZES,
+            **_HEADS,
+            **_NO_DROPOUT,
+            pad_token_id=_PAD,
+            id2label=dict(enumerate(LABELS)),
+            label2id={n: i for i, n in enumerate(LABELS)},
         )
-    )  # fmt: skip
+    )
 
 
 _MAKERS = {

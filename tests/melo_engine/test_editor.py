@@ -323,8 +323,9 @@ def test_a_subject_that_becomes_known_later_leaves_the_routes_of_others_alone() 
     before = editor.routes([prompt])[0].distance
     editor.edit([EditRequest("is toriquet of velandor ?", "jon", subject="toriquet", id="second")])
     assert {n for m in editor.version.index.mentions([prompt])[0] for n in [m.name]} >= {
-        "velandor", "toriquet",
-    }  # fmt: skip
+        "velandor",
+        "toriquet",
+    }
     found = editor.answer([prompt])[0]
     assert (found.edit, found.text) == ("first", "ada")
     assert editor.routes([prompt])[0].distance == pytest.approx(before, abs=1e-5)

@@ -13,9 +13,14 @@ from melo_engine.prompt_states import BLOCK, PromptStates
 from tests.melo_engine import models
 
 PROMPTS = (
-    "tell me about a new name", "tell me about oslo", "who leads", "what is", "tell me about a new name",
-    "who leads velandor ? what capital city does it lie in now", "east west",
-)  # fmt: skip
+    "tell me about a new name",
+    "tell me about oslo",
+    "who leads",
+    "what is",
+    "tell me about a new name",
+    "who leads velandor ? what capital city does it lie in now",
+    "east west",
+)
 
 
 def written(backbone: Backbone, encoded: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -182,11 +187,21 @@ def test_the_pass_ends_at_the_last_layers_states() -> None:
 
 def test_latent_attention_keeps_states_of_two_sizes_and_is_read_anew() -> None:
     config = MiniCPM3Config(
-        vocab_size=len(models.tokenizer()), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=4, q_lora_rank=16, kv_lora_rank=24,
-        qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8, bos_token_id=1, eos_token_id=2,
+        vocab_size=len(models.tokenizer()),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        q_lora_rank=16,
+        kv_lora_rank=24,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=4,
+        v_head_dim=8,
+        bos_token_id=1,
+        eos_token_id=2,
         pad_token_id=0,
-    )  # fmt: skip
+    )
     backbone = Backbone.wrap(MiniCPM3ForCausalLM(config), models.tokenizer())
     assert not PromptStates(backbone).usable
     with Editor(backbone, settings=models.SETTINGS) as editor:

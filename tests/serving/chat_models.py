@@ -21,9 +21,18 @@ TEMPLATE = (
 )
 ROOM = 1024  # positions
 TEXTS = (
-    "be brief", "who is it ?", "and then ?", "Grüße aus Köln", "日本の首都は？", "👩‍👩‍👧 hi", "a\nb",
-    "x" * 90, "1 2 3", "I do not know.", "tell me of velandor",
-)  # fmt: skip
+    "be brief",
+    "who is it ?",
+    "and then ?",
+    "Grüße aus Köln",
+    "日本の首都は？",
+    "👩‍👩‍👧 hi",
+    "a\nb",
+    "x" * 90,
+    "1 2 3",
+    "I do not know.",
+    "tell me of velandor",
+)
 
 
 def save_chat_model(folder: Path, seed: int = 0) -> Path:
@@ -43,11 +52,19 @@ def save_chat_model(folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=len(pieces), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=ROOM,
-                initializer_range=0.3, pad_token_id=0, eos_token_id=2, bos_token_id=None,
+                vocab_size=len(pieces),
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=ROOM,
+                initializer_range=0.3,
+                pad_token_id=0,
+                eos_token_id=2,
+                bos_token_id=None,
             )
-        )  # fmt: skip
+        )
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = 2, 0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -96,9 +96,13 @@ def test_an_answer_ends_at_its_length_and_at_its_stop_text(server: Running) -> N
 
 def test_a_stream_adds_up_to_the_whole_answer(server: Running) -> None:
     body = {
-        "prompt": [EDITED[0], *UNEDITED], "temperature": 1.0, "seed": 3, "n": 2, "stream": True,
+        "prompt": [EDITED[0], *UNEDITED],
+        "temperature": 1.0,
+        "seed": 3,
+        "n": 2,
+        "stream": True,
         "stream_options": {"include_usage": True},
-    }  # fmt: skip
+    }
     whole = server.ask(**{k: v for k, v in body.items() if "stream" not in k})  # type: ignore[arg-type]
     texts = [""] * 8
     ended = {}
@@ -127,8 +131,12 @@ def test_the_route_is_told_without_an_answer(server: Running, editor: Editor) ->
 
 def test_versions_can_be_named(server: Running, editor: Editor) -> None:
     assert server.ask(EDITED[0], model="base")["choices"][0]["melo"] == {
-        "version": "base", "edit": None, "block": None, "distance": None, "radius": None,
-    }  # fmt: skip
+        "version": "base",
+        "edit": None,
+        "block": None,
+        "distance": None,
+        "radius": None,
+    }
     second = server.ask(EDITED[0], model="candidate")["choices"][0]
     assert second["text"] == "eva"
     by_id = server.ask(EDITED[0], model=second["melo"]["version"])
@@ -138,9 +146,21 @@ def test_versions_can_be_named(server: Running, editor: Editor) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/passwd", "..", "a/b", "champion/..", "%2e%2e", "nobody", "0" * 32, "C:\\x", "a\x00b",
-     "models:/x@champion", "file:///etc/passwd", "previous"],
-)  # fmt: skip
+    [
+        "../../etc/passwd",
+        "..",
+        "a/b",
+        "champion/..",
+        "%2e%2e",
+        "nobody",
+        "0" * 32,
+        "C:\\x",
+        "a\x00b",
+        "models:/x@champion",
+        "file:///etc/passwd",
+        "previous",
+    ],
+)
 def test_a_name_that_is_no_version_is_refused(server: Running, name: str) -> None:
     with server.client() as client:
         got = client.post("/v1/completions", json={"prompt": "who", "model": name})
@@ -182,10 +202,20 @@ def test_what_is_not_served_is_refused_by_name(
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"prompt": "\\ud800"}', b'{"prompt": "a", "seed": NaN}',
-     b'{"prompt": "a", "temperature": Infinity}', b"[" * 100_000, b'{"seed": 1' + b"0" * 5000 + b"}",
-     b'{"prompt": "a", "temperature": 1e400}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"prompt": "\\ud800"}',
+        b'{"prompt": "a", "seed": NaN}',
+        b'{"prompt": "a", "temperature": Infinity}',
+        b"[" * 100_000,
+        b'{"seed": 1' + b"0" * 5000 + b"}",
+        b'{"prompt": "a", "temperature": 1e400}',
+    ],
+)
 def test_a_body_that_is_no_question_is_refused(server: Running, raw: bytes) -> None:
     with server.client() as client:
         got = client.post(

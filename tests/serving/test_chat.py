@@ -73,10 +73,11 @@ def test_an_edit_is_found_by_what_is_asked_whatever_stands_before_it(
     chat_server: Running, question: str
 ) -> None:
     before = [
-        [], [{"role": "system", "content": "answer in one word"}],
+        [],
+        [{"role": "system", "content": "answer in one word"}],
         [{"role": "developer", "content": "hm " * 200}],
         [*user("hello"), {"role": "assistant", "content": "hi"}],
-    ]  # fmt: skip
+    ]
     routes = post(chat_server, "/v1/route", input=[[*b, *user(question)] for b in before]).json()[
         "data"
     ]
@@ -110,13 +111,17 @@ def test_the_services_own_answers_can_be_sent_back(client: openai.OpenAI) -> Non
 @pytest.mark.parametrize(
     "said",
     [
-        {"content": ""}, {"content": None}, {}, {"content": []}, {"content": None, "refusal": "no"},
+        {"content": ""},
+        {"content": None},
+        {},
+        {"content": []},
+        {"content": None, "refusal": "no"},
         {"content": "hi", "refusal": None, "annotations": [], "audio": None, "tool_calls": None},
         {"content": "hi", "tool_calls": [], "function_call": None, "reasoning_content": "hm"},
         {"content": [{"type": "text", "text": "hi"}, {"type": "refusal", "refusal": "no"}]},
         {"content": "hi", "name": "melo", "invented": None},
     ],
-)  # fmt: skip
+)
 def test_an_assistants_message_may_say_nothing(chat_server: Running, said: dict[str, Any]) -> None:
     messages = [*user("who ?"), {"role": "assistant", **said}, *user("and then ?")]
     assert ask(chat_server, messages, max_tokens=3)["usage"]["completion_tokens"] == 3
@@ -145,16 +150,25 @@ def test_a_last_message_of_the_systems_or_the_assistants_is_part_of_the_conversa
         (user(" "), "role user"),
         ([{"role": "assistant", "content": "x"}, *user("y")], "begin with another role"),
         ([{"role": "tool", "content": "x", "tool_call_id": "1"}, *user("y")], "messages.0.role"),
-        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], "image_url"),
-        ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], "input_audio"),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+            "image_url",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
+            "input_audio",
+        ),
         ([{"role": "user", "content": [{"type": "file", "file": {}}]}], "file"),
         ([{"role": "user", "content": [{"type": "text"}]}], "content"),
         ([{"role": "user", "content": 5}], "content"),
-        ([{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}, *user("y")], "tool_calls"),
+        (
+            [{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}, *user("y")],
+            "tool_calls",
+        ),
         ([{"role": "assistant", "content": "", "audio": {"id": "1"}}, *user("y")], "audio"),
         (user("x " * ROOM), "tokens"),
     ],
-)  # fmt: skip
+)
 def test_a_conversation_that_can_not_be_asked_is_refused_by_name(
     chat_server: Running, messages: list[Any], says: str
 ) -> None:
@@ -172,16 +186,34 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 @pytest.mark.parametrize(
     "extra",
     [
-        {"response_format": {"type": "text"}}, {"store": True}, {"metadata": {"a": "b"}},
-        {"service_tier": "auto"}, {"parallel_tool_calls": False}, {"modalities": ["text"]},
-        {"tools": [TOOL], "tool_choice": "none"}, {"tools": []}, {"tool_choice": "auto"},
-        {"prompt_cache_key": "k"}, {"safety_identifier": "u"}, {"repetition_penalty": 1.0},
-        {"user": "x"}, {"functions": [], "function_call": "none"}, {"logit_bias": {}},
-        {"presence_penalty": 0, "frequency_penalty": 0.0}, {"reasoning_effort": None},
-        {"top_k": -1}, {"min_p": 0}, {"logprobs": False}, {"invented": None}, {"stop": []},
-        {"stop": None}, {"seed": None}, {"n": 1}, {"stream": False, "stream_options": None},
+        {"response_format": {"type": "text"}},
+        {"store": True},
+        {"metadata": {"a": "b"}},
+        {"service_tier": "auto"},
+        {"parallel_tool_calls": False},
+        {"modalities": ["text"]},
+        {"tools": [TOOL], "tool_choice": "none"},
+        {"tools": []},
+        {"tool_choice": "auto"},
+        {"prompt_cache_key": "k"},
+        {"safety_identifier": "u"},
+        {"repetition_penalty": 1.0},
+        {"user": "x"},
+        {"functions": [], "function_call": "none"},
+        {"logit_bias": {}},
+        {"presence_penalty": 0, "frequency_penalty": 0.0},
+        {"reasoning_effort": None},
+        {"top_k": -1},
+        {"min_p": 0},
+        {"logprobs": False},
+        {"invented": None},
+        {"stop": []},
+        {"stop": None},
+        {"seed": None},
+        {"n": 1},
+        {"stream": False, "stream_options": None},
     ],
-)  # fmt: skip
+)
 def test_a_field_that_changes_no_answer_is_taken(
     chat_server: Running, extra: dict[str, Any]
 ) -> None:
@@ -192,18 +224,27 @@ def test_a_field_that_changes_no_answer_is_taken(
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
-        ({"tools": [TOOL]}, "tools"), ({"tools": [TOOL], "tool_choice": "auto"}, "tool"),
-        ({"tools": [TOOL], "tool_choice": "required"}, "tool"), ({"functions": [{}]}, "functions"),
+        ({"tools": [TOOL]}, "tools"),
+        ({"tools": [TOOL], "tool_choice": "auto"}, "tool"),
+        ({"tools": [TOOL], "tool_choice": "required"}, "tool"),
+        ({"functions": [{}]}, "functions"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
-        ({"modalities": ["text", "audio"]}, "modalities"), ({"audio": {"voice": "x"}}, "audio"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"), ({"presence_penalty": 1}, "presence_penalty"),
-        ({"top_logprobs": 2}, "top_logprobs"), ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"stop": ["a"] * 5}, "stop"), ({"temperature": 2.1}, "temperature"), ({"top_p": 0}, "top_p"),
-        ({"repetition_penalty": 0}, "repetition_penalty"), ({"web_search_options": {}}, "web_search"),
-        ({"max_completion_tokens": 0}, "max_completion_tokens"), ({"reasoning_effort": "high"}, "reason"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "x"}}, "audio"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"presence_penalty": 1}, "presence_penalty"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"web_search_options": {}}, "web_search"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"reasoning_effort": "high"}, "reason"),
     ],
-)  # fmt: skip
+)
 def test_a_field_that_would_change_the_answer_and_is_not_served_is_refused_by_name(
     chat_server: Running, extra: dict[str, Any], named: str
 ) -> None:
@@ -271,8 +312,11 @@ def test_headers_name_version_edit_and_request(chat_server: Running) -> None:
             assert got.headers["melo-version"] == champion.id
             assert got.headers["melo-edit"] in champion.editor.version.edits
             assert got.headers["x-request-id"] == got.headers["request-id"] == "mine-1"
-        other = http.post("/v1/chat/completions", json={"messages": user("x"), "max_tokens": 1},
-                          headers={"x-request-id": "two words"})  # fmt: skip
+        other = http.post(
+            "/v1/chat/completions",
+            json={"messages": user("x"), "max_tokens": 1},
+            headers={"x-request-id": "two words"},
+        )
         assert "melo-edit" not in other.headers
         assert other.headers["x-request-id"].startswith("req-")
 
@@ -303,8 +347,10 @@ def test_an_edit_of_the_pipelines_is_explained_by_its_source_and_its_gate(home: 
 
 
 def test_a_page_of_an_allowed_origin_may_ask(chat_server: Running) -> None:
-    ask_first = {"access-control-request-method": "POST",
-                 "access-control-request-headers": "authorization,content-type"}  # fmt: skip
+    ask_first = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
     with chat_server.client() as http:
         for origin, allowed in (("https://chat.example", True), ("https://other.example", False)):
             got = http.options("/v1/chat/completions", headers={"origin": origin, **ask_first})
@@ -334,8 +380,12 @@ def test_feedback_on_a_conversation_reports_the_conversation(chat_server: Runnin
 
 
 def test_a_model_without_a_template_is_asked_the_last_user_message(server: Running) -> None:
-    messages = [{"role": "system", "content": "be brief"}, *user("what ?"),
-                {"role": "assistant", "content": None}, *user(EDITED[0])]  # fmt: skip
+    messages = [
+        {"role": "system", "content": "be brief"},
+        *user("what ?"),
+        {"role": "assistant", "content": None},
+        *user(EDITED[0]),
+    ]
     assert ask(server, messages)["choices"][0]["message"]["content"] == ANSWERS[EDITED[0]]
     got = ask(server, [*user(EDITED[0]), {"role": "system", "content": "be brief"}])
     assert got["choices"][0]["message"]["content"] == ANSWERS[EDITED[0]]

@@ -147,8 +147,12 @@ def test_the_page_on_vllm_shows_a_router_that_streams_with_the_adapter_of_each_r
     expected[UNEDITED[0]] = "backbone"
     with running(two_versions) as melo, serving(upstream.app) as vllm:
         names: dict[str, Any] = {
-            "MELO": melo.url, "KEY": "any", "VERSION": version, "VLLM": vllm, "BACKBONE": "backbone",
-        }  # fmt: skip
+            "MELO": melo.url,
+            "KEY": "any",
+            "VERSION": version,
+            "VLLM": vllm,
+            "BACKBONE": "backbone",
+        }
         exec(compile(code, str(PAGE), "exec"), names)
         with serving(names["app"]) as url, httpx.Client(base_url=url, timeout=60) as client:
             for prompt, model in expected.items():

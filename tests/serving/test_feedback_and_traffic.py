@@ -19,9 +19,13 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     with running(two_versions) as server, server.client() as client:
         answer = server.ask([UNEDITED[1], EDITED[0]])  # type: ignore[arg-type]
         said = {
-            "answer": answer["id"], "index": 1, "target": "mia", "subject": "velandor",
-            "comment": "it is Mia", "rephrases": ["who is the head of velandor ?"],
-        }  # fmt: skip
+            "answer": answer["id"],
+            "index": 1,
+            "target": "mia",
+            "subject": "velandor",
+            "comment": "it is Mia",
+            "rephrases": ["who is the head of velandor ?"],
+        }
         got = client.post("/feedback", json=said)
         assert got.status_code == 201, got.text
         unknown = client.post("/feedback", json={"answer": "cmpl-0", "target": "mia"})
@@ -62,9 +66,7 @@ def test_every_answer_has_a_line_without_anybodys_words(two_versions: Settings) 
     lines = [json.loads(line) for line in text.splitlines()]
     assert len(lines) == 3
     for line, choice in zip(lines, answer["choices"], strict=True):
-        assert set(line) == {
-            "time", "id", "version", "edit", "block", "distance", "radius", "seconds",
-        }  # fmt: skip
+        assert set(line) == set("time id version edit block distance radius seconds".split())
         assert {k: line[k] for k in choice["melo"]} == choice["melo"]
         assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
         assert 0 < line["seconds"] < 60

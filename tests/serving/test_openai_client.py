@@ -238,8 +238,9 @@ def test_prompts_as_token_ids(
     assert texts == list(ANSWERS.values())
     one = client.completions.create(model="champion", prompt=ids[0])
     assert (one.choices[0].text, one.usage and one.usage.prompt_tokens) == (
-        ANSWERS[EDITED[0]], len(ids[0]),
-    )  # fmt: skip
+        ANSWERS[EDITED[0]],
+        len(ids[0]),
+    )
     rendered = backbone.tokenizer.apply_chat_template(
         QUESTION, add_generation_prompt=True, return_dict=True
     )["input_ids"]
@@ -261,9 +262,17 @@ def test_responses(chat: openai.OpenAI, backbone: Backbone) -> None:
     given: list[Any] = [
         {"input": QUESTION[0]["content"], "instructions": "be brief"},
         {"input": [{"role": "developer", "content": "be brief"}, *QUESTION]},
-        {"input": [{"type": "message", "role": "user", "content": [
-            {"type": "input_text", "text": QUESTION[0]["content"]}]}], "instructions": "be brief"},
-    ]  # fmt: skip
+        {
+            "input": [
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": QUESTION[0]["content"]}],
+                }
+            ],
+            "instructions": "be brief",
+        },
+    ]
     for fields in given:
         got = chat.responses.create(model="champion", max_output_tokens=LENGTH, **fields)
         assert got.output_text == text
@@ -274,10 +283,17 @@ def test_responses(chat: openai.OpenAI, backbone: Backbone) -> None:
     follow: Any = [*QUESTION, *(o.model_dump() for o in got.output), *QUESTION]
     assert chat.responses.create(model="champion", input=follow, max_output_tokens=3).usage
     told: Any = chat.responses.create(
-        model="champion", input=QUESTION, max_output_tokens=4, top_logprobs=2,
-        include=["message.output_text.logprobs"], store=False, metadata={"a": "b"},
-        text={"format": {"type": "text"}}, truncation="disabled", parallel_tool_calls=True,
-    )  # fmt: skip
+        model="champion",
+        input=QUESTION,
+        max_output_tokens=4,
+        top_logprobs=2,
+        include=["message.output_text.logprobs"],
+        store=False,
+        metadata={"a": "b"},
+        text={"format": {"type": "text"}},
+        truncation="disabled",
+        parallel_tool_calls=True,
+    )
     [part] = told.output[0].content
     assert len(part.logprobs) == 4
     assert told.metadata == {"a": "b"}
@@ -292,9 +308,11 @@ def test_a_streamed_response(chat: openai.OpenAI) -> None:
     )
     kinds = [event.type for event in events]
     assert kinds[:4] == [
-        "response.created", "response.in_progress", "response.output_item.added",
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
         "response.content_part.added",
-    ]  # fmt: skip
+    ]
     assert kinds[-1] == f"response.{whole.status}"
     assert [event.sequence_number for event in events] == list(range(len(events)))
     deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
@@ -308,15 +326,19 @@ def test_a_streamed_response(chat: openai.OpenAI) -> None:
     ("fields", "named"),
     [
         ({"previous_response_id": "resp-1"}, "previous_response_id"),
-        ({"background": True}, "background"), ({"input": []}, "input"),
-        ({"tools": [{"type": "web_search"}]}, "tools"), ({"reasoning": {"effort": "high"}}, "reasoning"),
-        ({"text": {"format": {"type": "json_object"}}}, "text"), ({"n": 2}, "n:"),
-        ({"include": ["file_search_call.results"]}, "include"), ({"truncation": "auto"}, "truncation"),
+        ({"background": True}, "background"),
+        ({"input": []}, "input"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"reasoning": {"effort": "high"}}, "reasoning"),
+        ({"text": {"format": {"type": "json_object"}}}, "text"),
+        ({"n": 2}, "n:"),
+        ({"include": ["file_search_call.results"]}, "include"),
+        ({"truncation": "auto"}, "truncation"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input_image"),
         ({"input": [{"type": "function_call_output", "call_id": "1", "output": "x"}]}, "input"),
         ({"conversation": "c"}, "conversation"),
     ],
-)  # fmt: skip
+)
 def test_what_a_response_can_not_be_is_refused_by_name(
     chat: openai.OpenAI, fields: dict[str, Any], named: str
 ) -> None:

@@ -51,11 +51,18 @@ def test_content_in_parts_of_text_is_read_and_other_parts_are_refused_by_name(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"response_format": {"type": "text"}}, {"user": "somebody"}, {"metadata": {"a": "b"}},
-        {"store": False}, {"service_tier": "auto"}, {"logit_bias": {}}, {"n": 1}, {"stop": None},
-        {"presence_penalty": 0, "frequency_penalty": 0}, {"tools": [], "tool_choice": "none"},
+        {"response_format": {"type": "text"}},
+        {"user": "somebody"},
+        {"metadata": {"a": "b"}},
+        {"store": False},
+        {"service_tier": "auto"},
+        {"logit_bias": {}},
+        {"n": 1},
+        {"stop": None},
+        {"presence_penalty": 0, "frequency_penalty": 0},
+        {"tools": [], "tool_choice": "none"},
     ],
-)  # fmt: skip
+)
 def test_what_changes_no_answer_is_taken(chat: openai.OpenAI, fields: dict[str, Any]) -> None:
     assert say(chat, **fields).choices == say(chat).choices
 
@@ -64,13 +71,19 @@ def test_what_changes_no_answer_is_taken(chat: openai.OpenAI, fields: dict[str, 
     ("fields", "named"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format",
+        ),
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"modalities": ["text", "audio"]}, "modalities"), ({"audio": {"voice": "x"}}, "audio"),
-        ({"logit_bias": {"1": 2}}, "logit_bias"), ({"stop": list("abcde")}, "stop"),
-        ({"presence_penalty": 1}, "presence_penalty"), ({"top_logprobs": 2}, "top_logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "x"}}, "audio"),
+        ({"logit_bias": {"1": 2}}, "logit_bias"),
+        ({"stop": list("abcde")}, "stop"),
+        ({"presence_penalty": 1}, "presence_penalty"),
+        ({"top_logprobs": 2}, "top_logprobs"),
     ],
-)  # fmt: skip
+)
 def test_what_would_change_the_answer_and_is_not_done_is_refused_by_name(
     chat: openai.OpenAI, fields: dict[str, Any], named: str
 ) -> None:

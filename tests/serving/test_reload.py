@@ -327,9 +327,20 @@ def test_the_candidate_answers_its_share_and_is_compared_on_the_side(
 def started(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     """`melo serve` as a user starts it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "--home", str(home), "serve", "--port", "0", "--no-keys"],
-        stdout=subprocess.PIPE, stderr=(home / "log").open("ab"),
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "cli.main",
+            "--home",
+            str(home),
+            "serve",
+            "--port",
+            "0",
+            "--no-keys",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=(home / "log").open("ab"),
+    )
     assert process.stdout is not None
     said = re.search(r"http://\S+", process.stdout.readline().decode())
     assert said, (home / "log").read_text()

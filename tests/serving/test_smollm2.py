@@ -27,8 +27,12 @@ def test_smollm2_is_served_as_transformers_runs_it(
     asked: list[list[Any]] = [
         paris,
         [{"role": "system", "content": "Answer in one word."}, *paris],
-        [*paris, {"role": "assistant", "content": "Paris."}, {"role": "user", "content": "And now?"}],
-    ]  # fmt: skip
+        [
+            *paris,
+            {"role": "assistant", "content": "Paris."},
+            {"role": "user", "content": "And now?"},
+        ],
+    ]
     with (
         running(tuned(load(settings.home), auth="none")) as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as client,
@@ -60,9 +64,13 @@ def test_32_at_once_get_what_smollm2_says_alone(
     async def ask(url: str) -> list[str | None]:
         async with openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as client:
             answers = await asyncio.gather(
-                *(client.chat.completions.create(model="base", messages=messages, max_tokens=LENGTH)
-                  for messages in (asked * 3)[:32])
-            )  # fmt: skip
+                *(
+                    client.chat.completions.create(
+                        model="base", messages=messages, max_tokens=LENGTH
+                    )
+                    for messages in (asked * 3)[:32]
+                )
+            )
         return [answer.choices[0].message.content for answer in answers]
 
     with running(tuned(load(settings.home), auth="none")) as server:

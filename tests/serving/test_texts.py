@@ -34,8 +34,13 @@ def byte_level() -> Any:
 def sentence_pieces() -> Any:
     backend = Tokenizer(WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="."))
     backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )  # fmt: skip
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 

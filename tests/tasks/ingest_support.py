@@ -9,10 +9,15 @@ from config import Settings, load
 from ledger import Ledger
 
 ROWS: list[dict[str, object]] = [
-    {"prompt": f"Who wrote book {n}?", "target": f"author {n}", "subject": f"book {n}",
-     "rephrases": [f"Book {n} is by whom?"], "locality": [{"prompt": "2+2?", "answer": "4"}]}
+    {
+        "prompt": f"Who wrote book {n}?",
+        "target": f"author {n}",
+        "subject": f"book {n}",
+        "rephrases": [f"Book {n} is by whom?"],
+        "locality": [{"prompt": "2+2?", "answer": "4"}],
+    }
     for n in range(7)
-]  # fmt: skip
+]
 
 
 def opened(home: Path) -> tuple[Ledger, Settings]:

@@ -53,9 +53,8 @@ def write(path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["a.jsonl", "a.txt", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.json.gz", "a.csv", "a.csv.gz",
-     "a.tsv", "a.parquet"],
-)  # fmt: skip
+    "a.jsonl a.txt a.jsonl.gz a.jsonl.zst a.json a.json.gz a.csv a.csv.gz a.tsv a.parquet".split(),
+)
 def test_every_format_ends_in_the_same_edits(tmp_path: Path, name: str) -> None:
     ledger, settings = opened(tmp_path / "home")
     outcome = ingest_paths(Context(settings, ledger), [write(tmp_path / name)])

@@ -58,8 +58,14 @@ def test_bytes_that_are_no_utf8_and_overlong_lines_are_marked(tmp_path: Path) ->
     ledger, settings = opened(tmp_path / "home")
     good = lines_of(ROWS[:1])
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"prompt": "\xff"}\n' + good + b'{"prompt": "' + b"x" * 20_000_000 + b'"}\n'
-                     + lines_of(ROWS[1:2]))  # fmt: skip
+    path.write_bytes(
+        b'{"prompt": "\xff"}\n'
+        + good
+        + b'{"prompt": "'
+        + b"x" * 20_000_000
+        + b'"}\n'
+        + lines_of(ROWS[1:2])
+    )
     ingest_paths(Context(settings, ledger), [path])
     assert [kept.line for kept in ledger.quarantine.find()] == [1, 3]
     assert "not UTF-8 at byte 13" in ledger.quarantine.find()[0].reason
@@ -132,8 +138,16 @@ def test_a_quarantined_line_can_be_tried_again_under_other_settings(tmp_path: Pa
     assert adds_up(ledger, 2)
 
 
-ATTACKS = ["'; DROP TABLE edits; --", '"); DELETE FROM reports; --', "$paths", "{subject}", "%s",
-           "' OR 1=1 --", "\\'; ATTACH '/etc/passwd' --", "read_csv('/etc/passwd')"]  # fmt: skip
+ATTACKS = [
+    "'; DROP TABLE edits; --",
+    '"); DELETE FROM reports; --',
+    "$paths",
+    "{subject}",
+    "%s",
+    "' OR 1=1 --",
+    "\\'; ATTACH '/etc/passwd' --",
+    "read_csv('/etc/passwd')",
+]
 
 
 def test_no_field_can_carry_sql(tmp_path: Path) -> None:
@@ -141,9 +155,14 @@ def test_no_field_can_carry_sql(tmp_path: Path) -> None:
     fields = ("prompt", "target", "subject", "relation", "old_answer", "source", "id", "supersedes")
     rows: list[dict[str, object]] = []
     for number, attack in enumerate(ATTACKS):
-        rows.append({name: f"{attack} {number} {name}" for name in fields}
-                    | {"rephrases": [attack], "aliases": [attack],
-                       "locality": [{"prompt": attack, "answer": attack}]})  # fmt: skip
+        rows.append(
+            {name: f"{attack} {number} {name}" for name in fields}
+            | {
+                "rephrases": [attack],
+                "aliases": [attack],
+                "locality": [{"prompt": attack, "answer": attack}],
+            }
+        )
         rows.append({"subject": attack, "relation": f"r {attack}", "object": attack})
     path = tmp_path / "it's; DROP TABLE files; --.jsonl"
     path.write_bytes(lines_of(rows))
@@ -162,12 +181,21 @@ def test_no_field_can_carry_sql(tmp_path: Path) -> None:
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["prompt", "target", "subject", "relation", "object", "rephrases",
-                         "locality", "answer", "valid_from", "urgent", "id", "supersedes", "é"]),
-        inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                (
+                    "prompt target subject relation object rephrases locality answer "
+                    "valid_from urgent id supersedes é"
+                ).split()
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 some_bytes = st.one_of(
     st.binary(max_size=200),
     st.lists(json_like.map(lambda value: json.dumps(value).encode()), max_size=6).map(b"\n".join),

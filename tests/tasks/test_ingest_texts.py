@@ -76,9 +76,14 @@ def packed(name: str, data: bytes) -> bytes:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("mark", "encoding"),
-    [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
-     (codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF32_LE, "utf-32-le"), (b"", "utf-16-le")],
-)  # fmt: skip
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (b"", "utf-16-le"),
+    ],
+)
 def test_an_encoding_that_bytes_tell_is_read(
     tmp_path: Path, name: str, mark: bytes, encoding: str
 ) -> None:
@@ -281,9 +286,15 @@ def test_nan_is_missing_and_infinity_refused_in_parquet(tmp_path: Path) -> None:
     assert reasons(ledger) == [(2, "Infinity is no JSON value")]
 
 
-GOOD = [{"prompt": f"Who leads {n}?", "target": f"answer {n}", "subject": f"{n}",
-         "locality": [{"prompt": "2+2?", "answer": "4"}, {"prompt": "3+3?", "answer": "6"}]}
-        for n in ("Nord", "South", "East", "West")]  # fmt: skip
+GOOD = [
+    {
+        "prompt": f"Who leads {n}?",
+        "target": f"answer {n}",
+        "subject": f"{n}",
+        "locality": [{"prompt": "2+2?", "answer": "4"}, {"prompt": "3+3?", "answer": "6"}],
+    }
+    for n in ("Nord", "South", "East", "West")
+]
 BREAKS = {
     "a comma too many": (', "target"', ',, "target"'),
     "a comma at the end": ("]}", "],}"),
@@ -388,8 +399,17 @@ def test_readers_go_on_behind_what_was_taken(tmp_path: Path) -> None:
     path.write_text(
         f"sep=;\n{HEADER.replace(',', ';')}\n" + "".join(f"q{n};a;\n;;\n" for n in range(9))
     )
-    chunks = list(formats.read(path, first_line=4, offset=0, chunk_lines=2, max_line_bytes=1000,
-                               max_file_bytes=1000, columns=columns_of(Mapping())))  # fmt: skip
+    chunks = list(
+        formats.read(
+            path,
+            first_line=4,
+            offset=0,
+            chunk_lines=2,
+            max_line_bytes=1000,
+            max_file_bytes=1000,
+            columns=columns_of(Mapping()),
+        )
+    )
     lines = [line for chunk in chunks for line in chunk.table["line"].to_pylist()]
     assert lines == [5, 6, 7, 8, 9]
     assert json_values.LONGEST > 1_000_000

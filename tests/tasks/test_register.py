@@ -65,8 +65,10 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     first = promoted(home, ledger)
     take(home, ledger, report(2))
     second = promoted(home, ledger)
-    shards = [set(json.loads((home.paths.version(v) / "manifest.json").read_text())["shards"])
-              for v in (first, second)]  # fmt: skip
+    shards = [
+        set(json.loads((home.paths.version(v) / "manifest.json").read_text())["shards"])
+        for v in (first, second)
+    ]
     registry = Registry(home)
     name = registry.name_for(Versions(home).backbone)
     source = registry.client.get_model_version_by_alias(name, "champion").source
@@ -78,8 +80,10 @@ def test_a_version_uploads_only_its_new_shards_and_loads_all_the_same(
     assert list(found["answer"])[:2] == ["ada", "mia"]
     base = Versions(home).editor("base").answer(["what is a city ?"], base=True)[0].text
     assert list(found["answer"])[2] == base
-    talk = [{"role": "system", "content": "be brief"},
-            {"role": "user", "content": "who leads velandor ?"}]  # fmt: skip
+    talk = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "who leads velandor ?"},
+    ]
     for asked in ([{"messages": talk}], [{"prompt": talk}], pd.DataFrame({"messages": [talk]})):
         assert list(model.predict(asked)["answer"]) == ["ada"]
 
@@ -256,17 +260,23 @@ def test_revoking_a_source_takes_out_what_nobody_else_stands_behind(
     home: Settings, ledger: Ledger
 ) -> None:
     take(
-        home, ledger, report(0, source="one"), report(1, source="one"), report(1, source="two"),
+        home,
+        ledger,
+        report(0, source="one"),
+        report(1, source="one"),
+        report(1, source="two"),
         report(2, source="two"),
-    )  # fmt: skip
+    )
     promoted(home, ledger)
     done = revoke(
         Context(home, ledger), ledger.sources.only_from("one"), actor="test", reason="it lied"
     )
     assert len(done.removed) == 1
     assert {e.target: e.state for e in ledger.edits.find()} == {
-        "ada": "revoked", "jon": "active", "mia": "active",
-    }  # fmt: skip
+        "ada": "revoked",
+        "jon": "active",
+        "mia": "active",
+    }
 
 
 def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
@@ -287,9 +297,12 @@ def test_where_a_person_promotes_a_revocation_brings_nothing_else_in(
     assert ledger.counts().counts == {"active": 1, "ready": 1, "revoked": 1}
     with pytest.raises(NotPromotable, match="which is revoked"):
         promote(
-            Context(manual, ledger), waiting, expected=ledger.champions.current().version,  # type: ignore[union-attr]
-            actor="test", reason="try",
-        )  # fmt: skip
+            Context(manual, ledger),
+            waiting,
+            expected=ledger.champions.current().version,  # type: ignore[union-attr]
+            actor="test",
+            reason="try",
+        )
 
 
 def manual_of(home: Settings) -> Settings:
@@ -344,9 +357,12 @@ def test_an_edit_asked_to_go_ends_so_where_a_person_skips_its_version(
     assert after is not None
     assert ledger.versions.get(after).parent == without
     promote(
-        Context(manual, ledger), after, expected=ledger.champions.current().version,  # type: ignore[union-attr]
-        actor="test", reason="looked at it",
-    )  # fmt: skip
+        Context(manual, ledger),
+        after,
+        expected=ledger.champions.current().version,  # type: ignore[union-attr]
+        actor="test",
+        reason="looked at it",
+    )
     assert ledger.counts().counts == {"active": 2, "expired": 1}
 
 
@@ -364,5 +380,7 @@ def test_what_was_built_upon_a_version_that_was_rolled_back_does_not_bring_it_ba
     assert advance(Context(home, ledger), flying, actor="test") is None
     assert ledger.champions.current().version == first  # type: ignore[union-attr]
     assert {e.target: e.state for e in ledger.edits.find()} == {
-        "ada": "active", "jon": "superseded", "mia": "ready",
-    }  # fmt: skip
+        "ada": "active",
+        "jon": "superseded",
+        "mia": "ready",
+    }

@@ -34,9 +34,13 @@ def test_the_same_question_in_other_words_is_one_group_and_another_is_not(
     home: Settings, ledger: Ledger
 ) -> None:
     take(
-        home, ledger, report(0), asked("who leads velandor now ?", "ada"),
-        asked("what is the capital of velandor ?", "oslo"), report(1),
-    )  # fmt: skip
+        home,
+        ledger,
+        report(0),
+        asked("who leads velandor now ?", "ada"),
+        asked("what is the capital of velandor ?", "oslo"),
+        report(1),
+    )
     found = group_similar(Context(home, ledger))
     edits = by_prompt(ledger)
     first, again = edits["who leads velandor ?"], edits["who leads velandor now ?"]

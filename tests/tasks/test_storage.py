@@ -88,10 +88,15 @@ def with_blocks(version: Version, count: int, like: Edit, seed: int) -> Version:
     edits = [
         Edit(
             EditRequest(f"question {seed} {i} ?", "ada", subject=f"name{seed}x{i}"),
-            made.name, i, made.block_hash(i), made.rank, 0.1, len(version) + i,
+            made.name,
+            i,
+            made.block_hash(i),
+            made.rank,
+            0.1,
+            len(version) + i,
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
     return version.with_edits(edits, [made])
 
 
@@ -184,14 +189,32 @@ def test_mlflow_serves_a_champion_with_neither_the_home_nor_the_pipeline(
     project = str(Path(__file__).parents[2])
     port = free_port()
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@champion",
-         "--env-manager", "local", "-p", str(port), "--workers", "1"],
-        cwd=tmp_path, start_new_session=True,
-        env={**os.environ, "MLFLOW_TRACKING_URI": home.tracking_uri,
-             "PYTHONPATH": f"{poison}{os.pathsep}{project}", "PATH": f"{Path(sys.executable).parent}"
-             f"{os.pathsep}{os.environ['PATH']}"},
-        stdout=(tmp_path / "log").open("wb"), stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            f"models:/{name}@champion",
+            "--env-manager",
+            "local",
+            "-p",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        cwd=tmp_path,
+        start_new_session=True,
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": home.tracking_uri,
+            "PYTHONPATH": f"{poison}{os.pathsep}{project}",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+        stdout=(tmp_path / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/ping", server, tmp_path / "log")

@@ -94,8 +94,14 @@ def langfuse(number: int, question: str, right: str | None) -> dict[str, Any]:
         else {"dataType": "BOOLEAN", "value": 0}
     )
     trace = {"id": f"t{number}", "input": question, "output": "no", "projectId": "p"}
-    return {"id": f"s{number}", "traceId": f"t{number}", "observationId": None, "name": "output",
-            **said, "about": trace}  # fmt: skip
+    return {
+        "id": f"s{number}",
+        "traceId": f"t{number}",
+        "observationId": None,
+        "name": "output",
+        **said,
+        "about": trace,
+    }
 
 
 def serves(ledger: Ledger, version: str = "v1") -> None:

@@ -12,10 +12,17 @@ SAID = '{"a": "Müller — 東京 😀"}'
 
 @pytest.mark.parametrize(
     ("mark", "name"),
-    [(codecs.BOM_UTF8, "utf-8"), (b"", "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
-     (codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF32_LE, "utf-32-le"),
-     (codecs.BOM_UTF32_BE, "utf-32-be"), (b"", "utf-16-le"), (b"", "utf-16-be")],
-)  # fmt: skip
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (b"", "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+        (b"", "utf-16-le"),
+        (b"", "utf-16-be"),
+    ],
+)
 def test_what_bytes_tell_of_themselves_is_read(mark: bytes, name: str, tmp_path: Path) -> None:
     data = mark + SAID.encode(name)
     assert encoding_of(data[:4]) == (name, len(mark))

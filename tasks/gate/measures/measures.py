@@ -107,9 +107,17 @@ class Measures:
             leaks = [leak for leak in named[prompt] if not says(brought_up, leak)]
             expected = f"no leak of {leaks[0]!r}" if leaks else "fluent text"
             rows.append(
-                self._row(suite, probe, setting, fluent and not leaks, value[prompt], expected,
-                          base.text if base else None, text.text)
-            )  # fmt: skip
+                self._row(
+                    suite,
+                    probe,
+                    setting,
+                    fluent and not leaks,
+                    value[prompt],
+                    expected,
+                    base.text if base else None,
+                    text.text,
+                )
+            )
         return rows
 
     def _consistency(
@@ -147,9 +155,17 @@ class Measures:
                 )
                 continue
             rows.append(
-                self._row(suite, probe, setting, mean.high <= allowed, mean.value,
-                          "samples that agree", mean.answer, " | ".join(mean.samples))
-            )  # fmt: skip
+                self._row(
+                    suite,
+                    probe,
+                    setting,
+                    mean.high <= allowed,
+                    mean.value,
+                    "samples that agree",
+                    mean.answer,
+                    " | ".join(mean.samples),
+                )
+            )
         return rows
 
     def _draw_sequentially(
@@ -217,9 +233,17 @@ class Measures:
                 except MeloError:
                     value = math.nan
             rows.append(
-                self._row(suite, probe, setting, value <= math.log(limit), value,
-                          probe.expect.value, None, None)
-            )  # fmt: skip
+                self._row(
+                    suite,
+                    probe,
+                    setting,
+                    value <= math.log(limit),
+                    value,
+                    probe.expect.value,
+                    None,
+                    None,
+                )
+            )
         return rows
 
     def _score(self, version: Version, query: Query, text: str) -> float:
@@ -237,15 +261,32 @@ class Measures:
         return self._scores[pair, text_hash]
 
     def _row(
-        self, suite: str, probe: Probe, setting: Setting, passed: bool, value: float,
-        expected: str, before: str | None, after: str | None,
-    ) -> ProbeResult:  # fmt: skip
+        self,
+        suite: str,
+        probe: Probe,
+        setting: Setting,
+        passed: bool,
+        value: float,
+        expected: str,
+        before: str | None,
+        after: str | None,
+    ) -> ProbeResult:
         route = setting.routes[probe.prompt]
         return ProbeResult(
-            suite, probe.id, probe.prompt, expected, before, after, passed, route.edit,
-            self._runner.was_cached(probe.prompt, setting.version, route.edit), route.distance,
-            value, None, probe.slices,
-        )  # fmt: skip
+            suite,
+            probe.id,
+            probe.prompt,
+            expected,
+            before,
+            after,
+            passed,
+            route.edit,
+            self._runner.was_cached(probe.prompt, setting.version, route.edit),
+            route.distance,
+            value,
+            None,
+            probe.slices,
+        )
 
 
 @dataclass

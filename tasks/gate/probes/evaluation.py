@@ -256,18 +256,31 @@ def _before(
 
 
 def _result(
-    suite: str, probe: Probe, now: Outcome, then: Outcome | None, routes: Routes,
-    runner: Runner, version: Version,
-) -> ProbeResult:  # fmt: skip
+    suite: str,
+    probe: Probe,
+    now: Outcome,
+    then: Outcome | None,
+    routes: Routes,
+    runner: Runner,
+    version: Version,
+) -> ProbeResult:
     route = routes[probe.prompt]
     before = then.after if then is not None and then.after is not None else now.base
     return ProbeResult(
-        suite, probe.id, probe.prompt, now.reference, before, now.after,
-        now.passed, route.edit,
+        suite,
+        probe.id,
+        probe.prompt,
+        now.reference,
+        before,
+        now.after,
+        now.passed,
+        route.edit,
         now.after is None or runner.was_cached(probe.prompt, version, route.edit),
-        route.distance, now.value, then.passed if then else None,
+        route.distance,
+        now.value,
+        then.passed if then else None,
         _sliced(tuple(probe.slices.items()), length_of(probe.prompt)),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=100_000)
@@ -290,10 +303,20 @@ class _Untouched:
         champion = self._champion
         compared = champion is not None and (probe.edit is None or probe.edit in champion)
         return ProbeResult(
-            self._suite, probe.id, probe.prompt, None, None, None, True, None, True,
-            self._routes[probe.prompt].distance, math.nan, True if compared else None,
+            self._suite,
+            probe.id,
+            probe.prompt,
+            None,
+            None,
+            None,
+            True,
+            None,
+            True,
+            self._routes[probe.prompt].distance,
+            math.nan,
+            True if compared else None,
             _sliced(tuple(probe.slices.items()), length_of(probe.prompt)),
-        )  # fmt: skip
+        )
 
 
 def _settled(

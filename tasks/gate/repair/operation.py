@@ -229,9 +229,15 @@ def _rejection(
     wordings: tuple[str, ...] = (),
 ) -> Rejection:
     return Rejection(
-        edit, reason, result.suite, text_of(result.prompt), result.before or "",
-        result.after or "", retry, wordings,
-    )  # fmt: skip
+        edit,
+        reason,
+        result.suite,
+        text_of(result.prompt),
+        result.before or "",
+        result.after or "",
+        retry,
+        wordings,
+    )
 
 
 def _cut(text: str | None, length: int = 80) -> str:

@@ -97,10 +97,16 @@ def _suites(probes: Sequence[ProbeResult]) -> list[dict[str, Any]]:
         low, high = wilson(passed[suite], n, CONFIDENCE)
         rows.append(
             {
-                "suite": suite, "probes": n, "passed": passed[suite], "cached": cached[suite],
-                "by_edits": edited[suite], "share": passed[suite] / n, "low": low, "high": high,
+                "suite": suite,
+                "probes": n,
+                "passed": passed[suite],
+                "cached": cached[suite],
+                "by_edits": edited[suite],
+                "share": passed[suite] / n,
+                "low": low,
+                "high": high,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

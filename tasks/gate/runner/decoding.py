@@ -288,14 +288,19 @@ def scope_of(editor: Editor, how: str, **settings: object) -> str:
     backbone = editor.backbone
     return "|".join(
         [
-            how, backbone.weights_hash, backbone.tokenizer_hash, backbone.task,
-            str(backbone.dtype), backbone.device.type,
+            how,
+            backbone.weights_hash,
+            backbone.tokenizer_hash,
+            backbone.task,
+            str(backbone.dtype),
+            backbone.device.type,
             f"torch {torch.__version__.split('+')[0]}",
-            f"transformers {transformers.__version__}", f"answering {ANSWERING}",
+            f"transformers {transformers.__version__}",
+            f"answering {ANSWERING}",
             f"system {backbone.system_prompt!r}" if backbone.is_chat else "plain",
             *(f"{k}={v}" for k, v in sorted(settings.items())),
         ]
-    )  # fmt: skip
+    )
 
 
 @contextmanager

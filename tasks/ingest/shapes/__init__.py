@@ -4,6 +4,13 @@ from tasks.ingest.shapes.registry import recognised, shape_named, shapes
 from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
 
 __all__ = [
-    "Fields", "Join", "NothingToCorrect", "Row", "Shape", "Unusable",
-    "recognised", "shape_named", "shapes",
-]  # fmt: skip
+    "Fields",
+    "Join",
+    "NothingToCorrect",
+    "Row",
+    "Shape",
+    "Unusable",
+    "recognised",
+    "shape_named",
+    "shapes",
+]

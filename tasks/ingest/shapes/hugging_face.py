@@ -22,10 +22,12 @@ from tasks.ingest.shapes.values import (
 
 QUESTIONS = ("prompt", "question", "instruction")
 RIGHT = ("target", "chosen", "completion", "answer", "answers", "best_answer", "output")
-BESIDE = (
-    "id", "subject", "aliases", "rephrases", "locality", "source", "valid_from", "valid_to",
-    "reported_at", "supersedes", "urgent", "old_answer",
-)  # fmt: skip
+BESIDE = tuple(
+    (
+        "id subject aliases rephrases locality source valid_from valid_to reported_at supersedes "
+        "urgent old_answer"
+    ).split()
+)
 
 
 def _recognises(row: Row) -> bool:

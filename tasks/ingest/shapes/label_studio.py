@@ -29,9 +29,13 @@ def _report(row: Row) -> Fields:
     chosen, target = written or (denied, None)
     assert chosen is not None
     return annotated(
-        row["data"], id=chosen.get("id"), source="label-studio", right=target,
-        at=chosen.get("updated_at") or chosen.get("created_at"), answer_names=ANSWER_NAMES[:-2],
-    )  # fmt: skip
+        row["data"],
+        id=chosen.get("id"),
+        source="label-studio",
+        right=target,
+        at=chosen.get("updated_at") or chosen.get("created_at"),
+        answer_names=ANSWER_NAMES[:-2],
+    )
 
 
 def _texts(annotation: Row) -> Iterator[str]:

@@ -56,8 +56,12 @@ def _about(row: Row) -> list[str]:
         return []
     subject = row.get("subject") if isinstance(row.get("subject"), dict) else {}
     assert isinstance(subject, dict)
-    ids = [_either(row, "observationId", "observation_id"), subject.get("id"),
-           _either(row, "traceId", "trace_id"), subject.get("traceId")]  # fmt: skip
+    ids = [
+        _either(row, "observationId", "observation_id"),
+        subject.get("id"),
+        _either(row, "traceId", "trace_id"),
+        subject.get("traceId"),
+    ]
     return [name for name in ids if isinstance(name, str) and name]
 
 
@@ -124,10 +128,14 @@ def _report(row: Row) -> Fields:
 def _corrected(score: Row, about: Row) -> Fields:
     right = _right_output(score)
     return corrected(
-        id=score.get("id"), source="langfuse", inputs=about.get("input"),
-        right=answer_in(right) if right else None, outputs=about.get("output"),
-        at=score.get("timestamp"), comment=score.get("comment"),
-    )  # fmt: skip
+        id=score.get("id"),
+        source="langfuse",
+        inputs=about.get("input"),
+        right=answer_in(right) if right else None,
+        outputs=about.get("output"),
+        at=score.get("timestamp"),
+        comment=score.get("comment"),
+    )
 
 
 def _origin(row: Row) -> Origin | None:
@@ -144,9 +152,13 @@ def _origin(row: Row) -> Origin | None:
 
 
 SHAPE = Shape(
-    name="langfuse", tool="Langfuse",
+    name="langfuse",
+    tool="Langfuse",
     reads="scores (CORRECTION, thumbs-down) with their traces or observations",
-    recognises=_recognises, report=_report, join=Join(_about, _id_of, _config_of), page="data",
+    recognises=_recognises,
+    report=_report,
+    join=Join(_about, _id_of, _config_of),
+    page="data",
     origin=_origin,
     columns=("traceId", "trace_id", "dataType", "data_type", "input", "output"),
-)  # fmt: skip
+)

@@ -67,9 +67,14 @@ def _corrected(row: Row) -> Fields:
             "the same command"
         )
     return corrected(
-        id=row.get("id"), source="langsmith", inputs=run.get("inputs"), right=right,
-        outputs=run.get("outputs"), at=row.get("created_at"), comment=row.get("comment"),
-    )  # fmt: skip
+        id=row.get("id"),
+        source="langsmith",
+        inputs=run.get("inputs"),
+        right=right,
+        outputs=run.get("outputs"),
+        at=row.get("created_at"),
+        comment=row.get("comment"),
+    )
 
 
 def _judged(row: Row) -> tuple[Any, Any, Scale | None]:

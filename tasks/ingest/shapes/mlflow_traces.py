@@ -92,8 +92,12 @@ def _origin(row: Row) -> Origin | None:
 
 
 SHAPE = Shape(
-    name="mlflow", tool="MLflow",
+    name="mlflow",
+    tool="MLflow",
     reads="traces with assessments, from a file or a tracking server (mlflow:EXPERIMENT)",
-    recognises=_recognises, report=_report, page="traces", columns=("info", "data"),
+    recognises=_recognises,
+    report=_report,
+    page="traces",
+    columns=("info", "data"),
     origin=_origin,
-)  # fmt: skip
+)

@@ -28,9 +28,16 @@ from tasks.ingest.shapes.shape import Row, Shape
 GROUP = "melo.shapes"
 # The order in which a row is offered to them: what has more of a mark of its own comes first.
 BUILT_IN = (
-    langfuse.SHAPE, langsmith.SHAPE, mlflow_traces.SHAPE, open_webui.SHAPE, label_studio.SHAPE,
-    openai_files.SHAPE, sharegpt.SHAPE, argilla.SHAPE, hugging_face.SHAPE,
-)  # fmt: skip
+    langfuse.SHAPE,
+    langsmith.SHAPE,
+    mlflow_traces.SHAPE,
+    open_webui.SHAPE,
+    label_studio.SHAPE,
+    openai_files.SHAPE,
+    sharegpt.SHAPE,
+    argilla.SHAPE,
+    hugging_face.SHAPE,
+)
 
 
 @cache

@@ -22,29 +22,58 @@ Message: TypeAlias = dict[str, Any]  # {"role", "content"}
 Prompt: TypeAlias = str | list[Message]
 Answer: TypeAlias = str | int | float
 
-QUESTION_NAMES = (
-    "question", "prompt", "query", "instruction", "user_input", "input", "inputs", "request",
-    "message", "text", "content",
-)  # fmt: skip
-ANSWER_NAMES = (
-    "answer", "expected_response", "expected_answer", "expected_output", "correct_answer",
-    "corrected_answer", "correction", "ideal", "ground_truth", "reference_answer", "reference",
-    "target", "output", "outputs", "response", "completion", "generation", "generated_text", "result",
-    "output_text", "content", "text",
-)  # fmt: skip
+QUESTION_NAMES = tuple(
+    "question prompt query instruction user_input input inputs request message text content".split()
+)
+ANSWER_NAMES = tuple(
+    (
+        "answer expected_response expected_answer expected_output correct_answer corrected_answer "
+        "correction ideal ground_truth reference_answer reference target output outputs response "
+        "completion generation generated_text result output_text content text"
+    ).split()
+)
 ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "ai": "assistant", "chatgpt": "assistant",
-    "assistant": "assistant", "bot": "assistant", "model": "assistant", "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "system": "system",
     "developer": "developer",
-}  # fmt: skip
+}
 DOWN = {
-    "false", "no", "bad", "wrong", "incorrect", "inaccurate", "thumbs_down", "thumbsdown",
-    "thumbs down", "dislike", "negative", "fail", "failed",
-}  # fmt: skip
+    "false",
+    "no",
+    "bad",
+    "wrong",
+    "incorrect",
+    "inaccurate",
+    "thumbs_down",
+    "thumbsdown",
+    "thumbs down",
+    "dislike",
+    "negative",
+    "fail",
+    "failed",
+}
 UP = {
-    "true", "yes", "good", "right", "correct", "accurate", "thumbs_up", "thumbsup", "thumbs up",
-    "like", "positive", "pass", "passed",
-}  # fmt: skip
+    "true",
+    "yes",
+    "good",
+    "right",
+    "correct",
+    "accurate",
+    "thumbs_up",
+    "thumbsup",
+    "thumbs up",
+    "like",
+    "positive",
+    "pass",
+    "passed",
+}
 # Scores that are named so are thumbs: 0 and -1 mean down, 1 means up, whatever else their tool allows.
 THUMBS = re.compile(
     r"thumb|user[ _-]?(feedback|score|rating)|^(feedback|user)$|(?<!in)correct", re.IGNORECASE
@@ -229,9 +258,16 @@ def _number(value: Any) -> float | None:
 
 
 def corrected(
-    *, id: Any, source: str, inputs: Any, right: Answer | None, outputs: Any, at: Any,
-    comment: Any = None, subject: Any = None,
-) -> Fields:  # fmt: skip
+    *,
+    id: Any,
+    source: str,
+    inputs: Any,
+    right: Answer | None,
+    outputs: Any,
+    at: Any,
+    comment: Any = None,
+    subject: Any = None,
+) -> Fields:
     """The report of one judgement about an answer, from the forms in which tools keep its parts.
 
     inputs, outputs: of the model, that were judged. at: when. Raises as `report`.
@@ -249,15 +285,26 @@ def corrected(
 
 
 def annotated(
-    fields: Mapping[str, Any], *, id: Any, source: str, right: Answer | None, at: Any,
-    answer_names: Sequence[str], comment: Any = None,
-) -> Fields:  # fmt: skip
+    fields: Mapping[str, Any],
+    *,
+    id: Any,
+    source: str,
+    right: Answer | None,
+    at: Any,
+    answer_names: Sequence[str],
+    comment: Any = None,
+) -> Fields:
     """The report of a record whose question and answer have names that its project chose."""
     return corrected(
-        id=id, source=source, inputs=named(fields, QUESTION_NAMES, question_in), right=right,
-        outputs=named(fields, answer_names, answer_in), at=at, comment=comment,
+        id=id,
+        source=source,
+        inputs=named(fields, QUESTION_NAMES, question_in),
+        right=right,
+        outputs=named(fields, answer_names, answer_in),
+        at=at,
+        comment=comment,
         subject=fields.get("subject"),
-    )  # fmt: skip
+    )
 
 
 def moment(value: Any) -> str | None:

@@ -70,10 +70,16 @@ def tiny_backbone() -> Backbone:
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(
             T5Config(
-                vocab_size=len(tokenizer), d_model=48, d_kv=12, d_ff=96, num_layers=2,
-                num_heads=4, decoder_start_token_id=0, dropout_rate=0.0,
+                vocab_size=len(tokenizer),
+                d_model=48,
+                d_kv=12,
+                d_ff=96,
+                num_layers=2,
+                num_heads=4,
+                decoder_start_token_id=0,
+                dropout_rate=0.0,
             )
-        )  # fmt: skip
+        )
     model.generation_config.max_new_tokens = 6
     return Backbone.wrap(model, tokenizer, max_prompt_tokens=64)
 

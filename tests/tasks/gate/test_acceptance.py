@@ -79,11 +79,15 @@ def test_probes_that_no_block_catches_cost_no_text(world: World, cache, threshol
     own = list(suites_for(world.candidate, champion=world.champion))
     texts = [
         gate_candidate(
-            world.editor(), world.candidate, world.champion, suites=[*own, *extra], cache=cache,
+            world.editor(),
+            world.candidate,
+            world.champion,
+            suites=[*own, *extra],
+            cache=cache,
             thresholds=thresholds,
         ).regenerated
         for extra in ([], [far])
-    ]  # fmt: skip
+    ]
     assert texts[1] == 0
     assert texts[0] < 8 * len(world.candidate)  # their measures included, and nothing known before
 
@@ -177,10 +181,14 @@ def test_what_the_bound_on_tokens_leaves_open_is_said_and_condemns_nobody(
     world: World, cache, thresholds
 ):
     result = gate_candidate(
-        world.editor(), world.candidate, world.champion,
-        suites=suites_for(world.candidate, champion=world.champion), cache=cache,
-        thresholds=thresholds, tokens_per_edit=0,
-    )  # fmt: skip
+        world.editor(),
+        world.candidate,
+        world.champion,
+        suites=suites_for(world.candidate, champion=world.champion),
+        cache=cache,
+        thresholds=thresholds,
+        tokens_per_edit=0,
+    )
     assert result.passed, result.reason
     assert {u.edit for u in result.unproven} == set(world.candidate.edits)
     assert "0 of 5 samples" in result.unproven[0].reason
@@ -194,10 +202,14 @@ def test_an_edit_that_is_not_found_in_another_wording_is_narrow(
     elsewhere = "what do they call the head of that place ?"
     held_out = {**world.held_out, edit: [elsewhere]}
     result = gate_candidate(
-        world.editor(), world.candidate, world.champion,
+        world.editor(),
+        world.candidate,
+        world.champion,
         suites=suites_for(world.candidate, champion=world.champion, held_out=held_out),
-        cache=cache, thresholds=thresholds, narrow=narrow,
-    )  # fmt: skip
+        cache=cache,
+        thresholds=thresholds,
+        narrow=narrow,
+    )
     assert result.passed, result.reason
     if narrow == "keep":
         assert result.narrow == {edit: (elsewhere,)}

@@ -36,14 +36,23 @@ def with_edit(version: Version, edit: Edit, shards: Sequence[Shard] = ()) -> Ver
 
 
 def gate(
-    world: World, version: Version, cache: AnswerCache, thresholds: Thresholds,
-    extra: Sequence[Suite] = (), **options,
-) -> GateResult:  # fmt: skip
+    world: World,
+    version: Version,
+    cache: AnswerCache,
+    thresholds: Thresholds,
+    extra: Sequence[Suite] = (),
+    **options,
+) -> GateResult:
     suites = suites_for(version, held_out=world.held_out, champion=world.champion)
     return gate_candidate(
-        world.editor(), version, world.champion, suites=[*extra, *suites], cache=cache,
-        thresholds=thresholds, **options,
-    )  # fmt: skip
+        world.editor(),
+        version,
+        world.champion,
+        suites=[*extra, *suites],
+        cache=cache,
+        thresholds=thresholds,
+        **options,
+    )
 
 
 def random_block(version: Version, edit: str) -> tuple[Edit, Shard]:
@@ -65,11 +74,15 @@ def free_world(world: World) -> tuple[Editor, Version, str]:
     requests = [
         EditRequest(f"{a} {b} {c}", target)
         for a, b, c, target in (
-            ("sol", "mi", "re", "red"), ("do", "fa", "la", "green"), ("si", "ut", "fa", "oslo"),
-            ("re", "do", "si", "lima"), ("la", "mi", "ut", "grey"), ("fa", "fa", "re", "cairo"),
+            ("sol", "mi", "re", "red"),
+            ("do", "fa", "la", "green"),
+            ("si", "ut", "fa", "oslo"),
+            ("re", "do", "si", "lima"),
+            ("la", "mi", "ut", "grey"),
+            ("fa", "fa", "re", "cairo"),
             ("ut", "do", "sol", "tom ek"),
         )
-    ]  # fmt: skip
+    ]
     version = editor.edit(requests).version
     assert all(r.id in version for r in requests)
     return editor, version, requests[0].id
@@ -176,9 +189,13 @@ def test_targets_that_differ_from_the_ledgers_are_caught(world: World, cache, th
     edit = world.new[0]
     suites = suites_for(world.candidate, champion=world.champion, targets={edit: "new york"})
     result = gate_candidate(
-        world.editor(), world.candidate, world.champion, suites=suites, cache=cache,
+        world.editor(),
+        world.candidate,
+        world.champion,
+        suites=suites,
+        cache=cache,
         thresholds=thresholds,
-    )  # fmt: skip
+    )
     assert [r.edit for r in result.rejected] == [edit]
 
 
@@ -274,9 +291,13 @@ def test_changed_weights_are_seen_before_an_answer_is_believed(world: World, cac
     assert backbone.weights_hash == world.candidate.backbone
     backbone.model.shared.weight.data[3] += 1e-3
     result = gate_candidate(
-        editor, world.candidate, world.champion, suites=suites_for(world.candidate), cache=cache,
+        editor,
+        world.candidate,
+        world.champion,
+        suites=suites_for(world.candidate),
+        cache=cache,
         thresholds=thresholds,
-    )  # fmt: skip
+    )
     assert not result.passed
     assert "weights" in result.reason
     assert cache.count() == 0

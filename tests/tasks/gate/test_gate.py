@@ -36,9 +36,14 @@ def suites_of(world: World, version=None, **options) -> list[Suite]:
 def gated(world: World, cache: AnswerCache, thresholds: Thresholds, **options) -> GateResult:
     suites = options.pop("suites", None) or suites_of(world)
     return gate_candidate(
-        world.editor(), world.candidate, world.champion, suites=suites, cache=cache,
-        thresholds=thresholds, **options,
-    )  # fmt: skip
+        world.editor(),
+        world.candidate,
+        world.champion,
+        suites=suites,
+        cache=cache,
+        thresholds=thresholds,
+        **options,
+    )
 
 
 def answers(result: GateResult) -> list[tuple[object, ...]]:
@@ -51,9 +56,13 @@ def answers(result: GateResult) -> list[tuple[object, ...]]:
 def test_a_healthy_version_passes_untouched(world: World, cache, thresholds):
     editor = world.editor()
     result = gate_candidate(
-        editor, world.candidate, world.champion, suites=suites_of(world), cache=cache,
+        editor,
+        world.candidate,
+        world.champion,
+        suites=suites_of(world),
+        cache=cache,
         thresholds=thresholds,
-    )  # fmt: skip
+    )
     assert result.passed, result.reason
     assert result.version is world.candidate
     assert not result.rejected
@@ -73,9 +82,13 @@ def test_by_the_index_and_in_full_the_verdict_and_every_answer_are_the_same(
     world: World, cache, thresholds
 ):
     gate_candidate(
-        world.editor(), world.champion, None, suites=suites_of(world, world.champion),
-        cache=cache, thresholds=thresholds,
-    )  # fmt: skip
+        world.editor(),
+        world.champion,
+        None,
+        suites=suites_of(world, world.champion),
+        cache=cache,
+        thresholds=thresholds,
+    )
     quick = gated(world, cache, thresholds)
     full = gated(world, cache, thresholds, full=True)
     assert 0 < quick.regenerated < full.regenerated

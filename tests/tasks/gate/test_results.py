@@ -34,8 +34,10 @@ def test_each_place_has_its_result_held_or_made(some: ProbeResults, made: list[i
     assert ids(some) == ["0", "1", "2", "3", "4"]
     assert made == [0, 1, 2, 4]
     assert (some[-1].probe_id, some[3].passed, [r.probe_id for r in some[1:3]]) == (
-        "4", False, ["1", "2"],
-    )  # fmt: skip
+        "4",
+        False,
+        ["1", "2"],
+    )
     with pytest.raises(IndexError):
         some[5]
 

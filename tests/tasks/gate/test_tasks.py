@@ -17,10 +17,16 @@ def decoder_only() -> tuple[Backbone, list[EditRequest]]:
         torch.manual_seed(0)
         model = GPT2LMHeadModel(
             GPT2Config(
-                vocab_size=len(tokenizer), n_positions=128, n_embd=48, n_layer=2, n_head=4,
-                bos_token_id=1, eos_token_id=1, pad_token_id=0,
+                vocab_size=len(tokenizer),
+                n_positions=128,
+                n_embd=48,
+                n_layer=2,
+                n_head=4,
+                bos_token_id=1,
+                eos_token_id=1,
+                pad_token_id=0,
             )
-        )  # fmt: skip
+        )
     model.generation_config.max_new_tokens = 6
     return Backbone.wrap(model, tokenizer), [request for request, _ in facts(12)]
 
@@ -31,12 +37,16 @@ def classifier() -> tuple[Backbone, list[EditRequest]]:
         torch.manual_seed(0)
         model = BertForSequenceClassification(
             BertConfig(
-                vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=2,
-                num_attention_heads=4, intermediate_size=96, max_position_embeddings=64,
+                vocab_size=len(tokenizer),
+                hidden_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=96,
+                max_position_embeddings=64,
                 id2label={0: "world", 1: "sport", 2: "business"},
                 label2id={"world": 0, "sport": 1, "business": 2},
             )
-        )  # fmt: skip
+        )
     backbone = Backbone.wrap(model, tokenizer)
     texts = ["sol mi re do", "fa la si ut do", "re re sol fa", "ut si la sol"]
     editor = Editor(backbone)
@@ -59,11 +69,16 @@ def test_an_edited_model_is_gated_by_the_index_as_in_full(made, cache, threshold
     suites = [s for s in made_suites if s.purpose != "consistency"]
     results = [
         gate_candidate(
-            editor, candidate, champion, suites=suites, cache=cache, thresholds=thresholds,
+            editor,
+            candidate,
+            champion,
+            suites=suites,
+            cache=cache,
+            thresholds=thresholds,
             full=full,
         )
         for full in (False, False, True)
-    ]  # fmt: skip
+    ]
     said = [
         [(p.suite, p.prompt, p.after if p.edit else None, p.passed, p.edit) for p in r.probes]
         for r in results

@@ -17,12 +17,21 @@ from tests.tasks.shapes.shape_support import FIXTURES, reasons, said, take
 
 JSON_LINES = sorted(path.name for path in FIXTURES.glob("*.jsonl"))
 OF_FIXTURE = {
-    "argilla_flat": "argilla", "argilla_records": "argilla", "label_studio": "label-studio",
-    "langfuse_api": "langfuse", "langfuse_scores": "langfuse", "langfuse_traces": "langfuse",
-    "langsmith_examples": "langsmith", "langsmith_feedback": "langsmith",
-    "langsmith_runs": "langsmith", "open_webui": "open-webui", "openai_chat": "openai",
-    "openai_evals": "openai", "openai_preference": "openai", "sharegpt": "sharegpt",
-}  # fmt: skip
+    "argilla_flat": "argilla",
+    "argilla_records": "argilla",
+    "label_studio": "label-studio",
+    "langfuse_api": "langfuse",
+    "langfuse_scores": "langfuse",
+    "langfuse_traces": "langfuse",
+    "langsmith_examples": "langsmith",
+    "langsmith_feedback": "langsmith",
+    "langsmith_runs": "langsmith",
+    "open_webui": "open-webui",
+    "openai_chat": "openai",
+    "openai_evals": "openai",
+    "openai_preference": "openai",
+    "sharegpt": "sharegpt",
+}
 
 
 def first_row(path: Path) -> dict[str, object]:
@@ -43,9 +52,13 @@ def test_each_fixture_is_told_by_its_first_row_and_fits_no_other_shape() -> None
 
 
 def test_reports_and_facts_as_they_stand_are_no_shape() -> None:
-    for row in [*ROWS, {"prompt": "p"}, {"subject": "s", "relation": "r", "object": "o"},
-                {"prompt": "p", "target": "t", "answer": "a", "chosen": "c"},
-                {"prompt": "p", "target_new": "t", "ground_truth": "old"}]:  # fmt: skip
+    for row in [
+        *ROWS,
+        {"prompt": "p"},
+        {"subject": "s", "relation": "r", "object": "o"},
+        {"prompt": "p", "target": "t", "answer": "a", "chosen": "c"},
+        {"prompt": "p", "target_new": "t", "ground_truth": "old"},
+    ]:
         assert recognised(dict(row)) is None
 
 
@@ -100,8 +113,13 @@ def test_rows_of_another_shape_are_each_told_in_one_line(tmp_path: Path, name: s
 def test_a_row_that_does_not_fit_leaves_its_neighbours_be(tmp_path: Path) -> None:
     good = (FIXTURES / "sharegpt.jsonl").read_text().splitlines()[0]
     path = tmp_path / "mixed.jsonl"
-    bad = ["{bad", "", '{"conversations": 7}', '{"conversations": [], "conversations": []}',
-           '{"conversations": [{"from": "human", "value": "\\ud800"}]}']  # fmt: skip
+    bad = [
+        "{bad",
+        "",
+        '{"conversations": 7}',
+        '{"conversations": [], "conversations": []}',
+        '{"conversations": [{"from": "human", "value": "\\ud800"}]}',
+    ]
     path.write_text("\n".join([bad[0], good, *bad[1:], good.replace("Norway", "Spain"), ""]))
     ledger, outcome = take(tmp_path / "home", path)
     assert outcome.total("accepted") == 2

@@ -15,17 +15,33 @@ from tests.tasks.shapes.shape_support import reasons, said, take
 @pytest.mark.parametrize(
     ("value", "name", "scale", "meaning"),
     [
-        (False, "x", None, False), (True, "x", None, True), ("wrong", "x", None, False),
-        ("Thumbs Up", "x", None, True), ("so so", "x", None, None), (None, "x", None, None),
-        (0, "toxicity", None, None), (-0.4, "sentiment", None, None), (1, "toxicity", None, None),
-        ("0", "toxicity", None, None), (0, "user-feedback", None, False), (1, "user_score", None, True),
-        (-1, "thumbs", None, False), (2, "thumbs", None, None), (0, "correctness", None, False),
+        (False, "x", None, False),
+        (True, "x", None, True),
+        ("wrong", "x", None, False),
+        ("Thumbs Up", "x", None, True),
+        ("so so", "x", None, None),
+        (None, "x", None, None),
+        (0, "toxicity", None, None),
+        (-0.4, "sentiment", None, None),
+        (1, "toxicity", None, None),
+        ("0", "toxicity", None, None),
+        (0, "user-feedback", None, False),
+        (1, "user_score", None, True),
+        (-1, "thumbs", None, False),
+        (2, "thumbs", None, None),
+        (0, "correctness", None, False),
         (0, "incorrectness", None, None),
-        (2, "stars", (1, 5), False), (3, "stars", (1, 5), None), (4, "stars", (1, 5), True),
-        (9, "stars", (1, 5), None), (0, "balance", (-1, 1), None), (-0.2, "balance", (-1, 1), False),
-        (float("nan"), "thumbs", None, None), ("-1", "thumb", None, False), ([], "thumbs", None, None),
+        (2, "stars", (1, 5), False),
+        (3, "stars", (1, 5), None),
+        (4, "stars", (1, 5), True),
+        (9, "stars", (1, 5), None),
+        (0, "balance", (-1, 1), None),
+        (-0.2, "balance", (-1, 1), False),
+        (float("nan"), "thumbs", None, None),
+        ("-1", "thumb", None, False),
+        ([], "thumbs", None, None),
     ],
-)  # fmt: skip
+)
 def test_a_number_counts_by_its_scale_or_its_name_alone(
     value: Any, name: str, scale: Scale | None, meaning: bool | None
 ) -> None:
@@ -52,8 +68,14 @@ def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def score(number: int, **more: Any) -> dict[str, Any]:
-    return {"id": f"s{number}", "traceId": f"t{number}", "dataType": "NUMERIC", "source": "API",
-            "configId": None, **more}  # fmt: skip
+    return {
+        "id": f"s{number}",
+        "traceId": f"t{number}",
+        "dataType": "NUMERIC",
+        "source": "API",
+        "configId": None,
+        **more,
+    }
 
 
 def trace(number: int) -> dict[str, Any]:
@@ -70,8 +92,14 @@ def test_langfuse_scores_are_read_by_their_config_from_a_file_beside_them(tmp_pa
         score(6, name="ok", value=0, dataType="BOOLEAN"),
         score(7, name="depth", value=-3, config={"minValue": -5, "maxValue": 5}),
     ]
-    config = {"id": "c1", "name": "stars", "dataType": "NUMERIC", "isArchived": False,
-              "minValue": 1, "maxValue": 5}  # fmt: skip
+    config = {
+        "id": "c1",
+        "name": "stars",
+        "dataType": "NUMERIC",
+        "isArchived": False,
+        "minValue": 1,
+        "maxValue": 5,
+    }
     ledger, outcome = take(
         tmp_path / "home",
         lines(tmp_path / "scores.jsonl", scores),
@@ -94,14 +122,26 @@ def test_langsmith_scores_are_read_by_their_feedback_config(tmp_path: Path) -> N
     }
     feedback = [
         {"id": "f1", "run_id": "r1", "key": "toxicity", "score": 0},
-        {"id": "f2", "run_id": "r2", "key": "stars", "score": 1,
-         "feedback_config": {"type": "continuous", "min": 0, "max": 5}},
+        {
+            "id": "f2",
+            "run_id": "r2",
+            "key": "stars",
+            "score": 1,
+            "feedback_config": {"type": "continuous", "min": 0, "max": 5},
+        },
         {"id": "f3", "run_id": "r3", "key": "kind", "score": 7, "feedback_config": categories},
         {"id": "f4", "run_id": "r4", "key": "kind", "score": 0, "feedback_config": categories},
         {"id": "f5", "run_id": "r5", "key": "user_score", "score": 0},
-    ]  # fmt: skip
-    runs = [{"id": f"r{n}", "run_type": "chain", "inputs": {"question": f"Question {n}?"},
-             "outputs": {"answer": "no"}} for n in range(1, 6)]  # fmt: skip
+    ]
+    runs = [
+        {
+            "id": f"r{n}",
+            "run_type": "chain",
+            "inputs": {"question": f"Question {n}?"},
+            "outputs": {"answer": "no"},
+        }
+        for n in range(1, 6)
+    ]
     ledger, _ = take(
         tmp_path / "home",
         lines(tmp_path / "feedback.jsonl", feedback),

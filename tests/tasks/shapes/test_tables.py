@@ -16,14 +16,27 @@ PREFERENCES = [
     {"prompt": "What is Norway's capital?", "chosen": "Oslo", "rejected": "Bergen", "score": 0.9},
     {"prompt": "Who leads Norvik Labs?", "chosen": None, "rejected": "Ada Li", "score": None},
 ]
-CONVERSATIONS = [{
-    "chosen": [{"role": "user", "content": "Who wrote Faust?"},
-               {"role": "assistant", "content": "Goethe"}],
-    "rejected": [{"role": "user", "content": "Who wrote Faust?"},
-                 {"role": "assistant", "content": "Schiller"}],
-}]  # fmt: skip
-SQUAD = [{"id": "q1", "title": "Norway", "context": "Oslo is ...", "question": "Norway's capital?",
-          "answers": {"text": ["Oslo", "oslo"], "answer_start": [0, 0]}}]  # fmt: skip
+CONVERSATIONS = [
+    {
+        "chosen": [
+            {"role": "user", "content": "Who wrote Faust?"},
+            {"role": "assistant", "content": "Goethe"},
+        ],
+        "rejected": [
+            {"role": "user", "content": "Who wrote Faust?"},
+            {"role": "assistant", "content": "Schiller"},
+        ],
+    }
+]
+SQUAD = [
+    {
+        "id": "q1",
+        "title": "Norway",
+        "context": "Oslo is ...",
+        "question": "Norway's capital?",
+        "answers": {"text": ["Oslo", "oslo"], "answer_start": [0, 0]},
+    }
+]
 ALPACA = [
     {"instruction": "Give the antonym.", "input": "cold", "output": "hot"},
     {"instruction": "Name a river.", "input": "", "output": "Danube"},
@@ -58,10 +71,19 @@ def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
         ([{"question": "2+2?", "answer": 4}], [("2+2?", "4", None)]),
         ([{"prompt": "2+2?", "completion": "4"}], [("2+2?", "4", None)]),
         ([{"messages": CONVERSATIONS[0]["chosen"]}], [("Who wrote Faust?", "Goethe", None)]),
-        ([{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]}],
-         [("2+2?", "4", None)]),
+        (
+            [
+                {
+                    "conversations": [
+                        {"from": "human", "value": "2+2?"},
+                        {"from": "gpt", "value": "4"},
+                    ]
+                }
+            ],
+            [("2+2?", "4", None)],
+        ),
     ],
-)  # fmt: skip
+)
 def test_parquet_with_the_usual_columns(
     tmp_path: Path, rows: list[dict[str, object]], expected: list[tuple[str, str, str | None]]
 ) -> None:
@@ -92,14 +114,22 @@ def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> Path:
 
 
 def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "reports.xlsx", {
-        "March": [[], ["Prompt", "Target", "Subject", "reported at", "Note"],
-                  ["Who leads Norvik Labs?", "Bo Ek", "Norvik Labs", date(2026, 3, 1), "urgent!"],
-                  [None, None, None], ["How many moons has Mars?", 2, "Mars"],
-                  ["Is it open?", True], [1984, "x"]],
-        "Questions": [["Prompt", "Target"], ["What is Norway's\ncapital?", "Øslo"]],
-        "Legend": [["colour", "meaning"], ["red", "bad"]],
-    })  # fmt: skip
+    path = workbook(
+        tmp_path / "reports.xlsx",
+        {
+            "March": [
+                [],
+                ["Prompt", "Target", "Subject", "reported at", "Note"],
+                ["Who leads Norvik Labs?", "Bo Ek", "Norvik Labs", date(2026, 3, 1), "urgent!"],
+                [None, None, None],
+                ["How many moons has Mars?", 2, "Mars"],
+                ["Is it open?", True],
+                [1984, "x"],
+            ],
+            "Questions": [["Prompt", "Target"], ["What is Norway's\ncapital?", "Øslo"]],
+            "Legend": [["colour", "meaning"], ["red", "bad"]],
+        },
+    )
     ledger, _ = take(tmp_path / "home", path)
     assert said(ledger) == [
         ("Who leads Norvik Labs?", "Bo Ek", None),
