@@ -15,7 +15,7 @@ MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import faiss
@@ -23,7 +23,7 @@ import numpy as np
 
 from melo_engine.errors import IndexMismatch, UnknownEdit
 from melo_engine.keys import KeyReader, ReadKeys, last_sentence
-from melo_engine.matching import Mention, SubjectMatcher
+from melo_engine.matching import Mention, SubjectMatcher, whole_name
 
 NEAREST_FREE = 8
 INFINITE = float("inf")
@@ -35,7 +35,8 @@ class Member:
 
     content_radius: for texts that name its subject partly, 0 where that won't do. question: what else
     describes it, as `descriptions.question_of` gives it. wording: which of the edit's wordings it is
-    the key of, 0 for its own prompt.
+    the key of, 0 for its own prompt. inferred_from: the text that its subject was inferred from, None
+    where it was given.
     """
 
     edit: str
@@ -46,6 +47,7 @@ class Member:
     content_radius: float = 0.0
     question: str | None = None
     wording: int = 0
+    inferred_from: str | None = None
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -59,13 +61,15 @@ class Member:
 class Reading:
     """One key that a search needs. row: of the text; text: what is read; name: taken out of it.
 
-    mention: the members that it is compared with, None where only free edits are.
+    mention: the members that it is compared with, None where only free edits are. question: of its one
+    member, to be read as well with that name out of it, where the member's key was made with half of it.
     """
 
     row: int
     text: str
     name: str | None
     mention: Mention | None
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +175,27 @@ class NeuronIndex:
 
         A free edit may be asked about behind other text, so the last sentence is read as well.
         """
-        readings = []
+        readings: list[Reading] = []
         for row, (text, mentions) in enumerate(zip(texts, self.mentions(texts), strict=True)):
-            readings += [Reading(row, text, m.name, m) for m in mentions]
+            for mention in mentions:
+                readings += self._with_whole_names(row, text, mention)
             if self.has_free:
                 if not mentions:
                     readings.append(Reading(row, text, None, None))
                 if (last := last_sentence(text)) != text:
                     readings.append(Reading(row, last, None, None))
         return readings
+
+    def _with_whole_names(self, row: int, text: str, mention: Mention) -> Iterator[Reading]:
+        """A mention's reading, and one for each member of whose name more stands in the text."""
+        name, members = mention.name, list(mention.members)
+        for number in mention.members if name is not None else ():
+            question = self._members[number].inferred_from
+            if question and (whole := whole_name(question, text, name or "")):
+                members.remove(number)
+                yield Reading(row, text, whole, Mention(whole, (number,)), question)
+        if members:
+            yield Reading(row, text, name, Mention(name, tuple(members)))
 
     def around(self, key: np.ndarray, text: str, bound: float, free: float) -> list[Member]:
         """Members that a text is about and that its key is near.
@@ -207,13 +223,18 @@ class NeuronIndex:
         readings = self.readings(texts) if len(self) else []
         if not readings:
             return [NO_HIT] * len(texts)
-        keys = (read or reader.read)([r.text for r in readings], [r.name for r in readings])
+        asked = [(r.text, r.name) for r in readings]
+        asked += [(r.question, r.name) for r in readings if r.question is not None]
+        keys = (read or reader.read)([text for text, _ in asked], [name for _, name in asked])
         hits = self.search(keys, readings, len(texts), reader.tolerance)
         for i, hit in enumerate(hits):
             if hit.doubtful:
                 own = [replace(r, row=0) for r in readings if r.row == i]
-                alone = np.stack([reader.read_alone(r.text, r.name) for r in own])
-                hits[i] = self.search(alone, own, 1)[0]
+                alone = [reader.read_alone(r.text, r.name) for r in own]
+                alone += [
+                    reader.read_alone(r.question, r.name) for r in own if r.question is not None
+                ]
+                hits[i] = self.search(np.stack(alone), own, 1)[0]
         return hits
 
     def search(
@@ -221,18 +242,24 @@ class NeuronIndex:
     ) -> list[Hit]:
         """Find each text's edit.
 
-        keys: (M, K) float32, one for each of the `readings` of `count` texts. Raises IndexMismatch
-        where they don't fit each other or the index.
+        keys: (M, K) float32, one for each of the `readings` of `count` texts, and behind them one for
+        each question of a reading. Raises IndexMismatch where they don't fit each other or the index.
         """
-        if keys.shape != (len(readings), self.key_size):
+        needed = len(readings) + sum(reading.question is not None for reading in readings)
+        if keys.shape != (needed, self.key_size):
             raise IndexMismatch(
-                f"keys are {keys.shape}; the index takes {(len(readings), self.key_size)}."
+                f"keys are {keys.shape}; the index takes {(needed, self.key_size)}."
             )
+        keys, questions = keys[: len(readings)], iter(keys[len(readings) :])
         near: list[dict[str, tuple[float, Member]]] = [{} for _ in range(count)]
         free = self._free_distances(keys, self._free_reach + tolerance)
         for reading, key, content in zip(readings, keys, free, strict=True):
             pairs = list(content)
-            if reading.mention is not None:
+            if reading.mention is not None and reading.question is not None:
+                [number] = reading.mention.members
+                distance = float(np.linalg.norm((next(questions) - key)[: self.relation_size]))
+                pairs.append((distance, self._members[number]))
+            elif reading.mention is not None:
                 compare = self._partly if reading.name is None else self._bound
                 pairs += compare(key, reading.mention.members)
             closest = near[reading.row]

@@ -172,6 +172,7 @@ class Version:
                         radius=wording.radius,
                         content_radius=wording.content_radius,
                         wording=i,
+                        inferred_from=own.inferred_from and wording.text,
                     )
                     for i, wording in enumerate(edit.wordings, 1)
                 ]
@@ -183,14 +184,16 @@ class Version:
         return self._member(self[edit])
 
     def _member(self, edit: Edit) -> Member:
+        request = edit.request
         return Member(
             edit.id,
             self.shards[edit.shard].keys[edit.row],
             edit.radius,
-            edit.request.names,
+            request.names,
             edit.order,
             edit.content_radius,
             edit.question,
+            inferred_from=request.question if request.subject_source == "inferred" else None,
         )
 
     def __len__(self) -> int:

@@ -36,10 +36,10 @@ FITTING = 0.6  # share of subjects that are of the kind that the relation is abo
 LOWER_CASE = 0.3  # share of texts in small letters, as people type
 BEHIND_TEXT = 0.15
 SPELLING = 6  # features of a token's spelling
-# Added to each token's log odds: half a name binds an edit to far too much, a name with a word more to
-# little less. What it gains and costs: `docs/decisions/key-reader.md`.
-LENIENCE = 2.0
-CAPITAL_LENIENCE = 3.0  # where a text tells names by capitals; its words in small letters get none
+# Added to each token's log odds: half a name binds an edit to too much, a name with a word more to less.
+# A capital says that a word is of a name, small letters where names have capitals that it is not; a
+# script without either says nothing. What each gains: `docs/decisions/key-reader.md`.
+CAPITAL_LENIENCE, LENIENCE = 3.0, 2.0
 
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
@@ -197,10 +197,12 @@ def _lenience(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[float]:
     """What is added to each token's log odds, by how its word is spelled."""
     spelling = _spelling(text, offsets).tolist()
     for (begin, end), (capital, _, digits, _, telling, _) in zip(offsets, spelling, strict=True):
+        token = text[begin:end]
         if telling and (capital or digits):
             yield CAPITAL_LENIENCE
         else:
-            yield 0.0 if telling and text[begin:end].islower() else LENIENCE
+            without_case = token.isalpha() and token.lower() == token.upper()
+            yield 0.0 if without_case or (telling and token.islower()) else LENIENCE
 
 
 def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:

@@ -165,3 +165,29 @@ def test_in_english_other_questions_about_a_subject_stay_outside(editor: Editor)
         "Where was Asta Kjelling born?": None,
     }
     assert {q: r.edit for q, r in zip(asked, more.routes(list(asked)), strict=True)} == asked
+
+
+def test_of_half_an_inferred_name_the_whole_is_taken_out(editor: Editor) -> None:
+    question = "Which company produced the Kestrel Model 51?"
+    asked = {
+        "Who made the Kestrel Model 51?": "half",
+        "Which firm built Model 51?": "half",
+        "What is the top speed of the Kestrel Model 51?": None,
+        "When did the Kestrel Model 51 enter service?": None,
+        "How many wheels has the Kestrel Model 51?": None,
+        "In what war was the Kestrel Model 51 used?": None,
+    }
+
+    def routed(subject_source: str) -> dict[str, str | None]:
+        request = EditRequest(
+            question, "jon", subject="Model 51", subject_source=subject_source, id="half"
+        )
+        more = Editor(
+            editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
+        )
+        more.edit([request])
+        assert [r.edit for r in more.routes([question])] == ["half"]
+        return {q: r.edit for q, r in zip(asked, more.routes(list(asked)), strict=True)}
+
+    assert routed("inferred") == asked
+    assert routed("given") != asked
