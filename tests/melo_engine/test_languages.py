@@ -8,6 +8,7 @@ trained on English, and puts other languages' questions close together.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,32 @@ def test_of_several_edits_about_one_subject_the_one_that_is_asked_answers(
     assert [r.edit for r in more.routes([o.question for o in others])] == [o.id for o in others]
     own = [report.prompt for report in REPORTS[language]]
     assert [r.edit for r in more.routes(own)] == _own(language, 1)
+
+
+def test_reports_without_a_subject_are_found_by_most_other_wordings(editor: Editor) -> None:
+    more = Editor(
+        editor.backbone,
+        encoder=editor.reader.encoder,
+        projection=editor.version.projection,
+        calibration=editor.version.calibration,
+        settings=models.SETTINGS,
+        tagger=lambda: Versions(Settings(), editor.backbone).tagger,
+    )
+    requests = [replace(_request(r, f"{lang}-{i}"), subject=None) for lang, i, r in _reports()]
+    result = more.edit(requests)
+    assert {o.status for o in result.outcomes} == {"trained"}
+    assert [r.edit for r in more.routes([r.question for r in requests])] == [r.id for r in requests]
+    hits = {
+        language: sum(
+            edit == own
+            for edit, own in zip(
+                _routed(more, language, "rephrases"), _own(language, 2), strict=True
+            )
+        )
+        for language in LANGUAGES
+    }
+    assert sum(hits.values()) >= 34, hits  # of 56
+    assert min(hits.values()) >= 2, hits
 
 
 def test_a_rephrase_that_is_given_is_found_exactly(editor: Editor) -> None:
