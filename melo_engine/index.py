@@ -4,12 +4,13 @@
                     partly named?        ──► distance of content parts  <= content radius
     free edits      nearest on faiss     ──► distance of content parts  <= radius
 
-A text is read once for each subject that stands in it, with that subject taken out (`readings`); where it
-was inferred, and text and question have more of the name, with all of it out of both. A subject that is a description and does not stand in it may be named partly (`matching`): then the text
-as a whole is compared. An edit has a key for each wording that is known of its question. Keys never
-change. Edits are added and taken out by id. Where several radii hold a key, the edit with the smallest
-distance relative to its radius wins; of two edits at one point, the later one. A decision that another
-key within the tolerance would change is marked as doubtful.
+A text is read once for each subject that stands in it, with that subject taken out (`readings`); where
+it was inferred, and text and question have more of the name, with all of it out of both. A subject that
+is a description and does not stand in it may be named partly (`matching`): then the text as a whole is
+compared. An edit has a key for each wording that is known of its question. Keys never change. Edits are
+added and taken out by id. Where several radii hold a key, the edit with the smallest distance relative
+to its radius wins; of two edits at one point, the later one. A decision that another key within the
+tolerance would change is marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
