@@ -16,7 +16,7 @@ MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import faiss
@@ -28,6 +28,8 @@ from melo_engine.matching import Mention, SubjectMatcher, whole_name
 
 NEAREST_FREE = 8
 INFINITE = float("inf")
+
+Measure = Callable[[str, str, str], float]  # distance of two texts with a name taken out of both
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,13 @@ class Member:
 class Reading:
     """One key that a search needs. row: of the text; text: what is read; name: taken out of it.
 
-    mention: the members that it is compared with, None where only free edits are. question: of its one
-    member, to be read as well with that name out of it, where the member's key was made with half of it.
+    mention: the members that it is compared with, None where only free edits are.
     """
 
     row: int
     text: str
     name: str | None
     mention: Mention | None
-    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,27 +176,15 @@ class NeuronIndex:
 
         A free edit may be asked about behind other text, so the last sentence is read as well.
         """
-        readings: list[Reading] = []
+        readings = []
         for row, (text, mentions) in enumerate(zip(texts, self.mentions(texts), strict=True)):
-            for mention in mentions:
-                readings += self._with_whole_names(row, text, mention)
+            readings += [Reading(row, text, m.name, m) for m in mentions]
             if self.has_free:
                 if not mentions:
                     readings.append(Reading(row, text, None, None))
                 if (last := last_sentence(text)) != text:
                     readings.append(Reading(row, last, None, None))
         return readings
-
-    def _with_whole_names(self, row: int, text: str, mention: Mention) -> Iterator[Reading]:
-        """A mention's reading, and one for each member of whose name more stands in the text."""
-        name, members = mention.name, list(mention.members)
-        for number in mention.members if name is not None else ():
-            question = self._members[number].inferred_from
-            if question and (whole := whole_name(question, text, name or "")):
-                members.remove(number)
-                yield Reading(row, text, whole, Mention(whole, (number,)), question)
-        if members:
-            yield Reading(row, text, name, Mention(name, tuple(members)))
 
     def around(self, key: np.ndarray, text: str, bound: float, free: float) -> list[Member]:
         """Members that a text is about and that its key is near.
@@ -224,45 +212,47 @@ class NeuronIndex:
         readings = self.readings(texts) if len(self) else []
         if not readings:
             return [NO_HIT] * len(texts)
-        asked = [(r.text, r.name) for r in readings]
-        asked += [(r.question, r.name) for r in readings if r.question is not None]
-        keys = (read or reader.read)([text for text, _ in asked], [name for _, name in asked])
-        hits = self.search(keys, readings, len(texts), reader.tolerance)
+        keys = (read or reader.read)([r.text for r in readings], [r.name for r in readings])
+
+        def measure(text: str, question: str, name: str) -> float:
+            apart = reader.read_alone(text, name) - reader.read_alone(question, name)
+            return float(np.linalg.norm(apart[: self.relation_size]))
+
+        hits = self.search(keys, readings, len(texts), reader.tolerance, measure)
         for i, hit in enumerate(hits):
             if hit.doubtful:
                 own = [replace(r, row=0) for r in readings if r.row == i]
-                alone = [reader.read_alone(r.text, r.name) for r in own]
-                alone += [
-                    reader.read_alone(r.question, r.name) for r in own if r.question is not None
-                ]
-                hits[i] = self.search(np.stack(alone), own, 1)[0]
+                alone = np.stack([reader.read_alone(r.text, r.name) for r in own])
+                hits[i] = self.search(alone, own, 1, measure=measure)[0]
         return hits
 
     def search(
-        self, keys: np.ndarray, readings: Sequence[Reading], count: int, tolerance: float = 0.0
+        self,
+        keys: np.ndarray,
+        readings: Sequence[Reading],
+        count: int,
+        tolerance: float = 0.0,
+        measure: Measure | None = None,
     ) -> list[Hit]:
         """Find each text's edit.
 
-        keys: (M, K) float32, one for each of the `readings` of `count` texts, and behind them one for
-        each question of a reading. Raises IndexMismatch where they don't fit each other or the index.
+        keys: (M, K) float32, one for each of the `readings` of `count` texts. measure: of a text and the
+        question of an edit within whose radius it lies, where both have more of a name that was inferred.
+        Raises IndexMismatch where keys and readings don't fit each other or the index.
         """
-        needed = len(readings) + sum(reading.question is not None for reading in readings)
-        if keys.shape != (needed, self.key_size):
+        if keys.shape != (len(readings), self.key_size):
             raise IndexMismatch(
-                f"keys are {keys.shape}; the index takes {(needed, self.key_size)}."
+                f"keys are {keys.shape}; the index takes {(len(readings), self.key_size)}."
             )
-        keys, questions = keys[: len(readings)], iter(keys[len(readings) :])
         near: list[dict[str, tuple[float, Member]]] = [{} for _ in range(count)]
         free = self._free_distances(keys, self._free_reach + tolerance)
         for reading, key, content in zip(readings, keys, free, strict=True):
             pairs = list(content)
-            if reading.mention is not None and reading.question is not None:
-                [number] = reading.mention.members
-                distance = float(np.linalg.norm((next(questions) - key)[: self.relation_size]))
-                pairs.append((distance, self._members[number]))
-            elif reading.mention is not None:
+            if reading.mention is not None:
                 compare = self._partly if reading.name is None else self._bound
                 pairs += compare(key, reading.mention.members)
+                if measure is not None and reading.name is not None:
+                    pairs = [_by_whole_name(reading, pair, tolerance, measure) for pair in pairs]
             closest = near[reading.row]
             for distance, member in pairs:
                 closest_yet = closest.get(member.edit)
@@ -328,6 +318,18 @@ class NeuronIndex:
             _may_win(rival, ranked[0] if inside else None, tolerance) for rival in rivals
         )
         return Hit(member, distance, inside, doubtful)
+
+
+def _by_whole_name(
+    reading: Reading, pair: tuple[float, Member], tolerance: float, measure: Measure
+) -> tuple[float, Member]:
+    """The pair, no nearer than it is with the whole of a name taken out of which a part was inferred."""
+    distance, member = pair
+    question, text = member.inferred_from, reading.text
+    if question is None or question == text or distance > member.radius + tolerance:
+        return pair
+    whole = whole_name(question, text, reading.name or "")
+    return pair if whole is None else (max(distance, measure(text, question, whole)), member)
 
 
 def _may_win(
