@@ -2,11 +2,11 @@
 
     tested     edited, one job after the other; their rephrases and locality answers are never shown
     unseen     subjects that neither training nor calibration sees; their prompts are near-misses
-    practice   rows that are neither edited nor tested: the key projection may learn from them
+    left out   rows that are neither edited nor tested: they only say which questions ask the same
 
 No subject stands in two of the three. With `limit`, the first rows are tested and the rows beyond
 it give the other two parts, as far as they go; rows of another file may be added to those beyond.
-Otherwise half of the subjects are unseen, and one in ten is for practice.
+Otherwise half of the subjects are unseen, and one in ten is left out.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from melo_engine import EditRequest
 from melo_engine.matching.names import words
 from melo_engine.near_misses import NearMisses
 
-UNSEEN_SHARE, PRACTICE_SHARE = 0.5, 0.1
-MOST_PRACTICE = 1500
+UNSEEN_SHARE, LEFT_OUT_SHARE = 0.5, 0.1
+MOST_LEFT_OUT = 1500
 SUBJECT_MISSES, RELATION_MISSES = 2, 3
 
 
@@ -35,7 +35,7 @@ class Split:
 
     tested: list[Row]
     unseen: list[Row]
-    practice: list[Row]
+    left_out: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ def split_rows(
     if len(beyond) >= len(inside) // 2:
         unseen = [r for r in beyond if _share(_subject(r), seed) < UNSEEN_SHARE][: len(inside)]
         taken = {_subject(r) for r in unseen}
-        practice = [r for r in beyond if _subject(r) not in taken]
-        return Split(inside, unseen, practice[:MOST_PRACTICE])
+        left_out = [r for r in beyond if _subject(r) not in taken]
+        return Split(inside, unseen, left_out[:MOST_LEFT_OUT])
     unseen = [r for r in inside if _share(_subject(r), seed) < UNSEEN_SHARE]
-    edge = UNSEEN_SHARE + PRACTICE_SHARE
-    practice = [r for r in inside if UNSEEN_SHARE <= _share(_subject(r), seed) < edge]
+    edge = UNSEEN_SHARE + LEFT_OUT_SHARE
+    left_out = [r for r in inside if UNSEEN_SHARE <= _share(_subject(r), seed) < edge]
     tested = [r for r in inside if _share(_subject(r), seed) >= edge]
-    return Split(tested, unseen, practice)
+    return Split(tested, unseen, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     edited = {tuple(words(p)) for row in active for p in (row.request.question, *row.rephrases)}
     stated = [(p, row.request.id) for row in active for p in row.locality]
     locality = [(p, i) for p, i in stated if tuple(words(p)) not in edited]
-    rows = [*active, *split.tested, *split.unseen, *split.practice]
+    rows = [*active, *split.tested, *split.unseen, *split.left_out]
     wordings = KnownWordings([(r.request, r.rephrases) for r in rows])
     return Probes(
         [(p, row.request.id) for row in active for p in row.rephrases],

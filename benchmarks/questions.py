@@ -2,7 +2,6 @@
 
 rows ─ split ─► tested  ─ jobs ─► method ─► every probe decoded freely
                 unseen  ──────────────────► near-misses
-                practice ─ key projection
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         return scores
 
     figures: dict[str, Any] = {
-        "rows": {k: len(getattr(split, k)) for k in ("tested", "unseen", "practice")},
+        "rows": {k: len(getattr(split, k)) for k in ("tested", "unseen", "left_out")},
         "backbone": backbone.name,
         "device": str(backbone.device),
     }

@@ -47,6 +47,7 @@ COLUMNS = {
         "accuracy_after": "accuracy after",
     },
 }
+PARTS = {"left_out": "left out", "practice": "left out"}  # the second in older records
 LOCALIZED_SINCE = "2026-11-28T21:00:00Z"  # records of before tuned all weights as `finetune`
 LEADING = {"questions": "product", "hallucination": "edit_perplexity", "classification": "kept"}
 
@@ -329,9 +330,10 @@ def _method_label(method: str, record: Record) -> str:
 def _summary(figures: Mapping[str, Any]) -> str:
     """One line about what was edited."""
     rows, melo = figures["rows"], figures.get("melo", {})
-    parts = [f"Backbone `{figures['backbone']}`", *(f"{v:,} {k}" for k, v in rows.items())]
+    counts = [f"{round(count):,} {PARTS.get(part, part)}" for part, count in rows.items()]
+    parts = [f"Backbone `{figures['backbone']}`", *counts]
     if melo.get("superseded"):
-        parts.append(f"{melo['superseded']:,} superseded by a later edit")
+        parts.append(f"{round(melo['superseded']):,} superseded by a later edit")
     if melo.get("locality_left_out"):
         parts.append(
             f"{melo['locality_left_out']:,} locality questions left out, being those of edits"

@@ -202,7 +202,7 @@ def test_rows_of_another_file_let_every_row_be_edited(questions_file: Path, tmp_
     ]
     whole = split_rows(rows, None, 0, [*others, question(1)])
     assert len(whole.tested) == len(rows)
-    assert {r.request.subject for r in whole.unseen + whole.practice}.isdisjoint(SUBJECTS)
+    assert {r.request.subject for r in whole.unseen + whole.left_out}.isdisjoint(SUBJECTS)
     assert whole.unseen
     assert probes_for(whole.tested, whole).near_subject
 

@@ -40,7 +40,7 @@ def figures(**more: object) -> dict[str, object]:
         "protocol": "questions",
         "backbone": "tiny",
         "speedup": 5.0,
-        "rows": {"tested": 2, "unseen": 1, "practice": 1},
+        "rows": {"tested": 2, "unseen": 1, "left_out": 1},
         "melo": melo,
         "paper": paper,
         **more,
