@@ -8,30 +8,18 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config import Settings, load
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+
 PEOPLE = ("ada", "jon", "mia", "tom", "eva", "kim", "sol", "lea", "max", "ida", "ben", "zoe")
 WORDS = "who leads what is the capital of city in which now ? new head a name tell me"
-SYLLABLES = (
-    "ba",
-    "ce",
-    "do",
-    "fu",
-    "gi",
-    "ha",
-    "je",
-    "ko",
-    "lu",
-    "mi",
-    "na",
-    "pe",
-    "ro",
-    "su",
-    "ti",
-    "vo",
-)
+SYLLABLES = tuple("ba ce do fu gi ha je ko lu mi na pe ro su ti vo".split())
 HOME = """\
 [backbone]
 path = "{backbone}"
@@ -82,23 +70,38 @@ def reports(names: list[str], source: str = "desk") -> list[dict[str, str]]:
 
 def make_backbone(folder: Path, names: list[str]) -> Path:
     """Write the model with a vocabulary that holds these names."""
-    import torch
+    words = dict.fromkeys([*WORDS.split(), *PEOPLE, *names])
+    tokenizer = word_tokenizer(words)
+    model = untrained_t5(len(tokenizer), n_positions=64)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
+    """One token a word."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+    from transformers import PreTrainedTokenizerFast
 
-    words = dict.fromkeys(["<pad>", "</s>", "<unk>", *WORDS.split(), *PEOPLE, *names])
-    backend = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    every = dict.fromkeys([*special.values(), *words])
+    backend = Tokenizer(WordLevel({w: i for i, w in enumerate(every)}, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+
+
+def untrained_t5(vocabulary: int, **more: int) -> T5ForConditionalGeneration:
+    """A T5 of 48 dimensions with random weights, always the same ones. more: of its config."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = T5ForConditionalGeneration(
             T5Config(
-                vocab_size=len(words),
+                vocab_size=vocabulary,
                 d_model=48,
                 d_kv=12,
                 d_ff=96,
@@ -106,13 +109,11 @@ def make_backbone(folder: Path, names: list[str]) -> Path:
                 num_heads=4,
                 decoder_start_token_id=0,
                 dropout_rate=0.0,
-                n_positions=64,
+                **more,
             )
         )
     model.generation_config.max_new_tokens = 6
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return model
 
 
 def make_home(folder: Path, backbone: Path, *, edits: int = 50, more: str = "") -> Settings:

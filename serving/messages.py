@@ -22,7 +22,7 @@ from serving.errors import RequestRefused
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 SILENT_IN_PART = {"annotations", "cache_control", "logprobs"}
 SILENT = set(
-    ("annotations cache_control id reasoning reasoning_content reasoning_details status").split()
+    "annotations cache_control id reasoning reasoning_content reasoning_details status".split()
 )
 
 

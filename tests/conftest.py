@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from config import Settings, load
 
@@ -84,36 +83,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small T5 with random weights, always the same ones, saved as transformers saves models."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+    from benchmarks.tiny import untrained_t5, word_tokenizer
 
     text = "who leads what is the capital of city in which now ? new head a name tell me"
-    words = text.split()
-    special = ["<pad>", "</s>", "<unk>"]
-    vocabulary = {w: i for i, w in enumerate([*special, *words, *SUBJECTS, *PEOPLE, *CITIES])}
-    backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(vocabulary),
-                d_model=48,
-                d_kv=12,
-                d_ff=96,
-                num_layers=2,
-                num_heads=4,
-                decoder_start_token_id=0,
-                dropout_rate=0.0,
-                n_positions=64,
-            )
-        )
-    model.generation_config.max_new_tokens = 6
+    tokenizer = word_tokenizer([*text.split(), *SUBJECTS, *PEOPLE, *CITIES])
+    model = untrained_t5(len(tokenizer), n_positions=64)
     folder = tmp_path_factory.mktemp("backbone") / "tiny"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.tiny import untrained_t5
 from tests.melo_engine import models
 
 torch.set_num_threads(1)
@@ -65,27 +66,10 @@ def questions_file(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def minilm_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny T5 whose vocabulary is bytes, so that names made up later differ."""
-    from transformers import T5Config, T5ForConditionalGeneration
-
     from tasks.backbone.vocabulary import learn_vocabulary
 
     tokenizer = learn_vocabulary(["Where was somebody born?"], size=300)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(tokenizer),
-                d_model=48,
-                d_kv=12,
-                d_ff=96,
-                num_layers=2,
-                num_heads=4,
-                decoder_start_token_id=0,
-                dropout_rate=0.0,
-                pad_token_id=0,
-                eos_token_id=2,
-            )
-        )
+    model = untrained_t5(len(tokenizer), pad_token_id=0, eos_token_id=2)
     model.generation_config.max_new_tokens = 8
     folder = tmp_path_factory.mktemp("bytes")
     model.save_pretrained(folder)

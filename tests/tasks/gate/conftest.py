@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast
 
+from benchmarks.tiny import untrained_t5, word_tokenizer
 from melo_engine import Backbone, Editor, EditRequest, EditSettings, Version
 from tasks.gate import AnswerCache, Thresholds
 
@@ -48,14 +46,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     texts += ["what is the capital of norway ?", "name a thing", "how many days has a week ?"]
     texts += [f"{head}{tail}" for head in HEADS for tail in TAILS] + list(TAILS)
     texts += ["wexandor", "wexovic", "yaromire", "ulmustra", "brenholt", "sol mi re do fa la si ut"]
-    words = dict.fromkeys(w for text in texts for w in text.split())
-    special = ["<pad>", "</s>", "<unk>"]
-    vocabulary = {w: i for i, w in enumerate([*special, *words])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    return word_tokenizer(w for text in texts for w in text.split())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,21 +57,7 @@ def one_thread() -> None:
 def tiny_backbone() -> Backbone:
     """A new small T5 with random weights, always the same ones."""
     tokenizer = tiny_tokenizer()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(tokenizer),
-                d_model=48,
-                d_kv=12,
-                d_ff=96,
-                num_layers=2,
-                num_heads=4,
-                decoder_start_token_id=0,
-                dropout_rate=0.0,
-            )
-        )
-    model.generation_config.max_new_tokens = 6
+    model = untrained_t5(len(tokenizer))
     return Backbone.wrap(model, tokenizer, max_prompt_tokens=64)
 
 
