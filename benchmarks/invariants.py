@@ -188,6 +188,7 @@ def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[st
         read = editor.reader.read([p for p, _ in pairs], names)
         edit_keys = np.stack([keys[i] for _, i in pairs])
         gaps: np.ndarray = np.linalg.norm(read[:, :split] - edit_keys[:, :split], axis=1)
+        gaps /= editor.reader.projection.leeway(read[:, :split])
         return gaps
 
     same, other = distances(probes.rephrase), distances(probes.near_relation)

@@ -88,5 +88,6 @@ def _distances(
     place = {i: row for row, i in enumerate(edits)}
     queries = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
     distances: np.ndarray = np.linalg.norm(queries - keys[[place[i] for _, i, _ in named]], axis=1)
+    distances /= reader.projection.leeway(queries)
     texts = [(relation_text(*edits[i]), relation_text(p, n)) for p, i, n in named]
     return distances, texts

@@ -33,8 +33,8 @@ from melo_engine.types import EditRequest
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 # Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts as much
 # as keeps zsRE's within it, on rows that no test uses (`docs/decisions/key-reader.md`).
-RESERVE, RELATION_RESERVE = 0.4, 0.65
-SCHEME = 2  # of how radii are calibrated; a calibration that was kept under another is made anew
+RESERVE, RELATION_RESERVE = 0.4, 0.2
+SCHEME = 3  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 RAW_BOUND, RAW_FREE = 0.55, 0.35  # of keys that nothing was learned for
@@ -101,7 +101,9 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     texts = [a.wording.replace(SLOT, a.subject) for a in asked]
     keys = reader.read(texts, [name_in(t, (a.subject,)) for t, a in zip(texts, asked, strict=True)])
     split = reader.projection.relation_size
-    relation_gaps = _apart(keys[:, :split], [a.relation.name for a in asked])
+    # What is asked here is no relation that the projection knows, as most of what people ask.
+    leeway = reader.projection.leeway(keys[:, :split], first=len(source.learned_from))
+    relation_gaps = _apart(keys[:, :split], leeway, [a.relation.name for a in asked])
     swapped, renamed = [], []
     for a in asked:
         other = chooser.choice([b for b in asked if b.relation != a.relation])
@@ -130,13 +132,11 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     )
 
 
-def _apart(keys: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Distances (P,) between keys (N, R) of different labels, each pair once."""
+def _apart(keys: np.ndarray, leeway: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Distances (P,) from keys (N, R) to those of other labels, by the leeway (N,) of the first."""
     names = np.asarray(labels)
-    first, second = np.triu_indices(len(keys), 1)
-    other = names[first] != names[second]
-    cosines = (keys @ keys.T)[first[other], second[other]]
-    distances: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    apart = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0)) / leeway[:, None]
+    distances: np.ndarray = apart[names[:, None] != names]
     return distances
 
 
@@ -218,11 +218,11 @@ def _own_gaps(
     distinct = list(dict.fromkeys(probe for some in near.values() for probe in some))
     read = reader.read([t for t, _ in distinct], [n for _, n in distinct]) if distinct else ()
     probe_keys = dict(zip(distinct, read, strict=True))
-    split = reader.projection.relation_size
     apart: list[list[tuple[bool, float]]] = [[] for _ in requests]
     for i, some in near.items():
         for text, name in some:
-            part = slice(0, split) if name is not None else slice(split, None)
-            gap = float(np.linalg.norm(probe_keys[text, name][part] - keys[i][part]))
-            apart[i].append((name is not None, gap))
+            named = name is not None
+            probe = probe_keys[text, name]
+            gap = reader.projection.distance(keys[i], probe, by_relation=named)
+            apart[i].append((named, gap))
     return apart

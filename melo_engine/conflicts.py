@@ -30,7 +30,8 @@ def likely_conflicts(
     radius: of each request. Rivals are edits in force and earlier requests. Two places of one passage
     are two questions, however near they lie: a prompt goes to the nearest.
     """
-    new_index = NeuronIndex(version.projection.size, version.projection.relation_size)
+    projection = version.projection
+    new_index = NeuronIndex(projection.size, projection.relation_size, leeway=projection.leeway)
     by_id = {r.id: r for r in requests}
     conflicts = []
     for order, request in enumerate(requests):
@@ -50,10 +51,8 @@ def likely_conflicts(
                 and other.needs_conversation == request.needs_conversation
                 and not same_passage(request.question, other.question)
             ):
-                part = slice(0, version.projection.relation_size)
-                if not (request.names and other.names):
-                    part = slice(version.projection.relation_size, None)
-                distance = float(np.linalg.norm(rival.key[part] - key[part]))
+                bound = bool(request.names and other.names)
+                distance = projection.distance(rival.key, key, by_relation=bound)
                 same = bool({joined(n) for n in request.names} & {joined(n) for n in other.names})
                 conflicts.append(Conflict(request.id, rival.edit, distance, same))
         new_index.add([Member(request.id, key, request_radius, request.names, order)])

@@ -30,6 +30,12 @@ NEAREST_FREE = 8
 INFINITE = float("inf")
 
 Measure = Callable[[str, str, str], float]  # distance of two texts with a name taken out of both
+Leeway = Callable[[np.ndarray], np.ndarray]  # of relation parts (N, R), see `KeyProjection.leeway`
+
+
+def no_leeway(relation: np.ndarray) -> np.ndarray:
+    """1 for each of the relation parts (N, R)."""
+    return np.ones(len(relation), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,10 @@ NO_HIT = Hit(None, float("nan"), False)
 
 
 class NeuronIndex:
-    """relation_size: how many of the key's first values are its relation part. matcher: an empty one."""
+    """relation_size: how many of the key's first values are its relation part. matcher: an empty one.
+
+    leeway: what distances of relation parts are divided by.
+    """
 
     def __init__(
         self,
@@ -99,9 +108,11 @@ class NeuronIndex:
         relation_size: int,
         members: Sequence[Member] = (),
         matcher: SubjectMatcher | None = None,
+        leeway: Leeway = no_leeway,
     ) -> None:
         self.key_size = key_size
         self.relation_size = relation_size
+        self._leeway = leeway
         self._members: dict[int, Member] = {}
         self._rows_of: dict[str, list[int]] = {}  # the key of its own prompt first
         self._matcher = matcher or SubjectMatcher()
@@ -215,8 +226,9 @@ class NeuronIndex:
         keys = (read or reader.read)([r.text for r in readings], [r.name for r in readings])
 
         def measure(text: str, question: str, name: str) -> float:
-            apart = reader.read_alone(text, name) - reader.read_alone(question, name)
-            return float(np.linalg.norm(apart[: self.relation_size]))
+            asked = reader.read_alone(text, name)
+            own = reader.read_alone(question, name)[: self.relation_size]
+            return float(self._relation_distances(own[None], asked)[0])
 
         hits = self.search(keys, readings, len(texts), reader.tolerance, measure)
         for i, hit in enumerate(hits):
@@ -270,9 +282,15 @@ class NeuronIndex:
         if not rows:
             return []
         members = [self._members[r] for r in rows]
-        member_keys = np.stack([m.key[: self.relation_size] for m in members])
-        distances = np.linalg.norm(member_keys - key[: self.relation_size], axis=1)
+        own = np.stack([m.key[: self.relation_size] for m in members])
+        distances = self._relation_distances(own, key)
         return list(zip(distances.tolist(), members, strict=True))
+
+    def _relation_distances(self, own: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Distances (N,) of edits' relation parts (N, R) to what a key (K,) asks, by its leeway."""
+        asked = key[None, : self.relation_size]
+        distances: np.ndarray = np.linalg.norm(own - asked, axis=1) / self._leeway(asked)
+        return distances
 
     def _partly(self, key: np.ndarray, rows: Sequence[int]) -> list[tuple[float, Member]]:
         """Members and their distances, each with the radius that holds for a prompt's content."""

@@ -8,15 +8,18 @@ The relation part says what is asked, whatever the subject and the wording: half
 for each encoder by contrast (`melo_engine.contrast`), half is what the encoder itself says, which knows
 wordings that no corpus holds. The content part says what a text is about as a
 whole, as read. Edits bound to a subject are told apart by the first, the others by the second.
-Distances are Euclidean between unit vectors, 0 to 2. Projecting keys by contrast: PENME (2024).
+Distances are Euclidean between unit vectors, 0 to 2; that of a relation part to an edit's is divided by
+the asker's `leeway`. Projecting keys by contrast: PENME (2024).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -28,7 +31,8 @@ from melo_engine.errors import VersionError
 RELATION_SIZE = 128
 HEADS = 4
 MIXED_SIZE = 128
-SCHEME = 5  # of how keys are made; keys of another scheme are never compared with these
+LEEWAY = 0.5  # what a question may lie farther, for its distance to the nearest known relation
+SCHEME = 6  # of how keys are made; keys of another scheme are never compared with these
 
 
 class KeyProjection(torch.nn.Module):
@@ -36,8 +40,10 @@ class KeyProjection(torch.nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    known: Tensor
 
-    def __init__(self, hidden_size: int, *, learned: bool = True) -> None:
+    def __init__(self, hidden_size: int, *, learned: bool = True, known: int = 0) -> None:
+        """known: how many relations of the corpus it knows."""
         super().__init__()
         self.hidden_size = hidden_size
         self.learned = learned
@@ -50,6 +56,8 @@ class KeyProjection(torch.nn.Module):
         torch.nn.init.zeros_(self.mixed.bias)
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("deviation", torch.ones(hidden_size))
+        # Relation parts (known, R) of the corpus's relations, those learned from first: see `leeway`.
+        self.register_buffer("known", torch.zeros(known, self.relation_size, dtype=torch.float16))
         if not learned:  # nothing that no key depends on may decide a version's name
             for parameter in self.parameters():
                 torch.nn.init.zeros_(parameter)
@@ -72,6 +80,33 @@ class KeyProjection(torch.nn.Module):
             return content, content
         both = torch.cat([self.learned_relation(states, mask), content], 1)  # (B, R)
         return both / math.sqrt(2), content
+
+    def distance(self, own: np.ndarray, asked: np.ndarray, *, by_relation: bool) -> float:
+        """Of an edit's key (K,) to that of a question: by relation, with its leeway, or by content."""
+        gap = asked - own
+        if not by_relation:
+            return float(np.linalg.norm(gap[self.relation_size :]))
+        leeway = self.leeway(asked[None, : self.relation_size])[0]
+        return float(np.linalg.norm(gap[: self.relation_size]) / leeway)
+
+    def leeway(self, relation: np.ndarray, first: int | None = None) -> np.ndarray:
+        """What distances from relation parts (N, R) of questions to edits are divided by: (N,), from 1.
+
+        A question that is known to ask something is held to it; one that is like nothing known may be
+        an odd wording of anything. So leeway grows with the distance to the nearest known relation, as
+        distances are scaled by local density elsewhere (Zelnik-Manor and Perona 2004).
+        first: as if no more than so many were known.
+        """
+        if not len(self.known):
+            return np.ones(len(relation), dtype=np.float32)
+        cosines = relation @ self._known[:first].T
+        nearest: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines.max(1), 0))
+        return 1 + LEEWAY * nearest
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        known: np.ndarray = self.known.float().cpu().numpy()
+        return known
 
     def learned_relation(self, states: Tensor, mask: Tensor) -> Tensor:
         """The learned half (B, RELATION_SIZE) of the relation part, of standardised states (B, T, H)."""
@@ -102,7 +137,7 @@ class KeyProjection(torch.nn.Module):
         try:
             tensors = load(data)
             learned = bool(tensors.pop("learned"))
-            projection = cls(len(tensors["mean"]), learned=learned)
+            projection = cls(len(tensors["mean"]), learned=learned, known=len(tensors["known"]))
             projection.load_state_dict(tensors)
         except (KeyError, RuntimeError, SafetensorError) as error:
             first = str(error).splitlines()[0]

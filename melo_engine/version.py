@@ -161,7 +161,8 @@ class Version:
         return self._index(needs_conversation=True)
 
     def _index(self, needs_conversation: bool) -> NeuronIndex:
-        index = NeuronIndex(self.projection.size, self.projection.relation_size)
+        projection = self.projection
+        index = NeuronIndex(projection.size, projection.relation_size, leeway=projection.leeway)
         for edit in self.edits.values():
             if edit.request.needs_conversation == needs_conversation:
                 own = self._member(edit)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, dropout
+from torch.nn.functional import cross_entropy, dropout, normalize
 
-from melo_engine.contrast.corpus import labelled_wordings
+from melo_engine.contrast.corpus import corpus, labelled_wordings
 from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
 from melo_engine.matching.names import name_in
-from melo_engine.near_misses import NearMisses
+from melo_engine.near_misses import SLOT, NearMisses
 from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest, Progress
 
@@ -54,15 +54,17 @@ def learn_projection(
     practice: requests whose rephrases may be learned from; leave out whatever is tested.
     """
     recipe = recipe or LearningRecipe()
-    corpus = labelled_wordings(recipe.seed, PLACEHOLDER)
+    wordings = labelled_wordings(recipe.seed, PLACEHOLDER)
     pairs = _practice(practice, recipe.seed)
-    states, mask = _read(reader, [t for t, _, _ in corpus], progress, "reading the contrast corpus")
+    states, mask = _read(
+        reader, [t for t, _, _ in wordings], progress, "reading the contrast corpus"
+    )
     practice_states = _read(
         reader, [text for row in pairs for text in row], progress, "reading practice edits"
     )
-    relation = torch.tensor([r for _, r, _ in corpus])
-    kinds = sorted({k for _, _, k in corpus})
-    kind = torch.tensor([kinds.index(k) for _, _, k in corpus])
+    relation = torch.tensor([r for _, r, _ in wordings])
+    kinds = sorted({k for _, _, k in wordings})
+    kind = torch.tensor([kinds.index(k) for _, _, k in wordings])
     torch.manual_seed(recipe.seed)
     projection = KeyProjection(reader.encoder.hidden_size).to(reader.encoder.device)
     real = states[mask].float()  # (tokens, H)
@@ -94,7 +96,22 @@ def learn_projection(
         optimiser.step()
         if progress is not None:
             progress("learning the key projection", step + 1, recipe.steps)
-    return projection.eval().requires_grad_(False)
+    projection.eval().requires_grad_(False)
+    projection.known = _known(reader, projection)
+    return projection
+
+
+def _known(reader: KeyReader, projection: KeyProjection) -> Tensor:
+    """The middle of each relation's wordings, a unit vector (relations, R) float16.
+
+    Also of those that were held out: nothing is learned of them, but a question that asks one is known.
+    """
+    relations = (*corpus().learned_from, *corpus().held_out)
+    texts = [w.replace(SLOT, PLACEHOLDER) for r in relations for w in r.wordings]
+    keys = KeyReader(reader.encoder, projection).read(texts)[:, : projection.relation_size]
+    sizes = [len(r.wordings) for r in relations]
+    middles = [part.mean(0) for part in torch.split(torch.from_numpy(keys), sizes)]
+    return normalize(torch.stack(middles), dim=1).half().to(projection.mean.device)
 
 
 def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:

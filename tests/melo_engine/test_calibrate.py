@@ -75,7 +75,9 @@ def test_relations_that_were_held_out_stay_within_the_allowance(learned, calibra
     names = np.array([name for name, _ in rows])
     first, second = np.triu_indices(len(rows), 1)
     other = names[first] != names[second]
+    leeway = learned.projection.leeway(keys, first=len(corpus().learned_from))
     gaps = np.linalg.norm(keys[first[other]] - keys[second[other]], axis=1)
+    gaps = np.concatenate([gaps / leeway[first[other]], gaps / leeway[second[other]]])
     for share, found in calibrations.items():
         caught = float((gaps < found.bound - 1e-5).mean())
         allowed = share * (SUBJECT_SHARE + 1)  # nine prompts about other subjects for each of these

@@ -127,6 +127,18 @@ def test_a_prompt_with_two_subjects_has_a_key_for_each() -> None:
     assert (hit.member.edit, hit.inside) == ("b", True)
 
 
+def test_a_question_with_leeway_is_found_farther_away() -> None:
+    own, asked = np.eye(SIZE, dtype=np.float32)[:2]  # sqrt(2) apart
+    bound = Member("a", own, 1.0, ("velandor",))
+    for leeway, inside in ((1.0, False), (2.0, True)):
+        index = NeuronIndex(
+            SIZE, SIZE, [bound], leeway=lambda keys, by=leeway: np.full(len(keys), by)
+        )
+        hit = index.search(asked[None], index.readings(["where is velandor ?"]), 1)[0]
+        assert hit.inside is inside
+        assert hit.distance == pytest.approx(2**0.5 / leeway)
+
+
 def test_of_two_edits_at_one_point_the_later_one_wins() -> None:
     key = np.ones(SIZE, dtype=np.float32)
     index = NeuronIndex(

@@ -18,8 +18,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from melo_engine import Version
 from melo_engine.index import Member
 from melo_engine.matching.names import name_in
@@ -156,14 +154,13 @@ def _keeps_own_wordings(
     member = version.member(edit)
     if not 0 < radius < member.radius:
         return False
-    split = version.projection.relation_size
     prompts = [version[edit].request.question, *wordings.get(edit, ())]
     names = [name_in(p, member.names) for p in prompts]
-    apart = runner.keys.of(prompts, names) - member.key  # (n, K)
-    for name, gap in zip(names, apart, strict=True):
-        part = slice(0, split) if name is not None else slice(split, None)
-        reach = _reach(member, name is not None)
-        distance = float(np.linalg.norm(gap[part]))
+    keys = runner.keys.of(prompts, names)  # (n, K)
+    for name, key in zip(names, keys, strict=True):
+        named = name is not None
+        reach = _reach(member, named)
+        distance = version.projection.distance(member.key, key, by_relation=named)
         if radius / member.radius * reach < distance <= reach:
             return False
     return True

@@ -16,7 +16,7 @@ from melo_engine.errors import VersionError
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import joined
 from melo_engine.near_misses import SLOT
-from melo_engine.projection import KeyProjection
+from melo_engine.projection import LEEWAY, KeyProjection
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -95,7 +95,10 @@ def test_an_editor_with_learned_keys_edits_and_reloads(
 
 
 def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
-    """Radii are calibrated on it."""
+    """Radii are calibrated on it. It is read when all is learned, to be known."""
+    monkeypatch.setattr(
+        "melo_engine.contrast.learning._known", lambda reader, projection: projection.known
+    )
     read: list[str] = []
     reads = reader.encoder.read
     monkeypatch.setattr(
@@ -108,6 +111,39 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
     texts = {w.replace(SLOT, PLACEHOLDER) for w in held_out - elsewhere}
     assert len(texts) > 900
     assert not texts & set(read)
+
+
+def test_a_question_that_asks_what_is_known_has_less_leeway(reader, learned) -> None:
+    known = KeyReader(reader.encoder, learned)
+    source = corpus()
+    assert learned.known.shape == (len(source.relations), learned.relation_size)
+    wordings = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.learned_from[:40]]
+    held_out = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.held_out[:40]]
+    split = learned.relation_size
+    asked, later = (known.read(texts)[:, :split] for texts in (wordings, held_out))
+    leeway = learned.leeway(asked)
+    assert (leeway >= 1).all()
+    assert (leeway <= 1 + 2 * LEEWAY).all()
+    middle = learned.known[:1].float().numpy()
+    assert learned.leeway(middle)[0] == pytest.approx(1, abs=0.02)
+    assert learned.leeway(-middle)[0] > leeway.max()
+    # Held-out relations are known, and as if they were not where radii are calibrated.
+    without = learned.leeway(later, first=len(source.learned_from))
+    assert (without >= learned.leeway(later)).all()
+    assert without.mean() > learned.leeway(later).mean()
+    raw = KeyProjection(learned.hidden_size, learned=False)
+    assert raw.leeway(asked[:, : raw.relation_size]).tolist() == [1.0] * len(asked)
+
+
+def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, learned) -> None:
+    known = KeyReader(reader.encoder, learned)
+    own, asked = known.read(["who leads it ?", "which river lies in it ?"])
+    split = learned.relation_size
+    gap = np.linalg.norm(own[:split] - asked[:split])
+    expected = gap / learned.leeway(asked[None, :split])[0]
+    assert learned.distance(own, asked, by_relation=True) == pytest.approx(expected, abs=1e-5)
+    contents = np.linalg.norm(own[split:] - asked[split:])
+    assert learned.distance(own, asked, by_relation=False) == pytest.approx(contents, abs=1e-5)
 
 
 def test_a_relation_part_is_half_learned_and_half_as_read(learned) -> None:
