@@ -11,7 +11,7 @@ from typing import Any
 
 from artifacts.errors import ManifestError
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
 _ENTRIES = frozenset(
     {"id", "parent", "backbone", "tokenizer", "encoder", "calibration", "shards", "sha256"}
