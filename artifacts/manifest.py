@@ -11,7 +11,7 @@ from typing import Any
 
 from artifacts.errors import ManifestError
 
-SCHEMA = 3
+SCHEMA = 2
 MANIFEST, EDITS, PROJECTION = "manifest.json", "edits.parquet", "projection.safetensors"
 _ENTRIES = frozenset(
     {"id", "parent", "backbone", "tokenizer", "encoder", "calibration", "shards", "sha256"}
@@ -30,8 +30,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if manifest.get("schema") != SCHEMA:
         raise ManifestError(
             f'"{folder}" has schema {manifest.get("schema")}; this release reads {SCHEMA}: keys are read '
-            "and radii are calibrated otherwise now. `melo run` makes its edits anew, or open it with "
-            "the release that wrote it."
+            "and radii are calibrated otherwise now. Open it with the release that wrote it; to make its "
+            "edits anew, ingest their reports into a new home (`melo init`)."
         )
     missing = _ENTRIES - manifest.keys()
     if missing:

@@ -64,13 +64,18 @@ class Versions:
         return _version(paths.version(version), paths.shards, self.backbone)
 
     def editor(self, version: str) -> Editor:
-        """An editor that holds a version, given by its full id or `base`."""
+        """An editor that holds a version, given by its full id or `base`.
+
+        A version whose keys are of an earlier projection goes on with that, and with its own radii.
+        """
+        opened = self.open(version)
+        current = opened.projection_hash == self.projection.content_hash()
         return Editor(
             self.backbone,
-            self.open(version),
+            opened,
             encoder=self.encoder,
             settings=self.edit_settings,
-            calibration=self.calibration,
+            calibration=self.calibration if current else None,
             tagger=lambda: self.tagger,
         )
 

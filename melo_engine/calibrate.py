@@ -31,9 +31,9 @@ from melo_engine.near_misses import SLOT, about_something, other_places
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-# Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts as much
-# as keeps zsRE's within it, on rows that no test uses (`docs/decisions/key-reader.md`).
-RESERVE, RELATION_RESERVE = 0.4, 0.2
+RESERVE = (
+    0.4  # of the allowance, by contents: people's near-misses lie a little nearer than the corpus's
+)
 SCHEME = 3  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
@@ -118,11 +118,7 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     # Prompts about other subjects never reach a bound edit: the same-subject share may take all.
     same_subject_share = min(1.0, false_activations * (SUBJECT_SHARE + 1))
     return Calibration(
-        bound=_quantile(
-            relation_gaps,
-            np.ones(len(relation_gaps)),
-            same_subject_share * (1 - RELATION_RESERVE),
-        ),
+        bound=_quantile(relation_gaps, np.ones(len(relation_gaps)), same_subject_share),
         free=_quantile(content_gaps, weights, false_activations * (1 - RESERVE)),
         partly=_quantile(
             same_subject, np.ones(len(same_subject)), same_subject_share * (1 - RESERVE)

@@ -129,6 +129,10 @@ class KeyProjection(torch.nn.Module):
     def to_bytes(self) -> bytes:
         """The projection as a safetensors file."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        if not len(
+            self.known
+        ):  # as it was written before there were any: versions keep their names
+            del tensors["known"]
         return bytes(save({**tensors, "learned": torch.tensor(self.learned)}))
 
     @classmethod
@@ -137,7 +141,10 @@ class KeyProjection(torch.nn.Module):
         try:
             tensors = load(data)
             learned = bool(tensors.pop("learned"))
-            projection = cls(len(tensors["mean"]), learned=learned, known=len(tensors["known"]))
+            projection = cls(
+                len(tensors["mean"]), learned=learned, known=len(tensors.get("known", ()))
+            )
+            tensors.setdefault("known", projection.known)
             projection.load_state_dict(tensors)
         except (KeyError, RuntimeError, SafetensorError) as error:
             first = str(error).splitlines()[0]

@@ -44,5 +44,5 @@ def test_a_version_that_says_nothing_refers_to_nothing(tmp_path: Path) -> None:
 
 def test_a_manifest_of_another_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"schema": 1}')
-    with pytest.raises(ManifestError, match=r"has schema 1; this release reads .*melo run"):
+    with pytest.raises(ManifestError, match=r"has schema 1; this release reads .*melo init"):
         read_manifest(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from config import Settings
@@ -11,6 +13,7 @@ from execution.lineage import BASE, candidate, head, resolve
 from execution.versions import Versions
 from ledger import Ledger
 from melo_engine.errors import VersionError
+from melo_engine.projection import KeyProjection
 from tests.conftest import report
 from tests.pipeline import judged, promoted, take
 
@@ -31,6 +34,29 @@ def test_names_and_prefixes_lead_to_the_same_version(home: Settings, ledger: Led
     assert candidate(ledger) == head(ledger) == second
     edits_of = Versions(home).edits_of
     assert edits_of(second) > edits_of(first) > edits_of(BASE)
+
+
+def test_a_version_of_an_earlier_projection_is_built_upon_as_it_is(
+    home: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys and radii hold, also for edits that are made now."""
+    earlier = KeyProjection.from_bytes(Versions(home).projection.to_bytes())
+    earlier.deviation = 2 * earlier.deviation
+    calibration = replace(Versions(home).calibration, bound=0.9)
+    take(home, ledger, report(0))
+    with monkeypatch.context() as before:
+        before.setattr(Versions, "projection", property(lambda self: earlier))
+        before.setattr(Versions, "calibration", property(lambda self: calibration))
+        first = promoted(home, ledger)
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    versions = Versions(home)
+    assert versions.open(first).projection_hash == earlier.content_hash()
+    assert versions.open(second).projection_hash == earlier.content_hash()
+    assert versions.projection.content_hash() != earlier.content_hash()
+    assert versions.open(second).calibration == calibration
+    assert {e.radius for e in versions.open(second).edits.values()} == {0.9}
+    assert len(versions.edits_of(second)) == 2
 
 
 @pytest.mark.parametrize("name", ["champion", "previous", "candidate", "0000", "x", "../etc"])

@@ -70,13 +70,13 @@ def test_a_damaged_file_is_refused_by_name(saved: Path, name: str, how: str) -> 
     [
         ("{", "can't be read"),
         ("[1]", "can't be read"),
-        ('{"schema": 99}', "has schema 99; this release reads 3"),
+        ('{"schema": 99}', "has schema 99; this release reads 2"),
         (
-            '{"schema": 2}',
-            "has schema 2; this release reads 3: .*`melo run` makes its edits anew, or open it with "
-            "the release that wrote it",
+            '{"schema": 1}',
+            "has schema 1; this release reads 2: .*Open it with the release that wrote it; to make its "
+            "edits anew, ingest their reports into a new home",
         ),
-        ('{"schema": 3}', "manifest.json lacks backbone"),
+        ('{"schema": 2}', "manifest.json lacks backbone"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(saved: Path, content: str, message: str) -> None:

@@ -81,6 +81,15 @@ def test_a_projection_is_read_back_as_it_was_saved(learned, tmp_path: Path) -> N
             KeyProjection.from_bytes(damaged)
 
 
+def test_a_projection_from_before_any_relation_was_known_keeps_its_name(learned) -> None:
+    earlier = KeyProjection(learned.hidden_size)
+    assert b'"known"' not in earlier.to_bytes()
+    again = KeyProjection.from_bytes(earlier.to_bytes())
+    assert again.content_hash() == earlier.content_hash()
+    assert again.leeway(np.zeros((2, again.relation_size))).tolist() == [1.0, 1.0]
+    assert b'"known"' in learned.to_bytes()
+
+
 def test_an_editor_with_learned_keys_edits_and_reloads(
     edited_t5: Edited, learned, tmp_path: Path
 ) -> None:
