@@ -24,6 +24,7 @@ from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest, Progress
 
 MAX_TOKENS = 40
+READ_TOGETHER = 1024  # texts between two reports of progress
 NEGATIVES = 3
 DROPOUT = 0.1
 TEMPERATURE = 0.08
@@ -97,20 +98,26 @@ def learn_projection(
         if progress is not None:
             progress("learning the key projection", step + 1, recipe.steps)
     projection.eval().requires_grad_(False)
-    projection.known = _known(reader, projection)
+    projection.known = _known(reader, projection, progress)
     return projection
 
 
-def _known(reader: KeyReader, projection: KeyProjection) -> Tensor:
+def _known(reader: KeyReader, projection: KeyProjection, progress: Progress | None) -> Tensor:
     """The middle of each relation's wordings, a unit vector (relations, R) float16.
 
     Also of those that were held out: nothing is learned of them, but a question that asks one is known.
     """
     relations = (*corpus().learned_from, *corpus().held_out)
     texts = [w.replace(SLOT, PLACEHOLDER) for r in relations for w in r.wordings]
-    keys = KeyReader(reader.encoder, projection).read(texts)[:, : projection.relation_size]
+    keys = torch.empty(len(texts), projection.relation_size)
+    read = KeyReader(reader.encoder, projection).read
+    for start in range(0, len(texts), READ_TOGETHER):
+        part = texts[start : start + READ_TOGETHER]
+        keys[start : start + len(part)] = torch.from_numpy(read(part))[:, : keys.shape[1]]
+        if progress is not None:
+            progress("placing known relations", start + len(part), len(texts))
     sizes = [len(r.wordings) for r in relations]
-    middles = [part.mean(0) for part in torch.split(torch.from_numpy(keys), sizes)]
+    middles = [own.mean(0) for own in torch.split(keys, sizes)]
     return normalize(torch.stack(middles), dim=1).half().to(projection.mean.device)
 
 

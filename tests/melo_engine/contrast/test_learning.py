@@ -106,7 +106,7 @@ def test_an_editor_with_learned_keys_edits_and_reloads(
 def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
     """Radii are calibrated on it. It is read when all is learned, to be known."""
     monkeypatch.setattr(
-        "melo_engine.contrast.learning._known", lambda reader, projection: projection.known
+        "melo_engine.contrast.learning._known", lambda reader, projection, _: projection.known
     )
     read: list[str] = []
     reads = reader.encoder.read
