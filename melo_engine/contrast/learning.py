@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, normalize
 
 from melo_engine.contrast.corpus import corpus, labelled_wordings
+from melo_engine.encoders import SentenceEncoder
 from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
 from melo_engine.matching.names import name_in
 from melo_engine.near_misses import SLOT, NearMisses
@@ -98,11 +99,16 @@ def learn_projection(
         if progress is not None:
             progress("learning the key projection", step + 1, recipe.steps)
     projection.eval().requires_grad_(False)
-    projection.known = _known(reader, projection, progress)
+    if (
+        reader.encoder.name == SentenceEncoder.name
+    ):  # of hidden states more would be caught than found
+        projection.known = known_relations(reader, projection, progress)
     return projection
 
 
-def _known(reader: KeyReader, projection: KeyProjection, progress: Progress | None) -> Tensor:
+def known_relations(
+    reader: KeyReader, projection: KeyProjection, progress: Progress | None = None
+) -> Tensor:
     """The middle of each relation's wordings, a unit vector (relations, R) float16.
 
     Also of those that were held out: nothing is learned of them, but a question that asks one is known.

@@ -12,6 +12,7 @@ import torch
 from melo_engine import Editor, EditRequest
 from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import corpus
+from melo_engine.contrast.learning import known_relations
 from melo_engine.errors import VersionError
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import joined
@@ -81,7 +82,8 @@ def test_a_projection_is_read_back_as_it_was_saved(learned, tmp_path: Path) -> N
             KeyProjection.from_bytes(damaged)
 
 
-def test_a_projection_from_before_any_relation_was_known_keeps_its_name(learned) -> None:
+def test_a_projection_from_before_any_relation_was_known_keeps_its_name(knowing) -> None:
+    learned = knowing
     earlier = KeyProjection(learned.hidden_size)
     assert b'"known"' not in earlier.to_bytes()
     again = KeyProjection.from_bytes(earlier.to_bytes())
@@ -104,10 +106,7 @@ def test_an_editor_with_learned_keys_edits_and_reloads(
 
 
 def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
-    """Radii are calibrated on it. It is read when all is learned, to be known."""
-    monkeypatch.setattr(
-        "melo_engine.contrast.learning._known", lambda reader, projection, _: projection.known
-    )
+    """Radii are calibrated on it."""
     read: list[str] = []
     reads = reader.encoder.read
     monkeypatch.setattr(
@@ -122,8 +121,17 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
     assert not texts & set(read)
 
 
-def test_a_question_that_asks_what_is_known_has_less_leeway(reader, learned) -> None:
-    known = KeyReader(reader.encoder, learned)
+@pytest.fixture(scope="module")
+def knowing(reader: KeyReader, learned: KeyProjection) -> KeyProjection:
+    """A projection with leeway, as the sentence encoder's has it."""
+    assert not len(learned.known)
+    made = KeyProjection.from_bytes(learned.to_bytes())
+    made.known = known_relations(reader, made)
+    return made
+
+
+def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> None:
+    known, learned = KeyReader(reader.encoder, knowing), knowing
     source = corpus()
     assert learned.known.shape == (len(source.relations), learned.relation_size)
     wordings = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.learned_from[:40]]
@@ -144,8 +152,8 @@ def test_a_question_that_asks_what_is_known_has_less_leeway(reader, learned) -> 
     assert raw.leeway(asked[:, : raw.relation_size]).tolist() == [1.0] * len(asked)
 
 
-def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, learned) -> None:
-    known = KeyReader(reader.encoder, learned)
+def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, knowing) -> None:
+    known, learned = KeyReader(reader.encoder, knowing), knowing
     own, asked = known.read(["who leads it ?", "which river lies in it ?"])
     split = learned.relation_size
     gap = np.linalg.norm(own[:split] - asked[:split])
