@@ -18,9 +18,11 @@ from melo_engine.calibrate import (
 )
 from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import ENGLISH, corpus
+from melo_engine.contrast.learning import known_relations
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import name_in
 from melo_engine.near_misses import SLOT
+from melo_engine.projection import KeyProjection
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -81,6 +83,25 @@ def test_relations_that_were_held_out_stay_within_the_allowance(learned, calibra
         allowed = share * (SUBJECT_SHARE + 1)  # nine prompts about other subjects for each of these
         assert caught <= allowed * (1 - RELATION_RESERVE) + 0.005  # keys that lie at one place
         assert caught >= allowed * (1 - RELATION_RESERVE) * 0.9 or share == 0
+
+
+def test_radii_take_all_of_the_allowance_where_questions_have_leeway(learned: KeyReader) -> None:
+    projection = KeyProjection.from_bytes(learned.projection.to_bytes())
+    projection.known = known_relations(learned, projection)
+    reader = KeyReader(learned.encoder, projection)
+    rows = [
+        (relation.name, wording.replace(SLOT, PLACEHOLDER))
+        for relation in corpus().held_out
+        if relation.language == ENGLISH
+        for wording in relation.wordings
+    ]
+    keys = reader.read([text for _, text in rows])[:, : projection.relation_size]
+    leeway = projection.leeway(keys, first=len(corpus().learned_from))
+    names = np.array([name for name, _ in rows])
+    apart = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0)) / leeway[:, None]
+    caught = float((apart[names[:, None] != names] < calibrate(reader, 0.005).bound - 1e-5).mean())
+    allowed = 0.005 * (SUBJECT_SHARE + 1)
+    assert 0.9 * allowed <= caught <= allowed + 0.005  # keys that lie at one place
 
 
 def test_a_calibration_hangs_on_encoder_projection_and_allowance_alone(

@@ -50,6 +50,15 @@ def learned(reader: KeyReader) -> KeyProjection:
     return learn_projection(reader, practice(models.SUBJECTS[:4]), RECIPE)
 
 
+@pytest.fixture(scope="module")
+def knowing(reader: KeyReader, learned: KeyProjection) -> KeyProjection:
+    """A projection with leeway, as the sentence encoder's has it."""
+    assert not len(learned.known)
+    made = KeyProjection.from_bytes(learned.to_bytes())
+    made.known = known_relations(reader, made)
+    return made
+
+
 def accuracy(reader: KeyReader) -> float:
     """How often a third wording about an unseen subject lies nearest its own relation's first."""
     subject = models.SUBJECTS[5]
@@ -83,13 +92,12 @@ def test_a_projection_is_read_back_as_it_was_saved(learned, tmp_path: Path) -> N
 
 
 def test_a_projection_from_before_any_relation_was_known_keeps_its_name(knowing) -> None:
-    learned = knowing
-    earlier = KeyProjection(learned.hidden_size)
+    earlier = KeyProjection(knowing.hidden_size)
     assert b'"known"' not in earlier.to_bytes()
     again = KeyProjection.from_bytes(earlier.to_bytes())
     assert again.content_hash() == earlier.content_hash()
     assert again.leeway(np.zeros((2, again.relation_size))).tolist() == [1.0, 1.0]
-    assert b'"known"' in learned.to_bytes()
+    assert b'"known"' in knowing.to_bytes()
 
 
 def test_an_editor_with_learned_keys_edits_and_reloads(
@@ -121,46 +129,37 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
     assert not texts & set(read)
 
 
-@pytest.fixture(scope="module")
-def knowing(reader: KeyReader, learned: KeyProjection) -> KeyProjection:
-    """A projection with leeway, as the sentence encoder's has it."""
-    assert not len(learned.known)
-    made = KeyProjection.from_bytes(learned.to_bytes())
-    made.known = known_relations(reader, made)
-    return made
-
-
 def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> None:
-    known, learned = KeyReader(reader.encoder, knowing), knowing
+    read = KeyReader(reader.encoder, knowing).read
     source = corpus()
-    assert learned.known.shape == (len(source.relations), learned.relation_size)
+    assert knowing.known.shape == (len(source.relations), knowing.relation_size)
     wordings = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.learned_from[:40]]
     held_out = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.held_out[:40]]
-    split = learned.relation_size
-    asked, later = (known.read(texts)[:, :split] for texts in (wordings, held_out))
-    leeway = learned.leeway(asked)
+    split = knowing.relation_size
+    asked, later = (read(texts)[:, :split] for texts in (wordings, held_out))
+    leeway = knowing.leeway(asked)
     assert (leeway >= 1).all()
     assert (leeway <= 1 + 2 * LEEWAY).all()
-    middle = learned.known[:1].float().numpy()
-    assert learned.leeway(middle)[0] == pytest.approx(1, abs=0.02)
-    assert learned.leeway(-middle)[0] > leeway.max()
+    middle = knowing.known[:1].float().numpy()
+    assert knowing.leeway(middle)[0] == pytest.approx(1, abs=0.02)
+    assert knowing.leeway(-middle)[0] > leeway.max()
     # Held-out relations are known, and as if they were not where radii are calibrated.
-    without = learned.leeway(later, first=len(source.learned_from))
-    assert (without >= learned.leeway(later)).all()
-    assert without.mean() > learned.leeway(later).mean()
-    raw = KeyProjection(learned.hidden_size, learned=False)
+    without = knowing.leeway(later, first=len(source.learned_from))
+    assert (without >= knowing.leeway(later)).all()
+    assert without.mean() > knowing.leeway(later).mean()
+    raw = KeyProjection(knowing.hidden_size, learned=False)
     assert raw.leeway(asked[:, : raw.relation_size]).tolist() == [1.0] * len(asked)
 
 
 def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, knowing) -> None:
-    known, learned = KeyReader(reader.encoder, knowing), knowing
-    own, asked = known.read(["who leads it ?", "which river lies in it ?"])
-    split = learned.relation_size
+    read = KeyReader(reader.encoder, knowing).read
+    own, asked = read(["who leads it ?", "which river lies in it ?"])
+    split = knowing.relation_size
     gap = np.linalg.norm(own[:split] - asked[:split])
-    expected = gap / learned.leeway(asked[None, :split])[0]
-    assert learned.distance(own, asked, by_relation=True) == pytest.approx(expected, abs=1e-5)
+    expected = gap / knowing.leeway(asked[None, :split])[0]
+    assert knowing.distance(own, asked, by_relation=True) == pytest.approx(expected, abs=1e-5)
     contents = np.linalg.norm(own[split:] - asked[split:])
-    assert learned.distance(own, asked, by_relation=False) == pytest.approx(contents, abs=1e-5)
+    assert knowing.distance(own, asked, by_relation=False) == pytest.approx(contents, abs=1e-5)
 
 
 def test_a_relation_part_is_half_learned_and_half_as_read(learned) -> None:
