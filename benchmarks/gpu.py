@@ -111,7 +111,6 @@ def _measure(
         rows += _served(editor, paper, prompts, share, load)
     progress(name, 4, 4)
     paper.close()
-    editor.close()
     return {
         "shape": name,
         "parameters": parameters,

@@ -71,7 +71,6 @@ def bench(
     _, serving_seconds, serving = _sampled(lambda: _served(editor, prompts, REPEATS))
     say(4)
     serving_work = _counted(lambda: _served(editor, prompts, REPEATS))
-    editor.close()
     say(5)
     prompt_count = REPEATS * len(prompts)
     return {

@@ -33,16 +33,13 @@ def random_version(
         version = _grown(editor, version, range(start, min(start + SHARD, size)))
         if progress is not None:
             progress(len(version))
-    editor.close()
     return version
 
 
 def grown(backbone: Backbone, version: Version, count: int) -> Version:
     """The version with `count` more edits in a shard of their own."""
     editor = Editor(backbone, version)
-    larger = _grown(editor, version, range(len(version), len(version) + count))
-    editor.close()
-    return larger
+    return _grown(editor, version, range(len(version), len(version) + count))
 
 
 def prompt_about(number: int) -> str:

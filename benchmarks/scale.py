@@ -94,7 +94,6 @@ def measure(path: Path, size: int, folder: Path) -> dict[str, Any]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "bytes_per_edit": round(stored / size),
     }
-    editor.close()
     larger = grown(bare, version, NEW)
     row["gate_seconds"] = round(_gate_seconds(bare, version, larger, folder), 3)
     row["register_seconds"] = round(_register_seconds(path, bare, version, larger, folder), 3)
@@ -142,9 +141,7 @@ def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder:
         gate_candidate(
             editor, candidate, champion, suites=[suite], cache=cache, thresholds=thresholds
         )
-        seconds = time.perf_counter() - began
-    editor.close()
-    return seconds
+        return time.perf_counter() - began
 
 
 def _register_seconds(

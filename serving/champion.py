@@ -5,7 +5,7 @@
 
 A request takes hold of one version when it comes in and keeps it to its end, so no answer mixes
 two. A version that was replaced stays open as one of the last `serve.pinned` that are not served any
-more, and closes after its last request once there are newer ones.
+more, and is let go with its last request once there are newer ones.
 """
 
 from __future__ import annotations
@@ -105,13 +105,11 @@ class LoadedVersions:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and close every version."""
+        """End the thread and let every version go."""
         self._end.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
         with self._lock:
-            for loaded in self._open.values():
-                loaded.retire()
             self._open.clear()
 
     def serving(self) -> dict[str, Loaded]:
@@ -120,8 +118,8 @@ class LoadedVersions:
             return dict(self._served)
 
     def take(self, name: str, share: float = 1.0) -> Loaded:
-        """The version that a request names, kept open until `release`. share: 0..1 of the request,
-        below the canary share the candidate answers in the champion's place.
+        """The version that a request names. share: 0..1 of the request, below the canary share the
+        candidate answers in the champion's place.
 
         Opens a version that is asked for by its hash or as previous, so call it in a thread for
         those that `at_hand` does not know. Raises RequestRefused.
@@ -139,7 +137,6 @@ class LoadedVersions:
                 raise RequestRefused(409, "version_unusable", str(error), param="model") from None
             with self._lock:
                 self._open.move_to_end(number)
-                loaded.acquire()
             self._close_unused()
             return loaded
 
@@ -151,14 +148,14 @@ class LoadedVersions:
             if name in ("", CHAMPION, self.name):
                 canary = self._served.get(CANDIDATE)
                 if name != CHAMPION and canary is not None and share < self.settings.serve.canary:
-                    return canary.acquire()
-                return self._served[CHAMPION].acquire()
+                    return canary
+                return self._served[CHAMPION]
             if name in self._served:
-                return self._served[name].acquire()
+                return self._served[name]
             for number, loaded in self._open.items():
                 if name == loaded.id:
                     self._open.move_to_end(number)
-                    return loaded.acquire()
+                    return loaded
         if name not in ALIASES and not _HASH.fullmatch(name):
             raise _unknown(name)
         return None
@@ -200,16 +197,11 @@ class LoadedVersions:
 
     def _warmed(self, number: str) -> Loaded:
         """Open and ask once; what fails at it leaves nothing behind. Raises VersionUnusable."""
-        version = None
-        if number:
-            version = open_version(self.registry, number, self.backbone)
-        loaded = None
+        version = open_version(self.registry, number, self.backbone) if number else None
         try:
             loaded = Loaded(self.backbone, version, number or None)
             loaded.warm()
         except Exception as error:  # out of memory, or whatever a damaged model may raise
-            if loaded is not None:
-                loaded.retire()
             which = f"version {number} of {self.name}" if number else f"the backbone of {self.name}"
             log.debug("warming failed", exc_info=True)
             raise VersionUnusable(f"{which} can't answer: {type(error).__name__}.") from None
@@ -222,7 +214,7 @@ class LoadedVersions:
             unused = [n for n, loaded in self._open.items() if loaded not in served]
             surplus = len(unused) - self.settings.serve.pinned
             for number in unused[: max(0, surplus)]:
-                self._open.pop(number).retire()
+                del self._open[number]
 
     def _look(self) -> bool:
         """Follow once; report trouble once a minute at most."""

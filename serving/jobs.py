@@ -31,8 +31,7 @@ class GenerationJob:
     loaded: Loaded
     rows: list[BatchRow]
     on_done: Callable[[Exception | None], None]
-    bucket: tuple[object, ...] = ()
-    began: float = field(default_factory=time.monotonic)
+    bucket: tuple[object, ...] = field(init=False)
     done: bool = False
 
     def __post_init__(self) -> None:

@@ -66,7 +66,6 @@ async def models(service: Serving, who: Ask) -> dict[str, Any]:
 async def model(model: str, service: Serving, who: Ask) -> dict[str, Any]:
     """One of them, by its name or a version's id."""
     loaded = await service.take(model, "")
-    loaded.release()
     return _model(service, model, loaded.id)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from artifacts.route import route_as_json
 from artifacts.tags import CANDIDATE, CHAMPION
 from config import Settings
 from melo_engine import Backbone, Conversation, Prompt
@@ -31,7 +32,7 @@ from serving.generation import answer_room, prompt_room, usual_length
 from serving.jobs import GenerationJob, Kind
 from serving.keys import KeyStore
 from serving.limits import Rate
-from serving.loaded import Loaded, provenance
+from serving.loaded import Loaded
 from serving.metrics import Metrics
 from serving.prompts import EncodedPrompt, as_json, encoded
 from serving.rows import PLAIN, BatchRow
@@ -114,7 +115,7 @@ class AnsweringService:
         return self._versions
 
     async def take(self, name: str, prompt: Prompt) -> Loaded:
-        """The version that is to answer, held open until its job is done. Raises RequestRefused."""
+        """The version that is to answer. Raises RequestRefused."""
         share = share_of(asked(prompt)) if self.limits.canary > 0 else 1.0
         loaded = self.versions.at_hand(name, share)
         if loaded is not None:
@@ -171,21 +172,14 @@ class AnsweringService:
         return rows
 
     def submit(self, kind: Kind, loaded: Loaded, rows: list[BatchRow]) -> asyncio.Future[None]:
-        """Queue rows on a version that `take` gave; it is released when they are done.
+        """Queue rows on a version that `take` gave.
 
         The future fails with RequestRefused where the queue is full or the time is up.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._batcher is None:
-            loaded.release()
             raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
-        try:
-            self._batcher.submit(
-                GenerationJob(kind, loaded, rows, partial(_settle, future, loaded))
-            )
-        except RequestRefused:
-            loaded.release()
-            raise
+        self._batcher.submit(GenerationJob(kind, loaded, rows, partial(_settle, future)))
         return future
 
     async def wait(self, future: asyncio.Future[None], rows: list[BatchRow]) -> None:
@@ -228,7 +222,7 @@ class AnsweringService:
             return
         if random.random() >= self.limits.shadow or not self._batcher.idle:
             return
-        task = asyncio.create_task(self._compare(identity, candidate.acquire(), list(rows)))
+        task = asyncio.create_task(self._compare(identity, candidate, list(rows)))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
@@ -268,7 +262,7 @@ class AnsweringService:
 
 def origin_of(loaded: Loaded, row: BatchRow) -> dict[str, object]:
     """Version, edit, block, distance and radius of one answer."""
-    return provenance(loaded.id, row.route or NOWHERE)
+    return {"version": loaded.id, **route_as_json(row.route or NOWHERE)}
 
 
 def _size(prompt: Prompt | list[int]) -> int:
@@ -283,8 +277,7 @@ def _seed(seed: int, number: int) -> int:
     return (seed + number * 0x9E3779B97F4A7C15) % 2**63
 
 
-def _settle(future: asyncio.Future[None], loaded: Loaded, error: Exception | None) -> None:
-    loaded.release()
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
     if future.done():
         return
     if error is None:

@@ -77,9 +77,6 @@ class Melo(Method):
         options: dict[str, Any] = {"max_new_tokens": room} if self.backbone.generates else {}
         return [a.text for a in self.editor.answer(queries.prompts, **options)]
 
-    def close(self) -> None:
-        self.editor.close()
-
 
 class Oracle(Method):
     """The blocks that a `Melo` has at that moment, each forced on the prompts about its edit."""

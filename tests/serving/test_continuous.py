@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,10 +30,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def loaded(backbone: Backbone) -> Iterator[Loaded]:
-    base = Loaded(backbone, None)
-    yield base
-    base.editor.close()
+def loaded(backbone: Backbone) -> Loaded:
+    return Loaded(backbone, None)
 
 
 def batch_of(backbone: Backbone, **limits: int) -> ContinuousBatch:
