@@ -22,7 +22,7 @@ from benchmarks.errors import DataError
 from benchmarks.wordings import KnownWordings, asking_the_same
 from melo_engine import EditRequest
 from melo_engine.matching.names import words
-from melo_engine.near_misses import NearMisses
+from melo_engine.near_misses import NearMisses, template_for
 
 UNSEEN_SHARE, LEFT_OUT_SHARE = 0.5, 0.1
 MOST_LEFT_OUT = 1500
@@ -123,7 +123,7 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
         by_subject.setdefault(_subject(row), []).append(row.request)
     unseen = [r.request for r in split.unseen]
     near = NearMisses([*unseen, *(r.request for r in active)], seed + 1)
-    templates = near.templates_of(unseen)
+    templates = [t for request in unseen if (t := template_for(request))]
     names = [r.subject for r in unseen if r.subject]
     unseen_questions = [(r.question, "") for r in unseen]
     subject_misses = [

@@ -45,7 +45,7 @@ def other_places(request: EditRequest) -> list[str]:
 
 def about_something(request: EditRequest) -> list[str]:
     """The question with "something" for its subject, a wording that many subjects share."""
-    template = template_of(request.question, request.subject) if request.subject else None
+    template = template_for(request)
     return [template.replace(SLOT, "something")] if template else []
 
 
@@ -72,6 +72,11 @@ def template_of(prompt: str, subject: str) -> str | None:
     return None
 
 
+def template_for(request: EditRequest) -> str | None:
+    """The template of a request's question, None where it has no subject or that stands nowhere."""
+    return template_of(request.question, request.subject) if request.subject else None
+
+
 class NearMisses:
     """Makes near-misses out of the requests at hand. Same requests and seed, same prompts."""
 
@@ -81,11 +86,9 @@ class NearMisses:
         self._templates: list[str] = []  # as often as used, so that frequent wordings come often
         self._subjects: list[str] = []
         for request in requests:
-            if not request.subject:
-                continue
-            self._subjects.append(request.subject)
-            template = template_of(request.question, request.subject)
-            if template:
+            if request.subject:
+                self._subjects.append(request.subject)
+            if template := template_for(request):
                 self._templates.append(template)
                 self._answers[template].add(request.target.casefold())
         self._stems = {t: _stems(t) for t in self._answers}
@@ -102,7 +105,7 @@ class NearMisses:
         templates: to choose from; where there are none, those of all requests. besides: other edits of
         the same subject, whose relations are left out too.
         """
-        template = template_of(request.question, request.subject) if request.subject else None
+        template = template_for(request)
         choice = templates or self._templates
         if template is None or not choice:
             return []
@@ -122,15 +125,11 @@ class NearMisses:
                     break
         return [t.replace(SLOT, str(request.subject)) for t in picked]
 
-    def templates_of(self, requests: Sequence[EditRequest]) -> list[str]:
-        """The templates of some of the requests, as often as used."""
-        return [t for r in requests if r.subject and (t := template_of(r.question, r.subject))]
-
     def other_subjects(
         self, request: EditRequest, count: int, subjects: Sequence[str] = ()
     ) -> list[str]:
         """The request's template about up to `count` of `subjects`, or of those of all requests."""
-        template = template_of(request.question, request.subject) if request.subject else None
+        template = template_for(request)
         names = list(subjects or self._subjects)
         if template is None or not names:
             return []
