@@ -20,11 +20,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_iter, tree_map_only
 
 from melo_engine.surgery import is_attention
 
@@ -53,22 +52,23 @@ class FrozenPrefix:
         """
         finished: dict[nn.Module, Any] = {}
         calls: dict[nn.Module, int] = {}
-        state: dict[str, nn.Module | None] = {"first": None}
+        first: nn.Module | None = None
         wanted = set(targets)
         holders = {m for m in model.modules() if not wanted.isdisjoint(m.modules())}
         early: dict[int, weakref.ref[Tensor]] = {}  # tensors there were before the first target ran
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            nonlocal first
             calls[module] = calls.get(module, 0) + 1
-            if module in wanted and state["first"] is None:
-                state["first"] = module
-            if state["first"] is None:
+            if module in wanted and first is None:
+                first = module
+            if first is None:
                 early.update((id(t), weakref.ref(t)) for t in _tensors((args, kwargs)))
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if (
-                state["first"] is None
-                or state["first"] is module
+                first is None
+                or first is module
                 or (module not in holders and _all_early(early, (args, kwargs)))
             ):
                 finished.setdefault(module, output)
@@ -88,7 +88,11 @@ class FrozenPrefix:
                 handle.remove()
         once = {m: out for m, out in finished.items() if calls[m] == 1}
         inside = {child for m in once for child in m.modules() if child is not m}
-        recorded = {m: _mapped(out, Tensor.detach) for m, out in once.items() if m not in inside}
+        recorded = {
+            m: tree_map_only(Tensor, Tensor.detach, out)
+            for m, out in once.items()
+            if m not in inside
+        }
         covered = set(recorded) | {child for m in recorded for child in m.modules()}
         apart = not any(
             is_attention(name) and module in calls and module not in covered
@@ -146,7 +150,7 @@ def _returning(output: Any) -> Callable[..., Any]:
 
 def cut_rows(value: Any, keep: Tensor, batch: int) -> Any:
     """Index the batch dimension of every tensor in a nest of tuples, lists, dicts and outputs."""
-    return _mapped(value, lambda t: t[keep] if t.dim() and t.shape[0] == batch else t)
+    return tree_map_only(Tensor, lambda t: t[keep] if t.dim() and t.shape[0] == batch else t, value)
 
 
 def cut_positions(value: Any, rows: Tensor, columns: Tensor, batch: int, length: int) -> Any:
@@ -162,20 +166,4 @@ def cut_positions(value: Any, rows: Tensor, columns: Tensor, batch: int, length:
             return t[rows if len(t) == batch else 0, columns][:, None]
         return t[rows, :1] if len(t) == batch else t
 
-    return _mapped(value, take)
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest of tuples, lists, dicts and outputs, with every tensor of it changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        new = {k: _mapped(v, change) for k, v in value.items()}
-        return type(value)(**new) if is_dataclass(value) else new
-    if is_dataclass(value) and not isinstance(value, type):
-        return type(value)(
-            **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)}
-        )
-    if isinstance(value, tuple | list):
-        return type(value)(_mapped(v, change) for v in value)
-    return value
+    return tree_map_only(Tensor, take, value)
