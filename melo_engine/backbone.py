@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from melo_engine.conversation import Conversation, Message, Prompt, asked, messages_of
-from melo_engine.errors import BackboneError, PromptError, RequestError
+from melo_engine.errors import BackboneError, PromptError, RequestError, first_line
 from melo_engine.runtime import Runtime
 from melo_engine.surgery import Surgery, find_surgery
 from melo_engine.types import CHAT_MODES, TASKS, ChatMode, Task
@@ -146,9 +146,8 @@ class Backbone:
             if (folder / TARGET_TOKENIZER).is_dir():
                 target_tokenizer = AutoTokenizer.from_pretrained(folder / TARGET_TOKENIZER)
         except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise BackboneError(
-                f'"{path}" cannot be opened as {task or "a model"}: {first}'
+                f'"{path}" cannot be opened as {task or "a model"}: {first_line(error)}'
             ) from None
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -189,12 +188,7 @@ class Backbone:
     @cached_property
     def weights_hash(self) -> str:
         """sha256 over every parameter's and persistent buffer's name, type, shape and bytes."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            flat = tensor.detach().cpu().contiguous().view(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return hash_of_weights(self.model).hexdigest()
 
     @cached_property
     def tokenizer_hash(self) -> str:
@@ -224,8 +218,7 @@ class Backbone:
             )
         except Exception as error:  # a template raises what it likes: jinja2 passes it on
             raise PromptError(
-                f'the chat template of "{self.name}" refuses the conversation: '
-                f"{str(error).splitlines()[0] if str(error) else repr(error)}. "
+                f'the chat template of "{self.name}" refuses the conversation: {first_line(error)}. '
                 "Change the order or the roles of its messages."
             ) from None
         return str(text)
@@ -242,16 +235,13 @@ class Backbone:
             if not asked(prompt).strip():
                 raise PromptError("a prompt is empty; give at least one word.")
         side = padding_side or ("left" if self.task == "causal-lm" else "right")
-        return self.encode_texts([self.rendered(p) for p in prompts], side)
-
-    def encode_texts(self, texts: Sequence[str], padding_side: str) -> dict[str, Tensor]:
-        """Tokenize rendered texts; see `encode`. A template writes its own special tokens."""
+        texts = [self.rendered(p) for p in prompts]
         with self.lock:  # a fast tokenizer refuses two threads that pad differently
             batch = self.tokenizer(
-                list(texts),
+                texts,
                 padding=True,
-                padding_side=padding_side,
-                add_special_tokens=not self.is_chat,
+                padding_side=side,
+                add_special_tokens=not self.is_chat,  # a template writes its own
                 return_tensors="pt",
                 return_token_type_ids=False,
             )
@@ -263,7 +253,7 @@ class Backbone:
                 f"{self.max_prompt_tokens:,}. Shorten it or set backbone.max_prompt_tokens."
             )
         encoded = {k: batch[k].to(self.device) for k in ("input_ids", "attention_mask")}
-        if padding_side == "left" and self._absolute_positions:
+        if side == "left" and self._absolute_positions:
             # Encoders count positions from the left edge, padding or not: tell them where words begin.
             encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
         return encoded
@@ -284,22 +274,6 @@ class Backbone:
                 longest = lengths[rows[-1]]
                 batch = {name: tensor[rows, :longest] for name, tensor in encoded.items()}
                 yield [start + row for row in rows], batch
-
-    def offsets(self, prompts: Sequence[Prompt]) -> list[list[tuple[int, int]]]:
-        """Where each token of encoded prompts stands in their rendered text: [begin, end) in characters.
-
-        Empty for special tokens; no entries where the tokenizer keeps no account of them.
-        """
-        if not self.tokenizer.is_fast or not prompts:
-            return [[] for _ in prompts]
-        with self.lock:
-            encoded = self.tokenizer(
-                [self.rendered(p) for p in prompts],
-                padding=False,
-                add_special_tokens=not self.is_chat,
-                return_offsets_mapping=True,
-            )
-        return [[(int(b), int(e)) for b, e in places] for places in encoded["offset_mapping"]]
 
     def takes(self, prompt: Prompt) -> bool:
         """Whether a prompt can be asked: neither empty nor too long."""
@@ -425,6 +399,16 @@ class Backbone:
             if length:
                 return int(length)
         return None
+
+
+def hash_of_weights(model: nn.Module) -> hashlib._Hash:
+    """sha256 over each parameter's and persistent buffer's name, type, shape and bytes, to go on from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest
 
 
 def _tokens_of(tokenizer: Any) -> list[Any]:

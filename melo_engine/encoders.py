@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from melo_engine.backbone import Backbone
-from melo_engine.errors import BackboneError
+from melo_engine.backbone import Backbone, hash_of_weights
+from melo_engine.errors import BackboneError, first_line
 
 TOGETHER = 4096  # texts that are sorted by length at a time
 LONGEST_READ = 512  # tokens; of a longer text the end is read, since there the question stands
@@ -137,20 +138,15 @@ class SentenceEncoder:
             model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise BackboneError(
-                f'the sentence encoder in "{folder}" can\'t be read: {first}'
+                f'the sentence encoder in "{folder}" can\'t be read: {first_line(error)}'
             ) from None
         return cls(model.to(device), tokenizer)
 
     @cached_property
     def content_hash(self) -> str:
         """Of its weights and its vocabulary."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            flat = tensor.detach().cpu().contiguous().view(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
+        digest = hash_of_weights(self.model)
         digest.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
         return digest.hexdigest()
 
@@ -168,7 +164,7 @@ class SentenceEncoder:
 
     def read(self, texts: Sequence[str], batch_size: int = 64) -> Iterator[Batch]:
         limit = min(LONGEST_READ, int(self.model.config.max_position_embeddings))
-        for rows, batch in _by_length(self.tokenizer, texts, batch_size, limit, None):
+        for rows, batch in _by_length(self.tokenizer, texts, batch_size, limit, nullcontext()):
             inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
             with torch.inference_mode():
                 yield rows, self.model(**inputs).last_hidden_state, inputs["attention_mask"]
@@ -224,20 +220,20 @@ def _offsets(tokenizer: Any, texts: Sequence[str]) -> list[list[tuple[int, int]]
 
 
 def _by_length(
-    tokenizer: Any, texts: Sequence[str], size: int, limit: int, lock: Any
+    tokenizer: Any,
+    texts: Sequence[str],
+    size: int,
+    limit: int,
+    lock: AbstractContextManager[Any],
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Tokenized texts in batches of like length, padded on the right, so that little is padding.
 
-    Of a text longer than `limit` tokens the last ones are kept. lock: held while tokenizing, where
-    the tokenizer is shared.
+    Of a text longer than `limit` tokens the last ones are kept. lock: held while tokenizing.
     """
     pad = tokenizer.pad_token_id or 0
     for start in range(0, len(texts), TOGETHER):
         part = list(texts[start : start + TOGETHER])
-        if lock is not None:
-            with lock:
-                ids = tokenizer(part, padding=False)["input_ids"]
-        else:
+        with lock:
             ids = tokenizer(part, padding=False)["input_ids"]
         ids = [
             row if len(row) <= limit else [*row[:1], *row[len(row) - limit + 1 :]] for row in ids

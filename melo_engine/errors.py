@@ -35,3 +35,9 @@ class UnknownEdit(MeloError):
 
 class TrainingError(MeloError):
     """Training broke down (NaN loss, out of memory at a batch of one)."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's error, for a message; its name where it says nothing."""
+    message = str(error).strip()
+    return message.splitlines()[0] if message else repr(error)

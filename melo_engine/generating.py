@@ -9,12 +9,9 @@ import torch
 from melo_engine.backbone import Backbone
 from melo_engine.errors import RequestError
 
-_NO_SCORE = set(
-    (
-        "max_length max_new_tokens bos_token_id eos_token_id pad_token_id decoder_start_token_id "
-        "do_sample num_beams temperature top_k top_p use_cache transformers_version "
-        "_from_model_config"
-    ).split()
+_NO_SCORE = frozenset(
+    "max_length max_new_tokens bos_token_id eos_token_id pad_token_id decoder_start_token_id do_sample "
+    "num_beams temperature top_k top_p use_cache transformers_version _from_model_config".split()
 )
 
 
@@ -66,7 +63,7 @@ def _configured_ends(backbone: Backbone) -> list[int]:
 
 @torch.inference_mode()
 def texts_of(backbone: Backbone, encoded: dict[str, Any], generation: dict[str, Any]) -> list[str]:
-    """The answer to each row of a batch. encoded: as from `Backbone.encode`, or `encoder_inputs`."""
+    """The answer to each row of a batch. encoded: as from `Backbone.encode`."""
     model = backbone.model
     if not backbone.generates:
         labels = model(**encoded).logits.argmax(-1).tolist()

@@ -25,7 +25,7 @@ from melo_engine.blocks import gather
 from melo_engine.contexts import frames, frames_for_views
 from melo_engine.contrast.corpus import ENGLISH, corpus
 from melo_engine.conversation import Prompt
-from melo_engine.errors import MeloError
+from melo_engine.errors import MeloError, first_line
 from melo_engine.generating import end_tokens, is_plain, texts_of
 from melo_engine.near_misses import SLOT, is_passage
 from melo_engine.prompt_states import PromptStates
@@ -33,7 +33,7 @@ from melo_engine.runtime import Pass
 from melo_engine.shared_prefixes import SharedPrefixes, shared_prefixes
 from melo_engine.storing import shard_of
 from melo_engine.training import Trained, attempts, first_rank, train_chunk
-from melo_engine.training_examples import TrainingExample, encoder_inputs
+from melo_engine.training_examples import TrainingExample
 from melo_engine.types import EditOutcome, EditRequest, EditSettings, Progress
 
 CHUNK_TOKENS = 4096  # of all prompts and targets of a chunk at most, padding counted
@@ -182,9 +182,7 @@ class Teacher:
             if not isinstance(error, MeloError) and not _out_of_memory(error):
                 raise
             if len(chunk) == 1:
-                outcomes[chunk[0].id] = EditOutcome(
-                    chunk[0].id, "failed", str(error).splitlines()[0]
-                )
+                outcomes[chunk[0].id] = EditOutcome(chunk[0].id, "failed", first_line(error))
                 return {}
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -226,13 +224,7 @@ class Teacher:
         )
         places = [(shard, i) for i in range(len(examples))]
         blocks = gather(places, self.backbone.device, self.backbone.dtype)
-        prompts = [x.prompts[0] for x in examples]
-        encoder_states = {i: x.states for i, x in enumerate(examples) if x.states is not None}
-        encoded = (
-            encoder_inputs(self.backbone, prompts, encoder_states)
-            if encoder_states
-            else self.backbone.encode(prompts)
-        )
+        encoded = self.backbone.encode([x.prompts[0] for x in examples])
         longest = max(len(x.target) for x in examples)
         room = min(longest + EXTRA_TOKENS, self.backbone.max_answer_tokens)
         with self.backbone.runtime.running(Pass(blocks)):

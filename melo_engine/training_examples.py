@@ -7,14 +7,13 @@ all in one pass  ─► logits  only where a label stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine.backbone import Backbone
 from melo_engine.blocks import GatheredBlocks
@@ -31,15 +30,13 @@ class TrainingExample:
     """What one block has to learn: each of `prompts` is to be answered with `target`.
 
     target: token ids with the end token, or [label] for a classifier. length: tokens that a chunk has to
-    hold of each prompt, 0 where an encoder reads them apart. states: (T, H), the encoder's output for the
-    first prompt, where that has been computed.
+    hold of each prompt, 0 where an encoder reads them apart.
     """
 
     id: str
     prompts: tuple[Prompt, ...]
     target: tuple[int, ...]
     length: int = 0
-    states: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -133,65 +130,33 @@ class ExampleBatch:
 def example_batch(backbone: Backbone, examples: Sequence[TrainingExample]) -> ExampleBatch:
     """Tokenize and pad; see ExampleBatch."""
     prompts = [p for example in examples for p in example.prompts]
-    owner = torch.tensor(
-        [i for i, example in enumerate(examples) for _ in example.prompts], device=backbone.device
-    )
-    targets = [list(examples[i].target) for i in owner.tolist()]
+    owner = [i for i, example in enumerate(examples) for _ in example.prompts]
+    targets = [list(examples[i].target) for i in owner]
+    width = max(map(len, targets))
+    inputs: dict[str, Any]
+    labels: Sequence[int] | Sequence[list[int]]
     if backbone.task == "sequence-classification":
-        encoded = backbone.encode(prompts)
-        labels = torch.tensor([t[0] for t in targets], device=backbone.device)
-        return ExampleBatch(
-            dict(encoded), owner, labels, torch.ones_like(labels, dtype=torch.float32)
-        )
-    width = max(len(t) for t in targets)
-    if backbone.task == "seq2seq-lm":
-        starts = accumulate((len(x.prompts) for x in examples), initial=0)
-        encoder_states = {
-            row: x.states for row, x in zip(starts, examples, strict=False) if x.states is not None
+        inputs, labels = backbone.encode(prompts), [t[0] for t in targets]
+    elif backbone.task == "causal-lm":
+        inputs = _causal_inputs(backbone, prompts, targets)
+        labels = [[IGNORE] * (width - len(t)) + t for t in targets]
+    else:
+        start, end = backbone.start_token, backbone.end_token
+        decoder = [[start, *t[:-1]] + [end] * (width - len(t)) for t in targets]
+        inputs = {
+            **backbone.encode(prompts),
+            "decoder_input_ids": torch.tensor(decoder, device=backbone.device),
+            "use_cache": False,
         }
-        inputs = encoder_inputs(backbone, prompts, encoder_states)
-        labels = torch.tensor([t + [IGNORE] * (width - len(t)) for t in targets])
-        decoder = torch.tensor(
-            [
-                [backbone.start_token, *t[:-1]] + [backbone.end_token] * (width - len(t))
-                for t in targets
-            ]
-        )
-        inputs["decoder_input_ids"] = decoder.to(backbone.device)
-        inputs["use_cache"] = False
-        labels = labels.to(backbone.device)
-        return ExampleBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
-    return _causal_batch(backbone, prompts, owner, targets)
+        labels = [t + [IGNORE] * (width - len(t)) for t in targets]
+    label_ids = torch.tensor(labels, device=backbone.device)
+    scale = torch.ones_like(label_ids, dtype=torch.float32)
+    return ExampleBatch(inputs, torch.tensor(owner, device=backbone.device), label_ids, scale)
 
 
-@torch.no_grad()
-def encoder_inputs(
-    backbone: Backbone, prompts: Sequence[Prompt], encoder_states: Mapping[int, Tensor]
+def _causal_inputs(
+    backbone: Backbone, prompts: Sequence[Prompt], targets: Sequence[list[int]]
 ) -> dict[str, Any]:
-    """Inputs of an encoder-decoder, with the encoder's output where some of it has been computed before.
-
-    encoder_states: row -> states (T, H). Where it is empty the model runs its encoder itself.
-    """
-    inputs: dict[str, Any] = dict(backbone.encode(prompts, padding_side="right"))
-    if not encoder_states:
-        return inputs
-    ids, mask = inputs.pop("input_ids"), inputs["attention_mask"]
-    inputs = {"attention_mask": mask}  # (B, T)
-    width = next(iter(encoder_states.values())).shape[-1]
-    hidden = torch.zeros(*ids.shape, width, dtype=backbone.dtype, device=backbone.device)
-    missing = [row for row in range(len(prompts)) if row not in encoder_states]
-    for places, batch in backbone.encode_alike([prompts[row] for row in missing]):
-        read = backbone.model.get_encoder()(**batch).last_hidden_state  # (b, t, H)
-        hidden[[missing[i] for i in places], : read.shape[1]] = read.to(hidden.dtype)
-    for row, states in encoder_states.items():
-        hidden[row, : len(states)] = states
-    inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
-    return inputs
-
-
-def _causal_batch(
-    backbone: Backbone, prompts: list[Prompt], owner: Tensor, targets: list[list[int]]
-) -> ExampleBatch:
     """prompt + target in one sequence, padded on the left, so that targets end at the same place."""
     encoded = backbone.encode(prompts, padding_side="left")
     sequences = [
@@ -201,19 +166,15 @@ def _causal_batch(
         )
     ]
     length = max(len(s) for s in sequences)
-    width = max(len(t) for t in targets)
     pad = backbone.tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (length - len(s)) + s for s in sequences])
     mask = torch.tensor([[0] * (length - len(s)) + [1] * len(s) for s in sequences])
-    labels = torch.tensor([[IGNORE] * (width - len(t)) + t for t in targets])
-    inputs = {
+    return {
         "input_ids": ids.to(backbone.device),
         "attention_mask": mask.to(backbone.device),
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(backbone.device),
         "use_cache": False,
     }
-    labels = labels.to(backbone.device)
-    return ExampleBatch(inputs, owner, labels, torch.ones_like(labels, dtype=torch.float32))
 
 
 @torch.no_grad()

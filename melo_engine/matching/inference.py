@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from melo_engine.contrast.corpus import Corpus, corpus
 from melo_engine.encoders import TokenEncoder
-from melo_engine.errors import VersionError
+from melo_engine.errors import VersionError, first_line
 from melo_engine.matching.names import is_spaceless
 from melo_engine.near_misses import SLOT
 from melo_engine.types import Progress
@@ -97,8 +97,7 @@ class SubjectTagger(nn.Module):
             tagger = cls(len(tensors["mean"]))
             tagger.load_state_dict(tensors)
         except (KeyError, RuntimeError, SafetensorError) as error:
-            first = str(error).splitlines()[0]
-            raise VersionError(f"the subject tagger cannot be read: {first}") from None
+            raise VersionError(f"the subject tagger cannot be read: {first_line(error)}") from None
         return tagger.eval().requires_grad_(False)
 
 
