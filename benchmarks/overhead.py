@@ -101,7 +101,6 @@ def timed(spent: dict[str, float]) -> None:
 
     watch(Teacher, "teach", "training")
     watch(Editor, "answer", "generating")
-    watch(Editor, "answer_with", "generating")
 
 
 def work(home: str, path: str) -> None:

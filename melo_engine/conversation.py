@@ -104,8 +104,3 @@ def joint_question(prompt: Prompt) -> str:
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
     """A prompt as messages: a text is one user message."""
     return (Message("user", prompt),) if isinstance(prompt, str) else prompt.messages
-
-
-def in_context(question: str, context: Sequence[Message]) -> Prompt:
-    """A question behind a context; the question itself where there is none."""
-    return Conversation((*context, Message("user", question))) if context else question

@@ -24,7 +24,7 @@ from melo_engine.conflicts import contradictory_requests, likely_conflicts
 from melo_engine.conversation import Conversation, Prompt, asked, joint_question, questions
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import MeloError, RequestError, VersionError
-from melo_engine.generating import generation_options, texts_of
+from melo_engine.generating import texts_of
 from melo_engine.index import NO_HIT, Hit
 from melo_engine.keys import KeyReader, ReadKeys
 from melo_engine.matching.inference import SubjectTagger
@@ -293,26 +293,6 @@ class Editor:
                 answers[i] = Answer(text, route, "base" if base else self.version.id)
         return [a for a in answers if a is not None]
 
-    @torch.inference_mode()
-    def answer_with(
-        self,
-        prompts: Sequence[Prompt],
-        edits: Sequence[str | None],
-        *,
-        batch_size: int = 32,
-        **generation: Any,
-    ) -> list[str]:
-        """Texts with the block of a given edit forced on each prompt, whatever its key says."""
-        texts: list[str] = [""] * len(prompts)
-        for rows in _batches(prompts, batch_size, sort=True):
-            with self.runtime.running(self.blocks_of([edits[i] for i in rows])):
-                answers = texts_of(
-                    self.backbone, self.backbone.encode([prompts[i] for i in rows]), generation
-                )
-            for i, text in zip(rows, answers, strict=True):
-                texts[i] = text
-        return texts
-
     @contextmanager
     def asking(
         self, prompts: Sequence[Prompt], *, base: bool = False, padding_side: str | None = None
@@ -332,10 +312,6 @@ class Editor:
         """A pass on which the block of each row's edit acts."""
         places = [self.version.place(edit) if edit is not None else None for edit in edits]
         return Pass(gather(places, self.backbone.device, self.backbone.dtype))
-
-    def generation(self, **generation: Any) -> dict[str, Any]:
-        """What `model.generate` is called with: greedily, unless `generation` says otherwise."""
-        return generation_options(self.backbone, **generation)
 
     def _route(self, hit: Hit) -> Route:
         if hit.member is None:

@@ -42,7 +42,6 @@ class Trained:
     id: str
     pairs: list[tuple[Tensor, Tensor]]
     steps: int
-    loss: float
     lead: float
 
 
@@ -112,7 +111,6 @@ def train_chunk(
                 examples[int(alive[i])].id,
                 [(a[i].detach().clone(), b[i].detach().clone()) for a, b in stacks],
                 step - 1,
-                float(losses[i].detach()),
                 float(margins[i]),
             )
         if bool(leaving.all()):

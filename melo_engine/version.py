@@ -400,9 +400,7 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
     rows = []
     for edit in edits:
         request = edit.request
-        row: dict[str, Any] = {
-            n: getattr(request, n) for n in ("target", "subject", "id", "subject_source")
-        }
+        row: dict[str, Any] = {n: getattr(request, n) for n in _TEXTS}
         row |= {n: list(getattr(request, n)) for n in _LISTS}
         row["prompt"] = asked(request.prompt)
         if not isinstance(request.prompt, str):

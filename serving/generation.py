@@ -24,6 +24,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from melo_engine import Asking, Backbone
+from melo_engine.generating import generation_options
 from melo_engine.types import NOWHERE, Route
 from serving.loaded import Loaded
 from serving.output import OutputProcessor
@@ -46,7 +47,8 @@ def generate(loaded: Loaded, rows: Sequence[BatchRow], after_step: Callable[[], 
         batch = Batch(backbone, prompts)
         steps = Steps(backbone, rows, after_step)
         while steps.live:
-            options = loaded.editor.generation(
+            options = generation_options(
+                backbone,
                 max_new_tokens=max(r.max_tokens - len(r.tokens) for r in steps.live),
                 stopping_criteria=StoppingCriteriaList([steps]),
             )

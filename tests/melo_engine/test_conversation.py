@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from melo_engine import Conversation, EditRequest, Message
-from melo_engine.conversation import asked, in_context, joint_question, messages_of, questions
+from melo_engine.conversation import asked, joint_question, messages_of, questions
 from melo_engine.errors import PromptError
 
 
@@ -35,10 +35,6 @@ def test_a_text_is_a_conversation_of_one_user_message() -> None:
     assert asked("Who?") == joint_question("Who?") == "Who?"
     assert questions("Who?") == ("Who?",)
     assert messages_of("Who?") == (Message("user", "Who?"),)
-    assert in_context("Who?", ()) == "Who?"
-    assert in_context("Who?", (Message("system", "Be brief."),)) == Conversation.of(
-        said(("system", "Be brief."), ("user", "Who?"))
-    )
 
 
 def test_a_developer_is_a_system() -> None:

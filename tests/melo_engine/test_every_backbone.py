@@ -136,9 +136,8 @@ def test_several_answers_to_a_prompt_are_refused_before_any_is_generated() -> No
     editor, prompt = Editor(backbone, settings=models.SETTINGS), "who leads velandor ?"
     ran: list[int] = []
     backbone.model.register_forward_pre_hook(lambda *_: ran.append(1))
-    for ask in (editor.answer, lambda prompts, **more: editor.answer_with(prompts, [None], **more)):
-        with pytest.raises(RequestError, match="num_return_sequences is 2; each prompt gets one"):
-            ask([prompt], do_sample=True, num_return_sequences=2)
+    with pytest.raises(RequestError, match="num_return_sequences is 2; each prompt gets one"):
+        editor.answer([prompt], do_sample=True, num_return_sequences=2)
     assert not ran
     assert len(editor.answer([prompt], do_sample=True)) == 1
     assert ran
