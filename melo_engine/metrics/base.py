@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import datasets
 import evaluate
+
+from melo_engine.metrics.text import mean_over_edits, same
 
 MELO = """\
 @inproceedings{yu2024melo,
@@ -63,3 +66,17 @@ class EditingMetric(evaluate.Metric, ABC):  # type: ignore[misc]
             inputs_description=self.inputs,
             features=datasets.Features({"predictions": predictions, "references": references}),
         )
+
+
+class MatchMetric(EditingMetric):
+    """The share of texts with the words of their references, named as the metric is."""
+
+    def _compute(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[str],
+        edits: Sequence[str] | None = None,
+    ) -> dict[str, float]:
+        """edits: the edit of each text, where one with many texts is to count once."""
+        scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]
+        return {self.name: mean_over_edits(scores, edits)}

@@ -9,10 +9,7 @@ module never does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from melo_engine.metrics.base import GRACE, MELO, WISE, EditingMetric
-from melo_engine.metrics.text import mean, same
+from melo_engine.metrics.base import GRACE, MELO, WISE, MatchMetric
 
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
@@ -21,13 +18,9 @@ Gives edit_success, 0..1; nan for no edit.
 """
 
 
-class EditSuccess(EditingMetric):
+class EditSuccess(MatchMetric):
     """See the module."""
 
     measures = "Share of edited prompts that decode freely to their targets."
     inputs = INPUTS
     papers = (MELO, GRACE, WISE)
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]
-        return {"edit_success": mean(scores)}

@@ -7,10 +7,7 @@ rephrases counts once. MELO and WISE (generalization).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from melo_engine.metrics.base import MELO, WISE, EditingMetric
-from melo_engine.metrics.text import mean_over_edits, same
+from melo_engine.metrics.base import MELO, WISE, MatchMetric
 
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
@@ -20,18 +17,9 @@ Gives generality, 0..1; nan for no rephrase.
 """
 
 
-class Generality(EditingMetric):
+class Generality(MatchMetric):
     """See the module."""
 
     measures = "Share of unseen rephrases that decode freely to the targets of their edits."
     inputs = INPUTS
     papers = (MELO, WISE)
-
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[str],
-        edits: Sequence[str] | None = None,
-    ) -> dict[str, float]:
-        scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]
-        return {"generality": mean_over_edits(scores, edits)}

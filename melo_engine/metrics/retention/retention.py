@@ -8,10 +8,7 @@ edit with many prompts counts once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from melo_engine.metrics.base import GRACE, MELO, EditingMetric
-from melo_engine.metrics.text import mean_over_edits, same
+from melo_engine.metrics.base import GRACE, MELO, MatchMetric
 
 INPUTS = """\
 predictions: texts, greedily decoded without forcing, special tokens left out.
@@ -21,18 +18,9 @@ Gives retention, 0..1; nan for no edit.
 """
 
 
-class Retention(EditingMetric):
+class Retention(MatchMetric):
     """See the module."""
 
     measures = "Share of earlier edits whose prompts still decode freely to their targets."
     inputs = INPUTS
     papers = (GRACE, MELO)
-
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[str],
-        edits: Sequence[str] | None = None,
-    ) -> dict[str, float]:
-        scores = [float(same(p, r)) for p, r in zip(predictions, references, strict=True)]
-        return {"retention": mean_over_edits(scores, edits)}
