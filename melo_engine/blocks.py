@@ -109,8 +109,8 @@ class Shard:
             raise VersionError(
                 f'shard "{name}" is missing from "{folder}"; restore it from a backup.'
             )
-        sums = _read_sums(path)
-        _verify(path / KEYS_FILE, sums.get(KEYS_FILE, ""))
+        if file_hash(path / KEYS_FILE) != _read_sums(path).get(KEYS_FILE):
+            raise _damaged(path / KEYS_FILE)
         try:
             with safe_open(path / KEYS_FILE, "np") as file:
                 keys = file.get_tensor("keys")
@@ -256,11 +256,6 @@ def _read_sums(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise VersionError(f'shard "{path.name}" has no readable checksums: {error}') from None
     return dict(sums)
-
-
-def _verify(path: Path, expected: str) -> None:
-    if file_hash(path) != expected:
-        raise _damaged(path)
 
 
 def _damaged(path: Path) -> VersionError:

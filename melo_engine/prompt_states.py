@@ -97,7 +97,7 @@ class PromptStates:
         for start in range(0, len(fresh), TOGETHER):
             batch = fresh[start : start + TOGETHER]
             shared = self._shared(batch)
-            begun = [_longer(self.beginning(row), shared) for row in batch]
+            begun = [max(self.beginning(row), shared, key=_length) for row in batch]
             states_of |= zip(batch, self.extend(batch, begun), strict=True)
         return [states_of[row] for row in rows]
 
@@ -288,9 +288,3 @@ def _alike(begun: Sequence[int], whole: Sequence[int], most: int) -> list[list[i
             groups.append([i])
             spent = 0.0
     return groups
-
-
-def _longer(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one if one.shape[3] >= other.shape[3] else other

@@ -37,18 +37,16 @@ class Surgery:
 def find_surgery(model: nn.Module) -> Surgery:
     """Apply the rule above to a model. Raises BackboneError where it has no stack of layers."""
     encoder = _encoder_name(model)
+    stacks = _layer_stacks(model)
     if encoder:
-        stacks = [s for s in _layer_stacks(model) if not s.startswith(encoder + ".")]
-    else:
-        stacks = _layer_stacks(model)
+        stacks = {n: count for n, count in stacks.items() if not n.startswith(encoder + ".")}
     if not stacks:
         raise BackboneError(
             f"{type(model).__name__} has no stack of layers that could be edited. "
             "Name key_module and targets in a Surgery."
         )
-    stack = max(stacks, key=lambda name: (len(_stack(model, name)), -len(name)))
-    count = len(_stack(model, stack))
-    last = count - 1
+    stack = max(stacks, key=lambda name: (stacks[name], -len(name)))
+    last = stacks[stack] - 1
     targets = tuple(_mlp_projections(model, f"{stack}.{last}"))
     if not targets:
         raise BackboneError(
@@ -68,22 +66,18 @@ def projection_sizes(module: nn.Module) -> tuple[int, int]:
     raise BackboneError(f"a block needs a Linear or Conv1D; got {type(module).__name__}.")
 
 
-def _stack(model: nn.Module, name: str) -> nn.ModuleList:
-    stack = model.get_submodule(name)
-    assert isinstance(stack, nn.ModuleList)
-    return stack
-
-
-def _layer_stacks(model: nn.Module) -> list[str]:
-    """Names of the module lists that stack at least one transformer layer of a single class."""
-    names = []
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or len(module) == 0:
-            continue
-        if len({type(layer) for layer in module}) == 1 and _mlp_projections(model, f"{name}.0"):
-            names.append(name)
+def _layer_stacks(model: nn.Module) -> dict[str, int]:
+    """Names of the module lists that stack transformer layers of a single class, and how many."""
+    stacks = {
+        name: len(module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len({type(layer) for layer in module}) == 1
+        and _mlp_projections(model, f"{name}.0")
+    }
     # T5 stacks ModuleLists inside its blocks: keep the outermost.
-    return [n for n in names if not any(n.startswith(other + ".") for other in names)]
+    inner = {n for n in stacks if any(n.startswith(other + ".") for other in stacks)}
+    return {name: count for name, count in stacks.items() if name not in inner}
 
 
 def _mlp_projections(model: nn.Module, layer: str) -> list[str]:
@@ -102,19 +96,22 @@ def is_attention(name: str) -> bool:
 
 def _encoder_name(model: Any) -> str:
     """Name of the encoder of an encoder-decoder, "" for models with a single stack."""
-    config = getattr(model, "config", None)
-    if not getattr(config, "is_encoder_decoder", False):
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return ""
-    encoder = model.get_encoder()
-    for name, module in model.named_modules():
-        if module is encoder:
-            return str(name)
-    raise BackboneError(f"{type(model).__name__} is an encoder-decoder without an encoder module.")
+    name = _name_of(model, model.get_encoder())
+    if name is None:
+        raise BackboneError(
+            f"{type(model).__name__} is an encoder-decoder without an encoder module."
+        )
+    return name
 
 
 def _embedding_name(model: Any) -> str:
-    embedding = model.get_input_embeddings()
-    for name, module in model.named_modules():
-        if module is embedding:
-            return str(name)
-    raise BackboneError(f"{type(model).__name__} has one layer and no input embedding to read.")
+    name = _name_of(model, model.get_input_embeddings())
+    if name is None:
+        raise BackboneError(f"{type(model).__name__} has one layer and no input embedding to read.")
+    return name
+
+
+def _name_of(model: nn.Module, part: nn.Module) -> str | None:
+    return next((name for name, module in model.named_modules() if module is part), None)

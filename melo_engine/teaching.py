@@ -184,8 +184,7 @@ class Teacher:
             if len(chunk) == 1:
                 outcomes[chunk[0].id] = EditOutcome(chunk[0].id, "failed", first_line(error))
                 return {}
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
             half = len(chunk) // 2
             return self._train_fitting(
                 chunk[:half], rank, settings, outcomes, prefixes
@@ -210,8 +209,7 @@ class Teacher:
         except (RuntimeError, MemoryError) as error:
             if len(examples) == 1 or not _out_of_memory(error):
                 raise
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
             half = len(examples) // 2
             halves = [self._decoded(part, trained) for part in (examples[:half], examples[half:])]
             return texts | halves[0] | halves[1]

@@ -369,20 +369,18 @@ def compact(version: Version) -> Version:
     shards: dict[str, Shard] = {}
     for members in by_rank.values():
         places = [version.place(e.id) for e in members]
-        pairs = []
-        for target in range(len(places[0][0].pairs)):
-            pairs.append(
-                (
-                    torch.stack([s.pairs[target][0][row] for s, row in places]),
-                    torch.stack([s.pairs[target][1][row] for s, row in places]),
-                )
+        pairs = [
+            (
+                torch.stack([s.pairs[target][0][row] for s, row in places]),
+                torch.stack([s.pairs[target][1][row] for s, row in places]),
             )
+            for target in range(len(places[0][0].pairs))
+        ]
         shard = Shard.from_tensors(pairs, np.stack([s.keys[row] for s, row in places]))
         shards[shard.name] = shard
         for row, edit in enumerate(members):
             edits[edit.id] = replace(edit, shard=shard.name, row=row)
-    ordered = dict(sorted(edits.items(), key=lambda item: (item[1].order, item[0])))
-    return replace(version, edits=ordered, shards=shards)
+    return replace(version, edits={i: edits[i] for i in version.edits}, shards=shards)
 
 
 def _check_backbone(manifest: dict[str, Any], backbone: Backbone) -> None:
@@ -412,11 +410,10 @@ def _table(edits: Iterable[Edit]) -> pa.Table:
 
 
 def _edits(table: pa.Table) -> list[Edit]:
-    names = (*_TEXTS, *_LISTS)
     edits = []
     for row in table.to_pylist():
         prompt = Conversation.of(row["messages"]) if row["messages"] else row["prompt"]
-        request = EditRequest(prompt, **{name: row[name] for name in names})
+        request = EditRequest(prompt, **{name: row[name] for name in (*_TEXTS, *_LISTS)})
         wordings = tuple(Wording(**{**w, "key": tuple(w["key"])}) for w in row["wordings"])
         edits.append(Edit(request, **{name: row[name] for name in _PLACE}, wordings=wordings))
     return edits
