@@ -101,6 +101,11 @@ def joint_question(prompt: Prompt) -> str:
     return " ".join(questions(prompt))
 
 
+def characters(prompt: Prompt) -> int:
+    """How long a prompt is, with all that was said before."""
+    return sum(len(message.content) for message in messages_of(prompt))
+
+
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
     """A prompt as messages: a text is one user message."""
     return (Message("user", prompt),) if isinstance(prompt, str) else prompt.messages

@@ -21,7 +21,7 @@ from melo_engine.backbone import Backbone
 from melo_engine.blocks import Shard, gather
 from melo_engine.calibrate import Calibration, Radii, calibrate, radii
 from melo_engine.conflicts import contradictory_requests, likely_conflicts
-from melo_engine.conversation import Conversation, Prompt, asked, joint_question, questions
+from melo_engine.conversation import Prompt, asked, characters, joint_question, questions
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import texts_of
@@ -379,14 +379,9 @@ class Editor:
 
 def _batches(prompts: Sequence[Prompt], size: int, sort: bool) -> Iterator[list[int]]:
     """Which prompts go together: `size` at most, of like length where sorted."""
-
-    def length(i: int) -> int:
-        prompt = prompts[i]
-        if isinstance(prompt, Conversation):
-            return sum(len(message.content) for message in prompt.messages)
-        return len(prompt)
-
-    order = sorted(range(len(prompts)), key=length) if sort else list(range(len(prompts)))
+    order = list(range(len(prompts)))
+    if sort:
+        order.sort(key=lambda i: characters(prompts[i]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 

@@ -21,8 +21,8 @@ from typing import Any
 from artifacts.route import route_as_json
 from artifacts.tags import CANDIDATE, CHAMPION
 from config import Settings
-from melo_engine import Backbone, Conversation, Prompt
-from melo_engine.conversation import asked
+from melo_engine import Backbone, Prompt
+from melo_engine.conversation import asked, characters
 from melo_engine.types import NOWHERE
 from serving.batching import Batcher
 from serving.champion import LoadedVersions, share_of
@@ -127,7 +127,7 @@ class AnsweringService:
         backbone = self.versions.backbone
         limit = prompt_room(backbone, self.settings.backbone.max_prompt_tokens)
         work = partial(encoded, backbone, self.tokenizer, prompts, limit)
-        size = sum(_size(prompt) for prompt in prompts)
+        size = sum(len(p) if isinstance(p, list) else characters(p) for p in prompts)
         return work() if size < LONG else await asyncio.to_thread(work)
 
     def rows(
@@ -263,13 +263,6 @@ class AnsweringService:
 def origin_of(loaded: Loaded, row: BatchRow) -> dict[str, object]:
     """Version, edit, block, distance and radius of one answer."""
     return {"version": loaded.id, **route_as_json(row.route or NOWHERE)}
-
-
-def _size(prompt: Prompt | list[int]) -> int:
-    """How long a prompt is, in characters or tokens."""
-    if isinstance(prompt, Conversation):
-        return sum(len(message.content) for message in prompt.messages)
-    return len(prompt)
 
 
 def _seed(seed: int, number: int) -> int:
