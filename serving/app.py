@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from serving import openai, operations, questions, responses
 from serving.errors import RequestRefused
-from serving.limits import RequestLimits, error_body, error_headers
+from serving.limits import RequestLimits, error_body, refusal
 from serving.schemas import ErrorBody
 from serving.service import AnsweringService
 
@@ -54,13 +54,7 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(
-        RequestLimits,
-        max_body=service.limits.max_body_bytes,
-        read_seconds=service.limits.read_seconds,
-        send_seconds=service.limits.request_seconds,
-        observe=service.metrics.request,
-    )
+    app.add_middleware(RequestLimits, limits=service.limits, observe=service.metrics.request)
     if service.limits.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -76,7 +70,7 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestRefused)
-    return JSONResponse(error_body(error), error.status, error_headers(error))
+    return refusal(error)
 
 
 async def _not_valid(request: Request, error: Exception) -> JSONResponse:
@@ -91,10 +85,11 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "extra_forbidden":
         what = "is not served here; leave it out"
     message = f"{shown or 'body'}: {what}."
-    refused = RequestRefused(
-        400, "invalid_request", message.encode("utf-8", "replace").decode(), param=shown
+    return refusal(
+        RequestRefused(
+            400, "invalid_request", message.encode("utf-8", "replace").decode(), param=shown
+        )
     )
-    return JSONResponse(error_body(refused), 400)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -9,7 +9,6 @@ rate    more requests a minute than a key may have: 429, with when to come back
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -18,6 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from starlette.responses import JSONResponse
+
+from config.sections import ServeSettings
 from serving.errors import RequestRefused
 
 _PLAIN = re.compile(rb"[\w.:-]{1,128}")
@@ -57,16 +59,9 @@ class RequestLimits:
     """
 
     def __init__(
-        self,
-        app: ASGI,
-        *,
-        max_body: int,
-        read_seconds: float,
-        send_seconds: float,
-        observe: Callable[[str, int, float], None],
+        self, app: ASGI, limits: ServeSettings, observe: Callable[[str, int, float], None]
     ) -> None:
-        self.app, self.max_body, self.observe = app, max_body, observe
-        self.read_seconds, self.send_seconds = read_seconds, send_seconds
+        self.app, self.limits, self.observe = app, limits, observe
 
     async def __call__(self, scope: Any, receive: ASGI, send: ASGI) -> None:
         """One request."""
@@ -81,14 +76,14 @@ class RequestLimits:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message["headers"], *names]}
-            async with asyncio.timeout(self.send_seconds):
+            async with asyncio.timeout(self.limits.request_seconds):
                 await send(message)
 
         try:
             body = await self._body(scope, receive)
             await self.app(scope, _replay(body, receive), patient_send)
         except RequestRefused as refused:
-            await respond(patient_send, refused)
+            await refusal(refused)(scope, receive, patient_send)
         except TimeoutError:
             status = status or 408
             log.warning("a client read too slowly; its connection is closed")
@@ -100,7 +95,7 @@ class RequestLimits:
             if status:  # an answer is on its way: it can only be cut off
                 raise ConnectionAbortedError(type(error).__name__) from None
             failed = RequestRefused(500, "internal", "the service failed at this request.")
-            await respond(patient_send, failed)
+            await refusal(failed)(scope, receive, patient_send)
         finally:
             route = scope.get("route")
             self.observe(getattr(route, "path", "other"), status, time.perf_counter() - began)
@@ -109,19 +104,19 @@ class RequestLimits:
         """The whole body; None where the client has gone. Raises RequestRefused."""
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:12]) > self.max_body:
+        if length.isdigit() and int(length[:12]) > self.limits.max_body_bytes:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self.read_seconds):
+            async with asyncio.timeout(self.limits.read_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    if size > self.max_body:
+                    if size > self.limits.max_body_bytes:
                         raise self._too_large()
                     if not message.get("more_body"):
                         return b"".join(parts)
@@ -129,12 +124,13 @@ class RequestLimits:
             raise RequestRefused(
                 408,
                 "too_slow",
-                f"the request was not complete after {self.read_seconds:g} s; send it faster.",
+                f"the request was not complete after {self.limits.read_seconds:g} s; send it faster.",
             ) from None
 
     def _too_large(self) -> RequestRefused:
+        most = self.limits.max_body_bytes
         return RequestRefused(
-            413, "too_large", f"the body is larger than {self.max_body:,} bytes; send less."
+            413, "too_large", f"the body is larger than {most:,} bytes; send less."
         )
 
 
@@ -161,8 +157,8 @@ def error_body(refused: RequestRefused) -> dict[str, Any]:
     }
 
 
-def error_headers(refused: RequestRefused) -> dict[str, str]:
-    """When to come back, how to show a key, and an end to a connection that was misused."""
+def refusal(refused: RequestRefused) -> JSONResponse:
+    """The answer: when to come back, how to show a key, and an end to a connection that was misused."""
     headers = {}
     if refused.retry_after is not None:
         headers["retry-after"] = str(refused.retry_after)
@@ -170,20 +166,7 @@ def error_headers(refused: RequestRefused) -> dict[str, str]:
         headers["www-authenticate"] = "Bearer"
     if refused.status in (408, 413):
         headers["connection"] = "close"
-    return headers
-
-
-async def respond(send: ASGI, refused: RequestRefused) -> None:
-    """Send a refusal from outside the application."""
-    body = json.dumps(error_body(refused)).encode()
-    headers = {
-        **error_headers(refused),
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-    }
-    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
-    await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    return JSONResponse(error_body(refused), refused.status, headers)
 
 
 def _replay(body: bytes | None, receive: ASGI) -> ASGI:

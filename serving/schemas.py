@@ -73,13 +73,8 @@ TextOrMessages = Annotated[
     by_shape("give a text or messages"),
 ]
 SILENT = frozenset(
-    set(
-        (
-            "metadata parallel_tool_calls prediction priority prompt_cache_key "
-            "prompt_cache_options prompt_cache_retention request_id safety_identifier "
-            "service_tier store user"
-        ).split()
-    )
+    "metadata parallel_tool_calls prediction priority prompt_cache_key prompt_cache_options "
+    "prompt_cache_retention request_id safety_identifier service_tier store user".split()
 )
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "add_generation_prompt": (True,),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
 BROKEN = "\ufffd"  # what a decoder writes for a character of which bytes are missing
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -112,7 +114,4 @@ def bytes_of(tokenizer: Any, token: int) -> bytes:
 @cache
 def byte_letters() -> dict[str, int]:
     """The byte that each letter stands for in byte-level vocabularies (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    table = {chr(byte): byte for byte in shown}
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return table | {chr(256 + place): byte for place, byte in enumerate(hidden)}
+    return {letter: byte for byte, letter in bytes_to_unicode().items()}

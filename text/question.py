@@ -36,10 +36,8 @@ _END = " " + _TERMINAL
 _BEGIN = " ¿¡⸘"
 _PAIRS = dict(zip("\"'([{‹〈《「『【〔〖〘〚⸤", "\"')]}›〉》」』】〕〗〙〛⸥", strict=True))
 _SAFE_FORMS = tuple(
-    (
-        "<noBreak> <compat> <wide> <narrow> <vertical> <square> <small> <isolated> <initial> "
-        "<medial> <final>"
-    ).split()
+    "<noBreak> <compat> <wide> <narrow> <vertical> <square> <small> <isolated> <initial> <medial> "
+    "<final>".split()
 )
 _PLAIN = dict.fromkeys(map(ord, "‘’‚‛ʼʹ´＇"), "'") | dict.fromkeys(map(ord, "“”„‟«»＂"), '"')
 _PLAIN |= dict.fromkeys(map(ord, "‐‑‒–—―−﹘﹣－"), "-")

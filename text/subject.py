@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Prefix
 
 _WORD = re.compile(r"[^\W_]+")
 MIN_WORD = 3  # letters of a word that counts in a name of several
@@ -50,11 +50,7 @@ def _alike(word: str, other: str) -> bool:
     """Whether a word of a prompt may be a form of a name's word."""
     if word.isdigit() or other.isdigit():
         return word == other
-    common = 0
-    for a, b in zip(word, other, strict=False):
-        if a != b:
-            break
-        common += 1
+    common = int(Prefix.similarity(word, other))
     short, long = sorted((len(word), len(other)))
     if common >= min(MIN_WORD, short) and 2 * common >= len(word):
         return True
