@@ -14,15 +14,15 @@ from config import Settings
 from execution.lineage import BASE
 from execution.versions import Versions
 from melo_engine import Backbone, Calibration, Editor, EditSettings
+from melo_engine.keys import KeyReader
 from melo_engine.matching.inference import SubjectTagger
-from melo_engine.projection import KeyProjection
 
 
 @dataclass(frozen=True)
 class Keys:
     """What keys are made with, as a home with default settings has it."""
 
-    projection: KeyProjection
+    reader: KeyReader
     calibration: Calibration
     tagger: Callable[[], SubjectTagger]
 
@@ -30,7 +30,8 @@ class Keys:
 def product_keys(backbone: Backbone, cache: Path) -> Keys:
     """The projection and the calibration that `melo run` takes for this backbone, kept in `cache`."""
     versions = Versions(Settings(home=cache), backbone)
-    return Keys(versions.projection, versions.calibration, lambda: versions.tagger)
+    reader = KeyReader(versions.encoder, versions.projection)
+    return Keys(reader, versions.calibration, lambda: versions.tagger)
 
 
 def product_settings(seed: int) -> EditSettings:

@@ -144,7 +144,7 @@ def _without_edits(editor: Editor) -> Editor:
     """Another editor like it, before its first edit."""
     return Editor(
         editor.backbone,
-        projection=editor.reader.projection,
+        reader=editor.reader,
         settings=editor.settings,
         calibration=editor.calibration(),
     )

@@ -76,7 +76,7 @@ def run(rows: Sequence[dict[str, Any]], seed: int, options: Options) -> dict[str
         melo, results = run_melo(
             lambda: Melo(
                 backbone,
-                projection=keys.projection,
+                reader=keys.reader,
                 calibration=keys.calibration,
                 tagger=keys.tagger,
                 settings=settings,
@@ -164,8 +164,9 @@ def learned_keys(backbone: Backbone, options: Options, seed: int) -> Keys:
         KeyReader(encoder), practice, LearningRecipe(seed=seed), options.progress
     )
     share = (options.settings or product_settings(seed)).false_activations
-    measured = calibrate(KeyReader(encoder, projection), share)
-    return Keys(projection, measured, product_keys(backbone, options.cache).tagger)
+    reader = KeyReader(encoder, projection)
+    tagger = product_keys(backbone, options.cache).tagger
+    return Keys(reader, calibrate(reader, share), tagger)
 
 
 def prepared(rows: Sequence[dict[str, Any]], cache: Path, progress: Report) -> Path:

@@ -31,6 +31,7 @@ from melo_engine import (
     Editor,
     EditSettings,
     MeloError,
+    PromptSettings,
     SentenceEncoder,
     Version,
 )
@@ -73,7 +74,7 @@ class Versions:
         return Editor(
             self.backbone,
             opened,
-            encoder=self.encoder,
+            reader=KeyReader(self.encoder, opened.projection),
             settings=self.edit_settings,
             calibration=self.calibration if current else None,
             tagger=lambda: self.tagger,
@@ -181,8 +182,7 @@ def _backbone(chosen: BackboneSettings) -> Backbone:
         chosen.task,
         device=chosen.device,
         dtype=getattr(torch, chosen.dtype),
-        chat=chosen.chat,
-        system_prompt=chosen.system_prompt,
+        prompts=PromptSettings(chosen.chat, chosen.system_prompt),
     )
     limit = chosen.max_prompt_tokens or opened.max_prompt_tokens
     opened.max_prompt_tokens = min(opened.max_prompt_tokens, limit)

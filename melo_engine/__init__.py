@@ -10,8 +10,17 @@ from melo_engine.conversation import Conversation, Message, Prompt
 from melo_engine.editor import Asking, Editor, EditResult
 from melo_engine.encoders import HiddenStates, SentenceEncoder
 from melo_engine.errors import MeloError
+from melo_engine.keys import KeyReader
 from melo_engine.surgery import Surgery
-from melo_engine.types import Answer, Conflict, EditOutcome, EditRequest, EditSettings, Route
+from melo_engine.types import (
+    Answer,
+    Conflict,
+    EditOutcome,
+    EditRequest,
+    EditSettings,
+    PromptSettings,
+    Route,
+)
 from melo_engine.version import Edit, Version, Wording
 
 __all__ = [
@@ -28,9 +37,11 @@ __all__ = [
     "EditSettings",
     "Editor",
     "HiddenStates",
+    "KeyReader",
     "MeloError",
     "Message",
     "Prompt",
+    "PromptSettings",
     "Route",
     "SentenceEncoder",
     "Surgery",

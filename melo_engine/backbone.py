@@ -34,7 +34,7 @@ from melo_engine.conversation import Conversation, Message, Prompt, asked, messa
 from melo_engine.errors import BackboneError, PromptError, RequestError, first_line
 from melo_engine.runtime import Runtime
 from melo_engine.surgery import Surgery, find_surgery
-from melo_engine.types import CHAT_MODES, TASKS, ChatMode, Task
+from melo_engine.types import TASKS, PromptSettings, Task
 
 LEAST_ROOM = 64  # tokens for an answer behind the longest prompt, where no other length is set
 UNLIMITED_ANSWER = 512  # tokens, of models whose positions have no limit
@@ -52,8 +52,7 @@ class Backbone:
 
     model: in eval mode, gradients off. tokenizer: of prompts. target_tokenizer: of answers, the
     same object for most models. task: one of `types.TASKS`. surgery: see `surgery.find_surgery`.
-    chat: whether prompts are rendered by the chat template: "auto" does so where there is one.
-    system_prompt: put before conversations that bring none.
+    prompts: how they are read.
     """
 
     def __init__(
@@ -62,34 +61,30 @@ class Backbone:
         tokenizer: Any,
         task: Task,
         *,
-        target_tokenizer: Any = None,
         surgery: Surgery | None = None,
         name: str = "",
-        max_prompt_tokens: int | None = None,
-        chat: ChatMode = "auto",
-        system_prompt: str | None = None,
+        prompts: PromptSettings | None = None,
     ) -> None:
         if task not in TASKS:
             raise BackboneError(f'task is "{task}"; allowed: {", ".join(TASKS)}.')
-        if chat not in CHAT_MODES:
-            raise BackboneError(f'chat is "{chat}"; allowed: {", ".join(CHAT_MODES)}.')
+        prompts = prompts or PromptSettings()
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.target_tokenizer = target_tokenizer or tokenizer
+        self.target_tokenizer = tokenizer
         self.lock = threading.Lock()
         self.task: Task = task
         self.surgery = surgery or find_surgery(model)
         self.name = name or type(model).__name__
-        self.max_prompt_tokens = max_prompt_tokens or self._context_length()
+        self.max_prompt_tokens = prompts.max_tokens or self._context_length()
         has_template = bool(getattr(tokenizer, "chat_template", None))
-        if chat == "always" and not (has_template and task == "causal-lm"):
+        if prompts.chat == "always" and not (has_template and task == "causal-lm"):
             raise BackboneError(
                 f'chat is "always", but "{self.name}" is a {task} '
                 f"{'with' if has_template else 'without'} a chat template. Set backbone.chat to "
                 '"auto" or "never", or give a causal-lm whose tokenizer has one.'
             )
-        self.is_chat = chat != "never" and has_template and task == "causal-lm"
-        self.system_prompt = system_prompt
+        self.is_chat = prompts.chat != "never" and has_template and task == "causal-lm"
+        self.system_prompt = prompts.system_prompt
         self._runtime: Runtime | None = None
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
@@ -113,9 +108,7 @@ class Backbone:
         device: str = "auto",
         dtype: torch.dtype | str = "auto",
         surgery: Surgery | None = None,
-        max_prompt_tokens: int | None = None,
-        chat: ChatMode = "auto",
-        system_prompt: str | None = None,
+        prompts: PromptSettings | None = None,
     ) -> Backbone:
         """Open a local folder or a hub id.
 
@@ -142,7 +135,7 @@ class Backbone:
                 raise BackboneError(f'task is "{task}"; allowed: {", ".join(TASKS)}.')
             model = _LOADERS[task].from_pretrained(path, dtype=dtype, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(path)
-            target_tokenizer = None
+            target_tokenizer = tokenizer
             if (folder / TARGET_TOKENIZER).is_dir():
                 target_tokenizer = AutoTokenizer.from_pretrained(folder / TARGET_TOKENIZER)
         except (OSError, ValueError, KeyError) as error:
@@ -151,17 +144,12 @@ class Backbone:
             ) from None
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(
-            model.to(device),
-            tokenizer,
-            task,
-            target_tokenizer=target_tokenizer,
-            surgery=surgery,
-            name=folder.name if looks_local else str(path),
-            max_prompt_tokens=max_prompt_tokens,
-            chat=chat,
-            system_prompt=system_prompt,
+        name = folder.name if looks_local else str(path)
+        backbone = cls(
+            model.to(device), tokenizer, task, surgery=surgery, name=name, prompts=prompts
         )
+        backbone.target_tokenizer = target_tokenizer
+        return backbone
 
     @classmethod
     def wrap(

@@ -22,7 +22,7 @@ from melo_engine.blocks import Shard, gather
 from melo_engine.calibrate import Calibration, Radii, calibrate, radii
 from melo_engine.conflicts import contradictory_requests, likely_conflicts
 from melo_engine.conversation import Prompt, asked, characters, joint_question, questions
-from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
+from melo_engine.encoders import default_encoder, encoder_named
 from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import texts_of
 from melo_engine.index import NO_HIT, Hit
@@ -30,7 +30,6 @@ from melo_engine.keys import KeyReader, ReadKeys
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
 from melo_engine.peft_export import export_block
-from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
 from melo_engine.teaching import Teacher
@@ -77,11 +76,11 @@ class Asking:
 class Editor:
     """Edits, asks and restores one backbone. Holds one current version; versions are immutable.
 
-    projection: of keys, learned by `melo_engine.contrast.learn_projection`; raw keys where None.
-    encoder: what keys are read by; where None the version's own, or `default_encoder`. calibration: made
-    for the projection and `settings.false_activations` where None. tagger: gives what infers subjects
-    that no request names; none is inferred where None. Raises VersionError where the version
-    was made with another encoder than the one at hand.
+    reader: what keys are read by, `KeyReader(encoder, projection)`; raw keys of `default_encoder` where
+    None. A version goes on with its own projection. calibration: made for the projection and
+    `settings.false_activations` where None. tagger: gives what infers subjects that no request names;
+    none is inferred where None. Raises VersionError where the version was made with another encoder
+    than the one at hand.
     """
 
     def __init__(
@@ -89,21 +88,17 @@ class Editor:
         backbone: Backbone,
         version: Version | None = None,
         *,
-        projection: KeyProjection | None = None,
-        encoder: TokenEncoder | None = None,
+        reader: KeyReader | None = None,
         settings: EditSettings | None = None,
         calibration: Calibration | None = None,
         tagger: Callable[[], SubjectTagger] | None = None,
     ) -> None:
         self.backbone = backbone
         self.settings = settings or EditSettings()
-        if encoder is None:
-            encoder = (
-                encoder_named(version.encoder_name, backbone)
-                if version is not None
-                else default_encoder(backbone)
-            )
-        self.reader = KeyReader(encoder, version.projection if version is not None else projection)
+        if version is not None:
+            encoder = reader.encoder if reader else encoder_named(version.encoder_name, backbone)
+            reader = KeyReader(encoder, version.projection)
+        self.reader = reader or KeyReader(default_encoder(backbone))
         self._calibration = calibration
         self._tagger = tagger
         self.version = version or Version.empty(backbone, self.reader, self.calibration())

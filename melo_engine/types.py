@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from melo_engine.conversation import Prompt, asked, joint_question, questions
-from melo_engine.errors import SettingsError
+from melo_engine.errors import BackboneError, SettingsError
 from melo_engine.matching.names import name_in
 
 Task = Literal["seq2seq-lm", "causal-lm", "sequence-classification"]
@@ -17,6 +17,25 @@ TASKS: tuple[Task, ...] = ("seq2seq-lm", "causal-lm", "sequence-classification")
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 ChatMode = Literal["auto", "always", "never"]
 CHAT_MODES: tuple[ChatMode, ...] = ("auto", "always", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """How a backbone reads prompts.
+
+    chat: whether they are rendered by the chat template: "auto" does so where there is one, "always"
+    insists on it, "never" leaves it out. system_prompt: put before conversations that bring none.
+    max_tokens: of the longest prompt; the model's own limit where None. Raises BackboneError for
+    another chat mode.
+    """
+
+    chat: ChatMode = "auto"
+    system_prompt: str | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chat not in CHAT_MODES:
+            raise BackboneError(f'chat is "{self.chat}"; allowed: {", ".join(CHAT_MODES)}.')
 
 
 @dataclass(frozen=True, slots=True)

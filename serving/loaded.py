@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from melo_engine import Backbone, Editor, HiddenStates, Version
+from melo_engine.keys import KeyReader
 
 BASE = "base"
 
@@ -20,8 +21,8 @@ class Loaded:
     def __init__(self, backbone: Backbone, version: Version | None, number: str | None = None):
         self.backbone = backbone
         # The backbone alone needs no keys, so none of what reads them is opened for it.
-        encoder = HiddenStates(backbone) if version is None else None
-        self.editor = Editor(backbone, version, encoder=encoder)
+        reader = KeyReader(HiddenStates(backbone)) if version is None else None
+        self.editor = Editor(backbone, version, reader=reader)
         self.base = version is None
         self.id = BASE if version is None else version.id
         self.number = number

@@ -32,7 +32,7 @@ from mlflow.pyfunc import PythonModel
 from artifacts.manifest import read_manifest
 from artifacts.route import route_as_json
 from artifacts.shards import ShardReferences
-from melo_engine import Backbone, Conversation, Editor, Prompt
+from melo_engine import Backbone, Conversation, Editor, Prompt, PromptSettings
 from melo_engine.errors import VersionError
 from registry.errors import RegistryError
 from registry.fetching import fetch_shard
@@ -54,8 +54,7 @@ class MeloModel(PythonModel):  # type: ignore[misc]
             os.environ.get("MELO_MODEL_BACKBONE") or config["backbone"],
             config.get("task"),
             device=config.get("device", "auto"),
-            chat=config.get("chat", "auto"),
-            system_prompt=config.get("system_prompt"),
+            prompts=PromptSettings(config.get("chat", "auto"), config.get("system_prompt")),
         )
         # Blocks are mapped, not read: the folder lives as long as the model.
         self.together = tempfile.TemporaryDirectory(prefix="melo-shards-")

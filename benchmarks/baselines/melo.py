@@ -16,8 +16,8 @@ from torch import Tensor
 from benchmarks.baselines.base import ANSWER_TOKENS, Asked, Method
 from melo_engine import Backbone, Calibration, Conflict, Editor, EditRequest, EditSettings, Prompt
 from melo_engine.blocks import GatheredBlocks, gather
+from melo_engine.keys import KeyReader
 from melo_engine.matching.inference import SubjectTagger
-from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
 
 
@@ -31,7 +31,7 @@ class Melo(Method):
         self,
         backbone: Backbone,
         *,
-        projection: KeyProjection | None = None,
+        reader: KeyReader | None = None,
         calibration: Calibration | None = None,
         tagger: Callable[[], SubjectTagger] | None = None,
         settings: EditSettings | None = None,
@@ -39,7 +39,7 @@ class Melo(Method):
         super().__init__(backbone)
         self.editor = Editor(
             backbone,
-            projection=projection,
+            reader=reader,
             calibration=calibration,
             tagger=tagger,
             settings=settings,

@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.baselines.base import Method
 from benchmarks.baselines.layers import output_projection
-from melo_engine import Backbone, EditRequest
+from melo_engine import Backbone, EditRequest, PromptSettings
 from melo_engine.frozen import FrozenPrefix
 from melo_engine.training_examples import ExampleBatch, TrainingExample, example_batch, labels_only
 
@@ -191,12 +191,13 @@ def copied(backbone: Backbone) -> Backbone:
     model.load_state_dict(backbone.model.state_dict())
     model.generation_config = copy.deepcopy(getattr(backbone.model, "generation_config", None))
     model.eval()
-    return Backbone(
+    other = Backbone(
         model.to(backbone.device, backbone.dtype),
         backbone.tokenizer,
         backbone.task,
-        target_tokenizer=backbone.target_tokenizer,
         surgery=backbone.surgery,
         name=backbone.name,
-        max_prompt_tokens=backbone.max_prompt_tokens,
+        prompts=PromptSettings(max_tokens=backbone.max_prompt_tokens),
     )
+    other.target_tokenizer = backbone.target_tokenizer
+    return other

@@ -14,6 +14,7 @@ from execution import progress
 from execution.context import Context
 from ledger import Job
 from melo_engine import Editor, EditRequest, EditSettings, Version
+from melo_engine.keys import KeyReader
 from tasks.edit.requests import request_of
 from tasks.gate import Rejection
 
@@ -42,7 +43,7 @@ def trained_again(
     editor = Editor(
         versions.backbone,
         rest,
-        encoder=versions.encoder,
+        reader=KeyReader(versions.encoder, rest.projection),
         settings=more,
         calibration=rest.calibration,
     )

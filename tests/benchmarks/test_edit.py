@@ -24,7 +24,7 @@ from benchmarks.scoring import chosen
 from benchmarks.sequence import Options
 from melo_engine import Backbone, Calibration, EditRequest, EditSettings, Prompt
 from melo_engine.encoders import default_encoder
-from melo_engine.projection import KeyProjection
+from melo_engine.keys import KeyReader
 from tests.benchmarks.conftest import SUBJECTS, TARGETS, question, write_lines
 
 SETTINGS = EditSettings(rank=4, max_rank=8)
@@ -64,9 +64,8 @@ def passage(number: int) -> list[dict[str, Any]]:
 
 def _keys_as_read(backbone: Backbone, cache: Path) -> Keys:
     """Nothing is learned for a random model, which has no relations to tell apart."""
-    projection = KeyProjection(default_encoder(backbone).hidden_size, learned=False)
     return Keys(
-        projection,
+        KeyReader(default_encoder(backbone)),
         Calibration.raw(SETTINGS.false_activations),
         product_keys(backbone, cache).tagger,
     )

@@ -29,7 +29,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from melo_engine import Backbone, EditRequest, EditSettings
+from melo_engine import Backbone, EditRequest, EditSettings, PromptSettings
 
 GENERATORS = ("gpt2", "llama", "qwen3", "gemma3", "t5", "bert2bert")
 KINDS = (*GENERATORS, "bert-classifier")
@@ -99,9 +99,10 @@ def chat_tokenizer(template: str = TEMPLATE) -> Any:
     return made
 
 
-def chat_backbone(template: str = TEMPLATE, **options: Any) -> Backbone:
-    """A Llama that chats. options: of `Backbone.wrap`."""
-    return Backbone.wrap(model("llama"), chat_tokenizer(template), name="tiny-chat", **options)
+def chat_backbone(template: str = TEMPLATE, **prompts: Any) -> Backbone:
+    """A Llama that chats. prompts: of `PromptSettings`."""
+    tokenizer, settings = chat_tokenizer(template), PromptSettings(**prompts)
+    return Backbone.wrap(model("llama"), tokenizer, name="tiny-chat", prompts=settings)
 
 
 def requests(kind: str, count: int = 4) -> list[EditRequest]:

@@ -110,7 +110,7 @@ def test_a_calibration_hangs_on_encoder_projection_and_allowance_alone(
     """Not on what is edited, nor in which order, nor on what else was asked."""
     expected = calibrations[0.005]
     assert calibrate(KeyReader(learned.encoder, learned.projection), 0.005) == expected
-    editor = Editor(edited_t5.backbone, projection=learned.projection, settings=models.SETTINGS)
+    editor = Editor(edited_t5.backbone, reader=learned, settings=models.SETTINGS)
     assert editor.version.calibration == editor.calibration() == expected
     monkeypatch.setattr("melo_engine.editor.calibrate", None)  # made once, then kept
     for request in edited_t5.requests:
@@ -122,7 +122,7 @@ def test_a_calibration_hangs_on_encoder_projection_and_allowance_alone(
 def test_a_calibration_is_made_anew_where_another_share_is_allowed(
     edited_t5: Edited, learned: KeyReader, calibrations
 ) -> None:
-    editor = Editor(edited_t5.backbone, projection=learned.projection, settings=models.SETTINGS)
+    editor = Editor(edited_t5.backbone, reader=learned, settings=models.SETTINGS)
     editor.edit(edited_t5.requests[:1])
     editor.settings = replace(models.SETTINGS, false_activations=0.05)
     assert editor.calibration() == calibrations[0.05]

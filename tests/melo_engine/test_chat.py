@@ -19,11 +19,13 @@ from melo_engine import (
     HiddenStates,
     Message,
     Prompt,
+    PromptSettings,
     SentenceEncoder,
 )
 from melo_engine.contexts import PARAGRAPHS, frames
 from melo_engine.encoders import default_encoder, encoder_named, installed_sentence_encoder
 from melo_engine.errors import BackboneError, PromptError
+from melo_engine.keys import KeyReader
 from tests.melo_engine import models
 
 SETTINGS = replace(models.SETTINGS, contexts=4, views=1)
@@ -38,8 +40,8 @@ TURNS = (
 
 def open_editor(backbone: Backbone, *args: object) -> Editor:
     """With the backbone's own states for keys: the sentence encoder knows no word of these."""
-    encoder = HiddenStates(backbone)
-    return Editor(backbone, *args, encoder=encoder, settings=SETTINGS)  # type: ignore[arg-type]
+    reader = KeyReader(HiddenStates(backbone))
+    return Editor(backbone, *args, reader=reader, settings=SETTINGS)  # type: ignore[arg-type]
 
 
 def ask(question: str, *before: Message) -> Conversation:
@@ -113,9 +115,9 @@ def test_whether_a_backbone_chats_can_be_set() -> None:
     with pytest.raises(BackboneError, match='chat is "sometimes"; allowed: auto, always, never'):
         models.chat_backbone(chat="sometimes")
     with pytest.raises(BackboneError, match="is a causal-lm without a chat template"):
-        Backbone.wrap(models.model("llama"), models.tokenizer(), chat="always")
+        Backbone.wrap(models.model("llama"), models.tokenizer(), prompts=PromptSettings("always"))
     with pytest.raises(BackboneError, match="is a seq2seq-lm with a chat template"):
-        Backbone.wrap(models.model("t5"), models.chat_tokenizer(), chat="always")
+        Backbone.wrap(models.model("t5"), models.chat_tokenizer(), prompts=PromptSettings("always"))
 
 
 def test_a_chat_models_answer_begins_without_a_space() -> None:
@@ -126,7 +128,9 @@ def test_a_chat_models_answer_begins_without_a_space() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
     tokenizer.chat_template = models.TEMPLATE
     model = models.model("llama")
-    chats, goes_on = (Backbone.wrap(model, tokenizer, chat=c) for c in ("auto", "never"))
+    chats, goes_on = (
+        Backbone.wrap(model, tokenizer, prompts=PromptSettings(c)) for c in ("auto", "never")
+    )
     assert tokenizer.convert_ids_to_tokens(chats.encode_target("ab")[:-1]) == ["a", "b"]
     assert tokenizer.convert_ids_to_tokens(goes_on.encode_target("ab")[:-1]) == ["Ġa", "b"]
     assert chats.decode(chats.encode_target("ab")) == goes_on.canonical("ab") == "ab"

@@ -18,6 +18,7 @@ from melo_engine import (
     EditRequest,
     EditResult,
     EditSettings,
+    PromptSettings,
     Version,
 )
 from melo_engine.errors import PromptError, RequestError, SettingsError, UnknownEdit
@@ -69,7 +70,7 @@ def test_a_bad_request_fails_with_its_reason_and_others_go_on(
 
 def test_a_prompt_longer_than_the_backbone_takes_is_refused(edited_t5: Edited) -> None:
     backbone = Backbone.wrap(
-        edited_t5.backbone.model, edited_t5.backbone.tokenizer, max_prompt_tokens=4
+        edited_t5.backbone.model, edited_t5.backbone.tokenizer, prompts=PromptSettings(max_tokens=4)
     )
     editor = Editor(backbone, settings=models.SETTINGS)
     with pytest.raises(PromptError, match="takes 4"):

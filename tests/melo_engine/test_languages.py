@@ -17,6 +17,7 @@ from config import Settings
 from execution.versions import Versions
 from melo_engine import Editor, EditRequest
 from melo_engine.contrast.corpus import corpus
+from melo_engine.keys import KeyReader
 from melo_engine.near_misses import template_of
 from tests.melo_engine import models
 from tests.melo_engine.reports import REPORTS, Report
@@ -36,9 +37,8 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     versions = Versions(settings, backbone)
     with Editor(
         backbone,
-        projection=versions.projection,
+        reader=KeyReader(versions.encoder, versions.projection),
         calibration=versions.calibration,
-        encoder=versions.encoder,
         settings=models.SETTINGS,
     ) as made:
         result = made.edit([_request(r, f"{lang}-{i}") for lang, i, r in _reports()])
@@ -130,9 +130,7 @@ def test_of_several_edits_about_one_subject_the_one_that_is_asked_answers(
         for i, report in enumerate(REPORTS[language])
         for n, text in enumerate(report.others)
     ]
-    more = Editor(
-        editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
-    )
+    more = Editor(editor.backbone, editor.version, reader=editor.reader, settings=models.SETTINGS)
     more.edit(others)
     assert [r.edit for r in more.routes([o.question for o in others])] == [o.id for o in others]
     own = [report.prompt for report in REPORTS[language]]
@@ -142,8 +140,7 @@ def test_of_several_edits_about_one_subject_the_one_that_is_asked_answers(
 def test_reports_without_a_subject_are_found_by_most_other_wordings(editor: Editor) -> None:
     more = Editor(
         editor.backbone,
-        encoder=editor.reader.encoder,
-        projection=editor.version.projection,
+        reader=editor.reader,
         calibration=editor.version.calibration,
         settings=models.SETTINGS,
         tagger=lambda: Versions(Settings(), editor.backbone).tagger,
@@ -166,7 +163,7 @@ def test_reports_without_a_subject_are_found_by_most_other_wordings(editor: Edit
 
 
 def test_a_rephrase_that_is_given_is_found_exactly(editor: Editor) -> None:
-    more = Editor(editor.backbone, editor.version, encoder=editor.reader.encoder)
+    more = Editor(editor.backbone, editor.version, reader=editor.reader)
     for language, i, report in _reports():
         more.add_wordings(f"{language}-{i}", report.rephrases[:1])
     texts = [report.rephrases[0] for _, _, report in _reports()]
@@ -176,9 +173,7 @@ def test_a_rephrase_that_is_given_is_found_exactly(editor: Editor) -> None:
 
 
 def test_in_english_other_questions_about_a_subject_stay_outside(editor: Editor) -> None:
-    more = Editor(
-        editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
-    )
+    more = Editor(editor.backbone, editor.version, reader=editor.reader, settings=models.SETTINGS)
     more.edit(
         [
             EditRequest("Who leads Wintermoor Ltd.?", "jon", subject="Wintermoor Ltd.", id="leads"),
@@ -219,7 +214,7 @@ def test_of_half_an_inferred_name_the_whole_is_taken_out(editor: Editor) -> None
             question, "jon", subject="Model 51", subject_source=subject_source, id="half"
         )
         more = Editor(
-            editor.backbone, editor.version, encoder=editor.reader.encoder, settings=models.SETTINGS
+            editor.backbone, editor.version, reader=editor.reader, settings=models.SETTINGS
         )
         more.edit([request])
         assert [r.edit for r in more.routes([question])] == ["half"]

@@ -28,6 +28,7 @@ from melo_engine import (
 )
 from melo_engine.blocks import Shard
 from melo_engine.errors import BackboneError, UnknownEdit, VersionError
+from melo_engine.keys import KeyReader
 from melo_engine.version import Wording, compact
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
@@ -319,14 +320,14 @@ def test_a_version_made_with_another_encoder_is_refused(saved: Path, tmp_path: P
         "000000000000. Install the encoder that it was made with, or make its edits anew"
     )
     with pytest.raises(VersionError, match=message):
-        Editor(backbone, version, encoder=Other(own))  # type: ignore[arg-type]
-    fresh = Editor(backbone, encoder=Other(own))  # type: ignore[arg-type]
+        Editor(backbone, version, reader=KeyReader(Other(own)))  # type: ignore[arg-type]
+    fresh = Editor(backbone, reader=KeyReader(Other(own)))  # type: ignore[arg-type]
     assert fresh.version.encoder_name == "sentence-encoder"
     with pytest.raises(VersionError, match="keys were read by hidden-states"):
         fresh.use(version)
     with pytest.raises(VersionError, match="two backbones or key projections"):
         version.merge(fresh.version)
-    assert Editor(backbone, version, encoder=own).version.id == version.id
+    assert Editor(backbone, version, reader=KeyReader(own)).version.id == version.id
     manifest = json.loads((saved / "manifest.json").read_text())
     assert manifest["encoder"] == {"name": "hidden-states", "sha256": own.content_hash}
     manifest["encoder"]["name"] = "tea-leaves"

@@ -12,6 +12,7 @@ from config import Settings, load
 from execution.context import Context, open_ledger
 from execution.versions import Versions
 from melo_engine import Editor, EditRequest
+from melo_engine.keys import KeyReader
 from registry.store import Registry
 from tasks.register import register
 from tests.conftest import make_home
@@ -76,7 +77,9 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
     settings = load(folder / "home")
     shutil.copy(empty_store, settings.paths.mlflow_db)
     versions = Versions(settings)
-    editor = Editor(versions.backbone, encoder=versions.encoder, settings=versions.edit_settings)
+    editor = Editor(
+        versions.backbone, reader=KeyReader(versions.encoder), settings=versions.edit_settings
+    )
     result = editor.edit(edits(ANSWERS))
     assert {outcome.status for outcome in result.outcomes} == {"trained"}, result.outcomes
     versions.save(result.version)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Editor, EditRequest
+from melo_engine import Editor, EditRequest, HiddenStates
 from melo_engine.contrast import LearningRecipe, learn_projection
 from melo_engine.contrast.corpus import corpus
 from melo_engine.contrast.learning import known_relations
@@ -103,7 +103,11 @@ def test_a_projection_from_before_any_relation_was_known_keeps_its_name(knowing)
 def test_an_editor_with_learned_keys_edits_and_reloads(
     edited_t5: Edited, learned, tmp_path: Path
 ) -> None:
-    editor = Editor(edited_t5.backbone, projection=learned, settings=models.SETTINGS)
+    editor = Editor(
+        edited_t5.backbone,
+        reader=KeyReader(HiddenStates(edited_t5.backbone), learned),
+        settings=models.SETTINGS,
+    )
     requests = models.requests("t5", 2)
     editor.edit(requests)
     editor.save(tmp_path / "version")

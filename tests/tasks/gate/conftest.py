@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.tiny import untrained_t5, word_tokenizer
-from melo_engine import Backbone, Editor, EditRequest, EditSettings, Version
+from melo_engine import Backbone, Editor, EditRequest, EditSettings, PromptSettings, Version
 from tasks.gate import AnswerCache, Thresholds
 
 RELATIONS = {
@@ -58,7 +58,7 @@ def tiny_backbone() -> Backbone:
     """A new small T5 with random weights, always the same ones."""
     tokenizer = tiny_tokenizer()
     model = untrained_t5(len(tokenizer))
-    return Backbone.wrap(model, tokenizer, max_prompt_tokens=64)
+    return Backbone.wrap(model, tokenizer, prompts=PromptSettings(max_tokens=64))
 
 
 @dataclass(frozen=True)
