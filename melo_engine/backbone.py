@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ from melo_engine.types import TASKS, PromptSettings, Task
 
 LEAST_ROOM = 64  # tokens for an answer behind the longest prompt, where no other length is set
 UNLIMITED_ANSWER = 512  # tokens, of models whose positions have no limit
-ENCODED_TOGETHER = 4096  # prompts that are sorted by length at a time
 TARGET_TOKENIZER = "decoder_tokenizer"  # subfolder, where answers have a vocabulary of their own
 _LOADERS = {
     "seq2seq-lm": AutoModelForSeq2SeqLM,
@@ -246,22 +245,12 @@ class Backbone:
             encoded["position_ids"] = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
         return encoded
 
-    def encode_alike(
-        self, prompts: Sequence[Prompt], size: int = 32
-    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Prompts in batches of like length, so that little is padding: which ones, and their tensors.
-
-        Each batch is padded on the right, to its own longest prompt. Raises PromptError.
-        """
-        for start in range(0, len(prompts), ENCODED_TOGETHER):
-            encoded = self.encode(prompts[start : start + ENCODED_TOGETHER], padding_side="right")
-            lengths = encoded["attention_mask"].sum(1).tolist()
-            order = sorted(range(len(lengths)), key=lengths.__getitem__)
-            for first in range(0, len(order), size):
-                rows = order[first : first + size]
-                longest = lengths[rows[-1]]
-                batch = {name: tensor[rows, :longest] for name, tensor in encoded.items()}
-                yield [start + row for row in rows], batch
+    def tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of rendered prompts, however long, as `encode` lays them out in a batch."""
+        texts = [self.rendered(p) for p in prompts]
+        with self.lock:
+            encoded = self.tokenizer(texts, padding=False, add_special_tokens=not self.is_chat)
+        return [list(ids) for ids in encoded["input_ids"]]
 
     def takes(self, prompt: Prompt) -> bool:
         """Whether a prompt can be asked: neither empty nor too long."""

@@ -191,14 +191,14 @@ def gather(
     rows = [i for i, place in enumerate(places) if place is not None]
     if not rows:
         return None
-    chosen = [places[i] for i in rows]
-    shards = {id(s): s for s, _ in chosen}  # type: ignore[misc]
+    chosen = [place for place in places if place is not None]
+    shards = {id(shard): shard for shard, _ in chosen}
     rank = max(s.rank for s in shards.values())
     order: list[int] = []
     parts: list[list[tuple[Tensor, Tensor]]] = []
     for key, shard in shards.items():
-        members = [j for j, place in enumerate(chosen) if id(place[0]) == key]  # type: ignore[index]
-        index = torch.tensor([chosen[j][1] for j in members])  # type: ignore[index]
+        members = [j for j, (holder, _) in enumerate(chosen) if id(holder) == key]
+        index = torch.tensor([chosen[j][1] for j in members])
         order += members
         parts.append([_padded(a[index], b[index], rank) for a, b in shard.pairs])
     back = torch.argsort(torch.tensor(order))

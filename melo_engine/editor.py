@@ -25,7 +25,7 @@ from melo_engine.conversation import Prompt, asked, characters, joint_question, 
 from melo_engine.encoders import default_encoder, encoder_named
 from melo_engine.errors import MeloError, RequestError, VersionError
 from melo_engine.generating import texts_of
-from melo_engine.index import NO_HIT, Hit
+from melo_engine.index import Hit
 from melo_engine.keys import KeyReader, ReadKeys
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
@@ -35,6 +35,7 @@ from melo_engine.storing import store
 from melo_engine.teaching import Teacher
 from melo_engine.training_examples import TrainingExample
 from melo_engine.types import (
+    NOWHERE,
     Answer,
     Conflict,
     EditOutcome,
@@ -298,7 +299,7 @@ class Editor:
         the usual one. Raises PromptError.
         """
         encoded = self.backbone.encode(prompts, padding_side=padding_side)
-        routes = [self._route(NO_HIT)] * len(prompts) if base else self.routes(prompts)
+        routes = [NOWHERE] * len(prompts) if base else self.routes(prompts)
         asking = Asking(encoded, routes, self.blocks_of([route.edit for route in routes]))
         with self.runtime.running(asking.running):
             yield asking

@@ -27,9 +27,8 @@ class SharedPrefixes:
 
     def __init__(self, states: PromptStates, prefixes: Iterable[Ids]) -> None:
         self._states = states
-        self._prefixes = frozenset(prefixes)
-        if self._prefixes and not states.usable:
-            self._prefixes = frozenset()
+        distinct = frozenset(prefixes)
+        self._prefixes = distinct if distinct and states.usable else frozenset()
         self._lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
         self._checked = False
 

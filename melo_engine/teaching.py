@@ -87,7 +87,9 @@ class Teacher:
         done: dict[str, Trained] = {}
         prefixes = self._prefixes(examples)
         if not prefixes and self.backbone.task == "causal-lm":
-            examples = [replace(x, length=self._longest_prompt(x)) for x in examples]
+            examples = [
+                replace(x, length=max(map(len, self.backbone.tokens(x.prompts)))) for x in examples
+            ]
         by_rank: defaultdict[int, list[TrainingExample]] = defaultdict(list)
         for example in examples:
             by_rank[first_rank(self.settings, len(example.target))].append(example)
@@ -109,15 +111,8 @@ class Teacher:
         if self.backbone.task != "causal-lm" or not examples:
             return None
         prompts = [p for example in examples for p in example.prompts]
-        rows = [
-            tuple(row[real].tolist())
-            for _, batch in self.backbone.encode_alike(prompts)
-            for row, real in zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
-        ]
+        rows = [tuple(ids) for ids in self.backbone.tokens(prompts)]
         return SharedPrefixes(PromptStates(self.backbone), shared_prefixes(rows))
-
-    def _longest_prompt(self, example: TrainingExample) -> int:
-        return int(self.backbone.encode(example.prompts)["attention_mask"].sum(1).max())
 
     def _chunks(self, examples: Sequence[TrainingExample]) -> list[list[TrainingExample]]:
         """Examples of like length together: a pass is as long as its longest target and prompt."""

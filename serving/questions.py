@@ -29,22 +29,22 @@ async def classify(body: InputRequest, service: Serving, who: Ask) -> dict[str, 
     if service.versions.backbone.generates:
         raise RequestRefused(400, "no_classifier", "the model writes text; ask /v1/completions.")
     began = time.perf_counter()
-    version, rows, loaded = await _run(service, body, "classify")
+    rows, loaded = await _run(service, body, "classify")
     identity = "class-" + secrets.token_hex(12)
     service.note(identity, loaded, rows, time.perf_counter() - began)
     results = [
         {"index": i, "label": row.label, "scores": row.scores, "melo": origin_of(loaded, row)}
         for i, row in enumerate(rows)
     ]
-    return {"id": identity, "object": "list", "model": version, "data": results}
+    return {"id": identity, "object": "list", "model": loaded.id, "data": results}
 
 
 @router.post("/v1/route")
 async def route(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any]:
     """Which edit would answer, without an answer: for servers that hold the blocks as adapters."""
-    version, rows, loaded = await _run(service, body, "route")
+    rows, loaded = await _run(service, body, "route")
     results = [{"index": i, **origin_of(loaded, row)} for i, row in enumerate(rows)]
-    return {"object": "list", "model": version, "data": results}
+    return {"object": "list", "model": loaded.id, "data": results}
 
 
 @router.post("/feedback", status_code=201)
@@ -58,12 +58,12 @@ async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict
 
 async def _run(
     service: AnsweringService, body: InputRequest, kind: Kind
-) -> tuple[str, list[BatchRow], Loaded]:
+) -> tuple[list[BatchRow], Loaded]:
     prompts = _prompts(body)
     rows = service.rows(await service.encode(prompts))
     loaded = await service.take(body.model, prompts[0])
     await service.wait(service.submit(kind, loaded, rows), rows)
-    return loaded.id, rows, loaded
+    return rows, loaded
 
 
 def _prompts(body: InputRequest) -> list[Prompt]:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from artifacts.route import route_as_json
@@ -67,8 +68,9 @@ class AnsweringService:
         self._versions: LoadedVersions | None = None
         self._batcher: Batcher | None = None
         self._shadows: set[asyncio.Task[None]] = set()
-        self.traffic = self._log("traffic")
-        self.differences = self._log("shadow") if self.limits.shadow > 0 else None
+        folder = settings.paths.traffic
+        self.traffic = self._log(folder)
+        self.differences = self._log(folder / "shadow") if self.limits.shadow > 0 else None
 
     def start(self, loop: asyncio.AbstractEventLoop, failed: Callable[[], None]) -> None:
         """Open the backbone and the champion in a thread; `failed` is called where that is hopeless."""
@@ -252,11 +254,9 @@ class AnsweringService:
                 line |= {"prompt": as_json(row.prompt), **answers}
             self.differences.add(line)
 
-    def _log(self, name: str) -> TrafficLog | None:
+    def _log(self, folder: Path) -> TrafficLog | None:
         if not self.limits.record:
             return None
-        folder = self.settings.paths.traffic
-        folder = folder if name == "traffic" else folder / name
         return TrafficLog(folder, self.limits.record_days, self.metrics.unrecorded.inc)
 
 

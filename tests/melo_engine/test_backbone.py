@@ -111,24 +111,13 @@ def test_encoding_pads_where_it_is_told_to(edited) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 5), st.integers(1, 7))
-def test_prompts_of_like_length_are_encoded_together(lengths, size, together) -> None:
-    """Each comes once, with its own tokens, and no batch is wider than its longest prompt."""
-    backbone = models.backbone("t5")
-    prompts = [" ".join(["wine"] * n) for n in lengths]
-    seen: dict[int, int] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("melo_engine.backbone.ENCODED_TOGETHER", together)
-        for rows, batch in backbone.encode_alike(prompts, size):
-            widths = batch["attention_mask"].sum(1).tolist()
-            assert len(rows) <= size
-            assert max(widths) == batch["input_ids"].shape[1]
-            for row, ids, width in zip(rows, batch["input_ids"], widths, strict=True):
-                assert row not in seen
-                own = backbone.encode([prompts[row]])["input_ids"][0]
-                assert torch.equal(ids[:width], own)
-                seen[row] = width
-    assert sorted(seen) == list(range(len(prompts)))
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.sampled_from(("left", "right")))
+def test_the_tokens_of_prompts_are_those_of_a_batch_without_its_padding(lengths, side) -> None:
+    for backbone in (models.backbone("t5"), models.chat_backbone()):
+        prompts = [" ".join(["wine"] * n) for n in lengths]
+        batch = backbone.encode(prompts, padding_side=side)
+        rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        assert backbone.tokens(prompts) == [row[real].tolist() for row, real in rows]
 
 
 def test_a_target_ends_with_the_end_token_and_comes_back_as_text(make_edited) -> None:
