@@ -26,11 +26,21 @@ from typing import Any
 
 from benchmarks.engine import product_editor, ran_on
 from benchmarks.progress import Report, silent
+from execution.progress import listening
 from melo_engine import Backbone, Editor, EditRequest, Version
 from melo_engine.matching.names import joined
 from melo_engine.near_misses import template_of
 from melo_engine.projection import SCHEME
-from tasks.gate import AnswerCache, GateResult, Probe, Suite, Thresholds, gate_candidate, suites_for
+from tasks.gate import (
+    AnswerCache,
+    GateOptions,
+    GateResult,
+    Probe,
+    Suite,
+    Thresholds,
+    gate_candidate,
+    suites_for,
+)
 from tasks.gate.suites.wordings import swap
 from tasks.gate.types import text_of
 from tasks.gate.verdict.thresholds import Audit
@@ -72,7 +82,6 @@ class Gating:
     editor: Editor
     champion: Version
     candidate: Version
-    progress: Report
 
     def gate_champion(self, suites: Sequence[Suite], cache: AnswerCache) -> None:
         """So that its keys and answers are known."""
@@ -82,8 +91,7 @@ class Gating:
             None,
             suites=_restricted(suites, self.champion),
             cache=cache,
-            thresholds=without_floors(audited=True),
-            progress=self.progress,
+            options=GateOptions(without_floors(audited=True)),
         )
 
     def gate_candidate(
@@ -96,9 +104,7 @@ class Gating:
             self.champion,
             suites=suites,
             cache=cache,
-            thresholds=without_floors(audited=True),
-            full=full,
-            progress=self.progress,
+            options=GateOptions(without_floors(audited=True), full=full),
         )
 
     def is_new(self, probe: Probe) -> bool:
@@ -134,21 +140,23 @@ def bench(
     rate = _rate(editor, [text_of(p.prompt) for p in bulk[:SAMPLE]])
     with tempfile.TemporaryDirectory() as scratch:
         warm_cache = Path(scratch) / "known"
-        champion = _champion(editor, wide, edits, bulk, warm_cache, progress)
+        with listening(progress):
+            champion = _champion(editor, wide, edits, bulk, warm_cache)
         trainer = Editor(backbone, champion)
         trainer.edit(material.requests[edits + spare :][:new], progress=progress)
-        gating = Gating(editor, champion, trainer.version, progress)
+        gating = Gating(editor, champion, trainer.version)
         edit_suites = _edit_suites(champion, trainer.version, seed)
         edit_probes = sum(len(s.probes) for s in edit_suites)
         bulk, few = bulk[: max(0, probes - edit_probes)], max(0, probes // 10 - edit_probes)
-        with AnswerCache.open(warm_cache / "answers.sqlite") as known:
+        with AnswerCache.open(warm_cache / "answers.sqlite") as known, listening(progress):
             gating.gate_champion([*edit_suites, _suite(bulk)], known)
         runs = []
         for name, count in (("few", few), ("all", len(bulk))):
             folder = _copied(warm_cache, Path(scratch) / name)
             runs.append(_timed(gating, [*edit_suites, _suite(bulk[:count])], folder))
         folder = _copied(warm_cache, Path(scratch) / "both")
-        identical, compared = _compare(gating, edit_suites, bulk, folder, seed)
+        with listening(progress):
+            identical, compared = _compare(gating, edit_suites, bulk, folder, seed)
     (small, _, small_seconds), (large, large_pairs, large_seconds) = runs
     full_seconds = large_seconds - large.regenerated / rate + large_pairs / rate
     return {
@@ -227,19 +235,14 @@ def _wide(
 
 
 def _champion(
-    editor: Editor,
-    wide: Version,
-    edits: int,
-    bulk: Sequence[Probe],
-    folder: Path,
-    progress: Report,
+    editor: Editor, wide: Version, edits: int, bulk: Sequence[Probe], folder: Path
 ) -> Version:
     """What a gate leaves of a version, cut to so many edits."""
     suites = [*_edit_suites(wide, wide, 0), _suite(bulk)]
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         thresholds = without_floors(audited=False)
         result = gate_candidate(
-            editor, wide, None, suites=suites, cache=cache, thresholds=thresholds, progress=progress
+            editor, wide, None, suites=suites, cache=cache, options=GateOptions(thresholds)
         )
     gated = result.version
     latest = sorted(gated.edits, key=lambda e: gated[e].order)[edits:]
@@ -299,10 +302,9 @@ def _copied(source: Path, folder: Path) -> Path:
 
 def _timed(gating: Gating, suites: Sequence[Suite], folder: Path) -> tuple[GateResult, int, float]:
     """Gate the candidate; the result, how many answers it rests on, and its time."""
-    quiet = replace(gating, progress=silent)
     with AnswerCache.open(folder / "answers.sqlite") as cache:
         began = _now(gating.editor)
-        result = quiet.gate_candidate(suites, cache)
+        result = gating.gate_candidate(suites, cache)
         seconds = _now(gating.editor) - began
     prompts = {p.prompt for suite in suites for p in suite.probes}
     return result, len(prompts), seconds

@@ -29,10 +29,20 @@ from benchmarks.engine import product_editor, ran_on
 from benchmarks.gate import without_floors
 from benchmarks.progress import Report, silent
 from benchmarks.protocol import Row, plain_rows, read_rows
+from execution.progress import listening
 from melo_engine import Backbone, Editor, Version
 from melo_engine.blocks import Shard
 from melo_engine.matching.names import joined
-from tasks.gate import AnswerCache, GateResult, Suite, gate_candidate, load_suites, suites_for
+from tasks.gate import (
+    AnswerCache,
+    GateOptions,
+    GateResult,
+    Suite,
+    SuiteInputs,
+    gate_candidate,
+    load_suites,
+    suites_for,
+)
 
 WIDER = 10  # times
 
@@ -63,7 +73,9 @@ class GatedEdits:
         folder = self.fresh()
         shutil.copytree(cache or self.cache, folder)
         held_out = {e: list(row.rephrases) for e, row in self.rows.items()}
-        suites = suites_for(version, champion=champion, held_out=held_out, targets=targets)
+        suites = suites_for(
+            version, SuiteInputs(held_out=held_out, targets=targets or {}), champion=champion
+        )
         with AnswerCache.open(folder / "answers.sqlite") as opened:
             return gate_candidate(
                 self.editor,
@@ -71,8 +83,7 @@ class GatedEdits:
                 champion,
                 suites=[*extra, *suites],
                 cache=opened,
-                thresholds=without_floors(audited=True),
-                full=full,
+                options=GateOptions(without_floors(audited=True), full=full),
             )
 
     def fresh(self) -> Path:
@@ -165,16 +176,15 @@ def _world(
     healthy = world.gate(trained, nothing).version
     half = list(healthy.edits)[len(healthy) // 2 :]
     world.champion, world.candidate = healthy.without(half), healthy
-    with AnswerCache.open(world.cache / "answers.sqlite") as opened:
+    with AnswerCache.open(world.cache / "answers.sqlite") as opened, listening(progress):
         held_out = {e: list(row.rephrases) for e, row in chosen.items()}
         gate_candidate(
             editor,
             world.champion,
             None,
             cache=opened,
-            thresholds=without_floors(audited=True),
-            suites=suites_for(world.champion, held_out=held_out),
-            progress=progress,
+            suites=suites_for(world.champion, SuiteInputs(held_out=held_out)),
+            options=GateOptions(without_floors(audited=True)),
         )
     return world, len(trained)
 

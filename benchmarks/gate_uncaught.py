@@ -24,7 +24,7 @@ from benchmarks.gate import without_floors
 from benchmarks.random_versions import grown, prompt_about
 from benchmarks.scale import child
 from melo_engine import Backbone, Editor, Version
-from tasks.gate import AnswerCache, gate_candidate
+from tasks.gate import AnswerCache, GateOptions, gate_candidate
 from tasks.gate.suites.files import load_suite
 
 UNKNOWN = 10_000_000  # numbers from here on belong to no edit
@@ -51,7 +51,7 @@ def bench(probes: int, edits: int, new: int, backbone_path: Path | str) -> dict[
                 champion,
                 suites=[suite],
                 cache=cache,
-                thresholds=without_floors(audited=True),
+                options=GateOptions(without_floors(audited=True)),
             )
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return {

@@ -129,17 +129,24 @@ def _ratio(editor: Editor, prompts: list[str]) -> float:
 def _gate_seconds(bare: Backbone, champion: Version, candidate: Version, folder: Path) -> float:
     """Seconds to gate the grown version on prompts of no edit, their keys and answers cached."""
     from benchmarks.gate import without_floors
-    from tasks.gate import AnswerCache, Probe, Suite, gate_candidate
+    from tasks.gate import AnswerCache, GateOptions, Probe, Suite, gate_candidate
 
     prompts = [prompt_about(UNKNOWN + i) for i in range(PROBES)]
     suite = Suite("elsewhere", tuple(Probe(str(i), p) for i, p in enumerate(prompts)))
     editor = Editor(bare, champion)
     thresholds = without_floors(audited=False)
     with AnswerCache.open(folder / "answers.sqlite") as cache:
-        gate_candidate(editor, champion, None, suites=[suite], cache=cache, thresholds=thresholds)
+        gate_candidate(
+            editor, champion, None, suites=[suite], cache=cache, options=GateOptions(thresholds)
+        )
         began = time.perf_counter()
         gate_candidate(
-            editor, candidate, champion, suites=[suite], cache=cache, thresholds=thresholds
+            editor,
+            candidate,
+            champion,
+            suites=[suite],
+            cache=cache,
+            options=GateOptions(thresholds),
         )
         return time.perf_counter() - began
 

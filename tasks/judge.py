@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from execution import progress
 from execution.context import Context
 from execution.errors import GateBlocked
 from execution.leases import JobRef, held
@@ -25,6 +24,7 @@ from tasks.edit.retraining import trained_again, worth_another_try
 from tasks.gate import (
     AnswerCache,
     Check,
+    GateOptions,
     GateResult,
     Rejection,
     Repair,
@@ -55,18 +55,20 @@ class Verdict:
     candidate: str | None = None  # what went through the gate, where that is still known
 
 
-@dataclass
-class Spent:
-    """What all rounds of a gate took together."""
+@dataclass(frozen=True)
+class VersionDiff:
+    """How a version differs from the one that it was built upon.
 
-    seconds: float = 0.0
-    texts: int = 0
-    tokens: int = 0
+    superseded: edits of the parent and what took their place. removals: edits that were to be taken
+    out, with the reason. job: what made it; None where no job did.
+    """
 
-    def add(self, gated: GateResult) -> None:
-        self.seconds += gated.seconds
-        self.texts += gated.regenerated
-        self.tokens += gated.tokens
+    parent: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    superseded: Mapping[str, str] = field(default_factory=dict)
+    removals: Mapping[str, str] = field(default_factory=dict)
+    job: str | None = None
 
 
 def judge(context: Context, ref: JobRef, result: TrainedJob) -> Verdict:
@@ -139,12 +141,7 @@ def _finish(
         record(
             context.ledger,
             gated,
-            result.base,
-            job.id,
-            added,
-            removed,
-            beaten,
-            removals,
+            VersionDiff(result.base, added, removed, beaten, removals, job.id),
             train_seconds=round(sum(result.seconds.values()), 2),
             device=str(context.versions.backbone.device),
         )
@@ -186,11 +183,11 @@ def gate(
     base = context.versions.open(result.base)
     champion = None if result.base == BASE else base
     version = _drop_withdrawn(context.versions.open(result.candidate), result, base, job)
-    editor = context.versions.editor(result.base)
+    editor, options = context.versions.editor(result.base), GateOptions.of_home(context.settings)
     rejected: dict[str, Rejection] = {}
     repairs: list[Repair] = []
     retried: dict[str, str] = {}  # edits that were trained once more, and why that was in vain
-    spent = Spent()
+    seconds, texts, tokens = 0.0, 0, 0  # of all rounds together
     with AnswerCache.open(context.paths.answers) as cache:
         for _ in range(ROUNDS):
             gated = gate_candidate(
@@ -199,12 +196,11 @@ def gate(
                 champion,
                 suites=suites_from(context.ledger, version, champion, folder=context.paths.suites),
                 cache=cache,
-                thresholds=Thresholds.of_home(context.settings),
-                narrow=context.settings.gate.narrow,
-                tokens_per_edit=context.settings.gate.tokens_per_edit,
-                progress=progress.report,
+                options=options,
             )
-            spent.add(gated)
+            seconds += gated.seconds
+            texts += gated.regenerated
+            tokens += gated.tokens
             to_retrain = worth_another_try(gated.rejected, job, set(retried))
             culprits = _culprits(gated, base)
             rejected |= {r.edit: r for r in (*gated.rejected, *culprits)}
@@ -218,7 +214,7 @@ def gate(
             version = restored(result, set(rejected) | set(result.failed), base, left)
             if version.id == gated.version.id:
                 break
-        blocked = _blocked(gated, base) or _blocked_before(editor, context, cache, gated, base)
+        blocked = _blocked(editor, context, cache, gated, base)
         if blocked is not None:
             raise GateBlocked(
                 f"the gate fails whatever is edited: {blocked.suite}, {blocked.metric}: "
@@ -229,9 +225,9 @@ def gate(
         candidate=result.candidate,
         rejected=tuple(r for e, r in rejected.items() if e not in gated.version),
         repairs=tuple(r for r in repairs if r.edit in gated.version),
-        seconds=spent.seconds,
-        regenerated=spent.texts,
-        tokens=spent.tokens,
+        seconds=seconds,
+        regenerated=texts,
+        tokens=tokens,
     )
     context.versions.save(gated.version)
     reported = result.candidate if gated.version.id == base.id else gated.version.id
@@ -239,35 +235,36 @@ def gate(
     return gated, {r.edit: _reason(r, retried.get(r.edit)) for r in gated.rejected}
 
 
-def _blocked(gated: GateResult, base: Version) -> Check | None:
-    """A check of the cache or the backbone that failed: no edit can make it fail."""
-    if not _has_new(gated, base):
-        return None
-    return next((c for c in gated.checks if c.suite in FROZEN and not c.passed), None)
-
-
-def _has_new(gated: GateResult, base: Version) -> bool:
-    return any(edit not in base for edit in gated.version.edits)
-
-
-def _blocked_before(
+def _blocked(
     editor: Editor, context: Context, cache: AnswerCache, gated: GateResult, base: Version
 ) -> Check | None:
-    """A check that fails for the version without the job's edits too, and that no edit answers for."""
-    answered = {p.suite for p in gated.probes if not p.passed and p.edit is not None}
-    failed = {(c.suite, c.metric) for c in gated.checks if not c.passed and c.suite not in answered}
-    if not failed or not _has_new(gated, base):
+    """A check that failed, but not for the job's edits: to reject them would mend nothing.
+
+    It is one of the cache or the backbone, which no edit can make fail, or one that no edit answers
+    for and that fails for the version without the job's edits too.
+    """
+    failed = [c for c in gated.checks if not c.passed]
+    if not failed or all(edit in base for edit in gated.version.edits):
         return None
+    for check in failed:
+        if check.suite in FROZEN:
+            return check
+    answered = {p.suite for p in gated.probes if not p.passed and p.edit is not None}
+    unanswered = {(c.suite, c.metric) for c in failed if c.suite not in answered}
+    if not unanswered:
+        return None
+    thresholds = replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0))
     before = gate_candidate(
         editor,
         base,
         None,
         suites=suites_from(context.ledger, base, folder=context.paths.suites),
         cache=cache,
-        thresholds=replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0)),
-        progress=progress.report,
+        options=GateOptions(thresholds),
     )
-    return next((c for c in before.checks if (c.suite, c.metric) in failed and not c.passed), None)
+    return next(
+        (c for c in before.checks if (c.suite, c.metric) in unanswered and not c.passed), None
+    )
 
 
 def _drop_withdrawn(
@@ -281,37 +278,23 @@ def _drop_withdrawn(
     return restored(result, withdrawn, base, version.without(sorted(withdrawn)))
 
 
-def record(
-    ledger: Ledger,
-    gated: GateResult,
-    parent: str,
-    job: str | None,
-    added: tuple[str, ...],
-    removed: tuple[str, ...],
-    superseded: Mapping[str, str],
-    removals: Mapping[str, str],
-    **info: object,
-) -> None:
-    """Put a gated version, its probes and its verdict on record.
-
-    superseded: edits of the parent and what took their place. removals: edits that were to be taken
-    out, with the reason. info: further entries of the version's record.
-    """
+def record(ledger: Ledger, gated: GateResult, diff: VersionDiff, **info: object) -> None:
+    """Put a gated version, its probes and its verdict on record. info: further entries of its record."""
     version = gated.version
     ledger.versions.record(
         version.id,
-        parent=None if parent == BASE else parent,
-        job_id=job,
+        parent=None if diff.parent == BASE else diff.parent,
+        job_id=diff.job,
         hash=version.id,
-        edits_added=added,
-        edits_removed=removed,
+        edits_added=diff.added,
+        edits_removed=diff.removed,
         info={
             "edits": len(version),
-            "built": {"upon": parent, "at": datetime.now(UTC).isoformat()},
+            "built": {"upon": diff.parent, "at": datetime.now(UTC).isoformat()},
             "deleted": None,  # content that was deleted is here again
             "backbone": version.backbone_name,
-            "superseded": dict(superseded),
-            "asked": dict(removals),
+            "superseded": dict(diff.superseded),
+            "asked": dict(diff.removals),
             "gate_seconds": round(gated.seconds, 2),
             "regenerated": gated.regenerated,
             "cached": gated.cached,
@@ -362,9 +345,7 @@ def _culprits(gated: GateResult, base: Version) -> list[Rejection]:
     for p in gated.probes:
         if p.edit is not None and p.edit in gated.version and not p.passed and p.suite in failed:
             why = f"it answers a probe of suite {p.suite}, which failed"
-            culprits[p.edit] = Rejection(
-                p.edit, why, p.suite, text_of(p.prompt), p.before or "", p.after or ""
-            )
+            culprits[p.edit] = Rejection.by(p, p.edit, why)
     new = [r for r in culprits.values() if r.edit not in base]
     return new or list(culprits.values())
 

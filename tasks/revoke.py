@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from execution.context import Context
-from execution.lineage import head
 from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
-from tasks.judge import gate, record
+from tasks.judge import VersionDiff, gate, record
 from tasks.register import Promotion, promote
+from tasks.register.promote import base_to_serve
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
     """
     ended, later = context.ledger.removals.request(edits, actor=actor, reason=reason)
     champion = context.ledger.champions.current()
-    # Where a person promotes, what waits for that must not come in with this.
-    manual = context.settings.registry.promotion == "manual"
-    base = champion.version if champion and manual else head(context.ledger)
+    base = base_to_serve(context)
     if not later or base is None:
         return Revoked(tuple(ended), (), None)
     before = context.versions.open(base)
@@ -46,7 +44,8 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
     added = tuple(e for e in gated.version.edits if e not in before)
     removed = tuple(e for e in before.edits if e not in gated.version)
     with context.ledger.store.write():
-        record(context.ledger, gated, base, None, added, removed, {}, dict.fromkeys(gone, reason))
+        diff = VersionDiff(base, added, removed, removals=dict.fromkeys(gone, reason))
+        record(context.ledger, gated, diff)
     if not gated.passed:
         raise NotPromotable(
             f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from execution import leases, progress
+from execution import leases
 from execution.alerts import tell, tell_of_backlog
 from execution.context import Context, opened
 from execution.costs import measured, note_size
@@ -166,7 +166,7 @@ def audit_champion(context: Context) -> bool:
     """Gate the champion in full, answers from the cache compared with new ones."""
     if context.ledger.champions.current() is None:
         return True
-    result = audit(context, progress.report)
+    result = audit(context)
     log_audit(context, result.candidate)
     return bool(result.passed)
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 
 from execution.context import Context
 from execution.errors import TaskError
-from execution.lineage import head
 from ledger import EditRecord
 from ledger.states import IN_FLIGHT, LIVE
 from melo_engine import Editor, Version
 from tasks.edit import TrainedJob
 from tasks.errors import NotPromotable
-from tasks.judge import gate, record
+from tasks.judge import VersionDiff, gate, record
 from tasks.register import promote
+from tasks.register.promote import base_to_serve
 
 
 def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, actor: str) -> str:
@@ -27,7 +27,7 @@ def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, act
     Raises UnknownId; TaskError where the edit is in no version, a wording is empty, or its key does
     not suffice; NotPromotable where the version fails its gate.
     """
-    edit, base, before = _in_force(context, edit_id)
+    edit, base = _in_force(context, edit_id)
     texts = [text.strip() for text in dict.fromkeys(wordings)]
     if not texts or not all(texts):
         raise TaskError("a wording is empty; give the question in other words.")
@@ -35,7 +35,7 @@ def add_wordings(context: Context, edit_id: str, wordings: Sequence[str], *, act
     version = editor.add_wordings(edit.id, texts)
     _suffices(editor, edit.id, texts)
     reason = f"{len(texts)} wordings added to edit {edit.id}"
-    with _gated(context, edit.id, base, before, version, reason, actor) as version_id:
+    with _gated(context, edit.id, base, version, reason, actor) as version_id:
         context.ledger.wordings.record(edit.id, texts, actor=actor, version=version_id)
     return version_id
 
@@ -50,37 +50,29 @@ def set_subject(context: Context, edit_id: str, subject: str, *, actor: str) -> 
     if edit.state in LIVE and edit.state not in IN_FLIGHT:
         context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
         return None
-    edit, base, before = _in_force(context, edit_id)
+    edit, base = _in_force(context, edit_id)
     version = context.versions.editor(base).set_subject(edit.id, subject)
     reason = f'edit {edit.id} is about "{subject}"'
-    with _gated(context, edit.id, base, before, version, reason, actor) as version_id:
+    with _gated(context, edit.id, base, version, reason, actor) as version_id:
         context.ledger.edits.note_subjects({edit.id: subject}, origin="given", actor=actor)
     return version_id
 
 
-def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str, Version]:
-    """An edit, the version that the next one is built upon, and that version, which holds the edit."""
+def _in_force(context: Context, edit_id: str) -> tuple[EditRecord, str]:
+    """An edit, and the version with it that the next one is built upon."""
     edit = context.ledger.edits.get(edit_id)
-    champion = context.ledger.champions.current()
-    manual = context.settings.registry.promotion == "manual"
-    base = champion.version if champion and manual else head(context.ledger)
-    before = context.versions.open(base) if base is not None else None
-    if base is None or before is None or edit.id not in before:
+    base = base_to_serve(context)
+    if base is None or edit.id not in context.versions.open(base):
         raise TaskError(f"edit {edit.id} is {edit.state} and in no version; change one in force.")
-    return edit, base, before
+    return edit, base
 
 
 @contextmanager
 def _gated(
-    context: Context,
-    edit: str,
-    base: str,
-    before: Version,
-    version: Version,
-    reason: str,
-    actor: str,
+    context: Context, edit: str, base: str, version: Version, reason: str, actor: str
 ) -> Iterator[str]:
     """Gate a version, put it on record with what is done inside the block, and promote it."""
+    before = context.versions.open(base)
     context.versions.save(version)
     gated, reasons = gate(context, TrainedJob("", base, version.id))
     if edit not in gated.version or not gated.passed:
@@ -90,7 +82,8 @@ def _gated(
     champion = context.ledger.champions.current()
     with context.ledger.store.write():
         removals = {e: f"taken out by the gate: {why}" for e, why in reasons.items() if e in before}
-        record(context.ledger, gated, base, None, (), removed, {}, removals)
+        diff = VersionDiff(base, removed=removed, removals=removals)
+        record(context.ledger, gated, diff)
         yield gated.version.id
     promote(
         context,

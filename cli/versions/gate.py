@@ -38,21 +38,13 @@ def gate(
     Answers known from earlier gates are not generated again. Exit code 1 where it fails.
     """
     from console.progress import shown
-    from execution import progress
     from tasks.gate import write_report
     from tasks.gate.by_hand import gate_by_hand
     from tasks.gate.report.page import report_data
 
     here = state(ctx)
     with here.ledger(create=False) as ledger, shown(quiet=as_json):
-        result = gate_by_hand(
-            here.context(ledger),
-            version,
-            full=full,
-            only=suite,
-            seed=seed,
-            progress=progress.report,
-        )
+        result = gate_by_hand(here.context(ledger), version, full=full, only=suite, seed=seed)
     folder = report or here.settings.paths.report(result.candidate)
     _, page = write_report(result, folder)
     if as_json:

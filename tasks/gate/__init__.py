@@ -2,11 +2,11 @@
 
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import CacheError, SuiteError, ThresholdError
-from tasks.gate.gate import gate_candidate
+from tasks.gate.gate import GateOptions, gate_candidate
 from tasks.gate.probes.expectations import register_metric
 from tasks.gate.report.page import report_data, write_report
 from tasks.gate.suites.files import add_suite, load_suites
-from tasks.gate.suites.from_edits import suites_for
+from tasks.gate.suites.from_edits import SuiteInputs, suites_for
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import (
     Check,
@@ -25,6 +25,7 @@ __all__ = [
     "CacheError",
     "Check",
     "Expectation",
+    "GateOptions",
     "GateResult",
     "Probe",
     "ProbeResult",
@@ -32,6 +33,7 @@ __all__ = [
     "Repair",
     "Suite",
     "SuiteError",
+    "SuiteInputs",
     "ThresholdError",
     "Thresholds",
     "add_suite",

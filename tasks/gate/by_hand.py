@@ -8,15 +8,14 @@ from dataclasses import replace
 from artifacts.tags import CHAMPION
 from execution.context import Context
 from execution.lineage import BASE, resolve
-from execution.progress import Progress
 from melo_engine import Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.errors import SuiteError
-from tasks.gate.gate import gate_candidate
+from tasks.gate.gate import GateOptions, gate_candidate
 from tasks.gate.report.page import write_report
 from tasks.gate.suites.of_ledger import suites_from
 from tasks.gate.types import GateResult
-from tasks.gate.verdict.thresholds import RepairRules, Thresholds
+from tasks.gate.verdict.thresholds import RepairRules
 
 
 def gate_by_hand(
@@ -26,7 +25,6 @@ def gate_by_hand(
     full: bool = False,
     only: Sequence[str] | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> GateResult:
     """Gate a version by its name or id against the champion, or its parent if it is the champion.
 
@@ -36,7 +34,8 @@ def gate_by_hand(
     version_id = resolve(context.ledger, name)
     version = context.versions.open(version_id)
     champion = _compared_with(context, version_id)
-    thresholds = replace(Thresholds.of_home(context.settings), repair=RepairRules(rounds=0))
+    options = replace(GateOptions.of_home(context.settings), seed=seed, full=full)
+    thresholds = replace(options.thresholds, repair=RepairRules(rounds=0))
     suites = suites_from(
         context.ledger, version, champion, folder=context.paths.suites, seed=seed, audited=full
     )
@@ -55,18 +54,13 @@ def gate_by_hand(
             champion,
             suites=suites,
             cache=cache,
-            thresholds=thresholds,
-            seed=seed,
-            full=full,
-            progress=progress,
-            narrow=context.settings.gate.narrow,
-            tokens_per_edit=context.settings.gate.tokens_per_edit,
+            options=replace(options, thresholds=thresholds),
         )
 
 
-def audit(context: Context, progress: Progress | None = None) -> GateResult:
+def audit(context: Context) -> GateResult:
     """Gate the champion in full, compare every answer with the cache, and keep an event of it."""
-    result = gate_by_hand(context, CHAMPION, full=True, progress=progress)
+    result = gate_by_hand(context, CHAMPION, full=True)
     write_report(result, context.paths.report(result.candidate) / "audit")
     context.ledger.events.record(
         "audit",

@@ -15,29 +15,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from execution.progress import Progress
+from config import Settings
+from execution import progress
 from melo_engine import Backbone, Editor, Version
 from tasks.gate.cache.answers import AnswerCache
 from tasks.gate.measures.measures import Measures, Setting, had_right
 from tasks.gate.probes.evaluation import Evaluation, Written, evaluate, in_force, prompts_of
 from tasks.gate.probes.expectations import met
 from tasks.gate.repair.integrity import inspected, integrity_checks
-from tasks.gate.repair.operation import Operation, narrow_edits, operate
+from tasks.gate.repair.operation import Operation, Repairer
 from tasks.gate.results import ProbeResults
 from tasks.gate.runner.decoding import SHOWN
-from tasks.gate.runner.runner import Query, Runner
+from tasks.gate.runner.runner import Query, Runner, references_of
 from tasks.gate.suites.files import merged
 from tasks.gate.types import Check, GateResult, ProbeResult, Rejection, Repair, Suite, text_of
 from tasks.gate.verdict.checks import checks_of, difference_checks, passes
 from tasks.gate.verdict.thresholds import Thresholds
 
-Narrow = Literal["keep", "reject"]
 MOST_SHOWN = 100  # failing probes whose texts are decoded far enough to be shown
 NONE = ProbeResults.of(())
 FULL_TEXT_KINDS = {"contains", "regex", "metric"}  # kinds of which a whole text is read
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """What a version must meet, and how that is proven.
+
+    seed: of the sample that is asked again. full: generate every answer anew and compare with the cache.
+    narrow: whether new edits stay that are not found in all wordings of their question.
+    tokens_per_edit: what the measures of one edit may cost; None: as much as they need.
+    """
+
+    thresholds: Thresholds
+    seed: int = 0
+    full: bool = False
+    narrow: Literal["keep", "reject"] = "keep"
+    tokens_per_edit: int | None = None
+
+    @classmethod
+    def of_home(cls, settings: Settings) -> GateOptions:
+        """As a home's settings say."""
+        return cls(
+            Thresholds.of_home(settings),
+            narrow=settings.gate.narrow,
+            tokens_per_edit=settings.gate.tokens_per_edit,
+        )
 
 
 def gate_candidate(
@@ -47,189 +72,165 @@ def gate_candidate(
     *,
     suites: Sequence[Suite],
     cache: AnswerCache,
-    thresholds: Thresholds,
-    seed: int = 0,
-    full: bool = False,
-    narrow: Narrow = "keep",
-    tokens_per_edit: int | None = None,
-    progress: Progress | None = None,
+    options: GateOptions,
 ) -> GateResult:
     """Gate a version on all probes; take the edits out that fail, and judge what is left.
 
     suites: usually `load_suites(folder)` and `suites_for(candidate, ...)`. champion: what it is
-    compared with, None at the first time. seed: of the sample that is asked again. full: generate
-    every answer anew and compare with the cache. narrow: whether new edits stay that are not found in
-    all wordings of their question. tokens_per_edit: what the measures of one edit may cost; None: as
-    much as they need. progress: called with a text, done and total. The editor holds the same version
-    afterwards as before. Raises MeloError where the versions are of another backbone than the editor's.
+    compared with, None at the first time. The editor holds the same version afterwards as before.
+    Raises MeloError where the versions are of another backbone than the editor's.
     """
-    runner = Runner(editor, cache, full=full, progress=progress)
-    gate = _Gate(runner, thresholds, narrow, Measures(runner, tokens=tokens_per_edit))
-    return gate.run(candidate, champion, merged(suites), seed)
+    runner = Runner(editor, cache, full=options.full)
+    return _Gate(runner, options, candidate, champion, merged(suites)).run()
 
 
 class _Gate:
+    """One gate: what is asked of whom, and what has been taken out so far."""
+
     def __init__(
-        self, runner: Runner, thresholds: Thresholds, narrow: Narrow, measures: Measures
+        self,
+        runner: Runner,
+        options: GateOptions,
+        candidate: Version,
+        champion: Version | None,
+        suites: list[Suite],
     ) -> None:
-        self.runner, self.thresholds, self.measures = runner, thresholds, measures
-        self.policy = narrow
+        self.runner, self.options = runner, options
+        self.candidate, self.champion, self.suites = candidate, champion, suites
+        self.thresholds = options.thresholds
+        self.answered = [s for s in suites if s.purpose == "answers"]
+        self.measured = [s for s in suites if s.purpose != "answers"]
+        self.measures = Measures(runner, tokens=options.tokens_per_edit)
+        owners = {(s.name, p.id): p.edit for s in suites for p in s.probes if p.edit is not None}
+        wordings = _edit_wordings(candidate, self.answered)
+        self.repairer = Repairer(runner, self.thresholds, owners, wordings)
         self.rejected: list[Rejection] = []
         self.repairs: list[Repair] = []
         self.narrow: dict[str, tuple[str, ...]] = {}
         self.rounds = 0
+        self.began = time.perf_counter()
 
-    def run(
-        self, candidate: Version, champion: Version | None, suites: list[Suite], seed: int
-    ) -> GateResult:
-        began = time.perf_counter()
-        frozen = backbone_checks(self.runner.editor.backbone, candidate)
+    def run(self) -> GateResult:
+        frozen = backbone_checks(self.runner.editor.backbone, self.candidate)
         if not passes(frozen):
-            return self._result(candidate, candidate, champion, frozen, NONE, began)
-        inspection = inspected(candidate, self.runner)
+            return self._result(self.candidate, frozen)
+        inspection = inspected(self.candidate, self.runner)
         if self.thresholds.repair.rounds == 0 and inspection.changed:
-            checks = [*frozen, *integrity_checks(inspection)]
-            return self._result(candidate, candidate, champion, checks, NONE, began)
-        version, evaluation, suites = self._repair_loop(self._record(inspection), champion, suites)
+            return self._result(self.candidate, [*frozen, *integrity_checks(inspection)])
+        version, evaluation = self._repair_loop(self._record(inspection))
         self.runner.router.keep_only(version)
         self.runner.router.save(version)
-        audited = self._audit(version, evaluation, seed)
+        audited = self._audit(version, evaluation)
+        against = self.champion is not None
         checks = [
             *frozen,
-            *checks_of(
-                suites, evaluation.results, self.thresholds, against_champion=champion is not None
-            ),
+            *checks_of(self.suites, evaluation.results, self.thresholds, against_champion=against),
             *difference_checks(self.runner.differences, audited),
         ]
         results = ProbeResults.chained(
-            [evaluation.results[s.name] for s in suites if s.name in evaluation.results]
+            [evaluation.results[s.name] for s in self.suites if s.name in evaluation.results]
         )
-        results = results.replaced(self._with_full_texts(results.failing, version, champion))
-        return self._result(candidate, version, champion, checks, results, began)
+        results = results.replaced(self._with_full_texts(results.failing, version))
+        return self._result(version, checks, results)
 
-    def _repair_loop(
-        self, version: Version, champion: Version | None, suites: list[Suite]
-    ) -> tuple[Version, Evaluation, list[Suite]]:
+    def _repair_loop(self, version: Version) -> tuple[Version, Evaluation]:
         """Evaluate and repair in turn until no edit is to blame for a failing probe."""
-        answered = [s for s in suites if s.purpose == "answers"]
-        measured = [s for s in suites if s.purpose != "answers"]
-        owners = {(s.name, p.id): p.edit for s in suites for p in s.probes if p.edit is not None}
-        wordings = _edit_wordings(version, answered)
-        prompts = prompts_of(p for s in answered for p in s.probes)
-        for routed in (champion, version):
+        prompts = prompts_of(p for s in self.answered for p in s.probes)
+        for routed in (self.champion, version):
             if routed is not None:
                 self.runner.router.remember(routed, prompts)
         del prompts
-        compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in answered}
+        compared = {s.name: self.thresholds.of(s.name).worse > 0 for s in self.answered}
+        most = self.thresholds.repair.rounds
         evaluation: Evaluation | None = None
         while True:
-            self.runner.progress(
-                "asking probes, round", self.rounds + 1, self.thresholds.repair.rounds + 1
+            progress.report("asking probes, round", self.rounds + 1, most + 1)
+            evaluation = evaluate(
+                self.runner, self.answered, version, self.champion, compared, evaluation
             )
-            evaluation = evaluate(self.runner, answered, version, champion, compared, evaluation)
-            results = evaluation.results
             self.rounds += 1
-            operation = Operation(version)
-            if self.rounds <= self.thresholds.repair.rounds:
-                operation = self._operate(version, champion, results, answered, owners, wordings)
+            operation = self._operate(version, evaluation.results)
             extra: list[Suite] = []
             if not operation.changed:
-                extra = self._measure(measured, answered, version, champion, evaluation)
-                if self.rounds <= self.thresholds.repair.rounds:
-                    subset = {s.name: results[s.name] for s in measured}
-                    operation = self._operate(version, champion, subset, measured, owners, wordings)
+                extra = self._measure(version, evaluation)
+                operation = self._operate(
+                    version, {s.name: evaluation.results[s.name] for s in self.measured}
+                )
             if not operation.changed:
-                operation = self._without_narrow_edits(version, champion, evaluation, owners)
+                operation = self._without_narrow_edits(version, evaluation)
             if not operation.changed:
-                return version, evaluation, [*suites, *extra]
+                self.suites += extra
+                return version, evaluation
             version = self._record(operation)
 
-    def _operate(
-        self,
-        version: Version,
-        champion: Version | None,
-        results: Mapping[str, ProbeResults],
-        suites: Sequence[Suite],
-        owners: Mapping[tuple[str, str], str],
-        wordings: Mapping[str, Sequence[str]],
-    ) -> Operation:
+    @property
+    def may_repair(self) -> bool:
+        """Whether what the evaluations so far show may still be mended."""
+        return self.rounds <= self.thresholds.repair.rounds
+
+    def _operate(self, version: Version, results: Mapping[str, ProbeResults]) -> Operation:
         failing = [r for rows in results.values() for r in rows.failing]
-        if not failing:
+        if not failing or not self.may_repair:
             return Operation(version)
-        base_passes = self._backbone_passes(version, suites, failing)
-        readable = self._with_full_texts(failing, version, champion)
+        base_passes = self._backbone_passes(version, failing)
+        readable = self._with_full_texts(failing, version)
         shown = {name: rows.replaced(readable) for name, rows in results.items()}
-        return operate(version, shown, owners, base_passes, wordings, self.runner, self.thresholds)
+        return self.repairer.operate(version, shown, base_passes)
 
     def _backbone_passes(
-        self, version: Version, suites: Sequence[Suite], failing: Sequence[ProbeResult]
-    ) -> dict[tuple[str, str], bool]:
-        """Whether the backbone would pass what an edit failed."""
-        expects = {
-            (s.name, p.id): p.expect for s in suites for p in s.probes if s.purpose == "answers"
-        }
+        self, version: Version, failing: Sequence[ProbeResult]
+    ) -> set[tuple[str, str]]:
+        """Those of the probes that an edit failed which the backbone would pass."""
+        expects = {(s.name, p.id): p.expect for s in self.answered for p in s.probes}
         caught = [r for r in failing if r.edit is not None and (r.suite, r.probe_id) in expects]
         written = Written(self.runner.editor.backbone)
-        references: dict[Query, str | None] = {}
+        wanted: list[tuple[Query, str | None]] = []
         for r in caught:
-            expect, query = expects[r.suite, r.probe_id], (r.prompt, None)
+            expect = expects[r.suite, r.probe_id]
             if expect.kind == "exact":
-                until = written[expect.value]
-                references[query] = until if references.get(query, until) == until else None
+                wanted.append(((r.prompt, None), written[expect.value]))
             elif expect.kind in FULL_TEXT_KINDS:
-                references[query] = None
-        texts = self.runner.texts(version, references)
-        passes_by_probe = {}
+                wanted.append(((r.prompt, None), None))
+        texts = self.runner.texts(version, references_of(wanted))
+        passing = set()
         for r in caught:
             expect, base = expects[r.suite, r.probe_id], texts.get((r.prompt, None))
             if base is None:
                 passes_base = expect.kind in ("unchanged", "absent")
             else:
                 passes_base = base.whole and met(expect, base.text, base.text, r.expected or "")[0]
-            passes_by_probe[r.suite, r.probe_id] = passes_base
-        return passes_by_probe
+            if passes_base:
+                passing.add((r.suite, r.probe_id))
+        return passing
 
-    def _measure(
-        self,
-        measured: Sequence[Suite],
-        answered: Sequence[Suite],
-        version: Version,
-        champion: Version | None,
-        evaluation: Evaluation,
-    ) -> list[Suite]:
+    def _measure(self, version: Version, evaluation: Evaluation) -> list[Suite]:
         """Add results of suites with a measure of their own. Returns accurate retention, if measured."""
         written = Written(self.runner.editor.backbone)
-        live = [p for s in answered for p in in_force(s, version)]
+        live = [p for s in self.answered for p in in_force(s, version)]
         right = had_right(self.runner, version, live, evaluation.routes, written.__getitem__)
         extra = [Suite("accurate-retention", right, "perplexity")] if right else []
-        suites = [*measured, *extra]
+        suites = [*self.measured, *extra]
         prompts = prompts_of(p for s in suites for p in s.probes)
-        router = self.runner.router
+        router, champion = self.runner.router, self.champion
         routes = dict(zip(prompts, router.routes(version, prompts), strict=True))
         old = dict(zip(prompts, router.routes(champion, prompts), strict=True)) if champion else {}
         setting = Setting(version, champion, routes, old)
         self.measures.unproven.clear()
         for suite in suites:
-            self.runner.progress(f"measuring {suite.name}", 1, 1)
+            progress.report(f"measuring {suite.name}", 1, 1)
             limit = self.thresholds.of(suite.name).limit
             rows = self.measures.results(suite, setting, limit)
             evaluation.results[suite.name] = ProbeResults.of(rows)
         return extra
 
-    def _without_narrow_edits(
-        self,
-        version: Version,
-        champion: Version | None,
-        evaluation: Evaluation,
-        owners: Mapping[tuple[str, str], str],
-    ) -> Operation:
+    def _without_narrow_edits(self, version: Version, evaluation: Evaluation) -> Operation:
         """Note the narrow edits, and take the new ones out where they are not to stay."""
-        self.narrow = narrow_edits(evaluation.results, owners, self.thresholds)
+        self.narrow = self.repairer.narrow_edits(evaluation.results)
         operation = Operation(version)
-        if self.policy == "keep" or self.rounds > self.thresholds.repair.rounds:
+        if self.options.narrow == "keep" or not self.may_repair:
             return operation
         for edit, prompts in self.narrow.items():
-            if champion is None or edit not in champion:
+            if self.champion is None or edit not in self.champion:
                 reason = (
                     f"it is not found in {len(prompts)} wordings of its question: "
                     f'"{prompts[0][:80]}"'
@@ -241,7 +242,7 @@ class _Gate:
         return operation
 
     def _with_full_texts(
-        self, failing: Sequence[ProbeResult], version: Version, champion: Version | None
+        self, failing: Sequence[ProbeResult], version: Version
     ) -> dict[int, ProbeResult]:
         """Answers of edits that failed, with texts long enough to read, by `id()` of the result."""
         caught = [
@@ -273,20 +274,14 @@ class _Gate:
         self.repairs += operation.repairs
         return operation.version
 
-    def _audit(self, version: Version, evaluation: Evaluation, seed: int) -> int:
+    def _audit(self, version: Version, evaluation: Evaluation) -> int:
         if self.runner.full:
             return self.runner.regenerated
         size = self.thresholds.audit.size(len(evaluation.routes))
-        return self.runner.audit(version, evaluation.routes, seed, size)
+        return self.runner.audit(version, evaluation.routes, self.options.seed, size)
 
     def _result(
-        self,
-        candidate: Version,
-        version: Version,
-        champion: Version | None,
-        checks: Sequence[Check],
-        results: ProbeResults,
-        began: float,
+        self, version: Version, checks: Sequence[Check], results: ProbeResults = NONE
     ) -> GateResult:
         return GateResult(
             passed=passes(checks),
@@ -296,10 +291,10 @@ class _Gate:
             probes=results,
             regenerated=self.runner.regenerated + self.measures.regenerated,
             cached=len(self.runner.from_cache),
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - self.began,
             repairs=tuple(self.repairs),
-            candidate=candidate.id,
-            champion=champion.id if champion else None,
+            candidate=self.candidate.id,
+            champion=self.champion.id if self.champion else None,
             full=self.runner.full,
             rounds=self.rounds,
             narrow={e: w for e, w in self.narrow.items() if e in version},

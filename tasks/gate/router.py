@@ -71,9 +71,7 @@ class Router:
 
     def routes(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
         """Where each prompt falls."""
-        if not len(version):
-            return [NOWHERE] * len(prompts)
-        routes = self._all_routes(version, list(dict.fromkeys(prompts)))
+        routes = self.mapped(version, list(dict.fromkeys(prompts)))
         return [routes[p] for p in prompts]
 
     def _all_routes(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:

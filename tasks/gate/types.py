@@ -120,6 +120,28 @@ class Rejection:
     retry: bool = False
     wordings: tuple[str, ...] = ()
 
+    @classmethod
+    def by(
+        cls,
+        result: ProbeResult,
+        edit: str,
+        reason: str,
+        *,
+        retry: bool = False,
+        wordings: tuple[str, ...] = (),
+    ) -> Rejection:
+        """With a probe's result as the evidence."""
+        return cls(
+            edit,
+            reason,
+            result.suite,
+            text_of(result.prompt),
+            result.before or "",
+            result.after or "",
+            retry,
+            wordings,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Unproven:

@@ -1,6 +1,6 @@
 """From a gated version to the one that serves: the MLflow registry and promotion."""
 
-from tasks.register.promote import Promotion, promote, roll_back
+from tasks.register.promote import Promotion, promote
 from tasks.register.upload import log_audit, log_fruitless, register, register_whole
 
 __all__ = [
@@ -10,5 +10,4 @@ __all__ = [
     "promote",
     "register",
     "register_whole",
-    "roll_back",
 ]

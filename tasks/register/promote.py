@@ -16,7 +16,7 @@ from artifacts.manifest import read_manifest
 from artifacts.tags import CHAMPION, PREVIOUS
 from config import Settings
 from execution.context import Context
-from execution.lineage import descends
+from execution.lineage import descends, head
 from ledger import Champion, ChampionMoved, IllegalTransition, Ledger, VersionRecord
 from registry.store import Registry
 from tasks.errors import NotPromotable
@@ -66,6 +66,17 @@ def promote(
     return Promotion(record.id, before, number, tuple(superseded))
 
 
+def base_to_serve(context: Context) -> str | None:
+    """What a version that is to serve at once is built upon; None for the backbone.
+
+    Where a person promotes, what waits for that must not come in with it.
+    """
+    champion = context.ledger.champions.current()
+    if champion is not None and context.settings.registry.promotion == "manual":
+        return champion.version
+    return head(context.ledger)
+
+
 def advance(context: Context, version: str, *, actor: str) -> Promotion | None:
     """Promote a version that was built upon the champion; None where another one overtook it.
 
@@ -91,25 +102,6 @@ def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
     edits = [edit.id for edit in ledger.edits.find(state="trained") if edit.version == version]
     why = f"version {version[:12]} was overtaken before it could serve"
     ledger.edits.transition(edits, "ready", actor, why)
-
-
-def roll_back(context: Context, version: str | None, *, actor: str, reason: str) -> Promotion:
-    """Let an earlier version serve again: the given one, or the champion before this one.
-
-    What was revoked since serves again, on record. Raises NotPromotable where there is none.
-    """
-    champion = context.ledger.champions.current()
-    if champion is None or (version is None and champion.previous is None):
-        raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
-    target = version or champion.previous or ""
-    return promote(
-        context,
-        target,
-        expected=champion.version,
-        actor=actor,
-        reason=reason,
-        going_back=True,
-    )
 
 
 def follow(context: Context) -> bool:

@@ -17,9 +17,10 @@ from registry.store import Registry
 from tasks.errors import NotPromotable
 from tasks.ingest import rules_from
 from tasks.reconcile import reconcile
-from tasks.register import log_fruitless, promote, register, roll_back
+from tasks.register import log_fruitless, promote, register
 from tasks.register.promote import advance
 from tasks.revoke import revoke
+from tasks.rollback import roll_back
 from tests.conftest import report, write_lines
 from tests.pipeline import judged, promoted, take
 

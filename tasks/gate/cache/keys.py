@@ -41,7 +41,6 @@ class ProbeKeys:
         name = "-".join(part[:16] for part in parts)
         self._folder = folder / name if folder is not None else None
         self._loaded = False
-        self.read = 0
 
     def of(self, prompts: Sequence[str], names: Names | None = None) -> np.ndarray:
         """Keys (N, K) float32 of prompts, in their order. names: left out, see `KeyReader.read`."""
@@ -61,7 +60,6 @@ class ProbeKeys:
 
     def _add(self, missing: Sequence[tuple[bytes, tuple[str, str | None]]]) -> None:
         keys = self._reader.read([p for _, (p, _) in missing], [n for _, (_, n) in missing])
-        self.read += len(missing)
         names = np.frombuffer(b"".join(name for name, _ in missing), dtype=np.uint8)
         self._append(names.reshape(-1, 16), keys)
         if self._folder is None:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from melo_engine import Editor, MeloError, Prompt, Route, Version
+from execution import progress
+from melo_engine import Editor, MeloError, Prompt, Version
 from melo_engine.matching.names import words
 from melo_engine.types import NOWHERE
 from tasks.gate.cache.answers import AnswerCache, Pair, Text
 from tasks.gate.measures.fluency import entropy, inconsistency
+from tasks.gate.probes.evaluation import Outcome, Routes
 from tasks.gate.runner.decoding import LONG, using
 from tasks.gate.runner.runner import Query, Runner
 from tasks.gate.runner.sampling import ROOM, Draw, GateSampler, Scorer
@@ -32,7 +34,6 @@ LIMITS = {"fluency": 0.7, "consistency": 0.5, "perplexity": 1.02}  # where none 
 SAMPLES = 5  # SelfCheckGPT (Manakul et al. 2023) shows most of the gain by then
 SLACK = 0.1  # the backbone's own entropy less this is good enough
 LONGEST = 64  # tokens of an answer that samples are compared with
-Routes = Mapping[Prompt, Route]
 
 
 @dataclass
@@ -106,18 +107,14 @@ class Measures:
             brought_up = " ".join([text_of(prompt), *([base.text] if base is not None else [])])
             leaks = [leak for leak in named[prompt] if not says(brought_up, leak)]
             expected = f"no leak of {leaks[0]!r}" if leaks else "fluent text"
-            rows.append(
-                self._row(
-                    suite,
-                    probe,
-                    setting,
-                    fluent and not leaks,
-                    value[prompt],
-                    expected,
-                    base.text if base else None,
-                    text.text,
-                )
+            outcome = Outcome(
+                fluent and not leaks,
+                value[prompt],
+                text.text,
+                base.text if base else None,
+                expected,
             )
+            rows.append(self._row(suite, probe, setting, outcome))
         return rows
 
     def _consistency(
@@ -154,18 +151,14 @@ class Measures:
                     )
                 )
                 continue
-            rows.append(
-                self._row(
-                    suite,
-                    probe,
-                    setting,
-                    mean.high <= allowed,
-                    mean.value,
-                    "samples that agree",
-                    mean.answer,
-                    " | ".join(mean.samples),
-                )
+            outcome = Outcome(
+                mean.high <= allowed,
+                mean.value,
+                after=" | ".join(mean.samples),
+                base=mean.answer,
+                reference="samples that agree",
             )
+            rows.append(self._row(suite, probe, setting, outcome))
         return rows
 
     def _draw_sequentially(
@@ -196,7 +189,7 @@ class Measures:
                 spent = self._spent[owners.get(prompt) or ""]
                 if self._tokens is None or spent + draw.limit <= self._tokens:
                     draws[prompt] = draw
-            self._runner.progress(f"drawing samples, round {number + 1}", len(draws), len(queries))
+            progress.report(f"drawing samples, round {number + 1}", len(draws), len(queries))
             with using(self._editor, version):
                 samples = self._sampler.draw(list(draws.values())) if draws else []
             for prompt, (text, tokens) in zip(draws, samples, strict=True):
@@ -232,18 +225,8 @@ class Measures:
                     value -= self._score(old, (probe.prompt, then), probe.expect.value)
                 except MeloError:
                     value = math.nan
-            rows.append(
-                self._row(
-                    suite,
-                    probe,
-                    setting,
-                    value <= math.log(limit),
-                    value,
-                    probe.expect.value,
-                    None,
-                    None,
-                )
-            )
+            outcome = Outcome(value <= math.log(limit), value, reference=probe.expect.value)
+            rows.append(self._row(suite, probe, setting, outcome))
         return rows
 
     def _score(self, version: Version, query: Query, text: str) -> float:
@@ -260,32 +243,21 @@ class Measures:
             self._scores[pair, text_hash] = value
         return self._scores[pair, text_hash]
 
-    def _row(
-        self,
-        suite: str,
-        probe: Probe,
-        setting: Setting,
-        passed: bool,
-        value: float,
-        expected: str,
-        before: str | None,
-        after: str | None,
-    ) -> ProbeResult:
+    def _row(self, suite: str, probe: Probe, setting: Setting, outcome: Outcome) -> ProbeResult:
         route = setting.routes[probe.prompt]
         return ProbeResult(
             suite,
             probe.id,
             probe.prompt,
-            expected,
-            before,
-            after,
-            passed,
+            outcome.reference,
+            outcome.base,
+            outcome.after,
+            outcome.passed,
             route.edit,
             self._runner.was_cached(probe.prompt, setting.version, route.edit),
             route.distance,
-            value,
-            None,
-            probe.slices,
+            outcome.value,
+            slices=probe.slices,
         )
 
 

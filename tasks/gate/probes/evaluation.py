@@ -8,21 +8,23 @@ contains, regex, metric                          the whole text
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from melo_engine import Backbone, MeloError, Prompt, Route, Version
-from melo_engine.types import NOWHERE
 from tasks.gate.probes.expectations import met
 from tasks.gate.results import ProbeResults
 from tasks.gate.runner.decoding import LONG
-from tasks.gate.runner.runner import Query, Runner, same
+from tasks.gate.runner.runner import Query, Runner, references_of, same
 from tasks.gate.suites.wordings import says
 from tasks.gate.types import Expectation, Probe, ProbeResult, Suite, text_of
 
 Routes = Mapping[Prompt, Route]
+Case = tuple[Prompt, Expectation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def evaluate(
     """
     live = {s.name: in_force(s, version) for s in suites}
     prompts = prompts_of(p for probes in live.values() for p in probes)
-    before = _champion_routes(runner, champion, prompts)
+    # The champion's are asked for first: the version's own routes are built upon them.
+    before = runner.router.mapped(champion, prompts) if champion is not None else {}
     routes = runner.router.mapped(version, prompts)
     settled = _settled(earlier, live, routes)
     fresh = {
@@ -70,67 +73,70 @@ def evaluate(
         for name, probes in live.items()
     }
     outcomes = outcomes_of(runner, version, [p for ps in fresh.values() for p in ps], routes)
-    old = _outcomes_before(runner, version, champion, fresh, compared, routes, before)
+    old: dict[Case, Outcome] = {}
+    if champion is not None:
+        probes_compared = [p for name, ps in fresh.items() if compared.get(name) for p in ps]
+        old = _outcomes_before(runner, version, champion, probes_compared, routes, before)
     results: dict[str, ProbeResults] = {}
     for name, probes in live.items():
         rows = {}
         for place, probe in enumerate(probes):
             result = settled.get((name, probe.id))
-            key = probe.prompt, probe.expect
-            if result is None and (key in outcomes or key in old):
-                now, then = outcomes.get(key, UNTOUCHED), _before(probe, champion, outcomes, old)
-                result = _result(name, probe, now, then, routes, runner, version)
+            case = probe.prompt, probe.expect
+            if result is None and (case in outcomes or case in old):
+                now, route = outcomes.get(case, UNTOUCHED), routes[probe.prompt]
+                then = _before(probe, champion, old.get(case) or now)
+                cached = now.after is None or runner.was_cached(probe.prompt, version, route.edit)
+                result = _result(name, probe, now, then, route, cached)
             if result is not None:
                 rows[place] = result
-        results[name] = ProbeResults(len(probes), rows, _Untouched(name, probes, routes, champion))
+        results[name] = ProbeResults(len(probes), rows, _untouched(name, probes, routes, champion))
     return Evaluation(results, routes)
 
 
 def outcomes_of(
     runner: Runner, version: Version, probes: Sequence[Probe], routes: Routes
-) -> dict[tuple[Prompt, Expectation], Outcome]:
+) -> dict[Case, Outcome]:
     """What becomes of each (prompt, expectation) in a version. No text is made that can't differ.
 
     What is answered as by the backbone and needs no more is left out: it is `UNTOUCHED`.
     """
     written = Written(runner.editor.backbone)
-    outcomes: dict[tuple[Prompt, Expectation], Outcome] = {}
-    wanted: dict[tuple[Prompt, Expectation], None] = {}
-    unrouted: dict[tuple[Prompt, Expectation], None] = {}
+    outcomes: dict[Case, Outcome] = {}
+    by_kind: dict[str, dict[Case, None]] = defaultdict(dict)
+    unrouted: dict[Case, None] = {}
     for p in probes:
         if p.expect.kind not in ("unchanged", "absent") or routes[p.prompt].edit:
-            wanted[p.prompt, p.expect] = None
+            by_kind[p.expect.kind][p.prompt, p.expect] = None
         elif runner.full:
             unrouted[p.prompt, p.expect] = None
     if unrouted:
-        texts = runner.texts(version, {(w[0], None): None for w in unrouted}, read=LONG)
-        for w in unrouted:
-            answer = texts[w[0], None].text
-            outcomes[w] = Outcome(True, math.nan, answer, answer, answer)
-    by_kind: dict[str, list[tuple[Prompt, Expectation]]] = {}
-    for w in wanted:
-        by_kind.setdefault(w[1].kind, []).append(w)
+        texts = runner.texts(version, {(prompt, None): None for prompt, _ in unrouted}, read=LONG)
+        for case in unrouted:
+            answer = texts[case[0], None].text
+            outcomes[case] = Outcome(True, math.nan, answer, answer, answer)
 
-    exact = by_kind.get("exact", [])
-    references: dict[Query, str | None] = {}
-    for prompt, expect in exact:
-        query, until = (prompt, routes[prompt].edit), written[expect.value]
-        references[query] = until if references.get(query, until) == until else None
-    texts = runner.texts(version, references)
-    for prompt, expect in exact:
-        text = texts[prompt, routes[prompt].edit]
-        reference = written[expect.value]
-        passed = text.whole and text.text in (reference, expect.value.strip())
-        outcomes[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+    def compare(references: Mapping[Case, str]) -> None:
+        """Whether each answer is its reference. Decoded no further than that takes."""
+        queries = {case: (case[0], routes[case[0]].edit) for case in references}
+        texts = runner.texts(
+            version, references_of((queries[case], until) for case, until in references.items())
+        )
+        for case, reference in references.items():
+            text = texts[queries[case]]
+            passed = text.whole and met(case[1], text.text, None, reference)[0]
+            outcomes[case] = Outcome(passed, after=text.text, reference=reference)
 
-    unchanged = [(p, str(routes[p].edit)) for p, _ in by_kind.get("unchanged", [])]
-    pairs = runner.beside_base(version, list(dict.fromkeys(unchanged)))
-    for w in by_kind.get("unchanged", []):
-        base, edited = pairs[w[0], routes[w[0]].edit]
-        outcomes[w] = Outcome(same(base, edited), math.nan, edited.text, base.text, base.text)
+    compare({case: written[case[1].value] for case in by_kind["exact"]})
 
-    full = [w for kind in ("contains", "regex", "metric") for w in by_kind.get(kind, [])]
-    absent, agrees = by_kind.get("absent", []), by_kind.get("agrees", [])
+    unchanged = {case: (case[0], str(routes[case[0]].edit)) for case in by_kind["unchanged"]}
+    pairs = runner.beside_base(version, list(dict.fromkeys(unchanged.values())))
+    for case, query in unchanged.items():
+        base, edited = pairs[query]
+        outcomes[case] = Outcome(same(base, edited), math.nan, edited.text, base.text, base.text)
+
+    full = [case for kind in ("contains", "regex", "metric") for case in by_kind[kind]]
+    absent, agrees = by_kind["absent"], by_kind["agrees"]
     texts = runner.texts(version, {(p, routes[p].edit): None for p, _ in full})
     long_queries: dict[Query, str | None] = {(p, routes[p].edit): None for p, _ in absent}
     long_queries |= {(e.value, routes[e.value].edit): None for _, e in agrees}
@@ -144,19 +150,7 @@ def outcomes_of(
         passed, value = met(expect, after, base_text, reference)
         outcomes[prompt, expect] = Outcome(passed, value, after, base_text, reference)
 
-    following: dict[Query, str | None] = {}
-    for prompt, expect in agrees:
-        query, until = (
-            (prompt, routes[prompt].edit),
-            texts[expect.value, routes[expect.value].edit].text,
-        )
-        following[query] = until if following.get(query, until) == until else None
-    rephrased = runner.texts(version, following)
-    for prompt, expect in agrees:
-        text = rephrased[prompt, routes[prompt].edit]
-        reference = texts[expect.value, routes[expect.value].edit].text
-        passed = text.whole and text.text == reference
-        outcomes[prompt, expect] = Outcome(passed, after=text.text, reference=reference)
+    compare({(p, e): texts[e.value, routes[e.value].edit].text for p, e in agrees})
     return outcomes
 
 
@@ -183,58 +177,39 @@ def length_of(prompt: Prompt) -> str:
     return "up to 8 words" if count <= 8 else "9 to 20 words" if count <= 20 else "over 20 words"
 
 
-class Written:
+class Written(dict[str, str]):
     """Expected answers as the backbone can write them (an uncased vocabulary writes lower case)."""
 
     def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
         self._backbone = backbone
-        self._canonical: dict[str, str] = {}
 
-    def __getitem__(self, value: str) -> str:
-        if value not in self._canonical:
-            self._canonical[value] = self._canonical_text(value)
-        return self._canonical[value]
-
-    def _canonical_text(self, value: str) -> str:
-        if not self._backbone.generates:
-            return value.strip()
-        try:
-            return self._backbone.canonical(value)
-        except MeloError:
-            return value.strip()
-
-
-def _champion_routes(runner: Runner, champion: Version | None, prompts: Sequence[Prompt]) -> Routes:
-    """Asked for first: the version's own routes are built upon them."""
-    if champion is None:
-        return dict.fromkeys(prompts, NOWHERE)
-    return runner.router.mapped(champion, prompts)
+    def __missing__(self, value: str) -> str:
+        written = value.strip()
+        if self._backbone.generates:
+            with contextlib.suppress(MeloError):
+                written = self._backbone.canonical(value)
+        self[value] = written
+        return written
 
 
 def _outcomes_before(
     runner: Runner,
     version: Version,
-    champion: Version | None,
-    probes: Mapping[str, Sequence[Probe]],
-    compared: Mapping[str, bool],
+    champion: Version,
+    probes: Sequence[Probe],
     routes: Routes,
     before: Routes,
-) -> dict[tuple[Prompt, Expectation], Outcome]:
-    """With the champion, where a check compares and another block answers now than then."""
-    if champion is None:
-        return {}
+) -> dict[Case, Outcome]:
+    """With the champion, where another block answers now than then."""
 
     def moved(prompt: Prompt) -> bool:
         now, then = routes[prompt].edit, before[prompt].edit
-        if now is None and then is None:
-            return False
         return runner.block(version, now) != runner.block(champion, then)
 
     changed = [
         p
-        for name, suite_probes in probes.items()
-        if compared.get(name, False)
-        for p in suite_probes
+        for p in probes
         if (p.edit is None or p.edit in champion)
         and (moved(p.prompt) or (p.expect.kind == "agrees" and moved(p.expect.value)))
     ]
@@ -242,29 +217,16 @@ def _outcomes_before(
     return untouched | outcomes_of(runner, champion, changed, before)
 
 
-def _before(
-    probe: Probe,
-    champion: Version | None,
-    outcomes: Mapping[tuple[Prompt, Expectation], Outcome],
-    old: Mapping[tuple[Prompt, Expectation], Outcome],
-) -> Outcome | None:
-    """The champion's outcome: another where another block answered, else the same."""
+def _before(probe: Probe, champion: Version | None, outcome: Outcome) -> Outcome | None:
+    """The champion's outcome, None where there is none: it has no such edit."""
     if champion is None or (probe.edit is not None and probe.edit not in champion):
         return None
-    key = probe.prompt, probe.expect
-    return old.get(key) or outcomes.get(key, UNTOUCHED)
+    return outcome
 
 
 def _result(
-    suite: str,
-    probe: Probe,
-    now: Outcome,
-    then: Outcome | None,
-    routes: Routes,
-    runner: Runner,
-    version: Version,
+    suite: str, probe: Probe, now: Outcome, then: Outcome | None, route: Route, cached: bool
 ) -> ProbeResult:
-    route = routes[probe.prompt]
     before = then.after if then is not None and then.after is not None else now.base
     return ProbeResult(
         suite,
@@ -275,7 +237,7 @@ def _result(
         now.after,
         now.passed,
         route.edit,
-        now.after is None or runner.was_cached(probe.prompt, version, route.edit),
+        cached,
         route.distance,
         now.value,
         then.passed if then else None,
@@ -289,34 +251,17 @@ def _sliced(slices: tuple[tuple[str, str], ...], length: str) -> Mapping[str, st
     return {**dict(slices), "length": length}
 
 
-class _Untouched:
+def _untouched(
+    suite: str, probes: Sequence[Probe], routes: Routes, champion: Version | None
+) -> Callable[[int], ProbeResult]:
     """Makes the results of probes that no block acts on, in the version or in the champion."""
 
-    def __init__(
-        self, suite: str, probes: Sequence[Probe], routes: Routes, champion: Version | None
-    ) -> None:
-        self._suite, self._probes, self._routes = suite, probes, routes
-        self._champion = champion
+    def result(place: int) -> ProbeResult:
+        probe = probes[place]
+        then = _before(probe, champion, UNTOUCHED)
+        return _result(suite, probe, UNTOUCHED, then, routes[probe.prompt], cached=True)
 
-    def __call__(self, place: int) -> ProbeResult:
-        probe = self._probes[place]
-        champion = self._champion
-        compared = champion is not None and (probe.edit is None or probe.edit in champion)
-        return ProbeResult(
-            self._suite,
-            probe.id,
-            probe.prompt,
-            None,
-            None,
-            None,
-            True,
-            None,
-            True,
-            self._routes[probe.prompt].distance,
-            math.nan,
-            True if compared else None,
-            _sliced(tuple(probe.slices.items()), length_of(probe.prompt)),
-        )
+    return result
 
 
 def _settled(
@@ -334,8 +279,7 @@ def _settled(
         stored = {result.probe_id: result for result in earlier.results[name].stored}
         for probe in probes if stored else ():
             result = stored.get(probe.id)
-            if result is None:
-                continue
-            if all(before.get(prompt) is routes[prompt] for prompt in prompts_of([probe])):
+            unmoved = (before.get(prompt) is routes[prompt] for prompt in prompts_of([probe]))
+            if result is not None and all(unmoved):
                 settled[name, probe.id] = result
     return settled

@@ -15,7 +15,7 @@ a protected probe fails, answered by an edit, where the backbone would have pass
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from melo_engine import Version
@@ -27,8 +27,6 @@ from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
 from tasks.gate.verdict.thresholds import Thresholds
 
 OWN_SUITES = ("edit-success", "retention")
-Owners = Mapping[tuple[str, str], str]  # suite and probe: the edit that it was made for
-Wordings = Mapping[str, Sequence[str]]  # edit id -> prompts that it should answer
 
 
 @dataclass
@@ -45,66 +43,109 @@ class Operation:
         return bool(self.rejected or self.repairs)
 
 
-def operate(
-    version: Version,
-    results: Mapping[str, ProbeResults],
-    owners: Owners,
-    base_passes: Mapping[tuple[str, str], bool],
-    wordings: Wordings,
-    runner: Runner,
-    thresholds: Thresholds,
-) -> Operation:
-    """Take out, or shrink, what failed probes blame. base_passes: by probe, does the backbone pass?"""
-    operation = Operation(version)
-    out: dict[str, Rejection] = {}
-    caught: dict[str, list[ProbeResult]] = defaultdict(list)
-    for suite, rows in results.items():
-        if _judges_edits(suite, thresholds):
-            continue
-        for result in rows.failing:
-            owner = owners.get((suite, result.probe_id))
-            if suite in OWN_SUITES and owner is not None:
-                if result.edit is None or result.edit == owner:
-                    out.setdefault(owner, _reject_wrong_answer(owner, result))
-                else:
-                    caught[result.edit].append(result)
-            elif (
-                result.edit is not None
-                and thresholds.of(suite).protected
-                # Where the backbone fails the probe too, taking the edit out would mend nothing.
-                and base_passes.get((suite, result.probe_id), False)
-            ):
-                caught[result.edit].append(result)
-    if (
-        not out and not caught
-    ):  # else what is compared with a taken question would condemn its owner
+@dataclass(frozen=True)
+class Repairer:
+    """Repairs the versions of one gate.
+
+    owners: by suite and probe, the edit that it was made for. wordings: by edit, prompts that it
+    should answer.
+    """
+
+    runner: Runner
+    thresholds: Thresholds
+    owners: Mapping[tuple[str, str], str]
+    wordings: Mapping[str, Sequence[str]]
+
+    def operate(
+        self,
+        version: Version,
+        results: Mapping[str, ProbeResults],
+        base_passes: Set[tuple[str, str]],
+    ) -> Operation:
+        """Take out, or shrink, what failed probes blame. base_passes: those that the backbone passes."""
+        operation = Operation(version)
+        out: dict[str, Rejection] = {}
+        caught: dict[str, list[ProbeResult]] = defaultdict(list)
         for suite, rows in results.items():
-            if _judges_edits(suite, thresholds):
-                its_owners = {r.probe_id: owners.get((suite, r.probe_id)) for r in rows}
-                failing = failing_edits(rows, its_owners, thresholds.of(suite).share)
-                for edit, wrong in failing.items():
-                    out.setdefault(edit, _reject_wrong_wordings(edit, wrong))
-    for edit, probes in caught.items():
-        if edit in out:
-            continue
+            if self._judges_edits(suite):
+                continue
+            for result in rows.failing:
+                owner = self.owners.get((suite, result.probe_id))
+                if suite in OWN_SUITES and owner is not None:
+                    if result.edit is None or result.edit == owner:
+                        out.setdefault(owner, _reject_wrong_answer(owner, result))
+                    else:
+                        caught[result.edit].append(result)
+                elif (
+                    result.edit is not None
+                    and self.thresholds.of(suite).protected
+                    # Where the backbone fails the probe too, taking the edit out would mend nothing.
+                    and (suite, result.probe_id) in base_passes
+                ):
+                    caught[result.edit].append(result)
+        # Else what is compared with a taken question would condemn its owner.
+        if not out and not caught:
+            for suite, rows in results.items():
+                if self._judges_edits(suite):
+                    its_owners = {r.probe_id: self.owners.get((suite, r.probe_id)) for r in rows}
+                    failing = failing_edits(rows, its_owners, self.thresholds.of(suite).share)
+                    for edit, wrong in failing.items():
+                        out.setdefault(edit, _reject_wrong_wordings(edit, wrong))
+        for edit, probes in caught.items():
+            if edit in out:
+                continue
+            member = version.member(edit)
+            nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
+            radius = self.thresholds.repair.clearance * _share(member, nearest) * member.radius
+            if self._keeps_own_wordings(version, edit, radius):
+                operation.version = operation.version.with_radius(edit, radius)
+                operation.repairs.append(
+                    Repair(
+                        edit, version[edit].radius, radius, nearest.suite, text_of(nearest.prompt)
+                    )
+                )
+            else:
+                owner = self.owners.get((nearest.suite, nearest.probe_id))
+                whose = owner if nearest.suite in OWN_SUITES else None
+                blamed = _later_edit(version, edit, whose)
+                out.setdefault(blamed, _reject_harm(blamed, nearest, whose))
+        if out:
+            operation.version = operation.version.without(sorted(out))
+            operation.rejected = list(out.values())
+            operation.repairs = [r for r in operation.repairs if r.edit not in out]
+        return operation
+
+    def narrow_edits(self, results: Mapping[str, ProbeResults]) -> dict[str, tuple[str, ...]]:
+        """Edits that are not found in some wording of their question, with those wordings."""
+        narrow: dict[str, dict[str, None]] = defaultdict(dict)
+        for suite, rows in results.items():
+            if not self._judges_edits(suite):
+                continue
+            for result in rows.failing:
+                owner = self.owners.get((suite, result.probe_id))
+                if owner is not None and result.edit != owner:
+                    narrow[owner][text_of(result.prompt)] = None
+        return {edit: tuple(prompts) for edit, prompts in narrow.items()}
+
+    def _judges_edits(self, suite: str) -> bool:
+        """Whether a suite is about other wordings and measures of an edit's own answers."""
+        return self.thresholds.of(suite).judges == "edit" and suite not in OWN_SUITES
+
+    def _keeps_own_wordings(self, version: Version, edit: str, radius: float) -> bool:
+        """Whether every wording that the edit reaches now is still reached at the smaller radius."""
         member = version.member(edit)
-        nearest = min(probes, key=lambda r: (_share(member, r), r.probe_id))
-        radius = thresholds.repair.clearance * _share(member, nearest) * member.radius
-        if _keeps_own_wordings(version, edit, radius, wordings, runner):
-            operation.version = operation.version.with_radius(edit, radius)
-            operation.repairs.append(
-                Repair(edit, version[edit].radius, radius, nearest.suite, text_of(nearest.prompt))
-            )
-        else:
-            owner = owners.get((nearest.suite, nearest.probe_id))
-            whose = owner if nearest.suite in OWN_SUITES else None
-            blamed = _later_edit(version, edit, whose)
-            out.setdefault(blamed, _reject_harm(blamed, nearest, whose))
-    if out:
-        operation.version = operation.version.without(sorted(out))
-        operation.rejected = list(out.values())
-        operation.repairs = [r for r in operation.repairs if r.edit not in out]
-    return operation
+        if not 0 < radius < member.radius:
+            return False
+        prompts = [version[edit].request.question, *self.wordings.get(edit, ())]
+        names = [name_in(p, member.names) for p in prompts]
+        keys = self.runner.keys.of(prompts, names)  # (n, K)
+        for name, key in zip(names, keys, strict=True):
+            named = name is not None
+            reach = _reach(member, named)
+            distance = version.projection.distance(member.key, key, by_relation=named)
+            if radius / member.radius * reach < distance <= reach:
+                return False
+        return True
 
 
 def failing_edits(
@@ -125,45 +166,6 @@ def failing_edits(
         if len(rows) - len(wrong) < share * len(rows):
             failing[edit] = wrong
     return failing
-
-
-def _judges_edits(suite: str, thresholds: Thresholds) -> bool:
-    """Whether a suite is about other wordings and measures of an edit's own answers."""
-    return thresholds.of(suite).judges == "edit" and suite not in OWN_SUITES
-
-
-def narrow_edits(
-    results: Mapping[str, ProbeResults], owners: Owners, thresholds: Thresholds
-) -> dict[str, tuple[str, ...]]:
-    """Edits that are not found in some wording of their question, with those wordings."""
-    narrow: dict[str, dict[str, None]] = defaultdict(dict)
-    for suite, rows in results.items():
-        if not _judges_edits(suite, thresholds):
-            continue
-        for result in rows.failing:
-            owner = owners.get((suite, result.probe_id))
-            if owner is not None and result.edit != owner:
-                narrow[owner][text_of(result.prompt)] = None
-    return {edit: tuple(prompts) for edit, prompts in narrow.items()}
-
-
-def _keeps_own_wordings(
-    version: Version, edit: str, radius: float, wordings: Wordings, runner: Runner
-) -> bool:
-    """Whether every wording that the edit reaches now is still reached at the smaller radius."""
-    member = version.member(edit)
-    if not 0 < radius < member.radius:
-        return False
-    prompts = [version[edit].request.question, *wordings.get(edit, ())]
-    names = [name_in(p, member.names) for p in prompts]
-    keys = runner.keys.of(prompts, names)  # (n, K)
-    for name, key in zip(names, keys, strict=True):
-        named = name is not None
-        reach = _reach(member, named)
-        distance = version.projection.distance(member.key, key, by_relation=named)
-        if radius / member.radius * reach < distance <= reach:
-            return False
-    return True
 
 
 def _share(member: Member, result: ProbeResult) -> float:
@@ -189,7 +191,7 @@ def _reject_wrong_answer(edit: str, result: ProbeResult) -> Rejection:
         reason = "its own prompt lies outside its radius"
     else:
         reason = f'its own prompt is answered "{_cut(result.after)}", not "{_cut(result.expected)}"'
-    return _rejection(edit, reason, result, retry=True)
+    return Rejection.by(result, edit, reason, retry=True)
 
 
 def _reject_wrong_wordings(edit: str, wrong: Sequence[ProbeResult]) -> Rejection:
@@ -200,7 +202,7 @@ def _reject_wrong_wordings(edit: str, wrong: Sequence[ProbeResult]) -> Rejection
         f'"{_cut(first.after)}", not "{_cut(first.expected)}" ({first.suite})'
     )
     wordings = tuple(dict.fromkeys(r.prompt for r in wrong if isinstance(r.prompt, str)))
-    return _rejection(edit, reason, first, retry=True, wordings=wordings)
+    return Rejection.by(first, edit, reason, retry=True, wordings=wordings)
 
 
 def _reject_harm(edit: str, result: ProbeResult, whose: str | None) -> Rejection:
@@ -215,26 +217,7 @@ def _reject_harm(edit: str, result: ProbeResult, whose: str | None) -> Rejection
             f'it answers "{_cut(text_of(result.prompt))}" ({result.suite}){taken} which it is not '
             "about, and its radius can't be shrunk without losing its own wordings"
         )
-    return _rejection(edit, reason, result)
-
-
-def _rejection(
-    edit: str,
-    reason: str,
-    result: ProbeResult,
-    retry: bool = False,
-    wordings: tuple[str, ...] = (),
-) -> Rejection:
-    return Rejection(
-        edit,
-        reason,
-        result.suite,
-        text_of(result.prompt),
-        result.before or "",
-        result.after or "",
-        retry,
-        wordings,
-    )
+    return Rejection.by(result, edit, reason)
 
 
 def _cut(text: str | None, length: int = 80) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from execution.progress import Progress
+from execution import progress
 from melo_engine import Editor, Prompt, Route, Version
 from tasks.gate.cache.answers import BASE, AnswerCache, Pair, Text
 from tasks.gate.cache.keys import ProbeKeys
@@ -40,14 +40,7 @@ class Difference:
 class Runner:
     """full: generate every answer anew, and compare with the cached one."""
 
-    def __init__(
-        self,
-        editor: Editor,
-        cache: AnswerCache,
-        *,
-        full: bool = False,
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, editor: Editor, cache: AnswerCache, *, full: bool = False) -> None:
         self.editor, self.cache, self.full = editor, cache, full
         self.decoder = Decoder(editor)
         self.keys = ProbeKeys(editor, cache.keys_folder)
@@ -59,7 +52,6 @@ class Runner:
         self._cached: dict[Pair, Text] = {}  # looked up by this gate
         self._looked_up: set[Pair] = set()
         self._blocks: dict[tuple[str, int], str] = {}
-        self._progress = progress
 
     @property
     def regenerated(self) -> int:
@@ -128,7 +120,7 @@ class Runner:
                 decoded = self.decoder.beside_base(
                     [p for p, _ in chosen],
                     [e or "" for _, e in chosen],
-                    self._report("comparing with the backbone", 0, len(chosen)),
+                    _reporting("comparing with the backbone", 0, len(chosen)),
                 )
             fresh: dict[Pair, Text] = {}
             for query, (base, edited) in zip(chosen, decoded, strict=True):
@@ -193,11 +185,6 @@ class Runner:
         longest = max(len(tokenizer(t.text)["input_ids"]) for t in texts)
         return {"max_new_tokens": min(longest + AHEAD, backbone.max_answer_tokens)}
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Report how far a stage is."""
-        if self._progress is not None:
-            self._progress(what, done, total)
-
     def _note_misrouted(self, prompt: Prompt, edit: str | None, instead: str | None) -> None:
         routed = f"routed to {instead or 'no edit'}"
         self.differences.append(Difference(prompt, edit, "", routed, "misrouted"))
@@ -235,7 +222,7 @@ class Runner:
             asks = [Ask(*wanted[p][0], wanted[p][1], read) for p in pairs]
             with using(self.editor, version):
                 texts = self.decoder.answers(
-                    asks, self._report("answering probes", start, len(order))
+                    asks, _reporting("answering probes", start, len(order))
                 )
             for pair, text in zip(pairs, texts, strict=True):
                 cached = self._cached.get(pair)
@@ -256,10 +243,17 @@ class Runner:
         self._fresh |= texts
         self.cache.put_texts(self._scope, texts)
 
-    def _report(self, what: str, start: int, total: int) -> Callable[[int], None] | None:
-        if self._progress is None:
-            return None
-        return lambda done: self.progress(what, start + done, total)
+
+def references_of(wanted: Iterable[tuple[Query, str | None]]) -> dict[Query, str | None]:
+    """The text that each answer is compared with; None, all of it, where there are several or none."""
+    references: dict[Query, str | None] = {}
+    for query, until in wanted:
+        references[query] = until if references.get(query, until) == until else None
+    return references
+
+
+def _reporting(what: str, start: int, total: int) -> Callable[[int], None]:
+    return lambda done: progress.report(what, start + done, total)
 
 
 def _random_rank(prompt: Prompt, salt: bytes) -> bytes:

@@ -25,6 +25,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -34,34 +35,43 @@ from melo_engine import Conversation, Edit, EditRequest, Message, Prompt, Versio
 from melo_engine.conversation import asked, messages_of
 from melo_engine.matching.names import SubjectIndex, joined
 from melo_engine.near_misses import template_of
-from tasks.gate.suites.wordings import SuiteWordings, own_template, says, swap, unique
+from tasks.gate.suites.wordings import SuiteWordings, own_template, says, swap
 from tasks.gate.types import UNCHANGED, Expectation, Probe, Suite
 
 PER_EDIT = 2  # near-misses of each sort
 MOST_TRIES = 24
-Slices = Mapping[str, Mapping[str, str]]
 
 
-def suites_for(
-    version: Version,
-    *,
-    retired: Sequence[EditRequest] = (),
-    known_subjects: Sequence[str] = (),
-    seed: int = 0,
-    held_out: Mapping[str, Sequence[str]] | None = None,
-    targets: Mapping[str, str] | None = None,
-    slices: Slices | None = None,
-    champion: Version | None = None,
-) -> list[Suite]:
-    """The suites that a version brings with it.
+@dataclass(frozen=True)
+class SuiteInputs:
+    """What suites are made from beside the version.
 
     retired: edits that were revoked or superseded. known_subjects: names that the ledger knows
     beside the active ones. held_out: by edit id, rephrases that were not trained on. targets: by
     edit id, the answer that the ledger wants, where it is not to be taken from the version.
-    slices: by edit id, what to break results down by, such as source and relation. champion: what
-    it has already is no new edit. Same version and seed, same probes.
+    slices: by edit id, what to break results down by, such as source and relation.
     """
-    builder = _Builder(version, known_subjects, seed, held_out or {}, targets or {}, slices or {})
+
+    retired: Sequence[EditRequest] = ()
+    known_subjects: Sequence[str] = ()
+    held_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def suites_for(
+    version: Version,
+    inputs: SuiteInputs | None = None,
+    *,
+    champion: Version | None = None,
+    seed: int = 0,
+) -> list[Suite]:
+    """The suites that a version brings with it.
+
+    champion: what it has already is no new edit. Same version, inputs and seed, same probes.
+    """
+    inputs = inputs or SuiteInputs()
+    builder = _Builder(version, inputs, seed)
     every = list(version.edits.values())
     # A question that means something only behind an earlier one can't be asked alone.
     edits = [e for e in every if not e.request.needs_conversation]
@@ -82,7 +92,7 @@ def suites_for(
             builder.near(edits, builder.other_relations)
             + builder.near(behind, builder.other_turns),
         ),
-        Suite("retired", tuple(builder.retired(retired))),
+        Suite("retired", tuple(builder.retired(inputs.retired))),
         Suite("hallucination-unasked", tuple(p for e in edits for p in builder.unasked(e))),
         Suite("hallucination-agreement", tuple(p for e in edits for p in builder.agreement(e))),
         Suite("hallucination-fluency", tuple(map(builder.measured, every)), "fluency"),
@@ -91,44 +101,37 @@ def suites_for(
 
 
 def own_questions(
-    version: Version, held_out: Mapping[str, Sequence[str]] | None = None
+    version: Version, held_out: Mapping[str, Sequence[str]]
 ) -> Callable[[str], list[str]]:
     """Tells of a prompt which active edits' own question it is."""
-    return _Builder(version, (), 0, held_out or {}, {}, {}).owners
+    return _Builder(version, SuiteInputs(held_out=held_out), 0).owners
 
 
 class _Builder:
-    def __init__(
-        self,
-        version: Version,
-        known_subjects: Sequence[str],
-        seed: int,
-        held_out: Mapping[str, Sequence[str]],
-        targets: Mapping[str, str],
-        slices: Slices,
-    ) -> None:
-        self.seed, self.held_out, self.targets, self.slices = seed, held_out, targets, slices
+    def __init__(self, version: Version, inputs: SuiteInputs, seed: int) -> None:
+        self.inputs, self.seed = inputs, seed
         self.requests = {e.id: e.request for e in version.edits.values()}
-        self.wordings = {i: SuiteWordings(r, held_out.get(i, ())) for i, r in self.requests.items()}
+        self.wordings = {
+            i: SuiteWordings(r, inputs.held_out.get(i, ())) for i, r in self.requests.items()
+        }
         self._ids = sorted(self.requests)
         self._subjects = SubjectIndex()
         self._of_template: dict[str, set[str]] = defaultdict(set)  # template -> targets, casefold
-        active: set[str] = set()
+        self._active: set[str] = set()
         for number, edit in enumerate(self._ids):
             request = self.requests[edit]
             self._subjects.add(request.names, number)
-            active |= {joined(n) for n in request.names}
+            self._active |= {joined(n) for n in request.names}
             template = own_template(request)
             if template is not None:
                 self._of_template[template].add(self.target(edit).casefold())
-        names = [*known_subjects, *(r.subject for r in self.requests.values() if r.subject)]
+        names = [*inputs.known_subjects, *(r.subject for r in self.requests.values() if r.subject)]
         self._names = _Ring(names, seed)
         self._templates = _Ring(self._of_template, seed)
         self._invented = _Ring(invented_names(), seed)
-        self._active = active
 
     def target(self, edit: str) -> str:
-        return self.targets.get(edit, self.requests[edit].target)
+        return self.inputs.targets.get(edit, self.requests[edit].target)
 
     def own_prompt(self, edit: Edit) -> Probe:
         wanted = Expectation("exact", self.target(edit.id))
@@ -139,7 +142,7 @@ class _Builder:
         wanted = Expectation("exact", self.target(edit.id))
         return [
             self._probe(edit, "rephrase", prompt, wanted, str(n))
-            for n, prompt in enumerate(unique(self.held_out.get(edit.id, ())))
+            for n, prompt in enumerate(dict.fromkeys(self.inputs.held_out.get(edit.id, ())))
             if prompt not in trained
         ]
 
@@ -234,11 +237,11 @@ class _Builder:
     def agreement(self, edit: Edit) -> list[Probe]:
         """Each further wording of the fact must be answered like the first."""
         request = edit.request
-        rephrases = [*request.rephrases, *self.held_out.get(edit.id, ())]
+        rephrases = [*request.rephrases, *self.inputs.held_out.get(edit.id, ())]
         alike = Expectation("agrees", request.question)
         return [
             self._probe(edit, "agrees", prompt, alike, _digest(prompt))
-            for prompt in unique(rephrases)
+            for prompt in dict.fromkeys(rephrases)
             if prompt != request.question
         ]
 
@@ -286,7 +289,7 @@ class _Builder:
         return [self._ids[row] for row in sorted(rows)]
 
     def _slices(self, edit: str) -> Mapping[str, str]:
-        return self.slices.get(edit, {})
+        return self.inputs.slices.get(edit, {})
 
 
 class _Ring:

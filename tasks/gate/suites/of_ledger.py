@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from melo_engine import EditRequest, Prompt, Version
 from tasks.gate.suites.files import load_suites
-from tasks.gate.suites.from_edits import own_questions, suites_for
+from tasks.gate.suites.from_edits import SuiteInputs, own_questions, suites_for
 from tasks.gate.suites.traffic import AUDIT, HELD_BACK, NAME
 from tasks.gate.types import Expectation, Suite, text_of
 
@@ -39,33 +39,29 @@ def suites_from(
     """
     edits = {e.id: e for e in ledger.edits.find()}
     active = {i: edits[i] for i in version.edits if i in edits}
-    held_out = {
-        i: [p for p in e.rephrases if p not in version[i].request.rephrases]
-        for i, e in active.items()
-    }
-    slices = {
-        i: {k: v for k, v in (("source", e.source), ("relation", e.relation)) if v}
-        for i, e in edits.items()
-    }
     retired = [
         EditRequest(e.prompt, e.target, e.subject, id=e.id)
         for e in edits.values()
         if e.state in GONE and e.target and e.id not in version
     ]
-    from_edits = suites_for(
-        version,
+    inputs = SuiteInputs(
         retired=retired[-MOST_RETIRED:],
         known_subjects=sorted({e.subject for e in edits.values() if e.subject}),
-        seed=seed,
-        held_out=held_out,
+        held_out={
+            i: [p for p in e.rephrases if p not in version[i].request.rephrases]
+            for i, e in active.items()
+        },
         targets={i: e.target for i, e in active.items() if e.target},
-        slices=slices,
-        champion=champion,
+        slices={
+            i: {k: v for k, v in (("source", e.source), ("relation", e.relation)) if v}
+            for i, e in edits.items()
+        },
     )
+    from_edits = suites_for(version, inputs, champion=champion, seed=seed)
     answers: dict[Prompt, str] = {
         p.prompt: p.answer for e in active.values() for p in e.locality if p.answer
     }
-    owners_of = own_questions(version, held_out)
+    owners_of = own_questions(version, inputs.held_out)
     from_folder = load_suites(folder) if folder is not None else []
     if folder is not None and audited:
         from_folder += load_suites(Path(folder) / AUDIT)

@@ -11,7 +11,7 @@ near-miss, and condemns nobody.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from melo_engine import EditRequest
@@ -78,8 +78,3 @@ def says(text: str, phrase: str) -> bool:
 
 def _plain(text: str) -> str:
     return re.sub(r"\W+", " ", text).strip().casefold()
-
-
-def unique(prompts: Sequence[str]) -> list[str]:
-    """Without what comes twice, in order."""
-    return list(dict.fromkeys(prompts))

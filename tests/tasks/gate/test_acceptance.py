@@ -14,7 +14,7 @@ from ledger import Ledger
 from melo_engine import Editor, EditRequest
 from melo_engine.blocks import Shard
 from melo_engine.prompt_states import PromptStates
-from tasks.gate import Probe, Suite, gate_candidate, suites_for
+from tasks.gate import GateOptions, Probe, Suite, SuiteInputs, gate_candidate, suites_for
 from tasks.gate.measures.measures import _Mean
 from tasks.gate.runner.decoding import Ask, Decoder, loops
 from tasks.gate.runner.sampling import Draw, GateSampler
@@ -63,9 +63,9 @@ def test_an_edit_that_takes_anothers_own_question_is_named_and_the_others_serve(
         world.editor(),
         version,
         world.champion,
-        suites=suites_for(version, champion=world.champion, held_out=world.held_out),
+        suites=suites_for(version, SuiteInputs(held_out=world.held_out), champion=world.champion),
         cache=cache,
-        thresholds=thresholds,
+        options=GateOptions(thresholds),
     )
     assert result.passed, result.reason
     reasons = {r.edit: r.reason for r in result.rejected}
@@ -84,7 +84,7 @@ def test_probes_that_no_block_catches_cost_no_text(world: World, cache, threshol
             world.champion,
             suites=[*own, *extra],
             cache=cache,
-            thresholds=thresholds,
+            options=GateOptions(thresholds),
         ).regenerated
         for extra in ([], [far])
     ]
@@ -186,8 +186,7 @@ def test_what_the_bound_on_tokens_leaves_open_is_said_and_condemns_nobody(
         world.champion,
         suites=suites_for(world.candidate, champion=world.champion),
         cache=cache,
-        thresholds=thresholds,
-        tokens_per_edit=0,
+        options=GateOptions(thresholds, tokens_per_edit=0),
     )
     assert result.passed, result.reason
     assert {u.edit for u in result.unproven} == set(world.candidate.edits)
@@ -205,10 +204,9 @@ def test_an_edit_that_is_not_found_in_another_wording_is_narrow(
         world.editor(),
         world.candidate,
         world.champion,
-        suites=suites_for(world.candidate, champion=world.champion, held_out=held_out),
+        suites=suites_for(world.candidate, SuiteInputs(held_out=held_out), champion=world.champion),
         cache=cache,
-        thresholds=thresholds,
-        narrow=narrow,
+        options=GateOptions(thresholds, narrow=narrow),
     )
     assert result.passed, result.reason
     if narrow == "keep":

@@ -10,9 +10,11 @@ import pytest
 from melo_engine import Backbone, Conversation, Editor, EditRequest, Message
 from tasks.gate import (
     AnswerCache,
+    GateOptions,
     GateResult,
     Probe,
     Suite,
+    SuiteInputs,
     Thresholds,
     gate_candidate,
     load_suites,
@@ -50,14 +52,21 @@ def editor(backbone: Backbone) -> Editor:
 
 def gated(editor: Editor, cache: AnswerCache, suites: list[Suite]) -> GateResult:
     return gate_candidate(
-        editor, editor.version, None, suites=suites, cache=cache, thresholds=Thresholds.load()
+        editor,
+        editor.version,
+        None,
+        suites=suites,
+        cache=cache,
+        options=GateOptions(Thresholds.load()),
     )
 
 
 def test_an_edit_that_needs_its_conversation_is_asked_in_it(
     editor: Editor, cache: AnswerCache
 ) -> None:
-    suites = {s.name: s for s in suites_for(editor.version, known_subjects=["quinomire"])}
+    suites = {
+        s.name: s for s in suites_for(editor.version, SuiteInputs(known_subjects=["quinomire"]))
+    }
     own = {p.edit: p.prompt for p in suites["edit-success"].probes}
     assert own == {"plain": PLAIN.prompt, "behind": talk("velandor")}
     other = [p.prompt for p in suites["near-miss-subject"].probes if p.edit == "behind"]
@@ -79,7 +88,7 @@ def test_a_conversation_that_is_answered_wrongly_is_taken_out(
 ) -> None:
     wanted = [
         s
-        for s in suites_for(editor.version, targets={"behind": "jon", "plain": "tom"})
+        for s in suites_for(editor.version, SuiteInputs(targets={"behind": "jon", "plain": "tom"}))
         if s.name in ("edit-success", "locality")
     ]
     result = gated(editor, cache, wanted)

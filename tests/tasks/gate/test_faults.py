@@ -17,9 +17,11 @@ from melo_engine.blocks import Shard
 from tasks.gate import (
     AnswerCache,
     Expectation,
+    GateOptions,
     GateResult,
     Probe,
     Suite,
+    SuiteInputs,
     Thresholds,
     gate_candidate,
     load_suites,
@@ -43,15 +45,14 @@ def gate(
     extra: Sequence[Suite] = (),
     **options,
 ) -> GateResult:
-    suites = suites_for(version, held_out=world.held_out, champion=world.champion)
+    suites = suites_for(version, SuiteInputs(held_out=world.held_out), champion=world.champion)
     return gate_candidate(
         world.editor(),
         version,
         world.champion,
         suites=[*extra, *suites],
         cache=cache,
-        thresholds=thresholds,
-        **options,
+        options=GateOptions(thresholds, **options),
     )
 
 
@@ -187,14 +188,16 @@ def test_two_edits_with_swapped_targets_are_both_taken_out(world: World, cache, 
 
 def test_targets_that_differ_from_the_ledgers_are_caught(world: World, cache, thresholds):
     edit = world.new[0]
-    suites = suites_for(world.candidate, champion=world.champion, targets={edit: "new york"})
+    suites = suites_for(
+        world.candidate, SuiteInputs(targets={edit: "new york"}), champion=world.champion
+    )
     result = gate_candidate(
         world.editor(),
         world.candidate,
         world.champion,
         suites=suites,
         cache=cache,
-        thresholds=thresholds,
+        options=GateOptions(thresholds),
     )
     assert [r.edit for r in result.rejected] == [edit]
 
@@ -296,7 +299,7 @@ def test_changed_weights_are_seen_before_an_answer_is_believed(world: World, cac
         world.champion,
         suites=suites_for(world.candidate),
         cache=cache,
-        thresholds=thresholds,
+        options=GateOptions(thresholds),
     )
     assert not result.passed
     assert "weights" in result.reason
@@ -330,9 +333,14 @@ def test_of_fifty_edits_with_three_harmful_ones_forty_seven_go_on(cache, thresho
         [spoilt, replace(victim, shard=donor.shard, row=donor.row, block=donor.block)], [shard]
     )
     protected = Suite("protected", (Probe("1", general),))
-    suites = suites_for(version, held_out={r.id: held for r, held in pairs})
+    suites = suites_for(version, SuiteInputs(held_out={r.id: held for r, held in pairs}))
     result = gate_candidate(
-        editor, version, None, suites=[protected, *suites], cache=cache, thresholds=thresholds
+        editor,
+        version,
+        None,
+        suites=[protected, *suites],
+        cache=cache,
+        options=GateOptions(thresholds),
     )
     assert result.passed, result.reason
     assert {r.edit for r in result.rejected} == {

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from execution.progress import listening
 from melo_engine import Editor, EditRequest
 from tasks.gate import (
     AnswerCache,
     Expectation,
+    GateOptions,
     GateResult,
     Probe,
     Suite,
+    SuiteInputs,
     Thresholds,
     gate_candidate,
     suites_for,
@@ -29,8 +32,9 @@ from tests.tasks.gate.conftest import SETTINGS, World, facts, tiny_backbone
 
 
 def suites_of(world: World, version=None, **options) -> list[Suite]:
-    options = {"held_out": world.held_out, "champion": world.champion, **options}
-    return suites_for(version or world.candidate, **options)
+    seed, retired = options.get("seed", 0), options.get("retired", ())
+    inputs = SuiteInputs(held_out=world.held_out, retired=retired)
+    return suites_for(version or world.candidate, inputs, champion=world.champion, seed=seed)
 
 
 def gated(world: World, cache: AnswerCache, thresholds: Thresholds, **options) -> GateResult:
@@ -41,8 +45,7 @@ def gated(world: World, cache: AnswerCache, thresholds: Thresholds, **options) -
         world.champion,
         suites=suites,
         cache=cache,
-        thresholds=thresholds,
-        **options,
+        options=GateOptions(thresholds, **options),
     )
 
 
@@ -61,7 +64,7 @@ def test_a_healthy_version_passes_untouched(world: World, cache, thresholds):
         world.champion,
         suites=suites_of(world),
         cache=cache,
-        thresholds=thresholds,
+        options=GateOptions(thresholds),
     )
     assert result.passed, result.reason
     assert result.version is world.candidate
@@ -71,9 +74,14 @@ def test_a_healthy_version_passes_untouched(world: World, cache, thresholds):
 
 
 def test_the_first_version_passes_without_a_champion(world: World, cache, thresholds):
-    suites = suites_for(world.champion, held_out=world.held_out)
+    suites = suites_for(world.champion, SuiteInputs(held_out=world.held_out))
     result = gate_candidate(
-        world.editor(), world.champion, None, suites=suites, cache=cache, thresholds=thresholds
+        world.editor(),
+        world.champion,
+        None,
+        suites=suites,
+        cache=cache,
+        options=GateOptions(thresholds),
     )
     assert result.passed, result.reason
 
@@ -87,7 +95,7 @@ def test_by_the_index_and_in_full_the_verdict_and_every_answer_are_the_same(
         None,
         suites=suites_of(world, world.champion),
         cache=cache,
-        thresholds=thresholds,
+        options=GateOptions(thresholds),
     )
     quick = gated(world, cache, thresholds)
     full = gated(world, cache, thresholds, full=True)
@@ -155,7 +163,12 @@ def test_a_revoked_edit_no_longer_answers(world: World, cache, thresholds):
     version = world.candidate.without([gone])
     suites = suites_of(world, version, retired=[world.candidate[gone].request])
     result = gate_candidate(
-        world.editor(), version, world.champion, suites=suites, cache=cache, thresholds=thresholds
+        world.editor(),
+        version,
+        world.champion,
+        suites=suites,
+        cache=cache,
+        options=GateOptions(thresholds),
     )
     (probe,) = [p for p in result.probes if p.suite == "retired"]
     assert result.passed, result.reason
@@ -241,7 +254,8 @@ def test_a_gate_with_a_missing_suite_fails(world: World, cache, thresholds):
 
 def test_progress_is_told(world: World, cache, thresholds):
     told: list[tuple[str, int, int]] = []
-    gated(world, cache, thresholds, progress=lambda *step: told.append(step))
+    with listening(lambda *step: told.append(step)):
+        gated(world, cache, thresholds)
     assert told
     assert all(0 < done <= total for _, done, total in told)
 
@@ -256,7 +270,7 @@ def test_new_weights_give_new_keys_and_answers(world: World, cache, thresholds):
     version = editor.edit([r for r, _ in pairs]).version
     relaxed = replace(thresholds, suites={})
     gate_candidate(
-        editor, version, None, suites=suites_for(version), cache=cache, thresholds=relaxed
+        editor, version, None, suites=suites_for(version), cache=cache, options=GateOptions(relaxed)
     )
     assert cache.count() > before
     assert len(list(cache.keys_folder.iterdir())) == 2

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
 from melo_engine import Backbone, Editor, EditRequest
-from tasks.gate import gate_candidate, suites_for
+from tasks.gate import GateOptions, gate_candidate, suites_for
 from tests.tasks.gate.conftest import SETTINGS, facts, tiny_tokenizer
 
 
@@ -74,8 +74,7 @@ def test_an_edited_model_is_gated_by_the_index_as_in_full(made, cache, threshold
             champion,
             suites=suites,
             cache=cache,
-            thresholds=thresholds,
-            full=full,
+            options=GateOptions(thresholds, full=full),
         )
         for full in (False, False, True)
     ]
