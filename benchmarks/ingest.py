@@ -37,7 +37,7 @@ from benchmarks.shape_rows import SHAPES, write_rows
 from config import load
 from execution.context import Context
 from ledger import Ledger
-from tasks.ingest import ingest_paths
+from tasks.ingest import IngestOptions, ingest_paths
 
 FIELDS = {
     "prompt": "VARCHAR",
@@ -91,7 +91,7 @@ def take(paths: list[Path], home: Path, again: bool) -> dict[str, Any]:
     pa.array([0])  # brings in what pyarrow loads at its first array: imports are not counted
     started = time.perf_counter()
     ledger = Ledger.open(settings.paths.ledger)
-    outcome = ingest_paths(Context(settings, ledger), paths, again=again)
+    outcome = ingest_paths(Context(settings, ledger), paths, IngestOptions(again=again))
     ledger.close()
     seconds = time.perf_counter() - started
     lines, counts = outcome.total("lines"), ledger.counts()

@@ -25,7 +25,14 @@ from tasks.edit import edit_job, trained
 from tasks.edit.shards import cut, train_shard
 from tasks.fold import fold
 from tasks.gate.by_hand import audit
-from tasks.ingest import IngestOutcome, ingest_inbox, ingest_paths, retry_quarantined, rules_from
+from tasks.ingest import (
+    IngestOptions,
+    IngestOutcome,
+    ingest_inbox,
+    ingest_paths,
+    retry_quarantined,
+    rules_from,
+)
 from tasks.judge import Verdict, judge, verdict_on_record
 from tasks.pages import link_version, show_verdict
 from tasks.plan import plan
@@ -62,7 +69,7 @@ def step(name: str) -> Callable[[Step[P, R]], Step[P, R]]:
 @step("ingest")
 def take_in(context: Context, paths: list[str], source: str | None = None) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
-    return _counts(ingest_paths(context, paths, source=source))
+    return _counts(ingest_paths(context, paths, IngestOptions(source=source)))
 
 
 @step("ingest-inbox")

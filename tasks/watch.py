@@ -11,7 +11,7 @@ from pathlib import Path
 from watchfiles import watch
 
 from config import load
-from tasks.ingest.inbox import UNFINISHED
+from tasks.ingest.inbox import is_finished
 
 LOOK_EVERY = 1000  # milliseconds
 
@@ -23,12 +23,9 @@ def tell_of_arrivals(home: Path) -> None:
     inbox = load(home).paths.inbox
     inbox.mkdir(parents=True, exist_ok=True)
     for changes in watch(inbox, step=LOOK_EVERY, recursive=False):
-        if any(_finished(Path(path)) for _, path in changes):
+        paths = [Path(path) for _, path in changes]
+        if any(path.is_file() and is_finished(path) for path in paths):
             emit_event("melo.inbox.file", resource={"prefect.resource.id": f"melo.home.{home}"})
-
-
-def _finished(path: Path) -> bool:
-    return path.is_file() and path.suffix not in UNFINISHED and not path.name.startswith(".")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def ingest(
     others are recorded all the same.
     """
     from console.errors import UsageProblem
-    from tasks.ingest import IngestOutcome, ingest_inbox, ingest_paths
+    from tasks.ingest import IngestOptions, IngestOutcome, ingest_inbox, ingest_paths
     from tasks.ingest.inbox import watch_inbox
 
     if shapes:
@@ -71,16 +71,8 @@ def ingest(
     with here.ledger() as ledger, _bar(hidden=as_json) as progress:
         outcome = IngestOutcome()
         if paths:
-            outcome = ingest_paths(
-                here.context(ledger),
-                paths,
-                progress,
-                source=source,
-                preset=preset,
-                again=again,
-                encoding=encoding,
-                shape=shape,
-            )
+            options = IngestOptions(source, preset, shape, again, encoding)
+            outcome = ingest_paths(here.context(ledger), paths, options, progress=progress)
         if inbox:
             outcome.files += ingest_inbox(here.context(ledger), progress).files
         if watch:

@@ -22,6 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from config import IngestSettings
 from tasks.ingest.columns import Columns
 from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken
 from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
@@ -32,22 +33,20 @@ LONGEST = 8 * BLOCK  # characters in which a quote must be closed
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
-def read_csv(
-    path: Path, *, columns: Columns, encoding: str | None, max_file_bytes: int
-) -> Iterator[Record]:
+def read_csv(path: Path, settings: IngestSettings, columns: Columns) -> Iterator[Record]:
     """One record a row, keyed by the header; empty cells are left out, JSON lists opened."""
     csv.field_size_limit(LONGEST)
     default = "\t" if ".tsv" in path.name.lower() else ","
     try:
         with open_utf8(path) as file:
-            lines = _Lines(_physical_lines(file, max_file_bytes))
+            lines = _Lines(_physical_lines(file, settings.max_file_bytes))
             begin = next((line for line in lines if line.strip()), "")
             if named := _NAMED_SEPARATOR.fullmatch(begin):
                 separator = named.group(1)
             else:
                 separator = _separator(begin, default, columns)
                 lines.put_back(begin)
-            yield from _rows(lines, separator, columns, encoding)
+            yield from _rows(lines, separator, columns, settings.encoding)
     except (*DAMAGE, ValueError) as error:
         yield "", broken(error)
 

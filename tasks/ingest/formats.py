@@ -23,11 +23,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from config import IngestSettings
 from ledger.intake import LINE_SCHEMA
 from tasks.ingest.columns import Columns
 from tasks.ingest.csv_rows import read_csv
 from tasks.ingest.json_values import read_json
-from tasks.ingest.lines import Chunk, Record, ahead, broken, marked_row, read_lines, too_long
+from tasks.ingest.lines import (
+    KEPT_OF_LONG_LINE,
+    Chunk,
+    Record,
+    ahead,
+    broken,
+    read_lines,
+    too_long,
+)
 from tasks.ingest.opening import DAMAGE
 from tasks.ingest.xlsx_rows import read_xlsx
 from text import strict_json
@@ -46,46 +55,34 @@ KINDS = {
 
 def read(
     path: Path,
-    *,
-    first_line: int,
-    offset: int,
-    chunk_lines: int,
-    max_line_bytes: int,
-    max_file_bytes: int,
+    settings: IngestSettings,
     columns: Columns,
-    encoding: str | None = None,
+    *,
+    first_line: int = 0,
+    offset: int = 0,
     page: str | None = None,
 ) -> Generator[Chunk, None, None]:
     """Yield a file's records after the first `first_line`, in chunks.
 
-    `offset` is where the next line begins in a file of lines; other formats count records. encoding:
-    of what is no UTF-8 and tells no other encoding itself; columns: what a table is read for; page:
-    the name under which a JSON object holds a list of records (an answer of an API).
+    `offset` is where the next line begins in a file of lines; other formats count records. columns:
+    what a table is read for; page: the name under which a JSON object holds a list of records (an
+    answer of an API).
     """
     kind = kind_of(path)
     if kind == "lines":
-        yield from ahead(
-            read_lines(
-                path,
-                first_line=first_line,
-                offset=offset,
-                chunk_lines=chunk_lines,
-                max_line_bytes=max_line_bytes,
-                max_file_bytes=max_file_bytes,
-                encoding=encoding,
-            )
-        )
+        yield from ahead(read_lines(path, settings, first_line=first_line, offset=offset))
         return
     if kind == "csv":
-        records = read_csv(path, columns=columns, encoding=encoding, max_file_bytes=max_file_bytes)
+        records = read_csv(path, settings, columns)
     elif kind == "json":
-        records = read_json(path, encoding=encoding, max_file_bytes=max_file_bytes)
+        records = read_json(path, settings)
         records = _of_pages(records, page) if page else records
     elif kind == "xlsx":
-        records = read_xlsx(path, columns=columns, max_file_bytes=max_file_bytes)
+        records = read_xlsx(path, settings, columns)
     else:
         records = _arrow(path, kind, columns)
-    yield from chunks(records, first_line, min(chunk_lines, RECORDS_AT_ONCE), max_line_bytes)
+    size = min(settings.chunk_lines, RECORDS_AT_ONCE)
+    yield from chunks(records, first_line, size, settings.max_line_bytes)
 
 
 def kind_of(path: Path) -> str:
@@ -125,7 +122,7 @@ def _within(text: str, problem: str | None, max_line_bytes: int) -> Record:
     if len(text) > max_line_bytes or (
         len(text) * 4 > max_line_bytes and len(text.encode("utf-8")) > max_line_bytes
     ):
-        return marked_row(text), problem or too_long(max_line_bytes)
+        return text[:KEPT_OF_LONG_LINE], problem or too_long(max_line_bytes)
     return text, problem
 
 

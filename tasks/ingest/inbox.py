@@ -75,7 +75,7 @@ def _take(
     inbox = context.paths.inbox
     done = inbox / "done"
     try:
-        for taken in ingest_paths(context, [claimed], progress).files:
+        for taken in ingest_paths(context, [claimed], progress=progress).files:
             taken.name = str(inbox / claimed.name)
             outcome.files.append(taken)
         done.mkdir(exist_ok=True)
@@ -121,11 +121,12 @@ def _claimed(inbox: Path) -> list[Path]:
 
 
 def _finished(inbox: Path) -> list[Path]:
-    return _by_age(
-        entry
-        for entry in inbox.glob("*")
-        if not entry.name.startswith(".") and entry.suffix not in UNFINISHED
-    )
+    return _by_age(filter(is_finished, inbox.glob("*")))
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a file counts as complete, by its name."""
+    return not path.name.startswith(".") and path.suffix not in UNFINISHED
 
 
 def _by_age(entries: Iterable[Path]) -> list[Path]:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from config import IngestSettings
 from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken, first_line
 from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
 
@@ -27,14 +28,14 @@ _MAY_BEGIN = re.compile(r"[,\n]\s*(?=\{)")
 _AFTER_WORD = re.compile(r"[,\]\n]")
 
 
-def read_json(path: Path, *, encoding: str | None, max_file_bytes: int) -> Iterator[Record]:
+def read_json(path: Path, settings: IngestSettings) -> Iterator[Record]:
     """One record a value."""
     try:
         with open_utf8(path) as file:
-            for text, problem in _values(_Window(text_blocks(file, max_file_bytes))):
+            for text, problem in _values(_Window(text_blocks(file, settings.max_file_bytes))):
                 data = bytes_of(text)
                 if data is not None:
-                    text, unreadable = decoded(data, encoding)
+                    text, unreadable = decoded(data, settings.encoding)
                     problem = problem or unreadable
                 yield text, problem
     except DAMAGE as error:
@@ -55,8 +56,7 @@ class _Window:
     def next_char(self) -> str:
         """The next character that is no white space, "" at the end."""
         while True:
-            space = _SPACE.match(self.text, self.place)
-            self.place = space.end() if space else self.place
+            self.place = _end_of_space(self.text, self.place)
             if self.place < len(self.text):
                 return self.text[self.place]
             if not self.more():

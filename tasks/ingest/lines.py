@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from config import IngestSettings
 from ledger.intake import LINE_SCHEMA
 from tasks.ingest.errors import UnpacksTooLarge
 from tasks.ingest.opening import BLOCK, DAMAGE, decoded, open_utf8
@@ -52,14 +53,7 @@ def content_hash(path: Path) -> str:
 
 
 def read_lines(
-    path: Path,
-    *,
-    first_line: int,
-    offset: int,
-    chunk_lines: int,
-    max_line_bytes: int,
-    max_file_bytes: int = 2**62,
-    encoding: str | None = None,
+    path: Path, settings: IngestSettings, *, first_line: int, offset: int
 ) -> Iterator[Chunk]:
     """Yield the lines from byte `offset` on, numbered from `first_line`, in chunks.
 
@@ -69,24 +63,18 @@ def read_lines(
     """
     parts: list[pa.Table] = []
     waiting = 0
-    for table, next_offset, last in _tables(
-        path, offset, first_line, max_line_bytes, max_file_bytes, encoding
-    ):
+    for table, next_offset, last in _tables(path, settings, offset, first_line):
         parts.append(table)
         waiting += table.num_rows
-        if last or waiting >= chunk_lines:
+        if last or waiting >= settings.chunk_lines:
             yield Chunk(pa.concat_tables(parts), next_offset, last)
             parts, waiting = [], 0
 
 
 def _tables(
-    path: Path,
-    offset: int,
-    number: int,
-    max_line_bytes: int,
-    max_file_bytes: int,
-    encoding: str | None,
+    path: Path, settings: IngestSettings, offset: int, number: int
 ) -> Iterator[tuple[pa.Table, int, bool]]:
+    max_line_bytes, max_file_bytes = settings.max_line_bytes, settings.max_file_bytes
     block_size = max(BLOCK, max_line_bytes)
     problem: str | None = None
     with open_utf8(path) as file:
@@ -116,7 +104,7 @@ def _tables(
                     continue
                 rest = data[end:]
                 if end:
-                    table = _table(data[:end], number, max_line_bytes, encoding)
+                    table = _table(data[:end], number, settings)
                     number += table.num_rows
                     offset += end
                     yield table, offset, False
@@ -127,11 +115,11 @@ def _tables(
             yield _marked(number, _cut(head), too_long(max_line_bytes)), offset, problem is None
             number += 1
         elif rest:
-            table = _table(rest, number, max_line_bytes, encoding)
+            table = _table(rest, number, settings)
             number += table.num_rows
             yield table, offset + len(rest), problem is None
         elif problem is None:
-            yield _table(b"", number, max_line_bytes, encoding), offset, True
+            yield _table(b"", number, settings), offset, True
         if problem is not None:
             yield _marked(number, "", problem), offset, True
 
@@ -144,7 +132,7 @@ def _skip(file: IO[bytes], offset: int) -> None:
         offset -= len(passed)
 
 
-def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) -> pa.Table:
+def _table(data: bytes, number: int, settings: IngestSettings) -> pa.Table:
     """One Arrow row for each line of `data`, blank lines at no cost."""
     ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10) + 1  # (lines,)
     if data and (len(ends) == 0 or ends[-1] != len(data)):
@@ -154,7 +142,7 @@ def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) 
     try:
         if not data.isascii():
             data.decode("utf-8")
-        plain = len(lengths) == 0 or int(lengths.max()) <= max_line_bytes
+        plain = len(lengths) == 0 or int(lengths.max()) <= settings.max_line_bytes
     except UnicodeDecodeError:
         plain = False
     if plain:
@@ -163,7 +151,7 @@ def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) 
         )
         unreadable = pa.nulls(len(lengths), pa.string())
     else:
-        raw, unreadable = _one_by_one(data, offsets, max_line_bytes, encoding)
+        raw, unreadable = _one_by_one(data, offsets, settings)
     numbers = np.arange(number + 1, number + 1 + len(lengths), dtype=np.int64)
     table = pa.table([numbers, raw, unreadable], schema=LINE_SCHEMA)
     return pa.Table.from_batches(table.to_batches(max_chunksize=BATCH), table.schema)
@@ -172,18 +160,17 @@ def _table(data: bytes, number: int, max_line_bytes: int, encoding: str | None) 
 def _one_by_one(
     data: bytes,
     offsets: np.ndarray[tuple[int], np.dtype[np.int64]],
-    max_line_bytes: int,
-    encoding: str | None,
+    settings: IngestSettings,
 ) -> tuple[pa.Array, pa.Array]:
     texts: list[str] = []
     problems: list[str | None] = []
     for start, end in itertools.pairwise(offsets.tolist()):
         line = data[start:end]
-        if len(line) > max_line_bytes:
-            texts.append(_cut(line))
-            problems.append(too_long(max_line_bytes))
-            continue
-        text, problem = decoded(line, encoding)
+        text, problem = (
+            decoded(line, settings.encoding)
+            if len(line) <= settings.max_line_bytes
+            else (_cut(line), too_long(settings.max_line_bytes))
+        )
         texts.append(text)
         problems.append(problem)
     return pa.array(texts, pa.large_string()), pa.array(problems, pa.string())
@@ -191,11 +178,6 @@ def _one_by_one(
 
 def _marked(number: int, raw: str, problem: str) -> pa.Table:
     return pa.table([[number + 1], [raw], [problem]], schema=LINE_SCHEMA)
-
-
-def marked_row(text: str) -> str:
-    """What is kept of an over-long record."""
-    return text[:KEPT_OF_LONG_LINE]
 
 
 def _cut(line: bytes) -> str:

@@ -46,8 +46,7 @@ def take_experiment(
     """
     settings = taker.settings
     uri = settings.ingest.mlflow_tracking_uri or settings.tracking_uri
-    client = _client(uri)
-    experiment_id = _experiment_id(client, experiment, uri)
+    client, experiment_id = _opened(uri, experiment)
     content = hashlib.sha256(f"mlflow\0{uri}\0{experiment_id}".encode()).hexdigest()
     record = taker.ledger.intake.begin_file(result.name, content, source=source, again=again)
     taken = taker.ledger.intake.taken_ids(record)
@@ -89,15 +88,10 @@ def _rows(
     return rows, None
 
 
-def _client(uri: str) -> Any:
+def _opened(uri: str, experiment: str) -> tuple[Any, str]:
+    """A client of the server, and the experiment's id."""
     try:
-        return import_mlflow().MlflowClient(tracking_uri=uri)
-    except Exception as error:
-        raise _failed(uri, error, "nothing was read") from error
-
-
-def _experiment_id(client: Any, experiment: str, uri: str) -> str:
-    try:
+        client = import_mlflow().MlflowClient(tracking_uri=uri)
         match = client.get_experiment_by_name(experiment)
         listed = [] if match else client.search_experiments()
     except Exception as error:
@@ -107,7 +101,7 @@ def _experiment_id(client: Any, experiment: str, uri: str) -> str:
     if match is None:
         names = ", ".join(sorted(other.name for other in listed)[:20])
         raise IngestError(f"no experiment {experiment!r} at {_redacted(uri)}. There are: {names}.")
-    return str(match.experiment_id)
+    return client, str(match.experiment_id)
 
 
 def _assessed(client: Any, experiment_id: str) -> Iterator[tuple[str, Any]]:

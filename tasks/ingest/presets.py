@@ -21,15 +21,17 @@ def mapping(name: str, settings: Settings) -> Mapping:
     """
     if name in settings.presets:
         return _mapping(name, settings.presets[name])
-    if name not in _presets():
-        names = sorted({*_presets(), *settings.presets})
+    built_in = _built_in("shapes.yaml")
+    if name not in built_in:
+        names = sorted({*built_in, *settings.presets})
         raise IngestError(f"no preset {name!r}. There are: {', '.join(names)}.")
-    return _mapping(name, PresetSettings.model_validate(_presets()[name]))
+    return _mapping(name, PresetSettings.model_validate(built_in[name]))
 
 
 def relation_templates(settings: Settings) -> tuple[RelationTemplates, ...]:
     """Wordings for each relation; `*` is for a relation that has none of its own."""
-    templates = {**_relations(), **{n.lower(): list(w) for n, w in settings.relations.items()}}
+    own = {name.lower(): wordings for name, wordings in settings.relations.items()}
+    templates = {**_built_in("relations.yaml"), **own}
     for relation, wordings in templates.items():
         if not wordings or any("{subject}" not in wording for wording in wordings):
             raise IngestError(
@@ -62,14 +64,6 @@ def _path(path: str) -> str:
 
 
 @cache
-def _presets() -> dict[str, dict[str, Any]]:
-    return dict(yaml.safe_load(_text("shapes.yaml")))
-
-
-@cache
-def _relations() -> dict[str, list[str]]:
-    return dict(yaml.safe_load(_text("relations.yaml")))
-
-
-def _text(name: str) -> str:
-    return resources.files("config").joinpath("presets", name).read_text(encoding="utf-8")
+def _built_in(name: str) -> dict[str, Any]:
+    text = resources.files("config").joinpath("presets", name).read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))

@@ -28,9 +28,8 @@ FIRST_ROWS = 100  # in which a row must come that is a JSON object
 class Reader:
     """Reads files as the settings say. columns: those of a table that is read as it stands."""
 
-    limits: IngestSettings
+    settings: IngestSettings
     columns: Columns
-    encoding: str | None
 
     def reports(
         self,
@@ -44,7 +43,7 @@ class Reader:
         """A file's reports after the first `first_line` records. about: rows that others name."""
         if shape is None:
             return self._chunks(path, shape, first_line=first_line, offset=offset)
-        at_once = min(self.limits.chunk_lines, ADAPTED_AT_ONCE)
+        at_once = min(self.settings.chunk_lines, ADAPTED_AT_ONCE)
         chunks = self._chunks(
             path, shape, first_line=first_line, offset=offset, chunk_lines=at_once
         )
@@ -92,16 +91,16 @@ class Reader:
         offset: int = 0,
         chunk_lines: int | None = None,
     ) -> Generator[Chunk, None, None]:
+        settings = self.settings
+        if chunk_lines is not None:
+            settings = settings.model_copy(update={"chunk_lines": chunk_lines})
         if shape is not None:
             columns = Columns(shape.columns, frozenset())
         return formats.read(
             path,
+            settings,
+            columns or self.columns,
             first_line=first_line,
             offset=offset,
-            chunk_lines=chunk_lines or self.limits.chunk_lines,
-            max_line_bytes=self.limits.max_line_bytes,
-            max_file_bytes=self.limits.max_file_bytes,
-            columns=columns or self.columns,
-            encoding=self.encoding,
             page=shape.page if shape else None,
         )

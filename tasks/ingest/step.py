@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from config import IngestSettings, Settings
+from config import IngestSettings
 from execution.context import Context
 from execution.progress import Progress
 from ledger import FileMoved
@@ -27,32 +28,43 @@ from tasks.ingest.taking import FileOutcome, IngestOutcome, Taker
 MLFLOW = "mlflow:"
 
 
+@dataclass(frozen=True)
+class IngestOptions:
+    """How inputs are read, where that is not as the settings say.
+
+    source: overrides the source that lines name themselves. shape: the adapter of all files; None: a
+    file's first row tells it, unless a preset is chosen. again: read what was read before once more.
+    encoding: of texts that are no UTF-8 and tell no other.
+    """
+
+    source: str | None = None
+    preset: str | None = None
+    shape: str | None = None
+    again: bool = False
+    encoding: str | None = None
+
+
 def ingest_paths(
     context: Context,
     paths: Iterable[str | Path],
-    progress: Progress | None = None,
+    options: IngestOptions | None = None,
     *,
-    source: str | None = None,
-    preset: str | None = None,
-    shape: str | None = None,
-    again: bool = False,
-    encoding: str | None = None,
+    progress: Progress | None = None,
 ) -> IngestOutcome:
-    """Read files, folders, globs and experiments of MLflow into the ledger.
+    """Read files, folders, globs and experiments of MLflow into the ledger; the same content once.
 
-    `source` overrides the source that lines name themselves. The same content is read once, unless
-    `again`. shape: the adapter of all files; None: a file's first row tells it, unless a preset is
-    chosen. encoding: of texts that are no UTF-8 and tell no other; None: what the settings say.
     Raises IngestError before anything is read where a path, the preset or the shape is missing; and
     where a tracking server fails, after what it gave before is taken.
     """
-    encoding = code_page(encoding) or context.settings.ingest.encoding
+    options = options or IngestOptions()
+    source, again = options.source, options.again
+    settings = _in_code_page(context.settings.ingest, options.encoding)
     inputs = [str(path) for path in paths]
     experiments = [path.removeprefix(MLFLOW) for path in inputs if path.startswith(MLFLOW)]
     local_files = find_files(path for path in inputs if not path.startswith(MLFLOW))
-    taker = Taker(context.ledger, context.settings, preset)
-    reader = Reader(context.settings.ingest, taker.columns, encoding)
-    files = _with_shapes(local_files, reader, context.settings, preset, shape)
+    taker = Taker(context.ledger, context.settings, options.preset)
+    reader = Reader(settings, taker.columns)
+    files = _with_shapes(local_files, reader, options)
     about = reader.about(files)
     outcome = IngestOutcome()
     for path, adapter in files:
@@ -80,23 +92,25 @@ def ingest_paths(
 
 
 def _with_shapes(
-    files: Iterable[Path], reader: Reader, settings: Settings, preset: str | None, shape: str | None
+    files: Iterable[Path], reader: Reader, options: IngestOptions
 ) -> list[tuple[Path, Shape | None]]:
     """Each file with the adapter that reads it; None where its rows are read by a preset."""
-    if shape is not None:
-        if preset is not None:
+    if options.shape is not None:
+        if options.preset is not None:
             raise IngestError("give --shape or --preset: either says how rows are read.")
-        chosen = shape_named(shape)
+        chosen = shape_named(options.shape)
         return [(path, chosen) for path in files]
-    if preset is not None or settings.ingest.preset != IngestSettings().preset:
+    if options.preset is not None or reader.settings.preset != IngestSettings().preset:
         return [(path, None) for path in files]
     return [(path, reader.shape_of(path)) for path in files]
 
 
-def code_page(name: str | None) -> str | None:
-    """The encoding of this name. Raises IngestError, as the settings do."""
+def _in_code_page(settings: IngestSettings, name: str | None) -> IngestSettings:
+    """The settings with the encoding of this name. Raises IngestError, as the settings do."""
+    if not name:
+        return settings
     try:
-        return name and IngestSettings(encoding=name).encoding
+        return settings.model_copy(update={"encoding": IngestSettings(encoding=name).encoding})
     except ValueError:
         raise IngestError(
             f"encoding {name!r} is no code page that Python knows. Give one as cp1252 or latin-1; "

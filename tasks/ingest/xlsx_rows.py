@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+from config import IngestSettings
 from tasks.ingest.columns import Columns
 from tasks.ingest.csv_rows import read_cell
 from tasks.ingest.errors import UnpacksTooLarge
@@ -22,14 +23,14 @@ from tasks.ingest.opening import DAMAGE
 from text import strict_json
 
 
-def read_xlsx(path: Path, *, columns: Columns, max_file_bytes: int) -> Iterator[Record]:
+def read_xlsx(path: Path, settings: IngestSettings, columns: Columns) -> Iterator[Record]:
     """One record a row, keyed by the header of its sheet; empty cells and rows are left out."""
     from openpyxl import load_workbook
 
     try:
         with zipfile.ZipFile(path) as packed:
-            if sum(part.file_size for part in packed.infolist()) > max_file_bytes:
-                raise UnpacksTooLarge(f"it unpacks to more than {max_file_bytes} bytes")
+            if sum(part.file_size for part in packed.infolist()) > settings.max_file_bytes:
+                raise UnpacksTooLarge(f"it unpacks to more than {settings.max_file_bytes} bytes")
         book = load_workbook(path, read_only=True, data_only=True)
         try:
             for sheet in book.worksheets:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from execution.context import Context
-from tasks.ingest import IngestError, ingest_paths, ingest_rows, lines, opening
+from tasks.ingest import IngestError, IngestOptions, ingest_paths, ingest_rows, lines, opening
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
 
@@ -107,7 +107,7 @@ def test_rows_come_from_any_iterable(tmp_path: Path) -> None:
 def test_a_forced_source_overrides_what_lines_claim(tmp_path: Path) -> None:
     ledger, settings = opened(tmp_path / "home")
     (tmp_path / "a.jsonl").write_bytes(lines_of([{**ROWS[0], "source": "curators"}]))
-    ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"], source="web")
+    ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"], IngestOptions(source="web"))
     assert ledger.edits.find()[0].source == "web"
 
 
@@ -154,7 +154,7 @@ def test_what_a_disk_failed_to_give_is_read_when_it_is_back(
     path = tmp_path / name
     path.write_bytes(pack(data))
     with pytest.raises(OSError, match="Input/output error"):
-        ingest_paths(Context(few, ledger), [path], lambda *_: fail_the_disk_under(path))
+        ingest_paths(Context(few, ledger), [path], progress=lambda *_: fail_the_disk_under(path))
     before = ledger.counts().lines
     assert 0 < before < 14
     again = ingest_paths(Context(few, ledger), [path])

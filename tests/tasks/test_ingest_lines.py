@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config import load
 from execution.context import Context
 from ledger import Ledger, UnknownId
-from tasks.ingest import ingest_paths, retry_quarantined
+from tasks.ingest import IngestOptions, ingest_paths, retry_quarantined
 from tests.tasks.ingest_support import ROWS, adds_up, lines_of, opened
 
 REASONS = {
@@ -94,7 +94,9 @@ def test_the_same_content_is_read_once_under_any_name(tmp_path: Path) -> None:
     second = ingest_paths(Context(settings, ledger), [tmp_path / "b.jsonl"])
     assert (first.total("accepted"), second.total("lines")) == (7, 0)
     assert second.files[0].known_before
-    again = ingest_paths(Context(settings, ledger), [tmp_path / "b.jsonl"], again=True)
+    again = ingest_paths(
+        Context(settings, ledger), [tmp_path / "b.jsonl"], IngestOptions(again=True)
+    )
     assert again.total("duplicates") == 7
     assert adds_up(ledger, 14)
 
@@ -117,7 +119,7 @@ def test_a_file_half_read_is_completed_and_not_repeated(tmp_path: Path, name: st
     if name == "a.jsonl":
         path.write_bytes(b"".join(lines_of([row]) + b" " * 9_000_000 + b"\n" for row in ROWS[:3]))
     with pytest.raises(Killed):
-        ingest_paths(Context(small, ledger), [path], dies)
+        ingest_paths(Context(small, ledger), [path], progress=dies)
     before = ledger.counts().lines
     assert 0 < before < (6 if name == "a.jsonl" else 7)
     outcome = ingest_paths(Context(small, Ledger.open(settings.paths.ledger)), [path])
@@ -166,7 +168,9 @@ def test_no_field_can_carry_sql(tmp_path: Path) -> None:
         rows.append({"subject": attack, "relation": f"r {attack}", "object": attack})
     path = tmp_path / "it's; DROP TABLE files; --.jsonl"
     path.write_bytes(lines_of(rows))
-    outcome = ingest_paths(Context(settings, ledger), [path], source="x'; DROP TABLE sources; --")
+    outcome = ingest_paths(
+        Context(settings, ledger), [path], IngestOptions(source="x'; DROP TABLE sources; --")
+    )
     assert outcome.total("accepted") == len(rows)
     assert ledger.edits.find()[0].target == f"{ATTACKS[0]} 0 target"
     for attack in ATTACKS:

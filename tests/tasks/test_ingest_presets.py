@@ -7,7 +7,7 @@ import pytest
 from config import load
 from execution.context import Context
 from ledger import EditRecord
-from tasks.ingest import IngestError, ingest_paths
+from tasks.ingest import IngestError, IngestOptions, ingest_paths
 from tests.tasks.ingest_support import adds_up, lines_of, opened
 
 
@@ -15,7 +15,7 @@ def take(tmp_path: Path, preset: str, row: dict[str, object]) -> EditRecord:
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines_of([row]))
-    outcome = ingest_paths(Context(settings, ledger), [path], preset=preset)
+    outcome = ingest_paths(Context(settings, ledger), [path], IngestOptions(preset=preset))
     assert outcome.total("accepted") == 1, outcome.files
     assert adds_up(ledger, 1)
     return ledger.edits.find()[0]
@@ -167,11 +167,11 @@ def test_a_wrong_preset_field_or_wording_is_one_clear_line(tmp_path: Path) -> No
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}")
     with pytest.raises(IngestError, match=r"no preset 'nope'\. There are: counterfact, easy"):
-        ingest_paths(Context(settings, ledger), [path], preset="nope")
+        ingest_paths(Context(settings, ledger), [path], IngestOptions(preset="nope"))
     home = tmp_path / "home"
     (home / "melo.toml").write_text('[presets.x.fields]\nquestion = "q"\n')
     with pytest.raises(IngestError, match="no field 'question'"):
-        ingest_paths(Context(load(home), ledger), [path], preset="x")
+        ingest_paths(Context(load(home), ledger), [path], IngestOptions(preset="x"))
     (home / "melo.toml").write_text('[relations]\nborn = ["When?"]\n')
     with pytest.raises(IngestError, match=r"needs \{subject\}"):
         ingest_paths(Context(load(home), ledger), [path])

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from config import ConfigError, load
+from config import ConfigError, IngestSettings, load
 from execution.context import Context
 from ledger import Ledger
 from tasks.ingest import (
     IngestError,
+    IngestOptions,
     IngestOutcome,
     csv_rows,
     formats,
@@ -40,7 +41,7 @@ def take(
     ledger, settings = opened(tmp_path / "home")
     path = tmp_path / name
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    outcome = ingest_paths(Context(settings, ledger), [path], encoding=encoding)
+    outcome = ingest_paths(Context(settings, ledger), [path], IngestOptions(encoding=encoding))
     assert adds_up(ledger, outcome.total("lines"))
     return ledger, outcome
 
@@ -402,12 +403,9 @@ def test_readers_go_on_behind_what_was_taken(tmp_path: Path) -> None:
     chunks = list(
         formats.read(
             path,
+            IngestSettings(chunk_lines=2, max_line_bytes=1000, max_file_bytes=1000),
+            columns_of(Mapping()),
             first_line=4,
-            offset=0,
-            chunk_lines=2,
-            max_line_bytes=1000,
-            max_file_bytes=1000,
-            columns=columns_of(Mapping()),
         )
     )
     lines = [line for chunk in chunks for line in chunk.table["line"].to_pylist()]

@@ -13,11 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
-from tasks.ingest.shapes.values import (
-    ANSWER_NAMES,
-    annotated,
-    judgement,
-)
+from tasks.ingest.shapes.values import ANSWER_NAMES, corrected, judgement, named_exchange
 
 RESPONSES = ".responses"
 
@@ -38,13 +34,12 @@ def _report(row: Row) -> Fields:
     if not right and False not in verdicts:
         raise NothingToCorrect("no submitted response holds a text or denies the answer")
     fields = row["fields"] if isinstance(row.get("fields"), dict) else row
-    return annotated(
-        fields,
+    return corrected(
+        named_exchange(fields, ("response", "completion", "generation", *ANSWER_NAMES[:-2])),
         id=row["id"] if isinstance(row.get("id"), str) else None,
         source="argilla",
         right=right[0] if right else None,
         at=row.get("updated_at"),
-        answer_names=("response", "completion", "generation", *ANSWER_NAMES[:-2]),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
-from tasks.ingest.shapes.values import ANSWER_NAMES, annotated, judgement
+from tasks.ingest.shapes.values import ANSWER_NAMES, corrected, judgement, named_exchange
 
 
 def _recognises(row: Row) -> bool:
@@ -28,13 +28,12 @@ def _report(row: Row) -> Fields:
         raise NothingToCorrect("no annotation holds a text or denies the answer")
     chosen, target = written or (denied, None)
     assert chosen is not None
-    return annotated(
-        row["data"],
+    return corrected(
+        named_exchange(row["data"], ANSWER_NAMES[:-2]),
         id=chosen.get("id"),
         source="label-studio",
         right=target,
         at=chosen.get("updated_at") or chosen.get("created_at"),
-        answer_names=ANSWER_NAMES[:-2],
     )
 
 

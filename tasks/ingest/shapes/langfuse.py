@@ -24,7 +24,14 @@ from tasks.ingest.shapes.shape import (
     Shape,
     Unusable,
 )
-from tasks.ingest.shapes.values import Scale, answer_in, corrected, judgement, scale_between
+from tasks.ingest.shapes.values import (
+    Exchange,
+    Scale,
+    answer_in,
+    corrected,
+    judgement,
+    scale_between,
+)
 
 _OF_SCORES = ("traceId", "trace_id", "observationId", "subject")
 
@@ -128,11 +135,10 @@ def _report(row: Row) -> Fields:
 def _corrected(score: Row, about: Row) -> Fields:
     right = _right_output(score)
     return corrected(
+        Exchange(about.get("input"), about.get("output")),
         id=score.get("id"),
         source="langfuse",
-        inputs=about.get("input"),
         right=answer_in(right) if right else None,
-        outputs=about.get("output"),
         at=score.get("timestamp"),
         comment=score.get("comment"),
     )

@@ -15,7 +15,14 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.ingest.shapes.shape import Fields, Join, NothingToCorrect, Row, Shape, Unusable
-from tasks.ingest.shapes.values import Scale, answer_in, corrected, judgement, scale_between
+from tasks.ingest.shapes.values import (
+    Exchange,
+    Scale,
+    answer_in,
+    corrected,
+    judgement,
+    scale_between,
+)
 
 
 def _is_feedback(row: Row) -> bool:
@@ -44,11 +51,10 @@ def _report(row: Row) -> Fields:
     if "run_type" in row:
         raise NothingToCorrect("a run, which says no more than what its feedback is about")
     return corrected(
+        Exchange(row["inputs"]),
         id=row.get("id"),
         source="langsmith",
-        inputs=row["inputs"],
         right=answer_in(row.get("outputs")),
-        outputs=None,
         at=row.get("modified_at") or row.get("created_at"),
     )
 
@@ -67,11 +73,10 @@ def _corrected(row: Row) -> Fields:
             "the same command"
         )
     return corrected(
+        Exchange(run.get("inputs"), run.get("outputs")),
         id=row.get("id"),
         source="langsmith",
-        inputs=run.get("inputs"),
         right=right,
-        outputs=run.get("outputs"),
         at=row.get("created_at"),
         comment=row.get("comment"),
     )

@@ -10,19 +10,18 @@ tasks/ingest/mlflow_store.py reads traces from a tracking server.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from registry.assessments import KEY
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Origin, Row, Shape
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     Answer,
+    Exchange,
     answer_in,
     corrected,
     judgement,
 )
 
-WRITTEN_BACK = KEY  # an assessment with it is our own word that an edit serves
 JUDGES = ("LLM_JUDGE", "AI_JUDGE")
 
 
@@ -36,7 +35,8 @@ def _report(row: Row) -> Fields:
     valid = [
         a
         for a in info.get("assessments") or ()
-        if a.get("valid", True) is not False and WRITTEN_BACK not in (a.get("metadata") or {})
+        # One with our own key is our own word that an edit serves.
+        if a.get("valid", True) is not False and KEY not in (a.get("metadata") or {})
     ]
     valid.sort(key=lambda a: str(a.get("last_update_time") or a.get("create_time")), reverse=True)
     right = [(a, answer) for a in valid if (answer := _expected(a)) is not None]
@@ -44,13 +44,11 @@ def _report(row: Row) -> Fields:
     chosen, target = right[0] if right else (next(filter(_is_thumbs_down, valid), None), None)
     if chosen is None:
         raise NothingToCorrect("the trace has no expected answer and no thumbs-down")
-    inputs, outputs = _inputs_and_outputs(row, chosen.get("span_id"))
     return corrected(
+        _exchange(row, chosen.get("span_id")),
         id=row.get("id") or chosen.get("assessment_id"),
         source="mlflow",
         right=target,
-        inputs=inputs if inputs is not None else info.get("request_preview"),
-        outputs=outputs if outputs is not None else info.get("response_preview"),
         at=chosen.get("last_update_time") or chosen.get("create_time"),
         comment=chosen.get("rationale"),
     )
@@ -75,15 +73,18 @@ def _is_thumbs_down(assessment: Row) -> bool:
     )
 
 
-def _inputs_and_outputs(row: Row, span_id: str | None) -> tuple[Any, Any]:
-    """Inputs and outputs of the span that was judged, else of the root."""
+def _exchange(row: Row, span_id: str | None) -> Exchange:
+    """Inputs and outputs of the span that was judged, else of the root, else their previews."""
     spans = (row.get("data") or {}).get("spans") or ()
     roots = [span for span in spans if not span.get("parent_span_id")]
     judged = [span for span in spans if span_id and span.get("span_id") == span_id]
-    for span in (*judged, *roots):
-        attributes = span.get("attributes") or {}
-        return attributes.get("mlflow.spanInputs"), attributes.get("mlflow.spanOutputs")
-    return None, None
+    span: Row = next(iter([*judged, *roots]), {})
+    attributes, info = span.get("attributes") or {}, row["info"]
+    inputs, outputs = attributes.get("mlflow.spanInputs"), attributes.get("mlflow.spanOutputs")
+    return Exchange(
+        info.get("request_preview") if inputs is None else inputs,
+        info.get("response_preview") if outputs is None else outputs,
+    )
 
 
 def _origin(row: Row) -> Origin | None:

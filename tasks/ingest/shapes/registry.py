@@ -70,11 +70,11 @@ def shapes() -> tuple[Shape, ...]:
 
 def shape_named(name: str) -> Shape:
     """The shape of this name. Raises IngestError, naming those that exist."""
-    for shape in shapes():
-        if shape.name == name:
-            return shape
-    names = ", ".join(sorted(shape.name for shape in shapes()))
-    raise IngestError(f"no shape {name!r}. There are: {names}. See `melo ingest --shapes`.")
+    by_name = {shape.name: shape for shape in shapes()}
+    if name not in by_name:
+        names = ", ".join(sorted(by_name))
+        raise IngestError(f"no shape {name!r}. There are: {names}. See `melo ingest --shapes`.")
+    return by_name[name]
 
 
 def recognised(row: Row) -> Shape | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -257,53 +258,43 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def corrected(
-    *,
-    id: Any,
-    source: str,
-    inputs: Any,
-    right: Answer | None,
-    outputs: Any,
-    at: Any,
-    comment: Any = None,
-    subject: Any = None,
-) -> Fields:
-    """The report of one judgement about an answer, from the forms in which tools keep its parts.
+@dataclass(frozen=True)
+class Exchange:
+    """What a model was given and what it said, in the forms in which tools keep it."""
 
-    inputs, outputs: of the model, that were judged. at: when. Raises as `report`.
-    """
-    return report(
-        id=None if id is None else str(id),
-        source=source,
-        prompt=question_in(inputs),
-        target=right,
-        old_answer=answer_in(outputs),
-        reported_at=moment(at),
-        comment=text_of(comment),
-        subject=subject,
+    inputs: Any
+    outputs: Any = None
+    subject: Any = None
+
+
+def named_exchange(fields: Mapping[str, Any], answer_names: Sequence[str]) -> Exchange:
+    """The exchange of a record whose question and answer have names that its project chose."""
+    return Exchange(
+        named(fields, QUESTION_NAMES, question_in),
+        named(fields, answer_names, answer_in),
+        fields.get("subject"),
     )
 
 
-def annotated(
-    fields: Mapping[str, Any],
+def corrected(
+    exchange: Exchange,
     *,
     id: Any,
     source: str,
     right: Answer | None,
     at: Any,
-    answer_names: Sequence[str],
     comment: Any = None,
 ) -> Fields:
-    """The report of a record whose question and answer have names that its project chose."""
-    return corrected(
-        id=id,
+    """The report of one judgement about an answer. at: when it was judged. Raises as `report`."""
+    return report(
+        id=None if id is None else str(id),
         source=source,
-        inputs=named(fields, QUESTION_NAMES, question_in),
-        right=right,
-        outputs=named(fields, answer_names, answer_in),
-        at=at,
-        comment=comment,
-        subject=fields.get("subject"),
+        prompt=question_in(exchange.inputs),
+        target=right,
+        old_answer=answer_in(exchange.outputs),
+        reported_at=moment(at),
+        comment=text_of(comment),
+        subject=exchange.subject,
     )
 
 

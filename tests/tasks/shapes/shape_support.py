@@ -7,7 +7,7 @@ from typing import Any
 
 from execution.context import Context
 from ledger import EditRecord, Ledger
-from tasks.ingest import IngestOutcome, ingest_paths
+from tasks.ingest import IngestOptions, IngestOutcome, ingest_paths
 from tests.tasks.ingest_support import adds_up, opened
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -18,7 +18,7 @@ def take(home: Path, *paths: str | Path, **options: Any) -> tuple[Ledger, Ingest
     ledger, settings = opened(home)
     before = ledger.counts().lines
     files = [FIXTURES / path if isinstance(path, str) else path for path in paths]
-    outcome = ingest_paths(Context(settings, ledger), files, **options)
+    outcome = ingest_paths(Context(settings, ledger), files, IngestOptions(**options))
     assert adds_up(ledger, before + outcome.total("lines"))
     return ledger, outcome
 

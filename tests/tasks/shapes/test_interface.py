@@ -159,7 +159,7 @@ def test_a_file_half_read_goes_on_where_it_stopped(tmp_path: Path) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        ingest_paths(Context(settings, ledger), [FIXTURES / "label_studio.json"], dies)
+        ingest_paths(Context(settings, ledger), [FIXTURES / "label_studio.json"], progress=dies)
     assert ledger.counts().lines == 2
     outcome = ingest_paths(Context(settings, ledger), [FIXTURES / "label_studio.json"])
     assert outcome.total("lines") == 4

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from config import Settings
 from execution.context import Context
 from ledger import Ledger
-from tasks.ingest import IngestError, IngestOutcome, ingest_paths, mlflow_store
+from tasks.ingest import IngestError, IngestOptions, IngestOutcome, ingest_paths, mlflow_store
 from tests.tasks.ingest_support import adds_up, opened
 from tests.tasks.shapes.shape_support import edit_about, reasons, said, take
 
@@ -61,7 +61,7 @@ def thumbs_down(trace_id: str, **more: Any) -> None:
 
 
 def ingest(ledger: Ledger, settings: Settings, **options: Any) -> IngestOutcome:
-    return ingest_paths(Context(settings, ledger), ["mlflow:chat"], **options)
+    return ingest_paths(Context(settings, ledger), ["mlflow:chat"], IngestOptions(**options))
 
 
 def test_a_second_run_takes_only_what_is_new(tmp_path: Path, store: str, asked: Asked) -> None:
