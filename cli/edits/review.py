@@ -13,7 +13,6 @@ from console.output import print_json, print_table, short
 
 if TYPE_CHECKING:
     from ledger import Decided, EditRecord, Unanswered
-    from ledger.decisions import Action
 
 app = new_app(no_args_is_help=True)
 
@@ -23,7 +22,6 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept on rec
 Who = Annotated[str | None, typer.Option("--by", help="Who decides; the user by default.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 SHOWN = 20  # questions without an answer
-ANSWERED = "Answered by {1} as edit {2}."
 
 
 @app.callback()
@@ -128,12 +126,11 @@ def approve(
     from console.errors import UsageProblem
 
     if answer is None:
-        apply(ctx, Ruling("approve", ids, reason, by, dry_run, message="{} approved by {}."))
+        apply(ctx, Ruling("approve", ids, reason, by, dry_run))
         return
     if len(ids) != 1:
         raise UsageProblem("--answer answers one edit at a time.")
-    ruling = Ruling("answer", ids, reason, by, dry_run, value=answer, message=ANSWERED)
-    apply(ctx, ruling)
+    apply(ctx, Ruling("answer", ids, reason, by, dry_run, answer))
 
 
 @app.command()
@@ -146,14 +143,13 @@ def answer(
     dry_run: Dry = False,
 ) -> None:
     """Say the right answer to a report that came without one."""
-    ruling = Ruling("answer", [edit_id], reason, by, dry_run, value=text, message=ANSWERED)
-    apply(ctx, ruling)
+    apply(ctx, Ruling("answer", [edit_id], reason, by, dry_run, text))
 
 
 @app.command()
 def reject(ctx: typer.Context, ids: Ids, reason: Why, by: Who = None, dry_run: Dry = False) -> None:
     """Keep edits out."""
-    apply(ctx, Ruling("reject", ids, reason, by, dry_run, message="{} rejected by {}."))
+    apply(ctx, Ruling("reject", ids, reason, by, dry_run))
 
 
 @app.command()
@@ -166,9 +162,7 @@ def urgent(
     dry_run: Dry = False,
 ) -> None:
     """Let edits go first."""
-    action: Action = "not-urgent" if off else "urgent"
-    message = "{} urgent no more, by {}." if off else "{} urgent, by {}."
-    apply(ctx, Ruling(action, ids, reason, by, dry_run, message=message))
+    apply(ctx, Ruling("not-urgent" if off else "urgent", ids, reason, by, dry_run))
 
 
 @app.command()
@@ -181,8 +175,7 @@ def subject(
     dry_run: Dry = False,
 ) -> None:
     """Say what an edit is about."""
-    message = "{} subject corrected by {}."
-    apply(ctx, Ruling("subject", [edit_id], reason, by, dry_run, value=name, message=message))
+    apply(ctx, Ruling("subject", [edit_id], reason, by, dry_run, name))
 
 
 @app.command()
@@ -195,8 +188,7 @@ def wording(
     dry_run: Dry = False,
 ) -> None:
     """Let an edit be asked in other words too."""
-    message = "{} wording added by {}."
-    apply(ctx, Ruling("wording", [edit_id], reason, by, dry_run, value=text, message=message))
+    apply(ctx, Ruling("wording", [edit_id], reason, by, dry_run, text))
 
 
 @app.command()

@@ -15,19 +15,27 @@ if TYPE_CHECKING:
     from ledger.decisions import Action
 
 
+# What is printed once it is done: how many edits, by whom, and as which edit.
+DONE: dict[Action, str] = {
+    "approve": "{} approved by {}.",
+    "answer": "Answered by {1} as edit {2}.",
+    "reject": "{} rejected by {}.",
+    "urgent": "{} urgent, by {}.",
+    "not-urgent": "{} urgent no more, by {}.",
+    "subject": "{} subject corrected by {}.",
+    "wording": "{} wording added by {}.",
+}
+
+
 @dataclass(frozen=True)
 class Ruling:
-    """What a person decides of some edits, and why. by: None for the user who types.
-
-    message: what is printed once it is done, with places for how many, by whom and as which edit.
-    """
+    """What a person decides of some edits, and why. by: None for the user who types."""
 
     action: Action
     edits: list[str]
     reason: str
     by: str | None
     dry_run: bool
-    message: str
     value: str | None = None
 
 
@@ -51,7 +59,7 @@ def apply(ctx: typer.Context, ruling: Ruling) -> None:
             with ledger.store.write():
                 for decision in decisions:
                     decide(here.context(ledger), decision, actor=actor)
-    typer.echo(ruling.message.format(len(ruling.edits), actor, new_edit[:12]))
+    typer.echo(DONE[ruling.action].format(len(ruling.edits), actor, new_edit[:12]))
 
 
 def _show(changes: list[Change]) -> None:
