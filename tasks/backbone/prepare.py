@@ -13,6 +13,7 @@ no further setting answers greedily and ends by itself.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def prepare_backbone(
     """
     recipe = recipe or Recipe()
     distinct = _distinct(pairs)
-    key = folders.content_key(KIND, recipe.as_dict(), seed, distinct)
+    key = folders.content_key(KIND, asdict(recipe), seed, distinct)
     if folders.holds(out, key):
         return out
     folders.refuse_taken(out)
@@ -143,7 +144,7 @@ def _record(
     facts = hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
     return {
         "kind": KIND,
-        "recipe": recipe.as_dict(),
+        "recipe": asdict(recipe),
         "seed": seed,
         "facts_sha256": facts,
         "encoder_sha256": ENCODER_SHA256,

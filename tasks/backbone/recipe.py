@@ -1,6 +1,6 @@
 """The recipe: every number that decides what a prepared backbone becomes."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Self
 
 from execution.backbone.errors import BackboneFolderError
@@ -44,10 +44,6 @@ class Recipe:
     def batch_size(self, pairs: int) -> int:
         """Return the pairs of one step: small sets need small steps to get enough of them."""
         return 16 if pairs < 1000 else 32 if pairs < 6000 else 64
-
-    def as_dict(self) -> dict[str, int | float]:
-        """Return the recipe's numbers by name."""
-        return asdict(self)
 
     @classmethod
     def quick(cls) -> Self:

@@ -27,6 +27,7 @@ WIDTH = 384  # MiniLM's, so that no projection stands between encoder and decode
 VALUE_SCALE = 0.3
 IGNORED = -100
 LONGEST_REST = 3  # rounds
+READ_AT_ONCE = 128  # pairs, where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,7 @@ def teach(
     return Learned(recall=recall, steps=steps, visits=visits)
 
 
-def certainties(
-    decoder: Any, examples: Sequence[TrainingPair], *, batch_size: int = 128
-) -> list[float]:
+def certainties(decoder: Any, examples: Sequence[TrainingPair]) -> list[float]:
     """Return each answer's least probable token's probability, 0.0 where greedy decoding fails.
 
     Greedy decoding gives an answer exactly if and only if, with the answer so far given, its next
@@ -143,8 +142,8 @@ def certainties(
     """
     order = sorted(range(len(examples)), key=lambda row: _size(examples[row]))
     chances = [0.0] * len(examples)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    for start in range(0, len(order), READ_AT_ONCE):
+        batch = order[start : start + READ_AT_ONCE]
         with torch.no_grad():
             logits, labels = _forward(decoder, examples, batch)
         for row, chance in zip(batch, _certainty(logits, labels), strict=True):

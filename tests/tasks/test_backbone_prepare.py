@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -142,7 +143,7 @@ def test_the_record_says_how_the_backbone_came_about(prepared):
     assert record["encoder_sha256"] == ENCODER_SHA256
     assert record["seed"] == 0
     assert record["pairs"] == len(PAIRS)
-    assert record["recipe"] == RECIPE.as_dict()
+    assert record["recipe"] == asdict(RECIPE)
 
 
 def test_answers_that_are_too_long_are_left_out_and_counted(tmp_path):
