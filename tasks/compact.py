@@ -58,9 +58,7 @@ def compact(context: Context, *, older_than: float = YOUNG) -> Compacted:
 
 
 def _folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    return [p for p in sorted(folder.glob("[!.]*")) if p.is_dir()]
 
 
 def _shards(version: Path) -> list[str] | None:

@@ -39,9 +39,7 @@ def fold(context: Context, *, above: int = MANY) -> Folded:
     if champion is None:
         return Folded()
     version = context.versions.open(champion.version)
-    if len(version.shards) <= above:
-        return Folded(len(version.shards), len(version.shards))
-    small = folded(version)
+    small = folded(version) if len(version.shards) > above else version
     if set(small.shards) == set(version.shards):
         return Folded(len(version.shards), len(version.shards))
     _touch(context.settings, set(version.shards) - set(small.shards))

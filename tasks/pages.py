@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
@@ -34,18 +35,7 @@ def show_verdict(context: Context, verdict: Verdict) -> None:
     if verdict.version is not None:
         create_table_artifact(
             key=f"verdict-{name}",
-            table=[
-                {
-                    "suite": s.suite,
-                    "metric": s.metric,
-                    "value": s.value,
-                    "threshold": s.threshold,
-                    "probes": s.probes,
-                    "failed": s.failed,
-                    "passed": s.passed,
-                }
-                for s in context.ledger.versions.suite_verdicts(verdict.version)
-            ],
+            table=[asdict(s) for s in context.ledger.versions.suite_verdicts(verdict.version)],
             description=f"Version {name} {'passed' if verdict.passed else 'failed'} its gate: "
             f"{verdict.reason}. [Look at it]({context.settings.dashboard_url}/version?version={name})",
         )

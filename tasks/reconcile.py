@@ -14,7 +14,6 @@ import socket
 from dataclasses import dataclass
 
 from artifacts.atomic import process_runs, remove_abandoned
-from config import Settings
 from execution.context import Context
 from execution.leases import JobRef, hand_back
 from execution.lineage import descends, stands
@@ -39,7 +38,8 @@ class Mended:
 
 def reconcile(context: Context) -> Mended:
     """Bring ledger, versions on disk and registry in line with each other. Safe at any time."""
-    swept = _sweep(context.settings)
+    # What writers that died left beside its place; that of living processes stays.
+    swept = remove_abandoned(context.paths.versions) + remove_abandoned(context.paths.shards)
     jobs = _free_leases(context)
     registered = promoted = late = 0
     champion = context.ledger.champions.current()
@@ -103,9 +103,3 @@ def _free_leases(context: Context) -> int:
             hand_back(context, ref, "its worker died", FailureKind.DOUBTFUL)
             freed += 1
     return freed
-
-
-def _sweep(settings: Settings) -> int:
-    """Put right what writers that died left beside its place; those of living processes stay."""
-    paths = settings.paths
-    return remove_abandoned(paths.versions) + remove_abandoned(paths.shards)

@@ -13,8 +13,7 @@ is on record and not tried again.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +63,12 @@ def write_back(context: Context) -> SendCounts:
     counts = SendCounts()
     if not senders:
         return counts
-    with _exclusive_lock(context.settings) as acquired:
-        if not acquired:
+    with context.settings.paths.write_back_lock.open("a") as lock:
+        try:
+            fcntl.flock(
+                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # the kernel frees a dead process's lock
+        except BlockingIOError:
             return counts
         context.ledger.write_backs.note(list(senders))
         for tool, send in senders.items():
@@ -197,15 +200,3 @@ def _post(url: str, body: dict[str, Any], **more: Any) -> None:
 def _text(edit: EditRecord) -> str:
     version = (edit.version or "")[:12]
     return f'edit {edit.id[:12]} serves in version {version}: the answer is "{edit.target}"'
-
-
-@contextmanager
-def _exclusive_lock(settings: Settings) -> Iterator[bool]:
-    """Whether no other process of this home writes back now; the kernel frees a dead one's lock."""
-    with settings.paths.write_back_lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

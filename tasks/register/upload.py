@@ -7,16 +7,13 @@ tags       content hash, gate, parent, edits added and removed
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import importlib.util
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
-from config import Settings
 from execution.context import Context
 from ledger import Ledger, VersionRecord
 from registry.errors import RegistryError
@@ -34,7 +31,10 @@ def register(context: Context, version: str) -> str | None:
     May be called again: nothing is logged twice, nor by two processes of one machine at once. Raises
     UnknownId, RegistryError.
     """
-    with _one_at_a_time(context.settings):
+    lock = context.settings.paths.state("register.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees a dead process's lock
         return _register(context, version)
 
 
@@ -62,16 +62,6 @@ def _register(context: Context, version: str) -> str | None:
             return None
         stored = stored_shards(context, registry, record.id)
         return _model(context, registry, record, run, stored)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    """One process of a machine at a time logs versions; the kernel frees a dead one's lock."""
-    lock = settings.paths.state("register.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def register_whole(context: Context, version: str) -> str:
