@@ -32,9 +32,9 @@ MLFLOW = "mlflow:"
 class IngestOptions:
     """How inputs are read, where that is not as the settings say.
 
-    source: overrides the source that lines name themselves. shape: the adapter of all files; None: a
-    file's first row tells it, unless a preset is chosen. again: read what was read before once more.
-    encoding: of texts that are no UTF-8 and tell no other.
+    source: overrides the source that lines name themselves. preset: says where the fields of a line
+    stand. shape: the adapter of all files; None: a file's first row tells it, unless a preset is chosen.
+    again: read what was read before once more. encoding: of texts that are no UTF-8 and tell no other.
     """
 
     source: str | None = None
