@@ -12,7 +12,7 @@ import numpy as np
 
 from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
-from melo_engine.matching.names import joined
+from melo_engine.matching import joined, one_word_apart
 from melo_engine.near_misses import same_passage
 from melo_engine.types import Conflict, EditOutcome, EditRequest
 from melo_engine.version import Version
@@ -28,7 +28,8 @@ def likely_conflicts(
     """Pairs of edits of which one's prompt lies within the other's radius, with different targets.
 
     radius: of each request. Rivals are edits in force and earlier requests. Two places of one passage
-    are two questions, however near they lie: a prompt goes to the nearest.
+    are two questions, and so are two that differ in one word, however near they lie: a prompt goes to
+    the nearest.
     """
     projection = version.projection
     new_index = NeuronIndex(projection.size, projection.relation_size, leeway=projection.leeway)
@@ -50,6 +51,7 @@ def likely_conflicts(
                 and other.target.strip() != request.target.strip()
                 and other.needs_conversation == request.needs_conversation
                 and not same_passage(request.question, other.question)
+                and not one_word_apart(request.question, other.question)
             ):
                 bound = bool(request.names and other.names)
                 distance = projection.distance(rival.key, key, by_relation=bound)

@@ -4,8 +4,9 @@
 
 Before anything is planned, questions that were not looked at yet are compared with all that were.
 Two ask the same where one is about a subject that stands in the other (or neither names one and
-they are alike as a whole), what they ask of it is alike, and they hold the same numbers. Keys are
-those of the gate: read once for each backbone, and never again by either.
+they are alike as a whole), what they ask of it is alike, they hold the same numbers and do not differ
+in a single word ("starts", "stops"), which keys hardly tell apart. Keys are those of the gate: read
+once for each backbone, and never again by either.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from execution.context import Context
 from execution.lineage import BASE
 from ledger import Question
 from melo_engine.index import Member, NeuronIndex
-from melo_engine.matching.names import name_in
+from melo_engine.matching import name_in, one_word_apart
 from tasks.gate.cache.keys import ProbeKeys
 from tasks.ingest import rules_from
 
@@ -84,7 +85,7 @@ def similar(
         for other in index.around(keys[row], question.prompt, reach, reach):
             other_row = row_of[other.edit]
             similarity = float(keys[row, :relation] @ keys[other_row, :relation])
-            if similarity >= alike and _numbers(question) == _numbers(questions[other_row]):
+            if similarity >= alike and not _apart(question, questions[other_row]):
                 roots.join(row, other_row)
                 touched.add(row)
         index.add([_member(question, keys[row])])
@@ -136,6 +137,7 @@ def _member(question: Question, key: np.ndarray) -> Member:
     return Member(question.id, key, 0.0, question.names)
 
 
-def _numbers(question: Question) -> list[str]:
+def _apart(question: Question, other: Question) -> bool:
     """ "Who won in 2012?" and "Who won in 2014?" read alike, and are two questions."""
-    return sorted(re.findall(r"\d+", question.prompt))
+    one, two = (sorted(re.findall(r"\d+", q.prompt)) for q in (question, other))
+    return one != two or one_word_apart(question.prompt, other.prompt)

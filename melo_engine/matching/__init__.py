@@ -2,6 +2,16 @@
 
 from melo_engine.matching.matcher import Mention, SubjectMatcher
 from melo_engine.matching.names import joined, name_in, spans, words
+from melo_engine.matching.parallels import one_word_apart
 from melo_engine.matching.whole_names import whole_name
 
-__all__ = ["Mention", "SubjectMatcher", "joined", "name_in", "spans", "whole_name", "words"]
+__all__ = [
+    "Mention",
+    "SubjectMatcher",
+    "joined",
+    "name_in",
+    "one_word_apart",
+    "spans",
+    "whole_name",
+    "words",
+]

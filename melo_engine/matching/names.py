@@ -117,7 +117,7 @@ def spans(prompt: str, name: str) -> list[tuple[int, int]]:
             (origin[word.start()], origin[word.end() - 1] + 1)
             for word in matches
             if (_is_significant(word.group()) and word.group() in name)
-            or (len(name) >= STEM_LENGTH and stem in word.group() and _is_form(name, word.group()))
+            or (len(name) >= STEM_LENGTH and stem in word.group() and is_form(name, word.group()))
         ]
     )
 
@@ -320,7 +320,7 @@ class SubjectIndex:
                     and i >= place
                     and len(run) == len(parts)
                     and all(
-                        _is_form(part, other, False)
+                        is_form(part, other, False)
                         for n, (part, other) in enumerate(zip(parts, run, strict=True))
                         if n != place
                     )
@@ -337,7 +337,7 @@ class SubjectIndex:
                 longest
                 for start in starts
                 for longest in self._by_stem.get(token[start : start + STEM_LENGTH], ())
-                if abs(len(longest) - len(token)) <= ENDING and _is_form(longest, token)
+                if abs(len(longest) - len(token)) <= ENDING and is_form(longest, token)
             }
             pairs = tuple(pair for longest in alike for pair in self._by_longest[longest].items())
             inflections = _cached(self._inflections, token, pairs)
@@ -373,7 +373,7 @@ def _cached(cache: dict[str, T], key: str, value: T) -> T:
     return value
 
 
-def _is_form(word: str, other: str, is_longest: bool = True) -> bool:
+def is_form(word: str, other: str, is_longest: bool = True) -> bool:
     """Whether two words are forms of one: alike but for a short ending, or a prefix written onto it.
 
     Latin words must be longer and more alike: "Niger" is no form of "Nigeria". is_longest: whether

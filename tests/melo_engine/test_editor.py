@@ -166,6 +166,15 @@ def test_two_edits_in_one_call_that_ask_the_same_both_stay_and_are_told(editor: 
     assert [a.edit for a in editor.answer([first.prompt, later.prompt])] == ["first", "later"]
 
 
+def test_questions_that_differ_in_one_word_are_no_conflict_however_near(editor: Editor) -> None:
+    leads = EditRequest("who leads velandor ?", "ada", subject="velandor", id="leads")
+    knows = EditRequest("who knows velandor ?", "jon", subject="velandor", id="knows")
+    editor.use(editor.edit([leads]).version.with_radius("leads", 9.0))
+    result = editor.edit([knows])
+    assert result.conflicts == ()
+    assert [a.edit for a in editor.answer([leads.prompt, knows.prompt])] == ["leads", "knows"]
+
+
 def test_what_says_the_same_or_asks_of_another_subject_is_no_conflict(editor: Editor) -> None:
     editor.edit([about("velandor", "ada", "first", CAPITAL)])
     same, another = (

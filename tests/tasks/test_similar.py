@@ -51,6 +51,15 @@ def test_the_same_question_in_other_words_is_one_group_and_another_is_not(
     assert ledger.deduplication.counts() == (2, 1)
 
 
+def test_a_question_with_another_word_in_one_place_asks_something_else(
+    home: Settings, ledger: Ledger
+) -> None:
+    home.contradictions.alike = 0.01  # by their keys all of them would be one question
+    take(home, ledger, report(0, "ada"), asked("who calls velandor ?", "jon"))
+    assert group_similar(Context(home, ledger)).groups == {}
+    assert ledger.conflicts.find() == []
+
+
 def test_two_answers_within_a_group_are_a_contradiction(home: Settings, ledger: Ledger) -> None:
     take(home, ledger, report(0, "ada"), asked("who leads velandor now ?", "jon"))
     assert group_similar(Context(home, ledger)).contradictions == 1

@@ -1,0 +1,39 @@
+"""Questions that are worded alike but for what they ask.
+
+"What command starts the Brindle daemon?"    one word in the other's place: two questions
+"What command stops the Brindle daemon?"
+
+Keys put such questions close together, closer than many wordings of one question are. Who writes both
+means both.
+"""
+
+from __future__ import annotations
+
+import re
+
+from melo_engine.matching.descriptions import COMMON
+from melo_engine.matching.names import edit_distance, is_form, words
+
+TYPO_LENGTH = 5  # letters of a word from which on one wrong letter is a typo: "CTO" is not "CFO"
+_PARTICLE = re.compile("[\u3041-\u309f]")  # hiragana: what a Japanese sentence is held together by
+
+
+def one_word_apart(question: str, other: str) -> bool:
+    """Whether two questions differ in one word only, and that one tells something in both.
+
+    Forms of one word, typos, and words such as "is" and "was" don't tell anything apart. Texts of
+    scripts without spaces are compared sign by sign.
+    """
+    ours, theirs = words(question), words(other)
+    if len(ours) != len(theirs):
+        return False
+    apart = [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]]
+    return len(apart) == 1 and not _tell_the_same(*apart[0])
+
+
+def _tell_the_same(word: str, other: str) -> bool:
+    if {word, other} & COMMON or _PARTICLE.match(word) or _PARTICLE.match(other):
+        return True
+    if is_form(word, other) or is_form(other, word):
+        return True
+    return max(len(word), len(other)) >= TYPO_LENGTH and edit_distance(word, other, 1) <= 1

@@ -1,0 +1,41 @@
+"""Two questions in one frame, and one question in two forms."""
+
+from __future__ import annotations
+
+import pytest
+
+from melo_engine.matching import one_word_apart
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("Who is the CTO of Bragholt AS?", "Who is the CFO of Bragholt AS?"),
+        ("What command starts the daemon?", "What command stops the daemon?"),
+        ("What is the minimum load of a Pico?", "what is the maximum load of a Pico"),
+        ("Wann öffnet das Museum am Samstag?", "Wann öffnet das Museum am Sonntag?"),
+        ("¿Cuánto cuesta Vexor al mes?", "¿Cuánto cuesta Vexor al año?"),
+        ("Who won the Ostra Cup in 2012?", "Who won the Ostra Cup in 2014?"),
+        ("スズカゼ電機の社長は誰ですか？", "スズカゼ電機の会長は誰ですか？"),
+    ],
+)
+def test_one_word_in_the_place_of_another_asks_something_else(question: str, other: str) -> None:
+    assert one_word_apart(question, other)
+    assert one_word_apart(other, question)
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("Who is the CTO of Bragholt AS?", "who is the CTO of Bragholt AS"),  # nothing differs
+        ("Who is the designer of Mark 19?", "Who was the designer of Mark 19?"),  # a small word
+        ("Who was the designer of Mark 19?", "Who was the designor of Mark 19?"),  # a typo
+        ("Which colours does Pico have?", "Which colour does Pico have?"),  # a form
+        ("Who leads Acme?", "Who is the head of Acme?"),  # other words
+        ("Who is the head of Acme?", "Who is the deputy head of Acme?"),  # one more
+        ("アクメの社長は誰ですか", "アクメの社長が誰ですか"),  # a particle
+    ],
+)
+def test_one_question_in_two_forms_does_not(question: str, other: str) -> None:
+    assert not one_word_apart(question, other)
+    assert not one_word_apart(other, question)
