@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.ingest import write_reports
 from config import load
 from execution.context import Context
-from ledger import LeaseLost, Ledger
+from ledger import JobOutcome, LeaseLost, Ledger
 from tasks.ingest import ingest_paths
 from tasks.plan import plan
 
@@ -86,9 +86,9 @@ def work(home: Path, role: str) -> None:
             with contextlib.suppress(LeaseLost):
                 ids = [edit.id for edit in job.edits]
                 version = f"{job.id}-{job.attempt}"
-                ledger.versions.record(version, parent=None, job_id=job.id, hash=version)
+                ledger.versions.record(version, parent=None, job_id=job.id)
                 with ledger.store.write():
-                    ledger.jobs.finish(job, "worker", version=version, trained=ids)
+                    ledger.jobs.finish(job, JobOutcome(version, trained=ids))
                     ledger.edits.activate(ids, version)
         if stopping:
             return

@@ -171,8 +171,8 @@ def _register_seconds(
     (folder / "version").rename(settings.paths.version(before.id))
     assert Registry(settings).client.search_experiments() is not None  # makes the empty store
     with open_ledger(settings) as ledger:
-        ledger.versions.record(before.id, parent=None, job_id=None, hash=before.id)
-        ledger.versions.record(version.id, parent=before.id, job_id=None, hash=version.id)
+        ledger.versions.record(before.id, parent=None, job_id=None)
+        ledger.versions.record(version.id, parent=before.id, job_id=None)
         for each in (before, version):
             ledger.versions.record_verdict(each.id, passed=True, reason="random blocks, not judged")
         register(Context(settings, ledger), before.id)

@@ -299,7 +299,7 @@ def make_champion(settings: Settings, backbone: Backbone, version: Version) -> s
     """Register a version as one that passed and point the champion's alias at it; its number."""
     Versions(settings).save(version)
     with open_ledger(settings) as ledger:
-        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.versions.record(version.id, parent=None, job_id=None)
         ledger.versions.record_verdict(version.id, passed=True, reason="for a benchmark")
         number = register(Context(settings, ledger), version.id)
     assert number is not None

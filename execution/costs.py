@@ -23,7 +23,7 @@ from safetensors import safe_open
 from artifacts.manifest import EDITS, read_manifest
 from config import Settings
 from execution.context import Context
-from ledger import Ledger, LedgerError
+from ledger import Ledger, LedgerError, StageCost
 from melo_engine.blocks import BLOCKS_FILE
 
 STATUS, REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -47,13 +47,15 @@ def measured(
         seconds = time.perf_counter() - began
         with contextlib.suppress(LedgerError):  # a figure less is no reason to fail
             ledger.jobs.record_cost(
-                stage,
-                job_id=job,
-                version_id=version,
-                seconds=seconds,
-                memory_bytes=_peak_memory(),
-                gpu_bytes=int(torch.cuda.max_memory_allocated()) if used else None,
-                device="cuda" if used else "cpu",
+                StageCost(
+                    stage,
+                    seconds,
+                    job,
+                    version,
+                    memory_bytes=_peak_memory(),
+                    gpu_bytes=int(torch.cuda.max_memory_allocated()) if used else None,
+                    device="cuda" if used else "cpu",
+                )
             )
 
 
@@ -61,9 +63,7 @@ def note_size(context: Context, version: str) -> None:
     """Put parameters and bytes of a version on record; new_bytes: of the shards its parent lacks."""
     record = context.ledger.versions.get(version)
     size = size_of(context.settings, version, record.parent)
-    context.ledger.versions.record(
-        record.id, parent=record.parent, job_id=record.job_id, hash=record.hash, info=size
-    )
+    context.ledger.versions.note(record.id, size)
 
 
 def size_of(settings: Settings, version: str, parent: str | None) -> dict[str, int]:

@@ -71,12 +71,10 @@ def hand_back(
     try:
         job = held(context.ledger, ref)
         if fault is FailureKind.NOT_ITS:
-            context.ledger.jobs.postpone(job, ref.worker, error)
+            context.ledger.jobs.postpone(job, error)
             return Handback.POSTPONED
         doubtful = fault is FailureKind.DOUBTFUL
-        again = context.ledger.jobs.fail(
-            job, ref.worker, error, max_attempts=most, doubtful=doubtful
-        )
+        again = context.ledger.jobs.fail(job, error, max_attempts=most, doubtful=doubtful)
         return Handback.TRIED_AGAIN if again else Handback.SET_ASIDE
     except LeaseLost:
         return Handback.ENDED
@@ -96,7 +94,7 @@ def heartbeat(context: Context, ref: JobRef) -> Iterator[None]:
         pause = lease / 3
         while not ended.wait(pause):
             try:
-                context.ledger.jobs.heartbeat(job, ref.worker, lease_seconds=lease)
+                context.ledger.jobs.heartbeat(job, lease_seconds=lease)
                 pause = lease / 3
             except LeaseLost:
                 return  # the step's own end finds out and throws its work away

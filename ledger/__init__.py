@@ -14,6 +14,7 @@ from ledger.errors import (
     NotALedger,
     UnknownId,
 )
+from ledger.jobs import JobOutcome, StageCost
 from ledger.ledger import Ledger
 from ledger.triage import Comment, Unanswered
 from ledger.types import (
@@ -63,6 +64,7 @@ __all__ = [
     "IllegalTransition",
     "IntakeRules",
     "Job",
+    "JobOutcome",
     "LeaseLost",
     "Ledger",
     "LedgerBusy",
@@ -79,6 +81,7 @@ __all__ = [
     "RelationTemplates",
     "SourceRule",
     "SourceState",
+    "StageCost",
     "SuiteVerdict",
     "Transition",
     "Unanswered",

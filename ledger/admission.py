@@ -93,9 +93,8 @@ def note_duplicates(con: Connection, at: datetime) -> list[str]:
     ids = column(con.execute(f"SELECT edit_id FROM again JOIN rulings USING ({facts}) WHERE anew"))
     con.unregister("rulings")
     statement("take_over").run(con)
-    states.move(
-        con, ids, states.RECEIVED, at=at, actor="ingest", reason="reported again with new evidence"
-    )
+    by = states.Provenance(at, "ingest")
+    states.move(con, ids, states.RECEIVED, "reported again with new evidence", by)
     if ids:  # what a person let in was what was known then
         con.execute(
             "UPDATE edit_states SET approved = NULL "
@@ -174,12 +173,8 @@ def _end_answered(con: Connection, at: datetime, reported: str) -> None:
             OR (s.state = 'active' AND c.edit_id IN (SELECT edit_id FROM {reported})))
         GROUP BY u.edit_id"""
     ).fetchall()
-    states.move_each(
-        con,
-        [(old, states.SUPERSEDED, f"answered by {new}", None) for old, new in answered],
-        at=at,
-        actor="ingest",
-    )
+    steps = [states.Step(old, states.SUPERSEDED, f"answered by {new}") for old, new in answered]
+    states.move_each(con, steps, states.Provenance(at, "ingest"))
 
 
 _UNANSWERED = "state = 'held' AND hold = 'answer'"

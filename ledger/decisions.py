@@ -191,7 +191,8 @@ class Decisions:
                     f"decision {full_id[:12]} ({action}) has no undo. What is in a version is taken out "
                     "with `melo revoke`."
                 )
-            moved = _restore(con, json.loads(prior), at, actor, f"undone: {reason}")
+            by = states.Provenance(at, actor)
+            moved = _restore(con, json.loads(prior), f"undone: {reason}", by)
             con.execute(
                 "UPDATE decisions SET undone_at = ?, undone_by = ? WHERE decision_id = ?",
                 [at, actor, full_id],
@@ -333,7 +334,7 @@ def _path_back(now: str, before: str) -> Sequence[str] | None:
 
 
 def _restore(
-    con: Connection, prior: dict[str, list[list[object]]], at: datetime, actor: str, reason: str
+    con: Connection, prior: dict[str, list[list[object]]], reason: str, by: states.Provenance
 ) -> list[str]:
     moved = []
     for edit, left, state, hold, approved, urgent in prior["edits"]:
@@ -346,15 +347,8 @@ def _restore(
                 "out with `melo revoke`."
             )
         for step in () if left is None else _path_back(now, str(state)) or ():
-            states.move(
-                con,
-                [str(edit)],
-                step,
-                at=at,
-                actor=actor,
-                reason=reason,
-                hold=str(hold) if step == states.HELD else None,
-            )
+            kept_for = str(hold) if step == states.HELD else None
+            states.move(con, [str(edit)], step, reason, by, hold=kept_for)
         con.execute(
             "UPDATE edit_states SET approved = ?, urgent = ? WHERE edit_id = ?",
             [approved or None, urgent, edit],

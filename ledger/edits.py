@@ -118,16 +118,9 @@ class Edits:
             raise IllegalTransition("edits become active through activate(), with their version.")
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
-            states.move(
-                con,
-                ids,
-                to,
-                at=datetime.now(UTC),
-                actor=actor,
-                reason=reason,
-                version=version,
-                hold="review" if to == states.HELD else None,
-            )
+            by = states.Provenance(datetime.now(UTC), actor, version)
+            hold = "review" if to == states.HELD else None
+            states.move(con, ids, to, reason, by, hold=hold)
 
     def activate(
         self,
@@ -144,7 +137,7 @@ class Edits:
         Returns the edits that were superseded. Raises IllegalTransition for an edit whose
         contradiction was decided against it meanwhile.
         """
-        at = now or datetime.now(UTC)
+        by = states.Provenance(now or datetime.now(UTC), actor, version)
         with self._store.write() as con:
             ids = list(dict.fromkeys(full_id(con, edit_id) for edit_id in edit_ids))
             beaten = first(
@@ -161,7 +154,7 @@ class Edits:
                     f"edit {beaten[0]} lost its contradiction to {beaten[1]}, which is active. "
                     "Take it out of the version."
                 )
-            states.move(con, ids, states.ACTIVE, at=at, actor=actor, reason=reason, version=version)
+            states.move(con, ids, states.ACTIVE, reason, by)
             losers = con.execute(
                 "SELECT c.loser, any_value(c.winner) FROM contests c JOIN edit_states l "
                 "ON l.edit_id = c.loser WHERE NOT c.settled "
@@ -172,10 +165,8 @@ class Edits:
             ).fetchall()
             states.move_each(
                 con,
-                [(i, states.SUPERSEDED, f"{winner} is active", None) for i, winner in losers],
-                at=at,
-                actor=actor,
-                version=version,
+                [states.Step(i, states.SUPERSEDED, f"{winner} is active") for i, winner in losers],
+                by,
             )
             con.execute(
                 "UPDATE contests SET settled = true WHERE winner IN (SELECT unnest(?::VARCHAR[]))",
@@ -184,7 +175,7 @@ class Edits:
             removed = con.execute(
                 "SELECT unnest(edits_removed) FROM versions WHERE version_id = ?", [version]
             )
-            removals.end_requested(con, column(removed), version, at, actor)
+            removals.end_requested(con, column(removed), by)
             return [edit_id for edit_id, _ in losers]
 
 

@@ -14,7 +14,8 @@ LeaseLost at its next heartbeat, finish or fail, and must throw its work away.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ledger import settling, states
@@ -25,6 +26,34 @@ from ledger.store import Connection, Store, column, first
 from ledger.types import Job
 
 DOUBTS = 3  # doubtful tries that weigh as much as one failure
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What came of a job's edits; one that is named nowhere becomes ready again.
+
+    rejected: edits that end, and why. held: those that contradict another one without a rule to decide,
+    and why; they wait for a person. rivals: which other one; from now on both count as one question.
+    """
+
+    version: str | None = None
+    trained: Collection[str] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+    rivals: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage of a job, or of a version, took."""
+
+    stage: str
+    seconds: float
+    job_id: str | None = None
+    version_id: str | None = None
+    memory_bytes: int | None = None
+    gpu_bytes: int | None = None
+    device: str | None = None
 
 
 class Jobs:
@@ -105,75 +134,50 @@ class Jobs:
             return self.get(row[0]) if row else None
 
     def heartbeat(
-        self, job: Job, worker: str, *, lease_seconds: float = 600, now: datetime | None = None
+        self, job: Job, *, lease_seconds: float = 600, now: datetime | None = None
     ) -> None:
-        """Prolong a lease. Raises LeaseLost where it is no longer this worker's."""
+        """Prolong the lease of a job, as it was taken. Raises LeaseLost where it is another's now."""
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker)
+            _require_lease(con, job)
             con.execute(
                 "UPDATE jobs SET lease_until = ? WHERE job_id = ?",
                 [at + timedelta(seconds=lease_seconds), job.id],
             )
 
-    def finish(
-        self,
-        job: Job,
-        worker: str,
-        *,
-        version: str | None = None,
-        trained: Iterable[str] = (),
-        rejected: Mapping[str, str] | None = None,
-        held: Mapping[str, str] | None = None,
-        rivals: Mapping[str, str] | None = None,
-        now: datetime | None = None,
-    ) -> None:
-        """End a job: `trained` edits move on with the version, `rejected` (id: reason) end.
+    def finish(self, job: Job, outcome: JobOutcome, *, now: datetime | None = None) -> None:
+        """End a job, as it was taken, and move its edits on.
 
-        held: edits that contradict another one without a rule to decide, and why; they wait for a
-        person. rivals: which other one; from now on both count as one question. An edit named by none
-        of these and still planned becomes ready again; one that was withdrawn meanwhile stays as it
-        is. Raises LeaseLost.
+        An edit that was withdrawn meanwhile stays as it is. Raises LeaseLost.
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker)
+            worker = _require_lease(con, job)
             planned = set(_planned(con, job.id))
-            states.move(
-                con,
-                [i for i in trained if i in planned],
-                states.TRAINED,
-                at=at,
-                actor=worker,
-                reason="block trained",
-                version=version,
-                job_id=job.id,
-            )
-            ends: dict[str, states.Step] = {}
-            for edit_id, why in (held or {}).items():
-                ends[edit_id] = (edit_id, states.HELD, why, "contradiction")
-            for edit_id, why in (rejected or {}).items():
-                ends[edit_id] = (edit_id, states.REJECTED, why, None)
-            steps = [step for edit_id, step in ends.items() if edit_id in planned]
-            states.move_each(con, steps, at=at, actor=worker, version=version, job_id=job.id)
-            for edit_id, rival in (rivals or {}).items():
+            steps = {i: states.Step(i, states.TRAINED, "block trained") for i in outcome.trained}
+            for edit_id, why in outcome.held.items():
+                steps[edit_id] = states.Step(edit_id, states.HELD, why, "contradiction")
+            for edit_id, why in outcome.rejected.items():
+                steps[edit_id] = states.Step(edit_id, states.REJECTED, why)
+            by = states.Provenance(at, worker, outcome.version, job.id)
+            states.move_each(con, [step for i, step in steps.items() if i in planned], by)
+            for edit_id, rival in outcome.rivals.items():
                 con.execute(
                     "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
                     [f"\x1a{min(edit_id, rival)}{max(edit_id, rival)}", edit_id, rival],
                 )
             left = _planned(con, job.id)
             reason = "its job ended without it"
-            states.move(con, left, states.READY, at=at, actor=worker, reason=reason)
+            states.move(con, left, states.READY, reason, states.Provenance(at, worker))
             con.execute(
                 "UPDATE jobs SET state = 'done', finished_at = ?, version = ?, lease_until = NULL "
                 "WHERE job_id = ?",
-                [at, version, job.id],
+                [at, outcome.version, job.id],
             )
 
     def fail(
         self,
         job: Job,
-        worker: str,
         error: str,
         *,
         max_attempts: int = 3,
@@ -186,20 +190,20 @@ class Jobs:
         """
         at = now or datetime.now(UTC)
         with self._store.write() as con:
-            _require_lease(con, job, worker)
+            _require_lease(con, job)
             con.execute(_REOPEN, [error[:2000], int(doubtful), 0, job.id])
             worn_out = column(con.execute(_WORN_OUT, [at, max_attempts, DOUBTS * max_attempts]))
             if job.id in worn_out:
                 _give_up(con, job.id, error, at)
             return job.id not in worn_out
 
-    def postpone(self, job: Job, worker: str, error: str) -> None:
+    def postpone(self, job: Job, error: str) -> None:
         """Give a job back after an error that is not its own: the try does not count.
 
         Raises LeaseLost.
         """
         with self._store.write() as con:
-            _require_lease(con, job, worker)
+            _require_lease(con, job)
             con.execute(_REOPEN, [error[:2000], 0, 1, job.id])
 
     def get(self, job_id: str) -> Job:
@@ -226,35 +230,16 @@ class Jobs:
             ).fetchall()
             return [self.get(row[0]) for row in rows]
 
-    def record_cost(
-        self,
-        stage: str,
-        *,
-        seconds: float,
-        job_id: str | None = None,
-        version_id: str | None = None,
-        memory_bytes: int | None = None,
-        gpu_bytes: int | None = None,
-        device: str | None = None,
-    ) -> None:
+    def record_cost(self, cost: StageCost) -> None:
         """Keep what one stage of a job took, with how many edits the job has."""
         with self._store.write() as con:
             con.execute(
-                "INSERT INTO stage_costs SELECT j.job_id, ?, ?, ?, ?, ?, ?, ?, "
+                "INSERT INTO stage_costs SELECT j.job_id, $version_id, $stage, $at, $seconds, "
+                "$memory_bytes, $gpu_bytes, $device, "
                 "(SELECT count(*) FROM job_edits WHERE job_id = j.job_id AND role = 'edit') "
-                "FROM (SELECT coalesce(?, (SELECT job_id FROM versions WHERE version_id = ?)) "
-                "AS job_id) j",
-                [
-                    version_id,
-                    stage,
-                    datetime.now(UTC),
-                    seconds,
-                    memory_bytes,
-                    gpu_bytes,
-                    device,
-                    job_id,
-                    version_id,
-                ],
+                "FROM (SELECT coalesce($job_id, "
+                "(SELECT job_id FROM versions WHERE version_id = $version_id)) AS job_id) j",
+                {**vars(cost), "at": datetime.now(UTC)},
             )
 
 
@@ -284,19 +269,21 @@ def _create(
             [job_id, removals],
         )
     reason = f"planned in job {job_id}"
-    states.move(con, batch, states.PLANNED, at=at, actor="plan", reason=reason, job_id=job_id)
+    states.move(con, batch, states.PLANNED, reason, states.Provenance(at, "plan", job_id=job_id))
     return job_id
 
 
-def _require_lease(con: Connection, job: Job, worker: str) -> None:
+def _require_lease(con: Connection, job: Job) -> str:
+    """The worker that holds the job, as `job` says. Raises LeaseLost, UnknownId."""
     row = first(con.execute("SELECT worker, attempt, state FROM jobs WHERE job_id = ?", [job.id]))
     if row is None:
         raise UnknownId(f"no job {job.id!r} is on record.")
-    if row != (worker, job.attempt, "leased"):
+    if row != (job.worker, job.attempt, "leased"):
         raise LeaseLost(
-            f"job {job.id} is no longer {worker}'s (attempt {job.attempt}): it is {row[2]}, "
+            f"job {job.id} is no longer {job.worker}'s (attempt {job.attempt}): it is {row[2]}, "
             f"attempt {row[1]}, worker {row[0]}. Throw this work away."
         )
+    return str(job.worker)
 
 
 # Jobs that nobody holds and that have failed or been doubtful too often, with their attempts. Where a
@@ -327,7 +314,8 @@ def _planned(con: Connection, job_id: str) -> list[str]:
 
 def _give_up(con: Connection, job_id: str, error: str, at: datetime) -> None:
     planned = _planned(con, job_id)
-    states.move(con, planned, states.REJECTED, at=at, actor="plan", reason=f"job failed: {error}")
+    by = states.Provenance(at, "plan")
+    states.move(con, planned, states.REJECTED, f"job failed: {error}", by)
     con.execute(
         "UPDATE jobs SET state = 'failed', finished_at = ?, error = ?, lease_until = NULL "
         "WHERE job_id = ?",

@@ -36,25 +36,24 @@ class Removals:
         An edit in a version keeps its state until `activate` is called with a version whose
         `edits_removed` names it.
         """
-        at = now or datetime.now(UTC)
+        by = states.Provenance(now or datetime.now(UTC), actor)
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
-            return end_or_request(con, ids, to, actor=actor, reason=reason, at=at)
+            return end_or_request(con, ids, to, reason, by)
 
     def finish(
         self,
         edit_ids: Iterable[str],
         version: str,
         *,
-        to: str = states.REVOKED,
         actor: str,
         reason: str,
     ) -> None:
-        """End active edits whose keys a promoted version no longer holds."""
-        at = datetime.now(UTC)
+        """Revoke active edits whose keys a promoted version no longer holds."""
+        by = states.Provenance(datetime.now(UTC), actor, version)
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
-            states.move(con, ids, to, at=at, actor=actor, reason=reason, version=version)
+            states.move(con, ids, states.REVOKED, reason, by)
             con.execute(
                 "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))",
                 [ids],
@@ -67,7 +66,7 @@ class Removals:
         """
         with self._store.write() as con:
             ids = [full_id(con, edit_id) for edit_id in edit_ids]
-            return end_requested(con, ids, version, datetime.now(UTC), actor)
+            return end_requested(con, ids, states.Provenance(datetime.now(UTC), actor, version))
 
     def versions(self) -> list[str]:
         """Versions of ended jobs that lack an active edit which was asked to go."""
@@ -94,7 +93,7 @@ class Removals:
 
 
 def end_or_request(
-    con: Connection, ids: list[str], to: str, *, actor: str, reason: str, at: datetime
+    con: Connection, ids: list[str], to: str, reason: str, by: states.Provenance
 ) -> tuple[list[str], list[str]]:
     """End edits that are in no version; note the others for the next job."""
     active = set(
@@ -107,20 +106,18 @@ def end_or_request(
         )
     )
     at_once = [edit_id for edit_id in ids if edit_id not in active]
-    states.move(con, at_once, to, at=at, actor=actor, reason=reason)
+    states.move(con, at_once, to, reason, by)
     later = [edit_id for edit_id in ids if edit_id in active]
     for edit_id in later:
         con.execute(
             "INSERT INTO retirements SELECT ?, ?, ?, ?, ?, NULL, false WHERE NOT EXISTS ("
             "SELECT 1 FROM retirements WHERE edit_id = ? AND NOT done)",
-            [edit_id, to, at, actor, reason, edit_id],
+            [edit_id, to, by.at, by.actor, reason, edit_id],
         )
     return at_once, later
 
 
-def end_requested(
-    con: Connection, ids: list[str], version: str, at: datetime, actor: str
-) -> list[str]:
+def end_requested(con: Connection, ids: list[str], by: states.Provenance) -> list[str]:
     """End those of the edits that are active and whose removal was requested; returns them."""
     requested = con.execute(
         "SELECT r.edit_id, any_value(r.to_state)::VARCHAR, any_value(r.reason) FROM retirements r "
@@ -128,13 +125,7 @@ def end_requested(
         "AND r.edit_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY r.edit_id",
         [ids],
     ).fetchall()
-    states.move_each(
-        con,
-        [(edit_id, to, reason, None) for edit_id, to, reason in requested],
-        at=at,
-        actor=actor,
-        version=version,
-    )
+    states.move_each(con, [states.Step(*row) for row in requested], by)
     ended = [edit_id for edit_id, _, _ in requested]
     con.execute(
         "UPDATE retirements SET done = true WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))", [ended]

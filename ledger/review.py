@@ -43,38 +43,33 @@ class Review:
 
         Raises UnknownId; IllegalTransition for an edit that is not held or has no answer yet.
         """
-        at = now or datetime.now(UTC)
+        by = states.Provenance(now or datetime.now(UTC), actor)
         with self._store.write() as con:
-            ids = [edit.id for edit in self._edits.find(ids=edit_ids)]
-            for edit in self._edits.find(ids=ids):
+            edits = self._edits.find(ids=edit_ids)
+            for edit in edits:
                 if edit.state != states.HELD:
                     raise IllegalTransition(f"edit {edit.id} is {edit.state}, not held.")
                 if edit.target is None:
                     raise IllegalTransition(
                         f"edit {edit.id} has no answer yet. Give one with --answer."
                     )
-            states.move(con, ids, states.RECEIVED, at=at, actor=actor, reason=f"approved: {reason}")
+            ids = [edit.id for edit in edits]
+            states.move(con, ids, states.RECEIVED, f"approved: {reason}", by)
             con.execute(
                 "UPDATE edit_states SET approved = true WHERE edit_id IN "
                 "(SELECT unnest(?::VARCHAR[]))",
                 [ids],
             )
-            admission.readmit(con, rules, at, ids)
+            admission.readmit(con, rules, by.at, ids)
 
     def reject(
         self, edit_ids: Iterable[str], *, actor: str, reason: str, now: datetime | None = None
     ) -> None:
         """End held or ready edits. Raises UnknownId, IllegalTransition."""
+        by = states.Provenance(now or datetime.now(UTC), actor)
         with self._store.write() as con:
             ids = [edit.id for edit in self._edits.find(ids=edit_ids)]
-            states.move(
-                con,
-                ids,
-                states.REJECTED,
-                at=now or datetime.now(UTC),
-                actor=actor,
-                reason=f"review: {reason}",
-            )
+            states.move(con, ids, states.REJECTED, f"review: {reason}", by)
             con.execute(
                 "UPDATE contests SET settled = true WHERE loser IN (SELECT unnest(?::VARCHAR[]))",
                 [ids],
@@ -134,6 +129,7 @@ class Review:
         Returns how many edits expired, will be taken out of the model, and were released.
         """
         at = now or datetime.now(UTC)
+        calendar = states.Provenance(at, "calendar")
         with self._store.write() as con:
             settling.settle_rekeyed(con, rules, at)
             over = column(
@@ -145,12 +141,10 @@ class Review:
                 )
             )
             ended, later = end_or_request(
-                con, over, states.EXPIRED, actor="calendar", reason="its valid-to has come", at=at
+                con, over, states.EXPIRED, "its valid-to has come", calendar
             )
             released = column(statement("released").run(con, at=at))
-            states.move(
-                con, released, states.RECEIVED, at=at, actor="calendar", reason="its time has come"
-            )
+            states.move(con, released, states.RECEIVED, "its time has come", calendar)
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
 

@@ -63,7 +63,9 @@ def decide(
         if not stronger:
             accepted.add(edit.id)
             if edit.state in (states.RECEIVED, states.HELD):
-                steps[edit.id] = (edit.id, states.READY, "accepted; wins its contradictions", None)
+                steps[edit.id] = states.Step(
+                    edit.id, states.READY, "accepted; wins its contradictions"
+                )
             continue
         ruled = ((_rule(contenders[rival], edit, rules), rival) for rival in sorted(stronger))
         rule, rival = min(ruled, key=lambda pair: pair[0] is None)
@@ -78,7 +80,7 @@ def decide(
             decisions.append((rival, edit.id, rule, edit.question, not in_use))
         if not in_use:
             why = f"contradicted by {rival}: {rule}"
-            steps[edit.id] = (edit.id, states.SUPERSEDED, why, None)
+            steps[edit.id] = states.Step(edit.id, states.SUPERSEDED, why)
     return list(steps.values()), decisions
 
 
@@ -131,16 +133,19 @@ def _hold(
     steps: dict[str, states.Step],
 ) -> None:
     """Neither wins: hold both, except one that is in use, which stays."""
-    reason = "contradicts {}; no rule decides"
+
+    def hold(one: Contender, other: Contender) -> None:
+        if one.state in (states.RECEIVED, states.READY):
+            reason = f"contradicts {other.id}; no rule decides"
+            steps[one.id] = states.Step(one.id, states.HELD, reason, "contradiction")
+
     if edit.state in states.IN_FLIGHT and rival.state in states.IN_FLIGHT:
         return
     if edit.state not in states.IN_FLIGHT:
         undecided.add(edit.id)
-        if edit.state in (states.RECEIVED, states.READY):
-            steps[edit.id] = (edit.id, states.HELD, reason.format(rival.id), "contradiction")
+        hold(edit, rival)
     if rival.state not in states.IN_FLIGHT and rival.id in accepted:
         accepted.discard(rival.id)
         undecided.add(rival.id)
         steps.pop(rival.id, None)
-        if rival.state in (states.RECEIVED, states.READY):
-            steps[rival.id] = (rival.id, states.HELD, reason.format(edit.id), "contradiction")
+        hold(rival, edit)

@@ -35,10 +35,9 @@ def settle(con: Connection, rules: IntakeRules, at: datetime) -> int:
     states.move_received(
         con,
         "SELECT * FROM admissions WHERE edit_id NOT IN (SELECT edit_id FROM rivalries)",
-        at=at,
-        actor="ingest",
+        states.Provenance(at, "ingest"),
     )
-    states.move_each(con, steps, at=at, actor=ACTOR)
+    states.move_each(con, steps, states.Provenance(at, ACTOR))
     record(con, decisions, at)
     con.execute("DROP TABLE rivalries")
     return len(decisions)
@@ -64,7 +63,7 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     )
     before = set(column(undecided))
     decisions = [d for d in decisions if d[0] is not None or d[1] not in before]
-    states.move_each(con, steps, at=at, actor=ACTOR)
+    states.move_each(con, steps, states.Provenance(at, ACTOR))
     record(con, decisions, at)
     con.execute("DROP TABLE rivalries; DROP TABLE admissions")
     retire_losers(con, at)
@@ -92,8 +91,8 @@ def retire_losers(con: Connection, at: datetime) -> None:
     beaten = statement("beaten").rows(con)
     why = "contradicted by {}: {}"
     back = {loser: why.format(*by) for loser, state, *by in beaten if state == states.READY}
-    ended = [(loser, states.SUPERSEDED, reason, None) for loser, reason in back.items()]
-    states.move_each(con, ended, at=at, actor=ACTOR)
+    ended = [states.Step(loser, states.SUPERSEDED, reason) for loser, reason in back.items()]
+    states.move_each(con, ended, states.Provenance(at, ACTOR))
     serving = {loser: why.format(*by) for loser, state, *by in beaten if state == states.ACTIVE}
     for loser, reason in serving.items():
         con.execute(

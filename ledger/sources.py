@@ -35,17 +35,11 @@ class Sources:
 
         Returns (revoked at once, active ones to be taken out with the next version).
         """
-        at = now or datetime.now(UTC)
+        by = states.Provenance(now or datetime.now(UTC), actor)
         with self._store.write() as con:
             _block(con, source, True)
-            return end_or_request(
-                con,
-                self.only_from(source),
-                states.REVOKED,
-                actor=actor,
-                at=at,
-                reason=f"source {source} was blocked: {reason}",
-            )
+            reason = f"source {source} was blocked: {reason}"
+            return end_or_request(con, self.only_from(source), states.REVOKED, reason, by)
 
     def unblock(self, source: str) -> None:
         """Take lines of a source again.

@@ -17,7 +17,9 @@ Every step is a row in `transitions` with time, actor and reason; rows are only 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ledger.errors import IllegalTransition, UnknownId
 from ledger.store import Connection, registered, texts
@@ -42,7 +44,6 @@ IN_FLIGHT = (PLANNED, TRAINED, ACTIVE)  # in a job or in a version
 LIVE = (READY, *IN_FLIGHT)
 ENDED = (REJECTED, SUPERSEDED, REVOKED, EXPIRED)
 
-Step = tuple[str, str, str, str | None]  # edit, state, reason, what it is held for
 _LEAVE = {SUPERSEDED, REVOKED, EXPIRED}
 ALLOWED: dict[str, frozenset[str]] = {
     RECEIVED: frozenset({HELD, READY, REJECTED} | _LEAVE),
@@ -58,16 +59,32 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 
+class Step(NamedTuple):
+    """Where one edit goes, and why. hold: what it is held for, where it is."""
+
+    edit: str
+    to: str
+    reason: str
+    hold: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """When and by whom edits are moved; with which version, in which job."""
+
+    at: datetime
+    actor: str
+    version: str | None = None
+    job_id: str | None = None
+
+
 def move(
     con: Connection,
     edit_ids: Iterable[str],
     to: str,
-    *,
-    at: datetime,
-    actor: str,
     reason: str,
-    version: str | None = None,
-    job_id: str | None = None,
+    by: Provenance,
+    *,
     hold: str | None = None,
 ) -> None:
     """Take edits to a state, all or none, in the caller's transaction.
@@ -75,27 +92,10 @@ def move(
     `hold` says why an edit is held and is cleared by every other state.
     Raises UnknownId for an edit not on record, IllegalTransition for a step that does not exist.
     """
-    ids = list(dict.fromkeys(edit_ids))
-    if ids:
-        move_each(
-            con,
-            [(edit_id, to, reason, hold) for edit_id in ids],
-            at=at,
-            actor=actor,
-            version=version,
-            job_id=job_id,
-        )
+    move_each(con, [Step(edit, to, reason, hold) for edit in dict.fromkeys(edit_ids)], by)
 
 
-def move_each(
-    con: Connection,
-    steps: Sequence[Step],
-    *,
-    at: datetime,
-    actor: str,
-    version: str | None = None,
-    job_id: str | None = None,
-) -> None:
+def move_each(con: Connection, steps: Sequence[Step], by: Provenance) -> None:
     """As `move`, with a state, a reason and a hold for each edit."""
     if not steps:
         return
@@ -104,17 +104,17 @@ def move_each(
         con.execute(
             "INSERT INTO transitions SELECT edit_id, s.state, m.to_state::edit_state, ?, ?, "
             "m.reason, ?, ? FROM moving m JOIN edit_states s USING (edit_id)",
-            [at, actor, version, job_id],
+            [by.at, by.actor, by.version, by.job_id],
         )
         con.execute(
             "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, "
             "hold = m.hold, version = coalesce(?, s.version), job_id = coalesce(?, s.job_id) "
             "FROM moving m WHERE m.edit_id = s.edit_id",
-            [at, version, job_id],
+            [by.at, by.version, by.job_id],
         )
 
 
-def move_received(con: Connection, select: str, *, at: datetime, actor: str) -> None:
+def move_received(con: Connection, select: str, by: Provenance) -> None:
     """Move edits that are `received` in bulk; `select` yields edit_id, to_state, reason, hold.
 
     The caller sees to it that the states may follow on `received`.
@@ -122,12 +122,12 @@ def move_received(con: Connection, select: str, *, at: datetime, actor: str) -> 
     con.execute(
         "INSERT INTO transitions SELECT edit_id, 'received', to_state::edit_state, ?, ?, reason, "
         f"NULL, NULL FROM ({select})",
-        [at, actor],
+        [by.at, by.actor],
     )
     con.execute(
         "UPDATE edit_states AS s SET state = m.to_state::edit_state, since = ?, hold = m.hold "
         f"FROM ({select}) m WHERE m.edit_id = s.edit_id AND s.state = 'received'",
-        [at],
+        [by.at],
     )
 
 

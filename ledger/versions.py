@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from ledger.errors import UnknownId
-from ledger.store import Connection, Store
+from ledger.store import Connection, Store, registered
 from ledger.types import ProbeRecord, SuiteVerdict, VersionRecord
+
+_KINDS = {"passed": pa.bool_(), "cached": pa.bool_(), "distance": pa.float64()}
+PROBED = pa.schema([(f.name, _KINDS.get(f.name, pa.string())) for f in fields(ProbeRecord)])
 
 
 class Versions:
@@ -25,30 +29,29 @@ class Versions:
         *,
         parent: str | None,
         job_id: str | None,
-        hash: str,
         edits_added: Iterable[str] = (),
         edits_removed: Iterable[str] = (),
-        registry_version: str | None = None,
         info: Mapping[str, object] | None = None,
     ) -> None:
-        """Record a version once; recording it again fills in what was not known."""
+        """Record a version, named by the hash of its content; of one on record `info` is added to."""
+        added, removed = list(edits_added), list(edits_removed)
+        values = [version_id, parent, job_id, version_id, datetime.now(UTC), added, removed]
         with self._store.write() as con:
             con.execute(
-                """INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT DO UPDATE SET
-                    registry_version = coalesce(excluded.registry_version, registry_version),
-                    info = json_merge_patch(info, excluded.info)""",
-                [
-                    version_id,
-                    parent,
-                    job_id,
-                    hash,
-                    datetime.now(UTC),
-                    list(edits_added),
-                    list(edits_removed),
-                    registry_version,
-                    json.dumps(dict(info or {})),
-                ],
+                "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?) "
+                "ON CONFLICT DO UPDATE SET info = json_merge_patch(info, excluded.info)",
+                [*values, json.dumps(dict(info or {}))],
+            )
+
+    def note(
+        self, version_id: str, info: Mapping[str, object], *, registry_version: str | None = None
+    ) -> None:
+        """Add to what is known of a version on record; an entry that is None is taken out."""
+        with self._store.write() as con:
+            con.execute(
+                "UPDATE versions SET info = json_merge_patch(info, ?), "
+                "registry_version = coalesce(?, registry_version) WHERE version_id = ?",
+                [json.dumps(dict(info)), registry_version, version_id],
             )
 
     def record_verdict(
@@ -71,17 +74,7 @@ class Versions:
                 value = None if row.value is None or row.value != row.value else row.value
                 con.execute(
                     "INSERT INTO suite_verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        version_id,
-                        at,
-                        row.suite,
-                        row.metric,
-                        value,
-                        row.threshold,
-                        row.passed,
-                        row.probes,
-                        row.failed,
-                    ],
+                    [version_id, at, *astuple(replace(row, value=value))],
                 )
 
     def record_probe_results(self, version_id: str, results: Iterable[ProbeRecord]) -> int:
@@ -89,26 +82,17 @@ class Versions:
         rows = list(results)
         if not rows:
             return 0
-        names = list(ProbeRecord.__dataclass_fields__)
-        kinds = {"passed": pa.bool_(), "cached": pa.bool_(), "distance": pa.float64()}
-        table = pa.table(
-            {
-                name: pa.array([getattr(row, name) for row in rows], kinds.get(name, pa.string()))
-                for name in names
-            }
-        )
-        with self._store.write() as con:
-            con.register("probed", table)
+        values = [tuple(vars(row).values()) for row in rows]
+        with self._store.write() as con, registered(con, "probed", PROBED, values):
             con.execute(
                 "INSERT INTO probe_results SELECT ?, ?, probed.* FROM probed",
                 [version_id, datetime.now(UTC)],
             )
-            con.unregister("probed")
         return len(rows)
 
     def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeRecord]:
         """The answers on record for a version, in the order they were recorded."""
-        names = ", ".join(ProbeRecord.__dataclass_fields__)
+        names = ", ".join(PROBED.names)
         rows = self._store.rows(
             f"SELECT {names} FROM probe_results WHERE version_id = ? AND NOT (? AND passed) "
             "ORDER BY rowid",

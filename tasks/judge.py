@@ -16,7 +16,7 @@ from execution.errors import GateBlocked
 from execution.leases import JobRef, held
 from execution.lineage import BASE
 from execution.work_folder import forget
-from ledger import Job, Ledger, SuiteVerdict
+from ledger import Job, JobOutcome, Ledger, SuiteVerdict
 from ledger import ProbeRecord as Probed
 from melo_engine import Editor, Version
 from tasks.edit import TrainedJob, restored
@@ -86,9 +86,7 @@ def judge(context: Context, ref: JobRef, result: TrainedJob) -> Verdict:
             if [edit.id for edit in left.edits] == [edit.id for edit in job.edits]:
                 verdict = _finish(context, job, result, gated, reasons)
                 break
-            context.ledger.jobs.heartbeat(
-                job, ref.worker, lease_seconds=context.settings.plan.lease_seconds
-            )
+            context.ledger.jobs.heartbeat(job, lease_seconds=context.settings.plan.lease_seconds)
         job = left
     forget(context.settings, job.id)
     return verdict
@@ -150,12 +148,13 @@ def _finish(
         context.ledger.edits.transition([old], "superseded", "edit", why, version_id)
     context.ledger.jobs.finish(
         job,
-        job.worker or "",
-        version=version_id,
-        trained=[edit for edit in added if edit in job_edits and gated.passed],
-        rejected={edit: why for edit, why in rejected.items() if edit not in lost},
-        held=held_back,
-        rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
+        JobOutcome(
+            version_id,
+            trained=[edit for edit in added if edit in job_edits and gated.passed],
+            rejected={edit: why for edit, why in rejected.items() if edit not in lost},
+            held=held_back,
+            rivals={edit: result.rivals[edit] for edit in held_back if edit in result.rivals},
+        ),
     )
     return Verdict(
         job.id,
@@ -285,7 +284,6 @@ def record(ledger: Ledger, gated: GateResult, diff: VersionDiff, **info: object)
         version.id,
         parent=None if diff.parent == BASE else diff.parent,
         job_id=diff.job,
-        hash=version.id,
         edits_added=diff.added,
         edits_removed=diff.removed,
         info={

@@ -39,13 +39,8 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     _from_registry(context, record.registry_version, str(model) if model else None)
     shutil.rmtree(context.paths.version(record.id), ignore_errors=True)
     context.versions.forget_opened()
-    context.ledger.versions.record(
-        record.id,
-        parent=record.parent,
-        job_id=record.job_id,
-        hash=record.hash,
-        info={"deleted": datetime.now(UTC).isoformat(timespec="seconds")},
-    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    context.ledger.versions.note(record.id, {"deleted": now})
     context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=record.id)
     return record.id
 

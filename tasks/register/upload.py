@@ -145,13 +145,10 @@ def _code() -> Path:
 def _note(
     ledger: Ledger, record: VersionRecord, number: str, model: str, references: ShardReferences
 ) -> None:
-    ledger.versions.record(
+    ledger.versions.note(
         record.id,
-        parent=record.parent,
-        job_id=record.job_id,
-        hash=record.hash,
+        {"model": model, "shards": list(references.own), "refers": references.models},
         registry_version=number,
-        info={"model": model, "shards": list(references.own), "refers": references.models},
     )
 
 

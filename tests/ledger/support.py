@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from ledger import ChunkResult, EditRecord, IntakeRules, Ledger
+from ledger import ChunkResult, EditRecord, IntakeRules, JobOutcome, Ledger
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -67,10 +67,9 @@ def run_job(ledger: Ledger, version: str, *, now: datetime = NOON) -> list[str]:
         version,
         parent=None,
         job_id=job.id,
-        hash=version,
         edits_added=ids,
         edits_removed=[*job.removals, *(s for edit in job.edits for s in edit.supersedes)],
     )
-    ledger.jobs.finish(job, "worker", version=version, trained=ids, now=now)
+    ledger.jobs.finish(job, JobOutcome(version, trained=ids), now=now)
     ledger.edits.activate(ids, version, now=now)
     return ids

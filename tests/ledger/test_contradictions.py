@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger import IllegalTransition, IntakeRules, Ledger, SourceRule
+from ledger import IllegalTransition, IntakeRules, JobOutcome, Ledger, SourceRule
 from tests.ledger.support import NOON, by_target, later, report, run_job, state_of, take
 
 QUESTION = "Who leads the club?"
@@ -133,7 +133,7 @@ def test_an_active_loser_stays_where_the_winner_fails_its_gate(ledger: Ledger) -
     leased = ledger.jobs.lease("worker", now=NOON)
     assert leased is not None
     assert leased.id == job.id
-    ledger.jobs.finish(leased, "worker", rejected={job.edits[0].id: "failed its gate"}, now=NOON)
+    ledger.jobs.finish(leased, JobOutcome(rejected={job.edits[0].id: "failed its gate"}), now=NOON)
     assert (state_of(ledger, "old"), state_of(ledger, "new")) == ("active", "rejected")
 
 
@@ -151,7 +151,7 @@ def test_a_loser_can_not_be_activated_after_its_winner(ledger: Ledger) -> None:
     ledger.jobs.plan(now=NOON)
     job = ledger.jobs.lease("w", now=NOON)
     assert job is not None
-    ledger.jobs.finish(job, "w", trained=[job.edits[0].id], now=NOON)
+    ledger.jobs.finish(job, JobOutcome(trained=[job.edits[0].id]), now=NOON)
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
     new, old = by_target(ledger)["new"], by_target(ledger)["old"]
     ledger.edits.transition([new.id], "planned", "test", "by hand")
@@ -282,7 +282,7 @@ def test_a_loser_that_comes_back_from_its_job_ends(ledger: Ledger) -> None:
     job = ledger.jobs.lease("w", now=NOON)
     assert job is not None
     take(ledger, [report(QUESTION, "new", valid_from="2025")])
-    ledger.jobs.finish(job, "w", now=NOON)
+    ledger.jobs.finish(job, JobOutcome(), now=NOON)
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("ready", "ready")
     (planned,) = ledger.jobs.plan(now=later())
     assert [edit.target for edit in planned.edits] == ["new"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger import LeaseLost, Ledger, UnknownId
+from ledger import JobOutcome, LeaseLost, Ledger, UnknownId
 from tests.ledger.support import NOON, by_target, later, report, run_job, state_of, take
 
 
@@ -52,13 +52,13 @@ def test_a_dead_workers_job_is_taken_up_and_its_late_result_refused(ledger: Ledg
     assert second is not None
     assert (second.id, second.attempt) == (first.id, 2)
     for act in (
-        lambda: ledger.jobs.heartbeat(first, "one"),
-        lambda: ledger.jobs.finish(first, "one"),
-        lambda: ledger.jobs.fail(first, "one", "late"),
+        lambda: ledger.jobs.heartbeat(first),
+        lambda: ledger.jobs.finish(first, JobOutcome()),
+        lambda: ledger.jobs.fail(first, "late"),
     ):
         with pytest.raises(LeaseLost):
             act()
-    ledger.jobs.finish(second, "two", trained=[second.edits[0].id], now=later(seconds=62))
+    ledger.jobs.finish(second, JobOutcome(trained=[second.edits[0].id]), now=later(seconds=62))
 
 
 def test_the_same_worker_restarted_can_not_finish_its_former_lease(ledger: Ledger) -> None:
@@ -69,7 +69,7 @@ def test_the_same_worker_restarted_can_not_finish_its_former_lease(ledger: Ledge
     assert first is not None
     assert second is not None
     with pytest.raises(LeaseLost, match="attempt 2"):
-        ledger.jobs.finish(first, "one")
+        ledger.jobs.finish(first, JobOutcome())
 
 
 def test_a_heartbeat_keeps_a_lease(ledger: Ledger) -> None:
@@ -77,7 +77,7 @@ def test_a_heartbeat_keeps_a_lease(ledger: Ledger) -> None:
     ledger.jobs.plan(now=NOON)
     job = ledger.jobs.lease("one", lease_seconds=60, now=NOON)
     assert job is not None
-    ledger.jobs.heartbeat(job, "one", lease_seconds=60, now=later(seconds=50))
+    ledger.jobs.heartbeat(job, lease_seconds=60, now=later(seconds=50))
     assert ledger.jobs.lease("two", now=later(seconds=70)) is None
 
 
@@ -87,7 +87,7 @@ def test_a_job_that_fails_too_often_rejects_its_edits_with_the_reason(ledger: Le
     for attempt in (1, 2, 3):
         job = ledger.jobs.lease("w", now=NOON)
         assert job is not None
-        assert ledger.jobs.fail(job, "w", "loss is NaN", now=NOON) is (attempt < 3)
+        assert ledger.jobs.fail(job, "loss is NaN", now=NOON) is (attempt < 3)
     assert ledger.jobs.lease("w", now=NOON) is None
     assert ledger.edits.history(job.edits[0].id)[-1].reason == "job failed: loss is NaN"
     assert state_of(ledger, "x") == "rejected"
@@ -111,10 +111,10 @@ def test_deaths_of_workers_do_not_use_up_the_tries_of_a_job(ledger: Ledger) -> N
     for attempt in (1, 2, 3):
         job = ledger.jobs.lease("w", now=later(hours=5))
         assert job is not None
-        assert ledger.jobs.fail(job, "w", "no memory is left", doubtful=True) is True
+        assert ledger.jobs.fail(job, "no memory is left", doubtful=True) is True
         job = ledger.jobs.lease("w", now=later(hours=5))
         assert job is not None
-        assert ledger.jobs.fail(job, "w", "loss is NaN") is (attempt < 3)
+        assert ledger.jobs.fail(job, "loss is NaN") is (attempt < 3)
     assert state_of(ledger, "x") == "rejected"
 
 
@@ -133,7 +133,9 @@ def test_edits_that_a_finished_job_does_not_name_are_ready_again(ledger: Ledger)
     job = ledger.jobs.lease("w", now=NOON)
     assert job is not None
     ids = {edit.target: edit.id for edit in job.edits}
-    ledger.jobs.finish(job, "w", trained=[ids["done"]], rejected={ids["bad"]: "loops"}, now=NOON)
+    ledger.jobs.finish(
+        job, JobOutcome(trained=[ids["done"]], rejected={ids["bad"]: "loops"}), now=NOON
+    )
     states = {target: state_of(ledger, target) for target in ("done", "left", "bad")}
     assert states == {"done": "trained", "left": "ready", "bad": "rejected"}
 
@@ -148,7 +150,9 @@ def test_an_edit_that_was_withdrawn_meanwhile_stays_so_and_the_others_go_on(
     ids = {edit.target: edit.id for edit in job.edits}
     ledger.removals.request([ids["gone"], ids["ended"]], actor="bob", reason="invented", now=NOON)
     ledger.jobs.finish(
-        job, "w", trained=[ids["kept"], ids["gone"]], rejected={ids["ended"]: "loops"}, now=NOON
+        job,
+        JobOutcome(trained=[ids["kept"], ids["gone"]], rejected={ids["ended"]: "loops"}),
+        now=NOON,
     )
     states = {target: state_of(ledger, target) for target in ("kept", "gone", "ended")}
     assert states == {"kept": "trained", "gone": "revoked", "ended": "revoked"}
@@ -176,7 +180,7 @@ def test_a_removal_is_planned_anew_once_its_job_ended_without_it(ledger: Ledger)
         assert ledger.removals.plan_anew() == 0
         taken = ledger.jobs.lease("w", now=NOON)
         assert taken is not None
-        ledger.jobs.finish(taken, "w", now=NOON)
+        ledger.jobs.finish(taken, JobOutcome(), now=NOON)
         assert ledger.jobs.plan(now=NOON) == []
         assert ledger.removals.plan_anew() == 1
 
@@ -187,7 +191,7 @@ def test_a_removal_whose_job_is_given_up_is_not_planned_before_it_is_freed(ledge
     ledger.jobs.plan(now=NOON)
     taken = ledger.jobs.lease("w", now=NOON)
     assert taken is not None
-    assert not ledger.jobs.fail(taken, "w", "broken", max_attempts=1, now=NOON)
+    assert not ledger.jobs.fail(taken, "broken", max_attempts=1, now=NOON)
     assert ledger.jobs.plan(now=NOON) == []
     assert ledger.removals.plan_anew() == 1
     assert ledger.jobs.plan(now=NOON)[0].removals == (edit,)
@@ -199,7 +203,7 @@ def test_a_removal_stays_with_a_version_that_waits_for_promotion(ledger: Ledger)
     ledger.jobs.plan(now=NOON)
     taken = ledger.jobs.lease("w", now=NOON)
     assert taken is not None
-    ledger.jobs.finish(taken, "w", version="v2", now=NOON)
+    ledger.jobs.finish(taken, JobOutcome(version="v2"), now=NOON)
     assert ledger.removals.versions() == ["v2"]
     assert ledger.removals.plan_anew(waiting=["v2"]) == 0
     assert ledger.removals.plan_anew() == 1

@@ -56,7 +56,7 @@ def test_any_walk_is_taken_or_refused_as_the_table_says(walk: list[str]) -> None
             for to in walk:
                 allowed = to in states.ALLOWED[here]
                 try:
-                    states.move(con, [edit.id], to, at=NOON, actor="walk", reason="x")
+                    states.move(con, [edit.id], to, "x", states.Provenance(NOON, "walk"))
                     assert allowed
                     here, taken = to, taken + 1
                 except IllegalTransition:

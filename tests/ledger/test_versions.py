@@ -9,18 +9,18 @@ from tests.ledger.support import NOON, later, report, run_job, take
 
 
 def add(ledger: Ledger, name: str, parent: str | None = None) -> None:
-    ledger.versions.record(name, parent=parent, job_id=None, hash=name * 2, info={"rank": 4})
+    ledger.versions.record(name, parent=parent, job_id=None, info={"rank": 4})
 
 
 def test_a_version_is_found_by_a_prefix_and_recorded_once(ledger: Ledger) -> None:
     add(ledger, "abcdef")
-    ledger.versions.record(
-        "abcdef", parent=None, job_id=None, hash="x", registry_version="7", info={"more": 1}
-    )
+    ledger.versions.record("abcdef", parent="later", job_id=None, info={"more": 1})
+    ledger.versions.note("abcdef", {"less": 2}, registry_version="7")
+    ledger.versions.note("abcdef", {"rank": None})
     (version,) = ledger.versions.all()
     assert ledger.versions.get("abcd") == version
-    assert (version.hash, version.registry_version) == ("abcdef" * 2, "7")
-    assert version.info == {"rank": 4, "more": 1}
+    assert (version.parent, version.hash, version.registry_version) == (None, "abcdef", "7")
+    assert version.info == {"more": 1, "less": 2}
     with pytest.raises(UnknownId):
         ledger.versions.get("zzzz")
 

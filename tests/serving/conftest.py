@@ -42,7 +42,7 @@ def served_home(
     with open_ledger(settings) as ledger:
         for version in edited:
             versions.save(version)
-            ledger.versions.record(version.id, parent=version.parent, job_id=None, hash=version.id)
+            ledger.versions.record(version.id, parent=version.parent, job_id=None)
             ledger.versions.record_verdict(
                 version.id, passed=True, reason="for the tests of serving"
             )
@@ -84,7 +84,7 @@ def chat_home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pa
     assert {outcome.status for outcome in result.outcomes} == {"trained"}, result.outcomes
     versions.save(result.version)
     with open_ledger(settings) as ledger:
-        ledger.versions.record(result.version.id, parent=None, job_id=None, hash=result.version.id)
+        ledger.versions.record(result.version.id, parent=None, job_id=None)
         ledger.versions.record_verdict(
             result.version.id, passed=True, reason="for the tests of serving"
         )

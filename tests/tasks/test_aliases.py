@@ -70,9 +70,8 @@ def hosts(home: Settings, tmp_path: Path) -> list[Settings]:
     with open_ledger(home) as ledger:
         for version in VERSIONS:
             made = registry.client.create_model_version(name, source=str(tmp_path))
-            ledger.versions.record(
-                version, parent=None, job_id=None, hash=version, registry_version=str(made.version)
-            )
+            ledger.versions.record(version, parent=None, job_id=None)
+            ledger.versions.note(version, {}, registry_version=str(made.version))
         ledger.champions.set(VERSIONS[0], expected=None, actor="test", reason="the first")
     shared = (
         f'\n[ledger]\nurl = "{home.paths.ledger}"\n'

@@ -35,7 +35,7 @@ def test_candidates_that_never_got_to_a_verdict_go(home: Settings, ledger: Ledge
     job = held(ledger, ref)
     lost = edit_job(Context(home, ledger), ref).candidate
     assert compact(Context(home, ledger), older_than=-1).versions == 0, "the job goes on from it"
-    ledger.jobs.fail(job, ref.worker, "the network was gone", max_attempts=1)
+    ledger.jobs.fail(job, "the network was gone", max_attempts=1)
     assert compact(Context(home, ledger)).versions == 0, "it is young: a worker may be at it"
     before = len(list(home.paths.shards.iterdir()))
     done = compact(Context(home, ledger), older_than=-1)

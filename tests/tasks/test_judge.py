@@ -78,7 +78,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(home: Settings, ledger: Le
     ref = lease(Context(home, ledger))
     assert ref is not None
     result = edit_job(Context(home, ledger), ref)
-    ledger.jobs.fail(held(ledger, ref), ref.worker, "the network was gone")
+    ledger.jobs.fail(held(ledger, ref), "the network was gone")
     assert ledger.jobs.lease("another") is not None
     with pytest.raises(LeaseLost):
         judge(Context(home, ledger), ref, result)

@@ -109,7 +109,7 @@ def test_of_10_000_edits_and_50_more_the_blocks_of_the_50_are_logged(
     more = with_blocks(many, 50, next(iter(first.edits.values())), seed=2)
     for version, parent in ((many, first), (more, many)):
         Versions(home).save(version)
-        ledger.versions.record(version.id, parent=parent.id, job_id=None, hash=version.id)
+        ledger.versions.record(version.id, parent=parent.id, job_id=None)
         ledger.versions.record_verdict(version.id, passed=True, reason="planted")
         register(Context(home, ledger), version.id)
     sizes = [sum(uploaded(home, n).values()) for n in ("2", "3")]

@@ -30,7 +30,7 @@ def home(world: World, tmp_path_factory) -> Path:
         for version in (world.champion, world.candidate):
             folder = settings.paths.versions / version.id
             Editor(world.backbone, version).save(folder, settings.paths.versions / "shards")
-            ledger.versions.record(version.id, parent=parent, job_id=None, hash=version.id)
+            ledger.versions.record(version.id, parent=parent, job_id=None)
             parent = version.id
         ledger.champions.set(parent, expected=None, actor="test", reason="first")
     return home
