@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from config import Settings
-from deployment.ports import free_port
 from deployment.service import Service
 from deployment.services import Services
+from execution.ports import free_port
 from ledger import Ledger
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -35,7 +35,7 @@ from benchmarks.fault_injection import Injection, Missed
 from benchmarks.tiny import make_backbone, make_home, put, reports, subjects
 from config import Settings
 from deployment.flow_runs import orphaned, unfinished
-from deployment.ports import free_port
+from execution.ports import free_port
 from execution.versions import Versions
 from ledger import LedgerError
 from melo_engine import MeloError, Version

@@ -77,16 +77,12 @@ class State:
 
         A home without one is an error.
         """
-        from ledger import Ledger, LedgerTooOld
+        from execution.context import ledger_of
+        from ledger import LedgerTooOld
 
         self._refuse_no_ledger()
         try:
-            return Ledger.open(
-                self.settings.paths.ledger,
-                read_only=True,
-                timeout=self.settings.ledger.timeout_seconds,
-                threads=self.settings.ledger.threads,
-            )
+            return ledger_of(self.settings, read_only=True)
         except LedgerTooOld:
             return self.ledger(create=False)
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from config import Settings
 from deployment.errors import DeploymentError
+from registry.asking import first_line
 
 NAMES = ("prefect", "mlflow")
 
@@ -25,7 +26,7 @@ def ensure_databases(settings: Settings) -> None:
         connection = psycopg2.connect(url, connect_timeout=10)
     except psycopg2.Error as error:
         raise DeploymentError(
-            f"the database at {_place(url)} can't be reached: {_first_line(error)}. "
+            f"the database at {_place(url)} can't be reached: {first_line(error).rstrip('.')}. "
             "Start it, or mend database.url."
         ) from None
     connection.autocommit = True
@@ -38,8 +39,9 @@ def ensure_databases(settings: Settings) -> None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(wanted)))
     except psycopg2.Error as error:
         raise DeploymentError(
-            f"databases can't be made at {_place(url)}: {_first_line(error)}. Give the user "
-            "CREATEDB, or make the name given in database.url with _prefect and _mlflow behind it."
+            f"databases can't be made at {_place(url)}: {first_line(error).rstrip('.')}. Give "
+            "the user CREATEDB, or make the name given in database.url with _prefect and _mlflow behind "
+            "it."
         ) from None
     finally:
         connection.close()
@@ -49,7 +51,3 @@ def _place(url: str) -> str:
     """Where a server is, without user and password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

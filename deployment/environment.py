@@ -15,7 +15,7 @@ from pathlib import Path
 from config import Settings
 from config.environment import drop_outer_variables, exempt_loopback
 from deployment.errors import DeploymentError
-from execution.orchestrator import DATABASE, folder
+from execution.orchestrator import DATABASE
 
 PROJECT = Path(__file__).resolve().parents[1]
 USUAL = {
@@ -74,7 +74,7 @@ def process_environment(settings: Settings, prefect_url: str, mlflow_url: str) -
         "MELO_MLFLOW_PAGE": mlflow_url,
         "MLFLOW_BACKEND_STORE_URI": settings.store_uri,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.paths.artifacts.absolute().as_uri(),
-        "PREFECT_HOME": str(folder(settings)),
+        "PREFECT_HOME": str(settings.paths.prefect),
         "PREFECT_API_URL": f"{prefect_url}/api",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.prefect_database or DATABASE,
         "PREFECT_CLI_PROMPT": "false",

@@ -25,10 +25,9 @@ from artifacts.atomic import write_atomically
 from config import Settings
 from deployment.environment import PROJECT, process_environment
 from deployment.errors import DeploymentError
-from deployment.ports import free_port, taken
 from deployment.service import FORMER_SUPERVISOR, SUPERVISOR, Service
 from deployment.service_commands import service_commands
-from execution.orchestrator import folder
+from execution.ports import free_port, taken
 
 WAIT = 180.0  # seconds for a server to be healthy
 SERVERS = ("prefect", "mlflow")
@@ -151,7 +150,7 @@ class Services:
 
     def _place(self, name: str) -> Path:
         """Where a service stands: Prefect's server in the folder of its database."""
-        place = folder(self.settings) if name == "prefect" else PROJECT
+        place = self.settings.paths.prefect if name == "prefect" else PROJECT
         place.mkdir(parents=True, exist_ok=True)
         return place
 

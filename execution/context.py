@@ -44,7 +44,9 @@ class Context:
     @cached_property
     def ledger(self) -> Ledger:
         """The home's ledger, created where it is missing; a home that was moved is put right first."""
-        if _put_right(self.settings):
+        moved = put_right(self.settings)
+        if moved is not None:
+            log.warning("%s", moved)
             self.settings = load(self.settings.home)  # melo.toml may have named the old place
         return ledger_of(self.settings)
 
@@ -93,23 +95,15 @@ def opened(home: str | Path) -> Iterator[Context]:
 
 def open_ledger(settings: Settings) -> Ledger:
     """The home's ledger, created where it is missing; a home that was moved is put right first."""
-    _put_right(settings)
-    return ledger_of(settings)
+    return Context(settings).ledger
 
 
-def ledger_of(settings: Settings) -> Ledger:
-    """The ledger that the settings name, created where it is missing."""
+def ledger_of(settings: Settings, *, read_only: bool = False) -> Ledger:
+    """The ledger that the settings name, created where it is missing unless it is only read."""
     return Ledger.open(
         settings.paths.ledger,
+        read_only=read_only,
         timeout=settings.ledger.timeout_seconds,
         threads=settings.ledger.threads,
         read_copy=settings.paths.read_ledger,
     )
-
-
-def _put_right(settings: Settings) -> bool:
-    """Whether the home was moved."""
-    moved = put_right(settings)
-    if moved is not None:
-        log.warning("%s", moved)
-    return moved is not None

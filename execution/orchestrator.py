@@ -16,13 +16,13 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ import psutil
 from config import Settings
 from config.environment import drop_outer_variables, exempt_loopback
 from execution.errors import ServerProblem
+from execution.ports import free_port
 
 DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
 STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
@@ -44,7 +45,7 @@ def use(settings: Settings) -> None:
     """Set what Prefect reads at its import: what an outer job left over goes, wishes stay."""
     exempt_loopback(os.environ)
     drop_outer_variables(os.environ)
-    home = folder(settings)
+    home = settings.paths.prefect
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
     os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.prefect_database or DATABASE
@@ -61,13 +62,8 @@ def use(settings: Settings) -> None:
         os.environ.setdefault(name, value)
 
 
-def folder(settings: Settings) -> Path:
-    """Where Prefect keeps what it keeps, and where its server stands."""
-    return settings.paths.prefect
-
-
 def start(settings: Settings, say: Callable[[str], None]) -> None:
-    """Begin to start a server, in a thread; call `wait` before a flow.
+    """Begin to start a server; call `wait` before a flow.
 
     say: told where PREFECT_API_URL names a server that is not there.
     """
@@ -105,8 +101,7 @@ class PrefectServer:
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     guard: subprocess.Popen[bytes] | None = None  # kept: a forgotten one would close its pipe
-    up: bool = False
-    thread: threading.Thread | None = field(default=None, repr=False)
+    deadline: float = math.inf
 
     @property
     def url(self) -> str:
@@ -119,8 +114,8 @@ class PrefectServer:
         return self.settings.paths.log("run-server").absolute()
 
     def begin(self) -> None:
-        """Start the process, and a thread that waits until it is healthy."""
-        self.port = _free_port()
+        """Start the process; `wait` returns once it is healthy."""
+        self.port = free_port()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         prefect = importlib.util.find_spec("prefect")
         if prefect is None or prefect.origin is None:
@@ -144,7 +139,7 @@ class PrefectServer:
                     "--lifespan",
                     "on",
                 ],
-                cwd=folder(self.settings),
+                cwd=self.settings.paths.prefect,
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -160,15 +155,15 @@ class PrefectServer:
         self.guard = _guard(self.process.pid)
         atexit.register(self.end)
         _write(_note(self.settings), self.process.pid)
-        self.thread = threading.Thread(target=self._come_up, name="prefect-server", daemon=True)
-        self.thread.start()
+        self.deadline = time.monotonic() + float(os.environ.get(STARTING) or 120)
 
     def wait(self) -> None:
         """Return once it is up. Raises ServerProblem where it does not come up."""
-        if self.thread is not None:
-            self.thread.join()
-        if not self.up:
-            raise ServerProblem(f"Prefect's server did not come up; see {self.log}.")
+        while not _healthy(self.port):
+            ended = self.process is None or self.process.poll() is not None
+            if ended or time.monotonic() > self.deadline:
+                raise ServerProblem(f"Prefect's server did not come up; see {self.log}.")
+            time.sleep(0.1)
 
     def end(self) -> None:
         """End it, at the latest after some seconds."""
@@ -180,15 +175,6 @@ class PrefectServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-    def _come_up(self) -> None:
-        deadline = time.monotonic() + float(os.environ.get(STARTING) or 120)
-        assert self.process is not None
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if _healthy(self.port):
-                self.up = True
-                return
-            time.sleep(0.1)
 
 
 def _healthy(port: int) -> bool:
@@ -214,14 +200,6 @@ def _answers(url: str) -> bool:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return False
     return status in (200, 401, 403)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _note(settings: Settings) -> Path:

@@ -13,7 +13,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -100,58 +100,47 @@ class Decisions:
         Subject and wording are those of an edit that is not trained yet. Raises UnknownId;
         IllegalTransition where the edit's state or the value does not allow it.
         """
-        at = now or datetime.now(UTC)
-        value = (decision.value or "").strip() or None
+        by = states.Provenance(now or datetime.now(UTC), actor)
         if not decision.reason.strip():
             raise IllegalTransition("a decision needs its reason, for the record.")
         with self._store.write() as con:
             edit = self._edits.get(decision.edit)
+            value = (decision.value or "").strip() or None
+            decision = replace(decision, edit=edit.id, value=value)
             before = _snapshot(con, edit.id)
-            new_edit = self._carry_out(con, edit, decision, value, actor, rules, at)
-            prior = _undo_plan(con, edit.id, decision.action, before, new_edit, at)
-            return self.record(
-                decision, edit.id, value, actor=actor, new_edit=new_edit, prior=prior, now=at
-            )
+            made = self._carry_out(con, edit, decision, rules, by)
+            prior = _undo_plan(con, edit.id, decision.action, before, made, by.at)
+            return self.record(decision, actor=actor, made=made, prior=prior, now=by.at)
 
     def record(
         self,
         decision: Decision,
-        edit_id: str,
-        value: str | None,
         *,
         actor: str,
-        new_edit: str | None = None,
+        made: str | None = None,
         prior: str | None = None,
         now: datetime | None = None,
     ) -> Decided:
-        """Put a decision on record that was carried out. prior: what an undo needs, if there is one."""
-        decided = Decided(
+        """Put a decision on record that was carried out on the edit with this full id.
+
+        made: the edit that an answer became. prior: what an undo needs, if there is one.
+        """
+        row = (
             uuid.uuid4().hex,
-            edit_id,
+            decision.edit,
             decision.action,
-            value,
+            decision.value,
             actor,
             decision.reason.strip(),
             now or datetime.now(UTC),
-            new_edit,
-            prior is not None,
+            made,
         )
         with self._store.write() as con:
             con.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-                [
-                    decided.id,
-                    edit_id,
-                    decided.action,
-                    value,
-                    actor,
-                    decided.reason,
-                    decided.at,
-                    new_edit,
-                    prior,
-                ],
+                [*row, prior],
             )
-        return decided
+        return Decided(*row, undoable=prior is not None)
 
     def find(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
         """What people decided, the latest first."""
@@ -204,34 +193,31 @@ class Decisions:
         con: Connection,
         edit: EditRecord,
         decision: Decision,
-        value: str | None,
-        actor: str,
         rules: IntakeRules,
-        at: datetime,
+        by: states.Provenance,
     ) -> str | None:
         """Do it; the id of the edit that an answer became."""
+        value, reason, actor, at = decision.value, decision.reason, by.actor, by.at
         match decision.action:
             case "approve":
-                self._review.approve(
-                    [edit.id], actor=actor, reason=decision.reason, rules=rules, now=at
-                )
+                self._review.approve([edit.id], actor=actor, reason=reason, rules=rules, now=at)
             case "reject":
-                self._review.reject([edit.id], actor=actor, reason=decision.reason, now=at)
+                self._review.reject([edit.id], actor=actor, reason=reason, now=at)
             case "answer":
                 if value is None:
                     raise IllegalTransition("an answer is empty; say the right one.")
                 return self._review.answer(
-                    edit.id, value, actor=actor, reason=decision.reason, rules=rules, now=at
+                    edit.id, value, actor=actor, reason=reason, rules=rules, now=at
                 )
             case "subject":
-                self._set_subject(edit, value, actor, at)
+                self._set_subject(edit, value, by)
             case "wording":
-                _add_wording(con, edit, value, actor, rules, at)
+                _add_wording(con, edit, value, rules, by)
             case "urgent" | "not-urgent":
                 _set_urgency(con, edit, decision.action == "urgent")
         return None
 
-    def _set_subject(self, edit: EditRecord, subject: str | None, actor: str, at: datetime) -> None:
+    def _set_subject(self, edit: EditRecord, subject: str | None, by: states.Provenance) -> None:
         _refuse_trained(edit)
         question = "\n".join(text for role, text in edit.messages if role == "user") or edit.prompt
         if subject is None or not subject_may_stand_in(question, [subject, *edit.aliases]):
@@ -239,7 +225,7 @@ class Decisions:
                 f'subject "{subject or ""}" is not in the question "{edit.prompt[:120]}"; give it as it '
                 "is written there."
             )
-        self._edits.note_subjects({edit.id: subject}, origin="given", actor=actor, now=at)
+        self._edits.note_subjects({edit.id: subject}, origin="given", actor=by.actor, now=by.at)
 
 
 def _refuse_trained(edit: EditRecord) -> None:
@@ -251,9 +237,8 @@ def _add_wording(
     con: Connection,
     edit: EditRecord,
     wording: str | None,
-    actor: str,
     rules: IntakeRules,
-    at: datetime,
+    by: states.Provenance,
 ) -> None:
     """Train the edit with a further wording; who claims the same question contradicts it from now on."""
     _refuse_trained(edit)
@@ -261,12 +246,12 @@ def _add_wording(
         raise IllegalTransition("a wording is empty; give the question in other words.")
     if normalize_question(wording) in map(normalize_question, (edit.prompt, *edit.rephrases)):
         raise IllegalTransition(f'edit {edit.id} is asked as "{wording}" already.')
-    con.execute("INSERT INTO wordings VALUES (?, ?, ?, '', ?)", [edit.id, wording, actor, at])
+    con.execute("INSERT INTO wordings VALUES (?, ?, ?, '', ?)", [edit.id, wording, by.actor, by.at])
     con.execute(
         "INSERT INTO questions SELECT md5_number(normalize_question(?)), ?", [wording, edit.id]
     )
     if edit.state == states.READY:
-        settling.settle_among(con, [edit.id], rules, at)
+        settling.settle_among(con, [edit.id], rules, by.at)
 
 
 def _set_urgency(con: Connection, edit: EditRecord, urgent: bool) -> None:

@@ -21,19 +21,18 @@ class Events:
         *,
         severity: str = "info",
         version: str | None = None,
-        edit_id: str | None = None,
     ) -> None:
         """Keep something that an operator should see."""
         with self._store.write() as con:
             con.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-                [datetime.now(UTC), kind, severity, message, version, edit_id],
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, NULL)",
+                [datetime.now(UTC), kind, severity, message, version],
             )
 
     def latest(self, *, limit: int = 100, kind: str | None = None) -> list[Event]:
         """The latest events, newest first."""
         rows = self._store.rows(
-            "SELECT happened_at, kind, severity, message, version, edit_id FROM events "
+            "SELECT happened_at, kind, severity, message, version FROM events "
             "WHERE ? IS NULL OR kind = ? ORDER BY rowid DESC LIMIT ?",
             [kind, kind, limit],
         )

@@ -18,17 +18,13 @@ from ledger.errors import FileMoved
 from ledger.staging import stage
 from ledger.statements import statement
 from ledger.store import Connection, Store, first
-from ledger.types import (
-    NOTHING_TO_CORRECT,
-    ChunkResult,
-    FileRecord,
-    IntakeRules,
-    Mapping,
-    RelationTemplates,
-)
+from ledger.types import NOTHING_TO_CORRECT, ChunkResult, FileRecord, IntakeRules
 
 LINE_SCHEMA = pa.schema(
     [("line", pa.int64()), ("raw", pa.large_string()), ("unreadable", pa.string())]
+)
+_RECORD = (
+    "file_id, name, content_hash, source, lines, byte_offset, done"  # as `FileRecord` takes it
 )
 
 
@@ -50,9 +46,8 @@ class Intake:
             if not again:
                 row = first(
                     con.execute(
-                        "SELECT file_id, name, content_hash, source, lines, byte_offset, done "
-                        "FROM files WHERE content_hash = ? AND source IS NOT DISTINCT FROM ? "
-                        "ORDER BY file_id DESC LIMIT 1",
+                        f"SELECT {_RECORD} FROM files WHERE content_hash = ? "
+                        "AND source IS NOT DISTINCT FROM ? ORDER BY file_id DESC LIMIT 1",
                         [content_hash, source],
                     )
                 )
@@ -60,12 +55,10 @@ class Intake:
                 row = first(
                     con.execute(
                         "INSERT INTO files (name, content_hash, source, started_at) "
-                        "VALUES (?, ?, ?, ?) RETURNING file_id, name, content_hash, source, lines, "
-                        "byte_offset, done",
+                        f"VALUES (?, ?, ?, ?) RETURNING {_RECORD}",
                         [name, content_hash, source, datetime.now(UTC)],
                     )
                 )
-            assert row is not None
             return FileRecord(*row)
 
     def taken_ids(self, record: FileRecord) -> set[str]:
@@ -85,8 +78,6 @@ class Intake:
         next_offset: int,
         done: bool,
         rules: IntakeRules,
-        mapping: Mapping | None = None,
-        templates: tuple[RelationTemplates, ...] = (),
         now: datetime | None = None,
     ) -> tuple[FileRecord, ChunkResult]:
         """Take the next lines of an input, all or none, and move its record on.
@@ -95,35 +86,20 @@ class Intake:
         Raises FileMoved where another process has taken them meanwhile.
         """
         at = now or datetime.now(UTC)
+        finished_at = at if done else None
         with self._store.write() as con:
             moved = first(
                 con.execute(
                     "UPDATE files SET lines = lines + ?, byte_offset = ?, done = ?, finished_at = ? "
-                    "WHERE file_id = ? AND lines = ? AND NOT done "
-                    "RETURNING file_id, name, content_hash, source, lines, byte_offset, done",
-                    [
-                        lines.num_rows,
-                        next_offset,
-                        done,
-                        at if done else None,
-                        record.id,
-                        record.lines,
-                    ],
+                    f"WHERE file_id = ? AND lines = ? AND NOT done RETURNING {_RECORD}",
+                    [lines.num_rows, next_offset, done, finished_at, record.id, record.lines],
                 )
             )
             if moved is None:
                 raise FileMoved(f"{record.name} is being read by another process.")
             if lines.num_rows == 0:
                 return FileRecord(*moved), ChunkResult(0, 0, 0, 0)
-            stage(
-                con,
-                lines,
-                mapping=mapping or Mapping(),
-                templates=templates,
-                fallback_source=record.name,
-                forced_source=record.source,
-                limits=rules.limits,
-            )
+            stage(con, lines, rules, fallback_source=record.name, forced_source=record.source)
             return FileRecord(*moved), take_staged(con, record.id, at, rules)
 
 

@@ -7,13 +7,7 @@ from datetime import UTC, datetime
 from ledger.intake import line_table, take_staged
 from ledger.staging import stage
 from ledger.store import Store, first
-from ledger.types import (
-    NOTHING_TO_CORRECT,
-    IntakeRules,
-    Mapping,
-    Quarantined,
-    RelationTemplates,
-)
+from ledger.types import NOTHING_TO_CORRECT, IntakeRules, Quarantined
 
 
 class Quarantine:
@@ -32,13 +26,7 @@ class Quarantine:
         )
         return [Quarantined(*row) for row in rows]
 
-    def retry(
-        self,
-        *,
-        rules: IntakeRules,
-        mapping: Mapping | None = None,
-        templates: tuple[RelationTemplates, ...] = (),
-    ) -> int:
+    def retry(self, rules: IntakeRules) -> int:
         """Judge quarantined lines again; those that can be used now take the usual way.
 
         A line keeps its file and number. Returns how many left the quarantine.
@@ -61,15 +49,8 @@ class Quarantine:
                 ).fetchall()
                 if not rows:
                     continue
-                stage(
-                    con,
-                    line_table(rows),
-                    mapping=mapping or Mapping(),
-                    templates=templates,
-                    fallback_source=name,
-                    forced_source=source,
-                    limits=rules.limits,
-                )
+                lines = line_table(rows)
+                stage(con, lines, rules, fallback_source=name, forced_source=source)
                 con.execute("DELETE FROM staged WHERE problem IS NOT NULL")
                 left += int(first(con.execute("SELECT count(*) FROM staged"))[0])
                 con.execute(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ledger import admission, settling, states
@@ -15,7 +16,7 @@ from ledger.intake import line_table, take_staged
 from ledger.removals import end_or_request
 from ledger.staging import stage
 from ledger.statements import statement
-from ledger.store import Connection, Store, column, first
+from ledger.store import Store, column, first
 from ledger.types import EditRecord, IntakeRules, Mapping
 
 
@@ -94,6 +95,7 @@ class Review:
             edit = self._edits.get(edit_id)
             if edit.target is not None:
                 raise IllegalTransition(f"edit {edit.id} has an answer already: {edit.target!r}.")
+            source = f"review:{actor}"
             row: dict[str, object] = {
                 "prompt": [{"role": r, "content": c} for r, c in edit.messages] or edit.prompt,
                 "target": target,
@@ -103,18 +105,18 @@ class Review:
                 "aliases": list(edit.aliases),
                 "rephrases": list(edit.rephrases),
                 "locality": [{"prompt": p.prompt, "answer": p.answer} for p in edit.locality],
-                "source": f"review:{actor}",
+                "source": source,
             }
-            file_id = _pseudo_file(con, "review", at)
-            stage(
-                con,
-                line_table([(1, json.dumps(row, ensure_ascii=False))]),
-                mapping=Mapping(),
-                templates=(),
-                fallback_source="review",
-                forced_source=f"review:{actor}",
-                limits=rules.limits,
+            (file_id,) = first(
+                con.execute(
+                    "INSERT INTO files (name, content_hash, lines, done, started_at, finished_at) "
+                    "VALUES ('review', ?, 1, true, ?, ?) RETURNING file_id",
+                    [hashlib.sha256(uuid.uuid4().bytes).hexdigest(), at, at],
+                )
             )
+            lines = line_table([(1, json.dumps(row, ensure_ascii=False))])
+            own_fields = replace(rules, mapping=Mapping())
+            stage(con, lines, own_fields, fallback_source="review", forced_source=source)
             new, problem = first(con.execute("SELECT edit_id, problem FROM staged"))
             if problem is not None:
                 raise IllegalTransition(f"this answer can't be used: {problem}.")
@@ -147,15 +149,3 @@ class Review:
             states.move(con, released, states.RECEIVED, "its time has come", calendar)
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
-
-
-def _pseudo_file(con: Connection, name: str, at: datetime) -> int:
-    unique = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
-    row = first(
-        con.execute(
-            "INSERT INTO files (name, content_hash, lines, done, started_at, finished_at) "
-            "VALUES (?, ?, 1, true, ?, ?) RETURNING file_id",
-            [name, unique, at, at],
-        )
-    )
-    return int(row[0])

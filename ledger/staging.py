@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ledger.statements import statement
 from ledger.store import Connection
-from ledger.types import Limits, Mapping, RelationTemplates
+from ledger.types import IntakeRules, Mapping, RelationTemplates
 
 FIELDS = tuple(
     (
@@ -43,19 +43,18 @@ _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 def stage(
     con: Connection,
     lines: pa.Table,
+    rules: IntakeRules,
     *,
-    mapping: Mapping,
-    templates: tuple[RelationTemplates, ...],
     fallback_source: str,
     forced_source: str | None,
-    limits: Limits,
 ) -> None:
     """Fill the temp table `staged` from an Arrow table: line (int64), raw, unreadable (string).
 
     `unreadable` carries the reader's own reason where a line could not even be read.
     """
+    mapping, limits = rules.mapping, rules.limits
     con.execute(statement("macros").sql)
-    _register_templates(con, templates)
+    _register_templates(con, rules.templates)
     con.register("lines", lines)
     paths: list[str] = []
     picks: list[str] = []

@@ -243,14 +243,10 @@ class Store:
     def _publish_if_due(self) -> None:
         """Called under the exclusive lock: half-written copies are of writers that died."""
         if self._read_copy is not None and time.monotonic() >= self._next_publication:
-            self._sweep_copies()
+            with contextlib.suppress(OSError):
+                for left in self._read_copy.parent.glob(f".{glob.escape(self._read_copy.name)}.*"):
+                    left.unlink(missing_ok=True)
             self._copy()
-
-    def _sweep_copies(self) -> None:
-        assert self._read_copy is not None
-        with contextlib.suppress(OSError):
-            for left in self._read_copy.parent.glob(f".{glob.escape(self._read_copy.name)}.*"):
-                left.unlink(missing_ok=True)
 
     def _copy(self) -> None:
         """Copy the closed file beside its place and move it there: readers see old or new."""

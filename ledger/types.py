@@ -133,18 +133,6 @@ class Limits:
     prompt_chars: int = 8_000
     target_chars: int = 2_000
     list_items: int = 64
-    line_bytes: int = 1_048_576
-
-
-@dataclass(frozen=True)
-class IntakeRules:
-    """Everything that decides what becomes of a line."""
-
-    sources: tuple[SourceRule, ...] = ()
-    default: SourceRule = SourceRule("*")
-    limits: Limits = Limits()
-    tie: str = "newest"  # or "hold"
-    same_subject: str = "alike"  # or "always", "never"
 
 
 @dataclass(frozen=True)
@@ -164,6 +152,19 @@ class Mapping:
     locality_prompt: str = "prompt"  # names in each item of a list of objects
     locality_answer: str = "answer"
     side_by_side: tuple[str, str] | None = None  # or paths of prompts and of answers
+
+
+@dataclass(frozen=True)
+class IntakeRules:
+    """Everything that decides what becomes of a line: how it is read, and how it is judged."""
+
+    sources: tuple[SourceRule, ...] = ()
+    default: SourceRule = SourceRule("*")
+    limits: Limits = Limits()
+    tie: str = "newest"  # or "hold"
+    same_subject: str = "alike"  # or "always", "never"
+    mapping: Mapping = Mapping()
+    templates: tuple[RelationTemplates, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,6 @@ class Event:
     severity: str
     message: str
     version: str | None = None
-    edit_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ that died before it could put the outcome on record writes no second one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from registry.asking import first_line
 from registry.client import import_mlflow
@@ -17,17 +18,20 @@ SOURCE = "melo"
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
-def write_assessment(
-    tracking_uri: str,
-    trace: str,
-    span: str | None,
-    *,
-    key: str,
-    name: str,
-    value: str,
-    rationale: str,
-    metadata: Mapping[str, str],
-) -> bool:
+@dataclass(frozen=True)
+class Assessment:
+    """Feedback on a trace, or on one span of it. key: by which it is found again."""
+
+    trace: str
+    span: str | None
+    key: str
+    name: str
+    value: str
+    rationale: str
+    metadata: Mapping[str, str]
+
+
+def write_assessment(tracking_uri: str, assessment: Assessment) -> bool:
     """Log feedback on a trace unless it bears this key already; whether it was written now.
 
     Raises UnknownTrace where the server takes nothing for it, RegistryUnreachable where it fails.
@@ -38,19 +42,19 @@ def write_assessment(
     from mlflow.tracing.client import TracingClient
 
     feedback = Feedback(
-        name=name,
-        value=value,
+        name=assessment.name,
+        value=assessment.value,
         source=AssessmentSource(source_type="CODE", source_id=SOURCE),
-        rationale=rationale,
-        metadata={**metadata, KEY: key},
-        span_id=span,
+        rationale=assessment.rationale,
+        metadata={**assessment.metadata, KEY: assessment.key},
+        span_id=assessment.span,
     )
     try:
         client = TracingClient(tracking_uri)
-        assessments = client.get_trace(trace).info.assessments or ()
-        if any((assessment.metadata or {}).get(KEY) == key for assessment in assessments):
+        known = client.get_trace(assessment.trace).info.assessments or ()
+        if any((other.metadata or {}).get(KEY) == assessment.key for other in known):
             return False
-        client.log_assessment(trace, feedback)
+        client.log_assessment(assessment.trace, feedback)
         return True
     except MlflowException as error:
         if error.error_code in UNKNOWN:

@@ -27,7 +27,9 @@ from artifacts.atomic import write_atomically
 from config import Settings
 from registry.errors import RegistryError
 
+EXPERIMENTS = "experiments"
 COLUMNS = (
+    (EXPERIMENTS, "experiment_id", "artifact_location"),
     ("runs", "run_uuid", "artifact_uri"),
     ("logged_models", "model_id", "artifact_location"),
     ("model_versions", "name || '/' || version", "storage_location"),
@@ -45,6 +47,28 @@ class Moved:
 
     def __str__(self) -> str:
         return f"this home was at {self.before}; what named that place names {self.now} now."
+
+    def renamed(self, location: object) -> str | None:
+        """A path or file URI within the old home as it is now; None for every other text."""
+        if not isinstance(location, str) or (path := _path(location)) is None:
+            return None
+        if not path.is_relative_to(self.before):
+            return None
+        new = self.now / path.relative_to(self.before)
+        return new.as_uri() if location.startswith("file:") else str(new)
+
+    def only_before(self, location: str) -> bool:
+        """Whether files are at the old place and not at the new one."""
+        old, new = _path(location), _path(self.renamed(location) or "")
+        return old is not None and old.exists() and new is not None and not new.exists()
+
+    def replaced(self, value: Any) -> Any:
+        """The same with every place renamed."""
+        if isinstance(value, dict):
+            return {key: self.replaced(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.replaced(item) for item in value]
+        return self.renamed(value) or value
 
 
 def moved(settings: Settings) -> Moved | None:
@@ -191,19 +215,14 @@ def _move_by_artifacts(settings: Settings, database: _Database | None) -> Moved 
 
 
 def _rename_in_rows(database: _Database, move: Moved) -> None:
-    """Let every row name the new place, but those whose files lie at the old place only."""
-    places = _Places(move)
-    for number, location in database.rows(
-        "SELECT experiment_id, artifact_location FROM experiments"
-    ):
-        if (new := places.renamed(location)) is not None:
-            database.rows(
-                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", new, number
-            )
+    """Let every row name the new place, but those whose files lie at the old place only.
+
+    An experiment names where artifacts will lie, also of a run that is yet to come.
+    """
     for table, key, column in COLUMNS:
         for name, location in database.rows(f"SELECT {key}, {column} FROM {table}"):
-            new = places.renamed(location)
-            if new is not None and not places.only_there(location):
+            new = move.renamed(location)
+            if new is not None and (table == EXPERIMENTS or not move.only_before(location)):
                 database.rows(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", new, name)
 
 
@@ -211,12 +230,11 @@ def _rename_in_models(settings: Settings, move: Moved) -> None:
     """Let each logged model name backbone and shards where they are now."""
     import yaml
 
-    places = _Places(move)
     for file in settings.paths.artifacts.glob("models/*/artifacts/MLmodel"):
         text = file.read_text(encoding="utf-8")
         if str(move.before) not in text and move.before.as_uri() not in text:
             continue
-        content = places.replaced(yaml.safe_load(text))
+        content = move.replaced(yaml.safe_load(text))
         write_atomically(file, yaml.safe_dump(content, allow_unicode=True))
 
 
@@ -229,35 +247,6 @@ def _rename_in_settings(settings: Settings, move: Moved) -> None:
     new = text.replace(f"{move.before}/", f"{move.now}/")
     if new != text:
         write_atomically(file, new)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Old places and what they are called now."""
-
-    moved: Moved
-
-    def renamed(self, location: object) -> str | None:
-        """A path or file URI within the old home as it is now; None for every other text."""
-        if not isinstance(location, str) or (path := _path(location)) is None:
-            return None
-        if not path.is_relative_to(self.moved.before):
-            return None
-        new = self.moved.now / path.relative_to(self.moved.before)
-        return new.as_uri() if location.startswith("file:") else str(new)
-
-    def only_there(self, location: str) -> bool:
-        """Whether files are at the old place and not at the new one."""
-        old, new = _path(location), _path(self.renamed(location) or "")
-        return old is not None and old.exists() and new is not None and not new.exists()
-
-    def replaced(self, value: Any) -> Any:
-        """The same with every place renamed."""
-        if isinstance(value, dict):
-            return {key: self.replaced(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.replaced(item) for item in value]
-        return self.renamed(value) or value
 
 
 def _path(location: object) -> Path | None:

@@ -6,6 +6,8 @@ by a version of their own, which is gated and promoted (tasks/wordings.py).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from execution.context import Context
 from ledger import Change, Decided, Decision
 from ledger.states import IN_FLIGHT
@@ -44,4 +46,5 @@ def decide(context: Context, decision: Decision, *, actor: str) -> Decided:
         set_subject(context, edit.id, value, actor=actor)
     else:
         add_wordings(context, edit.id, [value], actor=actor)
-    return context.ledger.decisions.record(decision, edit.id, value, actor=actor)
+    carried_out = replace(decision, edit=edit.id, value=value)
+    return context.ledger.decisions.record(carried_out, actor=actor)

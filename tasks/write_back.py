@@ -22,7 +22,7 @@ import httpx
 from config import Settings
 from execution.context import Context
 from ledger import EditRecord, Ledger, WriteBack
-from registry.assessments import write_assessment
+from registry.assessments import Assessment, write_assessment
 from registry.errors import RegistryUnreachable, UnknownTrace
 
 PATIENCE = 20.0  # seconds for an answer
@@ -127,13 +127,15 @@ def _send_to_mlflow(settings: Settings, place: WriteBack, edit: EditRecord) -> N
     try:
         write_assessment(
             where,
-            place.trace or "",
-            place.span,
-            key=place.key,
-            name=settings.write_back.name,
-            value=VALUE,
-            rationale=_text(edit),
-            metadata={"edit": edit.id, "version": edit.version or ""},
+            Assessment(
+                place.trace or "",
+                place.span,
+                place.key,
+                settings.write_back.name,
+                VALUE,
+                rationale=_text(edit),
+                metadata={"edit": edit.id, "version": edit.version or ""},
+            ),
         )
     except UnknownTrace as error:
         raise Refusal(str(error)) from None

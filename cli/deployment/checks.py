@@ -51,7 +51,7 @@ def check_services(settings: Any) -> Iterator[Finding]:
 
 def _ports(services: Any) -> Iterator[Finding]:
     """Whether those that `melo up` would take are free."""
-    from deployment.ports import taken
+    from execution.ports import taken
 
     for name, port in services.wanted_ports().items():
         if taken(port):

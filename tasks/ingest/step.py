@@ -145,8 +145,6 @@ def ingest_rows(
 def retry_quarantined(context: Context, *, preset: str | None = None) -> int:
     """Judge quarantined lines once more, under today's settings; returns how many left."""
     taker = Taker(context.ledger, context.settings, preset)
-    released = context.ledger.quarantine.retry(
-        rules=taker.rules, mapping=taker.mapping, templates=taker.templates
-    )
+    released = context.ledger.quarantine.retry(taker.rules)
     context.ledger.store.publish()
     return released

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from config import Settings, SourceSettings
 from ledger import ChunkResult, FileRecord, IntakeRules, Ledger, Limits, Mapping, SourceRule
@@ -52,10 +52,10 @@ class Taker:
 
     def __init__(self, ledger: Ledger, settings: Settings, preset: str | None) -> None:
         self.ledger, self.settings = ledger, settings
-        self.rules = rules_from(settings)
-        self.mapping = presets.mapping(preset or settings.ingest.preset, settings)
-        self.templates = presets.relation_templates(settings)
-        self.columns = columns_of(self.mapping)
+        mapping = presets.mapping(preset or settings.ingest.preset, settings)
+        templates = presets.relation_templates(settings)
+        self.rules = replace(rules_from(settings), mapping=mapping, templates=templates)
+        self.columns = columns_of(mapping)
 
     def take(
         self, record: FileRecord, chunk: Chunk, result: FileOutcome, *, adapted: bool = False
@@ -66,9 +66,7 @@ class Taker:
             chunk.table,
             next_offset=chunk.offset,
             done=chunk.last,
-            rules=self.rules,
-            mapping=Mapping() if adapted else self.mapping,
-            templates=self.templates,
+            rules=replace(self.rules, mapping=Mapping()) if adapted else self.rules,
         )
         result.add(part)
         return record
@@ -87,7 +85,6 @@ def rules_from(settings: Settings) -> IntakeRules:
             settings.ingest.max_prompt_chars,
             settings.ingest.max_target_chars,
             settings.ingest.max_list_items,
-            settings.ingest.max_line_bytes,
         ),
         tie=settings.contradictions.tie,
         same_subject=settings.contradictions.same_subject,
