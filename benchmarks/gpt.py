@@ -21,6 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.progress import Report, silent
 from execution.backbone import folder
+from execution.backbone.record import content_key, holds
 from tasks.backbone.vocabulary import BOS_ID, EOS_ID, PAD_ID, learn_vocabulary
 
 KIND = "passages"
@@ -52,8 +53,8 @@ def prepare_gpt(
     progress: Report = silent,
 ) -> Path:
     """Train on whole texts and save to `out`; returned at once where it holds the result already."""
-    key = folder.content_key(KIND, asdict(recipe), seed, list(texts))
-    if folder.holds(out, key):
+    key = content_key(KIND, asdict(recipe), seed, list(texts))
+    if holds(out, key):
         return out
     folder.refuse_taken(out)
     tokenizer = learn_vocabulary(texts, size=recipe.vocabulary)

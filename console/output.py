@@ -20,7 +20,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # of a name that is no text; no enco
 def print_json(value: Any) -> None:
     """Print a value, a dataclass or a list of them as JSON, which says the same in any encoding."""
     escaped = not takes_everything()
-    text = json.dumps(_plain(value), ensure_ascii=escaped, indent=2)
+    text = json.dumps(value, default=_plain, ensure_ascii=escaped, indent=2)
     typer.echo(text if escaped else _SURROGATE.sub(_escape, text))
 
 
@@ -60,14 +60,13 @@ def _text(value: object) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON takes in the place of a value that it does not know."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return asdict(value)
+    if isinstance(value, set | frozenset):
+        return list(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Path):
         return str(value)
-    return value
+    raise TypeError(f"{type(value).__name__} has no form in JSON.")

@@ -18,21 +18,12 @@ class Answerer:
     """Asks the answering process that `MELO_ASK` names."""
 
     def __init__(self, command: list[str] | None = None) -> None:
-        self._process = LineProcess("MELO_ASK", "answers", PATIENCE, command)
-
-    @property
-    def possible(self) -> bool:
-        """Whether there is a process to ask at all."""
-        return self._process.possible
+        self.process = LineProcess("MELO_ASK", "answers", PATIENCE, command)
 
     def ask(self, prompt: str, versions: list[str]) -> list[dict[str, Any]]:
         """An answer or an error for each version, in their order. Raises NoAnswer."""
-        reply = self._process.ask({"prompt": prompt, "versions": versions})
+        reply = self.process.ask({"prompt": prompt, "versions": versions})
         answers = reply.get("answers")
         if not isinstance(answers, list):
             raise NoAnswer(f"The answering process said something else: {str(reply)[:200]}")
         return answers
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()

@@ -25,12 +25,7 @@ class Decider:
     """Calls the deciding process that `MELO_REVIEW` names."""
 
     def __init__(self, command: list[str] | None = None) -> None:
-        self._process = LineProcess("MELO_REVIEW", "decides", PATIENCE, command)
-
-    @property
-    def possible(self) -> bool:
-        """Whether anything can be decided here at all."""
-        return self._process.possible
+        self.process = LineProcess("MELO_REVIEW", "decides", PATIENCE, command)
 
     def who(self, key: str) -> str:
         """Whose key it is. Raises Refused, NoAnswer."""
@@ -54,12 +49,8 @@ class Decider:
         """Undo a decision; returns the edits that it moved. Raises as `who`."""
         return list(self._call(key, "undo", decision=decision, reason=reason)["undone"])
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
-
     def _call(self, key: str, call: str, **arguments: Any) -> dict[str, Any]:
-        reply = self._process.ask({"key": key, "call": call, **arguments})
+        reply = self.process.ask({"key": key, "call": call, **arguments})
         if "error" in reply:
             raise Refused(str(reply["error"]))
         return reply

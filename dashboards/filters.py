@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -76,13 +76,13 @@ def remember(key: str, value: str, default: str) -> None:
         del st.query_params[key]
 
 
-def pages(key: str, total: int, size: int, show: Callable[[int], str]) -> int:
+def pages(key: str, total: int, size: int) -> int:
     """Which page of a long list, 0 for the first. No control is shown where one page holds all."""
     count = max(1, -(-total // size))
     if count == 1:
         return 0
     typed = st.query_params.get(key, "1")
     start = min(max(int(typed) if typed.isdigit() else 1, 1), count)
-    number = int(st.number_input(show(count), 1, count, start, key=f"page-{key}"))
+    number = int(st.number_input(f"Page of {count}", 1, count, start, key=f"page-{key}"))
     remember(key, str(number), "1")
     return number - 1

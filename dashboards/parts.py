@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,52 +52,25 @@ def cards(items: Sequence[tuple[str, str, str]], helps: Sequence[str | None] = (
             )
 
 
-def heading(
-    summary: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
-) -> None:
-    """A summary with its downloads at the right."""
+def heading(summary: str, name: str, rows: pa.Table, picture: Picture | None = None) -> None:
+    """A summary; at its right a small menu with rows as CSV and picture as PNG, made on download."""
     left, right = st.columns([0.82, 0.18], vertical_alignment="bottom")
     left.markdown(f"#### {escape(summary)}")
-    with right, st.container(horizontal=True, horizontal_alignment="right"):
-        downloads(summary, name, tables, picture)
-
-
-def chart(
-    summary: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = ""
-) -> None:
-    """A chart below its summary. name: of the downloaded files.
-
-    units: what the axes count; also read out by a screen reader.
-    """
-    heading(summary, name, {name: table}, picture)
-    if units:
-        st.caption(escape(units))
-    # On one canvas: hundreds of marks, each an element with a label of its own, would be late.
-    styled = picture.properties(usermeta=CANVAS).configure_mark(aria=False)
-    st.altair_chart(styled, width="stretch", alt=f"{summary}. {units}", key=f"chart-{name}")
-
-
-def small_multiples(charts: Sequence[tuple[str, str]]) -> None:
-    """Many small drawings below their summaries, as `dashboards.charts.multiples` makes them."""
-    _multiples(data=multiples(charts), key="multiples")
-
-
-def downloads(
-    summary: str, name: str, tables: dict[str, pa.Table], picture: Picture | None = None
-) -> None:
-    """A small menu with the rows as CSV and the picture as PNG, made on download."""
     about = f"Download: {escape(summary)}"
-    with st.popover("Save", help=about, key=f"get-{name}", type="tertiary"):
-        for file, table in tables.items():
-            st.download_button(
-                f"CSV, {table.num_rows:,} rows",
-                partial(csv_of, table),
-                f"{file}.csv",
-                "text/csv",
-                key=f"csv-{file}",
-                on_click="ignore",
-                icon=":material/table:",
-            )
+    with (
+        right,
+        st.container(horizontal=True, horizontal_alignment="right"),
+        st.popover("Save", help=about, key=f"get-{name}", type="tertiary"),
+    ):
+        st.download_button(
+            f"CSV, {rows.num_rows:,} rows",
+            partial(csv_of, rows),
+            f"{name}.csv",
+            "text/csv",
+            key=f"csv-{name}",
+            on_click="ignore",
+            icon=":material/table:",
+        )
         if picture is not None:
             st.download_button(
                 "PNG, for print and slides",
@@ -110,12 +83,24 @@ def downloads(
             )
 
 
-def grid(items: Sequence[Callable[[], None]], columns: int) -> None:
-    """Parts side by side, in rows; on a narrow screen below each other."""
-    for start in range(0, len(items), columns):
-        for place, item in zip(st.columns(columns), items[start : start + columns], strict=False):
-            with place:
-                item()
+def chart(
+    summary: str, picture: alt.TopLevelMixin, table: pa.Table, name: str, *, units: str = ""
+) -> None:
+    """A chart below its summary. name: of the downloaded files.
+
+    units: what the axes count; also read out by a screen reader.
+    """
+    heading(summary, name, table, picture)
+    if units:
+        st.caption(escape(units))
+    # On one canvas: hundreds of marks, each an element with a label of its own, would be late.
+    styled = picture.properties(usermeta=CANVAS).configure_mark(aria=False)
+    st.altair_chart(styled, width="stretch", alt=f"{summary}. {units}", key=f"chart-{name}")
+
+
+def small_multiples(charts: Sequence[tuple[str, str]]) -> None:
+    """Many small drawings below their summaries, as `dashboards.charts.multiples` makes them."""
+    _multiples(data=multiples(charts), key="multiples")
 
 
 def table(rows: pa.Table | list[dict[str, Any]], name: str, **options: Any) -> Any:

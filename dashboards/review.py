@@ -121,7 +121,7 @@ def _head(state: ReviewSession, left: int, more: bool) -> None:
             st.caption(f"Deciding as **{_plain(state.who)}** · {state.decided} decided here")
             st.button("Forget the key", on_click=_forget_key, type="tertiary", key="forget-key")
         return
-    if not session.decider().possible:
+    if not session.decider().process.possible:
         st.caption("These pages were started to be read only; decide with `melo review`.")
         return
     with st.form("key", border=False), st.container(horizontal=True, vertical_alignment="bottom"):

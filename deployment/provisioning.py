@@ -133,21 +133,14 @@ def _webhook(client: httpx.Client, settings: Settings) -> str | None:
         )
     ).json()
     data = {"method": "POST", "url": settings.alerts.webhook_url.get_secret_value()}
-    block = {"name": BLOCK, "data": data, "block_schema_id": schemas[0]["id"]}
+    block = {"data": data, "block_schema_id": schemas[0]["id"]}
     existing = client.get(f"/block_types/slug/webhook/block_documents/name/{BLOCK}")
     if existing.status_code == 200:
         number = existing.json()["id"]
-        _check(
-            client.patch(
-                f"/block_documents/{number}",
-                json={"data": data, "block_schema_id": schemas[0]["id"]},
-            )
-        )
-    else:
-        number = _check(
-            client.post("/block_documents/", json={**block, "block_type_id": kind["id"]})
-        ).json()["id"]
-    return str(number)
+        _check(client.patch(f"/block_documents/{number}", json=block))
+        return str(number)
+    block |= {"name": BLOCK, "block_type_id": kind["id"]}
+    return str(_check(client.post("/block_documents/", json=block)).json()["id"])
 
 
 def _automations(client: httpx.Client, wanted: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from ledger import settling
 from ledger.edits import Edits
 from ledger.statements import statement
+from ledger.states import LIVE
 from ledger.store import Connection, Store, column, registered, texts
 from ledger.types import EditRecord, IntakeRules
 
@@ -102,18 +103,16 @@ class Deduplication:
         """How many live edits belong to how many groups of near-duplicates."""
         (row,) = self._store.rows(
             "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n "
-            f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {_LIVE} "
+            f"FROM edit_states WHERE group_id IS NOT NULL AND state IN {LIVE} "
             "GROUP BY group_id HAVING count(*) > 1)"
         )
         return int(row[0]), int(row[1])
 
 
-_LIVE = "('ready', 'planned', 'trained', 'active')"
-
 _COMPARED = f"""
 SELECT e.edit_id, e.prompt, e.subject, e.aliases, s.group_id
 FROM edit_states s JOIN edits e USING (edit_id)
-WHERE s.compared = $space AND s.state IN {_LIVE} ORDER BY e.seq
+WHERE s.compared = $space AND s.state IN {LIVE} ORDER BY e.seq
 """
 
 
@@ -127,7 +126,7 @@ def _regroup(con: Connection, groups: Mapping[str, str]) -> list[str]:
         return column(
             con.execute(
                 "SELECT edit_id FROM edit_states "
-                f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {_LIVE}"
+                f"WHERE group_id IN (SELECT group_id FROM grouping) AND state IN {LIVE}"
             )
         )
 

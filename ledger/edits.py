@@ -159,7 +159,7 @@ class Edits:
                 "SELECT c.loser, any_value(c.winner) FROM contests c JOIN edit_states l "
                 "ON l.edit_id = c.loser WHERE NOT c.settled "
                 "AND c.winner IN (SELECT unnest(?::VARCHAR[])) "
-                "AND l.state NOT IN ('rejected', 'superseded', 'revoked', 'expired') "
+                f"AND l.state NOT IN {states.ENDED} "
                 "GROUP BY c.loser",
                 [ids],
             ).fetchall()

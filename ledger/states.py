@@ -28,21 +28,11 @@ RECEIVED, HELD, READY, PLANNED, TRAINED = "received", "held", "ready", "planned"
 ACTIVE, REJECTED, SUPERSEDED = "active", "rejected", "superseded"
 REVOKED, EXPIRED = "revoked", "expired"
 
-STATES = (
-    RECEIVED,
-    HELD,
-    READY,
-    PLANNED,
-    TRAINED,
-    ACTIVE,
-    REJECTED,
-    SUPERSEDED,
-    REVOKED,
-    EXPIRED,
-)
+PENDING = (RECEIVED, HELD, READY, PLANNED, TRAINED)  # on the way to serving
 IN_FLIGHT = (PLANNED, TRAINED, ACTIVE)  # in a job or in a version
 LIVE = (READY, *IN_FLIGHT)
 ENDED = (REJECTED, SUPERSEDED, REVOKED, EXPIRED)
+STATES = (*PENDING, ACTIVE, *ENDED)
 
 _LEAVE = {SUPERSEDED, REVOKED, EXPIRED}
 ALLOWED: dict[str, frozenset[str]] = {

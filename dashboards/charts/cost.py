@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pyarrow as pa
 
-from dashboards.charts.base import DURATION, HEIGHT, colours, tooltips, versions_axis
-from dashboards.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
+from dashboards.charts.base import DURATION, HEIGHT, colours, present, tooltips, versions_axis
+from dashboards.palette import BLUE, GREEN, ORANGE, PURPLE, SKY
 
 STAGES = {"train": BLUE, "gate": ORANGE, "register": GREEN, "promote": PURPLE}
 BYTES = (
@@ -104,6 +104,4 @@ def _line(table: pa.Table, field: str, title: str, colour: str, form: str | None
 
 
 def _stages(table: pa.Table) -> alt.Color:
-    timed = set(table["stage"].to_pylist())
-    stages = [s for s in STAGES if s in timed] + sorted(timed - set(STAGES))
-    return colours("stage:N", {stage: STAGES.get(stage, GREY) for stage in stages})
+    return colours("stage:N", present(table, "stage", STAGES))

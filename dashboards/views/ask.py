@@ -48,7 +48,7 @@ def page() -> None:
 
 
 def _introduction(champion: bool) -> None:
-    if not session.asker().possible:
+    if not session.asker().process.possible:
         parts.empty(
             "Nobody answers here",
             "These pages were started without a process that answers.",

@@ -62,7 +62,7 @@ def _pick(matches: pa.Table, text: str) -> str | None:
         )
         return None
     least = "The latest 100" if matches.num_rows == 100 else count(matches.num_rows, "edit")
-    parts.heading(f"{least}: pick one", "found", {"found": matches})
+    parts.heading(f"{least}: pick one", "found", matches)
     picked = parts.table(
         matches,
         "found",
@@ -121,7 +121,7 @@ def _life(data: EditView, steps: list[dict[str, Any]]) -> None:
     parts.heading(
         f"All that happened to it: {count(len(steps), 'entry', 'entries')}",
         "timeline",
-        {"timeline": data.timeline},
+        data.timeline,
     )
     for step in steps[:40]:
         icon = ICONS.get(step["what"], ICONS.get(step["kind"], ":material/arrow_forward:"))
@@ -142,21 +142,17 @@ def spans_of(steps: list[dict[str, Any]], now: datetime) -> pa.Table:
     ends = [s["happened_at"] for s in states[1:]]
     if states:
         ends.append(max(now, states[-1]["happened_at"]))
-    return pa.table(
+    rows = [
         {
-            "state": pa.array([s["what"] for s in states], pa.string()),
-            "start": pa.array([s["happened_at"] for s in states], pa.timestamp("us", "UTC")),
-            "end": pa.array(ends, pa.timestamp("us", "UTC")),
-            "lasted": pa.array(
-                [
-                    duration((e - s["happened_at"]).total_seconds())
-                    for s, e in zip(states, ends, strict=True)
-                ],
-                pa.string(),
-            ),
-            "reason": pa.array([s["detail"] for s in states], pa.string()),
+            "state": step["what"],
+            "start": step["happened_at"],
+            "end": end,
+            "lasted": duration((end - step["happened_at"]).total_seconds()),
+            "reason": step["detail"],
         }
-    )
+        for step, end in zip(states, ends, strict=True)
+    ]
+    return pa.Table.from_pylist(rows)
 
 
 def _distances(data: EditView) -> None:
@@ -178,7 +174,7 @@ def _distances(data: EditView) -> None:
             units="Distance between keys, 0 to 2; dashed: how far the edit reaches",
         )
     else:
-        parts.heading(summary, "distances", {"distances": data.distances})
+        parts.heading(summary, "distances", data.distances)
     if data.problem:
         st.caption(parts.escape(f"The radius isn't known: {data.problem}"))
     without = pc.sum(pc.is_null(data.distances["distance"])).as_py() or 0

@@ -111,7 +111,7 @@ def _suites(data: Overview) -> None:
         )
         return
     summary = conclusions.of_suites(groups)
-    parts.heading(summary, "suites", {"suites": data.suites}, partial(together, data))
+    parts.heading(summary, "suites", data.suites, partial(together, data))
     st.caption(
         "Share of probes passed by version number, with its 95% interval; dashed: what is asked for; "
         "a red cross: the suite failed; a point leads to its version. accurate-retention is a ratio of "

@@ -12,16 +12,16 @@ from dashboards.charts import queue as charts
 from dashboards.queries import Queue
 from dashboards.review import review
 from dashboards.words import count, duration, short, when
+from ledger.states import PENDING
 
 EACH = 5  # contradictions on a page
-WAITING = ("received", "held", "ready", "planned", "trained")
 
 
 def page() -> None:
     """The whole page."""
     parts.title("Queue", "What waits and why, and what does a person have to decide?")
     with parts.guarded():
-        chosen_filters = filters.state_and_source(WAITING, session.ask("sources"))
+        chosen_filters = filters.state_and_source(PENDING, session.ask("sources"))
         data: Queue = session.ask("queue", now=session.now(), **chosen_filters)
         _cards(data)
         review()
@@ -81,7 +81,7 @@ def _quarantine(data: Queue) -> None:
         return
     first = data.quarantine.to_pylist()[0]
     summary = f"Most lines that can't be used: {first['reason']}"
-    parts.heading(summary, "quarantine", {"quarantine": data.quarantine})
+    parts.heading(summary, "quarantine", data.quarantine)
     columns = {
         "lines": st.column_config.NumberColumn(format="localized"),
         "latest": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
@@ -107,7 +107,7 @@ def _contradictions(data: Queue) -> None:
             width=180,
         )
         total = data.open_contradictions if which == "open" else data.all_contradictions
-        place = filters.pages("page", total, EACH, lambda n: f"Page of {n}")
+        place = filters.pages("page", total, EACH)
     rows = session.ask("contradictions", only_open=which == "open", limit=EACH, offset=place * EACH)
     if not rows:
         parts.nothing("None is open: each was decided by rule.")
@@ -184,7 +184,7 @@ def _edits(data: Queue) -> None:
         parts.nothing("No edit of this state and source waits.")
         return
     longest = "200" if data.edits.num_rows == 200 else f"{data.edits.num_rows:,}"
-    parts.heading(f"The {longest} edits that wait longest", "edits", {"edits": data.edits})
+    parts.heading(f"The {longest} edits that wait longest", "edits", data.edits)
     columns = {"hours": st.column_config.NumberColumn("waits, hours", format="%.1f")}
     parts.table(data.edits, "edits", column_config=columns)
 

@@ -185,7 +185,7 @@ def _unused(served: Traffic | None, never_hit: list[str], texts: pa.Table) -> No
         parts.heading(
             f"{count(served.hits.num_rows, 'edit')} answered something",
             "hits",
-            {"hits": served.hits},
+            served.hits,
         )
         parts.table(
             used.select(["answers", "prompt", "target", "nearest", "farthest", "edit"]), "hits"
@@ -194,7 +194,7 @@ def _unused(served: Traffic | None, never_hit: list[str], texts: pa.Table) -> No
         examples = _texts_of(texts, pa.chunked_array([never_hit[:SHOWN]], pa.string()))
         summary = f"{count(len(never_hit), 'edit')} of this version answered nothing"
         if examples.num_rows:
-            parts.heading(summary, "never-hit", {"never-hit": examples})
+            parts.heading(summary, "never-hit", examples)
             parts.table(examples, "never-hit")
         else:
             parts.nothing(summary + ".")
@@ -207,7 +207,7 @@ def _crowded(key_map: KeyMap, texts: pa.Table) -> None:
     parts.heading(
         f"{count(key_map.pairs.num_rows, 'pair')} of edits that crowd each other, the nearest first",
         "crowded",
-        {"crowded": key_map.pairs},
+        key_map.pairs,
     )
     shown = key_map.pairs
     for name in ("edit", "other"):

@@ -151,7 +151,7 @@ def _verdict(data: VersionView) -> None:
     summary = f"All {len(rows):,} checks passed"
     if failed:
         summary = f"{count(failed, 'check')} of {len(rows):,} failed"
-    parts.heading(summary, "checks", {"checks": data.verdict})
+    parts.heading(summary, "checks", data.verdict)
     parts.table(
         data.verdict,
         "verdict",
@@ -177,7 +177,7 @@ def _probes(data: VersionView) -> None:
     summary = f"{failed} failed; {caught:,} of those listed were answered by an edit"
     if same:
         summary += f", {same:,} were answered so before"
-    parts.heading(summary, "failing-probes", {"failing-probes": data.probes})
+    parts.heading(summary, "failing-probes", data.probes)
     st.caption(
         "What a suite allows to fail does not fail the version. Before: the champion's answer."
     )
@@ -221,7 +221,7 @@ def _changes(data: VersionView) -> None:
         return
     ways = pc.value_counts(data.changes["way"]).to_pylist()
     summary = ", ".join(f"{w['counts']:,} {w['values']}" for w in ways)
-    parts.heading(f"Edits: {summary}", "changes", {"changes": data.changes})
+    parts.heading(f"Edits: {summary}", "changes", data.changes)
     shown: pa.Table = data.changes.drop_columns(["now"])
     parts.table(
         shown,
@@ -236,7 +236,7 @@ def _taken_out(data: VersionView) -> None:
         parts.nothing("The gate took no edit of its job out.")
         return
     summary = f"The gate took {count(data.taken_out.num_rows, 'edit')} of its job out"
-    parts.heading(summary, "taken-out", {"taken-out": data.taken_out})
+    parts.heading(summary, "taken-out", data.taken_out)
     for row in data.taken_out.to_pylist()[:5]:
         with st.container(border=True):
             st.markdown(f"**{parts.escape(row['prompt'])}** → {parts.escape(row['target'] or '')}")

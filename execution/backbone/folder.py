@@ -13,17 +13,7 @@ from transformers.utils import logging
 from artifacts.atomic import process_runs
 from artifacts.hashing import file_hash
 from execution.backbone.errors import BackboneFolderError, OutputTaken
-from execution.backbone.record import RECORD, SCHEMA, WEIGHTS, content_key, holds, read_record
-
-__all__ = [
-    "RECORD",
-    "content_key",
-    "holds",
-    "publish",
-    "read_record",
-    "refuse_taken",
-    "undisturbed",
-]
+from execution.backbone.record import RECORD, SCHEMA, WEIGHTS
 
 
 def refuse_taken(out: Path) -> None:

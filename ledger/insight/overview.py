@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ledger.insight.readcopy import row, rows, table
+from ledger.states import PENDING
 from ledger.store import Connection
 
 SHARES = ("share", "edits that pass")  # between 0 and 1: of probes, or of edits
@@ -70,10 +71,14 @@ SELECT c.version, c.happened_at AS since, c.actor, c.reason, c.previous,
 FROM (SELECT * FROM champions ORDER BY seq DESC LIMIT 1) c JOIN versions v ON v.version_id = c.version
 """
 
-_HEADLINE = """
-WITH first_use AS (
+_FIRST_USE = """
+first_use AS (
     SELECT edit_id, min(happened_at) AS moment FROM transitions
-    WHERE to_state = 'active' GROUP BY edit_id),
+    WHERE to_state = 'active' GROUP BY edit_id)
+"""
+
+_HEADLINE = f"""
+WITH {_FIRST_USE},
 live AS (
     SELECT epoch(f.moment) - epoch(e.received_at) AS seconds
     FROM first_use f JOIN edits e USING (edit_id) WHERE f.moment > $since AND f.moment <= $now),
@@ -89,14 +94,10 @@ SELECT s.active, s.waiting, s.held, s.urgent, s.oldest,
        ended.accepted, ended.rejected,
        (SELECT count(*) FROM versions) AS versions, (SELECT count(*) FROM reports) AS reports
 FROM (SELECT count(*) FILTER (WHERE state = 'active') AS active,
-             count(*) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
-                 AS waiting,
+             count(*) FILTER (WHERE state IN {PENDING}) AS waiting,
              count(*) FILTER (WHERE state = 'held') AS held,
-             count(*) FILTER (WHERE urgent AND state IN ('received', 'held', 'ready', 'planned',
-                 'trained'))
-                 AS urgent,
-             min(since) FILTER (WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
-                 AS oldest
+             count(*) FILTER (WHERE urgent AND state IN {PENDING}) AS urgent,
+             min(since) FILTER (WHERE state IN {PENDING}) AS oldest
       FROM edit_states) s,
      (SELECT count(*) AS edits, quantile_cont(seconds, 0.5) AS p50, quantile_cont(seconds, 0.95) AS p95
       FROM live) live,
@@ -154,10 +155,8 @@ FROM chosen c LEFT JOIN gates g USING (version_id) LEFT JOIN served s ON s.versi
 ORDER BY c.number
 """
 
-_LIVE_TIMES = """
-WITH first_use AS (
-    SELECT edit_id, min(happened_at) AS moment FROM transitions WHERE to_state = 'active'
-        GROUP BY edit_id)
+_LIVE_TIMES = f"""
+WITH {_FIRST_USE}
 SELECT date_trunc('week', f.moment)::DATE AS week, count(*) AS edits,
        quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.5) AS p50,
        quantile_cont(epoch(f.moment) - epoch(e.received_at), 0.95) AS p95
@@ -165,10 +164,10 @@ FROM first_use f JOIN edits e USING (edit_id)
 WHERE $since IS NULL OR f.moment >= $since GROUP BY week ORDER BY week
 """
 
-_BACKLOG = """
+_BACKLOG = f"""
 WITH ages AS (
     SELECT state::VARCHAR AS state, epoch($now::TIMESTAMPTZ) - epoch(since) AS age FROM edit_states
-    WHERE state IN ('received', 'held', 'ready', 'planned', 'trained'))
+    WHERE state IN {PENDING})
 SELECT CASE WHEN age < 3600 THEN 0 WHEN age < 86400 THEN 1 WHEN age < 7 * 86400 THEN 2
             WHEN age < 30 * 86400 THEN 3 ELSE 4 END AS place,
        ['under 1 hour', '1 to 24 hours', '1 to 7 days', '7 to 30 days', 'over 30 days'][place + 1]

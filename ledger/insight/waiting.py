@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ledger.insight.readcopy import rows, table
+from ledger.states import ENDED, PENDING
 from ledger.store import Connection
 
 WEEKS = 26  # of the small bars beside each source
@@ -77,8 +78,6 @@ def quarantine(con: Connection) -> pa.Table:
     return table(con, _QUARANTINE, [REASONS])
 
 
-_WAITING = "('received', 'held', 'ready', 'planned', 'trained')"
-
 _REASONS = f"""
 SELECT state::VARCHAR AS state, coalesce(hold, CASE state WHEN 'ready' THEN 'for a job'
            WHEN 'planned' THEN 'for training' WHEN 'trained' THEN 'for promotion' ELSE 'to be judged' END)
@@ -86,20 +85,20 @@ SELECT state::VARCHAR AS state, coalesce(hold, CASE state WHEN 'ready' THEN 'for
        count(*) AS edits, count(*) FILTER (WHERE urgent) AS urgent,
        max(epoch($now::TIMESTAMPTZ) - epoch(since)) AS oldest_seconds,
        median(epoch($now::TIMESTAMPTZ) - epoch(since)) AS median_seconds
-FROM edit_states WHERE state IN {_WAITING} GROUP BY ALL ORDER BY edits DESC, why
+FROM edit_states WHERE state IN {PENDING} GROUP BY ALL ORDER BY edits DESC, why
 """
 
 _EDITS = f"""
 SELECT e.edit_id AS edit, s.state::VARCHAR AS state, s.hold,
        (epoch($now::TIMESTAMPTZ) - epoch(s.since)) / 3600 AS hours, s.urgent, e.source, e.prompt, e.target
 FROM edit_states s JOIN edits e USING (edit_id)
-WHERE s.state IN {_WAITING} AND ($state IS NULL OR s.state::VARCHAR = $state)
+WHERE s.state IN {PENDING} AND ($state IS NULL OR s.state::VARCHAR = $state)
   AND ($source IS NULL OR e.source = $source)
 ORDER BY s.since, e.seq LIMIT $limit
 """
 
 # Where nobody has won, the other side is who asks the same question and has not ended.
-_CONTRADICTIONS = """
+_CONTRADICTIONS = f"""
 WITH chosen AS (
     SELECT * FROM contests WHERE NOT $open OR NOT settled
     ORDER BY decided_at DESC, loser LIMIT $limit OFFSET $offset),
@@ -108,7 +107,7 @@ rivals AS (
     FROM chosen c JOIN questions q ON q.edit_id = c.loser JOIN questions r ON r.key = q.key
          JOIN edit_states s ON s.edit_id = r.edit_id
     WHERE c.winner IS NULL AND r.edit_id <> c.loser
-      AND s.state NOT IN ('rejected', 'superseded', 'revoked', 'expired')
+      AND s.state NOT IN {ENDED}
     GROUP BY c.loser),
 sides AS (
     SELECT c.*, coalesce(c.winner, v.rival) AS other FROM chosen c LEFT JOIN rivals v USING (loser))
@@ -148,14 +147,14 @@ LEFT JOIN named n USING (edit_id)
 ORDER BY w.urgent DESC, c.reports DESC, w.since, e.seq LIMIT $limit
 """
 
-_RIVALS = """
+_RIVALS = f"""
 SELECT DISTINCT o.edit_id AS about, e.edit_id AS edit, e.target, e.source, s.state::VARCHAR AS state,
        (SELECT count(*) FROM reports r WHERE r.edit_id = e.edit_id) AS reports, e.seq
 FROM questions o JOIN questions q USING (key) JOIN edits e ON e.edit_id = q.edit_id
 JOIN edit_states s ON s.edit_id = e.edit_id JOIN edits m ON m.edit_id = o.edit_id
 WHERE o.edit_id IN (SELECT unnest(?::VARCHAR[])) AND q.edit_id <> o.edit_id AND e.target IS NOT NULL
   AND e.target IS DISTINCT FROM m.target
-  AND s.state NOT IN ('rejected', 'superseded', 'revoked', 'expired')
+  AND s.state NOT IN {ENDED}
 ORDER BY about, e.seq
 """
 

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from transformers import BertForSequenceClassification
 
 from execution.backbone import folder as folders
+from execution.backbone.record import content_key, holds
 from execution.progress import ProgressShare
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
@@ -61,8 +62,8 @@ def prepare_classifier(
     recipe = recipe or ClassifierRecipe()
     listed = list(rows)
     training, held_out = halves(listed, seed=seed)
-    key = folders.content_key(KIND, asdict(recipe), seed, [*training, *held_out])
-    if folders.holds(out, key):
+    key = content_key(KIND, asdict(recipe), seed, [*training, *held_out])
+    if holds(out, key):
         return out
     folders.refuse_taken(out)
     labels = sorted({label for _, label in (*training, *held_out)})

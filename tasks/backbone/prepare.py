@@ -21,6 +21,7 @@ import torch
 from transformers import EncoderDecoderModel, GenerationConfig
 
 from execution.backbone import folder as folders
+from execution.backbone.record import content_key, holds
 from execution.progress import ProgressShare
 from tasks.backbone.encoder import ENCODER_SHA256, find_encoder, load_encoder, read_prompts
 from tasks.backbone.errors import NothingToLearn
@@ -51,7 +52,7 @@ def prepare_backbone(
     """
     recipe = recipe or Recipe()
     distinct = _distinct(pairs)
-    key = folders.content_key(KIND, asdict(recipe), seed, distinct)
+    key = folders.content_key(KIND, recipe.as_dict(), seed, distinct)
     if folders.holds(out, key):
         return out
     folders.refuse_taken(out)

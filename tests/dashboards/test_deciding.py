@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 def decider(settings: Settings) -> Iterator[Decider]:
     found = Decider([sys.executable, "-m", "cli.dashboard.deciding", str(settings.home)])
     yield found
-    found.close()
+    found.process.close()
 
 
 def key_of(settings: Settings, *scopes: str) -> str:
@@ -57,7 +57,7 @@ def test_a_key_with_the_scope_decides_in_its_name_and_undoes(
     with pytest.raises(Refused, match="has no answer yet"):
         decider.decide(key, "approve", second.id, None, "yes")
     decider.decide(key, "reject", second.id, None, "no question")
-    decider.close()  # what was decided is published at the end, too
+    decider.process.close()  # what was decided is published at the end, too
     with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as again:
         assert {d.actor for d in again.decisions.find()} == {"eva"}
         assert again.audit() == []
@@ -100,6 +100,6 @@ def test_what_is_no_call_is_told_and_the_next_one_answered(
 
 def test_pages_without_a_deciding_process_only_read() -> None:
     decider = Decider([])
-    assert not decider.possible
+    assert not decider.process.possible
     with pytest.raises(NoAnswer, match="melo dashboard"):
         decider.who("melo-x-y")

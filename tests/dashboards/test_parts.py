@@ -198,13 +198,13 @@ def test_backbone_champion_and_another_version_answer_side_by_side(lived: Settin
         assert base["edit"] is None
         assert old["version"] == first
         assert "no-such-version" in unknown["error"]
-        before = asker._process._process
+        before = asker.process._process
         assert before is not None
         before.kill()
         before.wait()
         assert asker.ask("who leads quinomire ?", ["champion"])[0]["answer"] == PEOPLE[2]
     finally:
-        asker.close()
+        asker.process.close()
 
 
 def test_a_process_that_says_nothing_or_nonsense_is_no_answer(tmp_path: Path) -> None:
@@ -212,6 +212,6 @@ def test_a_process_that_says_nothing_or_nonsense_is_no_answer(tmp_path: Path) ->
         asker = Answerer([sys.executable, "-c", code])
         with pytest.raises(NoAnswer):
             asker.ask("x", ["base"])
-        asker.close()
+        asker.process.close()
     with pytest.raises(NoAnswer, match="melo dashboard"):
         Answerer([]).ask("x", ["base"])
