@@ -248,8 +248,8 @@ def _actions(state: ReviewSession, item: dict[str, Any]) -> None:
         _button("Reject", "D", ("reject", edit, None), "reject")
         _button("Subject", "S", ("subject", edit, None), "subject")
         _button("Wording", "G", ("wording", edit, None), "wording")
-        urgent = ("not-urgent", "Not urgent") if item["urgent"] else ("urgent", "Urgent")
-        _button(urgent[1], "U", (urgent[0], edit, None), "urgent")
+        urgency = "not-urgent" if item["urgent"] else "urgent"
+        _button(NAMES[urgency], "U", (urgency, edit, None), "urgent")
         _walk_buttons()
         if state.log and state.log[-1]["undoable"]:
             st.button("Undo the last", on_click=_undo, shortcut="Z", key="undo", type="tertiary")

@@ -17,7 +17,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import psutil
 
@@ -88,7 +87,7 @@ class Services:
         self._state.unlink(missing_ok=True)
         ensure_databases(self.settings)
         self._refuse_taken_ports()
-        servers = self._servers()
+        servers = SERVERS if self._own_mlflow() else SERVERS[:1]
         try:
             for name in servers:
                 say(f"starting the {name} server")
@@ -125,11 +124,14 @@ class Services:
     def start(self, name: str) -> Service:
         """Start one service, or start it again; what it says is added to its log."""
         log = self.settings.paths.log(name).absolute()
-        log.parent.mkdir(parents=True, exist_ok=True)
+        # Prefect's server stands in the folder of its database.
+        place = self.settings.paths.prefect if name == "prefect" else PROJECT
+        for folder in (log.parent, place):
+            folder.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process = subprocess.Popen(
                 self._commands()[name],
-                cwd=self._place(name),
+                cwd=place,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -147,12 +149,6 @@ class Services:
             process.wait()
             raise
         return service
-
-    def _place(self, name: str) -> Path:
-        """Where a service stands: Prefect's server in the folder of its database."""
-        place = self.settings.paths.prefect if name == "prefect" else PROJECT
-        place.mkdir(parents=True, exist_ok=True)
-        return place
 
     def _note(self, service: Service) -> None:
         """Write down that it runs, in the place of what had its name before."""
@@ -193,11 +189,8 @@ class Services:
                     f"one: `melo up --{name}-port N`."
                 )
 
-    def _servers(self) -> tuple[str, ...]:
-        """The servers that are started here: no MLflow server where one elsewhere is named."""
-        return SERVERS if self._own_mlflow() else SERVERS[:1]
-
     def _own_mlflow(self) -> bool:
+        """Whether an MLflow server is started here: none where one elsewhere is named."""
         named = self.settings.registry.tracking_uri
         return named is None or named == self.mlflow_url or not named.startswith("http")
 

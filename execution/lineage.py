@@ -94,7 +94,7 @@ def descends(ledger: Ledger, version: str, champion: str | None) -> bool:
     back what a person undid.
     """
     built = {record.id: build for record, build in _built(ledger)}
-    ended = {c.previous: c.at for c in reversed(ledger.champions.history(limit=2**62))}
+    ended = {c.previous: c.at for c in reversed(ledger.champions.history(limit=None))}
     visited: set[str] = set()
     at: str | None = version
     while at in built and at not in visited:

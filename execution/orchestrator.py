@@ -34,6 +34,7 @@ from execution.errors import ServerProblem
 from execution.ports import free_port
 
 DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
+APP = "--factory prefect.server.api.server:create_app --host 127.0.0.1 --log-level error --lifespan on"
 STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 NAMED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 PATIENCE = 5.0  # seconds for a server that is named to answer
@@ -120,25 +121,10 @@ class PrefectServer:
         prefect = importlib.util.find_spec("prefect")
         if prefect is None or prefect.origin is None:
             raise ServerProblem("prefect is not installed; install the project again.")
+        where = ("--app-dir", str(Path(prefect.origin).parent.parent), "--port", str(self.port))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "uvicorn",
-                    "--app-dir",
-                    str(Path(prefect.origin).parent.parent),
-                    "--factory",
-                    "prefect.server.api.server:create_app",
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(self.port),
-                    "--log-level",
-                    "error",
-                    "--lifespan",
-                    "on",
-                ],
+                [sys.executable, "-m", "uvicorn", *where, *APP.split()],
                 cwd=self.settings.paths.prefect,
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,

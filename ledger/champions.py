@@ -48,7 +48,7 @@ class Champions:
         history = self.history(limit=1)
         return history[0] if history else None
 
-    def history(self, *, limit: int = 100) -> list[Champion]:
+    def history(self, *, limit: int | None = 100) -> list[Champion]:
         """Champions, the present one first."""
         rows = self._store.rows(
             "SELECT version, happened_at, actor, reason, previous FROM champions "

@@ -33,8 +33,7 @@ class Edits:
         with self._store.read() as con:
             if wanted is not None:
                 wanted = [full_id(con, edit_id) for edit_id in wanted]
-            most = 2**62 if limit is None else limit
-            rows = statement("edits").rows(con, state=state, ids=wanted, source=source, limit=most)
+            rows = statement("edits").rows(con, state=state, ids=wanted, source=source, limit=limit)
         return [_edit(row) for row in rows]
 
     def get(self, edit_id: str) -> EditRecord:

@@ -22,7 +22,7 @@ class Quarantine:
             "SELECT f.name, r.line, r.reason, r.raw, r.source, r.received_at FROM reports r "
             "JOIN files f USING (file_id) WHERE r.outcome = 'quarantined' "
             "ORDER BY r.file_id, r.line LIMIT ?",
-            [2**62 if limit is None else limit],
+            [limit],
         )
         return [Quarantined(*row) for row in rows]
 

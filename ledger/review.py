@@ -102,9 +102,9 @@ class Review:
                 "relation": edit.relation,
                 "old_answer": edit.old_answer,
                 "subject": edit.subject,
-                "aliases": list(edit.aliases),
-                "rephrases": list(edit.rephrases),
-                "locality": [{"prompt": p.prompt, "answer": p.answer} for p in edit.locality],
+                "aliases": edit.aliases,
+                "rephrases": edit.rephrases,
+                "locality": [vars(probe) for probe in edit.locality],
                 "source": source,
             }
             (file_id,) = first(

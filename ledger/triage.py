@@ -86,9 +86,7 @@ def unanswered(
     con: Connection, *, limit: int | None = None, edit: str | None = None
 ) -> list[Unanswered]:
     """Questions that are held for an answer, the most reported first. edit: of this one alone."""
-    rows = con.execute(
-        _QUESTIONS, {"limit": 2**62 if limit is None else limit, "edit": edit}
-    ).fetchall()
+    rows = con.execute(_QUESTIONS, {"limit": limit, "edit": edit}).fetchall()
     ids = [row[0] for row in rows]
     if not ids:
         return []

@@ -19,7 +19,6 @@ from ledger.store import Store, column, first, registered, texts
 
 WEBHOOK = "webhook"  # is told of each edit once, not of each report
 PLACES = texts("key", "tool", "edit_id", "trace", "span")
-OPEN = ("waiting", "begun", "failed")
 # A transaction may bear a time from before its lock was free: places are looked for that far back again.
 OVERLAP = timedelta(hours=1)
 WEBHOOK_FIRST = timedelta(
@@ -96,11 +95,7 @@ class WriteBacks:
             "WHERE ($tools IS NULL OR tool IN (SELECT unnest($tools::VARCHAR[]))) "
             "AND ($states IS NULL OR state IN (SELECT unnest($states::VARCHAR[]))) "
             "ORDER BY noted_at, key LIMIT $limit",
-            {
-                "tools": tools and list(tools),
-                "states": states and list(states),
-                "limit": 2**62 if limit is None else limit,
-            },
+            {"tools": tools and list(tools), "states": states and list(states), "limit": limit},
         )
         return [WriteBack(*row) for row in rows]
 

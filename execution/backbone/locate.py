@@ -85,16 +85,16 @@ NAMED = {
 }
 
 
-def locate_backbone(backbone: str | Path, *, progress: ProgressShare | None = None) -> str:
+def locate_backbone(backbone: str | Path) -> str:
     """What `Backbone.open` takes for a name, a GGUF file, a folder or a hub id.
 
     The folder of a name or of a GGUF file is made now where it is missing; one that is there is checked
-    by its record and the weights' size. progress: None reports to `execution.progress` and the log.
-    Raises BackboneUnavailable where a name or a GGUF file can't become a folder.
+    by its record and the weights' size. Progress is told to `execution.progress` and the log. Raises
+    BackboneUnavailable where a name or a GGUF file can't become a folder.
     """
     path = Path(backbone).expanduser()
     if str(backbone) in NAMED or gguf_file(path) is not None:
-        return str(_folder(backbone, progress, to_the_byte=False))
+        return str(_folder(backbone, None, to_the_byte=False))
     looks_local = path.exists() or str(backbone).startswith((".", "/", "~"))
     return str(path) if looks_local else str(backbone)
 
@@ -102,6 +102,7 @@ def locate_backbone(backbone: str | Path, *, progress: ProgressShare | None = No
 def fetch_backbone(backbone: str | Path, *, progress: ProgressShare | None = None) -> Path:
     """The folder of a name or a GGUF file, its weights checked to the byte; made where it must be.
 
+    progress: None reports as `locate_backbone` does.
     Raises BackboneUnavailable, also for a hub id and for a folder that is a model already.
     """
     return _folder(backbone, progress, to_the_byte=True)

@@ -28,7 +28,7 @@ def sizes(con: Connection, last: int | None = None) -> pa.Table:
 
 
 def totals(con: Connection) -> dict[str, Any]:
-    """versions, seconds, edits, rate over all that was measured, and the highest memory."""
+    """versions, jobs, seconds, rate over all that was measured, and the highest memory."""
     return rows(con, _TOTALS)[0]
 
 
@@ -67,7 +67,7 @@ FROM chosen c LEFT JOIN training t USING (job_id) ORDER BY c.number
 
 _TOTALS = """
 SELECT (SELECT count(*) FROM versions) AS versions, count(DISTINCT job_id) AS jobs,
-       sum(seconds) AS seconds, (sum(edits) FILTER (WHERE stage = 'train'))::BIGINT AS edits,
+       sum(seconds) AS seconds,
        sum(edits) FILTER (WHERE stage = 'train')
            / nullif(sum(seconds) FILTER (WHERE stage = 'train'), 0) AS rate,
        max(memory_bytes) AS memory_bytes, max(gpu_bytes) AS gpu_bytes

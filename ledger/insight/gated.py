@@ -18,7 +18,7 @@ def names(con: Connection) -> list[dict[str, Any]]:
 
 
 def facts(con: Connection, version: str) -> dict[str, Any] | None:
-    """One version: id, number, parent, job, gate, reason, counts, size, MLflow's number, service."""
+    """One version: version, number, parent, gate, reason, counts, size, and when it served first."""
     return row(con, _FACTS, {"version": version})
 
 
@@ -44,7 +44,7 @@ def probes(con: Connection, version: str, *, only_failed: bool = True) -> pa.Tab
 
 
 def probe_counts(con: Connection, version: str) -> dict[str, int]:
-    """How many probes were asked, failed, changed and taken from the cache in the latest gate."""
+    """How many probes were asked, failed and changed in the latest gate."""
     (counts,) = rows(con, _COUNTS, {"version": version})
     return {name: int(number or 0) for name, number in counts.items()}
 
@@ -67,21 +67,19 @@ ORDER BY number DESC
 _FACTS = """
 WITH numbered AS (
     SELECT version_id, row_number() OVER (ORDER BY created_at, rowid) AS number FROM versions)
-SELECT v.version_id AS version, n.number, v.parent, p.number AS parent_number, v.job_id AS job,
-       v.created_at, v.registry_version, len(v.edits_added) AS added, len(v.edits_removed) AS removed,
-       (v.info->>'edits')::BIGINT AS edits, v.info->>'backbone' AS backbone,
-       (v.info->>'gate_seconds')::DOUBLE AS gate_seconds,
-       (v.info->>'regenerated')::BIGINT AS regenerated, (v.info->>'cached')::BIGINT AS cached,
+SELECT v.version_id AS version, n.number, v.parent, p.number AS parent_number,
+       len(v.edits_added) AS added, len(v.edits_removed) AS removed,
+       (v.info->>'edits')::BIGINT AS edits, (v.info->>'gate_seconds')::DOUBLE AS gate_seconds,
+       (v.info->>'regenerated')::BIGINT AS regenerated,
        (v.info->>'parameters')::BIGINT AS parameters, (v.info->>'bytes')::BIGINT AS bytes,
-       d.passed AS gate, d.reason, d.gated_at, s.served_at, s.last_served_at, s.times,
+       d.passed AS gate, d.reason, s.served_at,
        v.version_id = (SELECT arg_max(version, seq) FROM champions) AS serves
 FROM versions v JOIN numbered n USING (version_id)
      LEFT JOIN numbered p ON p.version_id = v.parent
      LEFT JOIN (SELECT version_id, arg_max(passed, happened_at) AS passed,
-                       arg_max(reason, happened_at) AS reason, max(happened_at) AS gated_at
+                       arg_max(reason, happened_at) AS reason
                 FROM verdicts GROUP BY 1) d USING (version_id)
-     LEFT JOIN (SELECT version AS version_id, min(happened_at) AS served_at,
-                       max(happened_at) AS last_served_at, count(*) AS times
+     LEFT JOIN (SELECT version AS version_id, min(happened_at) AS served_at
                 FROM champions GROUP BY 1) s USING (version_id)
 WHERE v.version_id = $version
 """
@@ -141,8 +139,7 @@ ORDER BY p.passed, p.answer_before IS DISTINCT FROM p.answer_after DESC, p.edit_
 _COUNTS = f"""
 WITH latest AS ({_LATEST})
 SELECT count(*) AS asked, count(*) FILTER (WHERE NOT passed) AS failed,
-       count(*) FILTER (WHERE answer_before IS DISTINCT FROM answer_after) AS changed,
-       count(*) FILTER (WHERE cached) AS cached, count(*) FILTER (WHERE edit_id IS NOT NULL) AS by_edits
+       count(*) FILTER (WHERE answer_before IS DISTINCT FROM answer_after) AS changed
 FROM latest
 """
 

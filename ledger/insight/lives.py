@@ -27,7 +27,7 @@ def search(
 
 
 def facts(con: Connection, edit: str) -> dict[str, Any] | None:
-    """One edit whole, with its state and how often it was reported; None where it is not known."""
+    """One edit with its state and how often it was reported; None where it is not known."""
     return row(con, _FACTS, {"edit": edit})
 
 
@@ -68,9 +68,8 @@ ORDER BY (e.edit_id = $text OR lower(e.prompt) = lower($text)) DESC, e.seq DESC 
 """
 
 _FACTS = """
-SELECT e.edit_id AS edit, e.kind, e.prompt, e.target, e.subject, e.relation, e.old_answer, e.aliases,
-       e.rephrases, e.source, e.external_id, e.received_at, s.state::VARCHAR AS state, s.since, s.hold,
-       s.trust, s.valid_from, s.valid_to, s.urgent, s.job_id AS job, s.version, s.group_id,
+SELECT e.edit_id AS edit, e.kind, e.prompt, e.target, e.subject, e.source, e.received_at,
+       s.state::VARCHAR AS state, s.since, s.hold, s.trust, s.version,
        (SELECT count(*) FROM reports r WHERE r.edit_id = e.edit_id) AS reported,
        (SELECT count(DISTINCT source) FROM reports r WHERE r.edit_id = e.edit_id) AS reporters
 FROM edits e JOIN edit_states s USING (edit_id)

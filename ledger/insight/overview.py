@@ -17,7 +17,7 @@ WINDOW = timedelta(days=30)
 
 
 def champion(con: Connection) -> dict[str, Any] | None:
-    """The version that serves: id, number, since, who, why, edits, gate, MLflow's number."""
+    """The version that serves: version, number, since, actor, reason."""
     return row(con, _CHAMPION)
 
 
@@ -63,9 +63,7 @@ def alerts(con: Connection, now: datetime) -> list[dict[str, Any]]:
 
 
 _CHAMPION = """
-SELECT c.version, c.happened_at AS since, c.actor, c.reason, c.previous,
-       v.registry_version, v.created_at, (v.info->>'edits')::BIGINT AS edits,
-       v.info->>'backbone' AS backbone,
+SELECT c.version, c.happened_at AS since, c.actor, c.reason,
        (SELECT count(*) FROM versions o WHERE (o.created_at, o.rowid) <= (v.created_at, v.rowid))
            AS number
 FROM (SELECT * FROM champions ORDER BY seq DESC LIMIT 1) c JOIN versions v ON v.version_id = c.version
@@ -84,27 +82,19 @@ live AS (
     FROM first_use f JOIN edits e USING (edit_id) WHERE f.moment > $since AND f.moment <= $now),
 gates AS (
     SELECT arg_max(passed, happened_at) AS passed FROM verdicts
-    WHERE happened_at > $since AND happened_at <= $now GROUP BY version_id),
-ended AS (
-    SELECT to_state FROM transitions WHERE to_state IN ('active', 'rejected')
-    AND happened_at > $since AND happened_at <= $now)
-SELECT s.active, s.waiting, s.held, s.urgent, s.oldest,
+    WHERE happened_at > $since AND happened_at <= $now GROUP BY version_id)
+SELECT s.active, s.waiting, s.oldest,
        live.edits AS live_edits, live.p50 AS live_p50, live.p95 AS live_p95,
        gates.passed AS gates_passed, gates.failed AS gates_failed,
-       ended.accepted, ended.rejected,
-       (SELECT count(*) FROM versions) AS versions, (SELECT count(*) FROM reports) AS reports
+       (SELECT count(*) FROM reports) AS reports
 FROM (SELECT count(*) FILTER (WHERE state = 'active') AS active,
              count(*) FILTER (WHERE state IN {PENDING}) AS waiting,
-             count(*) FILTER (WHERE state = 'held') AS held,
-             count(*) FILTER (WHERE urgent AND state IN {PENDING}) AS urgent,
              min(since) FILTER (WHERE state IN {PENDING}) AS oldest
       FROM edit_states) s,
      (SELECT count(*) AS edits, quantile_cont(seconds, 0.5) AS p50, quantile_cont(seconds, 0.95) AS p95
       FROM live) live,
      (SELECT count(*) FILTER (WHERE passed) AS passed, count(*) FILTER (WHERE NOT passed) AS failed
-      FROM gates) gates,
-     (SELECT count(*) FILTER (WHERE to_state = 'active') AS accepted,
-             count(*) FILTER (WHERE to_state = 'rejected') AS rejected FROM ended) ended
+      FROM gates) gates
 """
 
 _CHOSEN = """
