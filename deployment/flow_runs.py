@@ -8,7 +8,6 @@ surplus    late, with a later one of the same deployment due as well → cancell
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,23 +19,15 @@ PATIENCE = 60.0  # seconds for the server to answer
 RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
-@dataclass(frozen=True)
-class Tidied:
-    """How many runs were given another state."""
-
-    crashed: int = 0
-    cancelled: int = 0
-
-
-def tidy(api: str) -> Tidied:
-    """Mark orphaned runs as crashed and cancel surplus ones. Raises httpx.HTTPError."""
+def tidy(api: str) -> int:
+    """Mark orphaned runs as crashed and cancel surplus ones; how many crashed. Raises httpx.HTTPError."""
     runs = unfinished(api)
     orphans, surplus = orphaned(runs), surplus_of(runs)
     for run in orphans:
         _set(api, run, "CRASHED", "Its process died.")
     for run in surplus:
         _set(api, run, "CANCELLED", "A later run does its work.")
-    return Tidied(len(orphans), len(surplus))
+    return len(orphans)
 
 
 def unfinished(api: str) -> list[dict[str, Any]]:

@@ -91,11 +91,11 @@ class Supervisor:
 
     def _tidy(self) -> None:
         try:
-            done = tidy(f"{self.services.prefect_url}/api")
+            crashed = tidy(f"{self.services.prefect_url}/api")
         except (httpx.HTTPError, ValueError, KeyError):
             return  # the server is on its way; the next look finds it
-        if done.crashed:
-            self._record("runs-crashed", f"{done.crashed} runs whose process had died")
+        if crashed:
+            self._record("runs-crashed", f"{crashed} runs whose process had died")
 
     def _record(self, kind: str, message: str) -> None:
         _say(f"{kind}: {message}")

@@ -31,13 +31,11 @@ def tell(context: Context, alert: Alert, message: str, **details: object) -> Non
     )
 
 
-def tell_of_backlog(context: Context, backlog: Backlog) -> bool:
+def tell_of_backlog(context: Context, backlog: Backlog) -> None:
     """Tell of an edit that has waited for longer than `alerts.backlog_hours`, if there is one."""
     if backlog.oldest is None:
-        return False
+        return
     hours = (datetime.now(UTC) - backlog.oldest).total_seconds() / 3600
-    if hours < context.settings.alerts.backlog_hours:
-        return False
-    message = f"{backlog.edits} edits wait, the oldest for {hours:.1f} hours"
-    tell(context, "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2))
-    return True
+    if hours >= context.settings.alerts.backlog_hours:
+        message = f"{backlog.edits} edits wait, the oldest for {hours:.1f} hours"
+        tell(context, "backlog.old", message, waiting=backlog.edits, hours=round(hours, 2))

@@ -81,10 +81,10 @@ def take_back(settings: Settings, runs: Sequence[UUID]) -> list[UUID]:
     return [run for run in runs if run not in idle]
 
 
-def await_shards(settings: Settings, job: str, runs: Sequence[UUID]) -> bool:
+def await_shards(settings: Settings, job: str, runs: Sequence[UUID]) -> None:
     """Wait for a job's shards until all are there or the runs that train them have ended.
 
-    For `workers.patience_seconds` at most; whether all are there.
+    For `workers.patience_seconds` at most.
     """
     deadline = time.monotonic() + settings.workers.patience_seconds
     waiting = list(runs)
@@ -92,7 +92,6 @@ def await_shards(settings: Settings, job: str, runs: Sequence[UUID]) -> bool:
         while waiting and not all_there(settings, job) and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY)
             waiting = [run for run in waiting if not _ended(client.read_flow_run(run))]
-    return all_there(settings, job)
 
 
 def _begun(run: FlowRun) -> bool:

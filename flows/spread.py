@@ -24,16 +24,16 @@ from tasks.steps import cut_job
 DEPLOYMENT = "train-shards/train-shards"
 
 
-def spread(context: Context, job: JobRef) -> int:
-    """Have the shards of a job trained; how many there are, 0 where it is trained at once."""
+def spread(context: Context, job: JobRef) -> None:
+    """Have the shards of a job trained, where it is not trained at once."""
     with context.step():
         settings = context.settings
     workers = settings.workers
     if workers.runner == "pool" and (workers.gpu == 1 or deployment.id is None):
-        return 0  # nobody is beside this one
+        return  # nobody is beside this one
     shards = cut_job(context, job)
     if not shards:
-        return 0
+        return
     with heartbeat(context, job):
         if workers.runner == "pool":
             _by_pool(settings, job.id, shards)
@@ -41,7 +41,6 @@ def spread(context: Context, job: JobRef) -> int:
             spread_out = train_shards.with_options(task_runner=_runner(workers))
             home = str(settings.home)
             spread_out(home, job.id, list(range(shards)), return_state=True)
-    return shards
 
 
 def _by_pool(settings: Settings, job: str, shards: int) -> None:

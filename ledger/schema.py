@@ -53,11 +53,9 @@ def version_of(con: duckdb.DuckDBPyConnection, path: Path) -> int:
     return version
 
 
-def back_up(path: Path, version: int) -> Path:
+def back_up(path: Path, version: int) -> None:
     """Copy the file under its schema's number. The file must be closed."""
-    backup = path.with_name(f"{path.name}.v{version}.bak")
-    shutil.copy2(path, backup)
-    return backup
+    shutil.copy2(path, path.with_name(f"{path.name}.v{version}.bak"))
 
 
 def migrate(con: duckdb.DuckDBPyConnection, version: int) -> None:

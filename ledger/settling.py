@@ -70,16 +70,14 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     return len(decisions)
 
 
-def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> int:
+def settle_rekeyed(con: Connection, rules: IntakeRules, at: datetime) -> None:
     """Settle contradictions that a change of the rule for questions has brought to light.
 
-    A migration names the edits (`rekeyed`); returns how many contradictions were found.
+    A migration names the edits (`rekeyed`).
     """
-    ids = column(con.execute("SELECT edit_id FROM rekeyed"))
-    if not ids:
-        return 0
-    con.execute("DELETE FROM rekeyed")
-    return settle_among(con, ids, rules, at)
+    ids = column(con.execute("DELETE FROM rekeyed RETURNING edit_id"))
+    if ids:
+        settle_among(con, ids, rules, at)
 
 
 def retire_losers(con: Connection, at: datetime) -> None:

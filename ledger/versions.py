@@ -77,18 +77,14 @@ class Versions:
                     [version_id, at, *astuple(replace(row, value=value))],
                 )
 
-    def record_probe_results(self, version_id: str, results: Iterable[ProbeRecord]) -> int:
-        """Record answers probe by probe, in bulk; returns how many."""
-        rows = list(results)
-        if not rows:
-            return 0
-        values = [tuple(vars(row).values()) for row in rows]
+    def record_probe_results(self, version_id: str, results: Iterable[ProbeRecord]) -> None:
+        """Record answers probe by probe, in bulk."""
+        values = [tuple(vars(row).values()) for row in results]
         with self._store.write() as con, registered(con, "probed", PROBED, values):
             con.execute(
                 "INSERT INTO probe_results SELECT ?, ?, probed.* FROM probed",
                 [version_id, datetime.now(UTC)],
             )
-        return len(rows)
 
     def probe_results(self, version_id: str, *, failed_only: bool = False) -> list[ProbeRecord]:
         """The answers on record for a version, in the order they were recorded."""

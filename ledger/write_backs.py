@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ledger.store import Store, column, first, registered, texts
+from ledger.store import Store, first, registered, texts
 
 WEBHOOK = "webhook"  # is told of each edit once, not of each report
 PLACES = texts("key", "tool", "edit_id", "trace", "span")
@@ -49,13 +49,13 @@ class WriteBacks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, tools: Sequence[str]) -> int:
-        """Note the places of edits that serve by now and were not noted; returns how many are new.
+    def note(self, tools: Sequence[str]) -> None:
+        """Note the places of edits that serve by now and were not noted.
 
         A place is a trace that a report of the edit came from, or a report without the answer that the
         edit answered.
         """
-        at, noted = datetime.now(UTC), 0
+        at = datetime.now(UTC)
         with self._store.write() as con:
             for tool in tools:
                 mark = first(
@@ -68,18 +68,16 @@ class WriteBacks:
                 rows = con.execute(_WEBHOOKS if tool == WEBHOOK else _PLACES, parameters).fetchall()
                 places = [(_key(tool, *row), tool, *row) for row in rows]
                 with registered(con, "places", PLACES, places):
-                    new = con.execute(
+                    con.execute(
                         "INSERT INTO write_backs SELECT key, tool, edit_id, trace, span, 'waiting', "
-                        "0, ?, NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING RETURNING key",
+                        "0, ?, NULL, NULL, NULL FROM places ON CONFLICT DO NOTHING",
                         [at],
                     )
-                    noted += len(column(new))
                 con.execute(
                     "INSERT INTO write_back_marks VALUES (?, ?) "
                     "ON CONFLICT DO UPDATE SET looked_at = excluded.looked_at",
                     [tool, at],
                 )
-        return noted
 
     def find(
         self,

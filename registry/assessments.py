@@ -31,8 +31,8 @@ class Assessment:
     metadata: Mapping[str, str]
 
 
-def write_assessment(tracking_uri: str, assessment: Assessment) -> bool:
-    """Log feedback on a trace unless it bears this key already; whether it was written now.
+def write_assessment(tracking_uri: str, assessment: Assessment) -> None:
+    """Log feedback on a trace unless it bears this key already.
 
     Raises UnknownTrace where the server takes nothing for it, RegistryUnreachable where it fails.
     """
@@ -52,10 +52,8 @@ def write_assessment(tracking_uri: str, assessment: Assessment) -> bool:
     try:
         client = TracingClient(tracking_uri)
         known = client.get_trace(assessment.trace).info.assessments or ()
-        if any((other.metadata or {}).get(KEY) == assessment.key for other in known):
-            return False
-        client.log_assessment(assessment.trace, feedback)
-        return True
+        if not any((other.metadata or {}).get(KEY) == assessment.key for other in known):
+            client.log_assessment(assessment.trace, feedback)
     except MlflowException as error:
         if error.error_code in UNKNOWN:
             raise UnknownTrace(first_line(error)[:300]) from None

@@ -62,8 +62,8 @@ class Opened:
     end_tokens: list[int]
 
 
-def make_folder(file: Path, out: Path, key: str, digest: str, progress: ProgressShare) -> Path:
-    """Write the model of a GGUF file to `out`, whole or not at all; return `out`.
+def make_folder(file: Path, out: Path, key: str, digest: str, progress: ProgressShare) -> None:
+    """Write the model of a GGUF file to `out`, whole or not at all.
 
     key: what `model_record.holds` will look for. digest: the file's sha256, for the record.
     Raises PackageMissing, GgufUnreadable, OutputTaken, BackboneError where it can't be written.
@@ -91,7 +91,6 @@ def make_folder(file: Path, out: Path, key: str, digest: str, progress: Progress
     }
     folders.publish(out, key, save, record)
     progress("ready", 1.0)
-    return out
 
 
 def read_header(file: Path) -> Header:
