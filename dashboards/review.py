@@ -9,7 +9,6 @@ only reads. The key stays in this session's memory: it is in no address, cookie 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ import streamlit as st
 from dashboards import parts, session
 from dashboards.errors import DashboardError, Refused
 from dashboards.words import count, duration, short
+from ledger.functions import messages_in
 
 WAITS_FOR = {
     "answer": "nobody has said the right answer",
@@ -164,7 +164,8 @@ def _card(item: dict[str, Any]) -> None:
     ]
     urgent = ":material/priority_high: **urgent** · " if item["urgent"] else ""
     st.caption(urgent + _plain(" · ".join(details)))
-    for role, text in _before(item["messages"]):
+    # What was said before the question, where the prompt is a conversation.
+    for role, text in messages_in(item["messages"])[:-1] if item["messages"] else ():
         st.caption(f"{_plain(role)}: {_plain(text)}")
     st.markdown(f"**{_plain(item['prompt'])}**")
     if item["target"]:
@@ -197,20 +198,6 @@ def _plain(text: str) -> str:
     """A text as it is, on one line; a word joiner keeps addresses in it from becoming links."""
     unlinked = re.sub(r"(?i)(://|\bwww(?=\.)|@)", "\\1\u2060", " ".join(text.split()))
     return parts.escape(unlinked)
-
-
-def _before(messages: str | None) -> list[tuple[str, str]]:
-    """What was said before the question, where the prompt is a conversation."""
-    if not messages:
-        return []
-    turns = json.loads(messages)[:-1]
-    return [(str(turn.get("role")), _text(turn.get("content"))) for turn in turns]
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content or "")
 
 
 def _commands(item: dict[str, Any]) -> None:
@@ -311,10 +298,7 @@ def _preview() -> None:
         state.problem = None
     except DashboardError as error:
         state.problem = str(error)
-        if action not in TYPED:
-            state.chosen = None
-        else:
-            state.chosen = (action, edit, None)
+        state.chosen = (action, edit, None) if action in TYPED else None
 
 
 def _value_or_preview(state: ReviewSession, item: dict[str, Any]) -> None:
@@ -354,10 +338,9 @@ def _confirm() -> None:
     action, edit, value = state.chosen
     try:
         decision = session.decider().decide(state.key or "", action, edit, value, _reason())
-    except Refused as error:
-        state.changes, state.chosen, state.problem = None, None, str(error)
-        return
     except DashboardError as error:
+        if isinstance(error, Refused):
+            state.reset()
         state.problem = str(error)
         return
     gone = {change["edit"] for change in state.changes or () if _ends_here(change["after"])}

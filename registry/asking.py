@@ -12,16 +12,17 @@ Answer = TypeVar("Answer")
 
 def ask(question: Callable[[], Answer]) -> Answer | None:
     """Return what MLflow says, None where it knows nothing of it. Raises RegistryUnreachable."""
-    from mlflow.exceptions import MlflowException
-
     try:
         return question()
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+    except Exception as error:  # a database or a network has errors of its own
+        if code_of(error) == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise RegistryUnreachable(first_line(error)) from None
-    except Exception as error:  # a database or a network has errors of its own
-        raise RegistryUnreachable(first_line(error)) from None
+
+
+def code_of(error: Exception) -> str | None:
+    """The code of an error of MLflow's, None of any other."""
+    return getattr(error, "error_code", None)
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry.asking import first_line
+from registry.asking import code_of, first_line
 from registry.client import import_mlflow
 from registry.errors import RegistryUnreachable, UnknownTrace
 
@@ -38,7 +38,6 @@ def write_assessment(tracking_uri: str, assessment: Assessment) -> None:
     """
     import_mlflow()
     from mlflow.entities import AssessmentSource, Feedback
-    from mlflow.exceptions import MlflowException
     from mlflow.tracing.client import TracingClient
 
     feedback = Feedback(
@@ -54,9 +53,6 @@ def write_assessment(tracking_uri: str, assessment: Assessment) -> None:
         known = client.get_trace(assessment.trace).info.assessments or ()
         if not any((other.metadata or {}).get(KEY) == assessment.key for other in known):
             client.log_assessment(assessment.trace, feedback)
-    except MlflowException as error:
-        if error.error_code in UNKNOWN:
-            raise UnknownTrace(first_line(error)[:300]) from None
-        raise RegistryUnreachable(first_line(error)[:300]) from None
     except Exception as error:  # a database or a network has errors of its own
-        raise RegistryUnreachable(first_line(error)[:300]) from None
+        kind = UnknownTrace if code_of(error) in UNKNOWN else RegistryUnreachable
+        raise kind(first_line(error)[:300]) from None

@@ -17,6 +17,8 @@ from dashboards.words import NOTHING, count, cut, duration, short, size, when
 from ledger.insight.overview import SHARES
 
 SHOWN = 5  # probes as cards; the table has more
+GATE = {True: "passed", False: "failed", None: "not gated"}
+ELSEWHERE = ":material/open_in_new:"  # beside links to other servers' pages
 
 
 def page() -> None:
@@ -51,7 +53,7 @@ def page() -> None:
 
 
 def _name(row: dict[str, Any]) -> str:
-    gate = {True: "passed", False: "failed", None: "not gated"}[row["gate"]]
+    gate = GATE[row["gate"]]
     serves = " · champion" if row["serves"] else ""
     return (
         f"v{row['number']} · {short(row['version'])} · {gate} · {when(row['created_at'])}{serves}"
@@ -60,7 +62,7 @@ def _name(row: dict[str, Any]) -> str:
 
 def _cards(data: VersionView) -> None:
     facts, counts = data.facts, data.counts
-    gate = {True: "passed", False: "failed", None: "not gated"}[facts["gate"]]
+    gate = GATE[facts["gate"]]
     served = (
         "serves now"
         if facts["serves"]
@@ -104,11 +106,8 @@ def _links(data: VersionView) -> None:
             name = f"Parent v{facts['parent_number']}" if facts["parent_number"] else "Parent"
             parts.link("version", name, ":material/undo:", version=facts["parent"])
         if "prefect" in servers:
-            st.link_button(
-                "Verdict in Prefect",
-                f"{servers['prefect']}/artifacts/key/verdict-{facts['version'][:12]}",
-                icon=":material/open_in_new:",
-            )
+            page = f"{servers['prefect']}/artifacts/key/verdict-{facts['version'][:12]}"
+            st.link_button("Verdict in Prefect", page, icon=ELSEWHERE)
         try:
             registered = session.registered(facts["version"])
         except RegistryAway as error:
@@ -119,16 +118,11 @@ def _links(data: VersionView) -> None:
             return
         aliases = f", alias {', '.join(registered.aliases)}" if registered.aliases else ""
         if "mlflow" in servers:
-            st.link_button(
-                f"Version {registered.number} in MLflow",
-                f"{servers['mlflow']}/#/models/{registered.model}/versions/{registered.number}",
-                icon=":material/open_in_new:",
-            )
-            st.link_button(
-                "Run in MLflow",
-                f"{servers['mlflow']}/#/experiments/{registered.experiment}/runs/{registered.run}",
-                icon=":material/open_in_new:",
-            )
+            pages, number = f"{servers['mlflow']}/#", registered.number
+            version = f"{pages}/models/{registered.model}/versions/{number}"
+            st.link_button(f"Version {number} in MLflow", version, icon=ELSEWHERE)
+            run = f"{pages}/experiments/{registered.experiment}/runs/{registered.run}"
+            st.link_button("Run in MLflow", run, icon=ELSEWHERE)
         st.caption(parts.escape(f"MLflow: {registered.model} version {registered.number}{aliases}"))
 
 
