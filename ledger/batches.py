@@ -24,22 +24,15 @@ def batches(rows: list[Ready], max_edits: int) -> list[tuple[list[str], float]]:
 
     Returns each batch with the score of its most pressing edit, the most pressing batch first.
     """
-    scored_batches: list[tuple[list[str], float]] = []
-    batch: list[str] = []
-    best = 0.0
+    cut: list[list[Scored]] = []
     for family in _families(rows):
-        if batch and len(batch) + min(len(family), max_edits) > max_edits:
-            scored_batches.append((batch, best))
-            batch, best = [], 0.0
-        for score, _, edit_id in family:
-            if len(batch) == max_edits:
-                scored_batches.append((batch, best))
-                batch, best = [], 0.0
-            batch.append(edit_id)
-            best = max(best, score)
-    if batch:
-        scored_batches.append((batch, best))
-    return scored_batches
+        if not cut or len(cut[-1]) + min(len(family), max_edits) > max_edits:
+            cut.append([])
+        for edit in family:
+            if len(cut[-1]) == max_edits:
+                cut.append([])
+            cut[-1].append(edit)
+    return [([edit for *_, edit in batch], max(score for score, *_ in batch)) for batch in cut]
 
 
 def _families(rows: list[Ready]) -> list[list[Scored]]:
