@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.commands.backbone import located
 from benchmarks.commands.record import (
     CACHE,
     Cache,
@@ -16,7 +17,7 @@ from benchmarks.commands.record import (
     Traffic,
     finish,
 )
-from console.context import BACKBONES, located
+from console.context import BACKBONES
 from console.errors import UsageProblem
 from console.output import print_table
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.commands.backbone import chosen_backbone
 from benchmarks.commands.record import (
     CACHE,
     Cache,
@@ -17,7 +18,7 @@ from benchmarks.commands.record import (
     Traffic,
     finish,
 )
-from console.context import BACKBONES, chosen_backbone
+from console.context import BACKBONES
 
 
 def ingest(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.commands.backbone import chosen_backbone
 from benchmarks.commands.record import CACHE, Cache, EditSets, HomesBackbone, Out, Seed, finish
-from console.context import chosen_backbone
 
 
 def serve(
