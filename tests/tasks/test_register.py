@@ -144,7 +144,7 @@ def test_edits_of_an_overtaken_version_are_made_ready(home: Settings, ledger: Le
     assert behind is not None
     moved = ledger.versions.get(behind).parent
     assert moved is not None
-    ledger.versions.record("other", parent=None, job_id=None, hash="other")
+    ledger.versions.record("other", parent=None, job_id=None)
     ledger.champions.set("other", expected=moved, actor="test", reason="someone was faster")
     assert advance(Context(home, ledger), behind, actor="test") is None
     assert ledger.counts().counts == {"active": 1, "ready": 1}
@@ -334,7 +334,7 @@ def test_a_removal_outlives_the_promotion_that_did_not_come(home: Settings, ledg
     gone = next(e.id for e in ledger.edits.active() if e.target == "jon")
     ledger.removals.request([gone], actor="test", reason="was wrong")
     assert judged(home, ledger).version == first
-    ledger.versions.record("other", parent=None, job_id=None, hash="other")
+    ledger.versions.record("other", parent=None, job_id=None)
     ledger.champions.set("other", expected=second, actor="test", reason="someone was faster")
     assert advance(Context(home, ledger), first, actor="test") is None
     ledger.champions.set(second, expected="other", actor="test", reason="it was wrong")
