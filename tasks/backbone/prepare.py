@@ -52,8 +52,8 @@ def prepare_backbone(
     """
     recipe = recipe or Recipe()
     distinct = _distinct(pairs)
-    key = folders.content_key(KIND, recipe.as_dict(), seed, distinct)
-    if folders.holds(out, key):
+    key = content_key(KIND, asdict(recipe), seed, distinct)
+    if holds(out, key):
         return out
     folders.refuse_taken(out)
     source = find_encoder(encoder)
