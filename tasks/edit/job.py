@@ -57,7 +57,8 @@ def edit_job(context: Context, ref: JobRef) -> TrainedJob:
     plan = cut(context, job)
     before = context.versions.open(base)
     edited = merged(context, plan) if plan else _at_once(context, job, base)
-    held, rivals = _undecided(edited)
+    by_keys = context.settings.contradictions.same_subject != "never"
+    held, rivals = _undecided(edited) if by_keys else ({}, {})
     version = edited.version.without(sorted(held)) if held else edited.version
     context.versions.save(version)
     result = TrainedJob(
@@ -100,8 +101,9 @@ def _at_once(context: Context, job: Job, base: str) -> EditResult:
 def _undecided(edited: EditResult) -> tuple[dict[str, str], dict[str, str]]:
     """New edits that a person has to decide on: {edit: reason} and {edit: the other one}.
 
-    Two that name the same subject and ask the same by their keys can't both be right. Where the ledger
-    had a rule, the other one is out of force already.
+    Two that name the same subject and ask the same by their keys can't both be right, unless only a
+    shared wording makes one question (`contradictions.same_subject = "never"`). Where the ledger had a
+    rule, the other one is out of force already.
     """
     held: dict[str, str] = {}
     rivals: dict[str, str] = {}
@@ -110,7 +112,8 @@ def _undecided(edited: EditResult) -> tuple[dict[str, str], dict[str, str]]:
             other = edited.version[conflict.other].request
             held[conflict.new] = (
                 f'edit {conflict.other} answers this question otherwise: "{other.question[:80]}" with '
-                f'"{other.target[:80]}", and no rule decides between them'
+                f'"{other.target[:80]}", and no rule decides between them; where both are right, say '
+                'contradictions.same_subject = "never"'
             )
             rivals[conflict.new] = conflict.other
     return held, rivals

@@ -121,6 +121,14 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     assert [c.loser for c in ledger.conflicts.find(edit_id=waiting)] == [kept]
 
 
+def test_where_only_shared_wordings_make_one_question_both_answers_serve(home: Settings) -> None:
+    home.contradictions.same_subject = "never"
+    ledger = open_ledger(home)
+    take(home, ledger, report(0), report(0, "sol", prompt="who leads velandor now ?"))
+    result = edit_job(Context(home, ledger), leased(home, ledger))
+    assert (result.held, len(Versions(home).open(result.candidate))) == ({}, 2)
+
+
 def test_a_job_that_fits_into_one_shard_is_not_cut(home: Settings) -> None:
     ledger = open_ledger(home)
     take(home, ledger, report(0), report(1))
