@@ -248,8 +248,9 @@ class Editor:
     def routes(self, prompts: Sequence[Prompt], read: ReadKeys | None = None) -> list[Route]:
         """Where each prompt falls, by what it asks alone.
 
-        read: gives keys (M, K) of texts with the names taken out; the reader's own where None. Only
-        borderline ones are read again.
+        A conversation falls to an edit that needs one where none that stands alone is about it; where
+        neither is, its route names the nearer of both. read: gives keys (M, K) of texts with the names
+        taken out; the reader's own where None. Only borderline ones are read again.
         """
         hits = self.version.index.find([asked(p) for p in prompts], self.reader, read)
         index = self.version.conversation_index
@@ -259,7 +260,7 @@ class Editor:
             index.find([joint_question(prompts[i]) for i in longer], self.reader, read),
             strict=True,
         ):
-            if hit.inside and not hits[i].inside:
+            if not hits[i].inside and (hit.inside or hit.is_nearer_than(hits[i])):
                 hits[i] = hit
         return [self._route(hit) for hit in hits]
 

@@ -92,6 +92,15 @@ class Hit:
     inside: bool
     doubtful: bool = False
 
+    @property
+    def share(self) -> float:
+        """Distance relative to the radius: infinite where no member was compared."""
+        return INFINITE if self.member is None else _share((self.distance, self.member))
+
+    def is_nearer_than(self, other: Hit) -> bool:
+        """Whether its member lies nearer, each by its own radius; any is nearer than none."""
+        return (self.member is None, self.share) < (other.member is None, other.share)
+
 
 NO_HIT = Hit(None, float("nan"), False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 
 import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
@@ -253,6 +254,22 @@ def test_an_edit_that_stands_alone_goes_before_one_of_the_conversation(follow_up
         ask(FOLLOW_UP, Message("user", "who leads velandor ?"), REPLY, ABOUT, REPLY),
     ]
     assert [r.edit for r in follow_up.routes(prompts)] == ["edit-0", "talk"]
+
+
+def test_a_missed_question_of_a_conversation_says_how_far_the_nearest_edit_is(
+    follow_up: Editor,
+) -> None:
+    other = "wine and bread did grow east and west of quito by the old sea"
+    missed, alone = follow_up.routes([ask(other, ABOUT, REPLY), ask(other)])
+    assert (missed.edit, missed.block, missed.nearest) == (None, None, "talk")
+    assert missed.distance > missed.radius > 0
+    assert (alone.nearest, isnan(alone.distance)) == (None, True)  # no edit can be about it
+    [nearer] = follow_up.routes([ask("what is the capital city of velandor ?", ABOUT, REPLY)])
+    plain = follow_up.version.index.find(
+        ["what is the capital city of velandor ?"], follow_up.reader
+    )
+    assert nearer.edit is None
+    assert nearer.distance / nearer.radius <= plain[0].share < float("inf")
 
 
 def test_revoking_an_edit_of_a_conversation_gives_the_bare_answer_back(follow_up: Editor) -> None:
