@@ -43,6 +43,14 @@ class Edits:
             raise unknown_edit(edit_id)
         return edits[0]
 
+    def full_ids(self, edit_ids: Iterable[str]) -> list[str]:
+        """The whole ids of edits that are named by them or by prefixes that fit one edit.
+
+        Raises UnknownId for a prefix that fits none or several.
+        """
+        with self._store.read() as con:
+            return list(dict.fromkeys(full_id(con, edit_id) for edit_id in edit_ids))
+
     def active(self) -> list[EditRecord]:
         """What the champion answers differently from the backbone."""
         return self.find(state=states.ACTIVE)

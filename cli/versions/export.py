@@ -26,7 +26,8 @@ def peft(
     version: Annotated[str, typer.Argument(help="champion, previous, candidate, or an id.")],
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     edit: Annotated[
-        list[str] | None, typer.Option(help="Only this edit; again for more. None: all.")
+        list[str] | None,
+        typer.Option(help="Only this edit, by its id or its beginning; again for more. None: all."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -40,13 +41,20 @@ def peft(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         chosen = resolve(ledger, version)
+        edits = ledger.edits.full_ids(edit or ())
     if chosen == BASE:
         raise UsageProblem("base has no blocks. Give champion, previous, candidate, or an id.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageProblem(f"{folder} is there already. Give a new folder.")
     versions = Versions(here.settings)
     opened = versions.open(chosen)
-    wanted = edit or list(opened.edits)
+    missing = [edit_id for edit_id in edits if edit_id not in opened]
+    if missing:
+        raise UsageProblem(
+            f"edit {missing[0]} is not in version {opened.id[:12]}. `melo edits show {missing[0][:12]}` "
+            "says which one has it."
+        )
+    wanted = edits or list(opened.edits)
     quiet = as_json or not sys.stderr.isatty()
     export_version(
         versions.backbone, opened, folder, track(wanted, "exporting", transient=True, disable=quiet)

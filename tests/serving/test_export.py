@@ -23,12 +23,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from config import Settings
-from execution.context import open_ledger
+from execution.context import Context, open_ledger
 from execution.versions import Versions
 from melo_engine.blocks import gather
 from melo_engine.projection import KeyProjection
 from melo_engine.runtime import Pass
-from tests.conftest import Melo
+from tasks.edit.requests import request_of
+from tasks.ingest import ingest_rows
+from tests.conftest import Melo, report
 from tests.serving.support import EDITED, SECOND, UNEDITED, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "vllm.md"
@@ -101,6 +103,27 @@ def test_what_can_not_be_exported_is_said(
         code, _, said = melo("export", "peft", *arguments)
         assert code == 2
         assert len(said.strip().splitlines()) == 1
+
+
+def test_an_edit_is_named_by_its_ids_beginning_as_in_other_commands(
+    two_versions: Settings, tmp_path: Path, melo_in: Callable[[Path], Melo]
+) -> None:
+    with open_ledger(two_versions) as ledger:
+        context = Context(two_versions, ledger)
+        ingest_rows(context, [report(3), report(4)], source="desk")
+        edit, other = ledger.edits.find()
+        editor = context.versions.editor(ledger.versions.all()[-1].id)
+        version = editor.edit([request_of(edit)]).version
+        context.versions.save(version)
+        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+    melo = melo_in(two_versions.home)
+    export = ("export", "peft", version.id[:12], str(tmp_path / "one"), "--edit")
+    code, _, said = melo(*export, other.id[:12])
+    assert (code, f"edit {other.id} is not in version" in said) == (2, True)
+    assert not (tmp_path / "one").exists()
+    assert melo.json(*export, edit.id[:8], "--edit", edit.id)["adapters"] == 1
+    [adapter] = json.loads((tmp_path / "one" / "index.json").read_text())["adapters"]
+    assert adapter["edit"] == edit.id
 
 
 class Upstream:
