@@ -6,6 +6,7 @@ client ──► Limits (size, time) ──► routes ──► Needs (key, scop
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +33,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"model": ErrorBody, "description": "The request came too slowly."},
     409: {"model": ErrorBody, "description": "The version can't be served."},
     413: {"model": ErrorBody, "description": "The body is too large."},
+    415: {"model": ErrorBody, "description": "A page in a browser does not say that it is JSON."},
     429: {"model": ErrorBody, "description": "Too much waits, or the key's rate is spent."},
     503: {"model": ErrorBody, "description": "Not ready yet."},
     504: {"model": ErrorBody, "description": "The answer would have come too late."},
@@ -76,15 +78,14 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     """400 as OpenAI has it. Says which field and what is allowed, never what was sent."""
     assert isinstance(error, RequestValidationError)
+    if isinstance(error.__cause__, ValueError):
+        return refusal(_no_json(error.__cause__))
     first = error.errors()[0]
     # The names of fields only: a union's branches have names of their own, a sender's may be anything.
     parts = [str(p) for p in first["loc"][1:] if str(p).isidentifier() or isinstance(p, int)]
     where = ".".join(parts)[:200]
     shown = where.encode("utf-8", "replace").decode()
-    what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        what = "is not served here; leave it out"
-    message = f"{shown or 'body'}: {what}."
+    message = f"{shown or 'body'}: {_problem(first)}."
     return refusal(
         RequestRefused(
             400, "invalid_request", message.encode("utf-8", "replace").decode(), param=shown
@@ -92,8 +93,33 @@ async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _problem(error: dict[str, Any]) -> str:
+    """What is wrong with a field, in the words of its rule."""
+    if error["type"] == "extra_forbidden":
+        return "is not served here; leave it out"
+    if error["type"] == "too_long" and error["ctx"].get("actual_length"):
+        return f"at most {error['ctx']['max_length']}, got {error['ctx']['actual_length']}"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _no_json(error: Exception) -> RequestRefused:
+    """What is said of a body that can't be read, and where it ends to be JSON."""
+    why = "it can't be read"
+    if isinstance(error, json.JSONDecodeError):
+        why = f"{error.msg} at line {error.lineno}, column {error.colno}"
+    elif isinstance(error, UnicodeDecodeError):
+        why = f"byte {error.start + 1} is no {error.encoding.upper()}"
+    elif isinstance(error, RecursionError):
+        why = "it is nested too deeply"
+    elif isinstance(error, ValueError):
+        why = "a number has too many digits"
+    return RequestRefused(400, "not_json", f"the body is no JSON: {why}.")
+
+
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ValueError | RecursionError):  # met where the body was read
+        return refusal(_no_json(error.__cause__))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     refused = RequestRefused(error.status_code, code, str(error.detail))
     return JSONResponse(error_body(refused), error.status_code, error.headers)

@@ -35,16 +35,22 @@ ShortText = Annotated[str, Field(max_length=LONGEST_FIELD), AfterValidator(worde
 
 
 class Body(BaseModel):
-    """A field that isn't known is an error."""
+    """A field that isn't known is an error; one that is null is one that isn't there."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {name: value for name, value in body.items() if value is not None}
 
 
 class ClientBody(Body):
     """The body of a client that was written for another server.
 
     silent: fields that change no answer, whatever they hold. neutral: values that change none.
-    A field that is null is a field that isn't there.
     """
 
     silent: ClassVar[frozenset[str]] = frozenset()
@@ -66,4 +72,4 @@ class ClientBody(Body):
     def _is_ineffective(cls, name: str, value: Any) -> bool:
         if name in cls.model_fields:
             return False
-        return value is None or name in cls.silent or value in cls.neutral.get(name, ())
+        return name in cls.silent or value in cls.neutral.get(name, ())

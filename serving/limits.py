@@ -1,6 +1,7 @@
 """What keeps one client from taking the service from the others.
 
 size    a body over the limit: 413, before it is read
+type    a body is JSON whatever its client calls it; of a page in a browser that says so only, else 415
 time    a client that sends too slowly: 408; that reads too slowly: its connection is closed
 name    each answer bears the id of its request, the client's own where it sent one
 rate    more requests a minute than a key may have: 429, with when to come back
@@ -9,6 +10,7 @@ rate    more requests a minute than a key may have: 429, with when to come back
 from __future__ import annotations
 
 import asyncio
+import email.message
 import logging
 import math
 import re
@@ -81,6 +83,8 @@ class RequestLimits:
 
         try:
             body = await self._body(scope, receive)
+            if body:
+                scope = _read_as_json(scope)
             await self.app(scope, _replay(body, receive), patient_send)
         except RequestRefused as refused:
             await refusal(refused)(scope, receive, patient_send)
@@ -132,6 +136,30 @@ class RequestLimits:
         return RequestRefused(
             413, "too_large", f"the body is larger than {most:,} bytes; send less."
         )
+
+
+def _read_as_json(scope: Any) -> Any:
+    """The scope with JSON as the type of its body, which `curl -d` calls a form and others nothing.
+
+    Pages of other origins may send any other type without being asked first (CORS): theirs must say
+    JSON, so that no page reports or asks where no key is needed. Raises RequestRefused (415).
+    """
+    headers = dict(scope["headers"])
+    sent = email.message.Message()
+    sent["content-type"] = headers.get(b"content-type", b"text/plain").decode("latin-1")
+    subtype = sent.get_content_subtype()
+    if sent.get_content_maintype() == "application" and (
+        subtype == "json" or subtype.endswith("+json")
+    ):
+        return scope
+    if b"origin" in headers:
+        raise RequestRefused(
+            415,
+            "not_json",
+            "a page in a browser must send its body with the header Content-Type: application/json.",
+        )
+    others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*others, (b"content-type", b"application/json")]}
 
 
 def _request_id(scope: Any) -> list[tuple[bytes, bytes]]:

@@ -72,6 +72,11 @@ TextOrMessages = Annotated[
     Annotated[Text, Tag("one-text")] | Annotated[Messages, Tag("one-conversation")],
     by_shape("give a text or messages"),
 ]
+Stops = Annotated[
+    Annotated[Stop, Tag("one-text")]
+    | Annotated[list[Stop], Field(max_length=4), Tag("several-texts")],
+    by_shape("give a text or up to four"),
+]
 SILENT = frozenset(
     "metadata parallel_tool_calls prediction priority prompt_cache_key prompt_cache_options "
     "prompt_cache_retention request_id safety_identifier service_tier store user".split()
@@ -131,7 +136,7 @@ class GenerationRequest(ClientBody):
         default=None, description="go on to the full length, as load tests of vLLM ask for"
     )
     n: int | None = Field(default=None, ge=1, le=MOST_ROWS)
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    stop: Stops | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -188,7 +188,10 @@ def test_a_name_that_is_no_version_is_refused(server: Running, name: str) -> Non
         ({"prompt": "who " * 600}, "tokens"),
         ({"prompt": "x" * 1_000_001}, "1000000"),
         ({"prompt": "who", "suffix": "?"}, "suffix"),
-        ({"prompt": "who", "stop": ["a"] * 5}, "stop"),
+        ({"prompt": "who", "stop": ["a"] * 5}, "stop: at most 4, got 5."),
+        ({"prompt": "who", "stop": [1]}, "stop: give a text or up to four."),
+        ({"prompt": ["who"] * 65}, "prompt: at most 64, got 65."),
+        ({"prompt": None}, "prompt: Field required."),
     ],
 )
 def test_what_is_not_served_is_refused_by_name(
@@ -223,3 +226,58 @@ def test_a_body_that_is_no_question_is_refused(server: Running, raw: bytes) -> N
         )
     assert got.status_code == 400
     assert set(got.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        (b'{"prompt": "who",\n }', "at line 2, column 2"),
+        (b"prompt=who", "at line 1, column 1"),
+        (b"{}{}", "Extra data at line 1, column 3"),
+        (b'{"prompt": "\xe9"}', "byte 13 is no UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"seed": 1' + b"0" * 5000 + b"}", "too many digits"),
+    ],
+)
+def test_a_body_that_is_no_json_is_told_so_and_where(
+    server: Running, raw: bytes, where: str
+) -> None:
+    with server.client() as client:
+        got = client.post("/v1/chat/completions", content=raw)
+    assert got.status_code == 400
+    error = got.json()["error"]
+    assert (error["code"], error["param"]) == ("not_json", None)
+    assert error["message"].startswith("the body is no JSON: ")
+    assert where in error["message"]
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain", "x"])
+def test_a_body_is_read_as_json_whatever_it_is_called(server: Running, kind: str | None) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    body = json.dumps({"prompt": EDITED[0]}).encode()
+    with server.client() as client:
+        got = client.post("/v1/completions", content=body, headers=headers)
+        assert got.json()["choices"][0]["text"] == ANSWERS[EDITED[0]]
+        # Another origin's page may send these without asking first.
+        foreign = {**headers, "origin": "https://elsewhere.example"}
+        refused = client.post("/v1/completions", content=body, headers=foreign)
+        plain = {"origin": "null", "content-type": "application/json; charset=utf-8"}
+        assert client.post("/v1/completions", content=body, headers=plain).status_code == 200
+    assert (refused.status_code, refused.json()["error"]["code"]) == (415, "not_json")
+    assert "Content-Type: application/json" in refused.json()["error"]["message"]
+
+
+def test_a_field_that_is_null_is_one_that_is_not_there(server: Running) -> None:
+    fields = ("model", "temperature", "n", "stop", "stream", "melo_explain", "max_tokens", "user")
+    nulls = dict.fromkeys(fields)
+    assert server.ask(EDITED[0], **nulls)["choices"] == server.ask(EDITED[0])["choices"]
+    with server.client() as client:
+        options = {"prompt": EDITED[0], "stream": True, "stream_options": {"include_usage": None}}
+        assert client.post("/v1/completions", json=options).status_code == 200
+        route = {"model": None, "input": EDITED[0], "messages": None}
+        assert client.post("/v1/route", json=route).json()["data"][0]["edit"]
+        message = {"role": "user", "content": EDITED[0], "name": None}
+        chat = {"model": None, "messages": [message]}
+        assert client.post("/v1/chat/completions", json=chat).status_code == 200
+        report = {"prompt": EDITED[0], "index": None, "rephrases": None, "comment": None}
+        assert client.post("/feedback", json=report).status_code == 201
