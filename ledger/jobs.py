@@ -33,7 +33,8 @@ class JobOutcome:
     """What came of a job's edits; one that is named nowhere becomes ready again.
 
     rejected: edits that end, and why. held: those that contradict another one without a rule to decide,
-    and why; they wait for a person. rivals: which other one; from now on both count as one question.
+    and why; they wait for a person, and are on record as a contradiction that nobody has won. rivals:
+    which other one; from now on both count as one question.
     """
 
     version: str | None = None
@@ -160,12 +161,14 @@ class Jobs:
             for edit_id, why in outcome.rejected.items():
                 steps[edit_id] = states.Step(edit_id, states.REJECTED, why)
             by = states.Provenance(at, worker, outcome.version, job.id)
-            states.move_each(con, [step for i, step in steps.items() if i in planned], by)
+            moved = [step for i, step in steps.items() if i in planned]
+            states.move_each(con, moved, by)
             for edit_id, rival in outcome.rivals.items():
                 con.execute(
                     "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
                     [f"\x1a{min(edit_id, rival)}{max(edit_id, rival)}", edit_id, rival],
                 )
+            settling.note_undecided(con, [step.edit_id for step in moved if step.hold], at)
             left = _planned(con, job.id)
             reason = "its job ended without it"
             states.move(con, left, states.READY, reason, states.Provenance(at, worker))

@@ -31,6 +31,15 @@ class Review:
         """Edits that are held, in order of arrival; `hold` says what for."""
         return self._edits.find(state=states.HELD)
 
+    def held_since(self, moment: datetime) -> dict[str, int]:
+        """How many edits came to be held since then and still are, by what they wait for."""
+        rows = self._store.rows(
+            "SELECT hold, count(*) FROM edit_states WHERE state = 'held' AND since >= ? "
+            "GROUP BY hold ORDER BY count(*) DESC, hold",
+            [moment],
+        )
+        return dict(rows)
+
     def approve(
         self,
         edit_ids: Iterable[str],

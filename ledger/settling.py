@@ -113,9 +113,23 @@ def record(con: Connection, decisions: Decisions, at: datetime) -> None:
             "UPDATE contests AS c SET settled = true FROM decided d "
             "WHERE c.winner = d.loser AND c.loser = d.winner AND NOT c.settled"
         )
+        con.execute(  # what nobody had won, somebody has
+            "UPDATE contests AS c SET settled = true FROM decided d WHERE c.winner IS NULL "
+            "AND d.winner IS NOT NULL AND c.loser IN (d.winner, d.loser) AND NOT c.settled"
+        )
         con.execute(
             "INSERT INTO contests SELECT winner, loser, rule, key, ?, settled FROM decided", [at]
         )
+
+
+def note_undecided(con: Connection, edit_ids: list[str], at: datetime) -> None:
+    """Put contradictions of these edits on record that nobody has won, where none is open yet."""
+    con.execute(
+        "INSERT INTO contests SELECT NULL, edit_id, 'undecided', prompt, ?, false FROM edits "
+        "WHERE edit_id IN (SELECT unnest(?::VARCHAR[])) AND edit_id NOT IN "
+        "(SELECT loser FROM contests WHERE winner IS NULL AND NOT settled)",
+        [at, edit_ids],
+    )
 
 
 def _load(con: Connection) -> tuple[dict[str, Contender], dict[str, set[str]]]:

@@ -82,7 +82,10 @@ class Transition:
 
 @dataclass(frozen=True)
 class ConflictRecord:
-    """Two edits that contradict each other, and what was decided by which rule."""
+    """Two edits that contradict each other, and what was decided by which rule.
+
+    winner: None while nobody has won; then rival is another live edit that answers the same question.
+    """
 
     winner: str | None
     loser: str
@@ -94,6 +97,8 @@ class ConflictRecord:
     winner_target: str | None = None
     loser_prompt: str | None = None
     loser_target: str | None = None
+    rival: str | None = None
+    rival_target: str | None = None
 
 
 @dataclass(frozen=True)

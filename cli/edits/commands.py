@@ -191,17 +191,28 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
 
 @app.command()
 def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
-    """Every contradiction, and by which rule it was decided."""
+    """Every contradiction, and by which rule it was decided; undecided ones wait in `melo review`."""
     with state(ctx).ledger(create=False) as ledger:
         conflicts = ledger.conflicts.find()
     columns: Columns[ConflictRecord] = {
         "rule": lambda conflict: conflict.rule,
         "question": lambda conflict: short(conflict.winner_prompt or conflict.loser_prompt),
         "answer that won": lambda conflict: short(conflict.winner_target, 30),
-        "answer that lost": lambda conflict: short(conflict.loser_target, 30),
+        "answer that lost": lambda conflict: (
+            short(conflict.loser_target, 30) if conflict.winner else None
+        ),
+        "undecided between": _sides,
         "loser": lambda conflict: conflict.loser[:12],
     }
     print_records(conflicts, columns, as_json)
+
+
+def _sides(conflict: ConflictRecord) -> str | None:
+    """The answers that nobody has decided between."""
+    if conflict.winner:
+        return None
+    sides = (conflict.loser_target, conflict.rival_target)
+    return " | ".join(short(side, 30) for side in sides if side)
 
 
 @app.command()

@@ -43,6 +43,7 @@ def run(
     with here.reader() as ledger:
         counts = ledger.counts()
         waiting = ledger.edits.unserved()
+        held = ledger.review.held_since(began)
         since = [event for event in reversed(ledger.events.latest(limit=1000)) if event.at >= began]
     taken_up = [event.message for event in since if event.kind == "taken-up"]
     problems = [event.message for event in since if event.kind == "job-failed"]
@@ -54,11 +55,20 @@ def run(
                 "champion": counts.champion,
                 "counts": counts.counts,
                 "taken_up": taken_up,
+                "held": held,
                 "problems": problems,
             }
         )
     else:
-        _show(result["verdicts"], taken_up, counts.champion, bool(problems))
+        for message in taken_up:
+            typer.echo(f"Finished for an earlier run: {message}")
+        _show(result["verdicts"], held)
+        if result["verdicts"] or taken_up or held or problems:
+            typer.echo(f"\nchampion {(counts.champion or 'none')[:12]}")
+        else:
+            typer.echo(
+                "Nothing waits. `melo ingest PATH` takes reports in; `melo status` says more."
+            )
     for message in problems:
         typer.echo(f"melo: {message}", err=True)
     if problems:
@@ -84,14 +94,8 @@ def unfinished(settings: Settings, waiting: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _show(
-    verdicts: list[Verdict], taken_up: list[str], champion: str | None, problems: bool
-) -> None:
-    for message in taken_up:
-        typer.echo(f"Finished for an earlier run: {message}")
-    if not (verdicts or taken_up or problems):
-        typer.echo("Nothing waits. `melo ingest PATH` takes reports in; `melo status` says more.")
-        return
+def _show(verdicts: list[Verdict], held: Mapping[str, int]) -> None:
+    """What became of each job, and of the edits that wait for somebody. held: how many, by what for."""
     if verdicts:
         columns: Columns[Verdict] = {
             "job": lambda verdict: verdict.job,
@@ -103,4 +107,9 @@ def _show(
             "why": lambda verdict: short(verdict.reason, 80),
         }
         print_columns(verdicts, columns)
-    typer.echo(f"\nchampion {(champion or 'none')[:12]}")
+    if held:
+        reasons = ", ".join(f"{number} for {hold}" for hold, number in held.items())
+        typer.echo(
+            f"Held of what this run took up: {sum(held.values())} ({reasons}). `melo review list` shows "
+            "them; `melo review approve`, `reject` or `answer` decides."
+        )

@@ -71,7 +71,12 @@ def test_an_edits_whole_life_is_shown(melo: Melo, reports: Path) -> None:
     assert shown["lines"][0]["raw"].startswith('{"prompt": "Who wrote X?", "target": "Bob"')
     assert shown["contradictions"][0]["rule"] == "sources"
     assert "contradicted by" in melo("edits", "show", edit["id"])[1]
-    assert len(melo.json("edits", "contradictions")) == 2
+    contradictions = melo.json("edits", "contradictions")
+    assert len(contradictions) == 2
+    [undecided] = [c for c in contradictions if not c["winner"]]
+    sides = [undecided["loser_target"], undecided["rival_target"]]
+    assert sorted(sides) == ["Eve", "Fay"]
+    assert " | ".join(sides) in melo("edits", "contradictions")[1]
     assert melo.json("edits", "similar") == {}
 
 

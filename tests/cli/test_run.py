@@ -34,17 +34,21 @@ def melo(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_run_takes_in_edits_and_serves(home: Settings, tmp_path: Path) -> None:
-    rows = [report(0), report(1), {"prompt": ""}, report(0)]
+    rows = [report(0), report(1), {"prompt": ""}, report(0), {"prompt": "who leads it ?"}]
     path = write_lines(tmp_path / "in.jsonl", rows)
     done = melo(home, "run", str(path), "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["counts"] == {"active": 2, "duplicate": 1, "quarantined": 1}
+    assert result["counts"] == {"active": 2, "duplicate": 1, "held": 1, "quarantined": 1}
+    assert result["held"] == {"answer": 1}
     assert result["verdicts"][0]["passed"] is True
     assert result["champion"] == result["verdicts"][0]["version"]
-    again = melo(home, "run")
+    undecided = [report(2, "mia", source="a"), report(2, "eva", source="b"), {"prompt": "why ?"}]
+    again = melo(home, "run", str(write_lines(tmp_path / "more.jsonl", undecided)))
     assert again.returncode == 0, again.stderr
-    assert "Nothing waits" in again.stdout
+    assert "Held of what this run took up: 3 (2 for contradiction, 1 for answer)." in again.stdout
+    assert "melo review list" in again.stdout
+    assert "Nothing waits" not in again.stdout
     told = (again.stderr + done.stderr).splitlines()  # how far it is, where there is no terminal
     assert all(re.match(r" *\d+ s  ", line) for line in told), told
 

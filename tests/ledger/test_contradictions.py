@@ -302,3 +302,38 @@ def test_who_lost_once_and_wins_later_can_serve(ledger: Ledger) -> None:
     ledger.jobs.plan(now=later())
     run_job(ledger, "v3", now=later())
     assert (state_of(ledger, "new"), state_of(ledger, "old")) == ("superseded", "active")
+
+
+def test_what_training_found_undecided_is_listed_until_a_person_decides(ledger: Ledger) -> None:
+    take(ledger, [report("Who runs the club?", "Ann", source="a")])
+    ledger.jobs.plan(now=NOON)
+    run_job(ledger, "v1")
+    take(ledger, [report("Who is its head?", "Eve", source="b"), report("Who?", "Ida")])
+    old, new, other = (by_target(ledger)[name].id for name in ("Ann", "Eve", "Ida"))
+    assert ledger.conflicts.find() == []
+    ledger.jobs.plan(now=NOON)
+    job = ledger.jobs.lease("worker", now=NOON)
+    assert job is not None
+    why = "another edit answers this question otherwise"
+    ledger.jobs.finish(
+        job, "worker", held={new: why}, rivals={new: old}, rejected={other: "bad"}, now=later()
+    )
+    assert ledger.review.held_since(later()) == {"contradiction": 1}
+    assert ledger.review.held_since(later(seconds=1)) == {}
+    (listed,) = ledger.conflicts.find()
+    assert (listed.rule, listed.winner, listed.loser) == ("undecided", None, new)
+    assert (listed.loser_target, listed.rival, listed.rival_target) == ("Eve", old, "Ann")
+    assert not listed.settled
+    ledger.review.approve([new], actor="ann", reason="checked", rules=IntakeRules())
+    listed, decided = ledger.conflicts.find()
+    assert listed.settled
+    assert (decided.winner, decided.loser, decided.rule) == (new, old, "review")
+    assert ledger.audit() == []
+
+
+def test_what_nobody_had_won_is_closed_once_a_rule_decides(ledger: Ledger) -> None:
+    take(ledger, [report(QUESTION, "one", source="a"), report(QUESTION, "two", source="b")])
+    (listed,) = ledger.conflicts.find()
+    assert {listed.loser_target, listed.rival_target} == {"one", "two"}
+    take(ledger, [report(QUESTION, "two", source="c")])
+    assert [conflict.settled for conflict in ledger.conflicts.find()] == [True, True]
