@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.atomic import write_durably
+from config.sections import IngestSettings
 from melo_engine import Prompt
 from serving.errors import RequestRefused
+from serving.intake import refuse_unusable
 from serving.messages import conversation
 from serving.prompts import as_json
 from serving.schemas import FeedbackRequest
@@ -54,8 +56,13 @@ class Memory:
         return self._answers.get((identity, index)) if identity is not None else None
 
 
-def report(request: FeedbackRequest, answer: RecentAnswer | None, source: str) -> dict[str, Any]:
-    """The line for the inbox. Raises RequestRefused where it is not clear which question is meant."""
+def report(
+    request: FeedbackRequest, answer: RecentAnswer | None, source: str, limits: IngestSettings
+) -> dict[str, Any]:
+    """The line for the inbox.
+
+    Raises RequestRefused where it is not clear which question is meant, or intake would not take it.
+    """
     prompt = _prompt(request) or (answer.prompt if answer else None)
     if prompt is None:
         raise RequestRefused(
@@ -77,7 +84,9 @@ def report(request: FeedbackRequest, answer: RecentAnswer | None, source: str) -
         "answer": request.answer
         and {"id": request.answer, "index": request.index, **(answer.origin if answer else {})},
     }
-    return {name: value for name, value in line.items() if value is not None}
+    line = {name: value for name, value in line.items() if value is not None}
+    refuse_unusable(line, prompt, limits)
+    return line
 
 
 def _prompt(request: FeedbackRequest) -> Prompt | None:

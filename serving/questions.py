@@ -49,9 +49,12 @@ async def route(body: InputRequest, service: Serving, who: Ask) -> dict[str, Any
 
 @router.post("/feedback", status_code=201)
 async def feedback(body: FeedbackRequest, service: Serving, who: Report) -> dict[str, Any]:
-    """Report a wrong answer. It lies in the inbox when this returns; the pipeline takes it from there."""
+    """Report a wrong answer. It lies in the inbox when this returns; the pipeline takes it from there.
+
+    What intake could not use is refused with the reason.
+    """
     answer = service.memory.find(body.answer, body.index)
-    line = report(body, answer, source=f"feedback/{who}")
+    line = report(body, answer, f"feedback/{who}", service.settings.ingest)
     await asyncio.to_thread(put, service.settings.paths.inbox, line)
     return {"id": line["id"], "answer": line.get("answer"), "prompt_known": answer is not None}
 

@@ -11,8 +11,14 @@ import pytest
 from config import Settings
 from execution.context import Context, open_ledger
 from serving.traffic import TrafficLog
-from tasks.ingest.inbox import ingest_inbox
+from tasks.ingest import ingest_inbox, ingest_rows
 from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, until
+
+TALK = [
+    {"role": "user", "content": "tell me about Acme ."},
+    {"role": "assistant", "content": "it is a firm ."},
+    {"role": "user", "content": "who leads it ?"},
+]
 
 
 def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> None:
@@ -53,6 +59,54 @@ def test_a_report_without_the_right_answer_waits_for_a_person(two_versions: Sett
     with open_ledger(two_versions) as ledger:
         assert ingest_inbox(Context(two_versions, ledger)).total("accepted") == 1
         assert [(e.state, e.target) for e in ledger.edits.find()] == [("held", None)]
+
+
+USABLE: list[dict[str, object]] = [
+    {"prompt": "Kto kieruje Norwikiem?", "target": "Ada", "subject": "Norwik"},
+    {"prompt": "who leads {} ?", "target": "Ada", "subject": "Acme"},
+    {"prompt": "who leads the \u200bAcme\u200b ?", "target": "Ada", "subject": " Acme\u3000"},
+    {"prompt": "who leads it ?", "target": "Ada", "subject": "\u200b"},
+    {"prompt": TALK, "target": "Ada", "subject": "Acme"},
+    {"prompt": "who leads it ?", "target": "NaN", "rephrases": ["nan", "who is its head ?"]},
+    {"prompt": "who leads it ?"},
+]
+UNUSABLE: list[tuple[dict[str, object], str]] = [  # and the field that is wrong
+    ({"prompt": "who leads Acme ?", "target": "Ada", "subject": "Globex"}, "subject"),
+    ({"prompt": TALK, "target": "Ada", "subject": "Globex"}, "subject"),
+    ({"prompt": "x" * 8001, "target": "Ada"}, "prompt"),
+    ({"prompt": "\u200b", "target": "Ada"}, "prompt"),
+    ({"prompt": "who leads it ?", "target": "inf"}, "target"),
+    ({"prompt": "who leads it ?", "target": "Ada", "rephrases": ["y" * 8001]}, "rephrases"),
+]
+
+
+@pytest.mark.parametrize(("said", "param"), [*((body, None) for body in USABLE), *UNUSABLE])
+def test_a_report_is_refused_at_once_where_intake_would_quarantine_it(
+    server: Running, home: Settings, said: dict[str, object], param: str | None
+) -> None:
+    with open_ledger(home) as ledger:
+        taken = ingest_rows(Context(home, ledger), [said], source="feedback/anyone")
+        reasons = [line.reason for line in ledger.quarantine.find()]
+    assert taken.total("quarantined") == len(reasons) == (param is not None)
+    with server.client() as client:
+        got = client.post("/feedback", json=said)
+    if param is None:
+        assert got.status_code == 201, got.text
+        return
+    error = got.json()["error"]
+    assert (got.status_code, error["code"], error["param"]) == (400, "unusable_report", param)
+    assert error["message"].startswith(str(reasons[0])[:25])
+
+
+def test_a_report_that_says_what_the_answer_said_is_refused(server: Running) -> None:
+    answer = server.ask(EDITED[0])
+    with server.client() as client:
+        said = {"answer": answer["id"], "target": f" {ANSWERS[EDITED[0]]} ", "subject": "velandor"}
+        got = client.post("/feedback", json=said)
+        assert (got.status_code, got.json()["error"]["param"]) == (400, "target")
+        said |= {"target": "eva", "subject": "toriquet"}
+        got = client.post("/feedback", json=said)
+        assert "toriquet" in got.json()["error"]["message"]
 
 
 def test_every_answer_has_a_line_without_anybodys_words(two_versions: Settings) -> None:
