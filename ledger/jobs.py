@@ -168,7 +168,7 @@ class Jobs:
                     "INSERT INTO questions SELECT md5_number(?), unnest([?, ?])",
                     [f"\x1a{min(edit_id, rival)}{max(edit_id, rival)}", edit_id, rival],
                 )
-            settling.note_undecided(con, [step.edit_id for step in moved if step.hold], at)
+            settling.note_undecided(con, [step.edit for step in moved if step.hold], at)
             left = _planned(con, job.id)
             reason = "its job ended without it"
             states.move(con, left, states.READY, reason, states.Provenance(at, worker))
