@@ -38,6 +38,8 @@ IDENTITIES = "identities"  # the table of edits whose hash was made by an older 
 _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "valid_to")
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
+_NAME_FIELDS = ("subject", "source", "id")  # a whole number is a name too
+_LISTS_OF_NAMES = ("aliases", "supersedes")
 
 
 def stage(
@@ -135,11 +137,11 @@ def stage(
                    CASE WHEN k_prompt = 'ARRAY' THEN t_prompt END AS messages,
                    CASE WHEN k_prompt = 'ARRAY' THEN clean(substr(last_asked, 2), tidy)
                         ELSE clean(t_prompt, tidy) END AS prompt,
-                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _TEXT_FIELDS[1:])},
-                   {", ".join(f"clean(t_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
+                   {", ".join(f"{_text_of(n)} AS {n}" for n in _TEXT_FIELDS[1:])},
+                   {", ".join(f"answer(t_{n}, k_{n}, tidy) AS {n}" for n in _ANSWER_FIELDS)},
                    {", ".join(f"cleaned(t_{n}, k_{n}, tidy) AS {n}" for n in _LIST_FIELDS)},
                    {around} AS around, {calm} AS calm,
-                   coalesce(t_urgent IN ('true', '1', 'yes'), false) AS urgent,
+                   coalesce(lower(t_urgent) IN ('true', '1', 'yes'), false) AS urgent,
                    {_first_wrong_type()} AS wrong_type
             FROM picked),
         worded AS (
@@ -270,21 +272,49 @@ def _register_templates(con: Connection, templates: tuple[RelationTemplates, ...
     )
 
 
+def _text_of(name: str) -> str:
+    """SQL of a field's text; of a name that is a whole number, its digits."""
+    text = f"clean(t_{name}, tidy)"
+    if name not in _NAME_FIELDS:
+        return text
+    return f"CASE WHEN is_name(t_{name}, k_{name}) THEN digits(t_{name}) ELSE {text} END"
+
+
 def _first_wrong_type() -> str:
-    """SQL that names the first field whose JSON type does not fit."""
+    """SQL that names the first field whose JSON type does not fit, what it is and what is allowed."""
+
+    def refused(name: str, allowed: str) -> str:
+        return f"'{name} must be {allowed}; it is ' || kind_in_words(k_{name}, t_{name})"
+
     cases = [
-        "WHEN k_prompt NOT IN ('VARCHAR', 'ARRAY') THEN 'prompt must be a string or a list of messages'",
+        "WHEN k_prompt NOT IN ('VARCHAR', 'ARRAY') THEN "
+        + refused("prompt", "a string or a list of messages"),
         "WHEN k_prompt = 'ARRAY' AND starts_with(last_asked, '!') THEN substr(last_asked, 2)",
     ]
-    cases += [f"WHEN k_{n} <> 'VARCHAR' THEN '{n} must be a string'" for n in _TEXT_FIELDS[1:]]
+    for name in _TEXT_FIELDS[1:]:
+        if name in _NAME_FIELDS:
+            cases.append(
+                f"WHEN k_{name} <> 'VARCHAR' AND NOT is_name(t_{name}, k_{name}) THEN "
+                + refused(name, "a string or a whole number")
+            )
+        else:
+            cases.append(f"WHEN k_{name} <> 'VARCHAR' THEN " + refused(name, "a string"))
     cases += [
-        f"WHEN k_{n} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'DOUBLE') "
-        f"THEN '{n} must be a string or a number'"
-        for n in _ANSWER_FIELDS
+        f"WHEN k_{name} IN ('ARRAY', 'OBJECT') THEN "
+        + refused(name, "a string, a number, true or false")
+        for name in _ANSWER_FIELDS
     ]
-    cases += [
-        f"WHEN NOT only_texts(t_{n}, k_{n}) THEN '{n} must be a list of strings'"
-        for n in _LIST_FIELDS
-    ]
-    cases.append("WHEN k_locality <> 'ARRAY' THEN 'locality must be a list of {prompt, answer}'")
+    for name in _LIST_FIELDS:
+        check, allowed = (
+            ("only_names", "a list of strings or whole numbers")
+            if name in _LISTS_OF_NAMES
+            else ("only_texts", "a list of strings")
+        )
+        cases.append(
+            f"WHEN NOT {check}(t_{name}, k_{name}) THEN "
+            f"'{name} must be {allowed}; it is ' || list_in_words(t_{name}, k_{name})"
+        )
+    cases.append(
+        "WHEN k_locality <> 'ARRAY' THEN " + refused("locality", "a list of {prompt, answer}")
+    )
     return f"CASE {' '.join(cases)} END"

@@ -6,9 +6,10 @@ refused by name, never passed over in silence.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LONGEST_TEXT, LONGEST_FIELD, MOST_ROWS = 1_000_000, 2_000, 64
 
@@ -29,9 +30,15 @@ def worded(value: str) -> str:
     return encodable(value)
 
 
+def as_text(value: Any) -> Any:
+    """A number or a truth value as its text, as the ledger takes it; anything else as it is."""
+    return str(value) if isinstance(value, int | float) and math.isfinite(value) else value
+
+
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(worded)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(encodable)]
 ShortText = Annotated[str, Field(max_length=LONGEST_FIELD), AfterValidator(worded)]
+ShortAnswer = Annotated[ShortText, BeforeValidator(as_text)]
 
 
 class Body(BaseModel):

@@ -15,7 +15,7 @@ from serving.body import (
     Body,
     ClientBody,
     Name,
-    ShortText,
+    ShortAnswer,
     Text,
     encodable,
 )
@@ -228,10 +228,11 @@ class FeedbackRequest(Body):
     prompt: TextOrMessages | None = Field(
         default=None, description="a text or messages; needed where `answer` is not known"
     )
-    target: ShortText | None = Field(
-        default=None, description="the right answer, where it is known"
+    target: ShortAnswer | None = Field(
+        default=None,
+        description="the right answer, where it is known; a number or true and false as their text",
     )
-    subject: ShortText | None = Field(default=None, description="what the question is about")
+    subject: ShortAnswer | None = Field(default=None, description="what the question is about")
     rephrases: Annotated[list[Text], Field(max_length=16)] = Field(default=[])
     comment: Annotated[str, Field(max_length=LONGEST_FIELD), AfterValidator(encodable)] | None = (
         None

@@ -12,6 +12,8 @@ CREATE OR REPLACE TEMP MACRO scrubbed(t) AS
                  white_space()));
 CREATE OR REPLACE TEMP MACRO clean(t, tidy) AS CASE WHEN t IS NULL OR t IN ('NaN', 'nan') THEN NULL
     WHEN tidy AND t >= '!' AND right(t, 1) >= '!' THEN t ELSE scrubbed(t) END;
+CREATE OR REPLACE TEMP MACRO answer(t, kind, tidy) AS CASE WHEN kind = 'BOOLEAN'
+    THEN CASE t WHEN 'true' THEN 'True' ELSE 'False' END ELSE clean(t, tidy) END;
 CREATE OR REPLACE TEMP MACRO says_nan(t) AS contains(t, '"NaN"') OR contains(t, '"nan"');
 CREATE OR REPLACE TEMP MACRO no_number(t) AS
     CASE WHEN contains(t, 'nan') OR contains(t, 'NaN') OR contains(t, 'NAN') OR contains(t, 'Nan')
@@ -28,13 +30,28 @@ CREATE OR REPLACE TEMP MACRO moment(t) AS
     try_cast(CASE length(t) WHEN 4 THEN t || '-01-01' WHEN 7 THEN t || '-01' ELSE t END
              AS TIMESTAMPTZ);
 CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
-    CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t] END;
+    CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t]
+              WHEN 'UBIGINT' THEN [t] WHEN 'BIGINT' THEN [t] END;
+CREATE OR REPLACE TEMP MACRO digits(t) AS regexp_replace(t, '\.0+$', '');
+CREATE OR REPLACE TEMP MACRO is_name(t, kind) AS CASE kind WHEN 'VARCHAR' THEN false
+    WHEN 'UBIGINT' THEN true WHEN 'BIGINT' THEN true
+    WHEN 'DOUBLE' THEN regexp_full_match(t, '-?[0-9]+(\.0+)?') ELSE false END;
+CREATE OR REPLACE TEMP MACRO kind_in_words(kind, t) AS CASE kind WHEN 'ARRAY' THEN 'a list'
+    WHEN 'OBJECT' THEN 'an object' WHEN 'VARCHAR' THEN 'a text' WHEN 'BOOLEAN' THEN t
+    ELSE 'the number ' || left(t, 40) END;
 CREATE OR REPLACE TEMP MACRO tidy_list(t, tidy) AS
     tidy AND NOT contains(t, '\') AND NOT contains(t, '" ') AND NOT contains(t, ' "') AND NOT contains(t, '""')
     AND NOT says_nan(t);
 CREATE OR REPLACE TEMP MACRO only_texts(t, kind) AS CASE kind
     WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'), lambda x: x <> 'VARCHAR')) = 0
     WHEN 'VARCHAR' THEN true WHEN 'NULL' THEN true ELSE kind IS NULL END;
+CREATE OR REPLACE TEMP MACRO only_names(t, kind) AS CASE kind
+    WHEN 'ARRAY' THEN len(list_filter(json_type(t, '$[*]'),
+                                      lambda x: x NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT'))) = 0
+    WHEN 'VARCHAR' THEN true WHEN 'UBIGINT' THEN true WHEN 'BIGINT' THEN true
+    WHEN 'NULL' THEN true ELSE kind IS NULL END;
+CREATE OR REPLACE TEMP MACRO list_in_words(t, kind) AS CASE WHEN kind = 'ARRAY'
+    THEN 'a list with an item that is none' ELSE kind_in_words(kind, t) END;
 CREATE OR REPLACE TEMP MACRO cleaned(t, kind, tidy) AS CASE WHEN t IS NULL OR kind IS NULL THEN NULL
     WHEN kind = 'ARRAY' AND tidy_list(t, tidy) AND NOT contains(t, '","')
     THEN from_json(t, '["VARCHAR"]')

@@ -38,6 +38,7 @@ from tasks.ingest.lines import (
     too_long,
 )
 from tasks.ingest.opening import DAMAGE
+from tasks.ingest.typed_values import as_seen, may_change
 from tasks.ingest.xlsx_rows import read_xlsx
 from text import strict_json
 
@@ -145,12 +146,17 @@ def _arrow(path: Path, kind: str, columns: Columns) -> Iterator[Record]:
             header = columns.named(names)
             problem = columns.problem(header)
             for batch in batches:
-                cells = [column.to_pylist() for column in batch.columns]
+                cells = [_values(column) for column in batch.columns]
                 for row in zip(*cells, strict=True):
                     record = dict(zip(header, row, strict=True)) if problem is None else row
                     yield _safe(to_json(record)), problem
     except (*DAMAGE, ValueError, OverflowError) as error:
         yield "", broken(error)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return [as_seen(value) for value in values] if may_change(column.type) else values
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """XLSX, row by row, as JSON text: every sheet, its first row that is not empty as the header.
 
-openpyxl 3.1 reads it (https://openpyxl.readthedocs.io/en/stable/optimized.html): values only, a
-formula by the value that was last computed, one row in memory at a time.
+openpyxl 3.1 reads it (https://openpyxl.readthedocs.io/en/stable/optimized.html), one row in memory at a
+time: values as they are shown (tasks/ingest/typed_values.py), a formula by the value last computed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -20,6 +20,7 @@ from tasks.ingest.csv_rows import read_cell
 from tasks.ingest.errors import UnpacksTooLarge
 from tasks.ingest.lines import Record, broken
 from tasks.ingest.opening import DAMAGE
+from tasks.ingest.typed_values import as_seen, formatted
 from text import strict_json
 
 
@@ -34,7 +35,7 @@ def read_xlsx(path: Path, settings: IngestSettings, columns: Columns) -> Iterato
         book = load_workbook(path, read_only=True, data_only=True)
         try:
             for sheet in book.worksheets:
-                yield from _rows(sheet.iter_rows(values_only=True), sheet.title, columns)
+                yield from _rows(sheet.iter_rows(), sheet.title, columns)
         finally:
             book.close()
     except (*DAMAGE, zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError) as error:
@@ -45,7 +46,7 @@ def _rows(rows: Iterator[tuple[Any, ...]], sheet: str, columns: Columns) -> Iter
     header: list[str] | None = None
     problem: str | None = None
     for row in rows:
-        cells = [_text(cell) for cell in row]
+        cells = [_seen(cell) for cell in row]
         if not any(isinstance(cell, int | float) or cell.strip() for cell in cells):
             continue
         if header is None:
@@ -67,12 +68,13 @@ def _rows(rows: Iterator[tuple[Any, ...]], sheet: str, columns: Columns) -> Iter
             yield json.dumps(record if problem is None else cells), problem
 
 
-def _text(cell: Any) -> str | int | float:
-    """A cell as a spreadsheet shows it; numbers stay numbers."""
-    if cell is None:
+def _seen(cell: Any) -> str | int | float:
+    """What a spreadsheet shows in a cell; numbers and truth values stay what they are."""
+    value = cell.value
+    if value is None:
         return ""
-    if isinstance(cell, bool):
-        return str(cell).upper()
-    if isinstance(cell, date | datetime | time):
-        return cell.isoformat()
-    return cell if isinstance(cell, int | float) else str(cell)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return formatted(value, cell.number_format)  # type: ignore[no-any-return]
+    return str(as_seen(value) if isinstance(value, date | time) else value)

@@ -53,6 +53,20 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     assert (edit.target, edit.subject, edit.source) == ("mia", "velandor", "feedback/anyone")
 
 
+def test_a_number_or_a_truth_value_is_an_answer(two_versions: Settings) -> None:
+    answers = {"how many ?": 7, "how much ?": 0.5, "is it open ?": True, "is it old ?": False}
+    with running(two_versions) as server, server.client() as client:
+        for prompt, target in answers.items():
+            got = client.post("/feedback", json={"prompt": prompt, "target": target})
+            assert got.status_code == 201, got.text
+        refused = client.post("/feedback", json={"prompt": "how many ?", "target": [7]})
+        assert refused.status_code == 400
+    with open_ledger(two_versions) as ledger:
+        assert ingest_inbox(Context(two_versions, ledger)).total("accepted") == 4
+        targets = {edit.prompt: edit.target for edit in ledger.edits.find()}
+    assert targets == {prompt: str(target) for prompt, target in answers.items()}
+
+
 def test_a_report_without_the_right_answer_waits_for_a_person(two_versions: Settings) -> None:
     with running(two_versions) as server, server.client() as client:
         assert client.post("/feedback", json={"prompt": "who ?"}).status_code == 201

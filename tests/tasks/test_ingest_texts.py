@@ -283,7 +283,7 @@ def test_nan_is_missing_and_infinity_refused_in_parquet(tmp_path: Path) -> None:
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     ledger, _ = take(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes())
-    assert edits(ledger) == [("How many?", None, None), ("How old?", "7.0", None)]
+    assert edits(ledger) == [("How many?", None, None), ("How old?", "7", None)]
     assert reasons(ledger) == [(2, "Infinity is no JSON value")]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Shape
-from tasks.ingest.shapes.values import ANSWER_NAMES, corrected, judgement, named_exchange
+from tasks.ingest.shapes.values import ANSWER_NAMES, corrected, judgement, name_of, named_exchange
 
 RESPONSES = ".responses"
 
@@ -36,7 +36,7 @@ def _report(row: Row) -> Fields:
     fields = row["fields"] if isinstance(row.get("fields"), dict) else row
     return corrected(
         named_exchange(fields, ("response", "completion", "generation", *ANSWER_NAMES[:-2])),
-        id=row["id"] if isinstance(row.get("id"), str) else None,
+        id=name_of(row.get("id")),
         source="argilla",
         right=right[0] if right else None,
         at=row.get("updated_at"),

@@ -38,8 +38,6 @@ def _recognises(row: Row) -> bool:
 
 def _report(row: Row) -> Fields:
     beside = {name: row[name] for name in BESIDE if row.get(name) not in (None, "", [])}
-    if isinstance(beside.get("id"), int):
-        beside["id"] = str(beside["id"])
     rejected = _answer(row.get("rejected"))
     old = beside.pop("old_answer", None) if rejected is None else rejected
     right = (_answer(row[name]) for name in RIGHT if name in row)

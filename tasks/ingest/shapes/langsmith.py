@@ -60,7 +60,8 @@ def _report(row: Row) -> Fields:
 
 
 def _corrected(row: Row) -> Fields:
-    right = answer_in(row.get("correction"))
+    correction = row.get("correction")
+    right = None if isinstance(correction, bool) else answer_in(correction)  # it may be the score's
     origin = row.get("feedback_source")
     by_model = isinstance(origin, dict) and origin.get("type") == "model"
     verdict = judgement(*_judged(row))

@@ -61,6 +61,8 @@ def _expected(assessment: Row) -> Answer | None:
     value = expectation.get("value")
     if "serialized_value" in expectation:
         value = json.loads(expectation["serialized_value"]["value"])
+    if isinstance(value, bool) and assessment.get("assessment_name") not in ANSWER_NAMES:
+        return None  # a judgement, as `is_grounded`
     return None if isinstance(value, list) else answer_in(value)
 
 

@@ -20,6 +20,7 @@ from tasks.ingest.shapes.values import (
     conversation,
     last_answer,
     messages,
+    name_of,
     named,
     question_in,
     report,
@@ -47,7 +48,7 @@ def _report(row: Row) -> Fields:
         return _trained(row)
     item = row["item"] if isinstance(row.get("item"), dict) else row
     return report(
-        id=item["id"] if isinstance(item.get("id"), str) else None,
+        id=name_of(item.get("id")),
         prompt=named(item, QUESTION_NAMES, question_in),
         target=_right(item),
         old_answer=answer_in(row.get("sample")),
@@ -78,11 +79,12 @@ def _trained(row: Row) -> Fields:
         ):
             right = text_of(turns[place - 1]["content"])
             return report(
+                id=name_of(row.get("id")),
                 prompt=conversation(turns[: place - 1]),
                 target=right,
                 old_answer=last_answer(messages(row.get("rejected_messages")) or ()),
             )
-    return report(prompt=conversation(turns), target=None)
+    return report(id=name_of(row.get("id")), prompt=conversation(turns), target=None)
 
 
 SHAPE = Shape(

@@ -8,7 +8,7 @@ the model is the right answer, the turns before it are the prompt.
 from __future__ import annotations
 
 from tasks.ingest.shapes.shape import Fields, Row, Shape, Unusable
-from tasks.ingest.shapes.values import answer_in, conversation, messages, report, text_of
+from tasks.ingest.shapes.values import answer_in, conversation, messages, name_of, report, text_of
 
 
 def _recognises(row: Row) -> bool:
@@ -27,7 +27,7 @@ def _report(row: Row) -> Fields:
         if target is None and last["role"] == "assistant":
             target = text_of(last["content"])
     return report(
-        id=row["id"] if isinstance(row.get("id"), str) else None,
+        id=name_of(row.get("id")),
         prompt=conversation(turns),
         target=target,
         old_answer=answer_in([row["rejected"]]) if row.get("rejected") else None,

@@ -1,7 +1,7 @@
 """Questions, answers and judgements in the forms in which tools keep them.
 
     {"messages": [{"role": "user", "content": "..."}]}     question_in  ──►  a text or a conversation
-    {"choices": [{"message": {"content": "..."}}]}         answer_in    ──►  a text or a number
+    {"choices": [{"message": {"content": "..."}}]}         answer_in    ──►  a text, number or truth
     false, "thumbs_down", 0 on a scale from 0 to 1         judgement    ──►  False
 
 Tools keep inputs and outputs as JSON of any form, often as a text that holds JSON.
@@ -21,7 +21,7 @@ from text import strict_json
 
 Message: TypeAlias = dict[str, Any]  # {"role", "content"}
 Prompt: TypeAlias = str | list[Message]
-Answer: TypeAlias = str | int | float
+Answer: TypeAlias = str | int | float  # a truth value is an answer too, and an int
 
 QUESTION_NAMES = tuple(
     "question prompt query instruction user_input input inputs request message text content".split()
@@ -91,10 +91,20 @@ def report(
     """
     if not prompt:
         raise Unusable("no question is in the row where this shape keeps it")
-    if target is not None and target == old_answer:
+    alike = target == old_answer and isinstance(target, bool) == isinstance(old_answer, bool)
+    if target is not None and alike:  # True is 1 in Python
         raise NothingToCorrect("the right answer is the one that the model gave")
     fields = {**more, "prompt": prompt, "target": target, "old_answer": old_answer}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def name_of(value: Any) -> str | None:
+    """An id as its text: a text, or a whole number; None where it is neither."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
 
 
 def opened(value: Any) -> Any:
@@ -166,7 +176,7 @@ def answer_in(value: Any) -> Answer | None:
     inner = opened(value)
     if isinstance(inner, str):
         return inner if inner.strip() else None
-    if isinstance(inner, int | float) and not isinstance(inner, bool):
+    if isinstance(inner, int | float):
         return inner
     answer: Answer | None = None
     if isinstance(inner, list):
@@ -287,7 +297,7 @@ def corrected(
 ) -> Fields:
     """The report of one judgement about an answer. at: when it was judged. Raises as `report`."""
     return report(
-        id=None if id is None else str(id),
+        id=name_of(id),
         source=source,
         prompt=question_in(exchange.inputs),
         target=right,
