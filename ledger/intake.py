@@ -26,6 +26,7 @@ LINE_SCHEMA = pa.schema(
 _RECORD = (
     "file_id, name, content_hash, source, lines, byte_offset, done"  # as `FileRecord` takes it
 )
+LOOKED_AT = 100  # lines without an answer whose names are told
 
 
 class Intake:
@@ -120,8 +121,21 @@ def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules)
     admission.receive(con, at)
     statement("voices").run(con, anew=anew)
     conflicts = admission.admit(con, rules, at, reported="staged")
-    ((lines, accepted, duplicates, quarantined, problem, passed_over),) = statement(
+    ((lines, accepted, duplicates, quarantined, problem, passed_over, unanswered),) = statement(
         "chunk_result"
     ).rows(con, nothing=NOTHING_TO_CORRECT)
+    names = _names_without_answer(con) if unanswered else ()
     con.execute("DROP TABLE staged; DROP TABLE again")
-    return ChunkResult(lines, accepted, duplicates, quarantined, problem, conflicts, passed_over)
+    return ChunkResult(
+        lines, accepted, duplicates, quarantined, problem, conflicts, passed_over, unanswered, names
+    )
+
+
+def _names_without_answer(con: Connection) -> tuple[str, ...]:
+    """The names at the top of the first lines without an answer, of a row that a shape read its own."""
+    rows = con.execute(
+        "SELECT json_keys(coalesce(nullif(json_extract(raw, '$.raw'), 'null'), raw)) FROM ("
+        "SELECT ltrim(raw, '\ufeff') AS raw FROM staged WHERE problem IS NULL AND target IS NULL "
+        f"AND json_valid(ltrim(raw, '\ufeff')) ORDER BY line LIMIT {LOOKED_AT})"
+    ).fetchall()
+    return tuple(dict.fromkeys(name for (names,) in rows for name in names or ()))

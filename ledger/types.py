@@ -187,7 +187,11 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of one chunk of lines. passed_over: quarantined ones that name no error."""
+    """What became of one chunk of lines.
+
+    passed_over: quarantined ones that name no error. unanswered: lines without an answer that were
+    taken all the same; names: the names at the top of them, of the first ones.
+    """
 
     lines: int
     accepted: int
@@ -196,6 +200,8 @@ class ChunkResult:
     first_problem: str | None = None
     contradictions: int = 0
     passed_over: int = 0
+    unanswered: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,14 @@ def _report(outcome: IngestOutcome, as_json: bool) -> None:
         )
     if passed_over and not as_json:
         typer.echo(f"{passed_over} of the quarantined lines name no error, as a thumbs-up does.")
+    for file in outcome.files:
+        if file.unanswered and file.unread:
+            unread = ", ".join(name[:40] for name in file.unread[:12])
+            typer.echo(
+                f"melo: {file.name}: no answer in {file.unanswered} of {file.lines} lines; columns not "
+                f"read: {unread}. Name them in a preset (docs/ledger.md).",
+                err=True,
+            )
     bad = next((file for file in outcome.files if file.quarantined > file.passed_over), None)
     if bad is not None:
         typer.echo(

@@ -5,5 +5,6 @@ SELECT count(*), count(*) FILTER (WHERE outcome = 'accepted'),
        count(*) FILTER (WHERE outcome = 'quarantined'),
        min_by('line ' || line || ': ' || problem, line)
            FILTER (WHERE outcome = 'quarantined' AND NOT starts_with(problem, $nothing)),
-       count(*) FILTER (WHERE outcome = 'quarantined' AND starts_with(problem, $nothing))
+       count(*) FILTER (WHERE outcome = 'quarantined' AND starts_with(problem, $nothing)),
+       count(*) FILTER (WHERE problem IS NULL AND target IS NULL)
 FROM staged

@@ -62,7 +62,7 @@ def take_experiment(
         lines = formats.table(record.lines, rows, settings.ingest.max_line_bytes)
         for chunk in adapted(iter([Chunk(lines, 0, False)]), SHAPE):
             try:
-                record = taker.take(record, chunk, result, adapted=True)
+                record = taker.take(record, chunk, result, SHAPE)
             except FileMoved:  # another process took some of them meanwhile: see what is left
                 take_experiment(taker, experiment, result, progress, source=source)
                 return

@@ -58,8 +58,12 @@ class Reader:
             chunks = self._chunks(path, None, columns=all_columns, chunk_lines=FIRST_ROWS)
             with contextlib.closing(chunks):
                 table = next(chunks).table.slice(0, FIRST_ROWS)
-            row = next(rows_in(iter([Chunk(table, 0, True)])), None)
-            return None if row is None else recognised(row[1])
+            rows = [row for _, row in rows_in(iter([Chunk(table, 0, True)]))]
+            shape = recognised(rows[0]) if rows else None
+            if shape is None and rows and formats.kind_of(path) in ("csv", "xlsx"):
+                # Empty cells are left out of a row: what the header has is told by several.
+                shape = recognised(dict(item for row in reversed(rows) for item in row.items()))
+            return shape
         return None
 
     def about(self, files: Iterable[tuple[Path, Shape | None]]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def ingest_paths(
                 for chunk in reader.reports(
                     path, adapter, about, first_line=record.lines, offset=record.offset
                 ):
-                    record = taker.take(record, chunk, result, adapted=adapter is not None)
+                    record = taker.take(record, chunk, result, adapter)
                     if progress:
                         progress(path.name, size if chunk.last else min(chunk.offset, size), size)
             except FileMoved:  # another process reads the same file: go on behind it
@@ -132,12 +132,12 @@ def ingest_rows(
     record = context.ledger.intake.begin_file(source, unique, source=source)
     result = FileOutcome(source)
     texts = ((formats.to_json(row), None) for row in rows)
-    limit = context.settings.ingest.max_line_bytes
+    limit, adapter = context.settings.ingest.max_line_bytes, shape_named(shape) if shape else None
     chunks = formats.chunks(texts, 0, formats.RECORDS_AT_ONCE, limit)
-    if shape is not None:
-        chunks = adapted(chunks, shape_named(shape))
+    if adapter is not None:
+        chunks = adapted(chunks, adapter)
     for chunk in chunks:
-        record = taker.take(record, chunk, result, adapted=shape is not None)
+        record = taker.take(record, chunk, result, adapter)
     context.ledger.store.publish()
     return IngestOutcome([result])
 

@@ -9,6 +9,9 @@ from ledger import ChunkResult, FileRecord, IntakeRules, Ledger, Limits, Mapping
 from tasks.ingest import presets
 from tasks.ingest.columns import columns_of
 from tasks.ingest.lines import Chunk
+from tasks.ingest.shapes import Shape
+
+ABOUT_THE_LINE = ("answer", "comment", "origin", "raw")  # what our own lines have besides
 
 
 @dataclass
@@ -23,6 +26,8 @@ class FileOutcome:
     contradictions: int = 0
     passed_over: int = 0  # of the quarantined ones those that name no error, as a thumbs-up
     first_problem: str | None = None
+    unanswered: int = 0  # lines that were taken without an answer
+    unread: tuple[str, ...] = ()  # names that stand in those and that nobody reads
     known_before: bool = False  # all of it had been read by an earlier run
 
     def add(self, part: ChunkResult) -> None:
@@ -33,6 +38,7 @@ class FileOutcome:
         self.quarantined += part.quarantined
         self.contradictions += part.contradictions
         self.passed_over += part.passed_over
+        self.unanswered += part.unanswered
         self.first_problem = self.first_problem or part.first_problem
 
 
@@ -58,17 +64,21 @@ class Taker:
         self.columns = columns_of(mapping)
 
     def take(
-        self, record: FileRecord, chunk: Chunk, result: FileOutcome, *, adapted: bool = False
+        self, record: FileRecord, chunk: Chunk, result: FileOutcome, shape: Shape | None = None
     ) -> FileRecord:
-        """Commit one chunk and count it. adapted: a shape has made its records reports."""
+        """Commit one chunk and count it. shape: the one that has made its records reports."""
         record, part = self.ledger.intake.commit_chunk(
             record,
             chunk.table,
             next_offset=chunk.offset,
             done=chunk.last,
-            rules=replace(self.rules, mapping=Mapping()) if adapted else self.rules,
+            rules=replace(self.rules, mapping=Mapping()) if shape else self.rules,
         )
         result.add(part)
+        if shape is None or shape.flat:
+            read = {*(shape.columns if shape else self.columns.names), *ABOUT_THE_LINE}
+            unread = (name for name in part.names if name not in read)
+            result.unread = tuple(dict.fromkeys([*result.unread, *unread]))
         return record
 
 

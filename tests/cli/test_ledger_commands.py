@@ -194,3 +194,15 @@ def test_a_table_shows_brackets_as_they_are_and_no_control_character(
     out = capsys.readouterr().out
     assert "y [bold]z [2J" in out
     assert "\x1b" not in out
+
+
+def test_columns_that_nobody_read_are_told_where_answers_are_missing(
+    melo: Melo, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,foo\nWho wrote X?,Ann\nWho wrote Y?,Bob\n")
+    code, _, err = melo("ingest", str(path))
+    assert code == 0
+    assert "no answer in 2 of 2 lines; columns not read: foo. Name them in a preset" in err
+    path.write_text("prompt,target,foo\nWho wrote X?,Ann,1\n")
+    assert melo("ingest", str(path))[2] == ""

@@ -2,7 +2,8 @@
 
 https://huggingface.co/docs/trl/dataset_formats (prompt, completion, chosen, rejected; texts or
 conversations), SQuAD (`answers.text`) and Alpaca (instruction, input, output). Read November 2026.
-`rejected` is what the model said. Fields that a report may have besides keep their meaning.
+`rejected` is what the model said, and so is `response`, or `answer` beside a name that says of its answer
+that it is the right one, as `ground_truth`. Fields that a report may have besides keep their meaning.
 """
 
 from __future__ import annotations
@@ -11,46 +12,67 @@ from typing import Any
 
 from tasks.ingest.shapes.shape import Fields, Row, Shape
 from tasks.ingest.shapes.values import (
+    RIGHT_NAMES,
     Answer,
     Prompt,
     answer_in,
     conversation,
     messages,
+    names_in,
     question_in,
     report,
+    with_names,
 )
 
 QUESTIONS = ("prompt", "question", "instruction")
-RIGHT = ("target", "chosen", "completion", "answer", "answers", "best_answer", "output")
+ASKED = ("query", "user_input", "input")  # questions, where the right answer is named as such
+USUAL = ("completion", "answer", "answers", "best_answer", "output")
+RIGHT = ("target", "chosen", *RIGHT_NAMES, *USUAL, "reference")
+SAID = tuple(
+    (
+        "rejected old_answer response actual_output prediction model_answer model_response "
+        "generated_answer generated_response predicted_answer predicted_response"
+    ).split()
+)
 BESIDE = tuple(
     (
         "id subject aliases rephrases locality source valid_from valid_to reported_at supersedes "
-        "urgent old_answer"
+        "urgent"
     ).split()
 )
+COLUMNS = (*QUESTIONS, *ASKED, *RIGHT, *SAID, *BESIDE)
 
 
 def _recognises(row: Row) -> bool:
-    asks = any(name in row for name in QUESTIONS)
-    answers = any(name in row for name in RIGHT if name != "output" or "instruction" in row)
-    return (asks and answers) or ("chosen" in row and "rejected" in row)
-
-
-def _report(row: Row) -> Fields:
-    beside = {name: row[name] for name in BESIDE if row.get(name) not in (None, "", [])}
-    rejected = _answer(row.get("rejected"))
-    old = beside.pop("old_answer", None) if rejected is None else rejected
-    right = (_answer(row[name]) for name in RIGHT if name in row)
-    return report(
-        **beside,
-        prompt=_question(row),
-        target=next((answer for answer in right if answer is not None), None),
-        old_answer=old,
+    names = names_in(row, COLUMNS)
+    if "target_new" in row:  # of KnowEdit and EasyEdit, whose `ground_truth` is the old answer
+        return False
+    asks = any(name in names for name in QUESTIONS)
+    answers = any(name in names for name in RIGHT if name != "output" or "instruction" in names)
+    expects = any(name in names for name in (*RIGHT_NAMES, "reference"))
+    return (
+        (asks and answers)
+        or (expects and any(name in names for name in ASKED))
+        or ("chosen" in names and "rejected" in names)
     )
 
 
+def _report(row: Row) -> Fields:
+    row = with_names(row, COLUMNS)
+    beside = {name: row[name] for name in BESIDE if row.get(name) not in (None, "", [])}
+    right, target = _first(row, RIGHT)
+    said = (*SAID, *USUAL) if right in RIGHT_NAMES else SAID
+    return report(**beside, prompt=_question(row), target=target, old_answer=_first(row, said)[1])
+
+
+def _first(row: Row, names: tuple[str, ...]) -> tuple[str | None, Answer | None]:
+    """The first of the names under which an answer stands, and the answer."""
+    answers = ((name, _answer(row[name])) for name in names if name in row)
+    return next((pair for pair in answers if pair[1] is not None), (None, None))
+
+
 def _question(row: Row) -> Prompt | None:
-    for name in QUESTIONS:
+    for name in (*QUESTIONS, *ASKED):
         value = row.get(name)
         if prompt := value if isinstance(value, str) else question_in(value):
             more = row.get("input") if name == "instruction" else None
@@ -72,8 +94,9 @@ def _answer(value: Any) -> Answer | None:
 SHAPE = Shape(
     name="hugging-face",
     tool="Hugging Face datasets",
-    reads="columns prompt/question/instruction and chosen/rejected, completion, answer, output",
+    reads="columns prompt/question/instruction and correct_answer, expected, chosen, answer, output",
     recognises=_recognises,
     report=_report,
-    columns=(*QUESTIONS, *RIGHT, "rejected", "input", *BESIDE),
+    columns=COLUMNS,
+    flat=True,
 )

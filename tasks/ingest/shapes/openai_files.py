@@ -6,15 +6,19 @@ direct-preference-optimization (`input.messages`, `preferred_output`, `non_prefe
 https://github.com/openai/evals (`input`, `ideal`). Read November 2026.
 
 Of a conversation the last message of the assistant is the right answer; one with `weight` 0 is not
-meant to be learned. The conversation before it is the prompt.
+meant to be learned. The conversation before it is the prompt. Where the right answer stands beside the
+conversation (`ideal`), the last message of the assistant is what the model said.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from tasks.ingest.shapes.shape import Fields, Row, Shape, Unusable
 from tasks.ingest.shapes.values import (
     ANSWER_NAMES,
     QUESTION_NAMES,
+    RIGHT_NAMES,
     Answer,
     answer_in,
     conversation,
@@ -26,6 +30,8 @@ from tasks.ingest.shapes.values import (
     report,
     text_of,
 )
+
+_IDEAL = ("ideal", "correct_label", "label")
 
 
 def _recognises(row: Row) -> bool:
@@ -50,18 +56,17 @@ def _report(row: Row) -> Fields:
     return report(
         id=name_of(item.get("id")),
         prompt=named(item, QUESTION_NAMES, question_in),
-        target=_right(item),
+        target=_right(item, (*_IDEAL, *ANSWER_NAMES[:-2])),
         old_answer=answer_in(row.get("sample")),
     )
 
 
-def _right(item: Row) -> Answer | None:
+def _right(item: Row, names: Sequence[str]) -> Answer | None:
     """The right answer of an item; of several that are right the first."""
 
     def first(value: object) -> Answer | None:
         return answer_in(value[0] if isinstance(value, list) and value else value)
 
-    names = ("ideal", "correct_label", "label", *ANSWER_NAMES[:-2])
     right: Answer | None = named(item, names, first)
     return right
 
@@ -72,6 +77,14 @@ def _trained(row: Row) -> Fields:
         raise Unusable("a message has no role or no content")
     if any(turn["role"] in ("tool", "function") for turn in turns):
         raise Unusable("the answer rests on what a tool returned, which no edit can know")
+    if (ideal := _right(row, ("ideal", "target", *RIGHT_NAMES))) is not None:
+        last = next((n for n, t in enumerate(reversed(turns)) if t["role"] == "user"), len(turns))
+        return report(
+            id=name_of(row.get("id")),
+            prompt=conversation(turns),
+            target=ideal,
+            old_answer=last_answer(turns[len(turns) - last :]),
+        )
     for place in range(len(turns), 0, -1):
         if (
             turns[place - 1]["role"] == "assistant"

@@ -21,9 +21,11 @@ from tasks.ingest.shapes import (
     mlflow_traces,
     open_webui,
     openai_files,
+    renamed,
     sharegpt,
 )
 from tasks.ingest.shapes.shape import Row, Shape
+from tasks.ingest.shapes.values import names_in
 
 GROUP = "melo.shapes"
 # The order in which a row is offered to them: what has more of a mark of its own comes first.
@@ -81,9 +83,13 @@ def recognised(row: Row) -> Shape | None:
     """The shape of a row; None where it is an error report or a fact as it stands."""
     if ("prompt" in row and "target" in row) or "relation" in row:
         return None
+    if renamed.SHAPE.recognises(row):
+        names = names_in(row, renamed.NAMES)
+        if {"prompt", "target"} <= names or "relation" in names:
+            return renamed.SHAPE
     for shape in shapes():
         page = row.get(shape.page) if shape.page else None
         first = page[0] if isinstance(page, list) and page else row
         if isinstance(first, dict) and shape.recognises(first):
             return shape
-    return None
+    return renamed.SHAPE if renamed.SHAPE.recognises(row) else None

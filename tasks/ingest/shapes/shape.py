@@ -70,6 +70,7 @@ class Shape:
     report: the fields of the report that a row gives. Raises Unusable.
     columns: names at the top of a row, by which the header of a table is read.
     page: the name under which one JSON object of the tool's API holds a list of rows.
+    flat: whether its rows are nothing but columns, so that what it does not name is left unread.
     origin: the trace and span of the tool that a row is about, where its status can be written back.
     """
 
@@ -82,3 +83,4 @@ class Shape:
     join: Join | None = None
     page: str | None = None
     origin: Callable[[Row], Origin | None] | None = None
+    flat: bool = False

@@ -14,9 +14,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Unusable
+from tasks.ingest.columns import Columns
+from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Unusable
 from text import strict_json
 
 Message: TypeAlias = dict[str, Any]  # {"role", "content"}
@@ -31,6 +33,14 @@ ANSWER_NAMES = tuple(
         "answer expected_response expected_answer expected_output correct_answer corrected_answer "
         "correction ideal ground_truth reference_answer reference target output outputs response "
         "completion generation generated_text result output_text content text"
+    ).split()
+)
+# Names that say of an answer that it is the right one, though another answer stand beside it.
+RIGHT_NAMES = tuple(
+    (
+        "correct_answer corrected_answer corrected correction expected expected_answer "
+        "expected_output expectedOutput expected_response ideal ideal_answer ground_truth "
+        "groundTruth gold gold_answer reference_answer"
     ).split()
 )
 ROLES = {
@@ -207,6 +217,33 @@ def text_of(content: Any) -> str | None:
         parts = [part.get("text") if isinstance(part, dict) else None for part in content]
         return "".join(str(part) for part in parts) if all(parts) else None
     return content if isinstance(content, str) and content.strip() else None
+
+
+def with_names(row: Row, names: tuple[str, ...]) -> Row:
+    """A row with those of its keys that are written otherwise under these names, as a header is read.
+
+    A key that is one of the names as it stands goes before others. Raises Unusable where two others mean
+    the same.
+    """
+    keys = tuple(row)
+    meant = _meant(keys, names)
+    if meant == keys:
+        return row
+    renamed = {name: row[key] for key, name in zip(keys, meant, strict=True) if name != key}
+    if len(renamed) < sum(name != key for key, name in zip(keys, meant, strict=True)):
+        twice = next(name for name in meant if meant.count(name) > 1)
+        raise Unusable(f'two keys of the row mean "{twice}"; keep one')
+    return {**renamed, **{k: row[k] for k, name in zip(keys, meant, strict=True) if k == name}}
+
+
+def names_in(row: Row, names: tuple[str, ...]) -> set[str]:
+    """Which of the names a row has, however its keys are written."""
+    return set(_meant(tuple(row), names)) & set(names)
+
+
+@lru_cache(4096)
+def _meant(keys: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(Columns(names, frozenset()).named(keys))
 
 
 def named(value: Mapping[str, Any], names: Sequence[str], read: Callable[[Any], Any]) -> Any:

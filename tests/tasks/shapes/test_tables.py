@@ -172,3 +172,93 @@ def test_half_a_file_and_a_wrong_one_are_one_clear_line(tmp_path: Path, kind: st
     assert all(reason.startswith("the file breaks off here: ") for _, reason in reasons(ledger))
     _, outcome = take(tmp_path / "home", whole)
     assert outcome.total("accepted") > 0
+
+
+QUESTION, RIGHT, SAID = "What is Norway's capital?", "Oslo", "Bergen"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    "right",
+    [
+        *"correct_answer ideal ground_truth reference expected expected_output correction".split(),
+        *"Target Correct-Answer corrected_answer expectedOutput gold_answer".split(),
+        "target ",
+        "Expected Answer",
+    ],
+)
+def test_the_right_answer_is_found_under_any_usual_name(
+    tmp_path: Path, suffix: str, right: str
+) -> None:
+    for number, row in enumerate(
+        [
+            {"prompt": QUESTION, right: RIGHT},
+            {"Question": QUESTION, right: RIGHT, "response": SAID},
+            {"user_input": QUESTION, right: RIGHT, "response": SAID},
+        ][: 2 if "arget" in right else 3]
+    ):
+        path = tmp_path / f"{number}.{suffix}"
+        if suffix == "csv":
+            path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+        else:
+            path.write_text(json.dumps(row) + "\n")
+        ledger, outcome = take(tmp_path / f"home{number}", path)
+        assert said(ledger) == [(QUESTION, RIGHT, SAID if number else None)]
+        assert outcome.files[0].unread == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"question": "2+2?", "answer": "5", "ground_truth": "4"}, ("2+2?", "4", "5")),
+        ({"question": "2+2?", "answer": "4", "reference": "https://a"}, ("2+2?", "4", None)),
+        ({"input": "2+2?", "actual_output": "5", "expected_output": "4"}, ("2+2?", "4", "5")),
+        ({"messages": [{"role": "user", "content": "2+2?"}], "ideal": "4"}, ("2+2?", "4", None)),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "2+2?"},
+                    {"role": "assistant", "content": "5"},
+                ],
+                "expected": "4",
+            },
+            ("2+2?", "4", "5"),
+        ),
+        ({"id": 3, "prompt": "2+2?", "correction": {"text": ["4", "four"]}}, ("2+2?", "4", None)),
+        ({"PROMPT": "2+2?", "old-answer": "5"}, ("2+2?", None, "5")),
+        (
+            {"Subject": "Norway", "Relation": "capital", "Object": "Oslo"},
+            (QUESTION.replace("Norway's capital", "the capital of Norway"), "Oslo", None),
+        ),
+    ],
+)
+def test_an_answer_that_is_named_right_goes_before_the_models_own(
+    tmp_path: Path, row: dict[str, object], expected: tuple[str, str | None, str | None]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    ledger, _ = take(tmp_path / "home", path)
+    assert said(ledger) == [expected], reasons(ledger)
+
+
+def test_two_keys_that_mean_the_same_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"Prompt": "2+2?", "PROMPT": "3+3?", "Target": "4"}\n')
+    ledger, _ = take(tmp_path / "home", path)
+    assert reasons(ledger) == [(1, 'two keys of the row mean "prompt"; keep one')]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unread"),
+    [
+        ("a.csv", "prompt,foo,Bar\na?,x,y\nb?,x,y\n", ("foo", "Bar")),
+        ("a.jsonl", '{"prompt": "a?", "foo": 1}\n{"prompt": "b?", "Bar": 1}\n', ("foo", "Bar")),
+        ("b.csv", "question,answer,foo\na?,,x\nb?,,y\nc?,z,\n", ("foo",)),
+    ],
+)
+def test_what_nobody_reads_is_told_where_answers_are_missing(
+    tmp_path: Path, name: str, text: str, unread: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(text)
+    _, outcome = take(tmp_path / "home", tmp_path / name)
+    assert (outcome.files[0].unanswered, outcome.files[0].unread) == (2, unread)
