@@ -17,6 +17,7 @@ import json
 
 import pyarrow as pa
 
+from ledger.json_paths import inner_objects
 from ledger.statements import statement
 from ledger.store import Connection
 from ledger.types import IntakeRules, Mapping, RelationTemplates
@@ -82,9 +83,13 @@ def stage(
     calm = "tidy_list(t_locality, tidy)"
     if mapping.side_by_side is not None:
         parameters, calm = {}, "false"
-        at = len(paths) + 1
-        paths.extend(mapping.side_by_side)
-        picks.append(f"beside(texts(v[{at}], k[{at}]), texts(v[{at + 1}], k[{at + 1}])) AS pairs")
+        columns = []
+        for wanted in mapping.side_by_side:
+            places = range(len(paths) + 1, len(paths) + 1 + len(wanted))
+            value, kind = _either(f"v[{n}]" for n in places), _either(f"k[{n}]" for n in places)
+            columns.append(f"texts({value}, {kind})")
+            paths.extend(wanted)
+        picks.append(f"beside({', '.join(columns)}) AS pairs")
         around = "pairs"
     objects, lists = _objects_read(mapping)
     doubled = ["doubled(keys)"]
@@ -243,14 +248,15 @@ _PROBLEM = """CASE
 
 def _objects_read(mapping: Mapping) -> tuple[list[str], list[str]]:
     """Paths of the objects inside a document, and of the lists of objects, that fields are read from."""
-    flat = {path for wanted in mapping.fields.values() for path in wanted}
-    flat |= set(mapping.side_by_side or ())
-    inner = set()
-    for path in flat:
-        steps = path.split(".")
-        inner |= {".".join(steps[:size]) for size in range(2, len(steps))}
+    side_by_side = mapping.side_by_side or ()
+    inner = {
+        outer
+        for wanted in (*mapping.fields.values(), *side_by_side)
+        for path in wanted
+        for outer in inner_objects(path)
+    }
     lists = mapping.fields.get("locality") or DEFAULT_PATHS["locality"]
-    return sorted(path for path in inner if "*" not in path), [f"{path}[*]" for path in lists]
+    return sorted(inner), [f"{path}[*]" for path in lists]
 
 
 def _either(expressions: object) -> str:

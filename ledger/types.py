@@ -156,7 +156,8 @@ class Mapping:
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     locality_prompt: str = "prompt"  # names in each item of a list of objects
     locality_answer: str = "answer"
-    side_by_side: tuple[str, str] | None = None  # or paths of prompts and of answers
+    # or paths of prompts and of answers
+    side_by_side: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger import Mapping
+from ledger.json_paths import top
 from ledger.staging import DEFAULT_PATHS
 
 
@@ -50,14 +51,10 @@ class Columns:
 def columns_of(mapping: Mapping) -> Columns:
     """The columns that a mapping reads, at the top of a document."""
     paths = {**DEFAULT_PATHS, **mapping.fields}
-    tops = {field: [_top(path) for path in wanted] for field, wanted in paths.items()}
-    beside = [_top(path) for path in mapping.side_by_side or ()]
+    tops = {field: [top(path) for path in wanted] for field, wanted in paths.items()}
+    beside = [top(path) for wanted in mapping.side_by_side or () for path in wanted]
     names = [name for wanted in tops.values() for name in wanted] + beside
     return Columns(tuple(dict.fromkeys(names)), frozenset([*tops["prompt"], *tops["relation"]]))
-
-
-def _top(path: str) -> str:
-    return re.split(r"[.\[]", path.removeprefix("$."), maxsplit=1)[0].strip('"')
 
 
 def _form(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 
 from config import PresetSettings, Settings
-from ledger import Mapping, RelationTemplates
+from ledger import Mapping, RelationTemplates, json_paths
 from ledger.staging import FIELDS
 from tasks.ingest.errors import IngestError
 
@@ -48,19 +49,37 @@ def _mapping(name: str, preset: PresetSettings) -> Mapping:
         if field not in FIELDS:
             raise IngestError(f"preset {name}: no field {field!r}. Fields: {', '.join(FIELDS)}.")
         listed = [paths] if isinstance(paths, str) else paths
-        fields[field] = tuple(_path(path) for path in listed)
+        fields[field] = tuple(found for path in listed for found in _paths(name, field, path))
     locality = preset.locality
     if locality.list is not None:
-        fields["locality"] = (_path(locality.list),)
+        fields["locality"] = _paths(name, "locality.list", locality.list)
     side_by_side = None
     if locality.prompts is not None:
-        side_by_side = (_path(locality.prompts), _path(locality.answers or "nothing"))
+        side_by_side = (
+            _paths(name, "locality.prompts", locality.prompts),
+            _paths(name, "locality.answers", locality.answers or "nothing"),
+        )
     return Mapping(name, fields, locality.prompt, locality.answer, side_by_side)
 
 
-def _path(path: str) -> str:
-    """A JSON path; plain names are taken from the top of the document."""
-    return path if path.startswith("$") else f"$.{path}"
+def _paths(preset: str, field: str, text: str) -> tuple[str, ...]:
+    """The JSON paths that a setting means. A name that a key or column has as a whole comes first."""
+    if text.startswith("$"):
+        if json_paths.is_path(text):
+            return (text,)
+        problem = "is no JSON path"
+    elif text.strip():
+        inside = f"$.{text}"
+        if re.fullmatch(r"\w+", text):
+            return (inside,)
+        whole = json_paths.quoted(text)
+        return (whole, inside) if json_paths.is_path(inside) else (whole,)
+    else:
+        problem = "is empty"
+    raise IngestError(
+        f"preset {preset}, field {field}: {text!r} {problem}. Give the name of a column or key, with "
+        'dots where one stands in another, or a JSON path like $.a.b, $.list[0] or $."a.b".'
+    )
 
 
 @cache

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,65 @@ def test_a_wrong_preset_field_or_wording_is_one_clear_line(tmp_path: Path) -> No
     (home / "melo.toml").write_text('[relations]\nborn = ["When?"]\n')
     with pytest.raises(IngestError, match=r"needs \{subject\}"):
         ingest_paths(Context(load(home), ledger), [path])
+
+
+@pytest.mark.parametrize(
+    "path", ["attributes.input.value", '$."attributes.input.value"', "Input (value)", 'the "input"']
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_column_may_have_any_name(tmp_path: Path, path: str, name: str) -> None:
+    column = path.removeprefix("$.").strip('"') if path.startswith("$") else path
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "melo.toml").write_text(
+        f"[presets.ours.fields]\nprompt = {json.dumps(path)}\ntarget = 'attributes.right'\n"
+        "[presets.ours.locality]\nprompts = 'near.question'\nanswers = 'near.answer'\n"
+    )
+    row = {column: "2+2?", "attributes.right": "4", "near.question": "3+3?", "near.answer": "6"}
+    file = tmp_path / name
+    if name == "a.csv":
+        with file.open("w", newline="") as table:
+            csv.writer(table).writerows([row.keys(), row.values()])
+    else:
+        file.write_bytes(lines_of([dict(row)]))
+    ledger, settings = opened(home)
+    ingest_paths(Context(settings, ledger), [file], IngestOptions(preset="ours"))
+    (edit,) = ledger.edits.find()
+    assert (edit.prompt, edit.target) == ("2+2?", "4")
+    assert [(near.prompt, near.answer) for near in edit.locality] == [("3+3?", "6")]
+
+
+def test_a_path_leads_into_objects_and_lists(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "melo.toml").write_text(
+        '[presets.ours.fields]\nprompt = "a.b[0].q"\ntarget = "$.a.\\"c.d\\"[-1]"\n'
+    )
+    row: dict[str, object] = {"a": {"b": [{"q": "2+2?"}], "c.d": ["5", "4"]}}
+    edit = take(tmp_path, "ours", row)
+    assert (edit.prompt, edit.target) == ("2+2?", "4")
+    doubled = tmp_path / "b.jsonl"
+    doubled.write_text('{"a": {"b": [{"q": "3+3?", "q": "4+4?"}], "c.d": ["6"]}}\n')
+    ledger, settings = opened(home)
+    ingest_paths(Context(settings, ledger), [doubled], IngestOptions(preset="ours"))
+    assert [kept.reason for kept in ledger.quarantine.find()] == [
+        'the key "q" comes twice in one object; keep one'
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["$[bad", "$", "$.", "$.a[*]", "$..a", '$."a', "$a", "$.a[0", " ", ""]
+)
+@pytest.mark.parametrize("field", ["fields.prompt", "locality.list", "locality.prompts"])
+def test_a_path_that_is_none_is_one_clear_line(tmp_path: Path, path: str, field: str) -> None:
+    ledger, _ = opened(tmp_path / "home")
+    table, name = field.split(".")
+    (tmp_path / "home" / "melo.toml").write_text(
+        f"[presets.ours.{table}]\n{name} = {json.dumps(path)}\n"
+    )
+    (tmp_path / "a.jsonl").write_bytes(b"{}")
+    settings, options = load(tmp_path / "home"), IngestOptions(preset="ours")
+    with pytest.raises(
+        IngestError, match=rf"preset ours, field {field.removeprefix('fields.')}: .* Give"
+    ):
+        ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"], options)
