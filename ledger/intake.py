@@ -99,9 +99,14 @@ class Intake:
             if moved is None:
                 raise FileMoved(f"{record.name} is being read by another process.")
             if lines.num_rows == 0:
+                if done:
+                    _settle_before(con, record)
                 return FileRecord(*moved), ChunkResult(0, 0, 0, 0)
             stage(con, lines, rules, fallback_source=record.name, forced_source=record.source)
-            return FileRecord(*moved), take_staged(con, record.id, at, rules)
+            result = take_staged(con, record.id, at, rules)
+            if done:
+                _settle_before(con, record)
+            return FileRecord(*moved), result
 
 
 def line_table(rows: list[tuple[int, str]]) -> pa.Table:
@@ -129,6 +134,28 @@ def take_staged(con: Connection, file_id: int, at: datetime, rules: IntakeRules)
     return ChunkResult(
         lines, accepted, duplicates, quarantined, problem, conflicts, passed_over, unanswered, names
     )
+
+
+def _settle_before(con: Connection, record: FileRecord) -> None:
+    """Lines of the same content that an earlier reading quarantined, and that this one could take, say
+    what they say here: they leave the quarantine as duplicates.
+
+    A table whose header was not known then has it as its first line, so its lines are one further on.
+    """
+    earlier = con.execute(
+        """SELECT e.file_id, e.lines - f.lines FROM files e, files f
+           WHERE f.file_id = $1 AND e.content_hash = f.content_hash AND e.file_id < f.file_id
+             AND e.done AND e.lines - f.lines IN (0, 1)""",
+        [record.id],
+    ).fetchall()
+    for file_id, header in earlier:
+        con.execute(
+            """UPDATE reports SET outcome = 'duplicate', edit_id = n.edit_id, reason = NULL
+               FROM reports n
+               WHERE n.file_id = $1 AND n.outcome <> 'quarantined' AND reports.file_id = $2
+                 AND reports.outcome = 'quarantined' AND n.line = greatest(reports.line - $3, 1)""",
+            [record.id, file_id, header],
+        )
 
 
 def _names_without_answer(con: Connection) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ledger.intake import line_table, take_staged
 from ledger.staging import stage
-from ledger.store import Store, first
+from ledger.store import Connection, Store, first
 from ledger.types import NOTHING_TO_CORRECT, IntakeRules, Quarantined
 
 
@@ -59,4 +59,20 @@ class Quarantine:
                     [file_id],
                 )
                 take_staged(con, file_id, at, rules)
+                left += _release_header(con, file_id)
             return left
+
+
+def _release_header(con: Connection, file_id: int) -> int:
+    """Let the header of a table go with the row below it, once that could be read by its names."""
+    released = con.execute(
+        r"""UPDATE reports SET outcome = 'duplicate', edit_id = below.edit_id, reason = NULL
+            FROM reports below
+            WHERE reports.file_id = $1 AND below.file_id = $1 AND reports.outcome = 'quarantined'
+              AND below.outcome <> 'quarantined' AND below.line = reports.line + 1
+              AND starts_with(reports.raw, '[') AND starts_with(below.raw, '{')
+              AND list_has_all(try_cast(reports.raw AS JSON)::VARCHAR[], json_keys(below.raw))
+            RETURNING reports.line""",
+        [file_id],
+    ).fetchall()
+    return len(released)

@@ -51,6 +51,12 @@ def retry(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         left = retry_quarantined(here.context(ledger), preset=preset)
-        remaining = len(ledger.quarantine.find())
-    sentence = f"{left} lines left the quarantine, {remaining} remain."
-    print_outcome({"left": left, "remaining": remaining}, sentence, as_json)
+        remaining = ledger.quarantine.find()
+    sentence = f"{left} lines left the quarantine, {len(remaining)} remain."
+    table = next((line.file for line in remaining if "header has no column" in line.reason), None)
+    if preset and table is not None:
+        sentence += (
+            f" Of {table} the header does not fit the preset, or was not kept by an earlier release: "
+            f"`melo ingest {table} --again --preset {preset}` reads it anew, and settles these lines."
+        )
+    print_outcome({"left": left, "remaining": len(remaining)}, sentence, as_json)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ledger import Mapping
 from ledger.json_paths import top
@@ -38,14 +39,31 @@ class Columns:
 
     def problem(self, header: Sequence[str]) -> str | None:
         """Why the rows under a header, as `named` gives it, can't be used."""
-        repeated = [name for place, name in enumerate(header) if name and name in header[:place]]
-        if repeated:
-            return f'the column "{repeated[0][:80]}" comes twice in the header; keep one'
+        if (name := self.repeated(header)) is not None:
+            return f'the column "{name[:80]}" comes twice in the header; keep one'
         if self.required and not self.required & set(header):
             present = ", ".join(f'"{name[:40]}"' for name in header[:12])
             wanted = " or ".join(f'"{name}"' for name in sorted(self.required))
-            return f"the header has no column {wanted}; it has {present}"
+            return (
+                f"the header has no column {wanted}; it has {present}. Rename columns (prompt and "
+                "target, or question and answer), or name them in a preset (docs/ledger.md): --preset"
+            )
         return None
+
+    def repeated(self, header: Sequence[str]) -> str | None:
+        """The first name that comes twice in a header."""
+        return next(
+            (name for place, name in enumerate(header) if name and name in header[:place]), None
+        )
+
+    def evidence(self, header: Sequence[str], row: Sequence[Any]) -> Any:
+        """What is kept of a row that can't be used: its cells by the header, where that names each once.
+
+        Under a preset that knows the names the row can be tried again.
+        """
+        if self.repeated(header) is not None or len(row) > len(header):
+            return row
+        return {name: cell for name, cell in zip(header, row, strict=False) if name and cell != ""}
 
 
 def columns_of(mapping: Mapping) -> Columns:

@@ -112,7 +112,11 @@ def _rows(
                 }
         except strict_json.AmbiguousJSON as error:
             problem = str(error)
-        yield json.dumps(cells if problem is None else row, ensure_ascii=False), problem
+        if problem is not None:
+            kept = columns.evidence(header, row) if problem == unusable else row
+            yield json.dumps(kept, ensure_ascii=False), problem
+        else:
+            yield json.dumps(cells, ensure_ascii=False), None
 
 
 def _separator(header: str, default: str, columns: Columns) -> str:

@@ -148,7 +148,11 @@ def _arrow(path: Path, kind: str, columns: Columns) -> Iterator[Record]:
             for batch in batches:
                 cells = [_values(column) for column in batch.columns]
                 for row in zip(*cells, strict=True):
-                    record = dict(zip(header, row, strict=True)) if problem is None else row
+                    record = (
+                        dict(zip(header, row, strict=True))
+                        if problem is None
+                        else columns.evidence(header, row)
+                    )
                     yield _safe(to_json(record)), problem
     except (*DAMAGE, ValueError, OverflowError) as error:
         yield "", broken(error)

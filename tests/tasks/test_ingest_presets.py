@@ -4,12 +4,15 @@ import csv
 import json
 from pathlib import Path
 
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from config import load
 from execution.context import Context
 from ledger import EditRecord
-from tasks.ingest import IngestError, IngestOptions, ingest_paths
+from tasks.ingest import IngestError, IngestOptions, ingest_paths, retry_quarantined
 from tests.tasks.ingest_support import adds_up, lines_of, opened
 
 
@@ -239,3 +242,46 @@ def test_a_path_that_is_none_is_one_clear_line(tmp_path: Path, path: str, field:
         IngestError, match=rf"preset ours, field {field.removeprefix('fields.')}: .* Give"
     ):
         ingest_paths(Context(settings, ledger), [tmp_path / "a.jsonl"], options)
+
+
+def table(path: Path) -> Path:
+    """A table of three columns that no shape knows, in the format of the file's name."""
+    rows = [["frage", "richtig", "note"], ["2+2?", "4", ""], ["3+3?", "6", "x"]]
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    elif path.suffix == ".xlsx":
+        book = openpyxl.Workbook()
+        assert book.active is not None
+        for row in rows:
+            book.active.append(row)
+        book.save(path)
+    else:
+        columns = [list(column) for column in zip(*rows[1:], strict=True)]
+        pq.write_table(pa.table(columns, names=rows[0]), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.parquet"])
+@pytest.mark.parametrize("way", ["retry", "again"])
+def test_a_table_whose_header_was_not_known_leaves_the_quarantine(
+    tmp_path: Path, name: str, way: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    ledger, settings = opened(home)
+    path = table(tmp_path / name)
+    assert ingest_paths(Context(settings, ledger), [path]).total("accepted") == 0
+    assert len(ledger.quarantine.find()) == (2 if name == "a.parquet" else 3)
+    (home / "melo.toml").write_text('[presets.ours.fields]\nprompt = "frage"\ntarget = "richtig"\n')
+    context = Context(load(home), ledger)
+    if way == "retry":
+        retry_quarantined(context, preset="ours")
+    else:
+        ingest_paths(context, [path], IngestOptions(preset="ours", again=True))
+    assert [(edit.prompt, edit.target) for edit in ledger.edits.find()] == [
+        ("2+2?", "4"),
+        ("3+3?", "6"),
+    ]
+    assert ledger.quarantine.find() == []
+    assert adds_up(ledger, ledger.counts().lines)

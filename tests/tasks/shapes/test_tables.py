@@ -130,7 +130,7 @@ def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
             "Legend": [["colour", "meaning"], ["red", "bad"]],
         },
     )
-    ledger, _ = take(tmp_path / "home", path)
+    ledger, outcome = take(tmp_path / "home", path)
     assert said(ledger) == [
         ("Who leads Norvik Labs?", "Bo Ek", None),
         ("How many moons has Mars?", "2", None),
@@ -140,12 +140,35 @@ def test_every_sheet_of_a_workbook_is_read(tmp_path: Path) -> None:
     edit = edit_about(ledger, "Who leads Norvik Labs?")
     assert (edit.subject, str(edit.valid_from)[:10]) == ("Norvik Labs", "2026-03-01")
     assert json.loads(ledger.edits.raw_lines(edit.id)[0][3])["Note"] == "urgent!"
-    number, header, legend = [reason for _, reason in reasons(ledger)]
+    number, legend = [reason for _, reason in reasons(ledger)]
     assert number == "prompt must be a string or a list of messages; it is the number 1984"
-    assert header == legend
+    assert legend.startswith("nothing to correct: sheet Legend has no header with a column")
+    assert outcome.total("quarantined") - outcome.total("passed_over") == 1
+
+
+def test_a_workbook_without_a_known_column_is_told(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", {"Legend": [["colour", "meaning"], ["red", "bad"]]})
+    ledger, _ = take(tmp_path / "home", path)
+    (header, row) = [reason for _, reason in reasons(ledger)]
+    assert header == row
     assert header.startswith(
-        'sheet Legend: the header has no column "prompt" or "relation"; it has'
+        'sheet Legend: the header has no column "prompt" or "relation"; it has "colour", "meaning". '
+        "Rename columns (prompt and target, or question and answer)"
     )
+
+
+@pytest.mark.parametrize("names", [("Prompt", "Target"), ("Question", "Answer")])
+def test_a_header_below_a_title_is_found(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = workbook(
+        tmp_path / "a.xlsx",
+        {
+            "Note": [["Ask Eva about these."]],
+            "S": [["Reports of March"], [], ["as of", date(2026, 3, 1)], [*names], ["2+2?", 4]],
+        },
+    )
+    ledger, outcome = take(tmp_path / "home", path)
+    assert said(ledger) == [("2+2?", "4", None)]
+    assert outcome.total("quarantined") == outcome.total("passed_over") == 1
 
 
 def test_a_workbook_of_questions_and_answers_is_told_by_its_header(tmp_path: Path) -> None:
