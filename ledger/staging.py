@@ -40,6 +40,7 @@ _TEXT_FIELDS = ("prompt", "subject", "relation", "source", "id", "valid_from", "
 _ANSWER_FIELDS = ("target", "object", "old_answer")
 _LIST_FIELDS = ("rephrases", "aliases", "supersedes")
 _NAME_FIELDS = ("subject", "source", "id")  # a whole number is a name too
+_DATE_FIELDS = ("valid_from", "valid_to")
 _LISTS_OF_NAMES = ("aliases", "supersedes")
 
 
@@ -214,7 +215,7 @@ _PROBLEM = """CASE
     WHEN wrong_type IS NOT NULL THEN wrong_type
     WHEN prompt IS NULL AND (relation IS NOT NULL OR object IS NOT NULL)
          THEN 'a fact needs subject, relation and object; subject or relation is missing'
-    WHEN prompt IS NULL THEN 'prompt is missing or empty'
+    WHEN prompt IS NULL THEN 'prompt is missing or empty' || names_of(raw)
     WHEN kind = 'fact' AND target IS NULL THEN 'a fact needs an object; it is missing'
     WHEN strlen(prompt) > $prompt_chars AND length(prompt) > $prompt_chars THEN 'prompt has '
          || length(prompt) || ' characters; at most ' || $prompt_chars || ' are taken'
@@ -231,9 +232,9 @@ _PROBLEM = """CASE
          lambda x: length(x.prompt) > $prompt_chars)) > 0
          THEN 'a locality prompt has more than ' || $prompt_chars || ' characters'
     WHEN from_text IS NOT NULL AND valid_from IS NULL
-         THEN 'valid_from is no date: ' || left(from_text, 40)
+         THEN no_date('valid_from', from_text)
     WHEN to_text IS NOT NULL AND valid_to IS NULL
-         THEN 'valid_to is no date: ' || left(to_text, 40)
+         THEN no_date('valid_to', to_text)
     WHEN valid_to <= valid_from THEN 'valid_to is not after valid_from'
     WHEN target = old_answer THEN 'target and old_answer are the same'
     WHEN target IN ('inf', '-inf') THEN 'target is ' || target || ', which is no answer'
@@ -302,6 +303,10 @@ def _first_wrong_type() -> str:
             cases.append(
                 f"WHEN k_{name} <> 'VARCHAR' AND NOT is_name(t_{name}, k_{name}) THEN "
                 + refused(name, "a string or a whole number")
+            )
+        elif name in _DATE_FIELDS:  # a number may be a year or 20261001; `no_date` tells any other
+            cases.append(
+                f"WHEN k_{name} IN ('ARRAY', 'OBJECT', 'BOOLEAN') THEN " + refused(name, "a date")
             )
         else:
             cases.append(f"WHEN k_{name} <> 'VARCHAR' THEN " + refused(name, "a string"))

@@ -27,8 +27,21 @@ CREATE OR REPLACE TEMP MACRO inner_text(t) AS CASE WHEN starts_with(t, '["') AND
 CREATE OR REPLACE TEMP MACRO beside(ps, answers) AS list_transform(ps, lambda x, i:
     struct_pack(prompt := x, answer := answers[least(i, len(answers))]));
 CREATE OR REPLACE TEMP MACRO moment(t) AS
-    try_cast(CASE length(t) WHEN 4 THEN t || '-01-01' WHEN 7 THEN t || '-01' ELSE t END
-             AS TIMESTAMPTZ);
+    try_cast(CASE WHEN length(t) = 4 THEN t || '-01-01' WHEN length(t) = 7 THEN t || '-01'
+                  WHEN length(t) >= 8 AND regexp_full_match(t, '[0-9]{8}(T[0-9]{2}[0-9:.]*(Z|[+-][0-9:]+)?)?')
+                  THEN substr(t, 1, 4) || '-' || substr(t, 5, 2) || '-' || substr(t, 7, 2) ||
+                       regexp_replace(substr(t, 9), '^T([0-9]{2})([0-9]{2})([0-9]{2})?', 'T\1:\2:\3')
+                  ELSE t END AS TIMESTAMPTZ);
+CREATE OR REPLACE TEMP MACRO no_date(name, t) AS CASE
+    WHEN regexp_full_match(t, '-?[0-9]+([.][0-9]+)?')
+    THEN name || ' is the number ' || left(t, 40) || '; a count of seconds or days is not taken'
+    ELSE name || ' is no date: ' || left(t, 40) END ||
+    '. Write 2026-10-01, 2026-10, 2026, 20261001 or 2026-10-01T12:30:00Z, or leave it out';
+CREATE OR REPLACE TEMP MACRO names_of(t) AS CASE WHEN json_valid(t) AND len(json_keys(t)) > 0
+    THEN '; the line has: ' ||
+         left(array_to_string(list_transform(json_keys(t)[1:12], lambda x: left(x, 40)), ', '), 300) ||
+         '. Write the question under prompt, or name its key in a preset (--preset)'
+    ELSE '. Write the question under prompt' END;
 CREATE OR REPLACE TEMP MACRO texts(t, kind) AS
     CASE kind WHEN 'ARRAY' THEN from_json(t, '["VARCHAR"]') WHEN 'VARCHAR' THEN [t]
               WHEN 'UBIGINT' THEN [t] WHEN 'BIGINT' THEN [t] END;

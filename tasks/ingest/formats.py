@@ -27,6 +27,7 @@ from config import IngestSettings
 from ledger.intake import LINE_SCHEMA
 from tasks.ingest.columns import Columns
 from tasks.ingest.csv_rows import read_csv
+from tasks.ingest.foreign import foreign
 from tasks.ingest.json_values import read_json
 from tasks.ingest.lines import (
     KEPT_OF_LONG_LINE,
@@ -70,6 +71,10 @@ def read(
     answer of an API).
     """
     kind = kind_of(path)
+    begins = first_line == 0 and offset == 0
+    if begins and kind in ("lines", "csv", "json") and (problem := foreign(path)) is not None:
+        yield Chunk(table(0, [("", problem)], settings.max_line_bytes), 0, True)
+        return
     if kind == "lines":
         yield from ahead(read_lines(path, settings, first_line=first_line, offset=offset))
         return

@@ -171,3 +171,47 @@ def test_a_zip_bomb_is_stopped(tmp_path: Path) -> None:
     outcome = ingest_paths(Context(small, ledger), [tmp_path / "a.jsonl.gz"])
     assert "unpacks to more than" in str(ledger.quarantine.find()[-1].reason)
     assert adds_up(ledger, outcome.total("lines"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        (
+            "a.xls",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
+            "a.xls is an old Excel workbook",
+        ),
+        (
+            "a.csv",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
+            "a.csv is an old Excel workbook",
+        ),
+        ("a.zip", b"PK\x03\x04" + bytes(500), "a.zip is a ZIP archive or an office document"),
+        ("a.gz", b"PK\x03\x04" + bytes(500), "a.gz is a ZIP archive or an office document"),
+        ("a.jsonl.gz", b"\x01\x02\xff\n" * 90, "a.jsonl.gz is neither gzip nor zstd"),
+        (
+            "a.yaml",
+            b"- prompt: 2+2?\n  target: 4\n",
+            "a.yaml is YAML, which is not read. Write its",
+        ),
+        ("a.data", b"PAR1" + bytes(500), "a.data is a Parquet file under another name"),
+        ("a.jsonl.bz2", b"BZh91AY" + bytes(500), "a.jsonl.bz2 is a bzip2 file"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line_that_says_what_it_is(
+    tmp_path: Path, name: str, data: bytes, reason: str
+) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    (tmp_path / name).write_bytes(data)
+    ingest_paths(Context(settings, ledger), [tmp_path / name])
+    (kept,) = ledger.quarantine.find()
+    assert kept.reason.startswith(reason)
+    assert "Taken are JSON lines, JSON, CSV, TSV, XLSX, Parquet and Arrow" in kept.reason
+    assert adds_up(ledger, 1)
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.log", "a.jsonl.gz"])
+def test_lines_are_read_under_any_name(tmp_path: Path, name: str) -> None:
+    ledger, settings = opened(tmp_path / "home")
+    (tmp_path / name).write_bytes(lines_of(ROWS))
+    assert ingest_paths(Context(settings, ledger), [tmp_path / name]).total("accepted") == 7

@@ -178,3 +178,68 @@ def test_a_csv_says_truth_values_in_its_own_words(tmp_path: Path) -> None:
     ledger, _ = take(tmp_path / "home", path)
     assert [edit.target for edit in ledger.edits.find()] == ["true", "FALSE"]
     assert [edit.urgent for edit in ledger.edits.find()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "day"),
+    [
+        ("20260105", "2026-01-05 00:00:00+00:00"),
+        (20260105, "2026-01-05 00:00:00+00:00"),
+        (2026, "2026-01-01 00:00:00+00:00"),
+        ("2026-01", "2026-01-01 00:00:00+00:00"),
+        ("20260105T1230Z", "2026-01-05 12:30:00+00:00"),
+        ("20260105T123015+0200", "2026-01-05 10:30:15+00:00"),
+        ("2026-01-05T12:30:00+02:00", "2026-01-05 10:30:00+00:00"),
+    ],
+)
+def test_a_date_may_have_any_form_of_iso_8601(tmp_path: Path, written_as: object, day: str) -> None:
+    row = {"prompt": "2+2?", "target": "4", "valid_from": written_as}
+    ledger, _ = take(tmp_path / "home", written(tmp_path / "a.jsonl", [row]))
+    (edit,) = ledger.edits.find()
+    assert edit.valid_from is not None
+    assert str(edit.valid_from.astimezone(UTC)) == day
+
+
+@pytest.mark.parametrize(
+    ("written_as", "problem"),
+    [
+        (
+            "01.10.2026",
+            "valid_from is no date: 01.10.2026. Write 2026-10-01, 2026-10, 2026, 20261001 or",
+        ),
+        (
+            1767571200,
+            "valid_from is the number 1767571200; a count of seconds or days is not taken. Wr",
+        ),
+        (
+            1767571200.5,
+            "valid_from is the number 1767571200.5; a count of seconds or days is not taken",
+        ),
+        (
+            "1767571200000",
+            "valid_from is the number 1767571200000; a count of seconds or days is not",
+        ),
+        (True, "valid_from must be a date; it is true"),
+        (
+            "20261301",
+            "valid_from is the number 20261301; a count of seconds or days is not taken. Wr",
+        ),
+    ],
+)
+def test_what_is_no_date_is_told_with_the_forms_that_are(
+    tmp_path: Path, written_as: object, problem: str
+) -> None:
+    row = {"prompt": "2+2?", "target": "4", "valid_from": written_as}
+    ledger, _ = take(tmp_path / "home", written(tmp_path / "a.jsonl", [row]))
+    ((_, reason),) = reasons(ledger)
+    assert reason.startswith(problem)
+
+
+def test_a_line_without_a_question_is_told_with_its_keys(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"frage": "2+2?", "target": "4"}]
+    ledger, _ = take(tmp_path / "home", written(tmp_path / "a.jsonl", rows))
+    ((_, reason),) = reasons(ledger)
+    assert reason == (
+        "prompt is missing or empty; the line has: frage, target. Write the question under prompt, or "
+        "name its key in a preset (--preset)"
+    )

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ledger.intake import LINE_SCHEMA
 from tasks.ingest.lines import Chunk
-from tasks.ingest.shapes.shape import Join, Row, Shape, Unusable
+from tasks.ingest.shapes.shape import Join, NoQuestion, Row, Shape, Unusable
 from text import strict_json
 
 WHITE_SPACE = "\ufeff \t\r\n"
@@ -59,6 +59,12 @@ def as_report(text: str, shape: Shape, about: Mapping[str, str]) -> tuple[str, s
         if shape.origin is not None and (origin := shape.origin(row)) is not None:
             fields["origin"] = {"tool": shape.name, **origin._asdict()}
         return f'{strict_json.to_text(fields)[:-1]}, "raw": {text}}}', None
+    except NoQuestion as error:
+        names = ", ".join(name[:40] for name in list(row)[:12])
+        return (
+            raw,
+            f"{error}; the row has: {names}. Give a preset that names it (--preset), or --shape",
+        )
     except Unusable as error:
         return raw, str(error)
     except Exception as error:  # whatever a row holds, its neighbours are read

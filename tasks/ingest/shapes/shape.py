@@ -33,6 +33,10 @@ class Unusable(ValueError):
     """A row that gives no report. The message is the reason that the ledger keeps."""
 
 
+class NoQuestion(Unusable):
+    """A row without the question; the names that it has instead are told with the reason."""
+
+
 class NothingToCorrect(Unusable):
     """A row that is well understood and names no error, as a thumbs-up does."""
 

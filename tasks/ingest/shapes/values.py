@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from tasks.ingest.columns import Columns
-from tasks.ingest.shapes.shape import Fields, NothingToCorrect, Row, Unusable
+from tasks.ingest.shapes.shape import Fields, NoQuestion, NothingToCorrect, Row, Unusable
 from text import strict_json
 
 Message: TypeAlias = dict[str, Any]  # {"role", "content"}
@@ -97,10 +97,10 @@ def report(
 ) -> Fields:
     """The fields of a report, those that are not known left out.
 
-    Raises Unusable without a question, NothingToCorrect where the right answer is what was said.
+    Raises NoQuestion without a question, NothingToCorrect where the right answer is what was said.
     """
     if not prompt:
-        raise Unusable("no question is in the row where this shape keeps it")
+        raise NoQuestion("no question is in the row where this shape keeps it")
     alike = target == old_answer and isinstance(target, bool) == isinstance(old_answer, bool)
     if target is not None and alike:  # True is 1 in Python
         raise NothingToCorrect("the right answer is the one that the model gave")

@@ -82,7 +82,9 @@ def test_openai_fine_tuning_takes_what_is_to_be_learned(tmp_path: Path) -> None:
 def test_openai_preferences(tmp_path: Path) -> None:
     ledger, _ = take(tmp_path, "openai_preference.jsonl")
     assert said(ledger) == [("What is Norway's capital?", "Oslo", "Bergen")]
-    assert reasons(ledger) == [(2, "no question is in the row where this shape keeps it")]
+    ((line, reason),) = reasons(ledger)
+    assert line == 2
+    assert reason.startswith("no question is in the row where this shape keeps it; the row has: ")
 
 
 def test_openai_evals(tmp_path: Path) -> None:
@@ -121,7 +123,11 @@ def test_label_studio_takes_what_an_annotator_wrote(tmp_path: Path) -> None:
         ("Who leads Norvik Labs?", None, "Ada Li"),
     ]
     assert (outcome.total("quarantined"), outcome.total("passed_over")) == (3, 2)
-    assert reasons(ledger)[2] == (6, "no question is in the row where this shape keeps it")
+    line, reason = reasons(ledger)[2]
+    assert line == 6
+    assert reason.startswith(
+        "no question is in the row where this shape keeps it; the row has: id,"
+    )
 
 
 def test_argilla_records_flat_and_nested(tmp_path: Path) -> None:
