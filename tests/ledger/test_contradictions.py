@@ -315,9 +315,8 @@ def test_what_training_found_undecided_is_listed_until_a_person_decides(ledger: 
     job = ledger.jobs.lease("worker", now=NOON)
     assert job is not None
     why = "another edit answers this question otherwise"
-    ledger.jobs.finish(
-        job, "worker", held={new: why}, rivals={new: old}, rejected={other: "bad"}, now=later()
-    )
+    outcome = JobOutcome(held={new: why}, rivals={new: old}, rejected={other: "bad"})
+    ledger.jobs.finish(job, outcome, now=later())
     assert ledger.review.held_since(later()) == {"contradiction": 1}
     assert ledger.review.held_since(later(seconds=1)) == {}
     (listed,) = ledger.conflicts.find()

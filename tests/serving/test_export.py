@@ -115,7 +115,7 @@ def test_an_edit_is_named_by_its_ids_beginning_as_in_other_commands(
         editor = context.versions.editor(ledger.versions.all()[-1].id)
         version = editor.edit([request_of(edit)]).version
         context.versions.save(version)
-        ledger.versions.record(version.id, parent=None, job_id=None, hash=version.id)
+        ledger.versions.record(version.id, parent=None, job_id=None)
     melo = melo_in(two_versions.home)
     export = ("export", "peft", version.id[:12], str(tmp_path / "one"), "--edit")
     code, _, said = melo(*export, other.id[:12])
