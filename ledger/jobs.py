@@ -90,7 +90,9 @@ class Jobs:
             )
             jobs = []
             for batch, score in batches(rows, max_edits):
-                jobs.append(_create(con, batch, removals, score, at))
+                # Where two are as pressing, the one that was planned first is leased first.
+                planned_at = at + timedelta(microseconds=len(jobs))
+                jobs.append(_create(con, batch, removals, score, planned_at))
                 removals = []
                 if max_jobs is not None and len(jobs) >= max_jobs:
                     break

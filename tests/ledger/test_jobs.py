@@ -35,6 +35,14 @@ def test_the_urgent_come_first_then_the_often_reported_then_the_old(ledger: Ledg
     assert [job.edits[0].target for job in leased if job] == ["urgent", "often", "old", "new"]
 
 
+def test_jobs_that_are_as_pressing_are_leased_as_they_were_planned(ledger: Ledger) -> None:
+    take(ledger, [report(f"q{n}?") for n in range(7)])
+    planned = ledger.jobs.plan(max_edits=1, now=NOON)
+    leased = [ledger.jobs.lease("w", now=later()) for _ in planned]
+    assert [job.id for job in leased if job] == [job.id for job in planned]
+    assert [job.id for job in ledger.jobs.find()] == [job.id for job in planned]
+
+
 def test_a_job_is_leased_by_one_worker_only(ledger: Ledger) -> None:
     take(ledger, [report("q?")])
     ledger.jobs.plan(now=NOON)
