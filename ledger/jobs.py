@@ -88,7 +88,7 @@ class Jobs:
                     "ORDER BY edit_id"
                 )
             )
-            jobs = []
+            jobs: list[str] = []
             for batch, score in batches(rows, max_edits):
                 # Where two are as pressing, the one that was planned first is leased first.
                 planned_at = at + timedelta(microseconds=len(jobs))
