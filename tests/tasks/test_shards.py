@@ -118,7 +118,8 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
 
     ledger.review.approve([waiting], actor="bob", reason="it is newer", rules=rules_from(home))
     (kept,) = both - {waiting}
-    assert [c.loser for c in ledger.conflicts.find(edit_id=waiting)] == [kept]
+    noted = ledger.conflicts.find(edit_id=waiting)
+    assert {(c.winner, c.loser) for c in noted} == {(None, waiting), (waiting, kept)}
 
 
 def test_where_only_shared_wordings_make_one_question_both_answers_serve(home: Settings) -> None:
