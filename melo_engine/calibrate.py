@@ -31,10 +31,10 @@ from melo_engine.near_misses import SLOT, about_something, other_places
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-# Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts where no
-# question has leeway, as much as keeps zsRE's within it on rows that no test uses.
-RESERVE, RELATION_RESERVE = 0.4, 0.65
-SCHEME = 3  # of how radii are calibrated; a calibration that was kept under another is made anew
+# Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts as much
+# as keeps zsRE's within it on rows that no test uses, where questions have leeway and where none has.
+RESERVE, LEEWAY_RESERVE, RELATION_RESERVE = 0.4, 0.3, 0.65
+SCHEME = 4  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 RAW_BOUND, RAW_FREE = 0.55, 0.35  # of keys that nothing was learned for
@@ -103,7 +103,7 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     split = reader.projection.relation_size
     # What is asked here is no relation that the projection knows, as most of what people ask.
     leeway = reader.projection.leeway(keys[:, :split], first=len(source.learned_from))
-    reserve = 0.0 if len(reader.projection.known) else RELATION_RESERVE
+    reserve = LEEWAY_RESERVE if len(reader.projection.known) else RELATION_RESERVE
     relation_gaps = _apart(keys[:, :split], leeway, [a.relation.name for a in asked])
     swapped, renamed = [], []
     for a in asked:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from melo_engine.contrast.parallels import one_word_apart
 from melo_engine.errors import RequestError
 from melo_engine.index import Member, NeuronIndex
-from melo_engine.matching import joined, one_word_apart
+from melo_engine.matching import joined
 from melo_engine.near_misses import same_passage
 from melo_engine.types import Conflict, EditOutcome, EditRequest
 from melo_engine.version import Version

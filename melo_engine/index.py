@@ -9,8 +9,9 @@ it was inferred, and text and question have more of the name, with all of it out
 is a description and does not stand in it may be named partly (`matching`): then the text as a whole is
 compared. An edit has a key for each wording that is known of its question. Keys never change. Edits are
 added and taken out by id. Where several radii hold a key, the edit with the smallest distance relative
-to its radius wins; of two edits at one point, the later one. A decision that another key within the
-tolerance would change is marked as doubtful.
+to its radius wins; of two edits at one point, the later one. An edit whose
+question differs from what is asked in one telling word is not compared (`contrast.parallels`). A decision
+that another key within the tolerance would change is marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
@@ -22,9 +23,10 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
+from melo_engine.contrast.parallels import one_word_apart
 from melo_engine.errors import IndexMismatch, UnknownEdit
-from melo_engine.keys import KeyReader, ReadKeys, last_sentence
-from melo_engine.matching import Mention, SubjectMatcher, whole_name
+from melo_engine.keys import KeyReader, ReadKeys, last_sentence, relation_text
+from melo_engine.matching import Mention, SubjectMatcher, name_in, whole_name
 
 NEAREST_FREE = 8
 INFINITE = float("inf")
@@ -44,8 +46,7 @@ class Member:
 
     content_radius: for texts that name its subject partly, 0 where that won't do. question: what else
     describes it, as `descriptions.question_of` gives it. wording: which of the edit's wordings it is
-    the key of, 0 for its own prompt. inferred_from: the text that its subject was inferred from, None
-    where it was given.
+    the key of, 0 for its own prompt. text: that wording. inferred: whether its subject was not given.
     """
 
     edit: str
@@ -56,7 +57,8 @@ class Member:
     content_radius: float = 0.0
     question: str | None = None
     wording: int = 0
-    inferred_from: str | None = None
+    text: str = ""
+    inferred: bool = False
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -274,6 +276,7 @@ class NeuronIndex:
                 pairs += compare(key, reading.mention.members)
                 if measure is not None and reading.name is not None:
                     pairs = [_by_whole_name(reading, pair, tolerance, measure) for pair in pairs]
+            pairs = [pair for pair in pairs if not _asks_otherwise(reading, pair, tolerance)]
             closest = near[reading.row]
             for distance, member in pairs:
                 closest_yet = closest.get(member.edit)
@@ -347,13 +350,27 @@ class NeuronIndex:
         return Hit(member, distance, inside, doubtful)
 
 
+def _asks_otherwise(reading: Reading, pair: tuple[float, Member], tolerance: float) -> bool:
+    """Whether a text within reach is worded as the edit's question is, but for the word that matters."""
+    distance, member = pair
+    if distance > member.radius + tolerance:
+        return False
+    text, own = reading.text, member.text
+    if reading.name is not None and member.names:
+        text, own = (
+            relation_text(text, reading.name),
+            relation_text(own, name_in(own, member.names)),
+        )
+    return one_word_apart(text, own)
+
+
 def _by_whole_name(
     reading: Reading, pair: tuple[float, Member], tolerance: float, measure: Measure
 ) -> tuple[float, Member]:
     """The pair, no nearer than it is with the whole of a name taken out of which a part was inferred."""
     distance, member = pair
-    question, text = member.inferred_from, reading.text
-    if question is None or question == text or distance > member.radius + tolerance:
+    question, text = member.text, reading.text
+    if not member.inferred or question == text or distance > member.radius + tolerance:
         return pair
     whole = whole_name(question, text, reading.name or "")
     return pair if whole is None else (max(distance, measure(text, question, whole)), member)

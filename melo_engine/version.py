@@ -173,7 +173,7 @@ class Version:
                         radius=wording.radius,
                         content_radius=wording.content_radius,
                         wording=i,
-                        inferred_from=own.inferred_from and wording.text,
+                        text=wording.text,
                     )
                     for i, wording in enumerate(edit.wordings, 1)
                 ]
@@ -194,7 +194,8 @@ class Version:
             edit.order,
             edit.content_radius,
             edit.question,
-            inferred_from=request.question if request.subject_source == "inferred" else None,
+            text=request.question,
+            inferred=request.subject_source == "inferred",
         )
 
     def __len__(self) -> int:

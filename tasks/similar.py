@@ -21,8 +21,9 @@ from execution import progress
 from execution.context import Context
 from execution.lineage import BASE
 from ledger import Question
+from melo_engine.contrast import one_word_apart
 from melo_engine.index import Member, NeuronIndex
-from melo_engine.matching import name_in, one_word_apart
+from melo_engine.matching import name_in
 from tasks.gate.cache.keys import ProbeKeys
 from tasks.ingest import rules_from
 

@@ -1,6 +1,7 @@
 """The contrast corpus: relations in many wordings about invented subjects.
 
-    relations.yaml    English    languages.yaml    twelve more
+    relations.yaml    English: what encyclopedias say    languages.yaml    twelve languages more
+    services.yaml     English: what customers, citizens and employees ask
 
 Written for this project. Wordings that stand word for word in a public edit set that is measured on
 here were taken out (`tests/melo_engine/contrast`). Some relations are held out of learning: radii are
@@ -18,9 +19,10 @@ from typing import Any
 
 import yaml
 
+from melo_engine.matching.names import words
 from melo_engine.near_misses import SLOT
 
-FILES = ("relations.yaml", "languages.yaml")
+FILES = ("relations.yaml", "services.yaml", "languages.yaml")
 ENGLISH = "en"
 HELD_OUT = 5  # one relation in so many is kept from learning
 BEHIND_TEXT = 0.25  # share of wordings that stand behind a stray sentence once more
@@ -58,7 +60,12 @@ class Corpus:
 @cache
 def corpus() -> Corpus:
     """The corpus as written."""
-    english, other_languages = (_read(name) for name in FILES)
+    encyclopedic, services, other_languages = (_read(name) for name in FILES)
+    english = {
+        "relations": encyclopedic["relations"] | services["relations"],
+        "subjects": encyclopedic["subjects"] | services["subjects"],
+        "noise": encyclopedic["noise"],
+    }
     relations: list[Relation] = []
     subjects: dict[tuple[str, str], tuple[str, ...]] = {}
     noise: dict[str, tuple[str, ...]] = {}
@@ -76,6 +83,16 @@ def corpus_hash() -> str:
     """sha256 of the corpus, by which a projection that was learned from it is known."""
     folder = Path(__file__).parent
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in FILES)).hexdigest()
+
+
+@cache
+def relations_of_words() -> dict[str, frozenset[int]]:
+    """From each word to the relations, by number, in whose wordings it stands."""
+    relations_of: dict[str, set[int]] = {}
+    for number, relation in enumerate(corpus().relations):
+        for word in {w for text in relation.wordings for w in words(text.replace(SLOT, " "))}:
+            relations_of.setdefault(word, set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in relations_of.items()}
 
 
 def labelled_wordings(seed: int, placeholder: str) -> list[tuple[str, int, str]]:

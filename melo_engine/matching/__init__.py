@@ -2,7 +2,6 @@
 
 from melo_engine.matching.matcher import Mention, SubjectMatcher
 from melo_engine.matching.names import joined, name_in, spans, words
-from melo_engine.matching.parallels import one_word_apart
 from melo_engine.matching.whole_names import whole_name
 
 __all__ = [
@@ -10,7 +9,6 @@ __all__ = [
     "SubjectMatcher",
     "joined",
     "name_in",
-    "one_word_apart",
     "spans",
     "whole_name",
     "words",

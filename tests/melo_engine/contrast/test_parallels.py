@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from melo_engine.matching import one_word_apart
+from melo_engine.contrast import one_word_apart
 
 
 @pytest.mark.parametrize(

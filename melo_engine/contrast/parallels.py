@@ -3,26 +3,31 @@
 "What command starts the Brindle daemon?"    one word in the other's place: two questions
 "What command stops the Brindle daemon?"
 
-Keys put such questions close together, closer than many wordings of one question are. Who writes both
-means both.
+Keys put such questions close together, closer than many wordings of one question are. So whoever asks the
+second is not answered with the first, and who reports both means both.
 """
 
 from __future__ import annotations
 
 import re
 
+from melo_engine.contrast.corpus import relations_of_words
 from melo_engine.matching.descriptions import COMMON
 from melo_engine.matching.names import edit_distance, is_form, words
 
+ENDING = 2  # letters that a form of a word may have more: "work" and "worked"
+ENDING_LENGTH = 4  # of such a word
 TYPO_LENGTH = 5  # letters of a word from which on one wrong letter is a typo: "CTO" is not "CFO"
+NONE: frozenset[int] = frozenset()
 _PARTICLE = re.compile("[\u3041-\u309f]")  # hiragana: what a Japanese sentence is held together by
 
 
 def one_word_apart(question: str, other: str) -> bool:
     """Whether two questions differ in one word only, and that one tells something in both.
 
-    Forms of one word, typos, and words such as "is" and "was" don't tell anything apart. Texts of
-    scripts without spaces are compared sign by sign.
+    Forms of one word, typos, words such as "is" and "was", and words that stand in wordings of one
+    relation of the contrast corpus don't tell anything apart. Texts of scripts without spaces are
+    compared sign by sign.
     """
     ours, theirs = words(question), words(other)
     if len(ours) != len(theirs):
@@ -35,5 +40,11 @@ def _tell_the_same(word: str, other: str) -> bool:
     if {word, other} & COMMON or _PARTICLE.match(word) or _PARTICLE.match(other):
         return True
     if is_form(word, other) or is_form(other, word):
+        return True
+    short, long = sorted((word, other), key=len)
+    if len(short) >= ENDING_LENGTH and long.startswith(short) and len(long) - len(short) <= ENDING:
+        return True
+    relations_of = relations_of_words()
+    if relations_of.get(word, NONE) & relations_of.get(other, NONE):
         return True
     return max(len(word), len(other)) >= TYPO_LENGTH and edit_distance(word, other, 1) <= 1
