@@ -43,6 +43,7 @@ CAPITAL_LENIENCE, LENIENCE = 3.0, 2.0
 
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
+_POSSESSIVE = re.compile("['’]s$")
 _SENTENCE_END = re.compile("[.!?。？！¿¡:]")
 
 
@@ -225,6 +226,8 @@ def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[floa
     while last < len(text) and _closes(text[first:last], text[last]):
         last += 1
     subject = text[first:last].strip(" \t\n.,:;?!¿¡。？！、،؟…'’")
+    if text[last : last + 1].isspace():  # whose something is asked for: that is no part of the name
+        subject = _POSSESSIVE.sub("", subject)
     return subject or None
 
 
