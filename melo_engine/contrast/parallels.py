@@ -45,6 +45,6 @@ def _tell_the_same(word: str, other: str) -> bool:
     if len(short) >= ENDING_LENGTH and long.startswith(short) and len(long) - len(short) <= ENDING:
         return True
     relations_of = relations_of_words()
-    if relations_of.get(word, NONE) & relations_of.get(other, NONE):
+    if len(word) > 1 and relations_of.get(word, NONE) & relations_of.get(other, NONE):
         return True
     return max(len(word), len(other)) >= TYPO_LENGTH and edit_distance(word, other, 1) <= 1

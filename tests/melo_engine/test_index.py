@@ -139,6 +139,28 @@ def test_a_question_with_leeway_is_found_farther_away() -> None:
         assert hit.distance == pytest.approx(2**0.5 / leeway)
 
 
+def test_a_question_that_differs_in_one_telling_word_is_not_the_edits() -> None:
+    key = np.zeros(SIZE, dtype=np.float32)
+    bound = Member("bound", key, 1.0, ("velandor", "velando"), text="who is the CTO of velandor ?")
+    free = Member("free", key, 1.0, (), text="what will the weather be on sunday ?")
+    index = NeuronIndex(SIZE, RELATION, [bound, free])
+
+    def routed(text: str) -> str | None:
+        readings = index.readings([text])
+        [hit] = index.search(np.stack([key] * len(readings)), readings, 1)
+        return hit.member.edit if hit.member is not None and hit.inside else None
+
+    assert routed("Who is the CTO of Velandor?") == "bound"
+    assert routed("Who was the CTO of Velando?") == "bound"  # by its other name
+    assert routed("Who was the chief technician of Velandor?") == "bound"  # the key decides
+    index.remove(["free"])
+    assert routed("Who is the CFO of Velandor?") is None
+    index.add([free])
+    assert routed("What will the weather be on Monday?") is None
+    index.add([replace(bound, wording=1, text="who is the CFO of velandor ?")])
+    assert routed("Who is the CFO of Velandor?") == "bound"  # a wording that was given
+
+
 def test_of_two_edits_at_one_point_the_later_one_wins() -> None:
     key = np.ones(SIZE, dtype=np.float32)
     index = NeuronIndex(
