@@ -114,7 +114,7 @@ def test_some_other_questions_about_a_subject_stay_outside_in_other_languages(
     """Where the corpus knows what they ask; most fall to the edit, see the test before."""
     found = [edit for lang in LANGUAGES for edit in _routed(editor, lang, "others")]
     assert len(found) == 56
-    assert sum(edit is None for edit in found) >= 12, found
+    assert sum(edit is None for edit in found) >= 11, found
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
