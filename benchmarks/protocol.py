@@ -40,12 +40,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: the request as the engine sees it, and what only the test sees."""
+    """One line: the request as the engine sees it, and what only the test sees.
+
+    near: other questions about its subject, where the file has some.
+    """
 
     request: EditRequest
     rephrases: tuple[str, ...]
     locality: tuple[str, ...]
     portability: tuple[tuple[str, str], ...]
+    near: tuple[str, ...]
     raw: dict[str, Any]
 
 
@@ -115,7 +119,8 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
 
     Other subject: prompts of the unseen rows as they are, and the edits' own wording about unseen
     subjects. Other relation: an edit's subject in the wording of unseen rows, unless any edit of
-    that subject shares a content word or an answer with that wording. Locality: but for questions
+    that subject shares a content word or an answer with that wording; or what the file has as
+    other questions about it. Locality: but for questions
     that are an edit's own, word for word: those are to change.
     """
     by_subject: dict[str, list[EditRequest]] = {}
@@ -134,9 +139,8 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     relation_misses = [
         (p, row.request.id)
         for row in active
-        for p in near.other_relations(
-            row.request, RELATION_MISSES, templates, by_subject[_subject(row)]
-        )
+        for p in row.near
+        or near.other_relations(row.request, RELATION_MISSES, templates, by_subject[_subject(row)])
     ]
     edited = {tuple(words(p)) for row in active for p in (row.request.question, *row.rephrases)}
     stated = [(p, row.request.id) for row in active for p in row.locality]
@@ -161,7 +165,8 @@ def _row(number: int, raw: dict[str, Any]) -> Row:
     )
     locality = tuple(p["prompt"] for p in raw.get("locality") or ())
     portability = tuple((p["prompt"], str(p["answer"])) for p in raw.get("portability") or ())
-    return Row(request, tuple(raw.get("rephrases") or ()), locality, portability, raw)
+    rephrases, near = (tuple(raw.get(name) or ()) for name in ("rephrases", "near"))
+    return Row(request, rephrases, locality, portability, near, raw)
 
 
 def _text(raw: dict[str, Any], name: str) -> bool:

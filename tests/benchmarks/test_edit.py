@@ -183,7 +183,7 @@ class Fixed(Method):
 
 def test_a_target_is_chosen_where_it_is_likelier_than_three_others(t5_folder: Path) -> None:
     rows = [
-        Row(EditRequest(f"who leads {i} ?", t, id=str(i)), (), (), (), {})
+        Row(EditRequest(f"who leads {i} ?", t, id=str(i)), (), (), (), (), {})
         for i, t in enumerate(("jon", "ada li", "mia of oslo", "eva kim"))
     ]
     asked: list[tuple[Prompt, str]] = [(r.request.question, r.request.id) for r in rows]
@@ -215,6 +215,15 @@ def test_a_locality_question_that_is_edited_is_left_out() -> None:
     assert probes.edited_locality == 1
     alone = probes_for(split.tested[1:], split)  # nothing edits the first subject: it has to stay
     assert (len(alone.locality), alone.edited_locality) == (2, 0)
+
+
+def test_other_questions_of_a_file_about_a_subject_are_taken_as_they_are() -> None:
+    near = [f"What does {SUBJECTS[0]} cost?", f"When does {SUBJECTS[0]} close?"]
+    split = split_rows([{**question(0), "near": near}, question(1)], 2, 0, [question(2)])
+    asked = probes_for(split.tested, split).near_relation
+    own, other = (row.request.id for row in split.tested)
+    assert [p for p, i in asked if i == own] == near
+    assert {i for _, i in asked} == {own, other}
 
 
 def test_a_locality_question_in_another_of_the_files_wordings_is_counted_apart() -> None:
