@@ -221,9 +221,8 @@ def test_other_questions_of_a_file_about_a_subject_are_taken_as_they_are() -> No
     near = [f"What does {SUBJECTS[0]} cost?", f"When does {SUBJECTS[0]} close?"]
     split = split_rows([{**question(0), "near": near}, question(1)], 2, 0, [question(2)])
     asked = probes_for(split.tested, split).near_relation
-    own, other = (row.request.id for row in split.tested)
+    own = split.tested[0].request.id
     assert [p for p, i in asked if i == own] == near
-    assert {i for _, i in asked} == {own, other}
 
 
 def test_a_locality_question_in_another_of_the_files_wordings_is_counted_apart() -> None:
