@@ -138,7 +138,7 @@ class Versions:
     @property
     def projection_file(self) -> Path:
         """Where the encoder's key projection is: the sentence encoder's in the user's cache, for all."""
-        parts = (SCHEME, self.encoder.content_hash, corpus_hash(), RECIPE)
+        parts = (SCHEME, self.encoder.content_hash, corpus_hash(self.encoder), RECIPE)
         digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
         shared = self.encoder.name == SentenceEncoder.name
         cache = user_cache() if shared else self.settings.paths.cache

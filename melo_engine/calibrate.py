@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from melo_engine.contrast.corpus import ENGLISH, Relation, corpus
+from melo_engine.contrast.corpus import ENGLISH, Relation, corpus_for
 from melo_engine.keys import KeyReader
 from melo_engine.matching.descriptions import Description, describes, question_of, stems_of
 from melo_engine.matching.names import joined, name_in
@@ -91,7 +91,7 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     """
     if not reader.projection.learned:
         return Calibration.raw(false_activations)
-    source, chooser = corpus(), random.Random(seed)
+    source, chooser = corpus_for(reader.encoder), random.Random(seed)
     asked = [
         _Asked(relation, wording, chooser.choice(source.subjects[relation.language, relation.kind]))
         for relation in source.held_out

@@ -243,7 +243,7 @@ def _views(request: EditRequest, count: int) -> list[str]:
     A block acts only where it is routed to, so it may as well say its target whatever the wording:
     then it does so for rephrases that it has not seen.
     """
-    relations = [r for r in corpus().relations if r.language == ENGLISH]
+    relations = [r for r in corpus(services=False).relations if r.language == ENGLISH]
     chooser = random.Random(request.id)
     wordings = [chooser.choice(chooser.choice(relations).wordings) for _ in range(count)]
     return [w.replace(SLOT, request.subject or request.question) for w in wordings]

@@ -5,7 +5,8 @@
 
 Written for this project. Wordings that stand word for word in a public edit set that is measured on
 here were taken out (`tests/melo_engine/contrast`). Some relations are held out of learning: radii are
-calibrated on them.
+calibrated on them. Services are for the sentence encoder: the hidden states of models tell them apart no
+better, and other relations worse (`docs/decisions/key-reader.md`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 
 import yaml
 
+from melo_engine.encoders import SentenceEncoder, TokenEncoder
 from melo_engine.matching.names import words
 from melo_engine.near_misses import SLOT
 
-FILES = ("relations.yaml", "services.yaml", "languages.yaml")
+ENCYCLOPEDIC, SERVICES, LANGUAGES = "relations.yaml", "services.yaml", "languages.yaml"
 ENGLISH = "en"
 HELD_OUT = 5  # one relation in so many is kept from learning
 BEHIND_TEXT = 0.25  # share of wordings that stand behind a stray sentence once more
@@ -57,15 +59,18 @@ class Corpus:
         return tuple(r for r in self.relations if r not in held_out)
 
 
+def corpus_for(encoder: TokenEncoder) -> Corpus:
+    """What is learned from for an encoder."""
+    return corpus(services=encoder.name == SentenceEncoder.name)
+
+
 @cache
-def corpus() -> Corpus:
-    """The corpus as written."""
-    encyclopedic, services, other_languages = (_read(name) for name in FILES)
-    english = {
-        "relations": encyclopedic["relations"] | services["relations"],
-        "subjects": encyclopedic["subjects"] | services["subjects"],
-        "noise": encyclopedic["noise"],
-    }
+def corpus(services: bool = True) -> Corpus:
+    """The corpus as written, with services or without."""
+    english, other_languages = _read(ENCYCLOPEDIC), _read(LANGUAGES)
+    if services:
+        for part, entries in _read(SERVICES).items():
+            english[part] = english[part] | entries
     relations: list[Relation] = []
     subjects: dict[tuple[str, str], tuple[str, ...]] = {}
     noise: dict[str, tuple[str, ...]] = {}
@@ -78,11 +83,12 @@ def corpus() -> Corpus:
     return Corpus(tuple(relations), subjects, noise)
 
 
-@cache
-def corpus_hash() -> str:
-    """sha256 of the corpus, by which a projection that was learned from it is known."""
+def corpus_hash(encoder: TokenEncoder) -> str:
+    """sha256 of what is learned from for an encoder, by which the projection is known."""
+    services = (SERVICES,) if encoder.name == SentenceEncoder.name else ()
     folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in FILES)).hexdigest()
+    files = [(folder / name).read_bytes() for name in (ENCYCLOPEDIC, *services, LANGUAGES)]
+    return hashlib.sha256(b"".join(files)).hexdigest()
 
 
 @cache
@@ -95,13 +101,12 @@ def relations_of_words() -> dict[str, frozenset[int]]:
     return {word: frozenset(numbers) for word, numbers in relations_of.items()}
 
 
-def labelled_wordings(seed: int, placeholder: str) -> list[tuple[str, int, str]]:
+def labelled_wordings(source: Corpus, seed: int, placeholder: str) -> list[tuple[str, int, str]]:
     """(text, relation, language and kind of subject) of every wording to learn from.
 
     The subject's name is replaced by the placeholder, as in a key's relation text. A relation has a
     number in each language.
     """
-    source = corpus()
     chooser = random.Random(seed)
     rows = []
     for number, relation in enumerate(source.learned_from):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, normalize
 
-from melo_engine.contrast.corpus import corpus, labelled_wordings
+from melo_engine.contrast.corpus import corpus_for, labelled_wordings
 from melo_engine.encoders import SentenceEncoder
 from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
 from melo_engine.matching.names import name_in
@@ -56,7 +56,7 @@ def learn_projection(
     practice: requests whose rephrases may be learned from; leave out whatever is tested.
     """
     recipe = recipe or LearningRecipe()
-    wordings = labelled_wordings(recipe.seed, PLACEHOLDER)
+    wordings = labelled_wordings(corpus_for(reader.encoder), recipe.seed, PLACEHOLDER)
     pairs = _practice(practice, recipe.seed)
     states, mask = _read(
         reader, [t for t, _, _ in wordings], progress, "reading the contrast corpus"
@@ -113,7 +113,8 @@ def known_relations(
 
     Also of those that were held out: nothing is learned of them, but a question that asks one is known.
     """
-    relations = (*corpus().learned_from, *corpus().held_out)
+    source = corpus_for(reader.encoder)
+    relations = (*source.learned_from, *source.held_out)
     texts = [w.replace(SLOT, PLACEHOLDER) for r in relations for w in r.wordings]
     keys = torch.empty(len(texts), projection.relation_size)
     read = KeyReader(reader.encoder, projection).read

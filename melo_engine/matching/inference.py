@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout, gelu, pad
 from torch.nn.utils.rnn import pad_sequence
 
-from melo_engine.contrast.corpus import Corpus, corpus
+from melo_engine.contrast.corpus import Corpus, corpus_for
 from melo_engine.encoders import TokenEncoder
 from melo_engine.errors import VersionError, first_line
 from melo_engine.matching.names import is_spaceless
@@ -106,7 +106,7 @@ def learn_tagger(
     encoder: TokenEncoder, seed: int = 0, progress: Progress | None = None
 ) -> SubjectTagger:
     """Fit a tagger to the contrast corpus. Deterministic under the seed."""
-    texts, subjects = _labelled(corpus(), random.Random(seed))
+    texts, subjects = _labelled(corpus_for(encoder), random.Random(seed))
     offsets = encoder.offsets(texts)
     states: list[Tensor] = []
     spelling: list[Tensor] = []

@@ -18,7 +18,7 @@ from melo_engine.calibrate import (
     radii,
 )
 from melo_engine.contrast import LearningRecipe, learn_projection
-from melo_engine.contrast.corpus import ENGLISH, corpus
+from melo_engine.contrast.corpus import ENGLISH, corpus_for
 from melo_engine.contrast.learning import known_relations
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import name_in
@@ -70,7 +70,7 @@ def test_relations_that_were_held_out_stay_within_the_allowance(learned, calibra
     """Measured once more: held-out wordings of different relations about one subject."""
     rows = [
         (relation.name, wording.replace(SLOT, PLACEHOLDER))
-        for relation in corpus().held_out
+        for relation in corpus_for(learned.encoder).held_out
         if relation.language == ENGLISH
         for wording in relation.wordings
     ]
@@ -92,12 +92,12 @@ def test_radii_take_most_of_the_allowance_where_questions_have_leeway(learned: K
     reader = KeyReader(learned.encoder, projection)
     rows = [
         (relation.name, wording.replace(SLOT, PLACEHOLDER))
-        for relation in corpus().held_out
+        for relation in corpus_for(learned.encoder).held_out
         if relation.language == ENGLISH
         for wording in relation.wordings
     ]
     keys = reader.read([text for _, text in rows])[:, : projection.relation_size]
-    leeway = projection.leeway(keys, first=len(corpus().learned_from))
+    leeway = projection.leeway(keys, first=len(corpus_for(learned.encoder).learned_from))
     names = np.array([name for name, _ in rows])
     apart = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0)) / leeway[:, None]
     caught = float((apart[names[:, None] != names] < calibrate(reader, 0.005).bound - 1e-5).mean())

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from melo_engine.contrast import corpus_hash
-from melo_engine.contrast.corpus import ENGLISH, Relation, corpus, labelled_wordings
+from melo_engine.contrast.corpus import ENGLISH, Relation, corpus, corpus_for, labelled_wordings
+from melo_engine.encoders import SentenceEncoder, encoder_named
 from melo_engine.near_misses import SLOT, template_of
+from tests.melo_engine.conftest import Edited
 from text import normalize_question
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -45,7 +47,7 @@ def test_every_language_has_relations_held_out_and_relations_to_learn_from() -> 
     assert len(source.held_out) + len(source.learned_from) == len(source.relations)
     for part in (source.held_out, source.learned_from):
         assert {r.language for r in part} == {r.language for r in source.relations}
-    rows = labelled_wordings(0, "it")
+    rows = labelled_wordings(source, 0, "it")
     learned = {text for text, _, kind in rows if kind.startswith(f"{ENGLISH}/")}
     assert len(learned) > 1000
     english = {r.name for r in source.learned_from if r.language == ENGLISH}
@@ -55,8 +57,13 @@ def test_every_language_has_relations_held_out_and_relations_to_learn_from() -> 
             assert not {w.replace(SLOT, "it") for w in relation.wordings} & learned
 
 
-def test_the_corpus_has_one_name() -> None:
-    assert len(corpus_hash()) == 64
+def test_services_are_for_the_sentence_encoder_alone(edited_t5: Edited) -> None:
+    states = edited_t5.editor.reader.encoder
+    sentences = encoder_named(SentenceEncoder.name, edited_t5.editor.backbone)
+    assert corpus_for(states) == corpus(services=False)
+    assert corpus_for(sentences) == corpus() != corpus_for(states)
+    assert set(corpus_for(states).relations) < set(corpus().relations)
+    assert corpus_hash(sentences) != corpus_hash(states)
     assert corpus() is corpus()
 
 

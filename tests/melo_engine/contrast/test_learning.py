@@ -11,7 +11,7 @@ import torch
 
 from melo_engine import Editor, EditRequest, HiddenStates
 from melo_engine.contrast import LearningRecipe, learn_projection
-from melo_engine.contrast.corpus import corpus
+from melo_engine.contrast.corpus import corpus_for
 from melo_engine.contrast.learning import known_relations
 from melo_engine.errors import VersionError
 from melo_engine.keys import PLACEHOLDER, KeyReader
@@ -125,7 +125,7 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
         reader.encoder, "read", lambda texts, **more: read.extend(texts) or reads(texts, **more)
     )
     learn_projection(reader, (), LearningRecipe(steps=1, relations=2))
-    source = corpus()
+    source = corpus_for(reader.encoder)
     held_out = {w for r in source.held_out for w in r.wordings}
     elsewhere = {w for r in source.learned_from for w in r.wordings}  # alike in two languages
     texts = {w.replace(SLOT, PLACEHOLDER) for w in held_out - elsewhere}
@@ -135,7 +135,7 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
 
 def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> None:
     read = KeyReader(reader.encoder, knowing).read
-    source = corpus()
+    source = corpus_for(reader.encoder)
     assert knowing.known.shape == (len(source.relations), knowing.relation_size)
     wordings = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.learned_from[:40]]
     held_out = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.held_out[:40]]
