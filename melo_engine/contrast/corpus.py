@@ -5,8 +5,8 @@
 
 Written for this project. Wordings that stand word for word in a public edit set that is measured on
 here were taken out (`tests/melo_engine/contrast`). Some relations are held out of learning: radii are
-calibrated on them. Services are for the sentence encoder: the hidden states of models tell them apart no
-better, and other relations worse (`docs/decisions/key-reader.md`).
+calibrated on them. Services are for the sentence encoder: learned with them, hidden states tell what
+encyclopedias say apart less well (`docs/decisions/key-reader.md`).
 """
 
 from __future__ import annotations
