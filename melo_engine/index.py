@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from melo_engine.contrast.parallels import one_word_apart
+from melo_engine.contrast.parallels import asks_otherwise
 from melo_engine.errors import IndexMismatch, UnknownEdit
 from melo_engine.keys import KeyReader, ReadKeys, last_sentence, relation_text
 from melo_engine.matching import Mention, SubjectMatcher, name_in, whole_name
@@ -361,7 +361,7 @@ def _asks_otherwise(reading: Reading, pair: tuple[float, Member], tolerance: flo
             relation_text(text, reading.name),
             relation_text(own, name_in(own, member.names)),
         )
-    return one_word_apart(text, own)
+    return asks_otherwise(text, own)
 
 
 def _by_whole_name(

@@ -92,13 +92,25 @@ def corpus_hash(encoder: TokenEncoder) -> str:
 
 
 @cache
-def relations_of_words() -> dict[str, frozenset[int]]:
-    """From each word to the relations, by number, in whose wordings it stands."""
-    relations_of: dict[str, set[int]] = {}
+def _places_of_words() -> dict[str, frozenset[tuple[int, int]]]:
+    """Where each word stands: the numbers of relation and wording."""
+    places: dict[str, set[tuple[int, int]]] = {}
     for number, relation in enumerate(corpus().relations):
-        for word in {w for text in relation.wordings for w in words(text.replace(SLOT, " "))}:
-            relations_of.setdefault(word, set()).add(number)
-    return {word: frozenset(numbers) for word, numbers in relations_of.items()}
+        for place, wording in enumerate(relation.wordings):
+            for word in words(wording.replace(SLOT, " ")):
+                places.setdefault(word, set()).add((number, place))
+    return {word: frozenset(numbers) for word, numbers in places.items()}
+
+
+def said_for_each_other(word: str, other: str) -> bool:
+    """Whether two words stand for each other: where one does, the other does in another wording.
+
+    In half of the relations, at least, of the rarer one.
+    """
+    ours, theirs = (_places_of_words().get(w, frozenset()) for w in (word, other))
+    alone = [{number for number, _ in own} for own in (ours - theirs, theirs - ours)]
+    fewest = min(len({number for number, _ in own}) for own in (ours, theirs))
+    return 2 * len(alone[0] & alone[1]) >= fewest > 0
 
 
 def labelled_wordings(source: Corpus, seed: int, placeholder: str) -> list[tuple[str, int, str]]:
