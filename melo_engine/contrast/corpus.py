@@ -103,14 +103,10 @@ def _places_of_words() -> dict[str, frozenset[tuple[int, int]]]:
 
 
 def said_for_each_other(word: str, other: str) -> bool:
-    """Whether two words stand for each other: where one does, the other does in another wording.
-
-    In half of the relations, at least, of the rarer one.
-    """
+    """Whether some relation has wordings with the one word alone and others with the other alone."""
     ours, theirs = (_places_of_words().get(w, frozenset()) for w in (word, other))
-    alone = [{number for number, _ in own} for own in (ours - theirs, theirs - ours)]
-    fewest = min(len({number for number, _ in own}) for own in (ours, theirs))
-    return 2 * len(alone[0] & alone[1]) >= fewest > 0
+    ours_alone = {relation for relation, _ in ours - theirs}
+    return not ours_alone.isdisjoint(relation for relation, _ in theirs - ours)
 
 
 def labelled_wordings(source: Corpus, seed: int, placeholder: str) -> list[tuple[str, int, str]]:
