@@ -120,8 +120,8 @@ def probes_for(active: Sequence[Row], split: Split, seed: int = 0) -> Probes:
     Other subject: prompts of the unseen rows as they are, and the edits' own wording about unseen
     subjects. Other relation: an edit's subject in the wording of unseen rows, unless any edit of
     that subject shares a content word or an answer with that wording; or what the file has as
-    other questions about it. Locality: but for questions
-    that are an edit's own, word for word: those are to change.
+    other questions about it. Locality: but for questions that are an edit's own, word for word:
+    those are to change.
     """
     by_subject: dict[str, list[EditRequest]] = {}
     for row in active:

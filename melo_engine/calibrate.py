@@ -31,8 +31,9 @@ from melo_engine.near_misses import SLOT, about_something, other_places
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
-# Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts as much
-# as keeps zsRE's within it on rows that no test uses, where questions have leeway and where none has.
+# Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts where no
+# question has leeway, as much as keeps zsRE's within it on rows that no test uses; where questions have
+# leeway, a little less than that, for the sake of languages that the corpus knows less of.
 RESERVE, LEEWAY_RESERVE, RELATION_RESERVE = 0.4, 0.2, 0.65
 SCHEME = 4  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside

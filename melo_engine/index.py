@@ -9,9 +9,9 @@ it was inferred, and text and question have more of the name, with all of it out
 is a description and does not stand in it may be named partly (`matching`): then the text as a whole is
 compared. An edit has a key for each wording that is known of its question. Keys never change. Edits are
 added and taken out by id. Where several radii hold a key, the edit with the smallest distance relative
-to its radius wins; of two edits at one point, the later one. An edit whose
-question differs from what is asked in one telling word is not compared (`contrast.parallels`). A decision
-that another key within the tolerance would change is marked as doubtful.
+to its radius wins; of two edits at one point, the later one. An edit whose question differs from what
+is asked in one telling word is not compared (`contrast.parallels`). A decision that another key within
+the tolerance would change is marked as doubtful.
 MELO (Yu et al. 2024), "Vector Database"; radii here are calibrated, see `calibrate`.
 """
 
@@ -274,9 +274,9 @@ class NeuronIndex:
             if reading.mention is not None:
                 compare = self._partly if reading.name is None else self._bound
                 pairs += compare(key, reading.mention.members)
-                if measure is not None and reading.name is not None:
-                    pairs = [_by_whole_name(reading, pair, tolerance, measure) for pair in pairs]
             pairs = [pair for pair in pairs if not _asks_otherwise(reading, pair, tolerance)]
+            if measure is not None and reading.mention is not None and reading.name is not None:
+                pairs = [_by_whole_name(reading, pair, tolerance, measure) for pair in pairs]
             closest = near[reading.row]
             for distance, member in pairs:
                 closest_yet = closest.get(member.edit)

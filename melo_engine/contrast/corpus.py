@@ -61,7 +61,11 @@ class Corpus:
 
 def corpus_for(encoder: TokenEncoder) -> Corpus:
     """What is learned from for an encoder."""
-    return corpus(services=encoder.name == SentenceEncoder.name)
+    return corpus(_has_services(encoder))
+
+
+def _has_services(encoder: TokenEncoder) -> bool:
+    return encoder.name == SentenceEncoder.name
 
 
 @cache
@@ -85,7 +89,7 @@ def corpus(services: bool = True) -> Corpus:
 
 def corpus_hash(encoder: TokenEncoder) -> str:
     """sha256 of what is learned from for an encoder, by which the projection is known."""
-    services = (SERVICES,) if encoder.name == SentenceEncoder.name else ()
+    services = (SERVICES,) if _has_services(encoder) else ()
     folder = Path(__file__).parent
     files = [(folder / name).read_bytes() for name in (ENCYCLOPEDIC, *services, LANGUAGES)]
     return hashlib.sha256(b"".join(files)).hexdigest()

@@ -60,4 +60,7 @@ def _tell_the_same(word: str, other: str) -> bool:
     short, long = sorted((word, other), key=len)
     if len(short) >= ENDING_LENGTH and long.startswith(short) and len(long) - len(short) <= ENDING:
         return True
-    return max(len(word), len(other)) >= TYPO_LENGTH and edit_distance(word, other, 1) <= 1
+    if edit_distance(word, other, 1) > 1:
+        return False
+    swapped = word.isalpha() and sorted(word) == sorted(other)  # "prot" for "port"
+    return swapped or max(len(word), len(other)) >= TYPO_LENGTH

@@ -30,6 +30,7 @@ def test_one_word_in_the_place_of_another_asks_something_else(question: str, oth
         ("Who is the CTO of Bragholt AS?", "who is the CTO of Bragholt AS"),  # nothing differs
         ("Who is the designer of Mark 19?", "Who was the designer of Mark 19?"),  # a small word
         ("Who was the designer of Mark 19?", "Who was the designor of Mark 19?"),  # a typo
+        ("On which port does Pico listen?", "On which prot does Pico listen?"),
         ("Which colours does Pico have?", "Which colour does Pico have?"),  # a form
         ("Where did Henry study or work?", "Where did Henry study or worked?"),
         ("Who leads Acme?", "Who is the head of Acme?"),  # other words
