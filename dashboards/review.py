@@ -32,6 +32,7 @@ TYPED = {  # actions with a value: what is asked for
 }
 NAMES = {
     "approve": "Approve",
+    "both": "Both are right",
     "reject": "Reject",
     "answer": "Answer",
     "subject": "Subject",
@@ -228,6 +229,8 @@ def _actions(state: ReviewSession, item: dict[str, Any]) -> None:
             for number, (label, choice) in enumerate(numbered[:9], 1):
                 _button(label[:80], str(number), choice, f"choice-{number}")
     with st.container(horizontal=True):
+        if item["hold"] == "contradiction" and len(item["rivals"]) == 1:
+            _button(NAMES["both"], "E", ("both", edit, item["rivals"][0]["edit"]), "both")
         if item["target"]:
             _button("Approve", "A", ("approve", edit, None), "approve", kind="primary")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ledger import settling
 from ledger.store import Store
 from ledger.types import ConflictRecord
 
@@ -18,6 +19,11 @@ class Conflicts:
         """Contradictions and how each was decided, oldest first."""
         rows = self._store.rows(_CONFLICTS, {"id": edit_id})
         return [ConflictRecord(*row) for row in rows]
+
+    def both_right(self) -> set[frozenset[str]]:
+        """Pairs of edits that a person found both right, so that they are no contradiction."""
+        with self._store.read() as con:
+            return settling.both_right(con)
 
     def lost(self, edit_ids: Iterable[str]) -> list[str]:
         """Those of the edits that can't become active: they lost to one that is."""

@@ -25,14 +25,16 @@ from ledger.store import Connection, Store, first
 from ledger.types import EditRecord, IntakeRules
 from text import normalize_question, subject_may_stand_in
 
-Action = Literal["approve", "reject", "answer", "subject", "wording", "urgent", "not-urgent"]
+Action = Literal[
+    "approve", "both", "reject", "answer", "subject", "wording", "urgent", "not-urgent"
+]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 WAITING = (states.HELD, states.READY)  # not trained yet: a change needs no version
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody wants done to an edit. value: the answer, subject or wording."""
+    """What somebody wants done to an edit. value: the answer, subject, wording, or the other edit."""
 
     action: Action
     edit: str
@@ -106,25 +108,27 @@ class Decisions:
         with self._store.write() as con:
             edit = self._edits.get(decision.edit)
             value = (decision.value or "").strip() or None
+            if decision.action == "both":
+                value = self._edits.get(value or "").id
             decision = replace(decision, edit=edit.id, value=value)
             before = _snapshot(con, edit.id)
+            decided = self.record(decision, actor=actor, now=by.at)  # first: pairs are read there
             made = self._carry_out(con, edit, decision, rules, by)
             prior = _undo_plan(con, edit.id, decision.action, before, made, by.at)
-            return self.record(decision, actor=actor, made=made, prior=prior, now=by.at)
+            con.execute(
+                "UPDATE decisions SET made = ?, prior = ? WHERE decision_id = ?",
+                [made, prior, decided.id],
+            )
+            return replace(decided, made=made, undoable=prior is not None)
 
     def record(
         self,
         decision: Decision,
         *,
         actor: str,
-        made: str | None = None,
-        prior: str | None = None,
         now: datetime | None = None,
     ) -> Decided:
-        """Put a decision on record that was carried out on the edit with this full id.
-
-        made: the edit that an answer became. prior: what an undo needs, if there is one.
-        """
+        """Put a decision about the edit with this full id on record, without an undo."""
         row = (
             uuid.uuid4().hex,
             decision.edit,
@@ -133,14 +137,12 @@ class Decisions:
             actor,
             decision.reason.strip(),
             now or datetime.now(UTC),
-            made,
         )
         with self._store.write() as con:
             con.execute(
-                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-                [*row, prior],
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)", row
             )
-        return Decided(*row, undoable=prior is not None)
+        return Decided(*row)
 
     def find(self, *, limit: int = 100, edit_id: str | None = None) -> list[Decided]:
         """What people decided, the latest first."""
@@ -201,6 +203,8 @@ class Decisions:
         match decision.action:
             case "approve":
                 self._review.approve([edit.id], actor=actor, reason=reason, rules=rules, now=at)
+            case "both":
+                self._review.keep_both(edit, self._edits.get(value or ""), rules=rules, by=by)
             case "reject":
                 self._review.reject([edit.id], actor=actor, reason=reason, now=at)
             case "answer":
@@ -269,7 +273,8 @@ def _snapshot(con: Connection, edit_id: str) -> dict[str, object]:
         [edit_id, edit_id],
     ).fetchall()
     settled = con.execute(
-        f"SELECT winner, loser, decided_at::VARCHAR, settled FROM contests WHERE loser IN ({rivals})",
+        f"SELECT winner, loser, decided_at::VARCHAR, settled, rule FROM contests "
+        f"WHERE loser IN ({rivals})",
         [edit_id],
     ).fetchall()
     return {"edits": {row[0]: row[1:] for row in edits}, "contests": settled}
@@ -342,7 +347,12 @@ def _restore(
     con.execute(
         "UPDATE contests SET settled = true WHERE decided_at = ?::TIMESTAMPTZ", [prior["at"]]
     )
-    for winner, loser, decided_at, settled in prior["contests"]:
+    for winner, loser, decided_at, settled, *rule in prior["contests"]:
+        con.execute(
+            "UPDATE contests SET winner = ?, rule = coalesce(?, rule) WHERE winner IS NULL "
+            "AND loser = ? AND decided_at = ?::TIMESTAMPTZ AND rule = 'both are right'",
+            [winner, rule[0] if rule else None, loser, decided_at],
+        )
         con.execute(
             "UPDATE contests SET settled = ? WHERE winner IS NOT DISTINCT FROM ? AND loser = ? "
             "AND decided_at = ?::TIMESTAMPTZ",

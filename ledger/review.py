@@ -18,6 +18,7 @@ from ledger.staging import stage
 from ledger.statements import statement
 from ledger.store import Store, column, first
 from ledger.types import EditRecord, IntakeRules, Mapping
+from text import normalize_question
 
 
 class Review:
@@ -71,6 +72,43 @@ class Review:
                 [ids],
             )
             admission.readmit(con, rules, by.at, ids)
+
+    def keep_both(
+        self, edit: EditRecord, other: EditRecord, *, rules: IntakeRules, by: states.Provenance
+    ) -> None:
+        """Let two edits in that were held for each other, or of which one had to go for the other.
+
+        That they are no rivals is on record by the decision. Raises IllegalTransition where they are
+        asked the same, or neither waits or went for the other.
+        """
+        asked = [{*map(normalize_question, (e.prompt, *e.rephrases))} for e in (edit, other)]
+        if edit.id == other.id or asked[0] & asked[1]:
+            raise IllegalTransition(
+                f'edits {edit.id} and {other.id} are both asked "{edit.prompt[:120]}": one question has '
+                "one answer. Choose it with `melo review approve`."
+            )
+        ids = [edit.id, other.id]
+        with self._store.write() as con:
+            lost = column(con.execute(_LOST_TO_EACH_OTHER, {"pair": ids}))
+            back = [
+                e.id
+                for e in (edit, other)
+                if e.hold == "contradiction" or (e.state == states.SUPERSEDED and e.id in lost)
+            ]
+            for e in (edit, other):
+                if e.id not in back and (e.state not in states.LIVE or not back):
+                    raise IllegalTransition(
+                        f"edit {e.id} is {e.state}, and neither held for a contradiction nor superseded "
+                        "by the other. `melo edits contradictions` says which are."
+                    )
+            con.execute(
+                "UPDATE contests SET winner = NULL, rule = 'both are right', settled = true "
+                "WHERE loser IN (SELECT unnest($pair::VARCHAR[])) "
+                "AND (winner IS NULL OR winner IN (SELECT unnest($pair::VARCHAR[])))",
+                {"pair": ids},
+            )
+            states.move(con, back, states.RECEIVED, "both are right", by)
+            admission.readmit(con, rules, by.at, back)
 
     def reject(
         self, edit_ids: Iterable[str], *, actor: str, reason: str, now: datetime | None = None
@@ -158,3 +196,9 @@ class Review:
             states.move(con, released, states.RECEIVED, "its time has come", calendar)
             admission.readmit(con, rules, at, released)
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
+
+
+_LOST_TO_EACH_OTHER = """
+SELECT loser FROM contests WHERE winner IN (SELECT unnest($pair::VARCHAR[]))
+AND loser IN (SELECT unnest($pair::VARCHAR[]))
+"""

@@ -155,10 +155,21 @@ def _contender(row: tuple[Any, ...]) -> Contender:
     return Contender(*(*first, *sides, prompt, approved))
 
 
+def both_right(con: Connection) -> set[frozenset[str]]:
+    """Pairs of edits that a person found both right (`melo review both`)."""
+    rows = con.execute(
+        "SELECT edit_id, value FROM decisions WHERE action = 'both' AND undone_at IS NULL"
+    )
+    return set(map(frozenset, rows.fetchall()))
+
+
 def _drop_decided(
     con: Connection, contenders: dict[str, Contender], rivals: dict[str, set[str]]
 ) -> None:
-    """Edits that are ready or in use are rivals no more once it was decided between them."""
+    """No rivals: two that a person found both right, and two in use between which it was decided."""
+    for pair in both_right(con):
+        for edit_id, other in permutations(pair):
+            rivals[edit_id].discard(other)
     live = {edit.id for edit in contenders.values() if edit.state in states.LIVE}
     if not any(rivals[edit_id] & live for edit_id in rivals.keys() & live):
         return

@@ -203,6 +203,7 @@ def contradictions(ctx: typer.Context, as_json: Json = False) -> None:
         ),
         "undecided between": _sides,
         "loser": lambda conflict: conflict.loser[:12],
+        "other": lambda conflict: (conflict.winner or conflict.rival or "")[:12] or None,
     }
     print_records(conflicts, columns, as_json)
 

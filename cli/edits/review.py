@@ -147,6 +147,14 @@ def answer(
 
 
 @app.command()
+def both(
+    ctx: typer.Context, edit_id: Id, other: Id, reason: Why, by: Who = None, dry_run: Dry = False
+) -> None:
+    """Two edits that are held for each other are both right: they answer two questions."""
+    apply(ctx, Ruling("both", [edit_id], reason, by, dry_run, other))
+
+
+@app.command()
 def reject(ctx: typer.Context, ids: Ids, reason: Why, by: Who = None, dry_run: Dry = False) -> None:
     """Keep edits out."""
     apply(ctx, Ruling("reject", ids, reason, by, dry_run))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What is printed once it is done: how many edits, by whom, and as which edit.
 DONE: dict[Action, str] = {
     "approve": "{} approved by {}.",
+    "both": "{} kept beside the other, by {}.",
     "answer": "Answered by {1} as edit {2}.",
     "reject": "{} rejected by {}.",
     "urgent": "{} urgent, by {}.",

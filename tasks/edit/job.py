@@ -58,7 +58,8 @@ def edit_job(context: Context, ref: JobRef) -> TrainedJob:
     before = context.versions.open(base)
     edited = merged(context, plan) if plan else _at_once(context, job, base)
     by_keys = context.settings.contradictions.same_subject != "never"
-    held, rivals = _undecided(edited) if by_keys else ({}, {})
+    right = context.ledger.conflicts.both_right() if by_keys else set()
+    held, rivals = _undecided(edited, right) if by_keys else ({}, {})
     version = edited.version.without(sorted(held)) if held else edited.version
     context.versions.save(version)
     result = TrainedJob(
@@ -98,22 +99,25 @@ def _at_once(context: Context, job: Job, base: str) -> EditResult:
     return editor.edit(requests, replaces=replaced, progress=progress.report)
 
 
-def _undecided(edited: EditResult) -> tuple[dict[str, str], dict[str, str]]:
+def _undecided(
+    edited: EditResult, both_right: set[frozenset[str]]
+) -> tuple[dict[str, str], dict[str, str]]:
     """New edits that a person has to decide on: {edit: reason} and {edit: the other one}.
 
     Two that name the same subject and ask the same by their keys can't both be right, unless only a
-    shared wording makes one question (`contradictions.same_subject = "never"`). Where the ledger had a
-    rule, the other one is out of force already.
+    shared wording makes one question (`contradictions.same_subject = "never"`), or a person said so.
+    Where the ledger had a rule, the other one is out of force already.
     """
     held: dict[str, str] = {}
     rivals: dict[str, str] = {}
     for conflict in edited.conflicts:
-        if conflict.same_subject and conflict.other not in held:
+        pair = frozenset((conflict.new, conflict.other))
+        if conflict.same_subject and conflict.other not in held and pair not in both_right:
             other = edited.version[conflict.other].request
             held[conflict.new] = (
                 f'edit {conflict.other} answers this question otherwise: "{other.question[:80]}" with '
                 f'"{other.target[:80]}", and no rule decides between them; where both are right, say '
-                'contradictions.same_subject = "never"'
+                f"`melo review both {conflict.new[:12]} {conflict.other[:12]}`"
             )
             rivals[conflict.new] = conflict.other
     return held, rivals

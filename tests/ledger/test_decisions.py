@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger import Decision, IllegalTransition, IntakeRules, Ledger, SourceRule
+from ledger import Decision, IllegalTransition, IntakeRules, Ledger, SourceRule, UnknownId
 from tests.ledger.support import by_target, report, run_job, state_of, take
 
 RULES = IntakeRules(sources=(SourceRule("web", policy="review"),), tie="hold")
@@ -141,3 +141,88 @@ def test_what_can_not_be_decided_is_one_line_and_changes_nothing(
         ledger.decisions.make(Decision("reject", edit, " "), actor="bob", rules=RULES)
     assert ledger.decisions.find() == []
     assert standing(ledger) == [(None, "held", "answer", False)]
+
+
+def alike(ledger: Ledger, rules: IntakeRules, *sources: str) -> tuple[str, str]:
+    """Two questions about one subject that keys take for one; their ids."""
+    asked = {"Ann": "Who chairs Acme?", "Bo": "Who is deputy chair of Acme?"}
+    for (target, prompt), source in zip(asked.items(), sources, strict=True):
+        take(ledger, [report(prompt, target, subject="Acme", source=source)], rules=rules)
+    ids = [edit.id for edit in ledger.edits.find()]
+    ledger.deduplication.set_groups(dict.fromkeys(ids, ids[0]), rules=rules)
+    return by_target(ledger)["Ann"].id, by_target(ledger)["Bo"].id
+
+
+def test_two_that_are_held_for_each_other_may_both_be_right(ledger: Ledger) -> None:
+    ann, bo = alike(ledger, RULES, "a", "b")
+    before = standing(ledger)
+    assert {edit.hold for edit in ledger.edits.find()} == {"contradiction"}
+    decision = Decision("both", bo, "two posts", ann[:12])
+    shown = ledger.decisions.preview(decision, actor="bob", rules=RULES)
+    assert {(change.target, change.after) for change in shown} == {
+        ("Ann", "ready"),
+        ("Bo", "ready"),
+    }
+    assert standing(ledger) == before
+    made = ledger.decisions.make(decision, actor="bob", rules=RULES)
+    assert {edit.state for edit in ledger.edits.find()} == {"ready"}
+    assert ledger.conflicts.both_right() == {frozenset((ann, bo))}
+    assert all(conflict.settled for conflict in ledger.conflicts.find())
+    ledger.deduplication.set_groups({ann: ann, bo: ann}, rules=RULES)
+    assert {edit.state for edit in ledger.edits.find()} == {"ready"}
+    ledger.decisions.undo(made.id, actor="eva", reason="a slip")
+    assert standing(ledger) == before
+    assert ledger.conflicts.both_right() == set()
+    ledger.decisions.make(decision, actor="bob", rules=RULES)
+    ledger.jobs.plan(max_edits=8, max_jobs=2)
+    assert set(run_job(ledger, "v1")) == {ann, bo}
+    assert {edit.state for edit in ledger.edits.find()} == {"active"}
+    assert ledger.audit() == []
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_an_edit_that_had_to_go_for_another_comes_back_where_both_are_right(
+    ledger: Ledger, in_use: bool
+) -> None:
+    rules = IntakeRules()
+    ann, bo = alike(ledger, rules, "a", "a")
+    before = standing(ledger)
+    assert (state_of(ledger, "Ann"), state_of(ledger, "Bo")) == ("superseded", "ready")
+    if in_use:
+        ledger.jobs.plan(max_edits=8, max_jobs=2)
+        assert run_job(ledger, "v1") == [bo]
+        before = standing(ledger)
+    decision = Decision("both", ann, "two posts", bo)
+    made = ledger.decisions.make(decision, actor="bob", rules=rules)
+    assert state_of(ledger, "Ann") == "ready"
+    ledger.decisions.undo(made.id, actor="eva", reason="a slip")
+    assert standing(ledger) == before
+    assert [(c.winner, c.loser, c.rule) for c in ledger.conflicts.find()] == [(bo, ann, "newest")]
+    ledger.decisions.make(decision, actor="bob", rules=rules)
+    ledger.jobs.plan(max_edits=8, max_jobs=2)
+    run_job(ledger, "v2")
+    ledger.review.come_due(rules)
+    assert {edit.state for edit in ledger.edits.find()} == {"active"}
+    assert ledger.audit() == []
+
+
+def test_one_question_has_one_answer_and_only_a_contradiction_is_resolved(ledger: Ledger) -> None:
+    contradicting(ledger)
+    ann, bo = (by_target(ledger)[name].id for name in ("Ann", "Bo"))
+    with pytest.raises(IllegalTransition, match="one question has one answer"):
+        decide(ledger, "both", ann, bo)
+    take(ledger, [report("Where is Acme?", "Oslo"), report("When was Acme founded?", "1990")])
+    oslo, founded = (by_target(ledger)[name].id for name in ("Oslo", "1990"))
+    with pytest.raises(IllegalTransition, match="neither held for a contradiction nor superseded"):
+        decide(ledger, "both", oslo, founded)
+    with pytest.raises(UnknownId):
+        decide(ledger, "both", oslo)
+    assert [d.action for d in ledger.decisions.find()] == []
+
+
+def test_who_contradicts_a_third_as_well_still_waits_for_it(ledger: Ledger) -> None:
+    ann, bo = alike(ledger, RULES, "a", "b")
+    take(ledger, [report("Who chairs Acme?", "Cy", subject="Acme", source="c")], rules=RULES)
+    decide(ledger, "both", bo, ann)
+    assert state_of(ledger, "Bo") == "ready"
+    assert {state_of(ledger, name) for name in ("Ann", "Cy")} == {"held"}

@@ -14,12 +14,13 @@ from execution.context import Context, open_ledger
 from execution.leases import JobRef, held, lease
 from execution.spreading import read_plan
 from execution.versions import Versions
-from ledger import Ledger
+from ledger import Decision, Ledger
 from tasks.edit import edit_job
 from tasks.edit.shards import cut, train_shard, trained_shard
 from tasks.ingest import rules_from
 from tasks.judge import judge
 from tasks.plan import plan
+from tasks.review import decide
 from tests.conftest import report
 from tests.pipeline import take
 
@@ -120,6 +121,18 @@ def test_of_two_edits_in_different_shards_that_contradict_each_other_one_waits_f
     (kept,) = both - {waiting}
     noted = ledger.conflicts.find(edit_id=waiting)
     assert {(c.winner, c.loser) for c in noted} == {(None, waiting), (waiting, kept)}
+
+
+def test_two_that_a_person_found_both_right_are_trained_together(home: Settings) -> None:
+    ledger = open_ledger(home)
+    take(home, ledger, report(0), report(0, "sol", prompt="who leads velandor now ?"))
+    job = leased(home, ledger)
+    result = edit_job(Context(home, ledger), job)
+    assert judge(Context(home, ledger), job, result).passed
+    (waiting,) = result.held
+    (kept,) = {edit.id for edit in ledger.edits.find()} - {waiting}
+    decide(Context(home, ledger), Decision("both", waiting, "two posts", kept), actor="bob")
+    assert edit_job(Context(home, ledger), leased(home, ledger)).held == {}
 
 
 def test_where_only_shared_wordings_make_one_question_both_answers_serve(home: Settings) -> None:
