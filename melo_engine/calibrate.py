@@ -23,19 +23,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from melo_engine.contrast.corpus import ENGLISH, Relation, corpus_for
-from melo_engine.keys import KeyReader
+from melo_engine.contrast.corpus import ENGLISH, Corpus, Relation, corpus_for, other_languages
+from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.descriptions import Description, describes, question_of, stems_of
 from melo_engine.matching.names import joined, name_in
 from melo_engine.near_misses import SLOT, about_something, other_places
+from melo_engine.projection import KeyProjection
 from melo_engine.types import EditRequest
 
 SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the same subject
 # Of the allowance: people's near-misses lie a little nearer than the corpus's. By relation parts where no
 # question has leeway, as much as keeps zsRE's within it on rows that no test uses; where questions have
-# leeway, a little less than that, for the sake of languages that the corpus knows less of.
+# leeway, a little less than that.
 RESERVE, LEEWAY_RESERVE, RELATION_RESERVE = 0.4, 0.2, 0.65
-SCHEME = 4  # of how radii are calibrated; a calibration that was kept under another is made anew
+LETTERS_SHARE = 2  # letters tell less: times the allowance, for languages that are told from them
+SCHEME = 5  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
 RAW_BOUND, RAW_FREE = 0.55, 0.35  # of keys that nothing was learned for
@@ -66,7 +68,8 @@ class Calibration:
 
     bound: of edits bound to a subject; free: of the others; partly: of bound ones to prompts that name
     their subject partly, 0 where that won't do. false_activations: the share they were made for.
-    sample: near-misses measured, 0 where there was nothing to measure on.
+    sample: near-misses measured, 0 where there was nothing to measure on. by_letters: of bound edits
+    that are told from letters, None where none are.
     """
 
     bound: float
@@ -74,10 +77,11 @@ class Calibration:
     partly: float
     false_activations: float
     sample: int = 0
+    by_letters: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As a manifest has it."""
-        return asdict(self)
+        """As a manifest has it; as it was written before letters told anything, where they don't."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
 
     @classmethod
     def raw(cls, false_activations: float) -> Calibration:
@@ -103,7 +107,7 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     keys = reader.read(texts, [name_in(t, (a.subject,)) for t, a in zip(texts, asked, strict=True)])
     split = reader.projection.relation_size
     # What is asked here is no relation that the projection knows, as most of what people ask.
-    leeway = reader.projection.leeway(keys[:, :split], first=len(source.learned_from))
+    leeway = reader.projection.leeway(keys[:, :split], first=_learned(source))
     reserve = LEEWAY_RESERVE if len(reader.projection.known) else RELATION_RESERVE
     relation_gaps = _apart(keys[:, :split], leeway, [a.relation.name for a in asked])
     swapped, renamed = [], []
@@ -129,7 +133,32 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
         ),
         false_activations=false_activations,
         sample=len(relation_gaps) + len(content_gaps),
+        by_letters=_by_letters(reader.projection, min(1.0, LETTERS_SHARE * same_subject_share)),
     )
+
+
+def _by_letters(projection: KeyProjection, share: float) -> float | None:
+    """The radius at which other languages' near-misses of held-out relations stay within `share`."""
+    if not len(projection.letters):
+        return None
+    source, gaps = other_languages(), []
+    for language in sorted({relation.language for relation in source.held_out}):
+        asked = [
+            (wording.replace(SLOT, PLACEHOLDER), relation.name)
+            for relation in source.held_out
+            if relation.language == language
+            for wording in relation.wordings
+        ]
+        keys = projection.spelled([text for text, _ in asked])
+        leeway = projection.leeway(keys, first=_learned(source))
+        gaps.append(_apart(keys, leeway, [name for _, name in asked]))
+    apart = np.concatenate(gaps)
+    return _quantile(apart, np.ones(len(apart)), share)
+
+
+def _learned(source: Corpus) -> tuple[int, int]:
+    """How many of the known relations were learned from: by the encoder, and by letters."""
+    return len(source.learned_from), len(other_languages().learned_from)
 
 
 def _apart(keys: np.ndarray, leeway: np.ndarray, labels: Sequence[str]) -> np.ndarray:
@@ -173,12 +202,14 @@ def radii(
     near = _own_gaps(requests, keys, described, probes, reader)
     passages = [other_places(r) if continues else [] for r in requests]
     places = _own_gaps(requests, keys, described, passages, reader)
+    spelled = reader.projection.by_letters(keys)
+    bounds = np.where(spelled, common.by_letters or common.bound, common.bound).tolist()
     edit_radii = []
     for i, request in enumerate(requests):
         cuts = [(named, CLEARANCE * gap) for named, gap in near[i]]
         cuts += [(named, HALF_WAY * gap) for named, gap in places[i]]
         if request.names:
-            own = min([common.bound, *(cut for named, cut in cuts if named)])
+            own = min([bounds[i], *(cut for named, cut in cuts if named)])
             content = common.partly if described[i] else 0.0
             content = min([content, *(cut for named, cut in cuts if not named)])
         else:

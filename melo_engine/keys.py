@@ -52,6 +52,7 @@ class KeyReader:
         contents = np.empty((len(distinct), self.projection.hidden_size), dtype=np.float32)
         for rows, states, mask in self.encoder.read(distinct):
             relation, content = self.projection(states, mask)
+            relation = self.projection.with_letters(relation, [distinct[row] for row in rows])
             relations[rows], contents[rows] = relation.cpu().numpy(), content.cpu().numpy()
         return np.concatenate(
             [
@@ -71,6 +72,7 @@ class KeyReader:
     def _alone(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         [(_, states, mask)] = self.encoder.read([text])
         relation, content = self.projection(states, mask)
+        relation = self.projection.with_letters(relation, [text])
         return relation[0].cpu().numpy(), content[0].cpu().numpy()
 
 

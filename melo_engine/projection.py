@@ -1,21 +1,24 @@
 """From the hidden states of a text's tokens to a key: one vector, two parts.
 
-    relation text, states (T, H) ─┬─ attention ─ pooling ─ linear ─ unit ─┬─ unit ──► relation
-                                  └─ mean ─ unit ─────────────────────────┘
+    relation text, states (T, H) ─┬─ attention ─ pooling ─ linear ─ unit ─┬─ unit ─┬─► relation
+                                  └─ mean ─ unit ─────────────────────────┘        │
+    not in English: its letters   ─── trigrams ─ sum ─ unit ───────────────────────┘
     content text,  states (T, H) ─── mean ─ unit ───────────────────────────────────► content
 
 The relation part says what is asked, whatever the subject and the wording: half of it is learned once
 for each encoder by contrast (`melo_engine.contrast`), half is what the encoder itself says, which knows
-wordings that no corpus holds. The content part says what a text is about as a
-whole, as read. Edits bound to a subject are told apart by the first, the others by the second.
-Distances are Euclidean between unit vectors, 0 to 2; that of a relation part to an edit's is divided by
-the asker's `leeway`. Projecting keys by contrast: PENME (2024).
+wordings that no corpus holds. Of a text in another language than the sentence encoder was trained on it
+says what the letters say (`subwords`); such a text is far from every English one. The content part says
+what a text is about as a whole, as read. Edits bound to a subject are told apart by the first, the others
+by the second. Distances are Euclidean between unit vectors, 0 to 2; that of a relation part to an edit's
+is divided by the asker's `leeway`. Projecting keys by contrast: PENME (2024).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,13 +29,16 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
+from melo_engine import subwords
 from melo_engine.errors import VersionError
 
 RELATION_SIZE = 128
 HEADS = 4
 MIXED_SIZE = 128
 LEEWAY = 0.5  # what a question may lie farther, for its distance to the nearest known relation
-SCHEME = 6  # of how keys are made; keys of another scheme are never compared with these
+CLEARLY = 0.16  # nearer, in cosine, a relation known in another language is than any in English
+OPTIONAL = ("known", "known_english", "letters", "known_by_letters")
+SCHEME = 7  # of how keys are made; keys of another scheme are never compared with these
 
 
 class KeyProjection(torch.nn.Module):
@@ -41,6 +47,9 @@ class KeyProjection(torch.nn.Module):
     mean: Tensor
     deviation: Tensor
     known: Tensor
+    known_english: Tensor
+    letters: Tensor
+    known_by_letters: Tensor
 
     def __init__(self, hidden_size: int, *, learned: bool = True, known: int = 0) -> None:
         """known: how many relations of the corpus it knows."""
@@ -57,22 +66,36 @@ class KeyProjection(torch.nn.Module):
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("deviation", torch.ones(hidden_size))
         # Relation parts (known, R) of the corpus's relations, those learned from first: see `leeway`.
-        self.register_buffer("known", torch.zeros(known, self.relation_size, dtype=torch.float16))
+        self.register_buffer("known", torch.zeros(known, self.read_size, dtype=torch.float16))
+        # Which of them are English; the vectors (BUCKETS, SIZE) of trigrams for texts that are not, and
+        # what the corpus's relations in other languages are by these.
+        self.register_buffer("known_english", torch.zeros(0, dtype=torch.bool))
+        self.register_buffer("letters", torch.zeros(0, subwords.SIZE, dtype=torch.float16))
+        self.register_buffer("known_by_letters", torch.zeros(0, subwords.SIZE, dtype=torch.float16))
         if not learned:  # nothing that no key depends on may decide a version's name
             for parameter in self.parameters():
                 torch.nn.init.zeros_(parameter)
 
     @property
+    def read_size(self) -> int:
+        """Length of what the encoder says of a relation."""
+        return self.hidden_size + (RELATION_SIZE if self.learned else 0)
+
+    @property
     def relation_size(self) -> int:
         """Length of the relation part; the content part follows it."""
-        return self.hidden_size + (RELATION_SIZE if self.learned else 0)
+        return self.read_size + (subwords.SIZE if len(self.letters) else 0)
 
     @property
     def size(self) -> int:
         return self.relation_size + self.hidden_size
 
     def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, H), mask (B, T) of real tokens -> relation (B, R), content (B, H), float32."""
+        """States (B, T, H), mask (B, T) of real tokens -> what the encoder says, float32.
+
+        That is of a relation (B, `read_size`), which `with_letters` makes a relation part of, and of
+        content (B, H).
+        """
         mask = mask.bool()
         states = (states.float() - self.mean) / self.deviation  # (B, T, H)
         content = _mean(states, mask)  # (B, H)
@@ -80,6 +103,36 @@ class KeyProjection(torch.nn.Module):
             return content, content
         both = torch.cat([self.learned_relation(states, mask), content], 1)  # (B, R)
         return both / math.sqrt(2), content
+
+    def with_letters(self, relation: Tensor, texts: Sequence[str]) -> Tensor:
+        """Relation parts (B, R) of texts, of what the encoder says of them (B, `read_size`).
+
+        A text is in another language where a relation known in one is clearly nearer than any in English:
+        an English question about a German or a dish of pasta is not.
+        """
+        if not len(self.letters):
+            return relation
+        cosines = relation @ self.known.float().T  # (B, known)
+        elsewhere = cosines[:, ~self.known_english].amax(1)
+        english = elsewhere <= cosines[:, self.known_english].amax(1) + CLEARLY
+        parts = relation.new_zeros(len(relation), self.relation_size)
+        parts[english, : self.read_size] = relation[english]
+        others = [text for text, read in zip(texts, english.tolist(), strict=True) if not read]
+        if others:
+            parts[~english, self.read_size :] = subwords.read_letters(self._vectors, others)
+        return parts
+
+    def spelled(self, texts: Sequence[str]) -> np.ndarray:
+        """Relation parts (N, R) of texts in other languages, told from their letters."""
+        parts = np.zeros((len(texts), self.relation_size), dtype=np.float32)
+        read = subwords.read_letters(self._vectors, texts)
+        parts[:, self.read_size :] = read.cpu().numpy()
+        return parts
+
+    def by_letters(self, keys: np.ndarray) -> np.ndarray:
+        """Which of keys (N, K) or relation parts (N, R) are told from letters: (N,) bool."""
+        told: np.ndarray = (keys[:, self.read_size : self.relation_size] != 0).any(axis=1)
+        return told
 
     def distance(self, own: np.ndarray, asked: np.ndarray, *, by_relation: bool) -> float:
         """Of an edit's key (K,) to that of a question: by relation, with its leeway, or by content."""
@@ -89,24 +142,31 @@ class KeyProjection(torch.nn.Module):
         leeway = self.leeway(asked[None, : self.relation_size])[0]
         return float(np.linalg.norm(gap[: self.relation_size]) / leeway)
 
-    def leeway(self, relation: np.ndarray, first: int | None = None) -> np.ndarray:
+    def leeway(self, relation: np.ndarray, first: tuple[int, int] | None = None) -> np.ndarray:
         """What distances from relation parts (N, R) of questions to edits are divided by: (N,), from 1.
 
         A question that is known to ask something is held to it; one that is like nothing known may be
         an odd wording of anything. So leeway grows with the distance to the nearest known relation, as
         distances are scaled by local density elsewhere (Zelnik-Manor and Perona 2004).
-        first: as if no more than so many were known.
+        first: as if no more than so many were known, and by letters so many.
         """
         if not len(self.known):
             return np.ones(len(relation), dtype=np.float32)
-        cosines = relation @ self._known[:first].T
-        nearest: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines.max(1), 0))
+        by_encoder, by_letters = first or (None, None)
+        cosines = (relation[:, : self.read_size] @ self._known[0][:by_encoder].T).max(1)
+        if len(self.letters):
+            spelled = (relation[:, self.read_size :] @ self._known[1][:by_letters].T).max(1)
+            cosines = np.where(self.by_letters(relation), spelled, cosines)
+        nearest: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines, 0))
         return 1 + LEEWAY * nearest
 
     @cached_property
-    def _known(self) -> np.ndarray:
-        known: np.ndarray = self.known.float().cpu().numpy()
-        return known
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.known.float().cpu().numpy(), self.known_by_letters.float().cpu().numpy()
+
+    @cached_property
+    def _vectors(self) -> Tensor:
+        return self.letters.float()
 
     def learned_relation(self, states: Tensor, mask: Tensor) -> Tensor:
         """The learned half (B, RELATION_SIZE) of the relation part, of standardised states (B, T, H)."""
@@ -129,10 +189,9 @@ class KeyProjection(torch.nn.Module):
     def to_bytes(self) -> bytes:
         """The projection as a safetensors file."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        if not len(
-            self.known
-        ):  # as it was written before there were any: versions keep their names
-            del tensors["known"]
+        for name in OPTIONAL:  # as it was written before there were any: versions keep their names
+            if not len(tensors[name]):
+                del tensors[name]
         return bytes(save({**tensors, "learned": torch.tensor(self.learned)}))
 
     @classmethod
@@ -144,7 +203,9 @@ class KeyProjection(torch.nn.Module):
             projection = cls(
                 len(tensors["mean"]), learned=learned, known=len(tensors.get("known", ()))
             )
-            tensors.setdefault("known", projection.known)
+            for name in OPTIONAL:
+                setattr(projection, name, tensors.get(name, getattr(projection, name)))
+                tensors.setdefault(name, getattr(projection, name))
             projection.load_state_dict(tensors)
         except (KeyError, RuntimeError, SafetensorError) as error:
             first = str(error).splitlines()[0]

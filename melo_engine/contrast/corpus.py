@@ -1,7 +1,8 @@
 """The contrast corpus: relations in many wordings about invented subjects.
 
-    relations.yaml    English: what encyclopedias say    languages.yaml    twelve languages more
-    services.yaml     English: what customers, citizens and employees ask
+    relations.yaml    English: what encyclopedias say    languages.yaml             twelve languages more
+    services.yaml     English: what customers,           services_languages.yaml    twelve languages more
+                      citizens and employees ask
 
 Written for this project. Wordings that stand word for word in a public edit set that is measured on
 here were taken out (`tests/melo_engine/contrast`). Some relations are held out of learning: radii are
@@ -24,7 +25,8 @@ from melo_engine.encoders import SentenceEncoder, TokenEncoder
 from melo_engine.matching.names import words
 from melo_engine.near_misses import SLOT
 
-ENCYCLOPEDIC, SERVICES, LANGUAGES = "relations.yaml", "services.yaml", "languages.yaml"
+ENCYCLOPEDIC, LANGUAGES = "relations.yaml", "languages.yaml"
+SERVICES, SERVICES_LANGUAGES = "services.yaml", "services_languages.yaml"
 ENGLISH = "en"
 HELD_OUT = 5  # one relation in so many is kept from learning
 BEHIND_TEXT = 0.25  # share of wordings that stand behind a stray sentence once more
@@ -87,9 +89,21 @@ def corpus(services: bool = True) -> Corpus:
     return Corpus(tuple(relations), subjects, noise)
 
 
+@cache
+def other_languages() -> Corpus:
+    """All relations in other languages than English, from which letters are learned (`subwords`)."""
+    encyclopedic = corpus(services=False)
+    relations = [r for r in encyclopedic.relations if r.language != ENGLISH]
+    for language, source in _read(SERVICES_LANGUAGES)["languages"].items():
+        for name, entry in sorted(source["relations"].items()):
+            relations.append(Relation(name, language, entry["subject"], tuple(entry["wordings"])))
+    relations.sort(key=lambda r: r.language)
+    return Corpus(tuple(relations), encyclopedic.subjects, encyclopedic.noise)
+
+
 def corpus_hash(encoder: TokenEncoder) -> str:
     """sha256 of what is learned from for an encoder, by which the projection is known."""
-    services = (SERVICES,) if _has_services(encoder) else ()
+    services = (SERVICES, SERVICES_LANGUAGES) if _has_services(encoder) else ()
     folder = Path(__file__).parent
     files = [(folder / name).read_bytes() for name in (ENCYCLOPEDIC, *services, LANGUAGES)]
     return hashlib.sha256(b"".join(files)).hexdigest()

@@ -9,6 +9,8 @@ made as `near_misses` does. The encoder stays as it is.
 from __future__ import annotations
 
 import math
+import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, normalize
 
-from melo_engine.contrast.corpus import corpus_for, labelled_wordings
+from melo_engine import subwords
+from melo_engine.contrast.corpus import (
+    ENGLISH,
+    Corpus,
+    Relation,
+    corpus_for,
+    labelled_wordings,
+    other_languages,
+)
 from melo_engine.encoders import SentenceEncoder
 from melo_engine.keys import PLACEHOLDER, KeyReader, relation_text
 from melo_engine.matching.names import name_in
@@ -42,6 +52,17 @@ class LearningRecipe:
     wordings: int = 4
     practice: int = 128
     rate: float = 2e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRecipe:
+    """steps: of Adam; relations: of one language in a step, `wordings` of each."""
+
+    steps: int = 600
+    relations: int = 28
+    wordings: int = 4
+    rate: float = 1e-2
     seed: int = 0
 
 
@@ -103,6 +124,11 @@ def learn_projection(
         reader.encoder.name == SentenceEncoder.name
     ):  # of hidden states more would be caught than found
         projection.known = known_relations(reader, projection, progress)
+        known = _learned_first(corpus_for(reader.encoder))
+        projection.known_english = torch.tensor([r.language == ENGLISH for r in known])
+        projection.letters = learn_letters(other_languages(), progress=progress)
+        projection.known_by_letters = known_by_letters(projection.letters)
+        projection.to(reader.encoder.device)
     return projection
 
 
@@ -113,9 +139,8 @@ def known_relations(
 
     Also of those that were held out: nothing is learned of them, but a question that asks one is known.
     """
-    source = corpus_for(reader.encoder)
-    relations = (*source.learned_from, *source.held_out)
-    texts = [w.replace(SLOT, PLACEHOLDER) for r in relations for w in r.wordings]
+    relations = _learned_first(corpus_for(reader.encoder))
+    texts = [text for r in relations for text in _texts(r)]
     keys = torch.empty(len(texts), projection.relation_size)
     read = KeyReader(reader.encoder, projection).read
     for start in range(0, len(texts), READ_TOGETHER):
@@ -126,6 +151,59 @@ def known_relations(
     sizes = [len(r.wordings) for r in relations]
     middles = [own.mean(0) for own in torch.split(keys, sizes)]
     return normalize(torch.stack(middles), dim=1).half().to(projection.mean.device)
+
+
+def learn_letters(
+    source: Corpus, recipe: LetterRecipe | None = None, progress: Progress | None = None
+) -> Tensor:
+    """Vectors (BUCKETS, SIZE) float16 of trigrams, see `subwords`. Deterministic under the recipe's seed.
+
+    They are drawn at random, so that texts with the same letters lie near each other, and learned as keys
+    are, one language in a step.
+    """
+    recipe = recipe or LetterRecipe()
+    by_language: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for relation in source.learned_from:
+        by_language[relation.language].append(_texts(relation))
+    chooser, generator = random.Random(recipe.seed), torch.Generator().manual_seed(recipe.seed)
+    drawn_at_random = torch.randn(subwords.BUCKETS, subwords.SIZE, generator=generator)
+    vectors = torch.nn.Parameter(drawn_at_random / math.sqrt(subwords.SIZE))
+    optimiser = torch.optim.Adam([vectors], lr=recipe.rate)
+    languages = sorted(by_language)
+    for step in range(recipe.steps):
+        relations = by_language[languages[step % len(languages)]]
+        chosen = chooser.sample(range(len(relations)), min(recipe.relations, len(relations)))
+        drawn = [
+            (r, t)
+            for r in chosen
+            for t in chooser.sample(relations[r], min(recipe.wordings, len(relations[r])))
+        ]
+        asked = torch.tensor([r for r, _ in drawn])
+        keys = subwords.read_letters(vectors, [t for _, t in drawn])
+        loss = _relation_loss(keys, asked, torch.zeros_like(asked))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if progress is not None:
+            progress("learning other languages' letters", step + 1, recipe.steps)
+    return vectors.detach().half()
+
+
+def known_by_letters(vectors: Tensor) -> Tensor:
+    """As `known_relations`, of the relations in other languages (relations, SIZE) float16."""
+    keys = [
+        subwords.read_letters(vectors.float(), _texts(r)).mean(0)
+        for r in _learned_first(other_languages())
+    ]
+    return normalize(torch.stack(keys), dim=1).half()
+
+
+def _learned_first(source: Corpus) -> tuple[Relation, ...]:
+    return (*source.learned_from, *source.held_out)
+
+
+def _texts(relation: Relation) -> list[str]:
+    return [wording.replace(SLOT, PLACEHOLDER) for wording in relation.wordings]
 
 
 def _practice(requests: Sequence[EditRequest], seed: int) -> list[list[str]]:

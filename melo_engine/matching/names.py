@@ -25,12 +25,12 @@ from typing import TypeVar
 from rapidfuzz.distance import OSA, Prefix
 
 # Thai, Lao, Tibetan, Burmese, Khmer, Hangul (as jamo), kana, Han: words are not set apart by spaces.
-_SPACELESS = (
+SPACELESS = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f"
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_SPACELESS_CHAR = re.compile(f"[{_SPACELESS}]")
-_WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
+_SPACELESS_CHAR = re.compile(f"[{SPACELESS}]")
+_WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
 _ROMAN = re.compile(r"[ivx]+")
 _LATIN = re.compile(r"[a-z0-9]+")
 _ARTICLED = re.compile(

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from melo_engine import Calibration, Editor, EditRequest
 from melo_engine.calibrate import (
     CLEARANCE,
     LEEWAY_RESERVE,
+    LETTERS_SHARE,
     RELATION_RESERVE,
     SUBJECT_SHARE,
     Radii,
@@ -18,8 +20,8 @@ from melo_engine.calibrate import (
     radii,
 )
 from melo_engine.contrast import LearningRecipe, learn_projection
-from melo_engine.contrast.corpus import ENGLISH, corpus_for
-from melo_engine.contrast.learning import known_relations
+from melo_engine.contrast.corpus import ENGLISH, corpus_for, other_languages
+from melo_engine.contrast.learning import known_by_letters, known_relations, learn_letters
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import name_in
 from melo_engine.near_misses import SLOT
@@ -97,12 +99,58 @@ def test_radii_take_most_of_the_allowance_where_questions_have_leeway(learned: K
         for wording in relation.wordings
     ]
     keys = reader.read([text for _, text in rows])[:, : projection.relation_size]
-    leeway = projection.leeway(keys, first=len(corpus_for(learned.encoder).learned_from))
+    leeway = projection.leeway(keys, first=(len(corpus_for(learned.encoder).learned_from), 0))
     names = np.array([name for name, _ in rows])
     apart = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0)) / leeway[:, None]
     caught = float((apart[names[:, None] != names] < calibrate(reader, 0.005).bound - 1e-5).mean())
     allowed = 0.005 * (SUBJECT_SHARE + 1) * (1 - LEEWAY_RESERVE)
     assert 0.9 * allowed <= caught <= allowed + 0.005  # keys that lie at one place
+
+
+@pytest.fixture(scope="module")
+def spelling(learned: KeyReader) -> KeyReader:
+    """A reader that tells other languages' texts from their letters."""
+    projection = KeyProjection.from_bytes(learned.projection.to_bytes())
+    projection.known = known_relations(learned, projection)
+    projection.known_english = torch.arange(len(projection.known)) % 2 == 0
+    projection.letters = learn_letters(other_languages())
+    projection.known_by_letters = known_by_letters(projection.letters)
+    return KeyReader(learned.encoder, projection)
+
+
+def test_radii_by_letters_keep_twice_the_allowance_in_other_languages(
+    learned: KeyReader, spelling: KeyReader
+) -> None:
+    assert calibrate(learned, 0.005).by_letters is None
+    found, source, projection = calibrate(spelling, 0.005), other_languages(), spelling.projection
+    first = (len(corpus_for(learned.encoder).learned_from), len(source.learned_from))
+    caught = []
+    for language in {relation.language for relation in source.held_out}:
+        rows = [
+            (relation.name, wording.replace(SLOT, PLACEHOLDER))
+            for relation in source.held_out
+            if relation.language == language
+            for wording in relation.wordings
+        ]
+        keys = projection.spelled([text for _, text in rows])
+        names = np.array([name for name, _ in rows])
+        apart = np.linalg.norm(keys[:, None] - keys[None], axis=2)
+        apart /= projection.leeway(keys, first=first)[:, None]
+        caught.append(apart[names[:, None] != names] < found.by_letters)
+    allowed = LETTERS_SHARE * 0.005 * (SUBJECT_SHARE + 1)
+    assert float(np.concatenate(caught).mean()) == pytest.approx(allowed, abs=0.002)
+    assert calibrate(spelling, 0.0005).by_letters < found.by_letters
+
+
+def test_an_edit_has_the_radius_of_what_its_question_is_read_by(spelling: KeyReader) -> None:
+    common = Calibration(0.7, 0.5, 0.0, 0.005, by_letters=0.9)
+    requests = [EditRequest(f"who leads {s} ?", "ada", subject=s) for s in models.SUBJECTS[:2]]
+    keys = np.zeros((2, spelling.projection.size), dtype=np.float32)
+    keys[0, 0] = keys[1, spelling.projection.read_size] = 1.0
+    assert [r.own for r in radii(requests, keys, common, spelling, False)] == [0.7, 0.9]
+    assert "by_letters" in common.as_dict()
+    assert "by_letters" not in BARE.as_dict()
+    assert Calibration(**BARE.as_dict()) == BARE
 
 
 def test_a_calibration_hangs_on_encoder_projection_and_allowance_alone(

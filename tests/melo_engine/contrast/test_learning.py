@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Editor, EditRequest, HiddenStates
+from melo_engine import Editor, EditRequest, HiddenStates, subwords
 from melo_engine.contrast import LearningRecipe, learn_projection
-from melo_engine.contrast.corpus import corpus_for
-from melo_engine.contrast.learning import known_relations
+from melo_engine.contrast.corpus import ENGLISH, corpus_for, other_languages
+from melo_engine.contrast.learning import (
+    LetterRecipe,
+    _texts,
+    known_by_letters,
+    known_relations,
+    learn_letters,
+)
 from melo_engine.errors import VersionError
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.names import joined
 from melo_engine.near_misses import SLOT
-from melo_engine.projection import LEEWAY, KeyProjection
+from melo_engine.projection import CLEARLY, LEEWAY, KeyProjection
 from tests.melo_engine import models
 from tests.melo_engine.conftest import Edited
 
@@ -136,7 +142,8 @@ def test_nothing_is_learned_from_what_was_held_out(reader, monkeypatch) -> None:
 def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> None:
     read = KeyReader(reader.encoder, knowing).read
     source = corpus_for(reader.encoder)
-    assert knowing.known.shape == (len(source.relations), knowing.relation_size)
+    assert knowing.known.shape == (len(source.relations), knowing.read_size)
+    assert knowing.relation_size == knowing.read_size
     wordings = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.learned_from[:40]]
     held_out = [r.wordings[0].replace(SLOT, PLACEHOLDER) for r in source.held_out[:40]]
     split = knowing.relation_size
@@ -148,11 +155,38 @@ def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> 
     assert knowing.leeway(middle)[0] == pytest.approx(1, abs=0.02)
     assert knowing.leeway(-middle)[0] > leeway.max()
     # Held-out relations are known, and as if they were not where radii are calibrated.
-    without = knowing.leeway(later, first=len(source.learned_from))
+    without = knowing.leeway(later, first=(len(source.learned_from), 0))
     assert (without >= knowing.leeway(later) - 1e-6).all()
     assert without.mean() > knowing.leeway(later).mean()
     raw = KeyProjection(knowing.hidden_size, learned=False)
     assert raw.leeway(asked[:, : raw.relation_size]).tolist() == [1.0] * len(asked)
+
+
+def test_what_is_not_english_is_told_from_its_letters(reader, knowing) -> None:
+    spelling = KeyProjection.from_bytes(knowing.to_bytes())
+    source = corpus_for(reader.encoder)
+    kept = (*source.learned_from, *source.held_out)
+    spelling.known_english = torch.tensor([r.language == ENGLISH for r in kept])
+    spelling.letters = learn_letters(other_languages(), LetterRecipe(steps=20))
+    spelling.known_by_letters = known_by_letters(spelling.letters)
+    again = KeyProjection.from_bytes(spelling.to_bytes())
+    assert again.content_hash() == spelling.content_hash() != knowing.content_hash()
+    assert spelling.relation_size == knowing.relation_size + subwords.SIZE
+    read, before = (KeyReader(reader.encoder, p).read for p in (again, knowing))
+    texts = [w.replace(SLOT, PLACEHOLDER) for r in kept[::40] for w in r.wordings]
+    keys, width = read(texts), knowing.relation_size
+    told = again.by_letters(keys)
+    cosines = before(texts)[:, :width] @ knowing.known.float().numpy().T
+    english = again.known_english.numpy()
+    apart = cosines[:, ~english].max(1) - cosines[:, english].max(1)
+    assert (told == (apart > CLEARLY)).all()
+    assert 0 < told.sum() < len(told)
+    assert (keys[~told, :width] == before(texts)[~told, :width]).all()
+    assert not keys[told, :width].any()
+    leeway = again.leeway(keys[:, : again.relation_size])
+    assert ((leeway >= 1) & (leeway <= 1 + 2 * LEEWAY)).all()
+    texts = [_texts(r)[0] for r in other_languages().learned_from[:40]]
+    assert (again.leeway(again.spelled(texts)) < 1 + LEEWAY).all()  # what it knows
 
 
 def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, knowing) -> None:
