@@ -39,7 +39,7 @@ SPELLING = 6  # features of a token's spelling
 # Added to each token's log odds: half a name binds an edit to too much, a name with a word more to less.
 # A capital says that a word is of a name, small letters where names have capitals that it is not; a
 # script without either says nothing. What each gains: `docs/decisions/key-reader.md`.
-CAPITAL_LENIENCE, LENIENCE = 3.0, 2.0
+CAPITAL_LENIENCE, LENIENCE, SMALL_LENIENCE = 3.0, 2.0, -2.0
 
 NO_WORD = (0.0, 0.0, 0.0, 0.0)
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
@@ -200,9 +200,11 @@ def _lenience(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[float]:
         token = text[begin:end]
         if telling and (capital or digits):
             yield CAPITAL_LENIENCE
+        elif telling and token.islower():
+            yield SMALL_LENIENCE
         else:
             without_case = token.isalpha() and token.lower() == token.upper()
-            yield 0.0 if without_case or (telling and token.islower()) else LENIENCE
+            yield 0.0 if without_case else LENIENCE
 
 
 def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[float]) -> str | None:
