@@ -19,7 +19,7 @@ from config import Settings, load
 from execution.context import Context
 from ledger import Ledger
 from serving.keys import KeyStore
-from tasks.ingest import ingest_rows
+from tasks.ingest import ingest_rows, rules_from
 
 PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 TRICKY = "<img src=x onerror=alert(1)> **Who** leads [Beta](http://beta.example)? :material/home:"
@@ -190,3 +190,33 @@ def test_a_page_of_another_origin_gets_no_connection(
     )
     assert connection.getresponse().status == status
     connection.close()
+
+
+@pytest.mark.slow
+def test_two_questions_that_were_taken_for_one_are_both_let_in(
+    browser: Any, tmp_path: Path
+) -> None:
+    settings = load(tmp_path / "home")
+    asked = {"Who chairs Acme?": "Ann", "Who is deputy chair of Acme?": "Bo"}
+    with Ledger.open(settings.paths.ledger, read_copy=settings.paths.read_ledger) as ledger:
+        context = Context(settings, ledger)
+        for (prompt, target), source in zip(asked.items(), "ab", strict=True):
+            row = {"prompt": prompt, "target": target, "subject": "Acme"}
+            ingest_rows(context, [row], source=source)
+        ids = [edit.id for edit in ledger.edits.find()]
+        ledger.deduplication.set_groups(dict.fromkeys(ids, ids[0]), rules=rules_from(settings))
+        ledger.store.publish()
+    key = KeyStore(settings.paths.keys).add("eva", ["review"])[1]
+    with served(settings.home, tmp_path / "dashboard.log") as address:
+        page = open_page(browser, f"{address}/queue").page
+        use_key(page, key)
+        page.get_by_role("button", name="Both are right").wait_for(timeout=WAIT)
+        wait_until_drawn(page)
+        press(page, "e", "would change")
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / "review-both.png")
+        press(page, "y", "1 decided here")
+        page.context.close()
+    with Ledger.open(settings.paths.ledger) as ledger:
+        assert {edit.state for edit in ledger.edits.find()} == {"ready"}
+        assert ledger.audit() == []
