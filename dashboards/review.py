@@ -179,7 +179,7 @@ def _card(item: dict[str, Any]) -> None:
     if triage.get("in_use"):
         lines.append(f"an edit in use answers: {_plain(triage['in_use']['answer'])}")
     lines += [
-        f"another answer: **{_plain(rival['target'])}**, {rival['state']}, from "
+        f"another answer: **{_plain(rival['target'])}**{_asked(item, rival)}, {rival['state']}, from "
         f"{_plain(rival['source'])}, {count(rival['reports'], 'report')}"
         for rival in item["rivals"][:SHOWN]
     ]
@@ -193,6 +193,11 @@ def _card(item: dict[str, Any]) -> None:
     about = " · ".join(f"{name}: {text}" for name, text in facts if text)
     if about:
         st.caption(_plain(about))
+
+
+def _asked(item: dict[str, Any], rival: dict[str, Any]) -> str:
+    """To what, where a rival is asked otherwise: the two may be right both."""
+    return "" if rival["prompt"] == item["prompt"] else f" to “{_plain(rival['prompt'])}”"
 
 
 def _plain(text: str) -> str:

@@ -63,9 +63,8 @@ def decide(
         if not stronger:
             accepted.add(edit.id)
             if edit.state in (states.RECEIVED, states.HELD):
-                steps[edit.id] = states.Step(
-                    edit.id, states.READY, "accepted; wins its contradictions"
-                )
+                why = "accepted; wins its contradictions" if rivals[edit.id] else "accepted"
+                steps[edit.id] = states.Step(edit.id, states.READY, why)
             continue
         ruled = ((_rule(contenders[rival], edit, rules), rival) for rival in sorted(stronger))
         rule, rival = min(ruled, key=lambda pair: pair[0] is None)

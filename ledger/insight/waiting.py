@@ -55,7 +55,7 @@ def review(con: Connection, now: datetime) -> pa.Table:
 def to_decide(con: Connection, now: datetime) -> list[dict[str, Any]]:
     """What only a person can decide, whole: urgent ones first, then the most reported, then the oldest.
 
-    rivals: what other answers its question has, each with edit, target, source, state, reports.
+    rivals: what other answers its question has, each with edit, prompt, target, source, state, reports.
     """
     waiting = rows(con, _TO_DECIDE, {"now": now, "limit": REVIEWED})
     rivals: dict[str, list[dict[str, Any]]] = {}
@@ -148,7 +148,8 @@ ORDER BY w.urgent DESC, c.reports DESC, w.since, e.seq LIMIT $limit
 """
 
 _RIVALS = f"""
-SELECT DISTINCT o.edit_id AS about, e.edit_id AS edit, e.target, e.source, s.state::VARCHAR AS state,
+SELECT DISTINCT o.edit_id AS about, e.edit_id AS edit, e.prompt, e.target, e.source,
+       s.state::VARCHAR AS state,
        (SELECT count(*) FROM reports r WHERE r.edit_id = e.edit_id) AS reports, e.seq
 FROM questions o JOIN questions q USING (key) JOIN edits e ON e.edit_id = q.edit_id
 JOIN edit_states s ON s.edit_id = e.edit_id JOIN edits m ON m.edit_id = o.edit_id
