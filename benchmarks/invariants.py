@@ -187,9 +187,7 @@ def curve(editor: Editor, active: Sequence[Row], probes: Probes) -> list[dict[st
         names = [name_in(p, version[i].request.names) for p, i in pairs]
         read = editor.reader.read([p for p, _ in pairs], names)
         edit_keys = np.stack([keys[i] for _, i in pairs])
-        gaps: np.ndarray = np.linalg.norm(read[:, :split] - edit_keys[:, :split], axis=1)
-        gaps /= editor.reader.projection.leeway(read[:, :split])
-        return gaps
+        return editor.reader.projection.distances(edit_keys[:, :split], read[:, :split])
 
     same, other = distances(probes.rephrase), distances(probes.near_relation)
     if not len(same) or not len(other):

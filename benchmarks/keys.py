@@ -84,10 +84,11 @@ def _distances(
     named = [(p, i, n) for p, i in pairs if (n := name_in(p, requests[i].names)) is not None]
     edits = {i: (r.question, name_in(r.question, r.names)) for i, r in requests.items()}
     split = reader.projection.relation_size
-    keys = reader.read([q for q, _ in edits.values()], [n for _, n in edits.values()])[:, :split]
+    read = reader.read([q for q, _ in edits.values()], [n for _, n in edits.values()])
+    keys = reader.projection.as_edits(read)[:, :split]
     place = {i: row for row, i in enumerate(edits)}
     queries = reader.read([p for p, _, _ in named], [n for _, _, n in named])[:, :split]
-    distances: np.ndarray = np.linalg.norm(queries - keys[[place[i] for _, i, _ in named]], axis=1)
-    distances /= reader.projection.leeway(queries)
+    own = keys[[place[i] for _, i, _ in named]]
+    distances = reader.projection.distances(own, queries)
     texts = [(relation_text(*edits[i]), relation_text(p, n)) for p, i, n in named]
     return distances, texts

@@ -63,7 +63,7 @@ def bench(
             reader.projection.relation_size,
             members,
             SubjectMatcher(RULES - {left_out}),
-            reader.projection.leeway,
+            reader.projection.distances,
         )
         figures["without"][left_out] = _routed(index, reader, probes, traffic)
     return figures

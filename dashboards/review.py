@@ -1,6 +1,6 @@
 """The review queue as a card: one edit after the other, decided by keyboard, each change shown first.
 
-    the card ── A D W S G U, 1-9 ──► what would change ── Y ──► made, on record, undone by Z
+    the card ── A E D W S G U, 1-9 ──► what would change ── Y ──► made, on record, undone by Z
                                           └───────────── X ──► back to the card
 
 It is drawn by itself (a fragment), so that a decision redraws no chart of the page. Without a key it
@@ -234,8 +234,9 @@ def _actions(state: ReviewSession, item: dict[str, Any]) -> None:
             for number, (label, choice) in enumerate(numbered[:9], 1):
                 _button(label[:80], str(number), choice, f"choice-{number}")
     with st.container(horizontal=True):
-        if item["hold"] == "contradiction" and len(item["rivals"]) == 1:
-            _button(NAMES["both"], "E", ("both", edit, item["rivals"][0]["edit"]), "both")
+        rivals = item["rivals"] if item["hold"] == "contradiction" else []
+        if len(rivals) == 1 and rivals[0]["prompt"] != item["prompt"]:
+            _button(NAMES["both"], "E", ("both", edit, rivals[0]["edit"]), "both")
         if item["target"]:
             _button("Approve", "A", ("approve", edit, None), "approve", kind="primary")
         else:

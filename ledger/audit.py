@@ -48,7 +48,9 @@ CHECKS: dict[str, str] = {
         JOIN edit_states w ON w.edit_id = c.winner JOIN edit_states l ON l.edit_id = c.loser
         WHERE w.state = 'active' AND l.state = 'active' AND NOT EXISTS (
             SELECT 1 FROM retirements r
-            WHERE NOT r.done AND r.edit_id IN (c.winner, c.loser))""",
+            WHERE NOT r.done AND r.edit_id IN (c.winner, c.loser)) AND NOT EXISTS (
+            SELECT 1 FROM decisions d WHERE d.action = 'both' AND d.undone_at IS NULL
+            AND d.edit_id IN (c.winner, c.loser) AND d.value IN (c.winner, c.loser))""",
     "an edit is planned in no job, or in two": """
         SELECT s.edit_id FROM edit_states s LEFT JOIN (
             SELECT m.edit_id, count(*) AS n FROM job_edits m JOIN jobs j USING (job_id)

@@ -108,10 +108,10 @@ class Decisions:
         with self._store.write() as con:
             edit = self._edits.get(decision.edit)
             value = (decision.value or "").strip() or None
-            if decision.action == "both":
-                value = self._edits.get(value or "").id
+            other = self._edits.get(value or "").id if decision.action == "both" else None
+            value = other or value
             decision = replace(decision, edit=edit.id, value=value)
-            before = _snapshot(con, edit.id)
+            before = _snapshot(con, [edit.id] if other is None else [edit.id, other])
             decided = self.record(decision, actor=actor, now=by.at)  # first: pairs are read there
             made = self._carry_out(con, edit, decision, rules, by)
             prior = _undo_plan(con, edit.id, decision.action, before, made, by.at)
@@ -150,6 +150,7 @@ class Decisions:
             "SELECT decision_id, edit_id, action, value, actor, reason, decided_at, made, "
             "prior IS NOT NULL AND undone_at IS NULL, undone_at, undone_by FROM decisions "
             "WHERE $edit IS NULL OR edit_id = $edit OR made = $edit "
+            "OR (action = 'both' AND value = $edit) "
             "ORDER BY decided_at DESC, rowid DESC LIMIT $limit",
             {"edit": edit_id, "limit": limit},
         )
@@ -264,18 +265,22 @@ def _set_urgency(con: Connection, edit: EditRecord, urgent: bool) -> None:
     con.execute("UPDATE edit_states SET urgent = ? WHERE edit_id = ?", [urgent, edit.id])
 
 
-def _snapshot(con: Connection, edit_id: str) -> dict[str, object]:
-    """The states of the edits that share a question with this one, and what was decided of them."""
-    rivals = "SELECT DISTINCT r.edit_id FROM questions q JOIN questions r USING (key) WHERE q.edit_id = ?"
+def _snapshot(con: Connection, edit_ids: list[str]) -> dict[str, object]:
+    """The states of the edits that share a question with these, and what was decided of them."""
+    about = {"ids": edit_ids}
+    rivals = (
+        "SELECT r.edit_id FROM questions q JOIN questions r USING (key) "
+        "WHERE q.edit_id IN (SELECT unnest($ids::VARCHAR[])) UNION SELECT unnest($ids::VARCHAR[])"
+    )
     edits = con.execute(
-        f"SELECT edit_id, state::VARCHAR, hold, coalesce(approved, false), urgent FROM edit_states "
-        f"WHERE edit_id = ? OR edit_id IN ({rivals})",
-        [edit_id, edit_id],
+        "SELECT edit_id, state::VARCHAR, hold, coalesce(approved, false), urgent FROM edit_states "
+        f"WHERE edit_id IN ({rivals})",
+        about,
     ).fetchall()
     settled = con.execute(
-        f"SELECT winner, loser, decided_at::VARCHAR, settled, rule FROM contests "
+        "SELECT winner, loser, decided_at::VARCHAR, settled FROM contests "
         f"WHERE loser IN ({rivals})",
-        [edit_id],
+        about,
     ).fetchall()
     return {"edits": {row[0]: row[1:] for row in edits}, "contests": settled}
 
@@ -347,12 +352,7 @@ def _restore(
     con.execute(
         "UPDATE contests SET settled = true WHERE decided_at = ?::TIMESTAMPTZ", [prior["at"]]
     )
-    for winner, loser, decided_at, settled, *rule in prior["contests"]:
-        con.execute(
-            "UPDATE contests SET winner = ?, rule = coalesce(?, rule) WHERE winner IS NULL "
-            "AND loser = ? AND decided_at = ?::TIMESTAMPTZ AND rule = 'both are right'",
-            [winner, rule[0] if rule else None, loser, decided_at],
-        )
+    for winner, loser, decided_at, settled in prior["contests"]:
         con.execute(
             "UPDATE contests SET settled = ? WHERE winner IS NOT DISTINCT FROM ? AND loser = ? "
             "AND decided_at = ?::TIMESTAMPTZ",

@@ -87,26 +87,23 @@ class Review:
                 f'edits {edit.id} and {other.id} are both asked "{edit.prompt[:120]}": one question has '
                 "one answer. Choose it with `melo review approve`."
             )
-        ids = [edit.id, other.id]
+        pair = {"pair": [edit.id, other.id]}
         with self._store.write() as con:
-            lost = column(con.execute(_LOST_TO_EACH_OTHER, {"pair": ids}))
+            lost, undecided = (set(column(con.execute(sql, pair))) for sql in (_LOST, _UNDECIDED))
+            related = bool(lost) or first(con.execute(_ASK_ALIKE, pair)) is not None
             back = [
                 e.id
                 for e in (edit, other)
-                if e.hold == "contradiction" or (e.state == states.SUPERSEDED and e.id in lost)
+                if related
+                and (e.hold == "contradiction" or (e.state == states.SUPERSEDED and e.id in lost))
             ]
             for e in (edit, other):
-                if e.id not in back and (e.state not in states.LIVE or not back):
+                if e.id not in back and (e.state not in states.LIVE or not (back or undecided)):
                     raise IllegalTransition(
-                        f"edit {e.id} is {e.state}, and neither held for a contradiction nor superseded "
-                        "by the other. `melo edits contradictions` says which are."
+                        f"edit {e.id} is {e.state}, and neither held for the other nor superseded by it. "
+                        "`melo edits contradictions` says which edits are."
                     )
-            con.execute(
-                "UPDATE contests SET winner = NULL, rule = 'both are right', settled = true "
-                "WHERE loser IN (SELECT unnest($pair::VARCHAR[])) "
-                "AND (winner IS NULL OR winner IN (SELECT unnest($pair::VARCHAR[])))",
-                {"pair": ids},
-            )
+            con.execute(_SETTLED, pair | {"back": back})
             states.move(con, back, states.RECEIVED, "both are right", by)
             admission.readmit(con, rules, by.at, back)
 
@@ -198,7 +195,18 @@ class Review:
         return {"expired": len(ended), "to_remove": len(later), "released": len(released)}
 
 
-_LOST_TO_EACH_OTHER = """
+# Of two edits: which lost to the other one, and which did so without an end of it yet.
+_LOST = """
 SELECT loser FROM contests WHERE winner IN (SELECT unnest($pair::VARCHAR[]))
 AND loser IN (SELECT unnest($pair::VARCHAR[]))
+"""
+_UNDECIDED = f"{_LOST} AND NOT settled"
+_ASK_ALIKE = """
+SELECT a.key FROM questions a JOIN questions b USING (key)
+WHERE a.edit_id = $pair[1] AND b.edit_id = $pair[2] LIMIT 1
+"""
+_SETTLED = """
+UPDATE contests SET settled = true WHERE NOT settled AND (
+    (winner IS NULL AND loser IN (SELECT unnest($back::VARCHAR[])))
+    OR (winner IN (SELECT unnest($pair::VARCHAR[])) AND loser IN (SELECT unnest($pair::VARCHAR[]))))
 """

@@ -19,6 +19,7 @@ from ledger.rules import NO_DATE, Contender, Decisions, decide
 from ledger.statements import statement
 from ledger.store import Connection, column, registered, texts
 from ledger.types import IntakeRules
+from text import normalize_question
 
 ACTOR = "contradiction rule"
 DECIDED = texts("winner", "loser", "rule", "key").append(pa.field("settled", pa.bool_()))
@@ -58,7 +59,7 @@ def settle_among(con: Connection, ids: list[str], rules: IntakeRules, at: dateti
     statement("rivalries").run(con)
     steps, decisions = decide(*_load(con), rules)
     undecided = con.execute(
-        "SELECT loser FROM contests WHERE winner IS NULL "
+        "SELECT loser FROM contests WHERE winner IS NULL AND NOT settled "
         "AND loser IN (SELECT edit_id FROM rivalries)"
     )
     before = set(column(undecided))
@@ -156,11 +157,22 @@ def _contender(row: tuple[Any, ...]) -> Contender:
 
 
 def both_right(con: Connection) -> set[frozenset[str]]:
-    """Pairs of edits that a person found both right (`melo review both`)."""
-    rows = con.execute(
+    """Pairs of edits that a person found both right, and that are not asked the same by now."""
+    pairs = con.execute(
         "SELECT edit_id, value FROM decisions WHERE action = 'both' AND undone_at IS NULL"
-    )
-    return set(map(frozenset, rows.fetchall()))
+    ).fetchall()
+    ids = sorted({edit_id for pair in pairs for edit_id in pair})
+    asked: dict[str, set[str]] = defaultdict(set)
+    for edit_id, text in con.execute(_ASKED, [ids]).fetchall() if ids else ():
+        asked[edit_id].add(normalize_question(text))
+    return {frozenset(pair) for pair in pairs if asked[pair[0]].isdisjoint(asked[pair[1]])}
+
+
+_ASKED = """
+SELECT edit_id, unnest([prompt] || rephrases || coalesce(
+    (SELECT list(w.wording) FROM wordings w WHERE w.edit_id = e.edit_id), []))
+FROM edits e WHERE edit_id IN (SELECT unnest(?::VARCHAR[]))
+"""
 
 
 def _drop_decided(

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from melo_engine.contrast.corpus import ENGLISH, Corpus, Relation, corpus_for, other_languages
+from melo_engine import subwords
+from melo_engine.contrast.corpus import ENGLISH, Relation, corpus_for, other_languages
 from melo_engine.keys import PLACEHOLDER, KeyReader
 from melo_engine.matching.descriptions import Description, describes, question_of, stems_of
 from melo_engine.matching.names import joined, name_in
@@ -36,7 +37,8 @@ SUBJECT_SHARE = 9  # near-misses about other subjects for each one about the sam
 # question has leeway, as much as keeps zsRE's within it on rows that no test uses; where questions have
 # leeway, a little less than that.
 RESERVE, LEEWAY_RESERVE, RELATION_RESERVE = 0.4, 0.2, 0.65
-LETTERS_SHARE = 2  # letters tell less: times the allowance, for languages that are told from them
+# Letters tell less: times the allowance for languages that are told by them, and so much at most.
+LETTERS_SHARE, MOST_BY_LETTERS = 2, 0.5
 SCHEME = 5  # of how radii are calibrated; a calibration that was kept under another is made anew
 CLEARANCE = 0.98  # of the distance to a prompt that must stay outside
 HALF_WAY = 0.5  # of the distance to another place in the edit's own passage
@@ -107,9 +109,10 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
     keys = reader.read(texts, [name_in(t, (a.subject,)) for t, a in zip(texts, asked, strict=True)])
     split = reader.projection.relation_size
     # What is asked here is no relation that the projection knows, as most of what people ask.
-    leeway = reader.projection.leeway(keys[:, :split], first=_learned(source))
+    read = keys[:, : reader.projection.read_size]
+    leeway = reader.projection.leeway(read, first=len(source.learned_from))
     reserve = LEEWAY_RESERVE if len(reader.projection.known) else RELATION_RESERVE
-    relation_gaps = _apart(keys[:, :split], leeway, [a.relation.name for a in asked])
+    relation_gaps = _apart(read, leeway, [a.relation.name for a in asked])
     swapped, renamed = [], []
     for a in asked:
         other = chooser.choice([b for b in asked if b.relation != a.relation])
@@ -133,12 +136,15 @@ def calibrate(reader: KeyReader, false_activations: float, seed: int = 0) -> Cal
         ),
         false_activations=false_activations,
         sample=len(relation_gaps) + len(content_gaps),
-        by_letters=_by_letters(reader.projection, min(1.0, LETTERS_SHARE * same_subject_share)),
+        by_letters=_by_letters(reader.projection, same_subject_share),
     )
 
 
 def _by_letters(projection: KeyProjection, share: float) -> float | None:
-    """The radius at which other languages' near-misses of held-out relations stay within `share`."""
+    """The radius at which other languages' near-misses of held-out relations stay within twice a share.
+
+    A share of more than a half of them is never caught, whatever is allowed.
+    """
     if not len(projection.letters):
         return None
     source, gaps = other_languages(), []
@@ -149,16 +155,13 @@ def _by_letters(projection: KeyProjection, share: float) -> float | None:
             if relation.language == language
             for wording in relation.wordings
         ]
-        keys = projection.spelled([text for text, _ in asked])
-        leeway = projection.leeway(keys, first=_learned(source))
+        keys = subwords.read_letters(
+            projection.letters.float(), [text for text, _ in asked]
+        ).numpy()
+        leeway = projection.leeway_by_letters(keys, first=len(source.learned_from))
         gaps.append(_apart(keys, leeway, [name for _, name in asked]))
     apart = np.concatenate(gaps)
-    return _quantile(apart, np.ones(len(apart)), share)
-
-
-def _learned(source: Corpus) -> tuple[int, int]:
-    """How many of the known relations were learned from: by the encoder, and by letters."""
-    return len(source.learned_from), len(other_languages().learned_from)
+    return _quantile(apart, np.ones(len(apart)), min(LETTERS_SHARE * share, MOST_BY_LETTERS))
 
 
 def _apart(keys: np.ndarray, leeway: np.ndarray, labels: Sequence[str]) -> np.ndarray:

@@ -33,7 +33,9 @@ def likely_conflicts(
     the nearest.
     """
     projection = version.projection
-    new_index = NeuronIndex(projection.size, projection.relation_size, leeway=projection.leeway)
+    new_index = NeuronIndex(
+        projection.size, projection.relation_size, distances=projection.distances
+    )
     by_id = {r.id: r for r in requests}
     conflicts = []
     for order, request in enumerate(requests):
@@ -58,7 +60,8 @@ def likely_conflicts(
                 distance = projection.distance(rival.key, key, by_relation=bound)
                 same = bool({joined(n) for n in request.names} & {joined(n) for n in other.names})
                 conflicts.append(Conflict(request.id, rival.edit, distance, same))
-        new_index.add([Member(request.id, key, request_radius, request.names, order)])
+        own = projection.as_edits(key[None])[0]
+        new_index.add([Member(request.id, own, request_radius, request.names, order)])
     return conflicts
 
 

@@ -162,7 +162,8 @@ class Editor:
             good, keys, {edit: edit_radii.own for edit, edit_radii in radius.items()}, version
         )
         if good:
-            own, own_radii = np.stack([keys[r.id] for r in good]), [radius[r.id] for r in good]
+            own = self.reader.projection.as_edits(np.stack([keys[r.id] for r in good]))
+            own_radii = [radius[r.id] for r in good]
             start = max((e.order for e in self.version.edits.values()), default=-1) + 1
             edits, shards = store(trained, good, own, own_radii, start, self.backbone.dtype)
             edits = [replace(e, wordings=self._wordings(e.request)) for e in edits]
@@ -194,7 +195,7 @@ class Editor:
         shard, row = self.version.place(edit)
         keys = self._keys_of([request])
         pairs = [(a[row : row + 1], b[row : row + 1]) for a, b in shard.pairs]
-        bound = Shard.from_tensors(pairs, keys[edit][None])
+        bound = Shard.from_tensors(pairs, self.reader.projection.as_edits(keys[edit][None]))
         radius = self._radii([request], keys)[edit]
         changed = replace(
             old,
@@ -331,7 +332,7 @@ class Editor:
         return bound
 
     def _keys_of(self, requests: Sequence[EditRequest]) -> dict[str, np.ndarray]:
-        """Each question's key (K,)."""
+        """Each question's key (K,), as it is read."""
         if not requests:
             return {}
         texts = [r.question for r in requests]
@@ -344,11 +345,12 @@ class Editor:
     ) -> dict[str, Radii]:
         if not requests:
             return {}
-        edit_radii = self._reaching(requests, np.stack([keys[r.id] for r in requests]))
+        own = self.reader.projection.as_edits(np.stack([keys[r.id] for r in requests]))
+        edit_radii = self._reaching(requests, own)
         return dict(zip([r.id for r in requests], edit_radii, strict=True))
 
     def _reaching(self, requests: Sequence[EditRequest], keys: np.ndarray) -> list[Radii]:
-        """How far keys (N, K) of questions reach."""
+        """How far edits' keys (N, K) reach."""
         continues = self.backbone.task == "causal-lm" and not self.backbone.is_chat
         return radii(requests, keys, self.calibration(), self.reader, continues)
 
@@ -357,7 +359,8 @@ class Editor:
         texts = [t for t in dict.fromkeys(request.rephrases) if t.strip() and t != request.question]
         if not texts:
             return ()
-        keys = self.reader.read(texts, [name_in(t, request.names) for t in texts])
+        read = self.reader.read(texts, [name_in(t, request.names) for t in texts])
+        keys = self.reader.projection.as_edits(read)
         wording_radii = self._reaching([replace(request, prompt=text) for text in texts], keys)
         return tuple(
             Wording(text, tuple(map(float, key)), own, content)

@@ -32,12 +32,13 @@ NEAREST_FREE = 8
 INFINITE = float("inf")
 
 Measure = Callable[[str, str, str], float]  # distance of two texts with a name taken out of both
-Leeway = Callable[[np.ndarray], np.ndarray]  # of relation parts (N, R), see `KeyProjection.leeway`
+# Of edits' relation parts (N, R) to a question's (1, R), see `KeyProjection.distances`.
+Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def no_leeway(relation: np.ndarray) -> np.ndarray:
-    """1 for each of the relation parts (N, R)."""
-    return np.ones(len(relation), dtype=np.float32)
+def _plainly(own: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    distances: np.ndarray = np.linalg.norm(own - asked, axis=1)
+    return distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ NO_HIT = Hit(None, float("nan"), False)
 class NeuronIndex:
     """relation_size: how many of the key's first values are its relation part. matcher: an empty one.
 
-    leeway: what distances of relation parts are divided by.
+    distances: of relation parts; plainly Euclidean where none are given.
     """
 
     def __init__(
@@ -119,11 +120,11 @@ class NeuronIndex:
         relation_size: int,
         members: Sequence[Member] = (),
         matcher: SubjectMatcher | None = None,
-        leeway: Leeway = no_leeway,
+        distances: Distances | None = None,
     ) -> None:
         self.key_size = key_size
         self.relation_size = relation_size
-        self._leeway = leeway
+        self._distances = distances or _plainly
         self._members: dict[int, Member] = {}
         self._rows_of: dict[str, list[int]] = {}  # the key of its own prompt first
         self._matcher = matcher or SubjectMatcher()
@@ -238,8 +239,8 @@ class NeuronIndex:
 
         def measure(text: str, question: str, name: str) -> float:
             asked = reader.read_alone(text, name)
-            own = reader.read_alone(question, name)[: self.relation_size]
-            return float(self._relation_distances(own[None], asked)[0])
+            own = reader.projection.as_edits(reader.read_alone(question, name)[None])
+            return float(self._relation_distances(own[:, : self.relation_size], asked)[0])
 
         hits = self.search(keys, readings, len(texts), reader.tolerance, measure)
         for i, hit in enumerate(hits):
@@ -299,10 +300,8 @@ class NeuronIndex:
         return list(zip(distances.tolist(), members, strict=True))
 
     def _relation_distances(self, own: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Distances (N,) of edits' relation parts (N, R) to what a key (K,) asks, by its leeway."""
-        asked = key[None, : self.relation_size]
-        distances: np.ndarray = np.linalg.norm(own - asked, axis=1) / self._leeway(asked)
-        return distances
+        """Distances (N,) of edits' relation parts (N, R) to what a key (K,) asks."""
+        return self._distances(own, key[None, : self.relation_size])
 
     def _partly(self, key: np.ndarray, rows: Sequence[int]) -> list[tuple[float, Member]]:
         """Members and their distances, each with the radius that holds for a prompt's content."""

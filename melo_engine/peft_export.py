@@ -131,8 +131,13 @@ def _adapter_config(backbone: Backbone, rank: int) -> dict[str, Any]:
 def _index_entry(version: Version, edit: str, folder: Path) -> dict[str, Any]:
     record = version[edit]
     request = record.request
-    split = version.projection.relation_size
-    compared = [0, split] if request.names else [split, version.projection.size]
+    projection = version.projection
+    key = version.member(edit).key
+    read, relation = projection.read_size, projection.relation_size
+    by_letters = bool(projection.by_letters(key[None])[0])
+    compared = [read, relation] if by_letters else [0, read]
+    if not request.names:
+        compared = [relation, projection.size]
     return {
         "schema": SCHEMA,
         "edit": edit,

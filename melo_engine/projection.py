@@ -8,7 +8,7 @@
 The relation part says what is asked, whatever the subject and the wording: half of it is learned once
 for each encoder by contrast (`melo_engine.contrast`), half is what the encoder itself says, which knows
 wordings that no corpus holds. Of a text in another language than the sentence encoder was trained on it
-says what the letters say (`subwords`); such a text is far from every English one. The content part says
+says what the letters say (`subwords`). The content part says
 what a text is about as a whole, as read. Edits bound to a subject are told apart by the first, the others
 by the second. Distances are Euclidean between unit vectors, 0 to 2; that of a relation part to an edit's
 is divided by the asker's `leeway`. Projecting keys by contrast: PENME (2024).
@@ -38,7 +38,7 @@ MIXED_SIZE = 128
 LEEWAY = 0.5  # what a question may lie farther, for its distance to the nearest known relation
 CLEARLY = 0.16  # nearer, in cosine, a relation known in another language is than any in English
 OPTIONAL = ("known", "known_english", "letters", "known_by_letters")
-SCHEME = 7  # of how keys are made; keys of another scheme are never compared with these
+SCHEME = 8  # of how keys are made; keys of another scheme are never compared with these
 
 
 class KeyProjection(torch.nn.Module):
@@ -105,60 +105,65 @@ class KeyProjection(torch.nn.Module):
         return both / math.sqrt(2), content
 
     def with_letters(self, relation: Tensor, texts: Sequence[str]) -> Tensor:
-        """Relation parts (B, R) of texts, of what the encoder says of them (B, `read_size`).
-
-        A text is in another language where a relation known in one is clearly nearer than any in English:
-        an English question about a German or a dish of pasta is not.
-        """
+        """Relation parts (B, R): what the encoder says of texts (B, `read_size`), then their letters."""
         if not len(self.letters):
             return relation
-        cosines = relation @ self.known.float().T  # (B, known)
-        elsewhere = cosines[:, ~self.known_english].amax(1)
-        english = elsewhere <= cosines[:, self.known_english].amax(1) + CLEARLY
-        parts = relation.new_zeros(len(relation), self.relation_size)
-        parts[english, : self.read_size] = relation[english]
-        others = [text for text, read in zip(texts, english.tolist(), strict=True) if not read]
-        if others:
-            parts[~english, self.read_size :] = subwords.read_letters(self._vectors, others)
-        return parts
+        return torch.cat([relation, subwords.read_letters(self._vectors, texts)], 1)
 
-    def spelled(self, texts: Sequence[str]) -> np.ndarray:
-        """Relation parts (N, R) of texts in other languages, told from their letters."""
-        parts = np.zeros((len(texts), self.relation_size), dtype=np.float32)
-        read = subwords.read_letters(self._vectors, texts)
-        parts[:, self.read_size :] = read.cpu().numpy()
-        return parts
+    def as_edits(self, keys: np.ndarray) -> np.ndarray:
+        """Keys (N, K) of edits, of those that their questions were read with: each told in one way.
+
+        By letters where a relation known in another language is clearly nearer than any in English; an
+        English question about a German or a dish of pasta is told by the encoder.
+        """
+        if not len(self.letters):
+            return keys
+        cosines, english = keys[:, : self.read_size] @ self._known[0].T, self.known_english.numpy()
+        told = cosines[:, ~english].max(1) > cosines[:, english].max(1) + CLEARLY
+        keys = keys.copy()
+        keys[told, : self.read_size] = 0
+        keys[~told, self.read_size : self.relation_size] = 0
+        return keys
 
     def by_letters(self, keys: np.ndarray) -> np.ndarray:
-        """Which of keys (N, K) or relation parts (N, R) are told from letters: (N,) bool."""
-        told: np.ndarray = (keys[:, self.read_size : self.relation_size] != 0).any(axis=1)
+        """Which of edits' keys (N, K) or relation parts (N, R) are told by letters: (N,) bool."""
+        told: np.ndarray = ~(keys[:, : self.read_size] != 0).any(axis=1)
         return told
+
+    def distances(self, own: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Of edits' relation parts (N, R) to those of questions (N or 1, R), by the askers' leeway: (N,).
+
+        A question is compared with an edit in the way that the edit is told.
+        """
+        split = self.read_size
+        gaps: np.ndarray = np.linalg.norm(own[:, :split] - asked[:, :split], axis=1)
+        gaps /= self.leeway(asked[:, :split])
+        if len(self.letters):
+            spelled = np.linalg.norm(own[:, split:] - asked[:, split:], axis=1)
+            spelled /= self.leeway_by_letters(asked[:, split:])
+            gaps = np.where(self.by_letters(own), spelled, gaps)
+        return gaps
 
     def distance(self, own: np.ndarray, asked: np.ndarray, *, by_relation: bool) -> float:
         """Of an edit's key (K,) to that of a question: by relation, with its leeway, or by content."""
-        gap = asked - own
         if not by_relation:
-            return float(np.linalg.norm(gap[self.relation_size :]))
-        leeway = self.leeway(asked[None, : self.relation_size])[0]
-        return float(np.linalg.norm(gap[: self.relation_size]) / leeway)
+            return float(np.linalg.norm((asked - own)[self.relation_size :]))
+        parts = (key[None, : self.relation_size] for key in (own, asked))
+        return float(self.distances(*parts)[0])
 
-    def leeway(self, relation: np.ndarray, first: tuple[int, int] | None = None) -> np.ndarray:
-        """What distances from relation parts (N, R) of questions to edits are divided by: (N,), from 1.
+    def leeway(self, read: np.ndarray, first: int | None = None) -> np.ndarray:
+        """What distances from what the encoder says of questions (N, `read_size`) are divided by: (N,).
 
         A question that is known to ask something is held to it; one that is like nothing known may be
-        an odd wording of anything. So leeway grows with the distance to the nearest known relation, as
-        distances are scaled by local density elsewhere (Zelnik-Manor and Perona 2004).
-        first: as if no more than so many were known, and by letters so many.
+        an odd wording of anything. So leeway grows from 1 with the distance to the nearest known
+        relation, as distances are scaled by local density elsewhere (Zelnik-Manor and Perona 2004).
+        first: as if no more than so many were known.
         """
-        if not len(self.known):
-            return np.ones(len(relation), dtype=np.float32)
-        by_encoder, by_letters = first or (None, None)
-        cosines = (relation[:, : self.read_size] @ self._known[0][:by_encoder].T).max(1)
-        if len(self.letters):
-            spelled = (relation[:, self.read_size :] @ self._known[1][:by_letters].T).max(1)
-            cosines = np.where(self.by_letters(relation), spelled, cosines)
-        nearest: np.ndarray = np.sqrt(np.maximum(2 - 2 * cosines, 0))
-        return 1 + LEEWAY * nearest
+        return _leeway(read, self._known[0][:first])
+
+    def leeway_by_letters(self, spelled: np.ndarray, first: int | None = None) -> np.ndarray:
+        """As `leeway`, of what letters say of questions (N, SIZE)."""
+        return _leeway(spelled, self._known[1][:first])
 
     @cached_property
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -217,6 +222,13 @@ class KeyProjection(torch.nn.Module):
 
     def content_hash(self) -> str:
         return hashlib.sha256(self.to_bytes()).hexdigest()[:32]
+
+
+def _leeway(read: np.ndarray, known: np.ndarray) -> np.ndarray:
+    if not len(known):
+        return np.ones(len(read), dtype=np.float32)
+    nearest: np.ndarray = np.sqrt(np.maximum(2 - 2 * (read @ known.T).max(1), 0))
+    return 1 + LEEWAY * nearest
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ BUCKETS = 2**13  # vectors, each of SIZE values
 SIZE = 128
 LETTERS = 3
 _WORD = re.compile(rf"[{SPACELESS}]+|[^\W{SPACELESS}]+")
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _SPACELESS_WORD = re.compile(f"[{SPACELESS}]")
 
 
@@ -57,9 +59,15 @@ def _bag(text: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return tuple(counts), tuple(1 + math.log(n) for n in counts.values())
 
 
+def _folded(text: str) -> str:
+    """Small letters without accents, however they are composed and whatever their width."""
+    apart = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFC", apart.casefold())
+
+
 def _parts(text: str) -> list[str]:
     parts = []
-    for word in _WORD.findall(text.lower()):
+    for word in _WORD.findall(_folded(text)):
         spaceless = _SPACELESS_WORD.match(word)
         letters = word if spaceless else f" {word} "
         for size in range(1 if spaceless else LETTERS, LETTERS + 1):

@@ -162,7 +162,9 @@ class Version:
 
     def _index(self, needs_conversation: bool) -> NeuronIndex:
         projection = self.projection
-        index = NeuronIndex(projection.size, projection.relation_size, leeway=projection.leeway)
+        index = NeuronIndex(
+            projection.size, projection.relation_size, distances=projection.distances
+        )
         for edit in self.edits.values():
             if edit.request.needs_conversation == needs_conversation:
                 own = self._member(edit)

@@ -55,7 +55,7 @@ def group_similar(context: Context) -> Likeness:
     context.ledger.review.come_due(rules)  # what comes in by its date is compared with the others
     fresh = context.ledger.deduplication.uncompared(space, limit=limit)
     compared = context.ledger.deduplication.compared(space)
-    keys = _keys(context, [*compared, *fresh])
+    keys = projection.as_edits(_keys(context, [*compared, *fresh]))
     groups = similar(compared, fresh, keys, projection.relation_size, alike)
     contradictions = context.ledger.deduplication.set_groups(
         {edit: name for name, members in groups.items() for edit in members},

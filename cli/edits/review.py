@@ -150,7 +150,7 @@ def answer(
 def both(
     ctx: typer.Context, edit_id: Id, other: Id, reason: Why, by: Who = None, dry_run: Dry = False
 ) -> None:
-    """Two edits that are held for each other are both right: they answer two questions."""
+    """Two edits that are held for each other, or of which one had to go, are both right."""
     apply(ctx, Ruling("both", [edit_id], reason, by, dry_run, other))
 
 

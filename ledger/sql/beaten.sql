@@ -7,6 +7,8 @@ decided AS (
     JOIN edit_states l ON l.edit_id = c.loser
     WHERE w.state IN ('ready', 'planned', 'trained', 'active')
       AND l.state IN ('ready', 'planned', 'trained', 'active')
+      AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.action = 'both' AND d.undone_at IS NULL
+                      AND d.edit_id IN (c.winner, c.loser) AND d.value IN (c.winner, c.loser))
     QUALIFY row_number() OVER (PARTITION BY least(c.winner, c.loser), greatest(c.winner, c.loser)
                                ORDER BY c.rowid DESC) = 1)
 SELECT loser, below::VARCHAR, winner, rule FROM decided

@@ -213,11 +213,60 @@ def test_one_question_has_one_answer_and_only_a_contradiction_is_resolved(ledger
         decide(ledger, "both", ann, bo)
     take(ledger, [report("Where is Acme?", "Oslo"), report("When was Acme founded?", "1990")])
     oslo, founded = (by_target(ledger)[name].id for name in ("Oslo", "1990"))
-    with pytest.raises(IllegalTransition, match="neither held for a contradiction nor superseded"):
+    with pytest.raises(IllegalTransition, match="neither held for the other nor superseded"):
         decide(ledger, "both", oslo, founded)
     with pytest.raises(UnknownId):
         decide(ledger, "both", oslo)
     assert [d.action for d in ledger.decisions.find()] == []
+
+
+def test_what_is_held_for_a_third_is_not_let_in_beside_another(ledger: Ledger) -> None:
+    contradicting(ledger)
+    take(ledger, [report("Where is Acme?", "Oslo")])
+    ann, oslo = (by_target(ledger)[name].id for name in ("Ann", "Oslo"))
+    before = standing(ledger)
+    for one, other in ((ann, oslo), (oslo, ann)):
+        with pytest.raises(IllegalTransition, match="neither held for the other"):
+            decide(ledger, "both", one, other)
+    assert standing(ledger) == before
+
+
+def test_two_that_are_asked_the_same_by_now_contradict_each_other_again(ledger: Ledger) -> None:
+    ann, bo = alike(ledger, RULES, "a", "b")
+    decide(ledger, "both", bo, ann)
+    decide(ledger, "wording", bo, "Who chairs Acme?")
+    assert {edit.hold for edit in ledger.edits.find()} == {"contradiction"}
+    assert ledger.conflicts.both_right() == set()
+
+
+def test_a_later_contradiction_of_one_of_both_is_on_record(ledger: Ledger) -> None:
+    rules = IntakeRules()
+    ann, bo = alike(ledger, rules, "a", "a")
+    decide(ledger, "both", ann, bo)
+    take(ledger, [report("Who is the chair of Acme?", "Cy", subject="Acme", source="c")])
+    cy = by_target(ledger)["Cy"].id
+    ledger.deduplication.set_groups({ann: "other", cy: "other"}, rules=RULES)
+    assert {state_of(ledger, name) for name in ("Ann", "Cy")} == {"held"}
+    assert [c.loser for c in ledger.conflicts.find() if not c.settled] != []
+
+
+def test_a_loser_that_is_still_in_use_stays_where_both_are_right(ledger: Ledger) -> None:
+    rules = IntakeRules()
+    asked = {"Ann": "Who chairs Acme?", "Bo": "Who is deputy chair of Acme?"}
+    take(ledger, [report(asked["Ann"], "Ann", subject="Acme", source="a")], rules=rules)
+    ledger.jobs.plan(max_edits=8, max_jobs=2)
+    (ann,) = run_job(ledger, "v1")
+    take(ledger, [report(asked["Bo"], "Bo", subject="Acme", source="a")], rules=rules)
+    bo = by_target(ledger)["Bo"].id
+    ledger.deduplication.set_groups({ann: ann, bo: ann}, rules=rules)
+    assert (state_of(ledger, "Ann"), state_of(ledger, "Bo")) == ("active", "ready")
+    decide(ledger, "both", ann, bo)
+    assert ledger.decisions.find(edit_id=bo)[0].edit == ann
+    ledger.jobs.plan(max_edits=8, max_jobs=2)
+    assert run_job(ledger, "v2") == [bo]
+    ledger.review.come_due(rules)
+    assert {edit.state for edit in ledger.edits.find()} == {"active"}
+    assert ledger.audit() == []
 
 
 def test_who_contradicts_a_third_as_well_still_waits_for_it(ledger: Ledger) -> None:

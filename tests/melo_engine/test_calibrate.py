@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from melo_engine import Calibration, Editor, EditRequest
+from melo_engine import Calibration, Editor, EditRequest, subwords
 from melo_engine.calibrate import (
     CLEARANCE,
     LEEWAY_RESERVE,
@@ -99,7 +99,7 @@ def test_radii_take_most_of_the_allowance_where_questions_have_leeway(learned: K
         for wording in relation.wordings
     ]
     keys = reader.read([text for _, text in rows])[:, : projection.relation_size]
-    leeway = projection.leeway(keys, first=(len(corpus_for(learned.encoder).learned_from), 0))
+    leeway = projection.leeway(keys, first=len(corpus_for(learned.encoder).learned_from))
     names = np.array([name for name, _ in rows])
     apart = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0)) / leeway[:, None]
     caught = float((apart[names[:, None] != names] < calibrate(reader, 0.005).bound - 1e-5).mean())
@@ -123,7 +123,6 @@ def test_radii_by_letters_keep_twice_the_allowance_in_other_languages(
 ) -> None:
     assert calibrate(learned, 0.005).by_letters is None
     found, source, projection = calibrate(spelling, 0.005), other_languages(), spelling.projection
-    first = (len(corpus_for(learned.encoder).learned_from), len(source.learned_from))
     caught = []
     for language in {relation.language for relation in source.held_out}:
         rows = [
@@ -132,14 +131,16 @@ def test_radii_by_letters_keep_twice_the_allowance_in_other_languages(
             if relation.language == language
             for wording in relation.wordings
         ]
-        keys = projection.spelled([text for _, text in rows])
+        keys = subwords.read_letters(projection.letters.float(), [text for _, text in rows]).numpy()
         names = np.array([name for name, _ in rows])
         apart = np.linalg.norm(keys[:, None] - keys[None], axis=2)
-        apart /= projection.leeway(keys, first=first)[:, None]
+        apart /= projection.leeway_by_letters(keys, first=len(source.learned_from))[:, None]
         caught.append(apart[names[:, None] != names] < found.by_letters)
     allowed = LETTERS_SHARE * 0.005 * (SUBJECT_SHARE + 1)
     assert float(np.concatenate(caught).mean()) == pytest.approx(allowed, abs=0.002)
     assert calibrate(spelling, 0.0005).by_letters < found.by_letters
+    most = calibrate(spelling, 0.05).by_letters
+    assert most == calibrate(spelling, 0.1).by_letters < 1  # however much is allowed
 
 
 def test_an_edit_has_the_radius_of_what_its_question_is_read_by(spelling: KeyReader) -> None:

@@ -127,12 +127,15 @@ def test_a_prompt_with_two_subjects_has_a_key_for_each() -> None:
     assert (hit.member.edit, hit.inside) == ("b", True)
 
 
-def test_a_question_with_leeway_is_found_farther_away() -> None:
+def test_an_index_asks_for_the_distances_of_relation_parts() -> None:
     own, asked = np.eye(SIZE, dtype=np.float32)[:2]  # sqrt(2) apart
     bound = Member("a", own, 1.0, ("velandor",))
     for leeway, inside in ((1.0, False), (2.0, True)):
         index = NeuronIndex(
-            SIZE, SIZE, [bound], leeway=lambda keys, by=leeway: np.full(len(keys), by)
+            SIZE,
+            SIZE,
+            [bound],
+            distances=lambda a, b, by=leeway: np.linalg.norm(a - b, axis=1) / by,
         )
         hit = index.search(asked[None], index.readings(["where is velandor ?"]), 1)[0]
         assert hit.inside is inside

@@ -17,8 +17,9 @@ from melo_engine.encoders import HiddenStates
 from melo_engine.index import Member, NeuronIndex
 from melo_engine.keys import KeyReader, last_sentence, relation_text
 from melo_engine.matching.names import name_in
-from melo_engine.projection import KeyProjection
+from melo_engine.projection import CLEARLY, KeyProjection
 from melo_engine.schemes import ANSWERING, KEYS, ROUTING
+from melo_engine.subwords import _bag
 from tests.melo_engine import models
 from tests.melo_engine.reports import REPORTS
 
@@ -65,13 +66,15 @@ def test_keys_are_of_this_scheme() -> None:
     states, mask = torch.randn(2, 5, 8), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     relation, content = projection.eval()(states, mask)
     sizes = (projection.relation_size, projection.size)
-    assert (KEYS, digest([read, sizes])) == (7, "d259f399f9b6")
+    assert (KEYS, digest([read, sizes])) == (8, "d259f399f9b6")
     assert np.allclose(
         relation[:, [0, 1, 64, -1]],
         [[0.0468, 0.0465, 0.0669, 0.1794], [0.0165, 0.0535, 0.1415, 0.0994]],
         atol=1e-3,
     )
     assert np.allclose(content[:, :2], [[-0.2379, -0.2133], [0.0306, 0.0328]], atol=1e-3)
+    letters = [_bag(text) for text in ("Was kostet it im Monat?", "itの料金は", "é É ｅ")]
+    assert (KEYS, CLEARLY, digest(letters)) == (8, 0.16, "a9d706a03d73")
     backbone = models.backbone("t5")
     reader = KeyReader(HiddenStates(backbone))
     assert reader.read(["who ?"]).shape == (1, 96)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,23 @@ def test_what_is_known_by_letters_is_of_every_language_but_english(vectors: torc
     known = known_by_letters(vectors)
     assert known.shape == (len(source.relations), subwords.SIZE)
     assert known.float().norm(dim=1).tolist() == pytest.approx([1] * len(known), abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "text", ["한국어 요금은 얼마입니까", "料金がいくらですか", "Où est l'église ?"]
+)
+def test_how_a_text_is_composed_tells_nothing(vectors: torch.Tensor, text: str) -> None:
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    read = subwords.read_letters(vectors, [*forms, text.upper()])
+    assert torch.allclose(read, read[:1].expand(len(read), -1), atol=1e-6)
+
+
+def test_accents_and_width_and_dots_tell_nothing(vectors: torch.Tensor) -> None:
+    pairs = [
+        ("Cafe Preis", "Café Preis"),
+        ("wifi", "Ｗｉｆｉ"),
+        ("it fiyati nedir", "İT FİYATI NEDİR"),
+    ]
+    for one, other in pairs:
+        read = subwords.read_letters(vectors, [one, other])
+        assert torch.allclose(read[0], read[1], atol=1e-6)

@@ -155,7 +155,7 @@ def test_a_question_that_asks_what_is_known_has_less_leeway(reader, knowing) -> 
     assert knowing.leeway(middle)[0] == pytest.approx(1, abs=0.02)
     assert knowing.leeway(-middle)[0] > leeway.max()
     # Held-out relations are known, and as if they were not where radii are calibrated.
-    without = knowing.leeway(later, first=(len(source.learned_from), 0))
+    without = knowing.leeway(later, first=len(source.learned_from))
     assert (without >= knowing.leeway(later) - 1e-6).all()
     assert without.mean() > knowing.leeway(later).mean()
     raw = KeyProjection(knowing.hidden_size, learned=False)
@@ -175,18 +175,31 @@ def test_what_is_not_english_is_told_from_its_letters(reader, knowing) -> None:
     read, before = (KeyReader(reader.encoder, p).read for p in (again, knowing))
     texts = [w.replace(SLOT, PLACEHOLDER) for r in kept[::40] for w in r.wordings]
     keys, width = read(texts), knowing.relation_size
-    told = again.by_letters(keys)
-    cosines = before(texts)[:, :width] @ knowing.known.float().numpy().T
+    assert (keys[:, :width] == before(texts)[:, :width]).all()
+    letters = subwords.read_letters(again.letters.float(), texts).numpy()
+    assert np.allclose(keys[:, width : again.relation_size], letters, atol=1e-6)
+    own = again.as_edits(keys)
+    told = again.by_letters(own)
+    cosines = keys[:, :width] @ knowing.known.float().numpy().T
     english = again.known_english.numpy()
     apart = cosines[:, ~english].max(1) - cosines[:, english].max(1)
     assert (told == (apart > CLEARLY)).all()
     assert 0 < told.sum() < len(told)
-    assert (keys[~told, :width] == before(texts)[~told, :width]).all()
-    assert not keys[told, :width].any()
-    leeway = again.leeway(keys[:, : again.relation_size])
-    assert ((leeway >= 1) & (leeway <= 1 + 2 * LEEWAY)).all()
+    assert not own[told, :width].any()
+    assert not own[~told, width : again.relation_size].any()
+    assert (own[:, again.relation_size :] == keys[:, again.relation_size :]).all()
+    # A question is compared with an edit in the way that the edit is told, whatever its language.
+    split = again.relation_size
+    asked = keys[:1, :split]
+    found = again.distances(own[:, :split], asked)
+    by_encoder = np.linalg.norm(keys[:, :width] - asked[:, :width], axis=1)
+    by_letters = np.linalg.norm(keys[:, width:split] - asked[:, width:], axis=1)
+    assert np.allclose(found[~told], (by_encoder / again.leeway(asked[:, :width]))[~told])
+    leeway = again.leeway_by_letters(asked[:, width:])
+    assert np.allclose(found[told], (by_letters / leeway)[told])
     texts = [_texts(r)[0] for r in other_languages().learned_from[:40]]
-    assert (again.leeway(again.spelled(texts)) < 1 + LEEWAY).all()  # what it knows
+    known = subwords.read_letters(again.letters.float(), texts).numpy()
+    assert (again.leeway_by_letters(known) < 1 + LEEWAY).all()  # what it knows
 
 
 def test_a_distance_is_of_relations_with_leeway_or_of_contents(reader, knowing) -> None:
