@@ -118,7 +118,8 @@ class KeyProjection(torch.nn.Module):
         """
         if not len(self.letters):
             return keys
-        cosines, english = keys[:, : self.read_size] @ self._known[0].T, self.known_english.numpy()
+        cosines = keys[:, : self.read_size] @ self._known[0].T  # (N, known)
+        english = self.known_english.cpu().numpy()
         told = cosines[:, ~english].max(1) > cosines[:, english].max(1) + CLEARLY
         keys = keys.copy()
         keys[told, : self.read_size] = 0

@@ -15,7 +15,7 @@ import pytest
 from config import Settings
 from execution.versions import Versions
 from melo_engine import Editor, EditRequest
-from melo_engine.contrast.corpus import corpus
+from melo_engine.contrast.corpus import corpus, other_languages
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import template_of
 from tests.melo_engine import models
@@ -67,7 +67,8 @@ def _own(language: str, each: int) -> list[str]:
 
 
 def test_no_rephrase_stands_in_the_corpus_nor_any_name() -> None:
-    known = {wording for relation in corpus().relations for wording in relation.wordings}
+    learned_from = (*corpus().relations, *other_languages().relations)
+    known = {wording for relation in learned_from for wording in relation.wordings}
     subjects = {name for names in corpus().subjects.values() for name in names}
     for _, _, report in _reports():
         assert report.subject not in subjects
