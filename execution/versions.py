@@ -41,6 +41,7 @@ from melo_engine.contrast import LearningRecipe, corpus_hash, learn_projection
 from melo_engine.encoders import TokenEncoder, default_encoder, encoder_named
 from melo_engine.errors import VersionError
 from melo_engine.keys import KeyReader
+from melo_engine.matching.inference import SCHEME as TAGGING
 from melo_engine.matching.inference import SubjectTagger, learn_tagger
 from melo_engine.projection import SCHEME, KeyProjection
 
@@ -158,7 +159,9 @@ class Versions:
     @property
     def tagger(self) -> SubjectTagger:
         """What infers the subject of a question: from the cache, or learned now and kept there."""
-        return _tagger(self.projection_file.with_suffix(".tagger.safetensors"), self.encoder)
+        return _tagger(
+            self.projection_file.with_suffix(f".tagger-{TAGGING}.safetensors"), self.encoder
+        )
 
     @property
     def edit_settings(self) -> EditSettings:

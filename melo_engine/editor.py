@@ -325,7 +325,7 @@ class Editor:
         bound = list(requests)
         if missing and self._tagger is not None:
             texts = [requests[i].question for i in missing]
-            subjects = self._tagger().subjects(self.reader.encoder, texts)
+            subjects = self._tagger().subjects(self.reader, texts)
             for i, text, subject in zip(missing, texts, subjects, strict=True):
                 if subject and not is_letter(subject) and name_in(text, (subject,)) is not None:
                     bound[i] = replace(requests[i], subject=subject, subject_source="inferred")

@@ -59,7 +59,7 @@ def _bag(text: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return tuple(counts), tuple(1 + math.log(n) for n in counts.values())
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Small letters without accents, however they are composed and whatever their width."""
     apart = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
     return unicodedata.normalize("NFC", apart.casefold())
@@ -67,7 +67,7 @@ def _folded(text: str) -> str:
 
 def _parts(text: str) -> list[str]:
     parts = []
-    for word in _WORD.findall(_folded(text)):
+    for word in _WORD.findall(folded(text)):
         spaceless = _SPACELESS_WORD.match(word)
         letters = word if spaceless else f" {word} "
         for size in range(1 if spaceless else LETTERS, LETTERS + 1):

@@ -6,6 +6,7 @@
 
 Learned once for each encoder from the contrast corpus, whose subjects are invented and known. It looks
 at no list of words, so it works in the languages that the corpus has, as far as the encoder reads them.
+In languages that the sentence encoder was not trained on, letters have a say too (`letter_tagger`).
 How a word is spelled is said beside the states, since many encoders read small letters alone.
 """
 
@@ -22,29 +23,27 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout, gelu, pad
 from torch.nn.utils.rnn import pad_sequence
 
-from melo_engine.contrast.corpus import Corpus, corpus_for
-from melo_engine.encoders import TokenEncoder
+from melo_engine.contrast.corpus import corpus_for
+from melo_engine.contrast.labelled import with_subjects
+from melo_engine.encoders import SentenceEncoder, TokenEncoder
 from melo_engine.errors import VersionError, first_line
-from melo_engine.matching.names import is_spaceless
-from melo_engine.near_misses import SLOT
+from melo_engine.keys import KeyReader
+from melo_engine.matching.letter_tagger import LetterTagger, learn_letter_tagger
+from melo_engine.matching.names import has_spaceless, is_spaceless, name_in
+from melo_engine.matching.spelling import SPELLING, spelling
 from melo_engine.types import Progress
+
+Span = tuple[int, int]
 
 HIDDEN = 96
 EPOCHS, BATCH, RATE, DROPOUT = 3, 64, 2e-3, 0.2
-SUBJECTS = 2  # that each wording is learned with
-FITTING = 0.6  # share of subjects that are of the kind that the relation is about
-LOWER_CASE = 0.3  # share of texts in small letters, as people type
-BEHIND_TEXT = 0.15
-SPELLING = 6  # features of a token's spelling
+SCHEME = 2  # of what is learned, and how: a tagger learned by another is learned anew
 # Added to each token's log odds: half a name binds an edit to too much, a name with a word more to less.
 # A capital says that a word is of a name, small letters where names have capitals that it is not; a
 # script without either says nothing. What each gains: `docs/decisions/key-reader.md`.
 CAPITAL_LENIENCE, LENIENCE, SMALL_LENIENCE = 3.0, 2.0, -2.0
 
-NO_WORD = (0.0, 0.0, 0.0, 0.0)
-_WORD = re.compile(r"\w+(?:['’.-]\w+)*")
 _POSSESSIVE = re.compile("['’]s$")
-_SENTENCE_END = re.compile("[.!?。？！¿¡:]")
 
 
 class SubjectTagger(nn.Module):
@@ -54,37 +53,64 @@ class SubjectTagger(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, letters: LetterTagger | None = None) -> None:
         super().__init__()
+        self.letters = letters
         self.inner = nn.Linear(3 * (hidden_size + SPELLING), HIDDEN)
         self.outer = nn.Linear(HIDDEN, 1)
         self.register_buffer("mean", torch.zeros(hidden_size))
         self.register_buffer("deviation", torch.ones(hidden_size))
 
-    def forward(self, states: Tensor, spelling: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, states: Tensor, spelled: Tensor, mask: Tensor) -> Tensor:
         """(B, T), from each token and those beside it."""
         states = (states.float() - self.mean) / self.deviation
-        read = torch.cat([states, spelling], -1) * mask[..., None]  # (B, T, H + S)
+        read = torch.cat([states, spelled], -1) * mask[..., None]  # (B, T, H + S)
         left = pad(read, (0, 0, 1, 0))[:, :-1]
         right = pad(read, (0, 0, 0, 1))[:, 1:]
         beside = torch.cat([left, read, right], -1)  # (B, T, 3 (H + S))
         inner = gelu(self.inner(dropout(beside, DROPOUT, self.training)))
         return self.outer(inner)[..., 0]  # type: ignore[no-any-return]
 
+    def subjects(self, reader: KeyReader, texts: Sequence[str]) -> list[str | None]:
+        """What each text is about, as it stands there; None where nothing is likely to be it.
+
+        Where what is asked of it is told by letters, these have as much of a say as the encoder, if its
+        script sets spaces between words.
+        """
+        read = self._read(reader.encoder, texts)
+        subjects = [best_span(t, *told) for t, told in zip(texts, read, strict=True)]
+        if self.letters is None or not texts:
+            return subjects
+        names = [name_in(t, (s,)) if s else None for t, s in zip(texts, subjects, strict=True)]
+        projection = reader.projection
+        by_letters = projection.by_letters(projection.as_edits(reader.read(texts, names)))
+        for row in by_letters.nonzero()[0].tolist():
+            if has_spaceless(texts[row]):
+                continue
+            places, odds = self.letters.read(texts[row])
+            both = [
+                own + _mean_within(place, *read[row])
+                for place, own in zip(places, odds, strict=True)
+            ]
+            subjects[row] = best_span(texts[row], places, both)
+        return subjects
+
     @torch.inference_mode()
-    def subjects(self, encoder: TokenEncoder, texts: Sequence[str]) -> list[str | None]:
-        """What each text is about, as it stands there; None where nothing is likely to be it."""
-        subjects: list[str | None] = [None] * len(texts)
+    def _read(
+        self, encoder: TokenEncoder, texts: Sequence[str]
+    ) -> list[tuple[list[Span], list[float]]]:
+        """Where tokens of each text stand, and the log odds of each: none where that can't be told."""
+        told: list[tuple[list[Span], list[float]]] = [([], []) for _ in texts]
         offsets = encoder.offsets(texts)
         for rows, states, mask in encoder.read(texts):
             for row, own, real in zip(rows, states, mask.bool(), strict=True):
                 places = offsets[row]
                 if len(places) != int(real.sum()):
                     continue
-                spelling = _spelling(texts[row], places).to(own.device)
-                odds = self(own[real][None], spelling[None], torch.ones_like(spelling[None, :, 0]))
-                subjects[row] = best_span(texts[row], places, odds[0].tolist())
-        return subjects
+                spelled = spelling(texts[row], places).to(own.device)
+                odds = self(own[real][None], spelled[None], torch.ones_like(spelled[None, :, 0]))
+                told[row] = places, odds[0].tolist()
+        return told
 
     def to_bytes(self) -> bytes:
         """The tagger as a safetensors file."""
@@ -95,7 +121,10 @@ class SubjectTagger(nn.Module):
         """Inverse of `to_bytes`. Raises VersionError where the data is not a tagger."""
         try:
             tensors = load(data)
-            tagger = cls(len(tensors["mean"]))
+            letters = (
+                LetterTagger() if any(name.startswith("letters.") for name in tensors) else None
+            )
+            tagger = cls(len(tensors["mean"]), letters)
             tagger.load_state_dict(tensors)
         except (KeyError, RuntimeError, SafetensorError) as error:
             raise VersionError(f"the subject tagger cannot be read: {first_line(error)}") from None
@@ -106,18 +135,19 @@ def learn_tagger(
     encoder: TokenEncoder, seed: int = 0, progress: Progress | None = None
 ) -> SubjectTagger:
     """Fit a tagger to the contrast corpus. Deterministic under the seed."""
-    texts, subjects = _labelled(corpus_for(encoder), random.Random(seed))
+    examples = list(with_subjects(corpus_for(encoder), random.Random(seed)))
+    texts = [text for text, _, _ in examples]
     offsets = encoder.offsets(texts)
     states: list[Tensor] = []
-    spelling: list[Tensor] = []
+    spelled: list[Tensor] = []
     labels: list[Tensor] = []
     for rows, hidden, mask in encoder.read(texts, batch_size=128):
         for row, own, real in zip(rows, hidden, mask.bool(), strict=True):
-            begin, end = subjects[row]
+            _, begin, end = examples[row]
             inside = [float(a < b and a < end and begin < b) for a, b in offsets[row]]
             if len(inside) == int(real.sum()):
                 states.append(own[real].to("cpu", torch.float16))
-                spelling.append(_spelling(texts[row], offsets[row]))
+                spelled.append(spelling(texts[row], offsets[row]))
                 labels.append(torch.tensor(inside))
         if progress is not None:
             progress("reading subjects", len(states), len(texts))
@@ -135,7 +165,7 @@ def learn_tagger(
             rows = order[start : start + BATCH]
             wanted = pad_sequence([labels[i] for i in rows], True, -1.0)  # (B, T)
             mask = wanted >= 0
-            read = (pad_sequence([part[i] for i in rows], True) for part in (states, spelling))
+            read = (pad_sequence([part[i] for i in rows], True) for part in (states, spelled))
             odds = tagger(*read, mask)
             loss = binary_cross_entropy_with_logits(odds[mask], wanted[mask])
             optimiser.zero_grad()
@@ -143,60 +173,15 @@ def learn_tagger(
             optimiser.step()
         if progress is not None:
             progress("learning to tell subjects", epoch + 1, EPOCHS)
+    if encoder.name == SentenceEncoder.name:
+        tagger.letters = learn_letter_tagger(seed, progress)
     return tagger.eval().requires_grad_(False)
-
-
-def _labelled(source: Corpus, chooser: random.Random) -> tuple[list[str], list[tuple[int, int]]]:
-    """Every wording about some subjects, and where each stands."""
-    texts, places = [], []
-    for relation in source.relations:
-        fitting = source.subjects[relation.language, relation.kind]
-        others = [
-            n
-            for (lang, _), names in source.subjects.items()
-            if lang == relation.language
-            for n in names
-        ]
-        for wording in relation.wordings * SUBJECTS:
-            subject = chooser.choice(fitting if chooser.random() < FITTING else others)
-            before = ""
-            if chooser.random() < BEHIND_TEXT:
-                before = chooser.choice(source.noise[relation.language]) + " "
-            begin = len(before) + wording.index(SLOT)
-            text = before + wording.replace(SLOT, subject)
-            lower = text.lower()
-            texts.append(
-                lower if chooser.random() < LOWER_CASE and len(lower) == len(text) else text
-            )
-            places.append((begin, begin + len(subject)))
-    return texts, places
-
-
-def _spelling(text: str, offsets: Sequence[tuple[int, int]]) -> Tensor:
-    """How the word is spelled that each token lies in, (T, S): begins with a capital; all capitals; has
-    a digit; first of its sentence; in a text that tells names by capitals at all; both of the outer."""
-    words: list[tuple[int, int, tuple[float, float, float, float]]] = []
-    behind = 0
-    for match in _WORD.finditer(text):
-        word, gap = match.group(), text[behind : match.start()]
-        first = behind == 0 or bool(_SENTENCE_END.search(gap))
-        capitals = len(word) > 1 and word.isupper()
-        digits = any(c.isdigit() for c in word)
-        said = (float(word[0].isupper()), float(capitals), float(digits), float(first))
-        words.append((match.start(), match.end(), said))
-        behind = match.end()
-    telling = float(any(said[0] and not said[3] for _, _, said in words))
-    rows = []
-    for begin, end in offsets:
-        said = next((s for a, b, s in words if a < end and begin < b and begin < end), NO_WORD)
-        rows.append((*said, telling, said[0] * telling))
-    return torch.tensor(rows).reshape(-1, SPELLING)
 
 
 def _lenience(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[float]:
     """What is added to each token's log odds, by how its word is spelled."""
-    spelling = _spelling(text, offsets).tolist()
-    for (begin, end), (capital, _, digits, _, telling, _) in zip(offsets, spelling, strict=True):
+    spelled = spelling(text, offsets).tolist()
+    for (begin, end), (capital, _, digits, _, telling, _) in zip(offsets, spelled, strict=True):
         token = text[begin:end]
         if telling and (capital or digits):
             yield CAPITAL_LENIENCE
@@ -231,6 +216,15 @@ def best_span(text: str, offsets: Sequence[tuple[int, int]], odds: Sequence[floa
     if text[last : last + 1].isspace():  # whose something is asked for: that is no part of the name
         subject = _POSSESSIVE.sub("", subject)
     return subject or None
+
+
+def _mean_within(place: Span, offsets: Sequence[Span], odds: Sequence[float]) -> float:
+    """Mean of what is said of the tokens that reach into a place; 0 where there is none."""
+    begin, end = place
+    within = [
+        own for (a, b), own in zip(offsets, odds, strict=True) if a < min(b, end) and begin < b
+    ]
+    return sum(within) / len(within) if within else 0.0
 
 
 def _closes(text: str, sign: str) -> bool:

@@ -67,6 +67,11 @@ def is_spaceless(char: str) -> bool:
     return bool(_SPACELESS_CHAR.match(char))
 
 
+def has_spaceless(text: str) -> bool:
+    """Whether some character of a text is of such a script."""
+    return bool(_SPACELESS_CHAR.search(text))
+
+
 def joined(name: str) -> str:
     """A name as the index knows it: its words glued together, or itself where it has none."""
     return "".join(words(name)) or name.strip().casefold()

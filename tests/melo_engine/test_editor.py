@@ -496,7 +496,7 @@ def test_a_subject_is_corrected_without_training(editor: Editor, tmp_path) -> No
 class _Tagger:
     """Says that every text is about its third word."""
 
-    def subjects(self, encoder: object, texts: Sequence[str]) -> list[str | None]:
+    def subjects(self, reader: object, texts: Sequence[str]) -> list[str | None]:
         return [text.split()[2] for text in texts]
 
 
