@@ -13,7 +13,7 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from execution import progress
@@ -22,7 +22,7 @@ from melo_engine.matching.names import words
 from melo_engine.types import NOWHERE
 from tasks.gate.cache.answers import AnswerCache, Pair, Text
 from tasks.gate.measures.fluency import entropy, inconsistency
-from tasks.gate.probes.evaluation import Outcome, Routes
+from tasks.gate.probes.evaluation import Outcome, Routes, result_of
 from tasks.gate.runner.decoding import LONG, using
 from tasks.gate.runner.runner import Query, Runner
 from tasks.gate.runner.sampling import ROOM, Draw, GateSampler, Scorer
@@ -129,11 +129,10 @@ class Measures:
         queries: dict[Prompt, Query] = {
             p.prompt: (p.prompt, setting.routes[p.prompt].edit) for p in caught
         }
-        means = self._draw_sequentially(version, queries, limit, {p.prompt: p.edit for p in caught})
-        doubted = [p for p, mean in means.items() if mean.low > limit]
-        base_means = self._draw_sequentially(
-            version, {p: (p, None) for p in doubted}, None, {p.prompt: p.edit for p in caught}
-        )
+        owners = {p.prompt: p.edit for p in caught}
+        means = self._draw_sequentially(version, queries, limit, owners)
+        doubted: dict[Prompt, Query] = {p: (p, None) for p, m in means.items() if m.low > limit}
+        base_means = self._draw_sequentially(version, doubted, None, owners)
         rows = []
         for probe in caught:
             mean = means[probe.prompt]
@@ -245,20 +244,9 @@ class Measures:
 
     def _row(self, suite: str, probe: Probe, setting: Setting, outcome: Outcome) -> ProbeResult:
         route = setting.routes[probe.prompt]
-        return ProbeResult(
-            suite,
-            probe.id,
-            probe.prompt,
-            outcome.reference,
-            outcome.base,
-            outcome.after,
-            outcome.passed,
-            route.edit,
-            self._runner.was_cached(probe.prompt, setting.version, route.edit),
-            route.distance,
-            outcome.value,
-            slices=probe.slices,
-        )
+        cached = self._runner.was_cached(probe.prompt, setting.version, route.edit)
+        result = result_of(suite, probe, outcome, None, route, cached)
+        return replace(result, slices=probe.slices)  # a measure is not broken down by length
 
 
 @dataclass

@@ -87,7 +87,7 @@ def evaluate(
                 now, route = outcomes.get(case, UNTOUCHED), routes[probe.prompt]
                 then = _before(probe, champion, old.get(case) or now)
                 cached = now.after is None or runner.was_cached(probe.prompt, version, route.edit)
-                result = _result(name, probe, now, then, route, cached)
+                result = result_of(name, probe, now, then, route, cached)
             if result is not None:
                 rows[place] = result
         results[name] = ProbeResults(len(probes), rows, _untouched(name, probes, routes, champion))
@@ -224,9 +224,10 @@ def _before(probe: Probe, champion: Version | None, outcome: Outcome) -> Outcome
     return outcome
 
 
-def _result(
+def result_of(
     suite: str, probe: Probe, now: Outcome, then: Outcome | None, route: Route, cached: bool
 ) -> ProbeResult:
+    """What a probe's outcome says. then: the champion's, None where it has none."""
     before = then.after if then is not None and then.after is not None else now.base
     return ProbeResult(
         suite,
@@ -259,7 +260,7 @@ def _untouched(
     def result(place: int) -> ProbeResult:
         probe = probes[place]
         then = _before(probe, champion, UNTOUCHED)
-        return _result(suite, probe, UNTOUCHED, then, routes[probe.prompt], cached=True)
+        return result_of(suite, probe, UNTOUCHED, then, routes[probe.prompt], cached=True)
 
     return result
 
