@@ -223,14 +223,6 @@ class AnswerCache:
                 [scope, *pair, text_hash, value, checksum_of(scope, pair, text_hash, value)],
             )
 
-    def count(self, scope: int | None = None) -> int:
-        """Texts, in one scope or in all."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT count(*) FROM texts WHERE ? IS NULL OR scope = ?", [scope, scope]
-            ).fetchone()
-        return int(row[0])
-
 
 def checksum_of(scope: int, pair: Pair, *content: object) -> bytes:
     """The checksum that a row must have."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,12 @@ def facts(count: int) -> list[tuple[EditRequest, list[str]]]:
         target = ANSWERS[relation][i % 4]
         found.append((EditRequest(prompt, target, name, rephrases=(trained,)), [held_out]))
     return found
+
+
+def count_texts(cache: AnswerCache) -> int:
+    """How many answers a cache holds, of all scopes."""
+    with closing(sqlite3.connect(cache.path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM texts").fetchone()[0])
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
