@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,13 +37,10 @@ def list_suites(ctx: typer.Context, as_json: Json = False) -> None:
         }
         for s in suites
     ]
+    names = ("suite", "purpose", "probes", "expect", "source", "problem")
     columns: Columns[dict[str, Any]] = {
-        "suite": lambda row: row["suite"],
-        "purpose": lambda row: row["purpose"],
-        "probes": lambda row: row["probes"],
+        **{name: itemgetter(name) for name in names},
         "expect": lambda row: ", ".join(row["expect"]),
-        "source": lambda row: row["source"],
-        "problem": lambda row: row["problem"],
     }
     print_records(rows, columns, as_json)
 
@@ -75,7 +73,7 @@ def add(
         "source": source,
     }
     folder = state(ctx).settings.paths.suites
-    suite = add_suite(folder, name or file.stem, read_rows(file), header)
+    suite = add_suite(folder, name or file.stem, list(read_rows(file)), header)
     print_outcome(
         {"suite": suite.name, "probes": len(suite.probes), "folder": folder},
         f"{suite.name}: {len(suite.probes):,} probes in {folder}. Every gate asks them.",

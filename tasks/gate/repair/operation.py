@@ -27,6 +27,7 @@ from tasks.gate.types import ProbeResult, Rejection, Repair, text_of
 from tasks.gate.verdict.thresholds import Thresholds
 
 OWN_SUITES = ("edit-success", "retention")
+SHOWN = 80  # characters of a text in a reason
 
 
 @dataclass
@@ -220,6 +221,6 @@ def _reject_harm(edit: str, result: ProbeResult, whose: str | None) -> Rejection
     return Rejection.by(result, edit, reason)
 
 
-def _cut(text: str | None, length: int = 80) -> str:
+def _cut(text: str | None) -> str:
     text = text or ""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

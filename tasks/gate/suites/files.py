@@ -64,7 +64,7 @@ def load_suite(folder: Path, name: str) -> Suite:
             problem = f'purpose is "{purpose}"; allowed: {", ".join(PURPOSES)}'
             return Suite(name, problem=f"{name}: {problem}")
         probes, problem = [], ""
-        for number, row in enumerate(_rows(path), 1):
+        for number, row in enumerate(read_rows(path), 1):
             probe, wrong = _probe(row, number, header)
             if probe is not None:
                 probes.append(probe)
@@ -102,13 +102,11 @@ def add_suite(
     return load_suite(folder, name)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL or Parquet file. Raises SuiteError, naming the line."""
-    return list(_rows(path))
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL or Parquet file, one at a time: a suite of a million would not fit twice.
 
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file, one at a time: a suite of a million would not fit twice."""
+    Raises SuiteError, naming the line.
+    """
     try:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:

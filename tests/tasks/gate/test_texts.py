@@ -47,4 +47,4 @@ def test_a_probe_that_can_be_read_in_two_ways_is_told(
 ) -> None:
     (tmp_path / "s.jsonl").write_text(f'{{"prompt": "a?", "value": NaN}}\n{line}\n')
     with pytest.raises(SuiteError, match=reason):
-        read_rows(tmp_path / "s.jsonl")
+        list(read_rows(tmp_path / "s.jsonl"))
