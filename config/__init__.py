@@ -3,38 +3,20 @@
 from config.errors import ConfigError
 from config.paths import Paths
 from config.sections import (
-    AlertSettings,
     BackboneSettings,
-    ContradictionSettings,
-    DatabaseSettings,
-    EditingSettings,
-    GateSettings,
     IngestSettings,
-    LedgerSettings,
-    LocalityShape,
-    PlanSettings,
     PresetSettings,
-    RegistrySettings,
     SourceSettings,
     WorkerSettings,
 )
 from config.settings import Settings, default_home, load, user_cache
 
 __all__ = [
-    "AlertSettings",
     "BackboneSettings",
     "ConfigError",
-    "ContradictionSettings",
-    "DatabaseSettings",
-    "EditingSettings",
-    "GateSettings",
     "IngestSettings",
-    "LedgerSettings",
-    "LocalityShape",
     "Paths",
-    "PlanSettings",
     "PresetSettings",
-    "RegistrySettings",
     "Settings",
     "SourceSettings",
     "WorkerSettings",
