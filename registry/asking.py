@@ -25,7 +25,7 @@ def code_of(error: Exception) -> str | None:
     return getattr(error, "error_code", None)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says first, its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -33,6 +33,7 @@ from transformers.utils import logging
 from execution.backbone import folder as folders
 from execution.backbone.errors import BackboneFolderError, GgufUnreadable, PackageMissing
 from execution.progress import ProgressShare
+from registry.asking import first_line
 
 KIND = "gguf"
 NEEDED = {"gguf": "gguf==0.19.0", "accelerate": "accelerate"}
@@ -234,5 +235,4 @@ def _quiet() -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     """The first line of an error, short."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(".")[:200]
+    return first_line(error).strip().rstrip(".")[:200]

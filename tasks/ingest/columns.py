@@ -16,6 +16,7 @@ from typing import Any
 from ledger import Mapping
 from ledger.json_paths import top
 from ledger.staging import DEFAULT_PATHS
+from text import strict_json
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Columns:
             (name for place, name in enumerate(header) if name and name in header[:place]), None
         )
 
+    def record(self, header: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+        """The cells of a row by the header, but for empty ones; a text that holds a JSON list opened.
+
+        Raises AmbiguousJSON.
+        """
+        return {n: _opened(cell) for n, cell in zip(header, row, strict=False) if n and cell != ""}
+
     def evidence(self, header: Sequence[str], row: Sequence[Any]) -> Any:
         """What is kept of a row that can't be used: its cells by the header, where that names each once.
 
@@ -73,6 +81,17 @@ def columns_of(mapping: Mapping) -> Columns:
     beside = [top(path) for wanted in mapping.side_by_side or () for path in wanted]
     names = [name for wanted in tops.values() for name in wanted] + beside
     return Columns(tuple(dict.fromkeys(names)), frozenset([*tops["prompt"], *tops["relation"]]))
+
+
+def _opened(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith("["):
+        return cell
+    try:
+        return strict_json.parse(cell)
+    except strict_json.AmbiguousJSON:
+        raise
+    except (ValueError, RecursionError):
+        return cell
 
 
 def _form(name: str) -> str:

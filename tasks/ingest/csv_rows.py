@@ -104,19 +104,15 @@ def _rows(
                 yield json.dumps(row, ensure_ascii=False), unusable
             continue
         problem = problem or unusable or _misfit(row, header, begin, lines.number)
-        cells: dict[str, Any] = {}
-        try:
-            if problem is None:
-                cells = {
-                    n: read_cell(cell) for n, cell in zip(header, row, strict=False) if n and cell
-                }
-        except strict_json.AmbiguousJSON as error:
-            problem = str(error)
-        if problem is not None:
-            kept = columns.evidence(header, row) if problem == unusable else row
-            yield json.dumps(kept, ensure_ascii=False), problem
-        else:
-            yield json.dumps(cells, ensure_ascii=False), None
+        kept: Any = row
+        if problem is None:
+            try:
+                kept = columns.record(header, row)
+            except strict_json.AmbiguousJSON as error:
+                problem = str(error)
+        elif problem == unusable:
+            kept = columns.evidence(header, row)
+        yield json.dumps(kept, ensure_ascii=False), problem
 
 
 def _separator(header: str, default: str, columns: Columns) -> str:
@@ -176,15 +172,3 @@ def _physical_lines(file: IO[bytes], max_file_bytes: int) -> Iterator[str]:
         yield from lines
     if rest:
         yield rest
-
-
-def read_cell(cell: str) -> object:
-    """A cell that holds a JSON list is that list; every other cell is its text."""
-    if cell.startswith("["):
-        try:
-            return strict_json.parse(cell)
-        except strict_json.AmbiguousJSON:
-            raise
-        except (ValueError, RecursionError):
-            return cell
-    return cell

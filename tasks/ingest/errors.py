@@ -7,3 +7,6 @@ class IngestError(Exception):
 
 class UnpacksTooLarge(Exception):
     """A file that holds more bytes than is allowed: read up to there, the rest is left."""
+
+    def __init__(self, max_file_bytes: int) -> None:
+        super().__init__(f"it unpacks to more than {max_file_bytes} bytes")

@@ -9,11 +9,7 @@ from pathlib import Path
 from tasks.ingest.errors import IngestError
 
 ABOUT_A_DATASET = (
-    "dataset_info.json",
-    "dataset_infos.json",
-    "dataset_dict.json",
-    "state.json",
-    "README.md",
+    "dataset_info.json dataset_infos.json dataset_dict.json state.json README.md".split()
 )
 
 

@@ -21,10 +21,10 @@ import uuid
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from artifacts.hashing import file_hash
 from execution.context import Context
 from execution.progress import Progress
 from tasks.ingest.errors import IngestError
-from tasks.ingest.lines import content_hash
 from tasks.ingest.step import ingest_paths
 from tasks.ingest.taking import IngestOutcome
 
@@ -79,7 +79,7 @@ def _take(
             taken.name = str(inbox / claimed.name)
             outcome.files.append(taken)
         done.mkdir(exist_ok=True)
-        os.replace(claimed, done / f"{content_hash(claimed)[:12]}-{claimed.name}")
+        os.replace(claimed, done / f"{file_hash(claimed)[:12]}-{claimed.name}")
     except (FileNotFoundError, IngestError):
         if claimed.exists():
             raise

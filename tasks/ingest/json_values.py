@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config import IngestSettings
-from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken, first_line
+from registry.asking import first_line
+from tasks.ingest.lines import KEPT_OF_LONG_LINE, Record, broken
 from tasks.ingest.opening import BLOCK, DAMAGE, bytes_of, decoded, open_utf8, text_blocks
 
 LONGEST = 8 * BLOCK  # characters in which a value must end
@@ -138,7 +139,7 @@ def _value(window: _Window) -> tuple[int, str | None]:
             if not (room and cut):
                 return begin, f"not JSON at {window.where(error.pos)}: {error.msg}"
         except (ValueError, RecursionError) as error:
-            return begin, f"not JSON at {window.where(begin)}: {first_line(error)}"
+            return begin, f"not JSON at {window.where(begin)}: {first_line(error)[:200]}"
         else:
             if end < size or window.ended:  # a number may go on in the next block
                 return end, None

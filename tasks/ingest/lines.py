@@ -7,7 +7,6 @@ The blocks become Arrow columns without a copy for each line; DuckDB does the re
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from config import IngestSettings
 from ledger.intake import LINE_SCHEMA
+from registry.asking import first_line
 from tasks.ingest.errors import UnpacksTooLarge
 from tasks.ingest.opening import BLOCK, DAMAGE, decoded, open_utf8
 
@@ -44,12 +44,6 @@ def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         while (chunk := waiting.result()) is not None:
             waiting = reader.submit(next, chunks, None)
             yield chunk
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(
@@ -85,7 +79,7 @@ def _tables(
             while block := file.read(block_size):
                 data = rest + block
                 if offset + skipping + len(data) > max_file_bytes:
-                    raise UnpacksTooLarge(f"it unpacks to more than {max_file_bytes} bytes")
+                    raise UnpacksTooLarge(max_file_bytes)
                 end = data.rfind(b"\n") + 1
                 if skipping:
                     end = data.find(b"\n") + 1
@@ -196,9 +190,4 @@ def broken(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-    return f"the file breaks off here: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"the file breaks off here: {first_line(error)[:200]}"

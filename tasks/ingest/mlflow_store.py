@@ -17,11 +17,12 @@ from typing import Any
 
 from execution.progress import Progress
 from ledger import FileMoved
+from registry.asking import first_line
 from registry.assessments import KEY
 from registry.client import import_mlflow
 from tasks.ingest import formats
 from tasks.ingest.errors import IngestError
-from tasks.ingest.lines import Chunk, first_line
+from tasks.ingest.lines import Chunk
 from tasks.ingest.shapes.adapt import adapted
 from tasks.ingest.shapes.mlflow_traces import SHAPE
 from tasks.ingest.taking import FileOutcome, Taker
@@ -141,9 +142,9 @@ def _failed(uri: str, error: Exception, state: str) -> IngestError:
 def _reason(error: Exception) -> str:
     """What went wrong, in one line; of repeated requests the last answer."""
     answered = re.search(r"too many (\d{3}) error responses", str(error))
-    return (
-        f"it answered {answered[1]}, however often it was asked" if answered else first_line(error)
-    )
+    if answered:
+        return f"it answered {answered[1]}, however often it was asked"
+    return first_line(error)[:200]
 
 
 def _redacted(text: str) -> str:

@@ -108,7 +108,7 @@ def text_blocks(file: IO[bytes], max_file_bytes: int) -> Iterator[str]:
     while block := file.read(BLOCK):
         passed += len(block)
         if passed > max_file_bytes:
-            raise UnpacksTooLarge(f"it unpacks to more than {max_file_bytes} bytes")
+            raise UnpacksTooLarge(max_file_bytes)
         yield decoder.decode(block)
     yield decoder.decode(b"", True)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.hashing import file_hash
 from config import IngestSettings
 from execution.context import Context
 from execution.progress import Progress
@@ -18,7 +19,6 @@ from ledger import FileMoved
 from tasks.ingest import formats
 from tasks.ingest.errors import IngestError
 from tasks.ingest.files import find_files
-from tasks.ingest.lines import content_hash
 from tasks.ingest.mlflow_store import take_experiment
 from tasks.ingest.reading import Reader
 from tasks.ingest.shapes import Shape, shape_named
@@ -68,7 +68,7 @@ def ingest_paths(
     about = reader.about(files)
     outcome = IngestOutcome()
     for path, adapter in files:
-        content = content_hash(path)
+        content = file_hash(path)
         record = context.ledger.intake.begin_file(path.name, content, source=source, again=again)
         result = FileOutcome(str(path), known_before=record.done)
         outcome.files.append(result)

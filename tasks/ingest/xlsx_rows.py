@@ -18,7 +18,6 @@ from xml.etree.ElementTree import ParseError
 from config import IngestSettings
 from ledger import NOTHING_TO_CORRECT
 from tasks.ingest.columns import Columns
-from tasks.ingest.csv_rows import read_cell
 from tasks.ingest.errors import UnpacksTooLarge
 from tasks.ingest.lines import Record, broken
 from tasks.ingest.opening import DAMAGE
@@ -35,7 +34,7 @@ def read_xlsx(path: Path, settings: IngestSettings, columns: Columns) -> Iterato
     try:
         with zipfile.ZipFile(path) as packed:
             if sum(part.file_size for part in packed.infolist()) > settings.max_file_bytes:
-                raise UnpacksTooLarge(f"it unpacks to more than {settings.max_file_bytes} bytes")
+                raise UnpacksTooLarge(settings.max_file_bytes)
         book = load_workbook(path, read_only=True, data_only=True)
         try:
             known = [_is_known(_rows_of(sheet), columns) for sheet in book.worksheets]
@@ -94,11 +93,7 @@ def _records(rows: Iterator[list[Any]], sheet: str, columns: Columns) -> Iterato
         yield json.dumps(begin[place]), problem
     for cells in chain(begin[place + 1 :], rows):
         try:
-            record = {
-                name: read_cell(cell) if isinstance(cell, str) else cell
-                for name, cell in zip(header, cells, strict=False)
-                if name and cell != ""
-            }
+            record = columns.record(header, cells)
         except strict_json.AmbiguousJSON as error:
             yield json.dumps(cells), str(error)
         else:
