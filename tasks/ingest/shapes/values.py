@@ -56,34 +56,12 @@ ROLES = {
     "developer": "developer",
 }
 DOWN = {
-    "false",
-    "no",
-    "bad",
-    "wrong",
-    "incorrect",
-    "inaccurate",
-    "thumbs_down",
-    "thumbsdown",
-    "thumbs down",
-    "dislike",
-    "negative",
-    "fail",
-    "failed",
+    *"false no bad wrong incorrect inaccurate dislike negative fail failed".split(),
+    *("thumbs_down", "thumbsdown", "thumbs down"),
 }
 UP = {
-    "true",
-    "yes",
-    "good",
-    "right",
-    "correct",
-    "accurate",
-    "thumbs_up",
-    "thumbsup",
-    "thumbs up",
-    "like",
-    "positive",
-    "pass",
-    "passed",
+    *"true yes good right correct accurate like positive pass passed".split(),
+    *("thumbs_up", "thumbsup", "thumbs up"),
 }
 # Scores that are named so are thumbs: 0 and -1 mean down, 1 means up, whatever else their tool allows.
 THUMBS = re.compile(
