@@ -1,4 +1,4 @@
-"""Ports of loopback: is one taken, and which is free."""
+"""Ports of this machine: is one taken, and which is free."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def taken(port: int) -> bool:
     return False
 
 
-def free_port() -> int:
-    """A port that nothing listens at now."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address that nothing listens at now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from console.context import new_app, state
+from execution.ports import free_port
 
 app = new_app()
 SCRIPT = Path(__file__).resolve().parents[2] / "dashboards" / "app.py"
@@ -40,8 +40,7 @@ def dashboard(
     if settings.paths.ledger.exists():
         with here.ledger(create=False):
             pass  # brings an older ledger up, and publishes a copy where there is none
-    chosen = settings.dashboard.port if port is None else port
-    chosen = chosen or _free(host)
+    chosen = (settings.dashboard.port if port is None else port) or free_port(host)
     home = str(settings.home.absolute())
     answering = [sys.executable, "-m", "cli.dashboard.answering", home] if ask else []
     deciding = [sys.executable, "-m", "cli.dashboard.deciding", home] if review else []
@@ -64,9 +63,3 @@ def dashboard(
     command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT)]
     command += [f"--{name}={value}" for name, value in options.items()]
     os.execve(sys.executable, command, environment)
-
-
-def _free(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
