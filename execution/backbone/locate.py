@@ -53,12 +53,7 @@ class PackagedModel:
     def find(self) -> Path:
         """The file, proved to be the pinned one. Raises BackboneUnavailable."""
         name = self.requirement.partition("==")[0]
-        # The package's own module is never imported: only its file is wanted.
-        spec = importlib.util.find_spec(self.module)
-        places = [
-            Path(place) / self.file for place in (spec and spec.submodule_search_locations) or ()
-        ]
-        file = next((place for place in places if place.is_file()), None)
+        file = installed(self.module, self.file)
         if file is None:
             raise BackboneUnavailable(
                 f"the model comes in the package {name}, which is not installed here. Install it "
@@ -83,6 +78,13 @@ NAMED = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+
+
+def installed(package: str, name: str) -> Path | None:
+    """A file or folder of a package, whose own module is never imported; None where it isn't there."""
+    spec = importlib.util.find_spec(package)
+    places = (Path(place) / name for place in (spec and spec.submodule_search_locations) or ())
+    return next((place for place in places if place.exists()), None)
 
 
 def locate_backbone(backbone: str | Path) -> str:

@@ -3,14 +3,13 @@
 from execution.backbone.errors import BackboneFolderError, OutputTaken
 from execution.backbone.record import read_record
 from tasks.backbone.classifier import ClassifierRecipe, halves, prepare_classifier
-from tasks.backbone.encoder import ENCODER_ID, ENCODER_SHA256
+from tasks.backbone.encoder import ENCODER_SHA256
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound, NothingToLearn
 from tasks.backbone.pairs import pairs_from_file, pairs_from_rows, read_rows
 from tasks.backbone.prepare import prepare_backbone
 from tasks.backbone.recipe import Recipe
 
 __all__ = [
-    "ENCODER_ID",
     "ENCODER_SHA256",
     "BackboneFolderError",
     "ClassifierRecipe",

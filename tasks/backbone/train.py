@@ -83,7 +83,7 @@ def teach(
     recipe: Recipe,
     *,
     seed: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None],
 ) -> Learned:
     """Train the decoder in place until it knows the examples or the recipe's budget is spent."""
     budget, size = recipe.budget(len(examples)), recipe.batch_size(len(examples))
@@ -119,8 +119,7 @@ def teach(
                 sure_before[row] = sure
             steps += 1
             visits += len(batch)
-        if progress:
-            progress(min(1.0, visits / budget))
+        progress(min(1.0, visits / budget))
         # `recalled` mixes several steps; only a look at all pairs with one state counts.
         if sum(recalled) >= recipe.enough_recall * len(examples):
             chances = certainties(decoder, examples)
