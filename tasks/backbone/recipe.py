@@ -1,7 +1,6 @@
 """The recipe: every number that decides what a prepared backbone becomes."""
 
 from dataclasses import dataclass, fields
-from typing import Self
 
 from execution.backbone.errors import BackboneFolderError
 
@@ -44,8 +43,3 @@ class Recipe:
     def batch_size(self, pairs: int) -> int:
         """Return the pairs of one step: small sets need small steps to get enough of them."""
         return 16 if pairs < 1000 else 32 if pairs < 6000 else 64
-
-    @classmethod
-    def quick(cls) -> Self:
-        """Return a recipe for trials: a narrow decoder and few visits; it may recall little."""
-        return cls(inner=128, layers=1, visits=2.0, vocabulary=400)

@@ -134,7 +134,7 @@ def test_a_process_killed_while_it_writes_leaves_no_half_folder(tmp_path):
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputTaken, match="give another folder"):
-        prepare_backbone(PAIRS[:2], tmp_path, recipe=Recipe.quick())
+        prepare_backbone(PAIRS[:2], tmp_path, recipe=RECIPE)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
