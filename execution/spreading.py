@@ -43,7 +43,7 @@ class Plan:
 
     def shard_file(self, settings: Settings, number: int) -> Path:
         """The file for what came of a shard's training."""
-        return work_folder.shard_file(settings, self.job, number, self.digest(number))
+        return settings.paths.work / f"{self.job}.{number}-{self.digest(number)}.json"
 
     def write(self, settings: Settings) -> None:
         """Leave it for whoever trains a shard."""

@@ -27,11 +27,6 @@ def plan_file(settings: Settings, job: str) -> Path:
     return settings.paths.work / f"{job}.plan.json"
 
 
-def shard_file(settings: Settings, job: str, number: int, digest: str) -> Path:
-    """The file for what came of a shard; digest: of everything that decides its training."""
-    return settings.paths.work / f"{job}.{number}-{digest}.json"
-
-
 def read(file: Path) -> dict[str, Any]:
     """What was left. Raises OSError, ValueError where it is not there or not whole."""
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -12,10 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from artifacts.shards import ShardReferences
 from artifacts.tags import HASH_TAG
 from config import Settings
-from registry import fetching
 from registry.asking import ask
 from registry.client import import_mlflow
 from registry.relocation import put_right
@@ -119,10 +117,6 @@ class Registry:
         """Whether a logged model is still there. Raises RegistryUnreachable."""
         logged = ask(lambda: self.client.get_logged_model(model))
         return logged is not None and str(logged.status) == "READY"
-
-    def references(self, model: str) -> ShardReferences:
-        """Which shards a logged model holds, and where the others are that it needs."""
-        return fetching.read_references(self.client, model)
 
     def delete(self, name: str, number: str | None, model: str | None) -> None:
         """Delete a number of a registered model, and a logged model; what is gone already is fine.

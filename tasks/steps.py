@@ -26,7 +26,6 @@ from tasks.edit.shards import cut, train_shard
 from tasks.fold import fold
 from tasks.gate.by_hand import audit
 from tasks.ingest import (
-    IngestOptions,
     IngestOutcome,
     ingest_inbox,
     ingest_paths,
@@ -67,9 +66,9 @@ def step(name: str) -> Callable[[Step[P, R]], Step[P, R]]:
 
 
 @step("ingest")
-def take_in(context: Context, paths: list[str], source: str | None = None) -> dict[str, int]:
+def take_in(context: Context, paths: list[str]) -> dict[str, int]:
     """Take files in; a retry goes on where the last try stopped."""
-    return _counts(ingest_paths(context, paths, IngestOptions(source=source)))
+    return _counts(ingest_paths(context, paths))
 
 
 @step("ingest-inbox")

@@ -67,7 +67,7 @@ def edit_job(context: Context, ref: JobRef) -> TrainedJob:
         base,
         version.id,
         failed={o.id: o.reason for o in edited.outcomes if o.status == "failed"},
-        beaten=_declared(job, before),
+        beaten={old: edit.id for edit in job.edits for old in edit.supersedes if old in before},
         held=held,
         rivals=rivals,
         removed=tuple(edit for edit in before.edits if edit not in version),
@@ -142,8 +142,3 @@ def restored(result: TrainedJob, dropped: set[str], base: Version, version: Vers
         if new in dropped and old in base.edits
     ]
     return version.with_edits(back, [base.shards[e.shard] for e in back]) if back else version
-
-
-def _declared(job: Job, before: Version) -> dict[str, str]:
-    """Edits in force that the ledger has decided against: {loser: winner}."""
-    return {old: edit.id for edit in job.edits for old in edit.supersedes if old in before}

@@ -17,6 +17,7 @@ from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JO
 from execution.context import Context
 from ledger import Ledger, VersionRecord
 from registry.errors import RegistryError
+from registry.fetching import read_references
 from registry.runs import RunContent, active_run, log_content, log_model
 from registry.store import Registry
 from tasks.register import run as runs
@@ -48,7 +49,7 @@ def _register(context: Context, version: str) -> str | None:
     if passed and (number := registry.find(name, record.id)) is not None:
         if record.registry_version != number or "model" not in record.info:
             model = registry.model_of(name, number)
-            _note(context.ledger, record, number, model, registry.references(model))
+            _note(context.ledger, record, number, model, read_references(registry.client, model))
         return number
     if not passed and registry.has_finished_run(experiment, HASH_TAG, record.id):
         return None
