@@ -212,9 +212,8 @@ class _Gate:
         suites = [*self.measured, *extra]
         prompts = prompts_of(p for s in suites for p in s.probes)
         router, champion = self.runner.router, self.champion
-        routes = dict(zip(prompts, router.routes(version, prompts), strict=True))
-        old = dict(zip(prompts, router.routes(champion, prompts), strict=True)) if champion else {}
-        setting = Setting(version, champion, routes, old)
+        old = router.mapped(champion, prompts) if champion is not None else {}
+        setting = Setting(version, champion, router.mapped(version, prompts), old)
         self.measures.unproven.clear()
         for suite in suites:
             progress.report(f"measuring {suite.name}", 1, 1)
@@ -276,7 +275,7 @@ class _Gate:
 
     def _audit(self, version: Version, evaluation: Evaluation) -> int:
         if self.runner.full:
-            return self.runner.regenerated
+            return self.runner.decoder.texts
         size = self.thresholds.audit.size(len(evaluation.routes))
         return self.runner.audit(version, evaluation.routes, self.options.seed, size)
 
@@ -289,7 +288,7 @@ class _Gate:
             rejected=tuple(self.rejected),
             checks=tuple(checks),
             probes=results,
-            regenerated=self.runner.regenerated + self.measures.regenerated,
+            regenerated=self.runner.decoder.texts + self.measures.regenerated,
             cached=len(self.runner.from_cache),
             seconds=time.perf_counter() - self.began,
             repairs=tuple(self.repairs),

@@ -59,20 +59,15 @@ class Routed:
 
 
 class Router:
-    """folder: where routes are kept between gates; None keeps none. delta: build upon known ones."""
+    """folder: where routes are kept between gates. delta: build upon known ones."""
 
     def __init__(
-        self, editor: Editor, keys: ProbeKeys, folder: Path | None, *, delta: bool = True
+        self, editor: Editor, keys: ProbeKeys, folder: Path, *, delta: bool = True
     ) -> None:
         self._editor, self._keys, self._delta = editor, keys, delta
-        self._folder = folder / f"{KEYS}-{ROUTING}" if folder is not None else None
+        self._folder = folder / f"{KEYS}-{ROUTING}"
         self.looked_up = 0
         self._versions: dict[str, Routed] = {}
-
-    def routes(self, version: Version, prompts: Sequence[Prompt]) -> list[Route]:
-        """Where each prompt falls."""
-        routes = self.mapped(version, list(dict.fromkeys(prompts)))
-        return [routes[p] for p in prompts]
 
     def _all_routes(self, version: Version, prompts: Sequence[Prompt]) -> dict[Prompt, Route]:
         """All routes computed for a version so far, these among them. prompts: each of them once."""
@@ -113,7 +108,7 @@ class Router:
     def save(self, version: Version) -> None:
         """Keep a version's routes for the next gate."""
         routed = self._versions.get(version.id)
-        if routed is None or self._folder is None or not routed.routes:
+        if routed is None or not routed.routes:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{version.id}.{os.getpid()}"
@@ -145,7 +140,7 @@ class Router:
 
     def remember(self, version: Version, prompts: Sequence[Prompt]) -> None:
         """Load the routes that an earlier gate has saved."""
-        if self._folder is None or not self._delta:
+        if not self._delta:
             return
         for path in self._folder.glob(f"{version.id}-*.parquet"):
             if not path.stem.endswith(file_hash(path)[:32]):

@@ -29,7 +29,7 @@ CHUNK = 8192  # prompts read between two writes, so that a stopped run goes on w
 class ProbeKeys:
     """Keys of prompts on the backbone and projection of one editor."""
 
-    def __init__(self, editor: Editor, folder: Path | None) -> None:
+    def __init__(self, editor: Editor, folder: Path) -> None:
         self._reader = editor.reader
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
@@ -39,7 +39,7 @@ class ProbeKeys:
             f"scheme{KEYS}",
         )
         name = "-".join(part[:16] for part in parts)
-        self._folder = folder / name if folder is not None else None
+        self._folder = folder / name
         self._loaded = False
 
     def of(self, prompts: Sequence[str], names: Names | None = None) -> np.ndarray:
@@ -62,15 +62,13 @@ class ProbeKeys:
         keys = self._reader.read([p for _, (p, _) in missing], [n for _, (_, n) in missing])
         names = np.frombuffer(b"".join(name for name, _ in missing), dtype=np.uint8)
         self._append(names.reshape(-1, 16), keys)
-        if self._folder is None:
-            return
         data = save({"probes": names.reshape(-1, 16).copy(), "keys": np.ascontiguousarray(keys)})
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
         write_atomically(path, data)
 
     def _load(self) -> None:
-        if self._loaded or self._folder is None:
+        if self._loaded:
             return
         self._loaded = True
         for path in sorted(self._folder.glob("*.safetensors")):

@@ -53,11 +53,6 @@ class Runner:
         self._looked_up: set[Pair] = set()
         self._blocks: dict[tuple[str, int], str] = {}
 
-    @property
-    def regenerated(self) -> int:
-        """How many texts were generated."""
-        return self.decoder.texts
-
     def block(self, version: Version, edit: str | None) -> str:
         """Content hash of an edit's block as it is, not as the version says; BASE for None."""
         if edit is None:

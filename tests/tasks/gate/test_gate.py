@@ -293,35 +293,37 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
     prompts += ["sol mi re", "sol mi re now", "re mi sol", "name a thing"]
     partly = "who leads wexandor and yaromire brenholt ?"
     by_question = "who keeps the brenholt of tirolan ?"
-    prompts += [partly, f"who leads {described} ?", by_question]
-    router = Router(editor, ProbeKeys(editor, None), tmp_path)
+    prompts = list(dict.fromkeys([*prompts, partly, f"who leads {described} ?", by_question]))
+    router = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     for version in (world.champion, world.candidate, more, shrunk, world.champion.without([])):
-        quick = router.routes(version, prompts)
-        slow = Router(editor, ProbeKeys(editor, None), None, delta=False).routes(version, prompts)
-        assert [r.edit for r in quick] == [r.edit for r in slow]
-        assert [r.block for r in quick] == [r.block for r in slow]
+        quick = router.mapped(version, prompts)
+        afresh = ProbeKeys(editor, tmp_path / version.id)
+        slow = Router(editor, afresh, tmp_path / "none", delta=False).mapped(version, prompts)
+        assert {p: (r.edit, r.block) for p, r in quick.items()} == {
+            p: (r.edit, r.block) for p, r in slow.items()
+        }
         router.save(version)
-    [route] = router.routes(more, [partly])
+    route = router.mapped(more, [partly])[partly]
     assert (route.edit, route.radius) == ("described", 5.0)
-    [asked] = router.routes(more, [by_question])
+    asked = router.mapped(more, [by_question])[by_question]
     assert (asked.edit, asked.radius) == ("asking", 5.0)
-    again = Router(editor, ProbeKeys(editor, None), tmp_path)
+    again = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     again.remember(more, prompts)
-    assert again.routes(more, [partly]) == [route]
-    before = [r.edit for r in again.routes(more, prompts)]
+    assert again.mapped(more, [partly]) == {partly: route}
+    before = {p: r.edit for p, r in again.mapped(more, prompts).items()}
     assert again.looked_up == 0
-    assert before == [r.edit for r in router.routes(more, prompts)]
+    assert before == {p: r.edit for p, r in router.mapped(more, prompts).items()}
 
 
 def test_kept_routes_that_were_changed_by_hand_are_left_aside(world: World, tmp_path: Path):
     editor = world.editor()
     prompts = [e.request.prompt for e in world.candidate.edits.values()]
-    router = Router(editor, ProbeKeys(editor, None), tmp_path)
-    router.routes(world.candidate, prompts)
+    router = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
+    router.mapped(world.candidate, prompts)
     router.save(world.candidate)
     (path,) = tmp_path.glob("*/*.parquet")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    again = Router(editor, ProbeKeys(editor, None), tmp_path)
+    again = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     again.remember(world.candidate, prompts)
-    again.routes(world.candidate, prompts)
+    again.mapped(world.candidate, prompts)
     assert again.looked_up == len(prompts)
