@@ -51,11 +51,6 @@ def revoke(context: Context, edits: list[str], *, actor: str, reason: str) -> Re
             f"the version without {', '.join(e[:12] for e in gone)} failed its gate: "
             f"{gated.reason}. The champion stays; see `melo versions show {gated.version.id[:12]}`."
         )
-    done = promote(
-        context,
-        gated.version.id,
-        expected=champion.version if champion else None,
-        actor=actor,
-        reason=reason,
-    )
+    serving = champion.version if champion else None
+    done = promote(context, gated.version.id, expected=serving, actor=actor, reason=reason)
     return Revoked(tuple(ended), tuple(gone), gated.version.id, done)

@@ -30,14 +30,8 @@ def roll_back(context: Context, version: str | None, *, actor: str, reason: str)
         version = empty.id
     elif champion is None or (version is None and champion.previous is None):
         raise NotPromotable("there is no earlier champion to go back to. See `melo versions log`.")
-    return promote(
-        context,
-        version or champion.previous or "",
-        expected=champion.version,
-        actor=actor,
-        reason=reason,
-        going_back=True,
-    )
+    back, now = version or champion.previous or "", champion.version
+    return promote(context, back, expected=now, actor=actor, reason=reason, going_back=True)
 
 
 def _gate_base(context: Context, empty: Version, champion: str, reason: str) -> None:

@@ -85,13 +85,8 @@ def _gated(
         diff = VersionDiff(base, removed=removed, removals=removals)
         record(context.ledger, gated, diff)
         yield gated.version.id
-    promote(
-        context,
-        gated.version.id,
-        expected=champion.version if champion else None,
-        actor=actor,
-        reason=reason,
-    )
+    serving = champion.version if champion else None
+    promote(context, gated.version.id, expected=serving, actor=actor, reason=reason)
 
 
 def _suffices(editor: Editor, edit: str, texts: Sequence[str]) -> None:
