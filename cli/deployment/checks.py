@@ -76,18 +76,13 @@ def _schedules(api: str) -> Iterator[Finding]:
     """Deployments whose schedule is off, and runs that nobody has begun or nobody is at."""
     import httpx
 
-    from deployment.flow_runs import orphaned
+    from deployment.flow_runs import orphaned, unfinished
 
     try:
         deployments = httpx.post(
             f"{api}/deployments/filter", json={}, timeout=30, trust_env=False
         ).json()
-        runs = httpx.post(
-            f"{api}/flow_runs/filter",
-            timeout=30,
-            trust_env=False,
-            json={"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}},
-        ).json()
+        runs = unfinished(api)
     except httpx.HTTPError as error:
         yield Finding("schedules", False, str(error), "`melo down`, then `melo up`.")
         return
@@ -119,6 +114,6 @@ def _all_off(schedules: list[dict[str, Any]]) -> bool:
 
 def _overdue(run: dict[str, Any]) -> bool:
     due = run.get("expected_start_time")
-    if run.get("state_type") == "RUNNING" or not due:
+    if run.get("state_type") not in ("SCHEDULED", "PENDING") or not due:
         return False
     return datetime.fromisoformat(due.replace("Z", "+00:00")) < datetime.now(UTC) - LATE
