@@ -13,20 +13,26 @@ Record = TypeVar("Record")
 Columns = Mapping[str, Callable[[Record], object]]  # by heading: what stands below it of a record
 
 
-def print_records(records: Sequence[Record], columns: Columns[Record], as_json: bool) -> None:
-    """Print records as JSON, all that they hold, or these columns of them as a table."""
+def print_records(
+    records: Sequence[Record],
+    columns: Columns[Record],
+    as_json: bool,
+    *,
+    of: Callable[[Record], object] | None = None,
+) -> None:
+    """Print records as JSON, or these columns of them as a table.
+
+    of: what JSON says of a record; None: all that it holds.
+    """
     if as_json:
-        print_json(records)
+        print_json([of(record) for record in records] if of else records)
     else:
         print_columns(records, columns)
 
 
 def print_columns(records: Sequence[Record], columns: Columns[Record]) -> None:
     """Print these columns of records as a table."""
-    rows = []
-    for record in records:
-        rows.append([cell(record) for cell in columns.values()])
-    print_table(list(columns), rows)
+    print_table(list(columns), [[cell(row) for cell in columns.values()] for row in records])
 
 
 def print_outcome(value: Any, sentence: str, as_json: bool) -> None:

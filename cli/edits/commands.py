@@ -64,16 +64,15 @@ def _show_narrow(
     edits: Sequence[EditRecord], missed: Mapping[str, Sequence[str]], as_json: bool
 ) -> None:
     """Narrow edits with the wordings in which they are not found."""
-    if as_json:
-        print_json([{**asdict(edit), "not_found_in": missed[edit.id]} for edit in edits])
-        return
     columns: Columns[EditRecord] = {
         "id": lambda edit: edit.id[:12],
         "prompt": lambda edit: short(edit.prompt),
         "target": lambda edit: short(edit.target, 30),
         "not found in": lambda edit: " | ".join(missed[edit.id]),
     }
-    print_columns(edits, columns)
+    print_records(
+        edits, columns, as_json, of=lambda edit: {**asdict(edit), "not_found_in": missed[edit.id]}
+    )
 
 
 def _state(edit: EditRecord) -> str:

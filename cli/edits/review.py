@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.edits.ruling import Ruling, apply
-from cli.printing import Columns, print_columns, print_records
+from cli.printing import Columns, print_records
 from console.context import Json, new_app, state, user
 from console.output import print_json, print_table, short
 
@@ -59,9 +59,6 @@ def triage(
 
     with state(ctx).ledger(create=False) as ledger:
         questions = ledger.triage.unanswered(limit=limit)
-    if as_json:
-        print_json([question_json(question) for question in questions])
-        return
     columns: Columns[Unanswered] = {
         "id": lambda question: question.edit[:12],
         "reports": lambda question: question.reports,
@@ -70,7 +67,7 @@ def triage(
         "proposed": _proposals,
         "comments": lambda question: len(question.comments),
     }
-    print_columns(questions, columns)
+    print_records(questions, columns, as_json, of=question_json)
 
 
 def _answers(question: Unanswered) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.printing import Columns, print_columns, print_outcome
+from cli.printing import Columns, print_outcome, print_records
 from console.context import Json, new_app, state
 from console.output import print_json
 
@@ -44,10 +44,6 @@ def add(
 @app.command("list")
 def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     """All keys, without the keys themselves."""
-    keys = _store(ctx).entries()
-    if as_json:
-        print_json([_without_hash(key) for key in keys])
-        return
     columns: Columns[Key] = {
         "key": lambda key: key.id,
         "name": lambda key: key.name,
@@ -56,7 +52,7 @@ def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
         "ends": lambda key: (key.ends or "never")[:19],
         "": lambda key: "" if key.valid else "revoked" if key.revoked else "ended",
     }
-    print_columns(keys, columns)
+    print_records(_store(ctx).entries(), columns, as_json, of=_without_hash)
 
 
 def _without_hash(key: Key) -> dict[str, object]:

@@ -16,6 +16,8 @@ from console.output import print_json, print_table, short
 if TYPE_CHECKING:
     from ledger import Champion, ProbeRecord, SuiteVerdict, VersionRecord
 
+SUITE_CHANGE = ("suite", "metric", "before", "after")
+PROBE_CHANGE = ("suite", "prompt", "before", "after")
 app = new_app(no_args_is_help=True)
 app.command()(rollback)
 app.command()(compact)
@@ -34,9 +36,6 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
         versions = ledger.versions.all()
         champion = ledger.champions.current()
     serving = champion.version if champion else None
-    if as_json:
-        print_json([{**asdict(v), "champion": v.id == serving} for v in versions])
-        return
     deleted = {version.id for version in versions if version.info.get("deleted")}
     columns: Columns[VersionRecord] = {
         "version": lambda v: v.id[:12],
@@ -48,7 +47,9 @@ def list_versions(ctx: typer.Context, as_json: Json = False) -> None:
         "made": lambda v: v.created_at,
         "": lambda v: "champion" if v.id == serving else "deleted" if v.id in deleted else "",
     }
-    print_columns(versions, columns)
+    print_records(
+        versions, columns, as_json, of=lambda v: {**asdict(v), "champion": v.id == serving}
+    )
 
 
 @app.command()
@@ -129,14 +130,9 @@ def diff(
         suites = [{(s.suite, s.metric): s for s in ledger.versions.suite_verdicts(i)} for i in ids]
         probes = [{(p.suite, p.prompt): p for p in ledger.versions.probe_results(i)} for i in ids]
     changed = [
-        {
-            "suite": k[0],
-            "prompt": k[1],
-            "before": probes[0][k].answer_after,
-            "after": probes[1][k].answer_after,
-        }
-        for k in probes[0]
-        if k in probes[1] and probes[0][k].answer_after != probes[1][k].answer_after
+        (*key, probe.answer_after, probes[1][key].answer_after)
+        for key, probe in probes[0].items()
+        if key in probes[1] and probe.answer_after != probes[1][key].answer_after
     ]
     added, removed = sorted(b - a), sorted(a - b)
     measured = [
@@ -144,13 +140,12 @@ def diff(
         for key in dict.fromkeys([*suites[0], *suites[1]])
     ]
     if as_json:
-        names = ("suite", "metric", "before", "after")
         print_json(
             {
                 "added": added,
                 "removed": removed,
-                "probes": changed,
-                "suites": [dict(zip(names, row, strict=True)) for row in measured],
+                "probes": [dict(zip(PROBE_CHANGE, row, strict=True)) for row in changed],
+                "suites": [dict(zip(SUITE_CHANGE, row, strict=True)) for row in measured],
             }
         )
         return
@@ -168,16 +163,13 @@ def diff(
     )
     typer.echo()
     print_table(
-        ("suite", "metric", "before", "after"),
+        SUITE_CHANGE,
         [(suite, metric, _value(a), _value(b)) for suite, metric, a, b in measured],
     )
     typer.echo()
     print_table(
-        ("suite", "prompt", "before", "after"),
-        [
-            (p["suite"], short(p["prompt"]), short(p["before"], 40), short(p["after"], 40))
-            for p in changed
-        ],
+        PROBE_CHANGE,
+        [(suite, short(prompt), short(a, 40), short(b, 40)) for suite, prompt, a, b in changed],
     )
 
 
@@ -195,12 +187,10 @@ def promote(
     here = state(ctx)
     with here.ledger(create=False) as ledger:
         champion = ledger.champions.current()
+        serving = champion.version if champion else None
+        wanted = resolve(ledger, version)
         done = promote_version(
-            here.context(ledger),
-            resolve(ledger, version),
-            expected=champion.version if champion else None,
-            actor=user(),
-            reason=reason,
+            here.context(ledger), wanted, expected=serving, actor=user(), reason=reason
         )
     tell(done, as_json)
 
