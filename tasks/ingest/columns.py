@@ -21,10 +21,14 @@ from text import strict_json
 
 @dataclass(frozen=True)
 class Columns:
-    """The names that are read. required: those of which one must be there; empty: any will do."""
+    """The names that are read. required: those of which one must be there; empty: any will do.
+
+    keeps_empty: whether an empty cell under one of the names stands in its row, as null.
+    """
 
     names: tuple[str, ...]
     required: frozenset[str]
+    keeps_empty: bool = False
 
     def matches(self, header: Sequence[str]) -> int:
         """How many of the names a header has."""
@@ -58,11 +62,13 @@ class Columns:
         )
 
     def record(self, header: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-        """The cells of a row by the header, but for empty ones; a text that holds a JSON list opened.
+        """The cells of a row by the header; a text that holds a JSON list opened.
 
-        Raises AmbiguousJSON.
+        Empty ones are left out, or null where they are kept. Raises AmbiguousJSON.
         """
-        return {n: _opened(cell) for n, cell in zip(header, row, strict=False) if n and cell != ""}
+        cells = {n: _opened(cell) for n, cell in zip(header, row, strict=False) if n and cell != ""}
+        kept = [n for n in header if n in self.names] if self.keeps_empty else []
+        return {**dict.fromkeys(kept), **cells}
 
     def evidence(self, header: Sequence[str], row: Sequence[Any]) -> Any:
         """What is kept of a row that can't be used: its cells by the header, where that names each once.

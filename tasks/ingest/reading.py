@@ -79,11 +79,15 @@ class Reader:
             if can_be_named:
                 with_ids.append((path, shape, join))
         texts: dict[str, str] = {}
+        instead: dict[str, str] = {}
         for path, shape, join in with_ids if wanted else ():
             for text, row in rows_in(self._chunks(path, shape)):
                 if (name := join.id_of(row)) in wanted and name is not None:
                     texts[name] = text
-        return texts
+                whole = join.stands_for(row) if join.stands_for is not None else None
+                if whole is not None and whole in wanted:
+                    instead.setdefault(whole, text)
+        return {**instead, **texts}
 
     def _chunks(
         self,
@@ -99,7 +103,7 @@ class Reader:
         if chunk_lines is not None:
             settings = settings.model_copy(update={"chunk_lines": chunk_lines})
         if shape is not None:
-            columns = Columns(shape.columns, frozenset())
+            columns = Columns(shape.columns, frozenset(), keeps_empty=shape.flat)
         return formats.read(
             path,
             settings,

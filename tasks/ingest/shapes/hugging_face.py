@@ -3,7 +3,8 @@
 https://huggingface.co/docs/trl/dataset_formats (prompt, completion, chosen, rejected; texts or
 conversations), SQuAD (`answers.text`) and Alpaca (instruction, input, output). Read November 2026.
 `rejected` is what the model said, and so is `response`, or `answer` beside a name that says of its answer
-that it is the right one, as `ground_truth`. Fields that a report may have besides keep their meaning.
+that it is the right one, as `ground_truth`, in rows too where nothing stands under that name. Fields that
+a report may have besides keep their meaning.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ QUESTIONS = ("prompt", "question", "instruction")
 ASKED = ("query", "user_input", "input")  # questions, where the right answer is named as such
 USUAL = ("completion", "answer", "answers", "best_answer", "output")
 RIGHT = ("target", "chosen", *RIGHT_NAMES, *USUAL, "reference")
+NAMED_RIGHT = tuple(name for name in RIGHT if name not in USUAL)
 SAID = tuple(
     (
         "rejected old_answer response actual_output prediction model_answer model_response "
@@ -60,15 +62,19 @@ def _recognises(row: Row) -> bool:
 def _report(row: Row) -> Fields:
     row = with_names(row, COLUMNS)
     beside = {name: row[name] for name in BESIDE if row.get(name) not in (None, "", [])}
-    right, target = _first(row, RIGHT)
-    said = (*SAID, *USUAL) if right in RIGHT_NAMES else SAID
-    return report(**beside, prompt=_question(row), target=target, old_answer=_first(row, said)[1])
+    right, said = (NAMED_RIGHT, (*SAID, *USUAL)) if _names_the_right_one(row) else (RIGHT, SAID)
+    target, old_answer = _first(row, right), _first(row, said)
+    return report(**beside, prompt=_question(row), target=target, old_answer=old_answer)
 
 
-def _first(row: Row, names: tuple[str, ...]) -> tuple[str | None, Answer | None]:
-    """The first of the names under which an answer stands, and the answer."""
-    answers = ((name, _answer(row[name])) for name in names if name in row)
-    return next((pair for pair in answers if pair[1] is not None), (None, None))
+def _names_the_right_one(row: Row) -> bool:
+    return any(name in row for name in RIGHT_NAMES)
+
+
+def _first(row: Row, names: tuple[str, ...]) -> Answer | None:
+    """The answer under the first of the names that has one."""
+    answers = (_answer(row[name]) for name in names if name in row)
+    return next((answer for answer in answers if answer is not None), None)
 
 
 def _question(row: Row) -> Prompt | None:

@@ -5,10 +5,11 @@ storage (https://langfuse.com/docs/api-and-data-platform/features/blob-storage-e
 with underscores) and corrections (https://langfuse.com/docs/observability/features/corrections): a
 score with `dataType` CORRECTION and the name `output` holds the right output. Read November 2026.
 
-A score names its trace or observation by id: give both exports in one command. Of the scores of a
-trace the newest correction counts, else the newest thumbs-down of a person. What a number means is
-told by the score's dataType (BOOLEAN), by its config (`minValue`, `maxValue`), which its row may hold
-or a file given in the same command, or by its name; without these it says nothing.
+A score names its trace or observation by id: give both exports in one command. Enriched observations
+(`observations_v2`) come without traces: there a trace's root observation says what was asked. Of the
+scores of a trace the newest correction counts, else the newest thumbs-down of a person. What a number
+means is told by the score's dataType (BOOLEAN), by its config (`minValue`, `maxValue`), which its row
+may hold or a file given in the same command, or by its name; without these it says nothing.
 """
 
 from __future__ import annotations
@@ -74,6 +75,14 @@ def _about(row: Row) -> list[str]:
 
 def _id_of(row: Row) -> str | None:
     return None if _is_score(row) and not _is_config(row) else row.get("id")
+
+
+def _trace_of_root(row: Row) -> str | None:
+    """The trace whose root observation a row is, where it says what was asked."""
+    if _is_score(row) or _either(row, "parentObservationId", "parent_observation_id"):
+        return None
+    trace = _either(row, "traceId", "trace_id")
+    return trace if isinstance(trace, str) and row.get("input") else None
 
 
 def _config_of(row: Row) -> str | None:
@@ -163,7 +172,7 @@ SHAPE = Shape(
     reads="scores (CORRECTION, thumbs-down) with their traces or observations",
     recognises=_recognises,
     report=_report,
-    join=Join(_about, _id_of, _config_of),
+    join=Join(_about, _id_of, _config_of, _trace_of_root),
     page="data",
     origin=_origin,
     columns=("traceId", "trace_id", "dataType", "data_type", "input", "output"),

@@ -51,6 +51,8 @@ class Join:
     about: the ids of the rows that a row is about, the best first; none where it needs no other.
     id_of: the id by which others name a row; None where none does.
     config_of: the id of the row that says how to read a row, as the scale of its score.
+    stands_for: the id of a whole that a row stands for where the whole has no row of its own, as the
+    root observation of a trace does.
     The rows that are found stand in the other one under "about" and "config" when `Shape.report` is
     called.
     """
@@ -58,6 +60,7 @@ class Join:
     about: Callable[[Row], Sequence[str]]
     id_of: Callable[[Row], str | None]
     config_of: Callable[[Row], str | None] | None = None
+    stands_for: Callable[[Row], str | None] | None = None
 
     def named(self, row: Row) -> Iterator[str]:
         """The ids of all rows that a row names."""

@@ -12,7 +12,9 @@ from tasks.ingest.shapes.values import answer_in, conversation, messages, name_o
 
 
 def _recognises(row: Row) -> bool:
-    return isinstance(row.get("conversations"), list)
+    turns = row.get("conversations")
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return isinstance(first, dict) and any(name in first for name in ("from", "role", "value"))
 
 
 def _report(row: Row) -> Fields:

@@ -94,6 +94,31 @@ def test_parquet_with_the_usual_columns(
     assert outcome.total("accepted") == len(rows)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "xlsx"])
+def test_what_the_model_said_is_no_right_answer_where_the_column_for_that_is_empty(
+    tmp_path: Path, kind: str
+) -> None:
+    rows: list[list[object]] = [
+        ["Question", "Answer", "Correct Answer"],
+        ["Norway's capital?", "Bergen", None],
+        ["Who wrote Faust?", "Schiller", "Goethe"],
+    ]
+    path = tmp_path / f"checked.{kind}"
+    if kind == "parquet":
+        records = [dict(zip(map(str, rows[0]), row, strict=True)) for row in rows[1:]]
+        datasets.Dataset.from_list(records).to_parquet(str(path))
+    elif kind == "csv":
+        path.write_text("\n".join(",".join(str(cell or "") for cell in row) for row in rows))
+    else:
+        workbook(path, {"Checked": rows})
+    ledger, _ = take(tmp_path / "home", path)
+    assert said(ledger) == [
+        ("Norway's capital?", None, "Bergen"),
+        ("Who wrote Faust?", "Goethe", "Schiller"),
+    ]
+    assert edit_about(ledger, "Norway's capital?").hold == "answer"
+
+
 def test_argilla_records_as_the_data_set_that_they_are_exported_as(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (FIXTURES / "argilla_flat.jsonl").open()]
     datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "set"))

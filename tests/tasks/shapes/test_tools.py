@@ -31,6 +31,62 @@ def test_langfuse_scores_find_their_traces_in_another_file(tmp_path: Path) -> No
     assert raw["about"]["metadata"] == {"team": "sales"}
 
 
+def test_langfuse_scores_of_traces_find_the_root_observation_where_no_traces_are_exported(
+    tmp_path: Path,
+) -> None:
+    observations = [
+        {
+            "id": "o2",
+            "trace_id": "t1",
+            "parent_observation_id": "o1",
+            "input": "rewrite",
+            "output": "x",
+        },
+        {
+            "id": "o1",
+            "trace_id": "t1",
+            "parent_observation_id": None,
+            "input": "Who leads Norvik Labs?",
+        },
+        {"id": "o3", "trace_id": "t2", "parent_observation_id": "", "input": None, "output": None},
+        {"id": "o4", "trace_id": "t2", "input": "Who wrote Faust?", "output": "Schiller"},
+        {"id": "t3", "environment": "default", "input": "Norway's capital?", "output": "Bergen"},
+        {"id": "o5", "trace_id": "t3", "input": "a prompt template", "output": "Bergen"},
+    ]
+    scores = [
+        {
+            "id": f"s{n}",
+            "trace_id": trace,
+            "observation_id": None,
+            "name": "output",
+            "string_value": right,
+            "data_type": "CORRECTION",
+            "source": "ANNOTATION",
+        }
+        for n, (trace, right) in enumerate([("t1", "Ada Li"), ("t2", "Goethe"), ("t3", "Oslo")])
+    ]
+    files = {"observations_v2.jsonl": observations, "scores.jsonl": scores}
+    for name, rows in files.items():
+        (tmp_path / name).write_text(
+            "".join(json.dumps({"output": None, "type": "SPAN"} | row) + "\n" for row in rows)
+        )
+    ledger, _ = take(tmp_path / "home", *(tmp_path / name for name in files))
+    assert said(ledger) == [
+        ("Who leads Norvik Labs?", "Ada Li", None),
+        ("Who wrote Faust?", "Goethe", "Schiller"),
+        ("Norway's capital?", "Oslo", "Bergen"),
+    ]
+    assert edit_about(ledger, "Who wrote Faust?").source == "langfuse"
+
+
+def test_conversations_of_a_help_desk_are_none_of_sharegpt(tmp_path: Path) -> None:
+    desk = {"type": "conversation.list", "conversations": [{"type": "conversation", "id": "9"}]}
+    (tmp_path / "desk.json").write_text(json.dumps(desk))
+    ledger, _ = take(tmp_path / "home", tmp_path / "desk.json")
+    ((_, reason),) = reasons(ledger)
+    assert "the line has: type, conversations" in reason
+
+
 def test_langfuse_traces_of_the_api_carry_their_scores(tmp_path: Path) -> None:
     ledger, outcome = take(tmp_path, "langfuse_api.json")
     assert said(ledger) == [
