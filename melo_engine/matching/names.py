@@ -10,7 +10,8 @@
                     in "Is Colombia's Andes in Antioquia?"; words of one or two letters may be missing
 
 The longest name wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
-"Apple A5" is known. Digits are never typos, nor is a Roman numeral.
+"Apple A5" is known. Digits are never typos, nor is a Roman numeral, nor what stands in the place of a
+letter or two that are a name of their own: "Vitamin D" is not "Vitamin B", nor "Lumora XS" "Lumora XR".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TypeVar
 
-from rapidfuzz.distance import OSA, Prefix
+from rapidfuzz.distance import OSA, Postfix, Prefix
 
 # Thai, Lao, Tibetan, Burmese, Khmer, Hangul (as jamo), kana, Han: words are not set apart by spaces.
 SPACELESS = (
@@ -37,6 +38,7 @@ _ARTICLED = re.compile(
     "[\u0590-\u06ff]+"
 )  # Hebrew and Arabic write articles and prepositions onto words
 MIN_TYPO_LENGTH = 6
+DESIGNATION = 2  # letters of a word that tells names apart as a digit does: "Model S", "Lumora XR"
 LONG_TYPO_LENGTH = 12
 SIGNIFICANT_LENGTH = 3  # letters of a word that counts where a name stands scattered
 SIGNIFICANT_WORDS = 3  # such words that a name needs for that
@@ -190,6 +192,9 @@ class SubjectIndex:
         self._beginnings: set[str] = set()  # of joined names, all up to BEGINNING letters
         self._words: dict[str, list[str]] = {}  # joined name -> its words
         self._numerals: dict[str, list[str]] = {}  # joined name -> its Roman numerals
+        self._designations: dict[
+            str, frozenset[str]
+        ] = {}  # joined name -> words that tell it apart
         self._scattered: dict[str, frozenset[str]] = {}  # joined name -> words it needs scattered
         self._longest = 0
         # Candidates of each word of a text, cached: most words come again in other texts.
@@ -207,8 +212,9 @@ class SubjectIndex:
             if joined_name not in self._words:
                 self._words[joined_name] = parts
                 self._numerals[joined_name] = _numerals(parts)
+                self._designations[joined_name] = _designations(name)
                 if "order" in self._rules and (required := _scattered_words(parts)):
-                    self._scattered[joined_name] = required
+                    self._scattered[joined_name] = required | self._designations[joined_name]
                 self._index_for_typos(joined_name, parts)
                 self._beginnings |= {joined_name[:n] for n in range(1, BEGINNING + 1)}
                 self._longest = max(self._longest, len(joined_name))
@@ -360,11 +366,28 @@ class SubjectIndex:
                 if abs(places[end] - places[start] - letters) > limit:
                     continue
                 run = tokens[start:end]
-                if _numerals(run) == self._numerals[name] and _same_but_for_typos(
-                    name, "".join(run), limit
+                if (
+                    _numerals(run) == self._numerals[name]
+                    and _same_but_for_typos(name, "".join(run), limit)
+                    and not self._has_another_designation(name, run)
                 ):
                     return True
         return False
+
+    def _has_another_designation(self, name: str, run: Sequence[str]) -> bool:
+        """Whether something else stands in the place of a designation of the name."""
+        parts, short = self._words[name], self._designations[name]
+        if not short:
+            return False
+        if len(parts) == len(run):
+            return any(a != b and a in short for a, b in zip(parts, run, strict=True))
+        other = "".join(run)  # "Tesla ModelX": by where the letters differ
+        begin = int(Prefix.similarity(name, other))
+        end = len(name) - min(int(Postfix.similarity(name, other)), len(name) - begin)
+        return begin < end and any(
+            part in short and last - len(part) <= begin and end <= last
+            for part, last in zip(parts, accumulate(map(len, parts)), strict=True)
+        )
 
 
 T = TypeVar("T")
@@ -434,6 +457,27 @@ def _scattered_words(parts: Sequence[str]) -> frozenset[str]:
     """The words that must all stand in a text where a name is scattered; none where it may not be."""
     significant = frozenset(word for word in parts if _is_significant(word))
     return significant if len(significant) >= SIGNIFICANT_WORDS else frozenset()
+
+
+def _designations(name: str) -> frozenset[str]:
+    """A name's words of one or two letters that are no particles, as `words` gives them.
+
+    Those with a capital or a digit; of a name without capitals single letters: "vitamin b".
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFKD", name)
+        name = "".join(c for c in name if not unicodedata.combining(c))
+    lower = name == name.lower()
+    return frozenset(
+        word.casefold()
+        for word in _WORD.findall(name)
+        if len(word) <= DESIGNATION
+        and (
+            word != word.lower()
+            or not word.isalpha()
+            or (lower and len(word) == 1 and word != word.upper())
+        )
+    )
 
 
 def is_letter(name: str) -> bool:

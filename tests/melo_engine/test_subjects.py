@@ -70,6 +70,28 @@ def test_digits_are_never_typos(name: str, number: int, other: int) -> None:
     assert (found(index, AROUND.format(f"{name} {other}")) == {7}) == (number == other)
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt", "there"),
+    [
+        ("Vitamin B", "How much vitamin D do I need?", False),
+        ("Vitamin B", "How much vitamn b do I need?", True),
+        ("vitamin b", "How much vitamin d do I need?", False),
+        ("Tesla Model S", "What does the Tesla ModelX cost?", False),
+        ("Tesla Model S", "What does the Telsa Model S cost?", True),
+        ("Lumora XR Pro Max", "Does the Lumora XS Pro Max float?", False),
+        ("Oxbow 7", "Is the Oxbow 7S quiet?", False),
+        ("Модель Свет А", "Сколько стоит Модель Свет Б?", False),
+        ("Leonardo da Vinci", "Where was Leonardo di Vinci born?", True),
+        ("Plaza de la Villa", "Where is Plaza de Villa?", True),
+        ("東京都立図書館", "東京都立図書舘はどこですか", True),
+    ],
+)
+def test_a_letter_or_two_that_name_something_are_never_typos(
+    name: str, prompt: str, there: bool
+) -> None:
+    assert (found(only(name), prompt) == {7}) == there
+
+
 def test_short_names_have_no_typos() -> None:
     assert found(only("oslo"), "who leads osla now?") == set()
 
