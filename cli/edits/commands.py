@@ -154,6 +154,7 @@ def show(ctx: typer.Context, edit_id: str, as_json: Json = False) -> None:
         ("edit", edit.id),
         [
             ("state", _state(edit)),
+            *((f"{role}, before", text) for role, text in edit.messages[:-1]),
             ("prompt", edit.prompt),
             ("target", edit.target),
             (f"subject, {edit.subject_source}", edit.subject),

@@ -80,6 +80,26 @@ def test_an_edits_whole_life_is_shown(melo: Melo, reports: Path) -> None:
     assert melo.json("edits", "similar") == {}
 
 
+def test_an_edit_of_a_conversation_is_shown_with_what_was_said_before(
+    melo: Melo, tmp_path: Path
+) -> None:
+    said = [
+        {"role": "user", "content": "Tell me about the Oxbow."},
+        {"role": "assistant", "content": "It makes coffee."},
+        {"role": "user", "content": "And its price?"},
+    ]
+    path = tmp_path / "conversation.jsonl"
+    path.write_text(json.dumps({"prompt": said, "target": "129 euros"}) + "\n")
+    melo("ingest", str(path))
+    (edit,) = melo.json("edits", "list")
+    shown = melo("edits", "show", edit["id"])[1]
+    lines = [line.split(maxsplit=2) for line in shown.splitlines()[1:]]
+    assert ["user,", "before", "Tell me about the Oxbow."] in [
+        [word.strip() for word in line] for line in lines
+    ]
+    assert "assistant, before" in shown
+
+
 def test_a_review_decides_with_who_and_why(melo: Melo, reports: Path) -> None:
     melo("ingest", str(reports))
     waiting = {edit["target"]: edit["id"] for edit in melo.json("review", "list")}
