@@ -29,6 +29,7 @@ from melo_engine.index import Hit
 from melo_engine.keys import KeyReader, ReadKeys
 from melo_engine.matching.inference import SubjectTagger
 from melo_engine.matching.names import is_letter, name_in
+from melo_engine.matching.references import points_back
 from melo_engine.peft_export import export_block
 from melo_engine.runtime import Pass, Runtime
 from melo_engine.storing import store
@@ -320,13 +321,25 @@ class Editor:
         return Route(inside, block, hit.distance, hit.member.radius, edit)
 
     def _with_subjects(self, requests: Sequence[EditRequest]) -> list[EditRequest]:
-        """Requests with the subject of their question, where none was given and one is found."""
-        missing = [i for i, r in enumerate(requests) if not r.subject]
+        """Requests with the subject of their question, where none was given and one is found.
+
+        A follow-up ("And how much is it?") is about what the user named last before it.
+        """
         bound = list(requests)
-        if missing and self._tagger is not None:
-            texts = [requests[i].question for i in missing]
-            subjects = self._tagger().subjects(self.reader, texts)
-            for i, text, subject in zip(missing, texts, subjects, strict=True):
+        said = {i: questions(r.prompt)[::-1] for i, r in enumerate(requests) if not r.subject}
+        if self._tagger is None or not said:
+            return bound
+        tagger = self._tagger()
+        for before in range(max(map(len, said.values()))):
+            texts = {
+                i: texts[before]
+                for i, texts in said.items()
+                if before < len(texts)
+                and not bound[i].subject
+                and (before == 0 or points_back(texts[0]))
+            }
+            subjects = tagger.subjects(self.reader, list(texts.values()))
+            for (i, text), subject in zip(texts.items(), subjects, strict=True):
                 if subject and not is_letter(subject) and name_in(text, (subject,)) is not None:
                     bound[i] = replace(requests[i], subject=subject, subject_source="inferred")
         return bound

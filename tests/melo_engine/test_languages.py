@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from config import Settings
 from execution.versions import Versions
 from melo_engine import Editor, EditRequest
 from melo_engine.contrast.corpus import corpus, other_languages
+from melo_engine.conversation import Conversation
 from melo_engine.keys import KeyReader
 from melo_engine.near_misses import template_of
 from tests.melo_engine import models
@@ -180,6 +182,42 @@ def test_in_english_other_questions_about_a_subject_stay_outside(editor: Editor)
         "Who is Edda Kjelling married to?": None,
         "Who leads Summerfield Ltd.?": None,
         "Where was Asta Kjelling born?": None,
+    }
+    assert {q: r.edit for q, r in zip(asked, more.routes(list(asked)), strict=True)} == asked
+
+
+def test_a_follow_up_is_about_what_was_named_before_it(editor: Editor, tmp_path: Path) -> None:
+    def chat(*said: str) -> Conversation:
+        roles = ["user", "assistant"] * len(said)
+        return Conversation.of(
+            [{"role": role, "content": text} for role, text in zip(roles, said, strict=False)]
+        )
+
+    versions = Versions(Settings(home=tmp_path), editor.backbone)
+    more = Editor(
+        editor.backbone,
+        reader=editor.reader,
+        calibration=editor.calibration(),
+        settings=models.SETTINGS,
+        tagger=lambda: versions.tagger,
+    )
+    stove, lamp = "Tell me about the Veltron Stove.", "Tell me about the Lumira Lamp."
+    follow_up, greeting = "And how much is it?", "Hi, this is Maria Huber."
+    opening = "Do you offer refunds?"
+    result = more.edit(
+        [
+            EditRequest(chat(stove, "Gladly.", follow_up), "jon", id="stove"),
+            EditRequest(chat(lamp, "Gladly.", follow_up), "oslo", id="lamp"),
+            EditRequest(chat(greeting, "Hello!", opening), "jon", id="refunds"),
+        ]
+    )
+    assert not result.conflicts
+    asked = {
+        chat(stove, "Of course.", follow_up): "stove",
+        chat(lamp, "Of course.", follow_up): "lamp",
+        chat("Tell me about the Brandauer Kettle.", "Gladly.", follow_up): None,
+        follow_up: None,
+        opening: "refunds",
     }
     assert {q: r.edit for q, r in zip(asked, more.routes(list(asked)), strict=True)} == asked
 
