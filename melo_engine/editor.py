@@ -326,17 +326,15 @@ class Editor:
         A follow-up ("And how much is it?") is about what the user named last before it.
         """
         bound = list(requests)
-        said = {i: questions(r.prompt)[::-1] for i, r in enumerate(requests) if not r.subject}
+        said = {i: _where_named(r.prompt) for i, r in enumerate(requests) if not r.subject}
         if self._tagger is None or not said:
             return bound
         tagger = self._tagger()
-        for before in range(max(map(len, said.values()))):
+        for place in range(max(map(len, said.values()))):
             texts = {
-                i: texts[before]
+                i: texts[place]
                 for i, texts in said.items()
-                if before < len(texts)
-                and not bound[i].subject
-                and (before == 0 or points_back(texts[0]))
+                if place < len(texts) and not bound[i].subject
             }
             subjects = tagger.subjects(self.reader, list(texts.values()))
             for (i, text), subject in zip(texts.items(), subjects, strict=True):
@@ -404,3 +402,9 @@ def _bound(request: EditRequest) -> EditRequest:
     if request.subject and is_letter(request.subject):
         return replace(request, subject=None)
     return request
+
+
+def _where_named(prompt: Prompt) -> tuple[str, ...]:
+    """The user's messages in which a prompt's subject may stand, the likeliest first."""
+    *before, last = questions(prompt)
+    return (*reversed(before), last) if points_back(last) else (last,)

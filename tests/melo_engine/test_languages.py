@@ -207,10 +207,11 @@ def test_a_follow_up_is_about_what_was_named_before_it(editor: Editor, tmp_path:
     result = more.edit(
         [
             EditRequest(chat(stove, "Gladly.", follow_up), "jon", id="stove"),
-            EditRequest(chat(lamp, "Gladly.", follow_up), "oslo", id="lamp"),
+            EditRequest(chat(lamp, "Gladly.", follow_up), "ada li", id="lamp"),
             EditRequest(chat(greeting, "Hello!", opening), "jon", id="refunds"),
         ]
     )
+    assert {o.status for o in result.outcomes} == {"trained"}
     assert not result.conflicts
     asked = {
         chat(stove, "Of course.", follow_up): "stove",
