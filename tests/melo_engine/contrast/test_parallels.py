@@ -17,6 +17,7 @@ from melo_engine.contrast import asks_otherwise, one_word_apart
         ("¿Cuánto cuesta Vexor al mes?", "¿Cuánto cuesta Vexor al año?"),
         ("Who won the Ostra Cup in 2012?", "Who won the Ostra Cup in 2014?"),
         ("スズカゼ電機の社長は誰ですか？", "スズカゼ電機の会長は誰ですか？"),
+        ("Do you deliver to Iceland?", "Do you deliver to Ireland?"),  # common words, no typo
     ],
 )
 def test_one_word_in_the_place_of_another_asks_something_else(question: str, other: str) -> None:
@@ -31,6 +32,8 @@ def test_one_word_in_the_place_of_another_asks_something_else(question: str, oth
         ("Who is the designer of Mark 19?", "Who was the designer of Mark 19?"),  # a small word
         ("Who was the designer of Mark 19?", "Who was the designor of Mark 19?"),  # a typo
         ("On which port does Pico listen?", "On which prot does Pico listen?"),
+        ("Do you deliver to Iceland?", "Do you deliver to Icelnd?"),
+        ("When does the theatre of Pico open?", "When does the theater of Pico open?"),
         ("Which colours does Pico have?", "Which colour does Pico have?"),  # a form
         ("Where did Henry study or work?", "Where did Henry study or worked?"),
         ("Who leads Acme?", "Who is the head of Acme?"),  # other words
