@@ -36,7 +36,7 @@ class Sampler(LogitsProcessor):  # type: ignore[misc]
                 earlier = [*row.ids, *row.tokens] if self.with_prompt else row.tokens
                 logits = penalized(logits, earlier, rules.repetition_penalty)
             if rules.temperature > 0:
-                logits = logits / rules.temperature
+                logits = tempered(logits, rules.temperature)
                 if 0 < rules.top_k < len(logits):
                     logits = likeliest(logits, rules.top_k)
                 if rules.top_p < 1:
@@ -56,6 +56,11 @@ def penalized(logits: Tensor, tokens: Sequence[int], penalty: float) -> Tensor:
     return logits.index_put((ids,), torch.where(values > 0, values / penalty, values * penalty))
 
 
+def tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Logits (V,) over a temperature above 0, however low: the highest is 0, so that none overflows."""
+    return (logits - logits.max()) / max(temperature, torch.finfo(logits.dtype).tiny)
+
+
 def likeliest(logits: Tensor, count: int) -> Tensor:
     """Logits (V,) with all but the `count` likeliest at -inf."""
     return logits.masked_fill(logits < logits.topk(count).values[-1], float("-inf"))
@@ -65,4 +70,6 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Logits (V,) with all but the likeliest tokens that make up `top_p` at -inf; one stays."""
     ordered, places = logits.sort(descending=True)
     before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # likelier ones' share
-    return logits.index_fill(0, places[before >= top_p][: len(logits) - 1], float("-inf"))
+    left_out = before >= top_p
+    left_out[0] = False  # however small top_p is
+    return logits.index_fill(0, places[left_out], float("-inf"))

@@ -134,8 +134,11 @@ def test_several_answers_differ_where_they_are_drawn(chat: openai.OpenAI) -> Non
 
 def test_one_likely_token_is_greedy_however_it_is_said(chat: openai.OpenAI) -> None:
     greedy = say(chat).choices[0].message.content
-    for fields in ({"top_p": 1e-6}, {"extra_body": {"top_k": 1}}):
+    for fields in ({"top_p": 1e-6}, {"top_p": 1e-300}, {"extra_body": {"top_k": 1}}):
         drawn = say(chat, temperature=2, seed=1, n=3, **fields)
+        assert {c.message.content for c in drawn.choices} == {greedy}
+    for temperature in (1e-8, 1e-38, 1e-40, 1e-300):
+        drawn = say(chat, temperature=temperature, seed=1, n=3)
         assert {c.message.content for c in drawn.choices} == {greedy}
     wide = say(chat, temperature=2, seed=1, n=3, extra_body={"top_k": 0})
     assert {c.message.content for c in wide.choices} != {greedy}
