@@ -2,6 +2,7 @@
 
 size    a body over the limit: 413, before it is read
 type    a body is JSON whatever its client calls it; of a page in a browser that says so only, else 415
+page    without keys, a page whose own host's name has come to mean this machine (DNS rebinding): 403
 time    a client that sends too slowly: 408; that reads too slowly: its connection is closed
 name    each answer bears the id of its request, the client's own where it sent one
 rate    more requests a minute than a key may have: 429, with when to come back
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import email.message
+import ipaddress
 import logging
 import math
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -83,6 +85,8 @@ class RequestLimits:
 
         try:
             body = await self._body(scope, receive)
+            if self.limits.auth == "none":
+                _refuse_rebound(scope, self.limits.cors_origins)
             if body:
                 scope = _read_as_json(scope)
             await self.app(scope, _replay(body, receive), patient_send)
@@ -160,6 +164,42 @@ def _read_as_json(scope: Any) -> Any:
         )
     others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
     return {**scope, "headers": [*others, (b"content-type", b"application/json")]}
+
+
+def _refuse_rebound(scope: Any, allowed: Sequence[str]) -> None:
+    """Refuse a page whose origin is the very host that it asks, where that is not this machine's name.
+
+    A browser takes the two for one and asks without CORS. Raises RequestRefused (403).
+    """
+    headers = dict(scope["headers"])
+    origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"")
+    scheme, _, page = origin.lower().partition("://")
+    if scheme not in ("http", "https") or page != host.decode("latin-1").lower():
+        return
+    name = _host_of(page)
+    local = is_loopback(name) or name.endswith(".localhost")
+    if not (local or origin in allowed or "*" in allowed):
+        raise RequestRefused(
+            403,
+            "foreign_page",
+            "without keys only pages of this machine may ask; name the page's origin in "
+            "serve.cors_origins, or serve with keys.",
+        )
+
+
+def _host_of(authority: str) -> str:
+    """The host of `host:port`; of an IPv6 address without its brackets."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _request_id(scope: Any) -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from typing import Any
 
@@ -13,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.app import create_app
 from serving.errors import CanNotServe
+from serving.limits import is_loopback
 from serving.service import AnsweringService
 
 GRACE = 30  # seconds for answers on their way when the service stops
@@ -95,7 +95,7 @@ def serve(service: AnsweringService, *, keys_later: bool = False) -> None:
 def build(service: AnsweringService, *, keys_later: bool = False) -> Server:
     """The server, not yet listening. Raises CanNotServe where keys are missing."""
     limits = service.limits
-    if limits.auth == "none" and not _loopback(limits.host):
+    if limits.auth == "none" and not is_loopback(limits.host):
         raise CanNotServe(
             f"serve.auth is none and serve.host is {limits.host}: without keys the service listens "
             "on loopback only. Make a key with `melo keys add NAME`, or set serve.host to 127.0.0.1."
@@ -127,10 +127,3 @@ def build(service: AnsweringService, *, keys_later: bool = False) -> Server:
     server = Server(config)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return server
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -152,3 +152,24 @@ def test_above_its_rate_a_key_is_told_when_to_come_back(two_versions: Settings) 
     assert codes == [200, 200, 200, 429, 429]
     assert int(last.headers["retry-after"]) >= 1
     assert last.json()["error"]["code"] == "rate_limited"
+
+
+def test_without_keys_no_page_asks_whose_host_was_rebound_to_this_machine(
+    two_versions: Settings,
+) -> None:
+    allowed = "https://melo.example"
+    with running(tuned(two_versions, cors_origins=[allowed])) as server, server.client() as client:
+        port = server.url.rpartition(":")[2]
+
+        def ask(host: str, origin: str | None) -> httpx.Response:
+            headers = {"host": host} | ({} if origin is None else {"origin": origin})
+            return client.post("/v1/route", json={"input": EDITED[0]}, headers=headers)
+
+        for host in (f"evil.example:{port}", "EVIL.example", "10.1.2.3", "[2001:db8::1]:80"):
+            refused = ask(host, f"http://{host}")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "foreign_page")
+            assert ask(host, None).status_code == 200  # a client behind a proxy is no page
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "[::1]:80", "melo.localhost"):
+            assert ask(host, f"http://{host}").status_code == 200
+        assert ask("melo.example", allowed).status_code == 200
+        assert ask(f"127.0.0.1:{port}", "app://elsewhere").status_code == 200
