@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any
 
 import h11
@@ -15,7 +16,9 @@ from serving.errors import CanNotServe
 from serving.limits import is_loopback
 from serving.service import AnsweringService
 
-GRACE = 30  # seconds for answers on their way when the service stops
+GRACE = 15.0  # seconds for answers on their way when the service stops; `melo down` waits for 20
+KEEP_ALIVE = 125  # seconds for an idle connection, which clients and proxies are to end first
+LAST_WORDS = 2  # seconds to tell the others to come back
 
 
 class PatientProtocol(H11Protocol):
@@ -69,9 +72,13 @@ class PatientProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Says where it listens. url: known once it does."""
+    """Says where it listens, and ends in time. url: known once it listens."""
 
     url = ""
+
+    def __init__(self, config: uvicorn.Config, service: AnsweringService) -> None:
+        super().__init__(config)
+        self.service = service
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then say so; questions are refused with 503 until a version is open."""
@@ -80,6 +87,12 @@ class Server(uvicorn.Server):
             host, port = server.sockets[0].getsockname()[:2]
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             print(f"listening on {self.url}", flush=True)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Wait for the answers on their way; those that take too long are refused, not cut off."""
+        timer = asyncio.get_running_loop().call_later(GRACE, self.service.refuse_unanswered)
+        await super().shutdown(sockets)
+        timer.cancel()
 
 
 def serve(service: AnsweringService, *, keys_later: bool = False) -> None:
@@ -121,9 +134,10 @@ def build(service: AnsweringService, *, keys_later: bool = False) -> Server:
         server_header=False,
         ws="none",
         lifespan="on",
-        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(GRACE) + LAST_WORDS,
         backlog=1024,
     )
-    server = Server(config)
+    server = Server(config, service)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return server

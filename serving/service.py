@@ -68,6 +68,8 @@ class AnsweringService:
         self._versions: LoadedVersions | None = None
         self._batcher: Batcher | None = None
         self._shadows: set[asyncio.Task[None]] = set()
+        self._unanswered: dict[asyncio.Future[None], list[BatchRow]] = {}
+        self._stopping = False
         folder = settings.paths.traffic
         self.traffic = self._log(folder)
         self.differences = self._log(folder / "shadow") if self.limits.shadow > 0 else None
@@ -92,6 +94,14 @@ class AnsweringService:
                 failed()
 
         threading.Thread(target=run, name="melo-start", daemon=True).start()
+
+    def refuse_unanswered(self) -> None:
+        """Let nobody wait any longer: each request without a whole answer is told to come back (503)."""
+        self._stopping = True
+        for future, rows in list(self._unanswered.items()):
+            for row in rows:
+                row.cancelled = True
+            _settle(future, _stopping())
 
     def close(self) -> None:
         """Answer what is being answered, refuse the rest, write the record."""
@@ -176,12 +186,17 @@ class AnsweringService:
     def submit(self, kind: Kind, loaded: Loaded, rows: list[BatchRow]) -> asyncio.Future[None]:
         """Queue rows on a version that `take` gave.
 
-        The future fails with RequestRefused where the queue is full or the time is up.
+        The future fails with RequestRefused where the time is up or the service stops. Raises
+        RequestRefused where the queue is full.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._batcher is None:
             raise RequestRefused(503, "not_ready", "no version is open yet.", retry_after=2)
+        if self._stopping:
+            raise _stopping()
         self._batcher.submit(GenerationJob(kind, loaded, rows, partial(_settle, future)))
+        self._unanswered[future] = rows
+        future.add_done_callback(self._unanswered.pop)
         return future
 
     async def wait(self, future: asyncio.Future[None], rows: list[BatchRow]) -> None:
@@ -268,6 +283,10 @@ def origin_of(loaded: Loaded, row: BatchRow) -> dict[str, object]:
 def _seed(seed: int, number: int) -> int:
     """A seed of its own for each row."""
     return (seed + number * 0x9E3779B97F4A7C15) % 2**63
+
+
+def _stopping() -> RequestRefused:
+    return RequestRefused(503, "stopping", "the service is stopping.", retry_after=5)
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:

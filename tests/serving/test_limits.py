@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import socket
 import threading
@@ -11,13 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlparse
 
+import httpx
 import pytest
 
+import serving.server
 from config import Settings, load
 from melo_engine import Conversation
 from serving import jobs
 from serving.continuous import ContinuousBatch
 from tests.serving.support import ANSWERS, EDITED, UNEDITED, Running, running, tuned, until
+
+CHAT = "/v1/chat/completions"
 
 
 def connect(server: Running) -> socket.socket:
@@ -158,6 +163,48 @@ def test_an_answer_without_a_length_ends_when_its_time_is_over(
         assert 0 < got.json()["usage"]["completion_tokens"] < 8 * 900
         late = client.post("/v1/chat/completions", json={**body, "max_tokens": 900})
         assert (late.status_code, late.json()["error"]["code"]) == (504, "too_late")
+
+
+def test_a_service_that_stops_tells_who_waits_too_long_to_come_back(
+    chat_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(serving.server, "GRACE", 0.1)
+    shutil.copytree(chat_home, tmp_path / "home")
+    settings = tuned(load(tmp_path / "home"), auth="none", max_batch=16)
+    question = [{"role": "user", "content": "1 2 3"}]
+    body = {"messages": question, "n": 16, "max_tokens": 900, "ignore_eos": True}
+
+    def streamed(server: Running, begun: threading.Event) -> str:
+        with server.client() as client, client.stream("POST", CHAT, json=asked) as answer:
+            lines = []
+            for line in filter(None, answer.iter_lines()):
+                begun.set()
+                lines.append(line)
+        return lines[-1]
+
+    asked = {**body, "stream": True}
+    begun = threading.Event()
+    with running(settings) as server, ThreadPoolExecutor(2) as pool, server.client() as client:
+        stream = pool.submit(streamed, server, begun)
+        assert begun.wait(60)
+        waiting = pool.submit(client.post, CHAT, json=body)
+        batcher = server.service._batcher
+        until(lambda: batcher is not None and batcher._rows_waiting == 16)
+        server.server.should_exit = True
+        refused, last = waiting.result(), stream.result()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+    assert int(refused.headers["retry-after"]) > 0
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "stopping"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_an_idle_connection_stays_open_longer_than_clients_keep_theirs(server: Running) -> None:
+    kept = httpx.Limits().keepalive_expiry
+    assert kept is not None
+    assert server.server.config.timeout_keep_alive > kept
 
 
 def test_one_question_that_breaks_does_not_break_its_neighbours(
