@@ -117,10 +117,13 @@ class Batch:
         mask = self.inputs["attention_mask"][places]
         if self.encoded:
             states = self.inputs["encoder_outputs"].last_hidden_state[places]
+            written = self.sequences[places]
             self.inputs = {
                 "encoder_outputs": BaseModelOutput(last_hidden_state=states),
                 "attention_mask": mask,
-                "decoder_input_ids": self.sequences[places],
+                "decoder_input_ids": written,
+                # As long as the tokens, so that `generate` reads none again that is in the cache.
+                "decoder_attention_mask": torch.ones_like(written),
                 "past_key_values": self.cache,
             }
             return
