@@ -31,3 +31,8 @@ class RequestRefused(ServingError):
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+
+
+def client_gone() -> RequestRefused:
+    """What nobody reads, but the metrics count."""
+    return RequestRefused(499, "cancelled", "the client has gone.")

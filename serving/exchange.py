@@ -20,7 +20,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from melo_engine import Prompt
-from serving.errors import RequestRefused
+from serving.errors import RequestRefused, client_gone
 from serving.explain import explanation
 from serving.loaded import Loaded
 from serving.rows import BatchRow
@@ -52,6 +52,7 @@ class Exchange:
     began: float = field(default_factory=time.time)
     _pieces: asyncio.Queue[Piece | None] = field(default_factory=asyncio.Queue)
     _future: asyncio.Future[None] | None = None
+    _told = False  # a stream's text is on its way, and neither on record nor refused
 
     @classmethod
     async def begin(
@@ -118,7 +119,10 @@ class Exchange:
         future = self.service.submit("generate", self.loaded, self.rows)
         async with self._abandoning(request):
             await self.service.wait(future, self.rows)
+        if any(row.finish == "cancelled" for row in self.rows):
+            raise client_gone()
         self._record()
+        self.service.shadow(self.identity, self.loaded, self.rows)
         content = as_text(await body())
         return Response(content, media_type="application/json", headers=self.headers)
 
@@ -140,14 +144,23 @@ class Exchange:
         assert self._future is not None
         while (piece := await self._pieces.get()) is not None:
             if piece.text or piece.tokens:
+                self._told = True
                 yield piece
+        self._told = False
         await self.service.wait(self._future, self.rows)
         self._record()
+        self.service.shadow(self.identity, self.loaded, self.rows)
 
     def abandon(self) -> None:
-        """Nobody listens any more; rows that have ended do not mind."""
+        """Nobody listens any more; rows that have ended do not mind.
+
+        A stream that its reader has stopped is on record with what was told: it may be reported.
+        """
         for row in self.rows:
             row.cancelled = True
+        if self._told:
+            self._told = False
+            self._record()
 
     @asynccontextmanager
     async def _abandoning(self, request: Request) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from serving.errors import RequestRefused
+from serving.errors import RequestRefused, client_gone
 from serving.generation import classify, find_routes, generate
 from serving.loaded import Loaded
 from serving.rows import BatchRow
@@ -113,7 +113,7 @@ class Delivery:
 
     def _expired(self, job: GenerationJob, now: float) -> bool:
         if all(row.cancelled for row in job.rows):
-            self._finish(job, RequestRefused(499, "cancelled", "the client has gone."))
+            self._finish(job, client_gone())
         elif now > job.rows[0].deadline:
             self._finish(
                 job, RequestRefused(504, "too_late", "the answer would have come too late.")

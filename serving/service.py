@@ -227,9 +227,8 @@ class AnsweringService:
                 if self.limits.record_prompts:
                     line |= {"prompt": as_json(row.prompt), "answer": text}
                 self.traffic.add(line)
-        self._shadow(identity, loaded, rows)
 
-    def _shadow(self, identity: str, loaded: Loaded, rows: Sequence[BatchRow]) -> None:
+    def shadow(self, identity: str, loaded: Loaded, rows: Sequence[BatchRow]) -> None:
         """Ask the candidate the same, for a share of the questions and only while nobody waits."""
         if self.differences is None or self._batcher is None or rows[0].scores is not None:
             return

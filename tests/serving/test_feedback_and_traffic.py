@@ -53,6 +53,26 @@ def test_feedback_becomes_a_report_that_ingest_takes(two_versions: Settings) -> 
     assert (edit.target, edit.subject, edit.source) == ("mia", "velandor", "feedback/anyone")
 
 
+def test_an_answer_whose_reader_stopped_it_can_be_reported(chat_server: Running) -> None:
+    service, question = chat_server.service, {"role": "user", "content": "who leads it ?"}
+    asked = {"messages": [question], "max_tokens": 900, "ignore_eos": True, "stream": True}
+    with chat_server.client() as client:
+        with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
+            events = (line for line in answer.iter_lines() if line.startswith("data: {"))
+            chunks = (json.loads(line.removeprefix("data: ")) for line in events)
+            seen = next(chunk for chunk in chunks if chunk["choices"][0]["delta"].get("content"))
+        until(lambda: service.memory.find(seen["id"], 0) is not None)
+        reported = client.post("/feedback", json={"answer": seen["id"], "target": "mia"})
+    assert reported.status_code == 201, reported.text
+    [line] = [
+        line
+        for path in service.settings.paths.inbox.iterdir()
+        if (line := json.loads(path.read_text()))["id"] == reported.json()["id"]
+    ]
+    assert line["prompt"] == question["content"]
+    assert line["old_answer"].startswith(seen["choices"][0]["delta"]["content"])
+
+
 def test_a_number_or_a_truth_value_is_an_answer(two_versions: Settings) -> None:
     answers = {"how many ?": 7, "how much ?": 0.5, "is it open ?": True, "is it old ?": False}
     with running(two_versions) as server, server.client() as client:

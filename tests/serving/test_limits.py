@@ -127,7 +127,8 @@ def test_who_hangs_up_on_a_whole_answer_leaves_no_work_behind(
     chat_server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, rows = chat_server.service, []
-    submit = service.submit
+    submit, counted = service.submit, service.metrics.registry.get_sample_value
+    answers = counted("melo_answers_total", {"by": "backbone"})
 
     def spied(kind, loaded, given):  # type: ignore[no-untyped-def]
         rows.extend(given)
@@ -141,6 +142,9 @@ def test_who_hangs_up_on_a_whole_answer_leaves_no_work_behind(
         until(lambda: any(row.tokens for row in rows))
     until(lambda: bool(rows) and all(row.finish for row in rows))
     assert {row.finish for row in rows} == {"cancelled"}
+    gone = {"path": "/v1/chat/completions", "status": "499"}
+    until(lambda: counted("melo_requests_total", gone) == 1)
+    assert counted("melo_answers_total", {"by": "backbone"}) == answers
 
 
 def test_an_answer_without_a_length_ends_when_its_time_is_over(
