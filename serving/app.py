@@ -49,7 +49,9 @@ def create_app(service: AnsweringService, *, failed: Callable[[], None] = lambda
         yield
         await asyncio.to_thread(service.close)
 
-    app = FastAPI(title="melo serve", lifespan=lifespan, responses=REFUSALS)
+    app = FastAPI(
+        title="melo serve", lifespan=lifespan, responses=REFUSALS, docs_url=None, redoc_url=None
+    )
     app.state.service = service
     for routes in (openai.router, responses.router, questions.router, operations.router):
         app.include_router(routes)

@@ -53,6 +53,7 @@ async def chat_completions(
     return await _answer(service, request, body, [conversation(body.messages)], length, chat=True)
 
 
+@router.get("/models/", include_in_schema=False)
 @router.get("/models")
 async def models(service: Serving, who: Ask) -> dict[str, Any]:
     """What can be named as `model` and is open now."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from registry.errors import RegistryError
 from serving.access import Admin, Credentials, Needs, Serving
 from serving.errors import RequestRefused, ServingError
+from serving.reference_page import reference_page
 
 router = APIRouter(tags=["operations"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """200 while the process answers."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=None)
 async def readyz(service: Serving) -> Response:
     """200 once a version is open and warm. `trouble` says why a newer one is not served."""
@@ -31,6 +34,13 @@ async def readyz(service: Serving) -> Response:
     versions = {name: loaded.id for name, loaded in served.items()}
     trouble = service.versions.trouble
     return JSONResponse({"status": "ready", "versions": versions, "trouble": trouble})
+
+
+@router.get("/docs", include_in_schema=False)
+@router.get("/redoc", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """What can be asked, as a page."""
+    return HTMLResponse(reference_page(request.app.openapi()))
 
 
 @router.get("/metrics", response_model=None, response_class=PlainTextResponse)

@@ -158,7 +158,7 @@ class AnsweringService:
                 400,
                 "too_many",
                 f"{len(prompts) * n} answers in one request; this service gives {most}. Ask for less.",
-                param="n",
+                param="n" if n > 1 else "prompt",
             )
         seed = secrets.randbits(62) if seed is None else seed
         deadline = time.monotonic() + self.limits.request_seconds

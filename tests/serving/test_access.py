@@ -7,6 +7,7 @@ import logging
 import stat
 import time
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from serving.limits import Rate, RequestRefused
 from serving.server import build
 from serving.service import AnsweringService
 from tests.conftest import Melo
-from tests.serving.support import EDITED, running, tuned
+from tests.serving.support import EDITED, Running, running, tuned
 
 QUESTION = {"prompt": EDITED[0]}
 
@@ -173,3 +174,29 @@ def test_without_keys_no_page_asks_whose_host_was_rebound_to_this_machine(
             assert ask(host, f"http://{host}").status_code == 200
         assert ask("melo.example", allowed).status_code == 200
         assert ask(f"127.0.0.1:{port}", "app://elsewhere").status_code == 200
+
+
+def test_probes_may_ask_for_the_head_alone(server: Running) -> None:
+    with server.client() as client:
+        for path in ("/healthz", "/readyz"):
+            head = client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == client.get(path).headers["content-type"]
+
+
+def test_the_page_of_fields_needs_nothing_from_elsewhere(server: Running) -> None:
+    with server.client() as client:
+        page, schema = client.get("/docs"), client.get("/openapi.json").json()
+    assert page.status_code == 200
+    assert "://" not in page.text
+    assert "<script" not in page.text
+    for path in schema["paths"]:
+        assert escape(path) in page.text
+    for name, part in schema["components"]["schemas"].items():
+        assert f'id="{name}"' in page.text
+        assert all(f"<code>{field}</code>" in page.text for field in part.get("properties", ()))
+
+
+def test_the_list_of_models_is_found_with_a_slash_behind_it_too(server: Running) -> None:
+    with server.client() as client:
+        assert client.get("/v1/models/").json() == client.get("/v1/models").json()
