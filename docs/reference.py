@@ -177,7 +177,7 @@ def _routes() -> str:
         (next(iter(route.methods)), route.path, _first_line(route.endpoint))
         for router in (openai.router, responses.router, questions.router, operations.router)
         for route in router.routes
-        if isinstance(route, APIRoute)
+        if isinstance(route, APIRoute) and route.include_in_schema
     ]
     rows = "\n".join(f"| {method} | `{path}` | {_cell(said)} |" for method, path, said in found)
     return f"## HTTP routes of `melo serve`\n\n| | path | |\n|---|---|---|\n{rows}"
