@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 BETWEEN_TRIES = 0.004  # seconds, at our own lock
 UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
+HELD = "could not set lock on file"  # DuckDB's words for a file that another process has open
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25  # seconds, at a file that a foreign process holds
 
 
@@ -232,7 +233,7 @@ class Store:
                     functions.register(con)
                 return con
             except duckdb.Error as error:
-                if "lock" not in str(error).lower():
+                if HELD not in str(error).lower():
                     reason = str(error).splitlines()[0][:300]
                     raise NotALedger(f"{self.path} can't be opened: {reason}") from None
                 if time.monotonic() > deadline:

@@ -45,6 +45,17 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path, content: bytes) -> 
     assert path.read_bytes() == content
 
 
+def test_a_damaged_ledger_is_told_as_such_and_not_as_a_busy_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path).close()
+    content = bytearray(path.read_bytes())
+    for block in range(3 * 4096, len(content), 4096):
+        content[block + 100] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(NotALedger, match="checksum"):
+        Ledger.open(path)
+
+
 def test_another_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.duckdb"
     with duckdb.connect(str(path)) as con:
