@@ -31,7 +31,18 @@ OURS = {
     "console",
     "deployment",
 }
-STORES = {"duckdb", "sqlite3", "sqlalchemy", "mlflow", "prefect", "httpx", "httpcore", "alembic"}
+STORES = {
+    "duckdb",
+    "_duckdb",
+    "safetensors",
+    "sqlite3",
+    "sqlalchemy",
+    "mlflow",
+    "prefect",
+    "httpx",
+    "httpcore",
+    "alembic",
+}
 # A bug does not show so: what is asked of the system can't be had on this machine, or by this user.
 OF_THE_MACHINE = {
     getattr(errno, name)

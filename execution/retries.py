@@ -3,7 +3,9 @@
     passes      the ledger is busy, a server is away or overloaded, a disk is full, a connection broke
     stays       everything else: bad input, a damaged version, a bug. Trying again changes nothing
 
-What stays may still not be the job's own: `fault_of` says what an error says of the job it ended.
+What stays may still not be the job's own: `fault_of` says what an error says of the job it ended. A job
+is questions and answers. A file that can't be read or written, thresholds that mean nothing, a version or
+a cache that is damaged are mended by somebody, and no edit is rejected for them.
 
 `PATIENT` is what a task takes to try again with growing pauses while an error is one that passes.
 """
@@ -11,11 +13,19 @@ What stays may still not be the job's own: `fault_of` says what an error says of
 from __future__ import annotations
 
 import errno
+import os
+import sqlite3
 from enum import Enum
 from typing import Any
 
-from execution.errors import GateBlocked, causes
-from ledger import LedgerBusy
+import duckdb
+
+from artifacts.errors import ArtifactError
+from config.errors import ConfigError
+from execution.errors import TaskError, causes
+from ledger import LedgerBusy, NotALedger
+from melo_engine.errors import BackboneError, SettingsError, VersionError
+from registry.errors import RegistryError
 
 PAUSES = [2, 8, 30]  # seconds before each further try
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -24,7 +34,23 @@ AWAY = ("httpx.", "httpcore.", "requests.exceptions.", "urllib3.exceptions.")
 TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 MESSAGES = ("database is locked", "could not connect", "connection refused", "api request to")
 SHORT = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-SHORT_KINDS = ("OutOfMemoryError", "AcceleratorError", "MemoryError")
+SHORT_KINDS = ("OutOfMemoryError", "OutOfMemoryException", "AcceleratorError", "MemoryError")
+# Libraries that keep files say in words that a disk is full.
+STORES = ("_duckdb", "duckdb", "sqlite3", "sqlalchemy", "safetensors", "pyarrow")
+FULL_MESSAGES = (*(os.strerror(code).lower() for code in FULL), "disk is full")
+OF_THE_HOME = (
+    TaskError,
+    ArtifactError,
+    RegistryError,
+    ConfigError,
+    NotALedger,
+    VersionError,
+    BackboneError,
+    SettingsError,
+    OSError,
+    duckdb.OperationalError,
+)
+DAMAGED = (sqlite3.OperationalError, sqlite3.DatabaseError)  # and none of what descends from them
 SHORTAGE_MESSAGES = ("out of memory", "allocate memory", "cuda error")
 
 
@@ -45,14 +71,28 @@ def fault_of(error: BaseException) -> FailureKind:
     """What an error, or what it came from, says of the job that it ended."""
     if passes(error) or not isinstance(error, Exception):
         return FailureKind.NOT_ITS
-    if any(isinstance(e, GateBlocked) for e in causes(error)):
-        return FailureKind.NOT_ITS
-    return FailureKind.DOUBTFUL if any(_of_shortage(e) for e in causes(error)) else FailureKind.OWN
+    if any(_of_shortage(e) for e in causes(error)):
+        return FailureKind.DOUBTFUL
+    return FailureKind.NOT_ITS if any(map(_of_home, causes(error))) else FailureKind.OWN
 
 
 def fills_a_disk(error: BaseException | None) -> bool:
     """Whether a disk is full: that passes, but not within seconds."""
-    return any(isinstance(e, OSError) and e.errno in FULL for e in causes(error))
+    return any(map(_fills_a_disk, causes(error)))
+
+
+def _fills_a_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    if not type(error).__module__.startswith(STORES):
+        return False
+    return any(message in str(error).lower() for message in FULL_MESSAGES)
+
+
+def _of_home(error: BaseException) -> bool:
+    """Whether a file, a setting or a library of the home is what is wrong, and no report."""
+    kind = type(error)
+    return isinstance(error, OF_THE_HOME) or kind in DAMAGED or kind.__name__ == "SafetensorError"
 
 
 def _of_shortage(error: BaseException) -> bool:
@@ -65,7 +105,7 @@ def _of_shortage(error: BaseException) -> bool:
 def _passes(error: BaseException) -> bool:
     if isinstance(error, LedgerBusy | ConnectionError | TimeoutError):
         return True
-    if isinstance(error, OSError) and error.errno in FULL | BROKEN:
+    if _fills_a_disk(error) or (isinstance(error, OSError) and error.errno in BROKEN):
         return True
     kind = f"{type(error).__module__}.{type(error).__name__}"
     if kind.startswith(AWAY):

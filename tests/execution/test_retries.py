@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -20,13 +22,17 @@ from benchmarks.fault_injection import HOLD
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.errors import TaskError
+from execution.failures import working_on
 from execution.leases import Handback, hand_back, heartbeat, lease
 from execution.retries import FailureKind, fault_of, fills_a_disk, passes
+from execution.versions import Versions
 from ledger import Ledger, LedgerError
 from melo_engine import Version
 from melo_engine.errors import VersionError
+from tasks.edit import edit_job
 from tasks.ingest.errors import IngestError
 from tasks.ingest.files import find_files
+from tasks.judge import judge
 from tasks.plan import plan
 from tests.conftest import report
 from tests.e2e.services import free_port
@@ -86,6 +92,27 @@ def test_a_full_disk_may_be_freed_but_not_within_seconds() -> None:
     assert cause.errno == errno.ENOSPC
     assert passes(wrapped)
     assert fills_a_disk(wrapped)
+
+
+def fill_duckdb() -> None:
+    duckdb.sql(
+        "COPY (SELECT range FROM range(1000000)) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)"
+    )
+
+
+def fill_sqlite() -> None:
+    database = sqlite3.connect(":memory:")
+    database.execute("PRAGMA max_page_count = 2")
+    database.execute("CREATE TABLE texts AS SELECT hex(randomblob(100000))")
+
+
+@pytest.mark.parametrize("fill", [fill_duckdb, fill_sqlite])
+def test_a_full_disk_is_known_by_what_a_library_says_of_it(fill: Callable[[], None]) -> None:
+    with pytest.raises((duckdb.Error, sqlite3.Error)) as caught:
+        fill()
+    assert passes(caught.value)
+    assert fills_a_disk(caught.value)
+    assert fault_of(caught.value) is FailureKind.NOT_ITS
 
 
 def test_bad_input_stays_bad(tmp_path: Path) -> None:
@@ -172,3 +199,43 @@ def test_a_try_that_ended_for_reasons_of_its_own_counts_and_others_do_not(home: 
     take(home, ledger, report(1))
     promoted(home, ledger)
     assert os.path.exists(home.paths.ledger)
+
+
+def break_thresholds(home: Settings) -> None:
+    assert home.gate.thresholds is not None
+    Path(home.gate.thresholds).write_text("suites: [none]\n")
+
+
+def break_answers(home: Settings) -> None:
+    for file in home.paths.answers.parent.glob(f"{home.paths.answers.name}*"):
+        file.unlink()
+    home.paths.answers.write_bytes(b"no database" * 1000)
+
+
+def break_blocks(home: Settings) -> None:
+    for file in home.paths.shards.glob("*/blocks*"):
+        file.write_bytes(file.read_bytes()[:-8] + b"\xff" * 8)
+    Versions.forget_opened()
+
+
+def break_suites(home: Settings) -> None:
+    home.paths.suites.write_text("a file, where a folder is expected")
+
+
+@pytest.mark.parametrize("damage", [break_thresholds, break_answers, break_blocks, break_suites])
+def test_no_edit_is_rejected_for_what_is_wrong_with_the_home(
+    home: Settings, damage: Callable[[Settings], None]
+) -> None:
+    ledger = open_ledger(home)
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    take(home, ledger, report(1))
+    context = Context(home, ledger)
+    plan(context)
+    damage(home)
+    for _ in range(home.plan.max_attempts + 1):
+        ref = lease(context)
+        assert ref is not None
+        with pytest.raises(Exception, match=r"."), working_on(context, ref):
+            judge(context, ref, edit_job(context, ref))
+    assert ledger.counts().counts == {"active": 1, "planned": 1}
