@@ -10,6 +10,7 @@ older version are taken through their states again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from artifacts.manifest import read_manifest
@@ -44,11 +45,13 @@ def promote(
     actor: str,
     reason: str,
     going_back: bool = False,
+    note: Callable[[str], object] | None = None,
 ) -> Promotion:
     """Make a version the champion if `expected` still is; None: none yet.
 
-    Raises NotPromotable for a version whose very content has not passed a gate or that holds edits
-    which were withdrawn meanwhile; ChampionMoved.
+    note: called with its id in the same transaction, to put on record what comes with it. Raises
+    NotPromotable for a version whose very content has not passed a gate or that holds edits which were
+    withdrawn meanwhile; ChampionMoved.
     """
     record = context.ledger.versions.get(version)
     _refuse_ungated(context.settings, record)
@@ -62,6 +65,8 @@ def promote(
         else:
             context.ledger.champions.set(record.id, expected=expected, actor=actor, reason=reason)
             superseded = _settle(context.ledger, record, ids, actor, reason, going_back)
+        if note is not None:
+            note(record.id)
     follow(context)
     return Promotion(record.id, before, number, tuple(superseded))
 
