@@ -10,6 +10,7 @@ Backbone, projection and versions stay open for the life of the process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -89,9 +90,12 @@ class Versions:
         return set(Version.load(paths.version(version), shards=paths.shards).edits)
 
     def save(self, version: Version) -> Path:
-        """Write a version, unless its content is there already."""
+        """Write a version, unless its content is there already; that counts as new from now on."""
         paths = self.settings.paths
         folder = paths.version(version.id)
+        for used in (folder, *(paths.shards / shard for shard in version.shards)):
+            with contextlib.suppress(OSError):  # not there yet, or another user's
+                os.utime(used)
         try:
             Version.load(folder, shards=paths.shards)
         except VersionError:

@@ -45,6 +45,20 @@ def forget(settings: Settings, job: str) -> None:
         file.unlink(missing_ok=True)
 
 
+def sweep(settings: Settings, jobs: Collection[str], before: float) -> None:
+    """Drop what was left for others than these jobs, and has not changed since `before`.
+
+    That is of jobs whose worker died when they had ended, or was late.
+    """
+    for file in settings.paths.work.glob("*"):
+        with contextlib.suppress(OSError):
+            if (
+                file.name.lstrip(".").partition(".")[0] not in jobs
+                and file.stat().st_mtime < before
+            ):
+                file.unlink()
+
+
 def versions_needed(settings: Settings, jobs: Collection[str]) -> set[str]:
     """Versions that some jobs go on from."""
     needed: set[str | None] = set()
