@@ -75,6 +75,12 @@ class Registry:
             if run.info.status == "RUNNING":
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
+    def finish_run(self, name: str, number: str) -> None:
+        """End the run that logged a version, where that is still open: all of it is logged."""
+        run = self.client.get_run(self.client.get_model_version(name, number).run_id)
+        if run.info.status == "RUNNING":
+            self.client.set_terminated(run.info.run_id)
+
     def log_folder(self, name: str, number: str, folder: Path, where: str) -> None:
         """Add the files of a folder to the artifacts of the run that logged a version."""
         run = self.client.get_model_version(name, number).run_id
@@ -109,9 +115,16 @@ class Registry:
         """The logged model behind a registered version."""
         return str(self.client.get_model_version(name, number).source).rpartition("/")[2]
 
-    def holds(self, name: str, number: str | None) -> bool:
-        """Whether a number of a registered model is there. Raises RegistryUnreachable."""
-        return number is not None and bool(ask(lambda: self.client.get_model_version(name, number)))
+    def holds(self, name: str, number: str | None, version: str) -> bool:
+        """Whether a number of a registered model is there, with this content.
+
+        A store that was made anew, or restored from a backup, gives numbers out again. Raises
+        RegistryUnreachable.
+        """
+        if number is None:
+            return False
+        registered = ask(lambda: self.client.get_model_version(name, number))
+        return registered is not None and registered.tags.get(HASH_TAG) == version
 
     def has_model(self, model: str) -> bool:
         """Whether a logged model is still there. Raises RegistryUnreachable."""

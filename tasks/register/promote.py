@@ -104,9 +104,11 @@ def advance(context: Context, version: str, *, actor: str) -> Promotion | None:
 
 def overtaken(ledger: Ledger, version: str, *, actor: str) -> None:
     """Make the edits of a version ready again that can't serve any more."""
-    edits = [edit.id for edit in ledger.edits.find(state="trained") if edit.version == version]
     why = f"version {version[:12]} was overtaken before it could serve"
-    ledger.edits.transition(edits, "ready", actor, why)
+    with ledger.store.write():
+        trained = ledger.edits.find(state="trained")
+        edits = [edit.id for edit in trained if edit.version == version]
+        ledger.edits.transition(edits, "ready", actor, why)
 
 
 def follow(context: Context) -> bool:
@@ -127,14 +129,19 @@ def follow(context: Context) -> bool:
 
 def _set_aliases(context: Context, registry: Registry, champion: Champion) -> bool:
     name = registry.name_for(context.versions.backbone)
-    if not registry.holds(name, context.ledger.versions.get(champion.version).registry_version):
+    if _number_of(context, registry, name, champion.version) is None:
         register(context, champion.version)
     changed = False
     for alias, version in ((CHAMPION, champion.version), (PREVIOUS, champion.previous)):
-        number = context.ledger.versions.get(version).registry_version if version else None
-        if version is None or registry.holds(name, number):
-            changed |= registry.set_alias(name, alias, number) and version is not None
+        number = _number_of(context, registry, name, version) if version else None
+        changed |= registry.set_alias(name, alias, number) and number is not None
     return changed
+
+
+def _number_of(context: Context, registry: Registry, name: str, version: str) -> str | None:
+    """The number that is on record for a version, where the registry has that content under it."""
+    number = context.ledger.versions.get(version).registry_version
+    return number if registry.holds(name, number, version) else None
 
 
 def _refuse_ungated(settings: Settings, record: VersionRecord) -> None:

@@ -7,14 +7,17 @@ tags       content hash, gate, parent, edits added and removed
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from artifacts.shards import ShardReferences
 from artifacts.tags import CANDIDATE, CANDIDATE_TAG, DASHBOARD_TAG, HASH_TAG, JOB_TAG, VERDICT_TAG
 from execution.context import Context
+from execution.lineage import candidate
 from ledger import Ledger, VersionRecord
 from registry.errors import RegistryError
 from registry.fetching import read_references
@@ -32,11 +35,18 @@ def register(context: Context, version: str) -> str | None:
     May be called again: nothing is logged twice, nor by two processes of one machine at once. Raises
     UnknownId, RegistryError.
     """
+    with registering(context):
+        return _register(context, version)
+
+
+@contextlib.contextmanager
+def registering(context: Context) -> Iterator[None]:
+    """Alone among this machine's processes in what versions in MLflow refer to."""
     lock = context.settings.paths.state("register.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees a dead process's lock
-        return _register(context, version)
+        yield
 
 
 def _register(context: Context, version: str) -> str | None:
@@ -50,6 +60,8 @@ def _register(context: Context, version: str) -> str | None:
         if record.registry_version != number or "model" not in record.info:
             model = registry.model_of(name, number)
             _note(context.ledger, record, number, model, read_references(registry.client, model))
+        registry.finish_run(name, number)  # whoever logged it may have died before
+        _set_candidate(context, registry, name, record.id, number)
         return number
     if not passed and registry.has_finished_run(experiment, HASH_TAG, record.id):
         return None
@@ -101,8 +113,9 @@ def log_audit(context: Context, version: str) -> None:
     registry = context.registry
     name = registry.name_for(context.versions.backbone)
     folder = context.paths.report(record.id) / "audit"
-    if record.registry_version is not None and folder.is_dir():
-        registry.log_folder(name, record.registry_version, folder, "audit")
+    number = record.registry_version
+    if number is not None and folder.is_dir() and registry.holds(name, number, record.id):
+        registry.log_folder(name, number, folder, "audit")
 
 
 def _model(
@@ -132,8 +145,16 @@ def _model(
     )
     number = registry.create_version(name, model, runs.tags(record), description)
     _note(context.ledger, record, number, model.id, references)
-    registry.set_alias(name, CANDIDATE, number)
+    _set_candidate(context, registry, name, record.id, number)
     return number
+
+
+def _set_candidate(
+    context: Context, registry: Registry, name: str, version: str, number: str
+) -> None:
+    """Let the alias name a version, where none that passed its gate is newer."""
+    if version == candidate(context.ledger):
+        registry.set_alias(name, CANDIDATE, number)
 
 
 def _code() -> Path:

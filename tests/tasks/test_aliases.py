@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.tags import HASH_TAG
 from config import Settings, load
 from execution.context import Context, open_ledger
 from execution.versions import Versions
@@ -69,7 +70,9 @@ def hosts(home: Settings, tmp_path: Path) -> list[Settings]:
     registry.client.create_registered_model(name)
     with open_ledger(home) as ledger:
         for version in VERSIONS:
-            made = registry.client.create_model_version(name, source=str(tmp_path))
+            made = registry.client.create_model_version(
+                name, source=str(tmp_path), tags={HASH_TAG: version}
+            )
             ledger.versions.record(version, parent=None, job_id=None)
             ledger.versions.note(version, {}, registry_version=str(made.version))
         ledger.champions.set(VERSIONS[0], expected=None, actor="test", reason="the first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,51 @@ def test_a_verdict_without_registration_is_registered_and_promoted(
     assert ledger.champions.current().version == version  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1}
     assert reconcile(Context(home, ledger)).registered == 0
+
+
+RESTORED = """
+import sys
+from artifacts.tags import HASH_TAG
+from config import load
+from execution.context import Context
+from execution.versions import Versions
+from registry.store import Registry
+from tasks.reconcile import reconcile
+
+settings = load(sys.argv[1])
+reconcile(Context(settings))
+registry = Registry(settings)
+name = registry.name_for(Versions(settings).backbone)
+for alias, number in sorted(registry.client.get_registered_model(name).aliases.items()):
+    print(alias, registry.client.get_model_version(name, number).tags[HASH_TAG])
+"""
+
+
+def test_aliases_name_the_right_content_where_mlflow_was_restored_from_an_older_backup(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    first = promoted(home, ledger)
+    shutil.copy(home.paths.mlflow_db, home.home / "backup.db")
+    take(home, ledger, report(1))
+    second = promoted(home, ledger)
+    with home.paths.settings.open("a") as file:
+        file.write('\n[registry]\npromotion = "manual"\n')
+    take(home, ledger, report(2))
+    third = judged(home, ledger).version
+    for left in home.home.glob(f"{home.paths.mlflow_db.name}*"):
+        left.unlink()
+    shutil.copy(home.home / "backup.db", home.paths.mlflow_db)
+    done = subprocess.run(
+        [sys.executable, "-c", RESTORED, str(home.home)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    aliases = dict(line.split() for line in done.stdout.splitlines())
+    assert aliases == {"candidate": third, "champion": second, "previous": first}
 
 
 def test_an_alias_that_was_not_set_is_set(home: Settings, ledger: Ledger) -> None:
@@ -198,6 +244,7 @@ PLACES = [
     ("before", "tasks.judge.forget"),
     ("after", "tasks.register.upload.pack"),
     ("before", "tasks.register.upload._note"),
+    ("before", "registry.store.Registry.set_alias"),
     ("before", "tasks.register.promote._settle"),
     ("before", "tasks.register.promote.follow"),
 ]
@@ -227,4 +274,7 @@ def test_a_killed_run_is_finished_by_the_next(
     registry = Registry(home)
     name = registry.name_for(Versions(home).backbone)
     assert len(registry.client.search_model_versions(f"name='{name}'")) == 1
-    assert "champion" in registry.client.get_registered_model(name).aliases
+    assert registry.client.get_registered_model(name).aliases.keys() == {"champion", "candidate"}
+    runs = registry.client.search_runs([registry.experiment(name)])
+    assert sum(run.info.status == "FINISHED" for run in runs) == 1
+    assert not any(run.info.status == "RUNNING" for run in runs)
