@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.errors import ManifestError
 from config import Settings
 from execution.context import Context, open_ledger
 from execution.leases import lease
@@ -82,6 +83,38 @@ def test_a_verdict_without_registration_is_registered_and_promoted(
     assert ledger.champions.current().version == version  # type: ignore[union-attr]
     assert ledger.counts().counts == {"active": 1}
     assert reconcile(Context(home, ledger)).registered == 0
+
+
+def test_edits_of_a_version_whose_files_are_lost_are_planned_anew(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    take(home, ledger, report(1))
+    version = judged(home, ledger).version
+    assert version is not None
+    shutil.rmtree(home.paths.version(version))
+    Versions.forget_opened()
+    assert reconcile(Context(home, ledger)).overtaken == 1
+    promoted(home, ledger)
+    assert ledger.counts().counts == {"active": 2}
+    assert reconcile(Context(home, ledger)).overtaken == 0
+
+
+def test_a_version_stays_while_the_champion_can_not_be_read_either(
+    home: Settings, ledger: Ledger
+) -> None:
+    take(home, ledger, report(0))
+    promoted(home, ledger)
+    take(home, ledger, report(1))
+    version = judged(home, ledger).version
+    home.paths.versions.rename(home.home / "aside")
+    Versions.forget_opened()
+    with pytest.raises(ManifestError):
+        reconcile(Context(home, ledger))
+    (home.home / "aside").rename(home.paths.versions)
+    assert reconcile(Context(home, ledger)).promoted == 1
+    assert ledger.champions.current().version == version  # type: ignore[union-attr]
 
 
 RESTORED = """
