@@ -4,8 +4,8 @@
     stays       everything else: bad input, a damaged version, a bug. Trying again changes nothing
 
 What stays may still not be the job's own: `fault_of` says what an error says of the job it ended. A job
-is questions and answers. A file that can't be read or written, thresholds that mean nothing, a version or
-a cache that is damaged are mended by somebody, and no edit is rejected for them.
+is questions and answers. A home that may not be written, thresholds that mean nothing, a version or a
+cache that is damaged are mended by somebody, and no edit is rejected for them.
 
 `PATIENT` is what a task takes to try again with growing pauses while an error is one that passes.
 """
@@ -33,6 +33,7 @@ BROKEN = {errno.EAGAIN, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH, errno.ENETU
 AWAY = ("httpx.", "httpcore.", "requests.exceptions.", "urllib3.exceptions.")
 TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 MESSAGES = ("database is locked", "could not connect", "connection refused", "api request to")
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 SHORT = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 SHORT_KINDS = ("OutOfMemoryError", "OutOfMemoryException", "AcceleratorError", "MemoryError")
 # Libraries that keep files say in words that a disk is full.
@@ -47,7 +48,6 @@ OF_THE_HOME = (
     VersionError,
     BackboneError,
     SettingsError,
-    OSError,
     duckdb.OperationalError,
 )
 DAMAGED = (sqlite3.OperationalError, sqlite3.DatabaseError)  # and none of what descends from them
@@ -91,6 +91,8 @@ def _fills_a_disk(error: BaseException) -> bool:
 
 def _of_home(error: BaseException) -> bool:
     """Whether a file, a setting or a library of the home is what is wrong, and no report."""
+    if isinstance(error, OSError):
+        return error.errno in FORBIDDEN
     kind = type(error)
     return isinstance(error, OF_THE_HOME) or kind in DAMAGED or kind.__name__ == "SafetensorError"
 

@@ -150,7 +150,8 @@ def test_a_shortage_of_the_machine_is_not_held_to_be_the_jobs_own_fault() -> Non
         FailureKind.DOUBTFUL,
         FailureKind.DOUBTFUL,
     ]
-    assert fault_of(ValueError("x")) is FailureKind.OWN
+    assert fault_of(ValueError("x")) is fault_of(IsADirectoryError(21, "x")) is FailureKind.OWN
+    assert fault_of(PermissionError(errno.EACCES, "x")) is FailureKind.NOT_ITS
     assert fault_of(ConnectionError("x")) is fault_of(SystemExit(143)) is FailureKind.NOT_ITS
 
 
