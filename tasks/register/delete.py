@@ -1,4 +1,8 @@
-"""Delete a version for good: here and in MLflow. Refused while anything stands on it."""
+"""Delete a version for good: here and in MLflow. Refused while anything stands on it.
+
+The record says so first, in the transaction that looks at what stands on it: from then on nobody
+promotes it. Where a process dies after that, the same command does the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import shutil
 from datetime import UTC, datetime
 
 from execution.context import Context
+from ledger import Ledger, VersionRecord
 from registry.errors import RegistryUnreachable
 from tasks.errors import NotDeletable
+from tasks.register.upload import registering
 
 
 def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
@@ -16,18 +22,35 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
     Raises NotDeletable for the champion, the one before, one whose edits wait to serve, and one
     whose shards another version refers to; UnknownId.
     """
-    record = context.ledger.versions.get(version)
+    with registering(context):
+        with context.ledger.store.write():
+            record = context.ledger.versions.get(version)
+            _refuse_needed(context.ledger, record)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            context.ledger.versions.note(record.id, {"deleted": now})
+        try:
+            _delete_from_registry(context, record)
+        except NotDeletable:
+            context.ledger.versions.note(record.id, {"deleted": record.info.get("deleted")})
+            raise
+    shutil.rmtree(context.paths.version(record.id), ignore_errors=True)
+    context.versions.forget_opened()
+    context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=record.id)
+    return record.id
+
+
+def _refuse_needed(ledger: Ledger, record: VersionRecord) -> None:
     name = record.id[:12]
-    champion = context.ledger.champions.current()
+    champion = ledger.champions.current()
     if champion and record.id in (champion.version, champion.previous):
         role = "serves" if record.id == champion.version else "is what `melo rollback` goes back to"
         raise NotDeletable(f"version {name} {role}. Promote another one first.")
-    if any(edit.version == record.id for edit in context.ledger.edits.find(state="trained")):
+    if any(edit.version == record.id for edit in ledger.edits.find(state="trained")):
         raise NotDeletable(f"version {name} holds edits that wait to serve. Promote it, or revoke.")
     model = record.info.get("model")
     users = [
         v.id[:12]
-        for v in context.ledger.versions.all()
+        for v in ledger.versions.all()
         if v.id != record.id and not v.info.get("deleted") and model in _list(v.info.get("refers"))
     ]
     if model and users:
@@ -36,19 +59,16 @@ def delete(context: Context, version: str, *, actor: str, reason: str) -> str:
             f"version {name} holds blocks that version {users[0]}{more} refers to. Delete those "
             "first, or fold the champion (`melo versions compact`) so that later ones do not."
         )
-    _from_registry(context, record.registry_version, str(model) if model else None)
-    shutil.rmtree(context.paths.version(record.id), ignore_errors=True)
-    context.versions.forget_opened()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    context.ledger.versions.note(record.id, {"deleted": now})
-    context.ledger.events.record("version-deleted", f"by {actor}: {reason}", version=record.id)
-    return record.id
 
 
-def _from_registry(context: Context, number: str | None, model: str | None) -> None:
-    registry = context.registry
+def _delete_from_registry(context: Context, record: VersionRecord) -> None:
+    """Delete what MLflow has of this content; another one's number stays."""
+    registry, number = context.registry, record.registry_version
+    model = record.info.get("model")
     try:
-        registry.delete(registry.name_for(context.versions.backbone), number, model)
+        name = registry.name_for(context.versions.backbone)
+        there = registry.holds(name, number, record.id)
+        registry.delete(name, number if there else None, str(model) if model else None)
     except RegistryUnreachable as error:
         raise NotDeletable(f"MLflow did not let go of version {number}: {error.reason}") from None
 

@@ -58,6 +58,7 @@ def promote(
     number = register(context, record.id)
     ids = list(context.versions.open(record.id).edits)
     with context.ledger.store.write():
+        _refuse_deleted(context.ledger.versions.get(record.id))
         champion = context.ledger.champions.current()
         before = champion.version if champion else None
         if before == record.id:
@@ -144,9 +145,13 @@ def _number_of(context: Context, registry: Registry, name: str, version: str) ->
     return number if registry.holds(name, number, version) else None
 
 
-def _refuse_ungated(settings: Settings, record: VersionRecord) -> None:
+def _refuse_deleted(record: VersionRecord) -> None:
     if record.info.get("deleted"):
         raise NotPromotable(f"version {record.id[:12]} was deleted {record.info['deleted']}.")
+
+
+def _refuse_ungated(settings: Settings, record: VersionRecord) -> None:
+    _refuse_deleted(record)
     if record.verdict != "passed":
         verdict = f"it says: {record.reason}" if record.verdict else "no gate has spoken"
         raise NotPromotable(f"version {record.id[:12]} did not pass a gate; {verdict}.")
