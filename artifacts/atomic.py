@@ -15,6 +15,7 @@ import ctypes
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -58,8 +59,17 @@ def _write(path: Path, content: str | bytes, *, durable: bool, mode: int) -> Non
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where this process writes what is to become `folder`."""
+    """Where this process writes what is to become `folder`, which may be a file too."""
     return folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.partial")
+
+
+def scratch_folder(folder: Path) -> Path:
+    """A new folder beside `folder`, each time another; `remove_abandoned` knows whose it is."""
+    writer = f"{socket.gethostname()}.{os.getpid()}"
+    made = tempfile.mkdtemp(
+        dir=folder.parent, prefix=f".{folder.name}-", suffix=f".{writer}.partial"
+    )
+    return Path(made)
 
 
 def fsync_all(partial: Path) -> None:
@@ -109,8 +119,10 @@ def remove_abandoned(parent: Path, *, left_for: float = LEFT_FOR) -> int:
         if path.suffix == ".before" and not folder.exists():
             os.replace(path, folder)
             fsync(parent)
-        else:
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return len(abandoned)
 
 

@@ -9,12 +9,12 @@ the others.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from artifacts.atomic import remove_abandoned, replace_folder, scratch_folder
 from artifacts.manifest import MANIFEST, read_manifest
 from artifacts.shards import REFERENCES, ShardReferences
 from registry.asking import ask
@@ -33,7 +33,8 @@ def fetch_version(client: Any, source: str, version: str, cache: Path) -> Path:
     if (folder / MANIFEST).is_file():
         return folder
     shards.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+    remove_abandoned(cache)
+    partial = scratch_folder(folder)
     try:
         _download(client, source, partial)
         manifest = next(partial.rglob(MANIFEST), None)
@@ -49,9 +50,8 @@ def fetch_version(client: Any, source: str, version: str, cache: Path) -> Path:
                 if name not in holders:
                     raise NotInRegistry(f"shard {name} is not in MLflow; restore it from a backup.")
                 logged = fetch_shard(client, name, holders[name], partial / "others" / name)
-            os.replace(logged, shards / name)
-        if not folder.exists():
-            os.replace(downloaded, folder)
+            replace_folder(logged, shards / name)
+        replace_folder(downloaded, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -92,3 +92,12 @@ def test_what_a_writer_on_another_host_has_is_left_to_it_for_a_day(tmp_path: Pat
     assert theirs.is_dir()
     assert atomic.remove_abandoned(tmp_path, left_for=-1) == 1
     assert not theirs.exists()
+
+
+def test_a_file_that_a_dead_writer_left_goes_too(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".abc.{socket.gethostname()}.{dead.pid}.partial"
+    left.write_text("half of it")
+    assert atomic.remove_abandoned(tmp_path) == 1
+    assert not left.exists()
