@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artifacts.atomic import partial_folder, remove_abandoned
 from artifacts.hashing import file_hash
 from melo_engine import Conversation, Edit, Editor, Prompt, Route, Version
 from melo_engine.conversation import asked as question_in
@@ -111,7 +112,8 @@ class Router:
         if routed is None or not routed.routes:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f".{version.id}.{os.getpid()}"
+        remove_abandoned(self._folder)
+        partial = partial_folder(self._folder / version.id)
         rows = iter(routed.routes.items())
         with pq.ParquetWriter(partial, SAVED) as file:
             while batch := list(islice(rows, AT_ONCE)):
@@ -143,7 +145,11 @@ class Router:
         if not self._delta:
             return
         for path in self._folder.glob(f"{version.id}-*.parquet"):
-            if not path.stem.endswith(file_hash(path)[:32]):
+            try:
+                whole = path.stem.endswith(file_hash(path)[:32])
+            except FileNotFoundError:  # another gate has saved newer ones meanwhile
+                continue
+            if not whole:
                 continue
             wanted = {probe_hash(prompt): prompt for prompt in prompts}
             routes = self._routed(version).routes

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from artifacts.atomic import write_atomically
 from melo_engine import Conversation, Prompt
 from melo_engine.errors import PromptError
 from tasks.gate.errors import SuiteError
@@ -91,14 +92,14 @@ def add_suite(
             raise SuiteError(f"probe {number}: {wrong}.")
     if not rows:
         raise SuiteError(f'suite "{name}" would hold no probe.')
-    folder.mkdir(parents=True, exist_ok=True)
+    # The header first: without its data, or with half of it, the suite is known to be broken.
+    text = yaml.safe_dump({**filled, "probes": len(rows)}, sort_keys=False, allow_unicode=True)
+    write_atomically(folder / f"{name}.yaml", text)
     if len(rows) > 10_000:
         pq.write_table(pa.Table.from_pylist([dict(r) for r in rows]), folder / f"{name}.parquet")
     else:
         lines = (json.dumps(dict(r), ensure_ascii=False) for r in rows)
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    text = yaml.safe_dump({**filled, "probes": len(rows)}, sort_keys=False, allow_unicode=True)
-    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        write_atomically(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
     return load_suite(folder, name)
 
 
