@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from console import signals
+from console import collection, signals
 
 
 def run_main(
@@ -23,15 +23,17 @@ def run_main(
     """
     from console.progress import shown
     from execution import orchestrator
-    from execution.versions import Versions
     from tasks.ingest.files import find_files
 
     find_files(paths)
     signals.arm()
     orchestrator.use(settings)
-    _ = Versions(settings).backbone  # one that can't be used ends the command here
-    orchestrator.start(settings, lambda text: typer.echo(f"melo: {text}", err=True))
-    from flows.main import main
+    with collection.paused():
+        from execution.versions import Versions
+
+        _ = Versions(settings).backbone  # one that can't be used ends the command here
+        orchestrator.start(settings, lambda text: typer.echo(f"melo: {text}", err=True))
+        from flows.main import main
 
     orchestrator.wait()
     home = str(Path(settings.home).absolute())

@@ -26,6 +26,7 @@ from deployment.environment import PROJECT, process_environment
 from deployment.errors import DeploymentError
 from deployment.service import FORMER_SUPERVISOR, SUPERVISOR, Service
 from deployment.service_commands import service_commands
+from execution import prefect_database
 from execution.ports import free_port, taken
 
 WAIT = 180.0  # seconds for a server to be healthy
@@ -128,6 +129,8 @@ class Services:
         place = self.settings.paths.prefect if name == "prefect" else PROJECT
         for folder in (log.parent, place):
             folder.mkdir(parents=True, exist_ok=True)
+        if name == "prefect" and self.settings.prefect_database is None:
+            prefect_database.provide(place)
         with log.open("ab") as file:
             process = subprocess.Popen(
                 self._commands()[name],

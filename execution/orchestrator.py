@@ -30,11 +30,12 @@ import psutil
 
 from config import Settings
 from config.environment import drop_outer_variables, exempt_loopback
+from execution import prefect_database
 from execution.errors import ServerProblem
 from execution.ports import free_port
 
-DATABASE = "sqlite+aiosqlite:///prefect.db"  # in the folder that the server stands in
-APP = "--factory prefect.server.api.server:create_app --host 127.0.0.1 --log-level error --lifespan on"
+DATABASE = f"sqlite+aiosqlite:///{prefect_database.NAME}"  # in the folder that the server stands in
+SERVER = Path(__file__).with_name("prefect_server.py")
 STARTING = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 NAMED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 PATIENCE = 5.0  # seconds for a server that is named to answer
@@ -121,11 +122,17 @@ class PrefectServer:
         prefect = importlib.util.find_spec("prefect")
         if prefect is None or prefect.origin is None:
             raise ServerProblem("prefect is not installed; install the project again.")
-        where = ("--app-dir", str(Path(prefect.origin).parent.parent), "--port", str(self.port))
+        folder = self.settings.paths.prefect
+        kept, current = "", False
+        if os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == DATABASE:
+            fresh = not (folder / prefect_database.NAME).exists()
+            current = prefect_database.provide(folder)
+            kept = str(prefect_database.template()) if fresh and not current else ""
+        where = (str(self.port), str(Path(prefect.origin).parent.parent), kept)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", *where, *APP.split()],
-                cwd=self.settings.paths.prefect,
+                [sys.executable, "-P", str(SERVER), *where],
+                cwd=folder,
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -134,6 +141,10 @@ class PrefectServer:
                     **os.environ,
                     "PYTHONIOENCODING": "utf-8",
                     "PREFECT_UI_ENABLED": "0",
+                    # No run asks for blocks; the server of `melo up` registers them.
+                    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+                    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+                    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not current).lower(),
                     "PREFECT__SERVER_EPHEMERAL": "1",
                     "PREFECT__SERVER_FINAL": "1",
                 },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifacts.route import route_as_json
+from console import collection
 from console.context import Json, new_app, state
 from console.errors import UsageProblem
 from console.output import print_json
@@ -44,8 +45,9 @@ def ask(
     A conversation: `melo ask --system "Be brief." --message "user:Who leads Acme?" --message
     "assistant:Ada Li." "And since when?"`. Without a question the last user message is asked.
     """
-    from execution.lineage import BASE, resolve
-    from execution.versions import Versions
+    with collection.paused():
+        from execution.lineage import BASE, resolve
+        from execution.versions import Versions
 
     here = state(ctx)
     question = _question(prompt, system, message or ())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console import collection
 from console.context import new_app, state
 
 app = new_app()
@@ -25,10 +26,11 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the champion over HTTP: OpenAI's interface, with the edit behind each answer."""
-    from execution.versions import Versions
-    from registry.store import Registry
-    from serving.server import serve as run
-    from serving.service import AnsweringService
+    with collection.paused():
+        from execution.versions import Versions
+        from registry.store import Registry
+        from serving.server import serve as run
+        from serving.service import AnsweringService
 
     here = state(ctx)
     here.at_home()
