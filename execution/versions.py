@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
-from artifacts.atomic import write_atomically
 from config import BackboneSettings, Settings, user_cache
 from execution import progress
 from execution.backbone.locate import NAMED, locate_backbone
 from execution.errors import TaskError
 from execution.lineage import BASE
+from execution.made_once import made_once
 from melo_engine import (
     Backbone,
     Calibration,
@@ -198,36 +198,34 @@ def _backbone(chosen: BackboneSettings) -> Backbone:
 
 @lru_cache(maxsize=2)
 def _projection(path: Path, encoder: TokenEncoder) -> KeyProjection:
-    try:
-        return KeyProjection.from_bytes(path.read_bytes())
-    except (FileNotFoundError, MeloError):
-        pass
-    learned = learn_projection(KeyReader(encoder), recipe=RECIPE, progress=progress.report)
-    write_atomically(path, learned.to_bytes())
-    return learned
+    def learn() -> KeyProjection:
+        return learn_projection(KeyReader(encoder), recipe=RECIPE, progress=progress.report)
+
+    read, content = KeyProjection.from_bytes, KeyProjection.to_bytes
+    return made_once(path, read, learn, content, damaged=(MeloError,))
 
 
 @lru_cache(maxsize=4)
 def _calibration(projection: Path, encoder: TokenEncoder, share: float) -> Calibration:
-    path = projection.with_name(f"{projection.stem}-{share}-{CALIBRATING}.json")
-    try:
-        return Calibration(**json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        pass
-    measured = calibrate(KeyReader(encoder, _projection(projection, encoder)), share)
-    write_atomically(path, json.dumps(measured.as_dict()).encode())
-    return measured
+    def measure() -> Calibration:
+        return calibrate(KeyReader(encoder, _projection(projection, encoder)), share)
+
+    return made_once(
+        projection.with_name(f"{projection.stem}-{share}-{CALIBRATING}.json"),
+        lambda content: Calibration(**json.loads(content)),
+        measure,
+        lambda measured: json.dumps(measured.as_dict()).encode(),
+        damaged=(ValueError, TypeError),
+    )
 
 
 @lru_cache(maxsize=2)
 def _tagger(path: Path, encoder: TokenEncoder) -> SubjectTagger:
-    try:
-        return SubjectTagger.from_bytes(path.read_bytes())
-    except (FileNotFoundError, MeloError):
-        pass
-    learned = learn_tagger(encoder, progress=progress.report)
-    write_atomically(path, learned.to_bytes())
-    return learned
+    def learn() -> SubjectTagger:
+        return learn_tagger(encoder, progress=progress.report)
+
+    read, content = SubjectTagger.from_bytes, SubjectTagger.to_bytes
+    return made_once(path, read, learn, content, damaged=(MeloError,))
 
 
 @lru_cache(maxsize=6)
