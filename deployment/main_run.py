@@ -37,5 +37,6 @@ def run_main(
 
     orchestrator.wait()
     home = str(Path(settings.home).absolute())
-    with contextlib.nullcontext() if inside else shown(quiet=quiet):
+    progress = contextlib.nullcontext() if inside else shown(quiet=quiet)
+    with progress, orchestrator.without_heartbeats():
         return dict(main(home, paths))
