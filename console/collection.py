@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """Collect nothing meanwhile, and leave what was made out of later collections."""
+    """Collect nothing meanwhile; what was made the first time is left out of later collections."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if not gc.get_freeze_count():  # what is frozen is never collected, garbage neither
+            gc.freeze()
         if was_enabled:
             gc.enable()
