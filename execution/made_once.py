@@ -25,7 +25,7 @@ def made_once(
 
     Raises OSError where the file can be neither read nor written.
     """
-    unusable = (FileNotFoundError, *damaged)
+    unusable: tuple[type[BaseException], ...] = (FileNotFoundError, *damaged)
     with contextlib.suppress(*unusable):
         return read(path.read_bytes())
     path.parent.mkdir(parents=True, exist_ok=True)
