@@ -27,6 +27,7 @@ _POINTING = frozenset(
         "هو هي هذا هذه ذلك تلك"
     ).split()
 )
+_BEHIND_AN_EMPTY_IT = frozenset("to that if".split())  # "is it possible to", "is it true that"
 _POINTING_AT_THE_END = frozenset("that das es il lui".split())
 _POINTING_SIGNS = (
     "它",
@@ -55,4 +56,9 @@ def points_back(question: str) -> bool:
     if not said:
         return False
     few = FEW_BEHIND_AND if said[0] in _AND else FEW
-    return len(said) <= few or said[-1] in _POINTING_AT_THE_END or not _POINTING.isdisjoint(said)
+    if len(said) <= few or said[-1] in _POINTING_AT_THE_END:
+        return True
+    return any(
+        word in _POINTING and not (word == "it" and _BEHIND_AN_EMPTY_IT & {*said[i + 2 : i + 4]})
+        for i, word in enumerate(said)
+    )
