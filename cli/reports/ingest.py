@@ -67,7 +67,8 @@ def ingest(
     here = state(ctx)
     if not (paths or inbox or watch):
         raise UsageProblem("give a file, a folder or a glob, or --inbox.")
-    here.settings  # noqa: B018  a wrong setting is told before anything is made
+    settings = here.settings  # a wrong one is told before anything is made
+    is_new = not settings.paths.ledger.exists()
     with here.ledger() as ledger, _bar(hidden=as_json) as progress:
         outcome = IngestOutcome()
         if paths:
@@ -75,6 +76,8 @@ def ingest(
             outcome = ingest_paths(here.context(ledger), paths, options, progress=progress)
         if inbox:
             outcome.files += ingest_inbox(here.context(ledger), progress).files
+        if is_new and not as_json:
+            typer.echo(f"{settings.home.absolute()} is a new home.")
         if watch:
             for taken in watch_inbox(here.context(ledger)):
                 _report(taken, as_json)

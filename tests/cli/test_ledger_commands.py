@@ -63,6 +63,11 @@ def test_status_accounts_for_every_line(melo: Melo, reports: Path) -> None:
     assert "ready" in melo("status")[1]
 
 
+def test_a_home_that_ingest_makes_is_told_once(melo: Melo, reports: Path) -> None:
+    assert f"{melo.home} is a new home" in melo("ingest", str(reports))[1]
+    assert "new home" not in melo("ingest", str(reports))[1]
+
+
 def test_an_edits_whole_life_is_shown(melo: Melo, reports: Path) -> None:
     melo("ingest", str(reports))
     (edit,) = melo.json("edits", "list", "--state", "superseded")
