@@ -332,7 +332,7 @@ def test_kept_routes_that_were_changed_by_hand_are_left_aside(world: World, tmp_
 def test_kept_routes_that_another_gate_takes_away_are_looked_up(world: World, tmp_path: Path):
     editor = world.editor()
     prompts = [e.request.prompt for e in world.candidate.edits.values()]
-    router = Router(editor, ProbeKeys(editor, None), tmp_path)
+    router = Router(editor, ProbeKeys(editor, tmp_path), tmp_path)
     router.routes(world.candidate, prompts)
     router.save(world.candidate)
     (path,) = tmp_path.glob("*/*.parquet")
