@@ -332,14 +332,14 @@ def test_kept_routes_that_were_changed_by_hand_are_left_aside(world: World, tmp_
 def test_kept_routes_that_another_gate_takes_away_are_looked_up(world: World, tmp_path: Path):
     editor = world.editor()
     prompts = [e.request.prompt for e in world.candidate.edits.values()]
-    router = Router(editor, ProbeKeys(editor, tmp_path), tmp_path)
-    router.routes(world.candidate, prompts)
+    router = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
+    router.mapped(world.candidate, prompts)
     router.save(world.candidate)
     (path,) = tmp_path.glob("*/*.parquet")
     gone = path.with_name(f"{world.candidate.id}-{'0' * 32}.parquet")
     gone.symlink_to(tmp_path / "gone")  # listed, and not there once it is opened
     path.unlink()
-    again = Router(editor, ProbeKeys(editor, None), tmp_path)
+    again = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     again.remember(world.candidate, prompts)
-    again.routes(world.candidate, prompts)
+    again.mapped(world.candidate, prompts)
     assert again.looked_up == len(prompts)
