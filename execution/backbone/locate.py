@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from artifacts.atomic import write_atomically
 from artifacts.hashing import file_hash
+from artifacts.packages import installed
 from config import user_cache
 from execution import progress as listeners
 from execution.backbone.record import content_key, holds
@@ -78,13 +78,6 @@ NAMED = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
-
-
-def installed(package: str, name: str) -> Path | None:
-    """A file or folder of a package, whose own module is never imported; None where it isn't there."""
-    spec = importlib.util.find_spec(package)
-    places = (Path(place) / name for place in (spec and spec.submodule_search_locations) or ())
-    return next((place for place in places if place.exists()), None)
 
 
 def locate_backbone(backbone: str | Path) -> str:

@@ -9,13 +9,15 @@ some of which count at the end alone ("How much is that?"), and questions of a w
 
 from __future__ import annotations
 
-from melo_engine.matching.names import is_spaceless, words
+import re
+
+from melo_engine.matching.names import has_spaceless, words
 
 FEW, FEW_BEHIND_AND = 2, 4  # words of a question that asks nothing alone
 _AND = frozenset("and but und aber et mais y pero e mas ve ama и а но".split())
 _POINTING = frozenset(
     (
-        "it its they them their theirs he him his she her hers this these those "
+        "it its they them their theirs him his she hers this these those "
         "ihn ihm ihnen dieser diese dieses diesen diesem dafur davon damit dazu daran darin darauf "
         "elle elles ils celui celle celles ceux cela ca "
         "ella ellos ellas esto eso ese esa este "
@@ -28,7 +30,8 @@ _POINTING = frozenset(
     ).split()
 )
 _BEHIND_AN_EMPTY_IT = frozenset("to that if".split())  # "is it possible to", "is it true that"
-_POINTING_AT_THE_END = frozenset("that das es il lui".split())
+_POINTING_AT_THE_END = frozenset("that he her das es il lui".split())
+_ACRONYM = re.compile(r"\b[A-Z]{2,}\b")  # "IT" is no "it"
 _POINTING_SIGNS = (
     "它",
     "他",
@@ -50,7 +53,7 @@ def points_back(question: str) -> bool:
     """Whether a question says of what it asks only "it", "this" and the like, or hardly anything."""
     if any(sign in question for sign in _POINTING_SIGNS):
         return True
-    if any(map(is_spaceless, question)):
+    if has_spaceless(question):
         return False
     said = words(question)
     if not said:
@@ -58,7 +61,9 @@ def points_back(question: str) -> bool:
     few = FEW_BEHIND_AND if said[0] in _AND else FEW
     if len(said) <= few or said[-1] in _POINTING_AT_THE_END:
         return True
+    acronyms = set() if question.isupper() else {w.lower() for w in _ACRONYM.findall(question)}
+    pointing = _POINTING - acronyms
     return any(
-        word in _POINTING and not (word == "it" and _BEHIND_AN_EMPTY_IT & {*said[i + 2 : i + 4]})
+        word in pointing and not (word == "it" and _BEHIND_AN_EMPTY_IT & {*said[i + 2 : i + 4]})
         for i, word in enumerate(said)
     )

