@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from config import Settings
@@ -40,3 +42,15 @@ def promoted(settings: Settings, ledger: Ledger) -> str:
     done = advance(Context(settings, ledger), verdict.version, actor="test")
     assert done is not None
     return verdict.version
+
+
+def dies(script: str, *arguments: object) -> None:
+    """Run a script in a process of its own, which kills itself."""
+    died = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert died.returncode == -9, died.stderr[-2000:]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from artifacts.shards import ShardReferences
@@ -13,6 +11,7 @@ from execution.versions import Versions
 from melo_engine import Version
 from registry.client import open_client
 from registry.fetching import fetch_version
+from tests.pipeline import dies
 
 DIES = """
 import os, sys
@@ -33,14 +32,7 @@ def test_what_a_process_had_fetched_that_died_is_swept_by_the_next(
     version = Versions(home).open(BASE)
     source, cache = version.save(tmp_path / "logged" / "version"), tmp_path / "cache"
     ShardReferences((), {}).write(source)
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, str(home.home), str(source), version.id, str(cache)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert died.returncode == -9, died.stderr[-2000:]
+    dies(DIES, str(home.home), str(source), version.id, str(cache))
     assert len(list(cache.glob(".*"))) == 1
     folder = fetch_version(open_client(home), str(source), version.id, cache)
     assert Version.load(folder, shards=cache / "shards").id == version.id

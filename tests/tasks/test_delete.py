@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from tasks.errors import NotDeletable, NotPromotable
 from tasks.register import delete as deleting
 from tasks.register import promote
 from tasks.register.delete import delete
+from tests.pipeline import dies
 
 VERSIONS = [f"{number}" * 32 for number in range(1, 4)]
 DIES = """
@@ -116,14 +115,7 @@ def test_a_version_stays_where_mlflow_does_not_let_go_of_it(
 def test_a_deletion_that_was_killed_is_done_by_the_same_command(
     home: Settings, ledger: Ledger, spare: str
 ) -> None:
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, str(home.home), spare],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert died.returncode == -9, died.stderr[-2000:]
+    dies(DIES, str(home.home), spare)
     assert ledger.versions.get(spare).info["deleted"]
     delete(Context(home, ledger), spare, actor="test", reason="old")
     assert number_of(home, spare) is None

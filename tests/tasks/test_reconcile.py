@@ -22,7 +22,7 @@ from tasks.reconcile import reconcile
 from tasks.register import register
 from tasks.register.promote import promote
 from tests.conftest import report
-from tests.pipeline import judged, promoted, take
+from tests.pipeline import dies, judged, promoted, take
 
 
 @pytest.fixture
@@ -85,15 +85,21 @@ def test_a_verdict_without_registration_is_registered_and_promoted(
     assert reconcile(Context(home, ledger)).registered == 0
 
 
-def test_edits_of_a_version_whose_files_are_lost_are_planned_anew(
-    home: Settings, ledger: Ledger
-) -> None:
+@pytest.fixture
+def unserved(home: Settings, ledger: Ledger) -> str:
+    """A version that passed its gate after the champion, and does not serve yet."""
     take(home, ledger, report(0))
     promoted(home, ledger)
     take(home, ledger, report(1))
     version = judged(home, ledger).version
     assert version is not None
-    shutil.rmtree(home.paths.version(version))
+    return version
+
+
+def test_edits_of_a_version_whose_files_are_lost_are_planned_anew(
+    home: Settings, ledger: Ledger, unserved: str
+) -> None:
+    shutil.rmtree(home.paths.version(unserved))
     Versions.forget_opened()
     assert reconcile(Context(home, ledger)).overtaken == 1
     promoted(home, ledger)
@@ -102,19 +108,15 @@ def test_edits_of_a_version_whose_files_are_lost_are_planned_anew(
 
 
 def test_a_version_stays_while_the_champion_can_not_be_read_either(
-    home: Settings, ledger: Ledger
+    home: Settings, ledger: Ledger, unserved: str
 ) -> None:
-    take(home, ledger, report(0))
-    promoted(home, ledger)
-    take(home, ledger, report(1))
-    version = judged(home, ledger).version
     home.paths.versions.rename(home.home / "aside")
     Versions.forget_opened()
     with pytest.raises(ManifestError):
         reconcile(Context(home, ledger))
     (home.home / "aside").rename(home.paths.versions)
     assert reconcile(Context(home, ledger)).promoted == 1
-    assert ledger.champions.current().version == version  # type: ignore[union-attr]
+    assert ledger.champions.current().version == unserved  # type: ignore[union-attr]
 
 
 RESTORED = """
@@ -289,14 +291,7 @@ def test_a_killed_run_is_finished_by_the_next(
 ) -> None:
     take(home, ledger, report(0))
     script = KILLED.replace("{before!r}", repr(when))
-    died = subprocess.run(
-        [sys.executable, "-c", script, str(home.home), where],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert died.returncode == -9, died.stderr[-2000:]
+    dies(script, str(home.home), where)
     reconcile(Context(home, ledger))
     if ledger.champions.current() is None:
         promoted(home, ledger)
